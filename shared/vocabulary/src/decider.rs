@@ -1,0 +1,89 @@
+//! The shape of the functional core: command in, events out, state with an evolve.
+
+use serde::de::DeserializeOwned;
+
+/// An aggregate. `Self` is its state; `Self::default()` is the state before the first event.
+///
+/// Both functions are pure: the time, new ids and random seeds come in with the command.
+pub trait Decider: Default + Send + Sync + 'static {
+    /// What somebody wants. Imperatives: `PauseSweep`.
+    type Command: Send + Sync;
+    /// What has happened. Past facts: `SweepPaused`.
+    type Event: StoredEvent;
+    /// Why a wish is refused.
+    type Rejection: Send;
+
+    /// The events that the command leads to. A repeated wish ("already paused") is `Ok` without events.
+    ///
+    /// # Errors
+    /// The reason why the command is refused; nothing is changed then.
+    fn decide(&self, command: &Self::Command) -> Result<Vec<Self::Event>, Self::Rejection>;
+
+    /// Takes an event into the state. Never panics on a history that `decide` has produced.
+    fn evolve(&mut self, event: &Self::Event);
+}
+
+/// An event that can be written down: a type name, a schema number and JSON.
+pub trait StoredEvent: Clone + Send + Sync + Sized + 'static {
+    /// The name in the `type` column, e.g. `SweepPaused`.
+    fn kind(&self) -> &'static str;
+    /// The schema number that this build writes for the event's type. Counts from 1.
+    fn schema(&self) -> i16;
+    /// The event's JSON.
+    ///
+    /// # Errors
+    /// When a value has no JSON form (a non-finite number outside a type that spells it).
+    fn encode(&self) -> Result<String, serde_json::Error>;
+    /// Reads what any build has ever written, upcasting older schemas.
+    ///
+    /// # Errors
+    /// When `kind` is unknown or `data` does not fit it.
+    fn decode(kind: &str, schema: i16, data: &str) -> Result<Self, String>;
+}
+
+/// Reads an event's JSON; used by [`stored_events!`].
+///
+/// # Errors
+/// What serde found wrong, with the event's type.
+pub fn decode_json<T: DeserializeOwned>(kind: &str, data: &str) -> Result<T, String> {
+    serde_json::from_str(data).map_err(|error| format!("{kind}: {error}"))
+}
+
+/// Declares the event enum of an aggregate. Each variant wraps a struct of the same name with serde's derives.
+///
+/// ```ignore
+/// vocabulary::stored_events! {
+///     /// What can happen to a sweep.
+///     pub enum SweepEvent { SweepSubmitted: 1, SweepPaused: 1 }
+/// }
+/// ```
+/// The number is the schema that this build writes. To change a released event: add fields with `#[serde(default)]` and keep
+/// the number, or raise the number and upcast inside the struct's `Deserialize`; never rewrite what is stored.
+#[macro_export]
+macro_rules! stored_events {
+    ($(#[$meta:meta])* $vis:vis enum $name:ident { $($variant:ident : $schema:literal),+ $(,)? }) => {
+        $(#[$meta])*
+        #[derive(Clone, Debug, PartialEq)]
+        $vis enum $name { $(#[doc = concat!("See [`", stringify!($variant), "`].")] $variant($variant)),+ }
+
+        impl $crate::StoredEvent for $name {
+            fn kind(&self) -> &'static str {
+                match self { $(Self::$variant(_) => stringify!($variant)),+ }
+            }
+            fn schema(&self) -> i16 {
+                match self { $(Self::$variant(_) => $schema),+ }
+            }
+            fn encode(&self) -> Result<String, ::serde_json::Error> {
+                match self { $(Self::$variant(event) => ::serde_json::to_string(event)),+ }
+            }
+            fn decode(kind: &str, schema: i16, data: &str) -> Result<Self, String> {
+                match kind {
+                    $(stringify!($variant) if schema <= $schema => $crate::decider::decode_json(kind, data).map(Self::$variant),)+
+                    _ => Err(format!("unknown event type {kind} schema {schema}")),
+                }
+            }
+        }
+
+        $(impl From<$variant> for $name { fn from(event: $variant) -> Self { Self::$variant(event) } })+
+    };
+}

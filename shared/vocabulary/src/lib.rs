@@ -1,0 +1,14 @@
+//! The words that every part of Trialog shares: ids, times, names, problems, and the shape of a decider.
+//! It does no I/O, reads no clock and draws no randomness.
+
+pub mod clock;
+pub mod decider;
+pub mod ids;
+pub mod names;
+pub mod number;
+pub mod problem;
+
+pub use clock::{Clock, Entropy, ManualClock, SeededEntropy};
+pub use decider::{Decider, StoredEvent};
+pub use ids::{JobId, NodeId, RunId, SweepId, VersionId};
+pub use problem::{FieldError, Problem, Warning};
