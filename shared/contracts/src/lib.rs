@@ -1,1 +1,36 @@
-//! Placeholder.
+//! The contracts between services: Rust generated from `proto/`, one peer type for in-process and remote calls, the context that
+//! travels with a call, and the way a `Problem` travels in a status. Nothing else is written by hand here.
+
+pub mod context;
+pub mod json_text;
+pub mod peer;
+pub mod status;
+
+pub use context::{CallContext, position_of, with_position};
+pub use peer::{Peer, Peers};
+pub use status::{problem_of, status_of};
+
+/// What `proto/` generates, at the paths that the packages have.
+#[expect(missing_docs, clippy::all, reason = "generated from proto/, which has the documentation")]
+mod generated {
+    macro_rules! packages {
+        ($($name:ident: $package:literal),+) => { $(pub mod $name { pub mod v1 { tonic::include_proto!($package); } })+ };
+    }
+    packages!(
+        problem: "trialog.problem.v1",
+        feed: "trialog.feed.v1",
+        workspaces: "trialog.workspaces.v1",
+        runs: "trialog.runs.v1",
+        sweeps: "trialog.sweeps.v1",
+        models: "trialog.models.v1",
+        compute: "trialog.compute.v1"
+    );
+}
+
+pub use generated::compute::v1 as compute;
+pub use generated::feed::v1 as feed;
+pub use generated::models::v1 as models;
+pub use generated::problem::v1 as problem;
+pub use generated::runs::v1 as runs;
+pub use generated::sweeps::v1 as sweeps;
+pub use generated::workspaces::v1 as workspaces;

@@ -1,1 +1,82 @@
-//! Placeholder.
+//! One reader for every document that a user sends, in JSON or YAML.
+//!
+//! serde alone loses what good errors need: the text of a number (`1e999`), the place of a value, the second of two
+//! equal keys, and every error after the first. So [`read`] makes a [`Node`] tree, and [`Field`]/[`Fields`] turn the
+//! tree into a service's own types while [`Findings`] collects all that is wrong.
+//!
+//! ```
+//! # use trialog_documents as documents;
+//! use documents::{Field, Findings, Format};
+//!
+//! struct Queue { name: String, workers: u32, tags: Vec<String> }
+//!
+//! fn read_queue(text: &[u8]) -> Result<Queue, vocabulary::Problem> {
+//!     let document = documents::read(text, Format::Yaml)?;
+//!     let findings = Findings::new();
+//!     let mut queue = None;
+//!     if let Some(mut fields) = Field::root(&document, &findings).map() {
+//!         let name = fields.required("name").text();
+//!         let workers = fields.field("workers").integer_in(1..=100).or(Some(4));
+//!         let tags = fields.field("tags").list().unwrap_or_default();
+//!         let tags = tags.iter().filter_map(Field::text).map(str::to_owned).collect();
+//!         queue = name.zip(workers).map(|(name, workers)| Queue { name: name.to_owned(), workers, tags });
+//!     } // When `fields` goes, every field that nobody asked for is reported as unknown.
+//!     findings.finish(queue).map(|(queue, _warnings)| queue)
+//! }
+//!
+//! let queue = read_queue(b"name: fast\ntags: [a, b]").unwrap();
+//! assert_eq!((queue.name.as_str(), queue.workers, queue.tags.len()), ("fast", 4, 2));
+//!
+//! let problem = read_queue(b"name: fast\nworkrs: 7").err().unwrap();
+//! assert_eq!((problem.status, problem.detail.as_str()), (400, "workrs: unknown; did you mean workers?"));
+//! let problem = read_queue(b"workers: 700").err().unwrap();
+//! assert_eq!(problem.errors.len(), 2); // name: required; workers: 700 is not in 1..=100
+//! ```
+
+mod fields;
+mod findings;
+mod format;
+mod json;
+pub mod pointer;
+mod scalar;
+mod suggest;
+mod tree;
+mod yaml;
+
+pub use fields::{Field, Fields};
+pub use findings::Findings;
+pub use format::Format;
+pub use suggest::did_you_mean;
+pub use tree::{Node, Tree};
+
+use vocabulary::{FieldError, Problem};
+
+/// Levels of lists and maps inside each other. No document of ours needs ten; a bound keeps recursion off the stack's end.
+pub const MAX_NESTING: usize = 64;
+
+/// Reads a whole document.
+///
+/// # Errors
+/// 400 `MalformedBody` with the place, or 400 `DuplicateKey` with the pointers of all repeated keys.
+pub fn read(text: &[u8], format: Format) -> Result<Node, Problem> {
+    let text = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text);
+    let text = std::str::from_utf8(text).map_err(|error| not_utf8(text, error.valid_up_to()))?;
+    let document = match format {
+        Format::Json => json::parse(text),
+        Format::Yaml => yaml::parse(text),
+    };
+    let document = document.map_err(malformed)?;
+    let duplicates = tree::duplicate_keys(&document);
+    if duplicates.is_empty() { Ok(document) } else { Err(Problem::of_errors(400, duplicates)) }
+}
+
+fn malformed(message: String) -> Problem {
+    Problem::of_errors(400, vec![FieldError::new("", "MalformedBody", message)])
+}
+
+fn not_utf8(text: &[u8], valid: usize) -> Problem {
+    let before = String::from_utf8_lossy(&text[..valid]);
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().map_or(0, |last| last.chars().count()) + 1;
+    malformed(format!("expected UTF-8, found byte 0x{:02X} at line {line} column {column}", text[valid]))
+}

@@ -1,1 +1,39 @@
-//! Placeholder.
+//! The event log: the only way to change an aggregate, and the place where its history is kept.
+//!
+//! One writer task per database takes what is queued, decides every command in queue order on the state in memory, writes
+//! all winners in one transaction and answers after the commit. So positions are dense and equal to the commit order, many
+//! commands on one stream share a commit, and the events table is its own outbox.
+//!
+//! - [`EventLog::execute`] decides a command; [`EventLog::record`] does so together with rows of the caller's own tables.
+//! - [`EventLog::inspect`] looks at the committed state of an aggregate.
+//! - [`EventLog::read`] and [`EventLog::head`] are the feed: a page after a position, and a watch that says when to ask again.
+//! - A [`View`] keeps tables for queries, written in the transaction of the events.
+
+mod append;
+mod cache;
+mod context;
+mod error;
+mod event;
+mod identity;
+mod insert;
+mod known;
+mod log;
+mod open;
+mod read;
+mod view;
+mod work;
+mod writer;
+
+// The dependency only pins the version of the bundled SQLite: 3.51.3 is the first without the WAL-reset corruption.
+use libsqlite3_sys as _;
+
+pub use context::{Committed, Context, CursorMove};
+pub use error::{Error, ExecuteError, RecordError};
+pub use event::RecordedEvent;
+pub use futures_util::future::BoxFuture;
+pub use identity::command_id;
+pub use log::EventLog;
+pub use open::Options;
+pub use sqlx::{SqliteConnection, SqlitePool};
+pub use view::View;
+pub use work::Recorded;

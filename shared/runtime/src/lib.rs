@@ -1,1 +1,12 @@
-//! Placeholder.
+//! What every process needs around the services: the machine's clock and randomness, supervised tasks, a shutdown that ends in order,
+//! logs, and configuration. It knows no service.
+
+pub mod config;
+pub mod machine;
+pub mod shutdown;
+pub mod tasks;
+pub mod telemetry;
+
+pub use machine::{MachineClock, MachineEntropy, Stopwatch};
+pub use shutdown::Shutdown;
+pub use tasks::{Task, supervise};

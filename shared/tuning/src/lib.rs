@@ -1,1 +1,41 @@
-//! Placeholder.
+//! Search spaces, samplers and stopping policies: pure and seeded, without time, randomness or input and output of their own.
+//!
+//! A proposal is a function of the space, the sampler, the seed, the proposal's number and the earlier configurations; a
+//! verdict is a function of the recorded reports. Both give the same bits on every machine: `libm` instead of the system's
+//! library, no fused operations, no order that depends on a hash.
+
+mod activity;
+mod check;
+mod conditions;
+mod count;
+mod curve;
+mod distribution;
+mod environment;
+mod grid;
+mod judge;
+mod lattice;
+mod normal;
+mod policy;
+mod sampler;
+mod snapshot;
+mod sobol;
+mod space;
+mod trials;
+mod value;
+
+pub use check::bad_upper;
+pub use curve::End;
+pub use environment::{PARAMETER_PREFIX, environment_form, parameter_environment_name};
+pub use grid::grid_size;
+pub use judge::{Decision, Input, SkipReason, Verdict};
+pub use lattice::Lattice;
+pub use policy::{Goal, PolicySpec};
+pub use sampler::{Draw, Proposal, Rule, SamplerSpec, finite_size, propose, trial_seed};
+pub use space::{
+    CHOICE_VALUES_MAX, Condition, Distribution, Issue, PARAMETERS_MAX, Parameter, RANDINT_UPPER_MAX, SearchSpace,
+};
+pub use trials::{Report, Reported, Standing, TRIALS_MAX, Trials};
+pub use value::{Configuration, Value, fingerprint, number_text};
+
+/// Raised whenever a sampler would give another value for the same inputs; recorded with each proposal.
+pub const SAMPLER_VERSION: u32 = 1;

@@ -1,0 +1,130 @@
+//! Limits, and what they mean on a given cluster.
+
+use documents::{Field, Fields, Findings};
+use tuning::number_text;
+
+use super::spec::{ClusterFacts, Limits, ServerLimits, SweepSpec};
+
+/// 60 days: longer than any sweep should need, shorter than for ever.
+const TIMEOUT_DEFAULT_SECONDS: f64 = 5_184_000.0;
+/// So many failures in a row, without a success, look like a mistake in the script.
+const FAILED_TRIALS_DEFAULT: u32 = 3;
+/// More retries than this hide a broken script.
+const RETRIES_MAX: u32 = 10;
+
+/// Reads the section. What is absent is taken from `current`, or from the defaults.
+pub(super) fn read(field: &Field<'_>, server: &ServerLimits, current: Option<&Limits>) -> Option<Limits> {
+    let limits = match field.is_present() {
+        false => current.cloned().unwrap_or_else(|| defaults(server)),
+        true => read_fields(field.map()?, server, current)?,
+    };
+    check_together(field, &limits).then_some(limits)
+}
+
+fn defaults(server: &ServerLimits) -> Limits {
+    let total = server.max_total_trials.min(ServerLimits::default().max_total_trials);
+    Limits {
+        max_total_trials: total,
+        max_concurrent_trials: concurrent_default(total, server),
+        timeout_seconds: TIMEOUT_DEFAULT_SECONDS,
+        trial_timeout_seconds: None,
+        max_failed_trials: FAILED_TRIALS_DEFAULT,
+        max_retries: 0,
+    }
+}
+
+fn concurrent_default(total: u32, server: &ServerLimits) -> u32 {
+    total.min(server.max_concurrent_trials)
+}
+
+fn read_fields(mut fields: Fields<'_>, server: &ServerLimits, current: Option<&Limits>) -> Option<Limits> {
+    fields.field("max_trials_without_improvement").not_offered();
+    fields.field("convergence").not_offered();
+    let base = current.cloned().unwrap_or_else(|| defaults(server));
+    let total = count(&mut fields, "max_total_trials", base.max_total_trials, 1, server.max_total_trials);
+    // A total that is wrong is reported itself and must not make the concurrency look wrong.
+    let concurrent_base = match current {
+        Some(current) => total.map_or(1, |total| current.max_concurrent_trials.min(total)),
+        None => concurrent_default(total.unwrap_or(1), server),
+    };
+    let most = server.max_concurrent_trials;
+    let concurrent = count(&mut fields, "max_concurrent_trials", concurrent_base, 1, most);
+    let timeout = seconds(&fields.field("timeout_seconds"), Some(base.timeout_seconds));
+    let trial_timeout = seconds(&fields.field("trial_timeout_seconds"), base.trial_timeout_seconds);
+    let failed = count(&mut fields, "max_failed_trials", base.max_failed_trials, 1, u32::MAX);
+    let retries = count(&mut fields, "max_retries", base.max_retries, 0, RETRIES_MAX);
+    Some(Limits {
+        max_total_trials: total?,
+        max_concurrent_trials: concurrent?,
+        timeout_seconds: timeout??,
+        trial_timeout_seconds: trial_timeout?,
+        max_failed_trials: failed?,
+        max_retries: retries?,
+    })
+}
+
+fn count(fields: &mut Fields<'_>, name: &'static str, default: u32, least: u32, most: u32) -> Option<u32> {
+    let field = fields.field(name);
+    if field.is_present() { field.integer_in(least..=most) } else { Some(default) }
+}
+
+/// `None` for a wrong value, `Some(None)` for no limit.
+fn seconds(field: &Field<'_>, default: Option<f64>) -> Option<Option<f64>> {
+    if !field.is_present() {
+        return Some(default);
+    }
+    let seconds = field.number()?;
+    if seconds <= 0.0 {
+        field.refuse("BadTimeout", format_args!("{} must be > 0 seconds", number_text(seconds)));
+        return None;
+    }
+    Some(Some(seconds))
+}
+
+fn check_together(field: &Field<'_>, limits: &Limits) -> bool {
+    let concurrency_good = limits.max_concurrent_trials <= limits.max_total_trials;
+    let trial_timeout = limits.trial_timeout_seconds.unwrap_or(0.0);
+    let timeout_good = trial_timeout <= limits.timeout_seconds;
+    let Some(mut fields) = field.map() else { return concurrency_good && timeout_good };
+    fields.ignore_rest();
+    if !concurrency_good {
+        let (concurrent, total) = (limits.max_concurrent_trials, limits.max_total_trials);
+        let message = format!("{concurrent} > {total}, the max_total_trials; lower it");
+        fields.field("max_concurrent_trials").refuse("ConcurrencyAboveTotal", message);
+    }
+    if !timeout_good {
+        let (trial, whole) = (number_text(trial_timeout), number_text(limits.timeout_seconds));
+        let message = format!("{trial} must be <= timeout_seconds {whole}");
+        fields.field("trial_timeout_seconds").refuse("BadTimeout", message);
+    }
+    concurrency_good && timeout_good
+}
+
+/// What the cluster makes of the sweep: trials that never fit are refused, a concurrency that it cannot give is a warning.
+pub(super) fn check_cluster(spec: &SweepSpec, cluster: &ClusterFacts, findings: &Findings) {
+    let resources = &spec.trial.resources;
+    let at = |field: &str| format!("/trial/resources/{field}");
+    let mut never = |field: &str, needs: String, has: String| {
+        findings.refuse(at(field), "NeverSchedulable", format!("trial.resources.{field}: needs {needs}, {has}"));
+    };
+    if resources.node_count > cluster.max_nodes {
+        let has = format!("cluster max {}", cluster.max_nodes);
+        never("node_count", resources.node_count.to_string(), has);
+    }
+    if resources.cpu_count > f64::from(cluster.node_vcpus) {
+        never("cpu_count", number_text(resources.cpu_count), format!("a node has {}", cluster.node_vcpus));
+    }
+    if resources.gpu_count > cluster.node_gpus {
+        never("gpu_count", resources.gpu_count.to_string(), format!("a node has {}", cluster.node_gpus));
+    }
+    if resources.memory_bytes > cluster.node_memory_bytes {
+        let has = format!("a node has {}", cluster.node_memory_bytes);
+        never("memory_bytes", resources.memory_bytes.to_string(), has);
+    }
+    let at_once = cluster.trials_at_once(resources);
+    if at_once > 0 && spec.limits.max_concurrent_trials > at_once {
+        let wanted = spec.limits.max_concurrent_trials;
+        let message = format!("at most {at_once} at once on cluster '{}', not {wanted}; the rest waits", spec.cluster);
+        findings.warn("/limits/max_concurrent_trials", "GatedByCluster", message);
+    }
+}

@@ -1,0 +1,170 @@
+//! The sweep document: from a user's text to a [`SweepSpec`], with every rule that can be checked before anything runs.
+
+mod changes;
+mod limits;
+mod plan;
+mod policy;
+mod references;
+mod render;
+mod sampler;
+mod space;
+mod spec;
+mod template;
+mod trial;
+
+#[cfg(test)]
+mod tests;
+
+use documents::{Field, Fields, Findings, Format};
+use tuning::{Goal, Issue};
+use vocabulary::{Problem, Warning, names};
+
+pub use changes::{SweepChanges, read_changes};
+pub use plan::{Plan, plan};
+pub use render::{parameter_variables, render_command, render_environment_variables};
+pub use spec::{
+    ClusterFacts, Environment, Input, InputMode, Limits, Objective, OnNonFinite, Output, Resources, ServerLimits,
+    SweepSpec, TrialSpec,
+};
+pub use template::{Argument, Filling, Reference, Template};
+
+/// Largest document. Spaces with thousands of long choice values fit; a data set does not.
+pub const DOCUMENT_BYTES_MAX: usize = 1 << 20;
+/// Longest name of a metric, in characters.
+const METRIC_NAME_MAX: usize = 255;
+/// The experiment of a sweep that names none; it always exists.
+const DEFAULT_EXPERIMENT: &str = "Default";
+
+/// Reads a sweep document. `resolved` is what is known about its cluster; absent, the rules about it are not checked.
+///
+/// # Errors
+/// 400 for syntax, duplicate keys or unknown fields, 422 with all broken rules (with `strict` all warnings too), 409 when
+/// the cluster is going away.
+pub fn read_sweep(
+    text: &[u8],
+    format: Format,
+    server: &ServerLimits,
+    resolved: Option<&ClusterFacts>,
+    strict: bool,
+) -> Result<(SweepSpec, Vec<Warning>), Problem> {
+    if text.len() > DOCUMENT_BYTES_MAX {
+        let detail = format!("the document has {} bytes, limit {DOCUMENT_BYTES_MAX}", text.len());
+        return Err(Problem::new(413, "TooLarge", detail));
+    }
+    let document = documents::read(text, format)?;
+    let findings = Findings::new();
+    let spec = Field::root(&document, &findings).map().and_then(|fields| read_fields(fields, &findings, server));
+    if let (Some(spec), Some(cluster)) = (&spec, resolved) {
+        limits::check_cluster(spec, cluster, &findings);
+    }
+    let read = if strict { findings.strict() } else { findings }.finish(spec)?;
+    match resolved {
+        Some(cluster) if ["deleting", "failed"].contains(&cluster.state.to_ascii_lowercase().as_str()) => {
+            Err(Problem::conflict("ClusterNotReady", format!("cluster '{}': state {}", read.0.cluster, cluster.state)))
+        }
+        _ => Ok(read),
+    }
+}
+
+fn read_fields(mut fields: Fields<'_>, findings: &Findings, server: &ServerLimits) -> Option<SweepSpec> {
+    for later in ["compat", "resume_from", "resume_trials", "constraints"] {
+        fields.field(later).not_offered();
+    }
+    let mode = fields.field("mode");
+    let external = mode.one_of("BadMode", &["managed", "external"]) == Some("external");
+    if external {
+        mode.not_offered();
+    }
+    let name = fields.field("name");
+    check_title(&name);
+    let experiment = fields.field("experiment");
+    check_title(&experiment);
+    let description = fields.text("description").unwrap_or_default().to_owned();
+    let tags = fields.texts("tags").unwrap_or_default().into_iter().collect();
+    let cluster = fields.field("cluster");
+    let cluster = if external { cluster } else { cluster.required() }.text();
+    let objectives = fields.field("objectives");
+    objectives.not_offered();
+    let objective = fields.field("objective");
+    let objective = if objectives.is_present() { objective } else { objective.required() };
+    let objective = objective.map().and_then(read_objective);
+    let limits = limits::read(&fields.field("limits"), server, None);
+    let sampler = sampler::read(&fields.required("sampling_algorithm"));
+    let space = fields.required("search_space");
+    let names = space::names(&space);
+    let space = space::read(&space, sampler.as_ref(), limits.as_ref(), findings);
+    let policy = policy::read(&fields.field("early_termination"), findings);
+    let record_keeps = fields.boolean("record_keeps").unwrap_or_default();
+    let trial = fields.field("trial");
+    let trial = if external { trial } else { trial.required() };
+    let trial = trial.map().and_then(|fields| trial::read(fields, names.as_deref(), findings));
+    let sampler = sampler?;
+    Some(SweepSpec {
+        name: name.text().map(str::to_owned),
+        experiment: experiment.text().unwrap_or(DEFAULT_EXPERIMENT).to_owned(),
+        description,
+        tags,
+        cluster: cluster?.to_owned(),
+        objective: objective?,
+        space: space?,
+        sampler: sampler.spec,
+        seed: sampler.seed,
+        policy: policy?,
+        limits: limits?,
+        record_keeps,
+        trial: trial?,
+    })
+}
+
+fn check_title(field: &Field<'_>) {
+    if let Some(wrong) = field.node().and_then(|_| field.text()).and_then(names::title) {
+        field.refuse("BadName", wrong);
+    }
+}
+
+fn read_objective(mut fields: Fields<'_>) -> Option<Objective> {
+    fields.field("target").not_offered();
+    fields.field("noise").not_offered();
+    let goal = read_goal(&fields.required("goal"));
+    let metric = fields.required("primary_metric");
+    let on_non_finite = match fields.field("on_non_finite").one_of("BadOnNonFinite", &["ignore", "fail"]) {
+        Some("fail") => OnNonFinite::Fail,
+        _ => OnNonFinite::Ignore,
+    };
+    let primary_metric = metric.text()?;
+    if !(1..=METRIC_NAME_MAX).contains(&primary_metric.chars().count()) || primary_metric.contains(char::is_control) {
+        let rule = format!("1 to {METRIC_NAME_MAX} characters, no control characters");
+        metric.refuse("BadMetricName", format_args!("{rule}; received {}", metric.received()));
+        return None;
+    }
+    Some(Objective { goal: goal?, primary_metric: primary_metric.to_owned(), on_non_finite })
+}
+
+/// Either goal, in any case.
+fn read_goal(field: &Field<'_>) -> Option<Goal> {
+    let text = field.node()?;
+    match &text.value {
+        documents::Tree::Text(text) if text.eq_ignore_ascii_case("maximize") => Some(Goal::Maximize),
+        documents::Tree::Text(text) if text.eq_ignore_ascii_case("minimize") => Some(Goal::Minimize),
+        documents::Tree::Text(_) => field.one_of("BadGoal", &["minimize", "maximize"]).and(None),
+        _ => {
+            field.refuse("BadGoal", format_args!("minimize or maximize, received {}", field.received()));
+            None
+        }
+    }
+}
+
+/// Notes an issue that `tuning` has found; `at` is the pointer of the section that it is about.
+fn note(issue: Issue, at: &str, findings: &Findings) {
+    let at = if issue.parameter.is_empty() {
+        at.to_owned()
+    } else {
+        documents::pointer::child("/search_space", &issue.parameter)
+    };
+    let pointer = if issue.field.is_empty() { at } else { format!("{at}/{}", issue.field) };
+    if issue.warning {
+        findings.warn(pointer, issue.code, issue.message);
+    } else {
+        findings.refuse(pointer, issue.code, issue.message);
+    }
+}

@@ -1,0 +1,79 @@
+//! Early termination: types and fields here, the rules on their values in `tuning`.
+
+use documents::{Field, Fields, Findings, Tree};
+use tuning::PolicySpec;
+
+use super::note;
+
+const KINDS: [&str; 7] = ["bandit", "median_stopping", "truncation_selection", "none", "asha", "hyperband", "pbt"];
+const LATER: [&str; 3] = ["asha", "hyperband", "pbt"];
+
+/// Reads the section; absent, every trial runs to its end.
+pub(super) fn read(field: &Field<'_>, findings: &Findings) -> Option<PolicySpec> {
+    let policy = match field.node().map(|node| &node.value) {
+        None => return Some(PolicySpec::None),
+        Some(Tree::Text(_)) => match kind(field)? {
+            "none" => PolicySpec::None,
+            "median_stopping" => PolicySpec::MedianStopping { evaluation_interval: 1, delay_evaluation: 0 },
+            _ => return field.wrong_type("a map with a type and its settings"),
+        },
+        Some(_) => read_map(field.map()?)?,
+    };
+    let issues = policy.check(false);
+    let good = issues.iter().all(|issue| issue.warning);
+    issues.into_iter().for_each(|issue| note(issue, field.pointer(), findings));
+    good.then_some(policy)
+}
+
+fn kind(field: &Field<'_>) -> Option<&'static str> {
+    let kind = field.one_of("UnknownPolicy", &KINDS)?;
+    if LATER.contains(&kind) {
+        field.not_offered();
+        return None;
+    }
+    Some(kind)
+}
+
+fn read_map(mut fields: Fields<'_>) -> Option<PolicySpec> {
+    let Some(kind) = kind(&fields.required("type")) else {
+        fields.ignore_rest();
+        return None;
+    };
+    if kind == "none" {
+        return Some(PolicySpec::None);
+    }
+    let every = fields.field("evaluation_interval");
+    let every = or_default(&every, 1, || every.integer_as("BadInterval", "must be an integer >= 1", false));
+    let delay = fields.field("delay_evaluation");
+    let delay = or_default(&delay, 0, || delay.integer_as("BadInterval", "must be an integer >= 0", false));
+    match kind {
+        "bandit" => {
+            let (factor, amount) = (fields.field("slack_factor"), fields.field("slack_amount"));
+            let slack_factor = or_default(&factor, None, || factor.number().map(Some));
+            let slack_amount = or_default(&amount, None, || amount.number().map(Some));
+            Some(PolicySpec::Bandit {
+                slack_factor: slack_factor?,
+                slack_amount: slack_amount?,
+                evaluation_interval: every?,
+                delay_evaluation: delay?,
+            })
+        }
+        "median_stopping" => Some(PolicySpec::MedianStopping { evaluation_interval: every?, delay_evaluation: delay? }),
+        _ => {
+            let percentage = fields.required("truncation_percentage");
+            let percentage = percentage.integer_as("BadPercentage", "must be an integer in 1..=99", false);
+            let exclude_finished_jobs = fields.boolean("exclude_finished_jobs").unwrap_or_default();
+            Some(PolicySpec::TruncationSelection {
+                truncation_percentage: percentage?,
+                exclude_finished_jobs,
+                evaluation_interval: every?,
+                delay_evaluation: delay?,
+            })
+        }
+    }
+}
+
+/// `None` only for a value that is there and wrong.
+fn or_default<T>(field: &Field<'_>, default: T, read: impl FnOnce() -> Option<T>) -> Option<T> {
+    if field.is_present() { read() } else { Some(default) }
+}

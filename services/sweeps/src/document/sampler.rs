@@ -1,0 +1,68 @@
+//! The sampling algorithm and its seed: `random`, or a map with `type`.
+
+use documents::{Field, Fields, Tree};
+use tuning::SamplerSpec;
+
+/// What the section says.
+pub(super) struct Sampler {
+    /// The algorithm.
+    pub(super) spec: SamplerSpec,
+    /// Its seed, if one was given.
+    pub(super) seed: Option<u64>,
+    /// The base of the log types.
+    pub(super) logbase: Option<f64>,
+}
+
+const KINDS: [&str; 3] = ["random", "grid", "bayesian"];
+
+/// Reads the section.
+pub(super) fn read(field: &Field<'_>) -> Option<Sampler> {
+    match &field.node()?.value {
+        Tree::Text(_) => {
+            let spec = algorithm(field, None)?;
+            Some(Sampler { spec, seed: None, logbase: None })
+        }
+        Tree::Map(_) => field.map().and_then(read_map),
+        _ => field.wrong_type("random, grid, or a map with a type"),
+    }
+}
+
+fn read_map(mut fields: Fields<'_>) -> Option<Sampler> {
+    let kind = fields.required("type");
+    if kind.text().is_none_or(|kind| !["random", "grid"].contains(&kind)) {
+        fields.ignore_rest();
+    }
+    let spec = algorithm(&kind, Some(&mut fields));
+    let seed = fields.field("seed");
+    let rule = "seed must be an integer in 0..2^64-1";
+    let given = if seed.is_present() { seed.integer_as("BadSeed", rule, true).map(Some) } else { Some(None) };
+    let logbase = read_logbase(&fields.field("logbase"));
+    Some(Sampler { spec: spec?, seed: given?, logbase })
+}
+
+fn algorithm(kind: &Field<'_>, fields: Option<&mut Fields<'_>>) -> Option<SamplerSpec> {
+    match kind.one_of("UnknownAlgorithm", &KINDS)? {
+        "grid" => Some(SamplerSpec::Grid),
+        "random" => {
+            let rule = fields.and_then(|fields| fields.field("rule").one_of("UnknownRule", &["random", "sobol"]));
+            let rule = if rule == Some("sobol") { tuning::Rule::Sobol } else { tuning::Rule::Random };
+            Some(SamplerSpec::Random { rule })
+        }
+        _ => {
+            kind.not_offered();
+            None
+        }
+    }
+}
+
+/// A number, or "e", which is what an absent base means too.
+fn read_logbase(field: &Field<'_>) -> Option<f64> {
+    match &field.node()?.value {
+        Tree::Text(text) if text == "e" => None,
+        Tree::Number(_) => field.number(),
+        _ => {
+            field.refuse("BadLogbase", format_args!("a number > 0 and not 1, or \"e\"; received {}", field.received()));
+            None
+        }
+    }
+}

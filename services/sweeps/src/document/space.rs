@@ -1,0 +1,158 @@
+//! The search space: types and fields here, every rule on their values in `tuning`.
+
+use std::collections::HashSet;
+
+use documents::{Field, Fields, Findings, Tree};
+use tuning::{Distribution, Issue, PARAMETERS_MAX, Parameter, SearchSpace, Value};
+
+use super::note;
+use super::sampler::Sampler;
+use super::spec::Limits;
+use super::template::looks_like_a_placeholder;
+
+/// The names that references may use: also those of parameters that are wrong in some other way.
+pub(super) fn names(field: &Field<'_>) -> Option<Vec<String>> {
+    match &field.node()?.value {
+        Tree::Map(entries) => Some(entries.iter().map(|(name, _)| name.clone()).collect()),
+        _ => None,
+    }
+}
+
+/// Reads the section and checks it, also against the sampler.
+pub(super) fn read(
+    field: &Field<'_>,
+    sampler: Option<&Sampler>,
+    limits: Option<&Limits>,
+    findings: &Findings,
+) -> Option<SearchSpace> {
+    let entries = field.entries()?;
+    if entries.len() > PARAMETERS_MAX {
+        // Thousands of errors inside would say nothing more.
+        let message = format!("search_space has {} parameters, limit {PARAMETERS_MAX}", entries.len());
+        findings.refuse(field.pointer(), "TooLarge", message);
+        return None;
+    }
+    let parameters: Vec<Option<Parameter>> = entries.into_iter().map(|(name, place)| parameter(name, &place)).collect();
+    let complete = parameters.iter().all(Option::is_some);
+    let mut space = SearchSpace { parameters: parameters.into_iter().flatten().collect(), ..SearchSpace::default() };
+    space.logbase = sampler.and_then(|sampler| sampler.logbase);
+    let mut issues = space.check();
+    if !complete {
+        // What is left of the space may be empty, which is not the user's mistake.
+        issues.retain(|issue| issue.code != "EmptySpace");
+    }
+    if let Some(sampler) = sampler {
+        issues.extend(check_sampler(&space, sampler, limits, &issues));
+    }
+    let good = complete && issues.iter().all(|issue| issue.warning);
+    for issue in issues {
+        let of_sampler = issue.parameter.is_empty() && !["EmptySpace", "TooLarge"].contains(&issue.code);
+        note(issue, if of_sampler { "/sampling_algorithm" } else { field.pointer() }, findings);
+    }
+    good.then_some(space)
+}
+
+/// The sampler's own rules, asked about the parameters that are right by themselves.
+fn check_sampler(space: &SearchSpace, sampler: &Sampler, limits: Option<&Limits>, found: &[Issue]) -> Vec<Issue> {
+    let wrong: HashSet<&str> = found.iter().filter(|i| !i.warning).map(|i| i.parameter.as_str()).collect();
+    let mut right = space.clone();
+    right.parameters.retain(|parameter| !wrong.contains(parameter.name.as_str()));
+    sampler.spec.check(&right, limits.map(|limits| u64::from(limits.max_total_trials)))
+}
+
+fn parameter(name: &str, place: &Field<'_>) -> Option<Parameter> {
+    let mut fields = place.map()?;
+    fields.field("when").not_offered();
+    fields.field("default").not_offered();
+    let Some(kind) = fields.required("type").one_of("UnknownDistribution", &Distribution::KINDS) else {
+        fields.ignore_rest();
+        return None;
+    };
+    let distribution = distribution(kind, name, &mut fields)?;
+    Some(Parameter { name: name.to_owned(), distribution, when: Vec::new() })
+}
+
+/// Every field is read before any `?`, so that all of them are checked and none looks unknown.
+fn distribution(kind: &str, name: &str, fields: &mut Fields<'_>) -> Option<Distribution> {
+    match kind {
+        "choice" => choice(fields),
+        "randint" => {
+            let upper = upper(name, &fields.required("upper"));
+            let grid_points = fields.boolean("grid_points").unwrap_or_default();
+            Some(Distribution::Randint { upper: upper?, grid_points })
+        }
+        "normal" | "qnormal" | "lognormal" | "qlognormal" => normal(kind, fields),
+        _ => bounded(kind, fields),
+    }
+}
+
+fn bounded(kind: &str, fields: &mut Fields<'_>) -> Option<Distribution> {
+    let (min, max) = (fields.required("min_value").number(), fields.required("max_value").number());
+    let q = if kind.starts_with('q') { fields.required("q").number() } else { Some(0.0) };
+    let grid_points = kind == "quniform" && fields.boolean("grid_points").unwrap_or_default();
+    let (min_value, max_value, q) = (min?, max?, q?);
+    Some(match kind {
+        "uniform" => Distribution::Uniform { min_value, max_value },
+        "quniform" => Distribution::Quniform { min_value, max_value, q, grid_points },
+        "loguniform" => Distribution::Loguniform { min_value, max_value },
+        "qloguniform" => Distribution::Qloguniform { min_value, max_value, q },
+        _ => Distribution::LogUniformValues { min_value, max_value },
+    })
+}
+
+fn normal(kind: &str, fields: &mut Fields<'_>) -> Option<Distribution> {
+    let (mu, sigma) = (fields.required("mu").number(), fields.required("sigma").number());
+    let q = if kind.starts_with('q') { fields.required("q").number() } else { Some(0.0) };
+    let (mu, sigma, q) = (mu?, sigma?, q?);
+    Some(match kind {
+        "normal" => Distribution::Normal { mu, sigma },
+        "qnormal" => Distribution::Qnormal { mu, sigma, q },
+        "lognormal" => Distribution::Lognormal { mu, sigma },
+        _ => Distribution::Qlognormal { mu, sigma, q },
+    })
+}
+
+fn upper(name: &str, field: &Field<'_>) -> Option<u64> {
+    let text = match &field.node()?.value {
+        Tree::Number(text) => text,
+        _ => return field.wrong_type("an integer"),
+    };
+    // In a message of `tuning` the name stands where our path would: take the rule from there, the place from here.
+    let rule = tuning::bad_upper(name, text);
+    field.integer_as("BadUpper", rule.split_once(": ").map_or(rule.as_str(), |(_, rule)| rule), false)
+}
+
+fn choice(fields: &mut Fields<'_>) -> Option<Distribution> {
+    fields.field("ordered").not_offered();
+    let values = fields.required("values").list();
+    let weights = fields.field("weights");
+    let read_weights = || weights.list()?.iter().map(Field::number).collect::<Option<Vec<f64>>>();
+    let weights = if weights.is_present() { read_weights().map(Some) } else { Some(None) };
+    // All values are looked at before the first that is wrong ends it.
+    let values: Vec<Option<Value>> = values?.iter().map(choice_value).collect();
+    let values = values.into_iter().collect::<Option<Vec<Value>>>();
+    Some(Distribution::Choice { values: values?, weights: weights? })
+}
+
+fn choice_value(field: &Field<'_>) -> Option<Value> {
+    let value = match &field.node()?.value {
+        Tree::Text(text) if looks_like_a_placeholder(text) => {
+            field.refuse("BadChoiceValue", "a value must not hold ${{inputs. or ${{outputs.: the node would fill it in");
+            return None;
+        }
+        Tree::Text(text) if text.contains('\0') => None,
+        Tree::Text(text) => Some(Value::Text(text.clone())),
+        Tree::Bool(value) => Some(Value::Bool(*value)),
+        Tree::Number(text) => field_number(text).map(Value::Number),
+        _ => None,
+    };
+    if value.is_none() {
+        let message = format!("is {}; string, finite number or boolean", field.received());
+        field.refuse("BadChoiceValue", message);
+    }
+    value
+}
+
+fn field_number(text: &str) -> Option<f64> {
+    text.parse().ok().filter(|value: &f64| value.is_finite())
+}

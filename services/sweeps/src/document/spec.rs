@@ -1,0 +1,222 @@
+//! What a sweep document says once it is read: complete, with defaults filled in. It is stored in the sweep's first event.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use tuning::{Goal, PolicySpec, SamplerSpec, SearchSpace};
+
+use super::template::{Argument, Template};
+
+/// A sweep as it was asked for. It serializes to the same names that the document has.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SweepSpec {
+    /// The name in the workspace; absent: the sweep is known by its id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The experiment that the runs belong to.
+    pub experiment: String,
+    /// What people should know about it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub description: String,
+    /// Labels.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tags: BTreeMap<String, String>,
+    /// Where the trials run.
+    pub cluster: String,
+    /// What is optimised.
+    pub objective: Objective,
+    /// The parameters and their distributions.
+    #[serde(rename = "search_space")]
+    pub space: SearchSpace,
+    /// How configurations are chosen.
+    #[serde(rename = "sampling_algorithm")]
+    pub sampler: SamplerSpec,
+    /// The seed that was given; absent: one is drawn at submission.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
+    /// Which trials are stopped early.
+    #[serde(rename = "early_termination", default)]
+    pub policy: PolicySpec,
+    /// How much may be run.
+    pub limits: Limits,
+    /// Whether decisions to keep a trial are recorded too.
+    #[serde(default)]
+    pub record_keeps: bool,
+    /// What a trial runs.
+    pub trial: TrialSpec,
+}
+
+/// The objective.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Objective {
+    /// Whether larger or smaller is better.
+    pub goal: Goal,
+    /// The metric's key, matched exactly.
+    pub primary_metric: String,
+    /// What a NaN or infinite report of it does.
+    #[serde(default)]
+    pub on_non_finite: OnNonFinite,
+}
+
+/// What a non-finite report of the primary metric does to its trial.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnNonFinite {
+    /// It counts as an interval without a value.
+    #[default]
+    Ignore,
+    /// The trial fails.
+    Fail,
+}
+
+/// How much may be run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Proposals; a preempted trial stays one trial.
+    pub max_total_trials: u32,
+    /// Live trials.
+    pub max_concurrent_trials: u32,
+    /// Wall clock from the start, pauses included.
+    pub timeout_seconds: f64,
+    /// Running time of a trial, summed over attempts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trial_timeout_seconds: Option<f64>,
+    /// So many failed trials in a row, while none has completed, fail the sweep.
+    pub max_failed_trials: u32,
+    /// New attempts after a failure; preemptions are free.
+    pub max_retries: u32,
+}
+
+/// What a trial runs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrialSpec {
+    /// The words of the command, with references.
+    pub command: Vec<Argument>,
+    /// The packed code folder: `sha256:` and 64 hexadecimal digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// The interpreter that comes first on PATH.
+    #[serde(default)]
+    pub environment: Environment,
+    /// Variables of the user, with references.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub environment_variables: BTreeMap<String, Template>,
+    /// Data by id.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub inputs: BTreeMap<String, Input>,
+    /// Ids of the folders that are uploaded at the end.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub outputs: BTreeMap<String, Output>,
+    /// What a trial occupies.
+    #[serde(default)]
+    pub resources: Resources,
+    /// Whether the command saves checkpoints and resumes from them.
+    #[serde(default)]
+    pub checkpoint: bool,
+    /// Words of a command that runs before, once an attempt.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub prepare: Vec<String>,
+}
+
+/// The software that a trial runs with.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Environment {
+    /// Absolute path of a Python interpreter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub python: Option<String>,
+}
+
+/// An input of a trial.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Input {
+    /// Where the data is: a `file:///` URI.
+    pub uri: String,
+    /// Whether it is read in place or copied first.
+    #[serde(default)]
+    pub mode: InputMode,
+}
+
+/// How an input comes to the node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InputMode {
+    /// Read in place.
+    #[default]
+    Mount,
+    /// Copied to the node first.
+    Download,
+}
+
+impl InputMode {
+    /// The spelling in documents and messages.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Mount => "mount",
+            Self::Download => "download",
+        }
+    }
+}
+
+/// An output folder of a trial; it has no settings yet.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Output {}
+
+/// What a trial occupies.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Resources {
+    /// Virtual CPUs, fractions allowed.
+    pub cpu_count: f64,
+    /// GPUs.
+    pub gpu_count: u32,
+    /// Memory in bytes.
+    pub memory_bytes: u64,
+    /// Nodes.
+    pub node_count: u32,
+}
+
+impl Default for Resources {
+    fn default() -> Self {
+        Self { cpu_count: 1.0, gpu_count: 0, memory_bytes: 1 << 30, node_count: 1 }
+    }
+}
+
+/// What the server's settings allow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ServerLimits {
+    /// Most proposals of a sweep.
+    pub max_total_trials: u32,
+    /// Most live trials of a sweep.
+    pub max_concurrent_trials: u32,
+}
+
+impl Default for ServerLimits {
+    fn default() -> Self {
+        Self { max_total_trials: 1000, max_concurrent_trials: 100 }
+    }
+}
+
+/// What was looked up about the cluster that a document names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterFacts {
+    /// Most nodes it grows to.
+    pub max_nodes: u32,
+    /// Virtual CPUs of a node.
+    pub node_vcpus: u32,
+    /// Memory of a node.
+    pub node_memory_bytes: u64,
+    /// GPUs of a node.
+    pub node_gpus: u32,
+    /// Its provisioning state.
+    pub state: String,
+}
+
+impl ClusterFacts {
+    /// How many trials with these resources run at once when the cluster is full; 0 when one does not even fit a node.
+    pub fn trials_at_once(&self, resources: &Resources) -> u32 {
+        let by_cpu = (f64::from(self.node_vcpus) / resources.cpu_count).floor();
+        let by_memory = self.node_memory_bytes.checked_div(resources.memory_bytes).unwrap_or(u64::MAX);
+        let by_gpu = self.node_gpus.checked_div(resources.gpu_count).unwrap_or(u32::MAX);
+        let on_a_node = by_gpu.min(u32::try_from(by_memory).unwrap_or(u32::MAX)).min(by_cpu as u32);
+        on_a_node.saturating_mul(self.max_nodes / resources.node_count.max(1))
+    }
+}

@@ -1,0 +1,88 @@
+//! What travels with a call beside its message: who asks, which command this is, what version it expects.
+
+use tonic::metadata::{MetadataMap, MetadataValue};
+use tonic::{Request, Response};
+use uuid::Uuid;
+
+const COMMAND_ID: &str = "trialog-command-id";
+const REQUEST_HASH: &str = "trialog-request-hash";
+const ACTOR: &str = "trialog-actor";
+const REQUEST_ID: &str = "x-request-id";
+const EXPECTED_VERSION: &str = "trialog-expected-version";
+const AT_LEAST: &str = "trialog-at-least";
+const POSITION: &str = "trialog-position";
+
+/// The context of a call.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CallContext {
+    /// UUIDv5 of (workspace, method, path, Idempotency-Key), or a new UUIDv7. `None` in reads.
+    pub command_id: Option<Uuid>,
+    /// BLAKE3 of what was asked; the same command id with another hash is refused. `None` without an Idempotency-Key.
+    pub request_hash: Option<[u8; 32]>,
+    /// Who asks, e.g. `token:ab12`, `agent:node_…`.
+    pub actor: String,
+    /// The id under which logs speak of this request.
+    pub request_id: String,
+    /// From If-Match: the stream's version must be this.
+    pub expected_version: Option<i64>,
+    /// From Trialog-At-Least: the position that this service must have reached before it answers a read.
+    pub at_least: Option<i64>,
+}
+
+impl CallContext {
+    /// Puts the context beside a message.
+    pub fn attach<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        let metadata = request.metadata_mut();
+        put(metadata, COMMAND_ID, self.command_id.map(|id| id.to_string()));
+        put(metadata, REQUEST_HASH, self.request_hash.map(|hash| hash.iter().map(|byte| format!("{byte:02x}")).collect()));
+        put(metadata, ACTOR, Some(self.actor.clone()).filter(|actor| !actor.is_empty()));
+        put(metadata, REQUEST_ID, Some(self.request_id.clone()).filter(|id| !id.is_empty()));
+        put(metadata, EXPECTED_VERSION, self.expected_version.map(|version| version.to_string()));
+        put(metadata, AT_LEAST, self.at_least.map(|position| position.to_string()));
+        request
+    }
+
+    /// Reads the context of a call.
+    pub fn of<T>(request: &Request<T>) -> Self {
+        let metadata = request.metadata();
+        let text = |key: &'static str| metadata.get(key).and_then(|value| value.to_str().ok());
+        Self {
+            command_id: text(COMMAND_ID).and_then(|id| Uuid::parse_str(id).ok()),
+            request_hash: text(REQUEST_HASH).and_then(hash_of),
+            actor: text(ACTOR).unwrap_or_default().to_owned(),
+            request_id: text(REQUEST_ID).unwrap_or_default().to_owned(),
+            expected_version: text(EXPECTED_VERSION).and_then(|version| version.parse().ok()),
+            at_least: text(AT_LEAST).and_then(|position| position.parse().ok()),
+        }
+    }
+}
+
+fn put(metadata: &mut MetadataMap, key: &'static str, value: Option<String>) {
+    if let Some(value) = value.and_then(|text| MetadataValue::try_from(text).ok()) {
+        metadata.insert(key, value);
+    }
+}
+
+fn hash_of(hex: &str) -> Option<[u8; 32]> {
+    let mut hash = [0; 32];
+    if hex.len() != 64 || !hex.is_ascii() {
+        return None;
+    }
+    for (place, byte) in hash.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&hex[2 * place..2 * place + 2], 16).ok()?;
+    }
+    Some(hash)
+}
+
+/// An answer to a write with the position that it was committed at, for `Trialog-Position`.
+pub fn with_position<T>(message: T, position: i64) -> Response<T> {
+    let mut response = Response::new(message);
+    put(response.metadata_mut(), POSITION, Some(position.to_string()));
+    response
+}
+
+/// The position in an answer; `None` in reads.
+pub fn position_of<T>(response: &Response<T>) -> Option<i64> {
+    response.metadata().get(POSITION)?.to_str().ok()?.parse().ok()
+}

@@ -1,0 +1,151 @@
+//! One client type for a service in this process and for one behind a socket.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+
+use http::{Request, Response};
+use tonic::body::Body;
+use tonic::transport::{Channel, Endpoint, Uri};
+use tower::util::BoxCloneSyncService;
+use tower::{BoxError, Service, ServiceExt};
+
+type Boxed = BoxCloneSyncService<Request<Body>, Response<Body>, BoxError>;
+
+/// A service to call. Clones share the connection. Until it is connected, calls fail with UNAVAILABLE.
+#[derive(Clone, Debug, Default)]
+pub struct Peer {
+    inner: Arc<OnceLock<Boxed>>,
+}
+
+impl Peer {
+    /// A peer that is connected later by [`Peer::connect_routes`] or [`Peer::connect_channel`]: services know their peers before these exist.
+    pub fn deferred() -> Self {
+        Self::default()
+    }
+
+    /// A peer behind `unix:PATH` or `http://HOST:PORT`; connects on first use and again after a loss.
+    ///
+    /// # Errors
+    /// When the address is neither.
+    pub fn remote(address: &str) -> Result<Self, String> {
+        let peer = Self::deferred();
+        peer.connect_channel(channel(address)?);
+        Ok(peer)
+    }
+
+    /// Connects to servers in this process: no socket, no copy of the connection's state.
+    pub fn connect_routes(&self, routes: tonic::service::Routes) {
+        let service = ServiceExt::<Request<Body>>::map_err(routes, |never: Infallible| match never {});
+        // A second connect keeps the first: both would lead to the same servers.
+        let _ = self.inner.set(BoxCloneSyncService::new(service));
+    }
+
+    /// Connects to a remote server.
+    pub fn connect_channel(&self, channel: Channel) {
+        let _ = self.inner.set(BoxCloneSyncService::new(channel.map_err(BoxError::from)));
+    }
+}
+
+/// A lazy channel to `unix:PATH` or `http://HOST:PORT`.
+///
+/// # Errors
+/// When the address is neither.
+pub fn channel(address: &str) -> Result<Channel, String> {
+    let Some(path) = address.strip_prefix("unix:") else {
+        let endpoint = Endpoint::from_shared(address.to_owned()).map_err(|error| format!("{address:?}: {error}"))?;
+        return Ok(endpoint.connect_lazy());
+    };
+    let path = Arc::new(std::path::PathBuf::from(path));
+    let endpoint = Endpoint::from_static("http://socket.invalid");
+    Ok(endpoint.connect_with_connector_lazy(tower::service_fn(move |_: Uri| {
+        let path = Arc::clone(&path);
+        async move { Ok::<_, std::io::Error>(hyper_util::rt::TokioIo::new(tokio::net::UnixStream::connect(&*path).await?)) }
+    })))
+}
+
+impl Service<Request<Body>> for Peer {
+    type Response = Response<Body>;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        match self.inner.get() {
+            Some(service) => Box::pin(service.clone().oneshot(request)),
+            None => Box::pin(async { Err(BoxError::from(tonic::Status::unavailable("the service is still starting"))) }),
+        }
+    }
+}
+
+/// Every service that another one may call or follow.
+#[derive(Clone, Debug, Default)]
+pub struct Peers {
+    /// Workspaces and tokens.
+    pub workspaces: Peer,
+    /// Runs, metrics, artifacts, objects.
+    pub runs: Peer,
+    /// Sweeps.
+    pub sweeps: Peer,
+    /// Registered models.
+    pub models: Peer,
+    /// Clusters, jobs, endpoints.
+    pub compute: Peer,
+}
+
+impl Peers {
+    /// The peer of a service by its name.
+    pub fn by_name(&self, service: &str) -> Option<&Peer> {
+        Some(match service {
+            "workspaces" => &self.workspaces,
+            "runs" => &self.runs,
+            "sweeps" => &self.sweeps,
+            "models" => &self.models,
+            "compute" => &self.compute,
+            _ => return None,
+        })
+    }
+}
+
+/// How large a message may be on either side: metric batches of 4 MiB and a margin for their frame.
+pub const MESSAGE_BYTES_MAX: usize = 8 << 20;
+
+macro_rules! clients {
+    ($($(#[$meta:meta])* $name:ident: $client:path, $peer:ident;)+) => {
+        impl Peers {
+            $($(#[$meta])* pub fn $name(&self) -> $client {
+                <$client>::new(self.$peer.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX).max_encoding_message_size(MESSAGE_BYTES_MAX)
+            })+
+        }
+    };
+}
+
+type WorkspacesClient = crate::workspaces::workspaces_service_client::WorkspacesServiceClient<Peer>;
+type RunsClient = crate::runs::runs_service_client::RunsServiceClient<Peer>;
+type SweepsClient = crate::sweeps::sweeps_service_client::SweepsServiceClient<Peer>;
+type ModelsClient = crate::models::models_service_client::ModelsServiceClient<Peer>;
+type ComputeClient = crate::compute::compute_service_client::ComputeServiceClient<Peer>;
+type RoutesClient = crate::compute::routes_service_client::RoutesServiceClient<Peer>;
+type AgentClient = crate::compute::agent_service_client::AgentServiceClient<Peer>;
+
+clients! {
+    /// The client of workspaces.
+    workspaces_client: WorkspacesClient, workspaces;
+    /// The client of runs.
+    runs_client: RunsClient, runs;
+    /// The client of sweeps.
+    sweeps_client: SweepsClient, sweeps;
+    /// The client of models.
+    models_client: ModelsClient, models;
+    /// The client of compute.
+    compute_client: ComputeClient, compute;
+    /// The client of the inference routes, which compute serves.
+    routes_client: RoutesClient, compute;
+    /// The client that a node's agent uses.
+    agent_client: AgentClient, compute;
+}

@@ -1,0 +1,38 @@
+//! RFC 6901 pointers, and the dotted form in which messages name a place.
+
+/// The pointer of `key` inside the map at `parent`; `~` and `/` are escaped.
+pub fn child(parent: &str, key: &str) -> String {
+    format!("{parent}/{}", key.replace('~', "~0").replace('/', "~1"))
+}
+
+/// The pointer of item `index` inside the list at `parent`.
+pub fn item(parent: &str, index: usize) -> String {
+    format!("{parent}/{index}")
+}
+
+/// `/search_space/batch/values/1` as people write it: `search_space.batch.values[1]`.
+pub fn dotted(pointer: &str) -> String {
+    let mut text = String::with_capacity(pointer.len());
+    for part in pointer.split('/').skip(1) {
+        if !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()) {
+            text.push_str(&format!("[{part}]"));
+            continue;
+        }
+        if !text.is_empty() {
+            text.push('.');
+        }
+        text.push_str(&part.replace("~1", "/").replace("~0", "~"));
+    }
+    if text.is_empty() { "the document".to_owned() } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn pointers_escape_and_read_well() {
+        let pointer = super::item(&super::child(&super::child("", "a/b~c"), "values"), 1);
+        assert_eq!(pointer, "/a~1b~0c/values/1");
+        assert_eq!(super::dotted(&pointer), "a/b~c.values[1]");
+        assert_eq!(super::dotted(""), "the document");
+    }
+}

@@ -1,0 +1,93 @@
+//! The tree of a document: values in written order with their places.
+
+use std::collections::HashMap;
+
+use vocabulary::FieldError;
+
+use crate::{pointer, scalar};
+
+/// A value and where it begins, both counted from 1.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// The value.
+    pub value: Tree,
+    /// Line of the first character.
+    pub line: usize,
+    /// Column of the first character, in characters.
+    pub column: usize,
+}
+
+/// What a value is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Tree {
+    /// `null`, or nothing at all in YAML.
+    Null,
+    /// `true` or `false`.
+    Bool(bool),
+    /// A number as it was written (YAML's hexadecimal and octal integers as decimal ones).
+    Number(String),
+    /// A text.
+    Text(String),
+    /// A list.
+    List(Vec<Node>),
+    /// A map in written order.
+    Map(Vec<(String, Node)>),
+}
+
+impl Node {
+    /// The value of `key` when this is a map that has it.
+    pub fn get(&self, key: &str) -> Option<&Node> {
+        match &self.value {
+            Tree::Map(entries) => entries.iter().find(|(name, _)| name == key).map(|(_, node)| node),
+            _ => None,
+        }
+    }
+
+    /// The document as serde sees it. Integers that fit 64 bits stay exact, other numbers become doubles; what no JSON
+    /// number can hold becomes the text "NaN", "Infinity" or "-Infinity".
+    pub fn to_json(&self) -> serde_json::Value {
+        use serde_json::Value;
+        match &self.value {
+            Tree::Null => Value::Null,
+            Tree::Bool(value) => Value::Bool(*value),
+            Tree::Number(text) => scalar::to_json(text),
+            Tree::Text(text) => Value::String(text.clone()),
+            Tree::List(items) => Value::Array(items.iter().map(Node::to_json).collect()),
+            Tree::Map(entries) => Value::Object(entries.iter().map(|(k, v)| (k.clone(), v.to_json())).collect()),
+        }
+    }
+}
+
+/// Every key that repeats an earlier one of the same map.
+pub(crate) fn duplicate_keys(document: &Node) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    collect_duplicates(document, "", &mut errors);
+    errors
+}
+
+fn collect_duplicates(node: &Node, at: &str, errors: &mut Vec<FieldError>) {
+    match &node.value {
+        Tree::List(items) => {
+            for (index, item) in items.iter().enumerate() {
+                if matches!(item.value, Tree::List(_) | Tree::Map(_)) {
+                    collect_duplicates(item, &pointer::item(at, index), errors);
+                }
+            }
+        }
+        Tree::Map(entries) => {
+            let mut first = HashMap::with_capacity(entries.len());
+            for (key, value) in entries {
+                if let Some(line) = first.insert(key, value.line) {
+                    let place = pointer::child(at, key);
+                    let name = pointer::dotted(&place);
+                    let message = format!("{name}: written twice, at line {line} and line {}; keep one", value.line);
+                    errors.push(FieldError::new(place, "DuplicateKey", message));
+                }
+                if matches!(value.value, Tree::List(_) | Tree::Map(_)) {
+                    collect_duplicates(value, &pointer::child(at, key), errors);
+                }
+            }
+        }
+        _ => {}
+    }
+}

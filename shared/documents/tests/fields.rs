@@ -1,0 +1,113 @@
+//! What a service sees of a document: all errors at once, in two stages, with pointers and good messages.
+
+use trialog_documents::{Field, Findings, Format, read};
+use vocabulary::{Problem, Warning};
+
+type Errors<'a> = &'a [(&'a str, &'a str, &'a str)];
+
+fn check(problem: &Problem, status: u16, expected: Errors<'_>) {
+    assert_eq!(problem.status, status, "{problem:?}");
+    let found: Vec<_> =
+        problem.errors.iter().map(|e| (e.pointer.as_str(), e.code.as_str(), e.message.as_str())).collect();
+    assert_eq!(found, expected);
+    assert_eq!(problem.code, expected[0].1);
+}
+
+fn read_limits(text: &str) -> Result<(u32, Vec<Warning>), Problem> {
+    let document = read(text.as_bytes(), Format::Yaml)?;
+    let findings = Findings::new();
+    let mut total = None;
+    if let Some(mut fields) = Field::root(&document, &findings).map() {
+        let _ = (fields.required("name").text(), fields.number("q"), fields.texts("tags"), fields.boolean("keep"));
+        let _ = fields.field("goal").one_of("BadGoal", &["minimize", "maximize"]);
+        let _ = fields.field("seed").integer_or_text::<u64>();
+        fields.field("compat").not_offered();
+        if let Some(mut limits) = fields.map("limits") {
+            total = limits.required("max_total_trials").integer_in(1..=1000u32);
+            limits.field("timeout_seconds").warn("LongTimeout", "a long time");
+        }
+    }
+    findings.finish(total)
+}
+
+#[test]
+fn unknown_fields_answer_alone_and_all_at_once() {
+    let problem = read_limits("nam: x\nlimits: {max_trails: 7, 'a/b': 1}\ngoal: up").unwrap_err();
+    check(
+        &problem,
+        400,
+        &[
+            ("/limits/a~1b", "UnknownField", "limits.a/b: unknown"),
+            ("/limits/max_trails", "UnknownField", "limits.max_trails: unknown; did you mean max_total_trials?"),
+            ("/nam", "UnknownField", "nam: unknown; did you mean name?"),
+        ],
+    );
+}
+
+#[test]
+fn all_other_errors_answer_together_in_order_of_pointer() {
+    let text = "name: 7\nq: 1e999\ntags: {a: 1, b: x}\nkeep: yes\ngoal: maximise\nseed: -1\ncompat: azure\nlimits: {max_total_trials: 0}";
+    check(
+        &read_limits(text).unwrap_err(),
+        422,
+        &[
+            ("/compat", "NotOfferedYet", "compat: not offered yet"),
+            ("/goal", "BadGoal", "goal 'maximise': one of minimize, maximize; did you mean maximize?"),
+            ("/keep", "WrongType", "keep: expected true or false, received the text \"yes\""),
+            ("/limits/max_total_trials", "OutOfRange", "limits.max_total_trials: 0 is not in 1..=1000"),
+            ("/name", "WrongType", "name: expected a text, received 7"),
+            ("/q", "NotFinite", "q: must be a finite number, received 1e999"),
+            ("/seed", "OutOfRange", "seed: -1 is outside of what is allowed"),
+            ("/tags/a", "WrongType", "tags.a: expected a text, received 1"),
+        ],
+    );
+    check(
+        &read_limits("name: null\nq: 'NaN'\nlimits: {max_total_trials: 4.0}").unwrap_err(),
+        422,
+        &[
+            ("/limits/max_total_trials", "WrongType", "limits.max_total_trials: expected an integer, received 4.0"),
+            ("/name", "Required", "name: required"),
+            ("/q", "NotFinite", "q: must be a finite number, received the text \"NaN\""),
+        ],
+    );
+}
+
+#[test]
+fn a_good_document_comes_with_its_warnings() {
+    let (total, warnings) =
+        read_limits("name: x\nseed: '18446744073709551615'\nlimits: {max_total_trials: 40, timeout_seconds: 9}")
+            .unwrap();
+    assert_eq!((total, warnings.len(), warnings[0].pointer.as_str()), (40, 1, "/limits/timeout_seconds"));
+    check(
+        &read_limits("- 1").unwrap_err(),
+        422,
+        &[("", "WrongType", "the document: expected a map, received a list of 1")],
+    );
+}
+
+#[test]
+fn all_duplicate_keys_are_named() {
+    for (text, format) in [
+        ("{\"a\": 1, \"b\": [{\"c\": 1,\n\"c\": 2}], \"a\": {\"d\": 1, \"d\": 1}}", Format::Json),
+        ("{a: 1, b: [{c: 1,\nc: 2}], a: {d: 1, d: 1}}", Format::Yaml),
+    ] {
+        check(
+            &read(text.as_bytes(), format).unwrap_err(),
+            400,
+            &[
+                ("/a", "DuplicateKey", "a: written twice, at line 1 and line 2; keep one"),
+                ("/a/d", "DuplicateKey", "a.d: written twice, at line 2 and line 2; keep one"),
+                ("/b/0/c", "DuplicateKey", "b[0].c: written twice, at line 1 and line 2; keep one"),
+            ],
+        );
+    }
+}
+
+#[test]
+fn bytes_are_checked_before_anything_else() {
+    let problem = read(b"{\"a\":\n \"\xff\"}", Format::Json).unwrap_err();
+    check(&problem, 400, &[("", "MalformedBody", "expected UTF-8, found byte 0xFF at line 2 column 3")]);
+    assert!(read(b"\xEF\xBB\xBF{}", Format::Json).is_ok());
+    assert!(read(b"\xEF\xBB\xBFa: 1", Format::Yaml).is_ok());
+    assert_eq!(read(b"  ", Format::Json).unwrap_err().code, "MalformedBody");
+}

@@ -1,0 +1,243 @@
+//! Deciding a batch in queue order on provisional state.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use serde::Serialize;
+use sqlx::SqliteConnection;
+use uuid::Uuid;
+
+use crate::cache::{Cache, Entry};
+use crate::identity::{event_id, fingerprint};
+use crate::insert::{CommandRow, Rows};
+use crate::known::Known;
+use crate::view::{self, View};
+use crate::work::{Answer, Append, Decision, Refusal};
+use crate::{Committed, Context, Error, RecordedEvent};
+
+/// Bytes of events after which a batch is full; what is left is the next batch.
+const BATCH_BYTES_MAX: usize = 1 << 20;
+
+/// A batch in the making.
+pub(crate) struct Batch {
+    /// Commands accepted before, and those accepted in this batch.
+    known: HashMap<Uuid, Known>,
+    pub rows: Rows,
+    /// One per command that was decided, in queue order.
+    pub answers: Vec<Answer>,
+    /// Streams whose state is ahead of the database until the commit.
+    pub touched: Vec<Arc<str>>,
+    /// Position of the last event so far.
+    pub head: i64,
+    now_us: i64,
+    bytes: usize,
+    /// How many of the events the views have taken in.
+    viewed: usize,
+}
+
+/// The origin of an event, as stored in the `meta` column.
+#[derive(Serialize)]
+struct Meta<'a> {
+    actor: &'a str,
+    request_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    causation: Option<&'a str>,
+}
+
+impl Batch {
+    pub fn new(known: HashMap<Uuid, Known>, head: i64, now_us: i64) -> Self {
+        Self {
+            known,
+            rows: Rows::default(),
+            answers: Vec::new(),
+            touched: Vec::new(),
+            head,
+            now_us,
+            bytes: 0,
+            viewed: 0,
+        }
+    }
+
+    pub fn is_full(&self) -> bool {
+        self.bytes >= BATCH_BYTES_MAX
+    }
+
+    /// Moves a cursor with the commit; never back.
+    pub fn move_cursor(&mut self, projection: &str, source: &str, position: i64) {
+        let at = self.rows.cursors.entry((projection.to_owned(), source.to_owned())).or_insert(position);
+        *at = position.max(*at);
+    }
+
+    /// Decides everything that needs no transaction.
+    pub fn decide_all(&mut self, cache: &mut Cache, appends: &mut [Append]) -> Result<(), Error> {
+        for append in appends {
+            if self.is_full() {
+                break;
+            }
+            let answer = match self.before(cache, append)? {
+                Before::Decided(answer) => answer,
+                Before::Open(fingerprint, entry) => {
+                    let decided = append.work.decide(entry.state.as_mut());
+                    let before = entry.version;
+                    self.after(cache, append, fingerprint, before, decided)?
+                }
+            };
+            self.answers.push(answer);
+        }
+        Ok(())
+    }
+
+    /// Decides inside the transaction. A record sees the rows of all commands before it, those of views too.
+    pub async fn run_all(
+        &mut self,
+        cache: &mut Cache,
+        views: &[Arc<dyn View>],
+        appends: &mut [Append],
+        tx: &mut SqliteConnection,
+    ) -> Result<(), Error> {
+        for append in appends {
+            if self.is_full() {
+                break;
+            }
+            if append.work.records() {
+                self.apply_views(views, tx).await?;
+            }
+            let answer = match self.before(cache, append)? {
+                Before::Decided(answer) => answer,
+                Before::Open(fingerprint, entry) => {
+                    let decided = append.work.run(entry.state.as_mut(), tx).await;
+                    let before = entry.version;
+                    self.after(cache, append, fingerprint, before, decided)?
+                }
+            };
+            self.answers.push(answer);
+        }
+        self.apply_views(views, tx).await
+    }
+
+    async fn apply_views(&mut self, views: &[Arc<dyn View>], tx: &mut SqliteConnection) -> Result<(), Error> {
+        let events = &self.rows.events[self.viewed..];
+        if !events.is_empty() {
+            for view in views {
+                view::apply(view.as_ref(), tx, events).await?;
+            }
+        }
+        self.viewed = self.rows.events.len();
+        Ok(())
+    }
+
+    /// What can be said without the decider: a repeat, a key reuse, a wrong version.
+    fn before<'c>(&mut self, cache: &'c mut Cache, append: &Append) -> Result<Before<'c>, Error> {
+        let Context { command_id, request_hash, expected_version, .. } = &append.context;
+        let fingerprint = fingerprint(&append.stream, request_hash.as_ref());
+        if let Some(known) = self.known.get(command_id) {
+            if known.fingerprint != fingerprint {
+                return Ok(Before::Decided(Answer::KeyReuse));
+            }
+            let committed = known.committed.clone();
+            self.take_cursor(&append.context);
+            return Ok(Before::Decided(Answer::Committed(committed)));
+        }
+        let entry = cache.get(&append.stream).filter(|entry| append.work.understands(entry.state.as_ref()));
+        let entry = entry.ok_or_else(|| Error::OtherAggregate(append.stream.as_ref().to_owned()))?;
+        match *expected_version {
+            Some(expected) if expected != entry.version => {
+                Ok(Before::Decided(Answer::WrongVersion { expected, actual: entry.version }))
+            }
+            _ => Ok(Before::Open(fingerprint, entry)),
+        }
+    }
+
+    fn after(
+        &mut self,
+        cache: &mut Cache,
+        append: &Append,
+        fingerprint: [u8; 16],
+        before: i64,
+        decided: Result<Decision, Refusal>,
+    ) -> Result<Answer, Error> {
+        let decision = match decided {
+            Ok(decision) => decision,
+            Err(Refusal::Rejected) => {
+                self.take_cursor(&append.context);
+                return Ok(Answer::Rejected);
+            }
+            Err(Refusal::Failed(error)) => return Ok(Answer::Failed(error)),
+            Err(Refusal::Poisoned(error)) => {
+                self.touched.push(Arc::clone(&append.stream));
+                return Err(error);
+            }
+        };
+        self.take_cursor(&append.context);
+        let (events, first) = (decision.events.len(), self.head + 1);
+        let reply =
+            if decision.reply.is_empty() { append.context.reply.clone() } else { decision.reply.clone() };
+        let version = self.push_events(append, before, decision);
+        if events > 0 {
+            self.touched.push(Arc::clone(&append.stream));
+            if let Some(entry) = cache.get(&append.stream) {
+                entry.version = version;
+            }
+        }
+        let committed = Committed { position: self.head, version, events, repeated: false, reply };
+        let promised = !committed.reply.is_empty() || append.context.request_hash.is_some();
+        if events > 0 || promised || append.work.records() {
+            self.remember(append.context.command_id, fingerprint, first, &committed);
+        }
+        Ok(Answer::Committed(committed))
+    }
+
+    fn push_events(&mut self, append: &Append, before: i64, decision: Decision) -> i64 {
+        if decision.events.is_empty() {
+            return before;
+        }
+        let Context { actor, request_id, causation, command_id, .. } = &append.context;
+        let meta = Meta { actor, request_id, causation: causation.as_deref() };
+        let meta = serde_json::to_string(&meta).expect("three texts always have a JSON form");
+        let mut version = before;
+        for (index, event) in decision.events.into_iter().enumerate() {
+            version += 1;
+            self.head += 1;
+            self.bytes += event.data.len() + meta.len();
+            self.rows.events.push(RecordedEvent {
+                position: self.head,
+                stream: append.stream.as_ref().to_owned(),
+                version,
+                event_id: event_id(*command_id, index),
+                kind: event.kind.to_owned(),
+                schema: event.schema,
+                command_id: *command_id,
+                recorded_at_us: self.now_us,
+                data: event.data,
+                meta: meta.clone(),
+            });
+        }
+        version
+    }
+
+    fn remember(&mut self, command_id: Uuid, fingerprint: [u8; 16], first_position: i64, committed: &Committed) {
+        self.bytes += committed.reply.len();
+        self.rows.commands.push(CommandRow {
+            command_id,
+            fingerprint,
+            first_position,
+            last_position: committed.position,
+            version: committed.version,
+            reply: committed.reply.clone(),
+            at_us: self.now_us,
+        });
+        self.known.insert(command_id, Known { fingerprint, committed: Committed { repeated: true, ..committed.clone() } });
+    }
+
+    fn take_cursor(&mut self, context: &Context) {
+        if let Some(cursor) = &context.cursor {
+            self.move_cursor(&cursor.projection, &cursor.source, cursor.position);
+        }
+    }
+}
+
+/// How far a command gets without its decider.
+enum Before<'c> {
+    Decided(Answer),
+    Open([u8; 16], &'c mut Entry),
+}

@@ -1,0 +1,68 @@
+//! What comes with a command besides its content, and what comes back.
+
+use uuid::Uuid;
+
+/// Who wants something, under which command id, and on which condition.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// The idempotency: the same id gives the first result again, for 30 days.
+    pub command_id: Uuid,
+    /// Hash of the request's bytes. The same command id with another hash, or for another stream, is a key reuse.
+    /// `None` is the hash of nothing.
+    pub request_hash: Option<[u8; 32]>,
+    /// Who asked: a user, a service or a reaction.
+    pub actor: String,
+    /// The request that this belongs to, across services.
+    pub request_id: String,
+    /// The event that caused this, as `source:position`, for reactions.
+    pub causation: Option<String>,
+    /// Only when the stream is at this version (0 = absent).
+    pub expected_version: Option<i64>,
+    /// Stored with the command id and given back on a repeat.
+    pub reply: Vec<u8>,
+    /// Moved in the same transaction, even when the command is a repeat, is rejected or leads to no events. It does not move
+    /// when the log could not decide: wrong version, key reuse, storage.
+    pub cursor: Option<CursorMove>,
+}
+
+impl Context {
+    /// A context without conditions.
+    pub fn new(command_id: Uuid, actor: impl Into<String>, request_id: impl Into<String>) -> Self {
+        Self {
+            command_id,
+            request_hash: None,
+            actor: actor.into(),
+            request_id: request_id.into(),
+            causation: None,
+            expected_version: None,
+            reply: Vec::new(),
+            cursor: None,
+        }
+    }
+}
+
+/// How far a projection has come in a source. A cursor never moves back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CursorMove {
+    /// The consumer's name.
+    pub projection: String,
+    /// `service@incarnation` of the log that is read.
+    pub source: String,
+    /// The position that has been taken in.
+    pub position: i64,
+}
+
+/// What a command has led to. It is durable when this arrives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Committed {
+    /// Position of the command's last event; the head of the log when it led to none.
+    pub position: i64,
+    /// The stream's version after the command.
+    pub version: i64,
+    /// How many events the command led to.
+    pub events: usize,
+    /// Whether the command id was known and this is the first result again.
+    pub repeated: bool,
+    /// The reply stored with the command id.
+    pub reply: Vec<u8>,
+}

@@ -1,0 +1,220 @@
+//! What can go wrong, and how it is told to users.
+
+use std::sync::Arc;
+
+use vocabulary::Problem;
+
+/// Seconds after which a refused caller may try again: the queue drains in well under one.
+const RETRY_AFTER_SECONDS: u32 = 1;
+
+/// Why the log could not do something.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Error {
+    /// SQLite or the connection to it.
+    #[error("the database failed: {0}")]
+    Sql(Arc<sqlx::Error>),
+    /// The linked SQLite has the WAL-reset corruption.
+    #[error("SQLite {found} is linked; 3.51.3 or newer is needed, older ones can corrupt the log")]
+    OldSqlite {
+        /// The version found.
+        found: String,
+    },
+    /// The database file belongs to another service.
+    #[error("the database belongs to the service '{found}', not to '{expected}'")]
+    OtherService {
+        /// The service that opened it now.
+        expected: String,
+        /// The service it belongs to.
+        found: String,
+    },
+    /// A migration that was applied has been edited since.
+    #[error("migration '{name}' differs from the one that was applied; add a new migration instead of editing it")]
+    MigrationEdited {
+        /// The migration's name.
+        name: String,
+    },
+    /// Something stored cannot be read by this build.
+    #[error("stored data cannot be read: {0}")]
+    Decode(String),
+    /// An event has no JSON form.
+    #[error("an event cannot be written: {0}")]
+    Encode(String),
+    /// A view refuses an event.
+    #[error("the view '{view}' failed: {message}")]
+    View {
+        /// The view's name.
+        view: String,
+        /// What it said.
+        message: String,
+    },
+    /// Code of a decider, a record or a view panicked; nothing of it was stored.
+    #[error("a panic while deciding or projecting: {0}")]
+    Panicked(String),
+    /// One stream was asked as two kinds of aggregate.
+    #[error("the stream '{0}' is in use as another kind of aggregate")]
+    OtherAggregate(String),
+    /// The queue is full.
+    #[error("the queue of the log is full")]
+    Overloaded,
+    /// The log is closed or its writer has stopped.
+    #[error("the log is closed")]
+    Closed,
+    /// Another process has opened the same database and is the writer now.
+    #[error("another process has taken over the log")]
+    Deposed,
+    /// The wait for a position was in vain.
+    #[error("position {wanted} is not reached, the log is at {head}")]
+    Behind {
+        /// The position waited for.
+        wanted: i64,
+        /// The position reached.
+        head: i64,
+    },
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Sql(Arc::new(error))
+    }
+}
+
+impl Error {
+    /// The error as users see it.
+    pub fn problem(&self) -> Problem {
+        match self {
+            Self::Overloaded => {
+                Problem::overloaded("the event log has too many commands queued; try again shortly", RETRY_AFTER_SECONDS)
+            }
+            Self::Behind { wanted, head } => Problem::unavailable(
+                "PositionNotReached",
+                format!("position {wanted} was asked for, {head} is reached; try again shortly"),
+                RETRY_AFTER_SECONDS,
+            ),
+            Self::Panicked(_) | Self::Decode(_) | Self::Encode(_) | Self::View { .. } | Self::OtherAggregate(_) => {
+                Problem::internal(self.to_string())
+            }
+            other => Problem::unavailable(
+                "LogUnavailable",
+                format!("the event log cannot be written now: {other}"),
+                RETRY_AFTER_SECONDS,
+            ),
+        }
+    }
+
+    /// Whether splitting the batch cannot help, because the storage itself is out of order.
+    pub(crate) fn is_systemic(&self) -> bool {
+        match self {
+            Self::Sql(error) => match error.as_ref() {
+                sqlx::Error::Database(database) => primary_code(database.as_ref()).is_some_and(is_systemic_code),
+                sqlx::Error::WorkerCrashed | sqlx::Error::Io(_) | sqlx::Error::PoolClosed => true,
+                _ => false,
+            },
+            Self::Deposed | Self::Closed => true,
+            _ => false,
+        }
+    }
+
+    /// Whether the writer must not go on: what the disk holds is unknown, or the log belongs to somebody else.
+    pub(crate) fn is_fatal(&self) -> bool {
+        match self {
+            Self::Sql(error) => match error.as_ref() {
+                sqlx::Error::Database(database) => {
+                    primary_code(database.as_ref()).is_some_and(|code| [IOERR, CORRUPT, NOTADB].contains(&code))
+                }
+                sqlx::Error::WorkerCrashed => true,
+                _ => false,
+            },
+            Self::Deposed | Self::Closed => true,
+            _ => false,
+        }
+    }
+}
+
+/// SQLite's primary result codes that say something about the storage rather than about a row.
+const BUSY: u32 = 5;
+const LOCKED: u32 = 6;
+const NOMEM: u32 = 7;
+const READONLY: u32 = 8;
+const IOERR: u32 = 10;
+const CORRUPT: u32 = 11;
+const FULL: u32 = 13;
+const CANTOPEN: u32 = 14;
+const NOTADB: u32 = 26;
+
+fn is_systemic_code(code: u32) -> bool {
+    [BUSY, LOCKED, NOMEM, READONLY, IOERR, CORRUPT, FULL, CANTOPEN, NOTADB].contains(&code)
+}
+
+/// The low byte of an extended result code.
+fn primary_code(error: &dyn sqlx::error::DatabaseError) -> Option<u32> {
+    error.code().and_then(|code| code.parse::<u32>().ok()).map(|code| code & 0xff)
+}
+
+/// Why a command did not go through.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ExecuteError<R> {
+    /// The decider refuses it. Not stored: a later retry may succeed.
+    #[error("the command is refused")]
+    Rejected(R),
+    /// The stream is not at the expected version.
+    #[error("the stream is at version {actual}, not {expected}")]
+    WrongVersion {
+        /// The version that the caller expected.
+        expected: i64,
+        /// The version that the stream has.
+        actual: i64,
+    },
+    /// The command id is known with other content.
+    #[error("the command id was used before with other content")]
+    KeyReuse,
+    /// The queue is full; nothing was accepted.
+    #[error("the queue of the log is full")]
+    Overloaded,
+    /// The log failed.
+    #[error(transparent)]
+    Storage(#[from] Error),
+}
+
+impl<R> ExecuteError<R> {
+    /// The error as users see it; `rejected` says how a refusal of the decider is told.
+    pub fn into_problem(self, rejected: impl FnOnce(R) -> Problem) -> Problem {
+        match self {
+            Self::Rejected(rejection) => rejected(rejection),
+            Self::WrongVersion { expected, actual } => Problem::new(
+                412,
+                "PreconditionFailed",
+                format!("the resource is at version {actual}, the request expects {expected}; read it again and retry"),
+            )
+            .with("expected_version", expected)
+            .with("actual_version", actual),
+            Self::KeyReuse => Problem::new(
+                422,
+                "KeyReuse",
+                "the idempotency key was used before with another request; use a new key for a new request",
+            ),
+            Self::Overloaded => Error::Overloaded.problem(),
+            Self::Storage(error) => error.problem(),
+        }
+    }
+}
+
+/// Why the work of a record stops. Whatever it wrote is undone.
+#[derive(Debug)]
+pub enum RecordError<R> {
+    /// The work refuses the command.
+    Rejected(R),
+    /// Its SQL failed.
+    Storage(Error),
+}
+
+impl<R> From<sqlx::Error> for RecordError<R> {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Storage(error.into())
+    }
+}
+
+impl<R> From<Error> for RecordError<R> {
+    fn from(error: Error) -> Self {
+        Self::Storage(error)
+    }
+}

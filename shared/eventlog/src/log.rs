@@ -1,0 +1,225 @@
+//! The handle that services hold.
+
+use std::marker::PhantomData;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use sqlx::{SqliteConnection, SqlitePool};
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+use vocabulary::Decider;
+
+use crate::writer::Writer;
+use crate::work::{Append, Execute, Inspect, Item, Record, Work};
+use crate::{
+    BoxFuture, Committed, Context, CursorMove, Error, ExecuteError, Options, RecordError, RecordedEvent, Recorded, open,
+    read,
+};
+
+/// Commands that may wait for the writer: at 20,000 appends a second a full queue is 0.2 s of work.
+pub(crate) const QUEUE_CAPACITY: usize = 4_096;
+
+/// The log of one service's database. Cheap to clone.
+#[derive(Clone)]
+pub struct EventLog {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    queue: mpsc::Sender<Item>,
+    closing: watch::Sender<bool>,
+    writer: Mutex<Option<JoinHandle<Result<(), Error>>>>,
+    head: watch::Receiver<i64>,
+    reader: SqlitePool,
+    source: String,
+}
+
+impl EventLog {
+    /// Opens or creates the database, applies migrations, brings new views up to date and starts the writer.
+    ///
+    /// # Errors
+    /// When the file cannot be opened, belongs to another service, an applied migration was edited, a view refuses an old
+    /// event, or the linked SQLite is older than 3.51.3.
+    pub async fn open(options: Options) -> Result<EventLog, Error> {
+        let opened = open::open(options).await?;
+        let (queue, items) = mpsc::channel(QUEUE_CAPACITY);
+        let (closing, close) = watch::channel(false);
+        let (head_moved, head) = watch::channel(opened.start.head);
+        let writer = Writer::new(opened.connection, opened.writing, opened.start, head_moved);
+        let writer = tokio::spawn(writer.run(items, close));
+        Ok(Self {
+            inner: Arc::new(Inner {
+                queue,
+                closing,
+                writer: Mutex::new(Some(writer)),
+                head,
+                reader: opened.reader,
+                source: opened.source,
+            }),
+        })
+    }
+
+    /// Decides a command on an aggregate and answers when the outcome is durable.
+    ///
+    /// # Errors
+    /// See [`ExecuteError`]. Nothing is stored then, except that a rejection still moves the context's cursor.
+    pub async fn execute<D: Decider>(
+        &self,
+        stream: &str,
+        command: D::Command,
+        context: Context,
+    ) -> Result<Committed, ExecuteError<D::Rejection>> {
+        let (reply, answer) = oneshot::channel();
+        self.append(stream, context, Box::new(Execute::<D>::new(command, reply)), answer).await
+    }
+
+    /// Decides together with rows of the caller's own tables: `work` runs inside the transaction in a savepoint of its own, sees
+    /// the stream's state and what commands before it wrote, may run SQL, and answers the events to append and a reply.
+    ///
+    /// The work may run more than once (a batch that fails is decided anew), always on rolled-back ground. It does not run for
+    /// a repeated command. A record is stored under its command id even when it leads to no events.
+    ///
+    /// # Errors
+    /// See [`ExecuteError`]; the rows of the work are undone then.
+    pub async fn record<D, F>(
+        &self,
+        stream: &str,
+        context: Context,
+        work: F,
+    ) -> Result<Committed, ExecuteError<D::Rejection>>
+    where
+        D: Decider,
+        F: for<'a> Fn(
+                &'a D,
+                &'a mut SqliteConnection,
+            ) -> BoxFuture<'a, Result<Recorded<D::Event>, RecordError<D::Rejection>>>
+            + Send
+            + Sync
+            + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        self.append(stream, context, Box::new(Record::<D, F>::new(work, reply)), answer).await
+    }
+
+    async fn append<R>(
+        &self,
+        stream: &str,
+        context: Context,
+        work: Box<dyn Work>,
+        answer: oneshot::Receiver<Result<Committed, ExecuteError<R>>>,
+    ) -> Result<Committed, ExecuteError<R>> {
+        match self.inner.queue.try_send(Item::Append(Append { stream: stream.into(), context, work })) {
+            Ok(()) => answer.await.unwrap_or(Err(ExecuteError::Storage(Error::Closed))),
+            Err(TrySendError::Full(_)) => Err(ExecuteError::Overloaded),
+            Err(TrySendError::Closed(_)) => Err(ExecuteError::Storage(Error::Closed)),
+        }
+    }
+
+    /// Looks at the committed state of an aggregate and its version (0 = absent), between batches. The look sees every command
+    /// that was answered before it was asked for. Keep it short: the writer waits for it.
+    ///
+    /// # Errors
+    /// When the queue is full, the log is closed, or the history cannot be read.
+    pub async fn inspect<D: Decider, R: Send + 'static>(
+        &self,
+        stream: &str,
+        look: impl FnOnce(&D, i64) -> R + Send + 'static,
+    ) -> Result<R, Error> {
+        let (reply, answer) = oneshot::channel();
+        let look = Inspect { stream: stream.into(), look, reply, decider: PhantomData };
+        self.enqueue(Item::Look(Box::new(look)))?;
+        answer.await.unwrap_or(Err(Error::Closed))
+    }
+
+    fn enqueue(&self, item: Item) -> Result<(), Error> {
+        self.inner.queue.try_send(item).map_err(|error| match error {
+            TrySendError::Full(_) => Error::Overloaded,
+            TrySendError::Closed(_) => Error::Closed,
+        })
+    }
+
+    /// Events of one stream after a version, oldest first.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn read_stream(&self, stream: &str, from_version: i64, limit: u32) -> Result<Vec<RecordedEvent>, Error> {
+        read::stream(&self.inner.reader, stream, from_version, limit).await
+    }
+
+    /// The events after a position, oldest first: one page of the feed.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn read(&self, after_position: i64, limit: u32) -> Result<Vec<RecordedEvent>, Error> {
+        read::page(&self.inner.reader, after_position, limit).await
+    }
+
+    /// The committed position, for tails and read-your-writes. Its sender goes away when the writer stops.
+    pub fn head(&self) -> watch::Receiver<i64> {
+        self.inner.head.clone()
+    }
+
+    /// Waits until a position is committed and so in every view.
+    ///
+    /// # Errors
+    /// When it is not reached in time, or the writer stops.
+    pub async fn wait_for(&self, position: i64, timeout: Duration) -> Result<(), Error> {
+        let mut head = self.inner.head.clone();
+        let reached = tokio::time::timeout(timeout, head.wait_for(|&head| head >= position)).await;
+        match reached {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) => Err(Error::Closed),
+            Err(_) => Err(Error::Behind { wanted: position, head: *self.inner.head.borrow() }),
+        }
+    }
+
+    /// The read-only pool, for the queries of views.
+    pub fn reader(&self) -> &SqlitePool {
+        &self.inner.reader
+    }
+
+    /// `service@incarnation`: what cursors of this log's readers are kept under.
+    pub fn source(&self) -> &str {
+        &self.inner.source
+    }
+
+    /// How far a projection kept in this database has come in a source; 0 when it has not begun.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn cursor(&self, projection: &str, source: &str) -> Result<i64, Error> {
+        read::cursor(&self.inner.reader, projection, source).await
+    }
+
+    /// Moves a cursor when nothing else is to be written. It never moves back.
+    ///
+    /// # Errors
+    /// When the queue is full, the log is closed, or the database fails.
+    pub async fn move_cursor(&self, projection: &str, source: &str, position: i64) -> Result<(), Error> {
+        let (reply, answer) = oneshot::channel();
+        let cursor = CursorMove { projection: projection.to_owned(), source: source.to_owned(), position };
+        self.enqueue(Item::Cursor(cursor, reply))?;
+        answer.await.unwrap_or(Err(Error::Closed))
+    }
+
+    /// Finishes what is queued, writes the WAL back into the database and closes it. Later calls of other handles are refused.
+    pub async fn close(self) {
+        self.inner.closing.send_replace(true);
+        let writer = self.inner.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.inner.reader.close().await;
+        if let Some(writer) = writer {
+            match writer.await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::warn!(%error, "the event log did not close cleanly"),
+                Err(error) => tracing::error!(%error, "the writer of the event log was stopped"),
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for EventLog {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EventLog").field("source", &self.inner.source).field("head", &*self.inner.head.borrow()).finish()
+    }
+}

@@ -1,0 +1,33 @@
+//! Tables for queries, kept in the transaction of the events.
+
+use futures_util::FutureExt;
+use sqlx::SqliteConnection;
+
+use crate::work::panic_text;
+use crate::{BoxFuture, Error, RecordedEvent};
+
+/// A projection in the log's own database. It is never behind: its rows commit together with the events.
+///
+/// A view that is new to a database is first fed with the whole history. Changed tables want a new name and a migration.
+pub trait View: Send + Sync {
+    /// The view's name; stable.
+    fn name(&self) -> &'static str;
+
+    /// Takes events in, in position order. Called in the append's transaction, before the rows of the events themselves are
+    /// written. An error undoes the command that led to it.
+    fn apply<'a>(
+        &'a self,
+        tx: &'a mut SqliteConnection,
+        events: &'a [RecordedEvent],
+    ) -> BoxFuture<'a, Result<(), Error>>;
+}
+
+/// Runs a view; a panic in it is an error of it.
+pub(crate) async fn apply(view: &dyn View, tx: &mut SqliteConnection, events: &[RecordedEvent]) -> Result<(), Error> {
+    match std::panic::AssertUnwindSafe(view.apply(tx, events)).catch_unwind().await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) if error.is_systemic() => Err(error),
+        Ok(Err(error)) => Err(Error::View { view: view.name().to_owned(), message: error.to_string() }),
+        Err(panic) => Err(Error::View { view: view.name().to_owned(), message: panic_text(panic.as_ref()) }),
+    }
+}

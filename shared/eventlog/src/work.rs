@@ -1,0 +1,330 @@
+//! Commands and looks with their types erased, so that one writer serves all aggregates of a service.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use sqlx::{Connection, SqliteConnection};
+use tokio::sync::oneshot;
+use vocabulary::{Decider, StoredEvent};
+
+use crate::{BoxFuture, Committed, Context, CursorMove, Error, ExecuteError, RecordError};
+
+/// The state of some aggregate.
+pub(crate) trait State: Any + Send + Sync {
+    /// Takes a stored event in.
+    fn fold(&mut self, kind: &str, schema: i16, data: &str) -> Result<(), Error>;
+}
+
+impl<D: Decider> State for D {
+    fn fold(&mut self, kind: &str, schema: i16, data: &str) -> Result<(), Error> {
+        let event = D::Event::decode(kind, schema, data).map_err(Error::Decode)?;
+        catch_unwind(AssertUnwindSafe(|| self.evolve(&event))).map_err(|panic| Error::Panicked(panic_text(panic.as_ref())))
+    }
+}
+
+/// An event ready to be written.
+pub(crate) struct Encoded {
+    pub kind: &'static str,
+    pub schema: i16,
+    pub data: String,
+}
+
+/// What an accepted command leads to.
+pub(crate) struct Decision {
+    pub events: Vec<Encoded>,
+    /// Takes the place of the context's reply when it is not empty.
+    pub reply: Vec<u8>,
+}
+
+/// Why a command leads to nothing.
+pub(crate) enum Refusal {
+    /// The decider's own reason, kept inside the work until it is answered.
+    Rejected,
+    /// This command failed; the state is as it was.
+    Failed(Error),
+    /// The state may be half changed: the whole batch is to be decided anew.
+    Poisoned(Error),
+}
+
+/// What a caller is told, after the commit.
+pub(crate) enum Answer {
+    Committed(Committed),
+    /// The reason is in the work.
+    Rejected,
+    WrongVersion {
+        expected: i64,
+        actual: i64,
+    },
+    KeyReuse,
+    Failed(Error),
+}
+
+/// A command with its decider.
+pub(crate) trait Work: Send {
+    /// The state before the first event.
+    fn fresh(&self) -> Box<dyn State>;
+    /// Whether the state is one of this work's decider.
+    fn understands(&self, state: &dyn State) -> bool;
+    /// Whether [`Work::run`] needs a transaction.
+    fn records(&self) -> bool;
+    /// Decides and takes the events into the state. May be called again after a rollback.
+    fn decide(&mut self, state: &mut dyn State) -> Result<Decision, Refusal>;
+    /// The same with the transaction at hand.
+    fn run<'a>(
+        &'a mut self,
+        state: &'a mut dyn State,
+        tx: &'a mut SqliteConnection,
+    ) -> BoxFuture<'a, Result<Decision, Refusal>>;
+    /// Tells the caller.
+    fn answer(self: Box<Self>, answer: Answer);
+}
+
+/// A command on its way to the writer.
+pub(crate) struct Append {
+    pub stream: Arc<str>,
+    pub context: Context,
+    pub work: Box<dyn Work>,
+}
+
+/// A look at the committed state.
+pub(crate) trait Look: Send {
+    fn stream(&self) -> &str;
+    fn fresh(&self) -> Box<dyn State>;
+    fn understands(&self, state: &dyn State) -> bool;
+    fn look(self: Box<Self>, found: Result<(&dyn State, i64), Error>);
+}
+
+/// Everything that can be asked of the writer.
+pub(crate) enum Item {
+    Append(Append),
+    Look(Box<dyn Look>),
+    Cursor(CursorMove, oneshot::Sender<Result<(), Error>>),
+}
+
+type Reply<R> = oneshot::Sender<Result<Committed, ExecuteError<R>>>;
+
+/// A plain command.
+pub(crate) struct Execute<D: Decider> {
+    command: D::Command,
+    rejection: Option<D::Rejection>,
+    reply: Reply<D::Rejection>,
+}
+
+impl<D: Decider> Execute<D> {
+    pub fn new(command: D::Command, reply: Reply<D::Rejection>) -> Self {
+        Self { command, rejection: None, reply }
+    }
+}
+
+impl<D: Decider> Work for Execute<D> {
+    fn fresh(&self) -> Box<dyn State> {
+        Box::new(D::default())
+    }
+
+    fn understands(&self, state: &dyn State) -> bool {
+        (state as &dyn Any).is::<D>()
+    }
+
+    fn records(&self) -> bool {
+        false
+    }
+
+    fn decide(&mut self, state: &mut dyn State) -> Result<Decision, Refusal> {
+        let state = typed::<D>(state)?;
+        match catch_unwind(AssertUnwindSafe(|| state.decide(&self.command))) {
+            Ok(Ok(events)) => evolve(state, &events, Vec::new()),
+            Ok(Err(rejection)) => {
+                self.rejection = Some(rejection);
+                Err(Refusal::Rejected)
+            }
+            Err(panic) => Err(Refusal::Failed(Error::Panicked(panic_text(panic.as_ref())))),
+        }
+    }
+
+    fn run<'a>(
+        &'a mut self,
+        state: &'a mut dyn State,
+        _: &'a mut SqliteConnection,
+    ) -> BoxFuture<'a, Result<Decision, Refusal>> {
+        let decided = self.decide(state);
+        std::future::ready(decided).boxed()
+    }
+
+    fn answer(self: Box<Self>, answer: Answer) {
+        tell(self.reply, self.rejection, answer);
+    }
+}
+
+/// What the work of [`crate::EventLog::record`] answers.
+#[derive(Clone, Debug)]
+pub struct Recorded<E> {
+    /// The events to append; may be none.
+    pub events: Vec<E>,
+    /// Stored with the command id and given back on a repeat; an empty one leaves the context's reply in place.
+    pub reply: Vec<u8>,
+}
+
+/// A command whose decision reads or writes rows.
+pub(crate) struct Record<D: Decider, F> {
+    work: F,
+    rejection: Option<D::Rejection>,
+    reply: Reply<D::Rejection>,
+}
+
+impl<D: Decider, F> Record<D, F> {
+    pub fn new(work: F, reply: Reply<D::Rejection>) -> Self {
+        Self { work, rejection: None, reply }
+    }
+}
+
+impl<D, F> Work for Record<D, F>
+where
+    D: Decider,
+    F: for<'a> Fn(
+            &'a D,
+            &'a mut SqliteConnection,
+        ) -> BoxFuture<'a, Result<Recorded<D::Event>, RecordError<D::Rejection>>>
+        + Send
+        + Sync
+        + 'static,
+{
+    fn fresh(&self) -> Box<dyn State> {
+        Box::new(D::default())
+    }
+
+    fn understands(&self, state: &dyn State) -> bool {
+        (state as &dyn Any).is::<D>()
+    }
+
+    fn records(&self) -> bool {
+        true
+    }
+
+    fn decide(&mut self, _: &mut dyn State) -> Result<Decision, Refusal> {
+        // The writer asks `records` first, so this cannot be reached.
+        Err(Refusal::Failed(Error::Encode("a record was decided outside a transaction".to_owned())))
+    }
+
+    fn run<'a>(
+        &'a mut self,
+        state: &'a mut dyn State,
+        tx: &'a mut SqliteConnection,
+    ) -> BoxFuture<'a, Result<Decision, Refusal>> {
+        Box::pin(async move {
+            let state = typed::<D>(state)?;
+            let mut savepoint = tx.begin().await.map_err(|error| Refusal::Poisoned(error.into()))?;
+            let outcome = async { (self.work)(state, &mut savepoint).await };
+            let outcome = AssertUnwindSafe(outcome).catch_unwind().await;
+            match outcome {
+                Ok(Ok(recorded)) => {
+                    let decision = evolve(state, &recorded.events, recorded.reply)?;
+                    savepoint.commit().await.map_err(|error| Refusal::Poisoned(error.into()))?;
+                    Ok(decision)
+                }
+                Ok(Err(failure)) => {
+                    undo(savepoint).await?;
+                    Err(match failure {
+                        RecordError::Rejected(rejection) => {
+                            self.rejection = Some(rejection);
+                            Refusal::Rejected
+                        }
+                        // SQLite may have rolled the whole transaction back by itself.
+                        RecordError::Storage(error) if error.is_systemic() => Refusal::Poisoned(error),
+                        RecordError::Storage(error) => Refusal::Failed(error),
+                    })
+                }
+                Err(panic) => {
+                    undo(savepoint).await?;
+                    Err(Refusal::Failed(Error::Panicked(panic_text(panic.as_ref()))))
+                }
+            }
+        })
+    }
+
+    fn answer(self: Box<Self>, answer: Answer) {
+        tell(self.reply, self.rejection, answer);
+    }
+}
+
+async fn undo(savepoint: sqlx::Transaction<'_, sqlx::Sqlite>) -> Result<(), Refusal> {
+    savepoint.rollback().await.map_err(|error| Refusal::Poisoned(error.into()))
+}
+
+fn typed<D: Decider>(state: &mut dyn State) -> Result<&mut D, Refusal> {
+    (state as &mut dyn Any)
+        .downcast_mut::<D>()
+        .ok_or_else(|| Refusal::Poisoned(Error::OtherAggregate(std::any::type_name::<D>().to_owned())))
+}
+
+/// Encodes first, so that a failure leaves the state as it was.
+fn evolve<D: Decider>(state: &mut D, events: &[D::Event], reply: Vec<u8>) -> Result<Decision, Refusal> {
+    let encoded = events
+        .iter()
+        .map(|event| {
+            let data = event
+                .encode()
+                .map_err(|error| Refusal::Failed(Error::Encode(format!("{}: {error}", event.kind()))))?;
+            Ok(Encoded { kind: event.kind(), schema: event.schema(), data })
+        })
+        .collect::<Result<Vec<_>, Refusal>>()?;
+    catch_unwind(AssertUnwindSafe(|| events.iter().for_each(|event| state.evolve(event))))
+        .map_err(|panic| Refusal::Poisoned(Error::Panicked(panic_text(panic.as_ref()))))?;
+    Ok(Decision { events: encoded, reply })
+}
+
+/// A caller that has gone away is no error: its command stands.
+fn tell<R>(reply: Reply<R>, rejection: Option<R>, answer: Answer) {
+    let told = match answer {
+        Answer::Committed(committed) => Ok(committed),
+        Answer::Rejected => Err(rejection.map_or(ExecuteError::Storage(Error::Closed), ExecuteError::Rejected)),
+        Answer::WrongVersion { expected, actual } => Err(ExecuteError::WrongVersion { expected, actual }),
+        Answer::KeyReuse => Err(ExecuteError::KeyReuse),
+        Answer::Failed(error) => Err(ExecuteError::Storage(error)),
+    };
+    drop(reply.send(told));
+}
+
+/// [`crate::EventLog::inspect`] on its way to the writer.
+pub(crate) struct Inspect<D, R, F> {
+    pub stream: Arc<str>,
+    pub look: F,
+    pub reply: oneshot::Sender<Result<R, Error>>,
+    pub decider: std::marker::PhantomData<fn() -> D>,
+}
+
+impl<D: Decider, R: Send, F: FnOnce(&D, i64) -> R + Send> Look for Inspect<D, R, F> {
+    fn stream(&self) -> &str {
+        &self.stream
+    }
+
+    fn fresh(&self) -> Box<dyn State> {
+        Box::new(D::default())
+    }
+
+    fn understands(&self, state: &dyn State) -> bool {
+        (state as &dyn Any).is::<D>()
+    }
+
+    fn look(self: Box<Self>, found: Result<(&dyn State, i64), Error>) {
+        let Self { stream, look, reply, .. } = *self;
+        let seen = found.and_then(|(state, version)| {
+            let state = (state as &dyn Any)
+                .downcast_ref::<D>()
+                .ok_or_else(|| Error::OtherAggregate(stream.as_ref().to_owned()))?;
+            catch_unwind(AssertUnwindSafe(|| look(state, version)))
+                .map_err(|panic| Error::Panicked(panic_text(panic.as_ref())))
+        });
+        drop(reply.send(seen));
+    }
+}
+
+/// The message of a panic, when it has one.
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
+    panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "without a message".to_owned())
+}

@@ -1,0 +1,271 @@
+//! The one task that writes: takes what is queued, decides it, commits it, answers.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions, Connection, SqliteConnection};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::MissedTickBehavior;
+use uuid::Uuid;
+
+use crate::append::Batch;
+use crate::cache::{self, Cache};
+use crate::insert::{self, Fence, Texts};
+use crate::known::{self, Known, Pruner};
+use crate::open::Start;
+use crate::work::{Answer, Append, Item, Look, State};
+use crate::{CursorMove, Error};
+
+/// Items that one round takes: beyond this a larger commit saves nothing and only delays its answers.
+const BATCH_ITEMS_MAX: usize = 1_000;
+/// How often old commands are pruned and an idle WAL is written back.
+const TIDY_EVERY: Duration = Duration::from_secs(60);
+
+type CursorItem = (CursorMove, oneshot::Sender<Result<(), Error>>);
+
+/// The writer's connection and everything that only it may touch.
+pub(crate) struct Writer {
+    connection: SqliteConnection,
+    writing: SqliteConnectOptions,
+    start: Start,
+    head: watch::Sender<i64>,
+    cache: Cache,
+    texts: Texts,
+    pruner: Pruner,
+    written: bool,
+}
+
+impl Writer {
+    pub fn new(
+        connection: SqliteConnection,
+        writing: SqliteConnectOptions,
+        start: Start,
+        head: watch::Sender<i64>,
+    ) -> Self {
+        Self {
+            connection,
+            writing,
+            start,
+            head,
+            cache: Cache::default(),
+            texts: Texts::default(),
+            pruner: Pruner::default(),
+            written: false,
+        }
+    }
+
+    /// Works until the queue is closed and empty, or the storage cannot be trusted any more.
+    pub async fn run(mut self, mut items: mpsc::Receiver<Item>, mut close: watch::Receiver<bool>) -> Result<(), Error> {
+        let mut taken = Vec::with_capacity(BATCH_ITEMS_MAX);
+        let mut tidy = tokio::time::interval(TIDY_EVERY);
+        tidy.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        tidy.reset();
+        let mut closing = false;
+        loop {
+            tokio::select! {
+                count = items.recv_many(&mut taken, BATCH_ITEMS_MAX) => {
+                    if count == 0 {
+                        break;
+                    }
+                    if let Err(error) = self.serve(&mut taken).await {
+                        tracing::error!(%error, "the writer of the event log stops");
+                        return Err(error);
+                    }
+                }
+                _ = close.changed(), if !closing => {
+                    // Also when every handle is gone; what is queued is still served.
+                    closing = true;
+                    items.close();
+                }
+                _ = tidy.tick() => self.tidy().await,
+            }
+        }
+        sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut self.connection).await?;
+        self.connection.close().await?;
+        Ok(())
+    }
+
+    async fn tidy(&mut self) {
+        let now_us = self.start.clock.now_us();
+        let tidied = async {
+            self.pruner.step(&mut self.connection, now_us).await?;
+            if !std::mem::take(&mut self.written) {
+                sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut self.connection).await?;
+            }
+            Ok::<(), Error>(())
+        };
+        if let Err(error) = tidied.await {
+            tracing::warn!(%error, "the event log could not be tidied");
+        }
+    }
+
+    async fn serve(&mut self, taken: &mut Vec<Item>) -> Result<(), Error> {
+        let (mut appends, mut cursors, mut looks) = (Vec::with_capacity(taken.len()), Vec::new(), Vec::new());
+        for item in taken.drain(..) {
+            match item {
+                Item::Append(append) => appends.push(append),
+                Item::Cursor(cursor, reply) => cursors.push((cursor, reply)),
+                Item::Look(look) => looks.push(look),
+            }
+        }
+        self.append(appends, cursors).await?;
+        for look in looks {
+            self.look(look).await;
+        }
+        self.cache.trim();
+        Ok(())
+    }
+
+    /// Commits in as few transactions as the rows allow. Cursors go with the last part, after everything queued beside them.
+    async fn append(&mut self, appends: Vec<Append>, cursors: Vec<CursorItem>) -> Result<(), Error> {
+        let mut parts = vec![(appends, cursors)];
+        while let Some((mut appends, cursors)) = parts.pop() {
+            if appends.is_empty() && cursors.is_empty() {
+                continue;
+            }
+            let moves: Vec<CursorMove> = cursors.iter().map(|(cursor, _)| cursor.clone()).collect();
+            match self.attempt(&mut appends, &moves).await {
+                Ok(answers) => {
+                    let rest = appends.split_off(answers.len());
+                    appends.into_iter().zip(answers).for_each(|(append, answer)| append.work.answer(answer));
+                    if rest.is_empty() {
+                        cursors.into_iter().for_each(|(_, reply)| drop(reply.send(Ok(()))));
+                    } else {
+                        parts.push((rest, cursors));
+                    }
+                }
+                Err(error) if appends.len() > 1 && !error.is_systemic() => {
+                    let second = appends.split_off(appends.len() / 2);
+                    parts.push((second, cursors));
+                    parts.push((appends, Vec::new()));
+                }
+                Err(error) => {
+                    appends.into_iter().for_each(|append| append.work.answer(Answer::Failed(error.clone())));
+                    cursors.into_iter().for_each(|(_, reply)| drop(reply.send(Err(error.clone()))));
+                    if error.is_fatal() {
+                        return Err(error);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Decides and commits the commands, or as many as fit. After an error nothing of them is left, neither in the database
+    /// nor in memory.
+    async fn attempt(&mut self, appends: &mut [Append], cursors: &[CursorMove]) -> Result<Vec<Answer>, Error> {
+        let ids: Vec<Uuid> = appends.iter().map(|append| append.context.command_id).collect();
+        let known = known::lookup(&mut self.connection, &ids).await?;
+        let cold = self.cold(appends, &known);
+        self.load(cold).await?;
+        let records = appends.iter().any(|append| append.work.records());
+        let now_us = self.start.clock.now_us().max(self.start.recorded_at_us);
+        let mut batch = Batch::new(known, self.start.head, now_us);
+        for cursor in cursors {
+            batch.move_cursor(&cursor.projection, &cursor.source, cursor.position);
+        }
+        let committed = if records || !self.start.views.is_empty() {
+            self.commit_with_rows(&mut batch, appends).await
+        } else {
+            self.commit_events(&mut batch, appends).await
+        };
+        if let Err(error) = committed {
+            batch.touched.iter().for_each(|stream| self.cache.discard(stream));
+            return Err(error);
+        }
+        self.start.recorded_at_us = now_us;
+        if batch.head > self.start.head {
+            self.start.head = batch.head;
+            self.written = true;
+            self.head.send_replace(batch.head);
+        }
+        Ok(batch.answers)
+    }
+
+    fn fence(&self, batch: &Batch) -> Fence {
+        Fence { epoch: self.start.epoch, from: self.start.head, to: batch.head }
+    }
+
+    /// Commands only: decided before the transaction begins, so that it holds nothing up.
+    async fn commit_events(&mut self, batch: &mut Batch, appends: &mut [Append]) -> Result<(), Error> {
+        batch.decide_all(&mut self.cache, appends)?;
+        let (fence, rows) = (self.fence(batch), std::mem::take(&mut batch.rows));
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let committed = insert::commit(&mut self.connection, &mut self.texts, fence, rows).await;
+        if committed.is_err() {
+            // Fails when SQLite has rolled back by itself, which is just as well.
+            drop(sqlx::query("ROLLBACK").execute(&mut self.connection).await);
+        }
+        committed
+    }
+
+    /// With records or views: decided inside the transaction.
+    async fn commit_with_rows(&mut self, batch: &mut Batch, appends: &mut [Append]) -> Result<(), Error> {
+        let mut tx = self.connection.begin_with("BEGIN IMMEDIATE").await?;
+        let written = async {
+            batch.run_all(&mut self.cache, &self.start.views, appends, &mut tx).await?;
+            let fence = Fence { epoch: self.start.epoch, from: self.start.head, to: batch.head };
+            insert::write(&mut tx, &mut self.texts, fence, std::mem::take(&mut batch.rows)).await
+        }
+        .await;
+        let (undone, outcome) = match written {
+            Ok(()) => match tx.commit().await {
+                Ok(()) => return Ok(()),
+                // The connection may still be inside the transaction.
+                Err(error) => (false, Err(error.into())),
+            },
+            Err(error) => (tx.rollback().await.is_ok(), Err(error)),
+        };
+        if !undone {
+            self.connection = self.writing.connect().await?;
+        }
+        outcome
+    }
+
+    /// The aggregates of the commands that are not in memory, as fresh states.
+    fn cold(&mut self, appends: &[Append], known: &HashMap<Uuid, Known>) -> Vec<(Arc<str>, Box<dyn State>)> {
+        let mut cold = Vec::new();
+        let mut asked = HashSet::new();
+        for append in appends.iter().filter(|append| !known.contains_key(&append.context.command_id)) {
+            let entry = self.cache.get(&append.stream);
+            let usable = entry.is_some_and(|entry| append.work.understands(entry.state.as_ref()));
+            if !usable && asked.insert(&append.stream) {
+                cold.push((Arc::clone(&append.stream), append.work.fresh()));
+            }
+        }
+        cold
+    }
+
+    async fn load(&mut self, cold: Vec<(Arc<str>, Box<dyn State>)>) -> Result<(), Error> {
+        let names: Vec<Arc<str>> = cold.iter().map(|(stream, _)| Arc::clone(stream)).collect();
+        let existing = cache::existing(&mut self.connection, &names).await?;
+        for (stream, mut state) in cold {
+            let version = match existing.contains(stream.as_ref()) {
+                true => cache::load(&mut self.connection, &stream, state.as_mut()).await?,
+                false => 0,
+            };
+            self.cache.put(stream, state, version);
+        }
+        Ok(())
+    }
+
+    async fn look(&mut self, look: Box<dyn Look>) {
+        let stream: Arc<str> = look.stream().into();
+        let usable = self.cache.get(&stream).is_some_and(|entry| look.understands(entry.state.as_ref()));
+        if !usable {
+            let mut state = look.fresh();
+            match cache::load(&mut self.connection, &stream, state.as_mut()).await {
+                Ok(version) => self.cache.put(Arc::clone(&stream), state, version),
+                Err(error) => return look.look(Err(error)),
+            }
+        }
+        match self.cache.get(&stream) {
+            Some(entry) => look.look(Ok((entry.state.as_ref(), entry.version))),
+            None => look.look(Err(Error::Closed)),
+        }
+    }
+}

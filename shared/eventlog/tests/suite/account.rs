@@ -1,0 +1,155 @@
+//! An aggregate, a view and a folder to test with.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use trialog_eventlog::{BoxFuture, Context, Error, EventLog, Options, RecordedEvent, SqliteConnection, View};
+use uuid::Uuid;
+use vocabulary::{Clock, Decider, ManualClock, SeededEntropy, stored_events};
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Deposited {
+    pub amount: i64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Withdrawn {
+    pub amount: i64,
+}
+
+stored_events! {
+    /// What happens to an account.
+    pub enum AccountEvent { Deposited: 1, Withdrawn: 1 }
+}
+
+#[derive(Clone, Debug)]
+pub enum Ask {
+    /// One event for each amount.
+    Deposit(Vec<i64>),
+    /// Refused when there is less.
+    Withdraw(i64),
+    Panic,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct TooLittle {
+    pub balance: i64,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Account {
+    pub balance: i64,
+}
+
+impl Decider for Account {
+    type Command = Ask;
+    type Event = AccountEvent;
+    type Rejection = TooLittle;
+
+    fn decide(&self, command: &Ask) -> Result<Vec<AccountEvent>, TooLittle> {
+        match command {
+            Ask::Deposit(amounts) => Ok(amounts.iter().map(|&amount| Deposited { amount }.into()).collect()),
+            Ask::Withdraw(amount) if *amount > self.balance => Err(TooLittle { balance: self.balance }),
+            Ask::Withdraw(amount) => Ok(vec![Withdrawn { amount: *amount }.into()]),
+            Ask::Panic => panic!("a decider that panics"),
+        }
+    }
+
+    fn evolve(&mut self, event: &AccountEvent) {
+        match event {
+            AccountEvent::Deposited(event) => self.balance += event.amount,
+            AccountEvent::Withdrawn(event) => self.balance -= event.amount,
+        }
+    }
+}
+
+/// An amount that the view's table refuses by a constraint.
+pub const REFUSED_BY_THE_TABLE: i64 = 666;
+/// An amount at which the view panics.
+pub const PANICS_IN_THE_VIEW: i64 = 667;
+
+pub const MIGRATIONS: &[(&str, &str)] = &[
+    ("balances", "CREATE TABLE balances(stream TEXT PRIMARY KEY, balance INTEGER NOT NULL, last CHECK (last <> 666))"),
+    ("notes", "CREATE TABLE notes(id INTEGER PRIMARY KEY, text TEXT NOT NULL)"),
+];
+
+/// Balances by stream.
+pub struct Balances;
+
+impl View for Balances {
+    fn name(&self) -> &'static str {
+        "balances"
+    }
+
+    fn apply<'a>(
+        &'a self,
+        tx: &'a mut SqliteConnection,
+        events: &'a [RecordedEvent],
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async move {
+            for event in events {
+                let change = match event.decode::<AccountEvent>()? {
+                    AccountEvent::Deposited(event) => event.amount,
+                    AccountEvent::Withdrawn(event) => -event.amount,
+                };
+                assert_ne!(change, PANICS_IN_THE_VIEW, "a view that panics");
+                sqlx::query(
+                    "INSERT INTO balances VALUES (?1, ?2, ?2) ON CONFLICT(stream) DO UPDATE SET balance = balance + ?2, last = ?2",
+                )
+                .bind(event.stream.as_str())
+                .bind(change)
+                .execute(&mut *tx)
+                .await?;
+            }
+            Ok(())
+        })
+    }
+}
+
+pub const START: i64 = 1_700_000_000_000_000;
+
+pub fn clock() -> Arc<ManualClock> {
+    Arc::new(ManualClock::new(Timestamp::from_microsecond(START).expect("a valid instant")))
+}
+
+pub fn options(folder: &Path, clock: Arc<dyn Clock>, views: Vec<Arc<dyn View>>) -> Options {
+    Options {
+        service: "accounts",
+        file: folder.join("accounts.db"),
+        migrations: MIGRATIONS,
+        views,
+        clock,
+        entropy: Arc::new(SeededEntropy::new(7)),
+    }
+}
+
+/// A log without views.
+pub async fn plain(folder: &Path) -> EventLog {
+    EventLog::open(options(folder, clock(), Vec::new())).await.unwrap()
+}
+
+/// A log with the view.
+pub async fn viewed(folder: &Path) -> EventLog {
+    EventLog::open(options(folder, clock(), vec![Arc::new(Balances)])).await.unwrap()
+}
+
+pub fn context(id: u128) -> Context {
+    Context::new(Uuid::from_u128(id), "tester", "request")
+}
+
+pub async fn balances(log: &EventLog) -> Vec<(String, i64)> {
+    sqlx::query_as("SELECT stream, balance FROM balances ORDER BY stream").fetch_all(log.reader()).await.unwrap()
+}
+
+pub async fn everything(log: &EventLog) -> Vec<RecordedEvent> {
+    let mut events: Vec<RecordedEvent> = Vec::new();
+    loop {
+        let page = log.read(events.last().map_or(0, |event| event.position), 7).await.unwrap();
+        if page.is_empty() {
+            return events;
+        }
+        events.extend(page);
+    }
+}

@@ -1,0 +1,120 @@
+//! What happens when something fails: only the culprit is told so, and nothing is half done.
+
+use futures_util::future::join_all;
+use trialog_eventlog::{Error, ExecuteError, Recorded};
+
+use crate::account::*;
+
+#[tokio::test]
+async fn one_bad_row_fails_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = viewed(folder.path()).await;
+    let amounts = (1..=40).map(|n| match n {
+        13 => REFUSED_BY_THE_TABLE,
+        30 => PANICS_IN_THE_VIEW,
+        _ => 1,
+    });
+    let asks: Vec<_> = amounts.enumerate().map(|(n, amount)| (n, Ask::Deposit(vec![amount]))).collect();
+    let outcomes =
+        join_all(asks.into_iter().map(|(n, ask)| log.execute::<Account>("a", ask, context(n as u128 + 1)))).await;
+    for (n, outcome) in outcomes.iter().enumerate() {
+        let culprit = n == 12 || n == 29;
+        assert_eq!(matches!(outcome, Err(ExecuteError::Storage(Error::View { .. }))), culprit, "{n}: {outcome:?}");
+    }
+    assert_eq!(balances(&log).await, [("a".to_owned(), 38)]);
+    assert_eq!(log.inspect::<Account, _>("a", |state, version| (state.balance, version)).await.unwrap(), (38, 38));
+}
+
+#[tokio::test]
+async fn a_panicking_decider_or_record_does_not_stop_the_writer() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = plain(folder.path()).await;
+    let panicked = log.execute::<Account>("a", Ask::Panic, context(1)).await;
+    assert!(matches!(panicked, Err(ExecuteError::Storage(Error::Panicked(_)))));
+    let panicked = log
+        .record::<Account, _>("a", context(2), |_, tx| {
+            Box::pin(async move {
+                sqlx::query("INSERT INTO notes(text) VALUES ('gone')").execute(tx).await?;
+                panic!("a record that panics")
+            })
+        })
+        .await;
+    assert!(matches!(panicked, Err(ExecuteError::Storage(Error::Panicked(_)))));
+    let failed = log
+        .record::<Account, _>("a", context(3), |_, tx| {
+            Box::pin(async move {
+                sqlx::query("INSERT INTO nowhere VALUES (1)").execute(tx).await?;
+                Ok(Recorded { events: Vec::new(), reply: Vec::new() })
+            })
+        })
+        .await;
+    assert!(matches!(failed, Err(ExecuteError::Storage(Error::Sql(_)))));
+    log.execute::<Account>("a", Ask::Deposit(vec![1]), context(4)).await.unwrap();
+    let notes: i64 = sqlx::query_scalar("SELECT count(*) FROM notes").fetch_one(log.reader()).await.unwrap();
+    assert_eq!(notes, 0);
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_writes_keeps_reads_and_ends_without_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = plain(folder.path()).await;
+    log.execute::<Account>("a", Ask::Deposit(vec![1]), context(1)).await.unwrap();
+    let limit = |pages: i64| {
+        let log = log.clone();
+        async move {
+            log.record::<Account, _>("limit", context(1_000 + pages as u128), move |_, tx| {
+                Box::pin(async move {
+                    let limit = format!("PRAGMA max_page_count = {pages}");
+                    sqlx::query(sqlx::AssertSqlSafe(limit)).execute(tx).await?;
+                    Ok(Recorded { events: Vec::new(), reply: Vec::new() })
+                })
+            })
+            .await
+        }
+    };
+    limit(1).await.unwrap();
+    let mut refused = None;
+    let mut stored = 1;
+    for id in 2..2_000 {
+        match log.execute::<Account>("a", Ask::Deposit(vec![1; 50]), context(id)).await {
+            Ok(_) => stored += 50,
+            Err(error) => {
+                refused = Some(error);
+                break;
+            }
+        }
+    }
+    let problem = refused.expect("the limit is reached").into_problem(|_| unreachable!());
+    assert_eq!((problem.status, problem.code.as_str()), (503, "LogUnavailable"));
+    let several = join_all((0..100).map(|n| log.execute::<Account>("a", Ask::Deposit(vec![1; 50]), context(5_000 + n)))).await;
+    assert!(several.iter().all(Result::is_err));
+    assert_eq!(everything(&log).await.len(), stored);
+    limit(1_000_000).await.unwrap();
+    let after = log.execute::<Account>("a", Ask::Deposit(vec![1]), context(9_999)).await.unwrap();
+    assert_eq!(after.position as usize, stored + 1);
+}
+
+#[tokio::test]
+async fn a_full_queue_refuses_instead_of_growing() {
+    // P12: the writer has no chance to run before all are asked, as this runtime has one thread.
+    let folder = tempfile::tempdir().unwrap();
+    let log = plain(folder.path()).await;
+    let asked = 6_000;
+    let outcomes =
+        join_all((0..asked).map(|id| log.execute::<Account>("a", Ask::Deposit(vec![1]), context(id + 1)))).await;
+    let refused = outcomes.iter().filter(|outcome| matches!(outcome, Err(ExecuteError::Overloaded))).count();
+    let stored = everything(&log).await.len();
+    assert!(refused > 0, "the queue is bounded");
+    assert_eq!(stored + refused, asked as usize);
+}
+
+#[tokio::test]
+async fn a_second_opener_deposes_the_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let (first, second) = (plain(folder.path()).await, plain(folder.path()).await);
+    second.execute::<Account>("a", Ask::Deposit(vec![1]), context(1)).await.unwrap();
+    let late = first.execute::<Account>("a", Ask::Deposit(vec![1]), context(2)).await;
+    assert!(matches!(late, Err(ExecuteError::Storage(Error::Deposed))), "{late:?}");
+    assert!(first.head().changed().await.is_err(), "the writer has stopped");
+    assert_eq!(everything(&second).await.len(), 1);
+}

@@ -1,0 +1,129 @@
+//! Follows another service's facts: at least once, in order per stream, with a cursor in the follower's own log.
+//!
+//! The effect of a fact is a command whose id is made of (source, position, reaction), so that a second delivery changes nothing: the
+//! cursor may lag behind the effects, never run ahead of them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use contracts::Peer;
+use contracts::feed::feed_service_client::FeedServiceClient;
+use contracts::feed::{Fact, ReadRequest};
+use eventlog::EventLog;
+use futures_util::future::BoxFuture;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use runtime::Shutdown;
+
+/// Facts handled between two moves of the cursor.
+const CHUNK_FACTS: usize = 256;
+/// Streams handled at the same time: enough to fill the writer's batches.
+const STREAMS_AT_ONCE: usize = 64;
+/// Waits between tries when the follower's own log is overloaded or unavailable.
+const RETRY_MIN: Duration = Duration::from_millis(20);
+const RETRY_MAX: Duration = Duration::from_secs(2);
+
+/// Why a fact could not be handled.
+#[derive(Debug, thiserror::Error)]
+pub enum ReactError {
+    /// May go through later: tried again without end, with growing waits.
+    #[error("for now: {0}")]
+    Transient(String),
+    /// Will never go through: the reaction halts there and says so; nothing is skipped.
+    #[error("for good: {0}")]
+    Poison(String),
+}
+
+impl From<vocabulary::Problem> for ReactError {
+    fn from(problem: vocabulary::Problem) -> Self {
+        if problem.status == 429 || problem.status >= 500 {
+            Self::Transient(problem.to_string())
+        } else {
+            Self::Poison(problem.to_string())
+        }
+    }
+}
+
+/// One story: a fact comes in, commands go out. Idempotent by construction.
+pub trait Reaction: Send + Sync + 'static {
+    /// The name of its cursor, e.g. `create_runs`.
+    fn name(&self) -> &'static str;
+    /// The service whose facts it follows.
+    fn service(&self) -> &'static str;
+    /// Does what the fact calls for. Facts of one stream come one after another, in order.
+    fn handle<'a>(&'a self, fact: &'a Fact) -> BoxFuture<'a, Result<(), ReactError>>;
+}
+
+/// Follows until shutdown.
+///
+/// # Errors
+/// When the feed breaks off or a fact is poison; the caller begins again (from the cursor).
+pub async fn follow(
+    peer: Peer,
+    log: EventLog,
+    reaction: Arc<dyn Reaction>,
+    shutdown: Shutdown,
+) -> anyhow::Result<()> {
+    let service = reaction.service();
+    let from = log.cursor(reaction.name(), service).await?;
+    let mut client = FeedServiceClient::new(peer).max_decoding_message_size(contracts::peer::MESSAGE_BYTES_MAX);
+    let request = ReadRequest { service: service.to_owned(), from, until_head: false };
+    let opened = tokio::select! { opened = client.read(request) => opened, () = shutdown.requested() => return Ok(()) };
+    let mut chunks = opened.map_err(|status| anyhow::anyhow!("feed of {service}: {}", status.message()))?.into_inner().ready_chunks(CHUNK_FACTS);
+    let mut cursor = from;
+    loop {
+        let chunk = tokio::select! { chunk = chunks.next() => chunk, () = shutdown.requested() => return Ok(()) };
+        let Some(chunk) = chunk else { anyhow::bail!("the feed of {service} ended") };
+        let mut streams: BTreeMap<String, Vec<Fact>> = BTreeMap::new();
+        let mut last = cursor;
+        let mut broken = None;
+        for item in chunk {
+            match item {
+                // A position that was seen before is a re-send.
+                Ok(fact) if fact.position <= cursor => {}
+                Ok(fact) => {
+                    last = last.max(fact.position);
+                    if !fact.watermark {
+                        streams.entry(fact.stream.clone()).or_default().push(fact);
+                    }
+                }
+                Err(status) => {
+                    broken = Some(status);
+                    break;
+                }
+            }
+        }
+        stream::iter(streams.into_values().map(Ok::<_, anyhow::Error>))
+            .try_for_each_concurrent(STREAMS_AT_ONCE, |facts| handle_all(Arc::clone(&reaction), facts, shutdown.clone()))
+            .await?;
+        if shutdown.is_requested() {
+            return Ok(());
+        }
+        if last > cursor {
+            log.move_cursor(reaction.name(), service, last).await?;
+            cursor = last;
+        }
+        if let Some(status) = broken {
+            anyhow::bail!("feed of {service}: {}", status.message());
+        }
+    }
+}
+
+async fn handle_all(reaction: Arc<dyn Reaction>, facts: Vec<Fact>, shutdown: Shutdown) -> anyhow::Result<()> {
+    for fact in facts {
+        let mut wait = RETRY_MIN;
+        loop {
+            match reaction.handle(&fact).await {
+                Ok(()) => break,
+                Err(error @ ReactError::Poison(_)) => {
+                    let (name, position, kind) = (reaction.name(), fact.position, &fact.r#type);
+                    anyhow::bail!("{name} halts at {kind} {position} of {}: {error}", fact.source)
+                }
+                Err(error) => tracing::warn!(reaction = reaction.name(), position = fact.position, "{error}"),
+            }
+            tokio::select! { () = tokio::time::sleep(wait) => {}, () = shutdown.requested() => return Ok(()) }
+            wait = (wait * 2).min(RETRY_MAX);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,176 @@
+//! The stopping policies as they are declared and stored, and the goal of the objective.
+
+use serde::{Deserialize, Serialize};
+
+use crate::space::Issue;
+
+/// Whether larger or smaller values of the primary metric are better.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Goal {
+    /// Larger is better.
+    Maximize,
+    /// Smaller is better.
+    #[default]
+    Minimize,
+}
+
+impl Goal {
+    /// Whether `a` is strictly worse than `b`.
+    pub fn worse(self, a: f64, b: f64) -> bool {
+        match self {
+            Self::Maximize => a < b,
+            Self::Minimize => a > b,
+        }
+    }
+
+    /// Whether `value` has reached a target.
+    pub fn reached(self, value: f64, target: f64) -> bool {
+        !self.worse(value, target)
+    }
+}
+
+fn default_interval() -> u32 {
+    1
+}
+
+/// The rule that stops trials early.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum PolicySpec {
+    /// Every trial runs to its end.
+    #[default]
+    None,
+    /// Stops a trial whose best falls outside a slack of the sweep's best. Exactly one slack is given.
+    Bandit {
+        /// Slack relative to the best.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        slack_factor: Option<f64>,
+        /// Slack in units of the metric.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        slack_amount: Option<f64>,
+        /// The policy is asked at multiples of this number of reports.
+        #[serde(default = "default_interval")]
+        evaluation_interval: u32,
+        /// .. but not before this interval.
+        #[serde(default)]
+        delay_evaluation: u32,
+    },
+    /// Stops a trial whose best is worse than the median of the running means.
+    MedianStopping {
+        /// The policy is asked at multiples of this number of reports.
+        #[serde(default = "default_interval")]
+        evaluation_interval: u32,
+        /// .. but not before this interval.
+        #[serde(default)]
+        delay_evaluation: u32,
+    },
+    /// Stops the lowest percentage of the trials that reached the interval.
+    TruncationSelection {
+        /// 1..99.
+        truncation_percentage: u8,
+        /// Whether ended trials are left out of the population.
+        #[serde(default)]
+        exclude_finished_jobs: bool,
+        /// The policy is asked at multiples of this number of reports.
+        #[serde(default = "default_interval")]
+        evaluation_interval: u32,
+        /// .. but not before this interval.
+        #[serde(default)]
+        delay_evaluation: u32,
+    },
+}
+
+impl PolicySpec {
+    /// The names of all policies, as documents write them.
+    pub const KINDS: [&'static str; 4] = ["bandit", "median_stopping", "truncation_selection", "none"];
+
+    /// The name in documents.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Bandit { .. } => "bandit",
+            Self::MedianStopping { .. } => "median_stopping",
+            Self::TruncationSelection { .. } => "truncation_selection",
+        }
+    }
+
+    /// Evaluation interval (an interval of 0 is read as 1) and delay; `None` without a policy.
+    fn clock(&self) -> Option<(u32, u32)> {
+        match *self {
+            Self::None => None,
+            Self::Bandit { evaluation_interval, delay_evaluation, .. }
+            | Self::MedianStopping { evaluation_interval, delay_evaluation }
+            | Self::TruncationSelection { evaluation_interval, delay_evaluation, .. } => {
+                Some((evaluation_interval.max(1), delay_evaluation))
+            }
+        }
+    }
+
+    /// Whether the policy is asked when a trial's clock reads `interval`.
+    pub fn is_due(&self, interval: u32) -> bool {
+        self.clock().is_some_and(|(every, delay)| interval % every == 0 && interval >= delay)
+    }
+
+    /// Everything wrong with the declaration. `compat`: Azure's reading of zeros.
+    pub fn check(&self, compat: bool) -> Vec<Issue> {
+        let mut issues = Vec::new();
+        match *self {
+            Self::Bandit { slack_factor, slack_amount, .. } => match (slack_factor, slack_amount) {
+                (Some(_), Some(_)) => {
+                    let message = "slack_factor or slack_amount: both are given, remove one";
+                    issues.push(Issue::error("", "slack_amount", "ExactlyOne", message.to_owned()));
+                }
+                (None, None) => {
+                    let message = "slack_factor or slack_amount: one is required";
+                    issues.push(Issue::error("", "", "ExactlyOne", message.to_owned()));
+                }
+                (Some(slack), None) => issues.extend(check_slack("slack_factor", slack, compat)),
+                (None, Some(slack)) => issues.extend(check_slack("slack_amount", slack, compat)),
+            },
+            Self::TruncationSelection { truncation_percentage: percentage, .. } => {
+                if !(1..=99).contains(&percentage) {
+                    let message = format!("truncation_percentage {percentage} must be an integer in 1..=99");
+                    issues.push(Issue::error("", "truncation_percentage", "BadPercentage", message));
+                }
+            }
+            Self::None | Self::MedianStopping { .. } => {}
+        }
+        issues.extend(self.check_interval(compat));
+        issues
+    }
+
+    fn check_interval(&self, compat: bool) -> Option<Issue> {
+        let every = match *self {
+            Self::None => return None,
+            Self::Bandit { evaluation_interval, .. }
+            | Self::MedianStopping { evaluation_interval, .. }
+            | Self::TruncationSelection { evaluation_interval, .. } => evaluation_interval,
+        };
+        match (every, compat) {
+            (0, true) => {
+                let message = "evaluation_interval 0 is read as 1".to_owned();
+                Some(Issue::warning("", "evaluation_interval", "BadInterval", message))
+            }
+            (0, false) => {
+                let message = "evaluation_interval 0 must be >= 1".to_owned();
+                Some(Issue::error("", "evaluation_interval", "BadInterval", message))
+            }
+            _ => None,
+        }
+    }
+}
+
+fn check_slack(field: &'static str, slack: f64, compat: bool) -> Option<Issue> {
+    if !slack.is_finite() {
+        return Some(Issue::error("", field, "NotFinite", format!("{field} {slack} must be a finite number")));
+    }
+    if slack < 0.0 || (slack == 0.0 && !compat) {
+        let bound = if compat { ">= 0" } else { "> 0" };
+        return Some(Issue::error("", field, "BadSlack", format!("{field} {slack} must be {bound}")));
+    }
+    (slack == 0.0).then(|| {
+        let message = format!("{field} 0 stops every trial that is behind the leader");
+        Issue::warning("", field, "SlackZero", message)
+    })
+}

@@ -1,0 +1,200 @@
+//! The samplers: a proposal as a pure function of space, sampler, seed, number and what was proposed before.
+
+use serde::{Deserialize, Serialize};
+
+use crate::activity::Plan;
+use crate::distribution::{Manner, Size};
+use crate::grid::Grid;
+use crate::sobol;
+use crate::space::{Issue, SearchSpace};
+use crate::value::{Configuration, Value};
+
+/// How often `random` draws again for a configuration that was not proposed before.
+const REDRAWS_MAX: u32 = 100;
+/// Sobol indices that one proposal may pass over in a finite space: at least, at most, and for each configuration of the
+/// space. A space in which so many points bring nothing new is used up.
+const SCAN_MIN: u128 = 1024;
+/// See [`SCAN_MIN`].
+const SCAN_MAX: u128 = 65_536;
+/// See [`SCAN_MIN`].
+const SCAN_PER_CONFIGURATION: u128 = 64;
+
+/// Which numbers `random` is fed with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rule {
+    /// Independent draws, keyed by the parameter's name.
+    #[default]
+    Random,
+    /// Owen-scrambled Sobol points.
+    Sobol,
+}
+
+/// The sampling algorithm as it is declared and stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum SamplerSpec {
+    /// Draws from the distributions.
+    Random {
+        /// Independent or quasi-random.
+        #[serde(default)]
+        rule: Rule,
+    },
+    /// Each active combination once, row-major in the written order.
+    Grid,
+}
+
+/// The value of one active parameter and the uniform number behind it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Draw {
+    /// The parameter.
+    pub name: String,
+    /// The uniform number in (0, 1); for a grid the middle of the value's share.
+    pub u: f64,
+    /// What it became.
+    pub value: Value,
+}
+
+/// The parameters proposed for one trial.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Proposal {
+    /// Active parameters in written order.
+    pub draws: Vec<Draw>,
+    /// The index of the Sobol point or grid cell that was used; the proposal's number with `random`.
+    pub index: u64,
+    /// How often `random` had to draw again.
+    pub redraw: u32,
+}
+
+impl Proposal {
+    /// The values by name.
+    pub fn configuration(&self) -> Configuration {
+        self.draws.iter().map(|draw| (draw.name.clone(), draw.value.clone())).collect()
+    }
+}
+
+impl SamplerSpec {
+    /// The name in documents.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Random { .. } => "random",
+            Self::Grid => "grid",
+        }
+    }
+
+    /// Everything in the space that this sampler cannot work with. `trials`: the trial limit, if it is known.
+    pub fn check(&self, space: &SearchSpace, trials: Option<u64>) -> Vec<Issue> {
+        match self {
+            Self::Random { rule: Rule::Sobol } if space.parameters.len() > sobol::DIMENSIONS => {
+                let (given, limit) = (space.parameters.len(), sobol::DIMENSIONS);
+                let message = format!("sobol has {limit} dimensions and the space {given} parameters; use rule random");
+                vec![Issue::error("", "", "SobolDimension", message)]
+            }
+            Self::Random { .. } => Vec::new(),
+            Self::Grid => crate::grid::check(space, trials),
+        }
+    }
+}
+
+/// The next proposal; `None` when the space is used up.
+///
+/// `proposal` is its number from 0, `next_index` the first Sobol or grid index not yet used (one more than the last
+/// proposal's), `taken` says whether a configuration was proposed before.
+pub fn propose(
+    space: &SearchSpace,
+    sampler: &SamplerSpec,
+    seed: u64,
+    proposal: u64,
+    next_index: u64,
+    taken: &dyn Fn(&Configuration) -> bool,
+) -> Option<Proposal> {
+    let plan = Plan::new(space);
+    let manner = Manner::new(space.logbase, space.compat);
+    match sampler {
+        SamplerSpec::Random { rule: Rule::Random } => {
+            let fresh = |redraw: &u32| {
+                let u = |place: usize| random_u(seed, proposal, *redraw, &plan.parameters[place].name);
+                let drawn = Proposal { draws: draw(&plan, manner, u), index: proposal, redraw: *redraw };
+                (!taken(&drawn.configuration())).then_some(drawn)
+            };
+            (0..=REDRAWS_MAX).find_map(|redraw| fresh(&redraw))
+        }
+        SamplerSpec::Random { rule: Rule::Sobol } => {
+            let keys: Vec<u64> = (0..plan.parameters.len().min(sobol::DIMENSIONS) as u32)
+                .map(|j| sobol::dimension_key(seed, j))
+                .collect();
+            if keys.len() < plan.parameters.len() {
+                return None;
+            }
+            let scan = finite_size(space)
+                .map_or(SCAN_MAX, |size| size.saturating_mul(SCAN_PER_CONFIGURATION).clamp(SCAN_MIN, SCAN_MAX));
+            (next_index..next_index.saturating_add(scan as u64)).find_map(|index| {
+                let u = |place: usize| unit(sobol::scramble(sobol::coordinate(index, place), keys[place]));
+                let drawn = Proposal { draws: draw(&plan, manner, u), index, redraw: 0 };
+                (!taken(&drawn.configuration())).then_some(drawn)
+            })
+        }
+        SamplerSpec::Grid => {
+            let grid = Grid::new(&plan, manner)?;
+            let mut index = next_index;
+            loop {
+                let cell = grid.cell_from(index)?;
+                if !taken(&cell.configuration()) {
+                    return Some(cell);
+                }
+                index = cell.index.checked_add(1)?;
+            }
+        }
+    }
+}
+
+impl SearchSpace {
+    /// The value of the parameter at `place` for a uniform number strictly between 0 and 1, whether it is active or not.
+    ///
+    /// # Panics
+    /// When there is no parameter at `place`.
+    pub fn value_of(&self, place: usize, u: f64) -> Value {
+        self.parameters[place].distribution.value(u, Manner::new(self.logbase, self.compat))
+    }
+}
+
+/// How many configurations the space has; `None` when infinitely many, or too entangled to count.
+pub fn finite_size(space: &SearchSpace) -> Option<u128> {
+    let manner = Manner::new(space.logbase, space.compat);
+    crate::count::combinations(&Plan::new(space), |parameter| match parameter.distribution.size(manner) {
+        Size::Finite(count) => Some(count),
+        Size::Infinite => None,
+    })
+}
+
+/// The seed that a trial's program is given, the same at every attempt.
+pub fn trial_seed(seed: u64, trial_index: u64) -> u64 {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(b"trialog.seed.1").update(&seed.to_le_bytes()).update(&trial_index.to_le_bytes());
+    sobol::first_eight(&hasher.finalize())
+}
+
+/// The middle of cell k of 2^52.
+fn unit(k: u64) -> f64 {
+    /// 2^-52.
+    const CELL: f64 = f64::EPSILON;
+    (k as f64 + 0.5) * CELL
+}
+
+/// Keyed by the name, so that neither the order of calls nor an added parameter can disturb another.
+fn random_u(seed: u64, proposal: u64, redraw: u32, name: &str) -> f64 {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(b"trialog.random.1").update(&seed.to_le_bytes()).update(&proposal.to_le_bytes());
+    hasher.update(&redraw.to_le_bytes()).update(name.as_bytes());
+    unit(sobol::first_eight(&hasher.finalize()) >> (64 - sobol::BITS))
+}
+
+fn draw(plan: &Plan<'_>, manner: Manner, u: impl Fn(usize) -> f64) -> Vec<Draw> {
+    let mut numbers = vec![0.0; plan.parameters.len()];
+    let values = plan.resolve(|place| {
+        numbers[place] = u(place);
+        plan.parameters[place].distribution.value(numbers[place], manner)
+    });
+    let named = plan.parameters.iter().zip(numbers).zip(values);
+    named.filter_map(|((parameter, u), value)| Some(Draw { name: parameter.name.clone(), u, value: value? })).collect()
+}

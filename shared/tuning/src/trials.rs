@@ -1,0 +1,250 @@
+//! The recorded curves of a sweep: what a policy may know, kept so that a report and its verdict are cheap.
+
+use serde::{Deserialize, Serialize};
+
+use crate::curve::{Curve, End, Latest};
+use crate::policy::{Goal, PolicySpec};
+
+/// Most trials of one sweep; a report with a higher index is refused, so that no index can make the table grow further.
+pub const TRIALS_MAX: u32 = 2_000_000;
+
+/// One accepted report of the primary metric.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// The trial's index, in order of proposal.
+    pub trial: u32,
+    /// The attempt that reports, from 1.
+    pub attempt: u32,
+    /// The name of the point.
+    pub step: i64,
+    /// The value; one that is not finite moves the clock and has no value.
+    #[serde(with = "vocabulary::number")]
+    pub value: f64,
+    /// Where the report is in the log.
+    pub position: u64,
+}
+
+/// What became of a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reported {
+    /// It is an interval of the trial.
+    Counted {
+        /// The trial's clock with this report.
+        interval: u32,
+        /// How many points of earlier attempts it took out of the count.
+        superseded: u32,
+    },
+    /// The trial is being stopped: the report is stored as such and counts for nothing.
+    AfterStop,
+    /// An older attempt than the one that reports now.
+    StaleAttempt,
+    /// The trial's index is beyond [`TRIALS_MAX`].
+    UnknownTrial,
+}
+
+/// A trial's result: its best value.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Standing {
+    /// The trial.
+    pub trial: u32,
+    /// Its best counted value.
+    pub value: f64,
+    /// Where that value was first reported.
+    pub position: u64,
+}
+
+/// All trials of a sweep, as the policy and the ranking see them.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(from = "crate::snapshot::StoredTrials", into = "crate::snapshot::StoredTrials")]
+pub struct Trials {
+    pub(crate) policy: PolicySpec,
+    pub(crate) goal: Goal,
+    pub(crate) curves: Vec<Curve>,
+    pub(crate) leader: Option<Standing>,
+    /// A decision with the hint about a best of zero was recorded.
+    pub(crate) hinted: bool,
+}
+
+impl Trials {
+    /// No trials yet.
+    pub fn new(policy: PolicySpec, goal: Goal) -> Self {
+        Self { policy, goal, ..Self::default() }
+    }
+
+    /// The policy that judges.
+    pub fn policy(&self) -> &PolicySpec {
+        &self.policy
+    }
+
+    /// Whether larger or smaller is better.
+    pub fn goal(&self) -> Goal {
+        self.goal
+    }
+
+    /// Counts an accepted report. Repeated and conflicting points are the caller's to find, since what makes two reports the
+    /// same depends on the door that they came through.
+    ///
+    /// A report takes the points of earlier attempts with the same or a higher step out of the count. When the policy is asked
+    /// at the new interval, the interval is marked as decided: [`Trials::judge`] gives the verdict until the next report.
+    pub fn report(&mut self, report: &Report) -> Reported {
+        if report.trial >= TRIALS_MAX {
+            return Reported::UnknownTrial;
+        }
+        let goal = self.goal;
+        let place = report.trial as usize;
+        if self.curves.len() <= place {
+            self.curves.resize_with(place + 1, Curve::default);
+        }
+        let curve = &mut self.curves[place];
+        if curve.stopping {
+            return Reported::AfterStop;
+        }
+        if report.attempt < curve.attempt {
+            return Reported::StaleAttempt;
+        }
+        let superseded = curve.push(report, goal);
+        let interval = curve.interval();
+        let has_value = curve.running(interval).best(goal).is_some();
+        curve.latest = ask(&self.policy, curve, interval, has_value);
+        if curve.latest == Latest::Asked {
+            curve.mark_decided(interval);
+        }
+        if superseded == 0 {
+            self.lead(report.trial);
+        } else {
+            self.find_leader();
+        }
+        Reported::Counted { interval, superseded }
+    }
+
+    /// The trial has ended, in whatever way. What it reported goes on to count.
+    pub fn end(&mut self, trial: u32, end: End) {
+        if let Some(curve) = self.curve_mut(trial) {
+            curve.ended = Some(end);
+        }
+    }
+
+    /// A decision to stop the trial is in the log: from here on it counts as finished, and what its job still sends does not
+    /// count. `hinted`: whether the decision carried a hint, which is then not given again.
+    pub fn stop(&mut self, trial: u32, hinted: bool) {
+        self.hinted |= hinted;
+        if let Some(curve) = self.curve_mut(trial) {
+            curve.stopping = true;
+        }
+    }
+
+    /// The clock of a trial: how many of its reports count.
+    pub fn interval(&self, trial: u32) -> u32 {
+        self.curve(trial).map_or(0, Curve::interval)
+    }
+
+    /// Whether a policy has decided to stop the trial.
+    pub fn is_stopping(&self, trial: u32) -> bool {
+        self.curve(trial).is_some_and(|curve| curve.stopping)
+    }
+
+    /// The step of a report that gives none: one more than the last counted one, 0 for the first.
+    pub fn next_step(&self, trial: u32) -> i64 {
+        let last = self.curve(trial).and_then(|curve| curve.points.last());
+        last.map_or(0, |point| point.step.saturating_add(1))
+    }
+
+    /// The counted value that a trial's attempt has reported for a step, the latest if there are several.
+    pub fn value_at(&self, trial: u32, attempt: u32, step: i64) -> Option<f64> {
+        let points = &self.curve(trial)?.points;
+        points.iter().rev().find(|point| point.step == step && point.attempt == attempt).map(|point| point.value)
+    }
+
+    /// How many reports of all trials count.
+    pub fn observations(&self) -> u64 {
+        self.curves.iter().map(|curve| curve.points.len() as u64).sum()
+    }
+
+    /// The result of one trial; `None` without a finite value.
+    pub fn standing(&self, trial: u32) -> Option<Standing> {
+        let curve = self.curve(trial)?;
+        let (value, position) = curve.running(curve.interval()).best_at(self.goal)?;
+        Some(Standing { trial, value, position })
+    }
+
+    /// The trial that leads the ranking, whatever became of it. Ties: the lower index.
+    pub fn leader(&self) -> Option<Standing> {
+        self.leader
+    }
+
+    /// The best trial: the leader, but a failed or canceled one only if none with a value has completed, since its model is
+    /// not finished.
+    pub fn best(&self) -> Option<Standing> {
+        let completed = |curve: &Curve| curve.ended == Some(End::Completed);
+        let any_completed = self.standings().any(|standing| self.curve(standing.trial).is_some_and(completed));
+        let unfinished = |curve: &Curve| matches!(curve.ended, Some(End::Failed | End::Canceled));
+        let counted =
+            self.standings().filter(|standing| !any_completed || !self.curve(standing.trial).is_some_and(unfinished));
+        counted.reduce(|best, other| if self.goal.worse(best.value, other.value) { other } else { best })
+    }
+
+    /// The results of all trials with a finite value, best first; ties: the lower index first.
+    pub fn ranking(&self) -> Vec<Standing> {
+        let mut standings: Vec<Standing> = self.standings().collect();
+        standings.sort_by(|a, b| {
+            let by_value = match self.goal {
+                Goal::Maximize => b.value.total_cmp(&a.value),
+                Goal::Minimize => a.value.total_cmp(&b.value),
+            };
+            by_value.then(a.trial.cmp(&b.trial))
+        });
+        standings
+    }
+
+    fn standings(&self) -> impl Iterator<Item = Standing> {
+        (0_u32..).take(self.curves.len()).filter_map(|trial| self.standing(trial))
+    }
+
+    pub(crate) fn curve(&self, trial: u32) -> Option<&Curve> {
+        self.curves.get(trial as usize)
+    }
+
+    fn curve_mut(&mut self, trial: u32) -> Option<&mut Curve> {
+        if trial >= TRIALS_MAX {
+            return None;
+        }
+        let place = trial as usize;
+        if self.curves.len() <= place {
+            self.curves.resize_with(place + 1, Curve::default);
+        }
+        self.curves.get_mut(place)
+    }
+
+    /// Makes the trial the leader if it is ahead now.
+    fn lead(&mut self, trial: u32) {
+        let Some(standing) = self.standing(trial) else {
+            return;
+        };
+        let ahead = self.leader.is_none_or(|leader| {
+            self.goal.worse(leader.value, standing.value) || (leader.value == standing.value && trial < leader.trial)
+        });
+        if ahead {
+            self.leader = Some(standing);
+        }
+    }
+
+    /// Looks for the leader among all, after points were taken out.
+    pub(crate) fn find_leader(&mut self) {
+        let goal = self.goal;
+        self.leader =
+            self.standings().reduce(|best, other| if goal.worse(best.value, other.value) { other } else { best });
+    }
+}
+
+/// Whether a policy is asked about a trial at an interval of its clock.
+pub(crate) fn ask(policy: &PolicySpec, curve: &Curve, interval: u32, has_value: bool) -> Latest {
+    if !policy.is_due(interval) {
+        Latest::NotDue
+    } else if curve.is_decided(interval) {
+        Latest::AlreadyDecided
+    } else if !has_value {
+        Latest::NoValue
+    } else {
+        Latest::Asked
+    }
+}
