@@ -45,10 +45,7 @@ pub fn reaction_context(fact: &Fact, reaction: &str) -> Context {
 
 /// Why a command did not go through, as a problem.
 pub fn problem<R: Into<Problem>>(error: ExecuteError<R>) -> Problem {
-    match error {
-        ExecuteError::Rejected(rejection) => rejection.into(),
-        other => other.problem(),
-    }
+    error.into_problem(R::into)
 }
 
 /// Why a command did not go through, as a status.

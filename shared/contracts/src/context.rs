@@ -35,7 +35,11 @@ impl CallContext {
         let mut request = Request::new(message);
         let metadata = request.metadata_mut();
         put(metadata, COMMAND_ID, self.command_id.map(|id| id.to_string()));
-        put(metadata, REQUEST_HASH, self.request_hash.map(|hash| hash.iter().map(|byte| format!("{byte:02x}")).collect()));
+        put(
+            metadata,
+            REQUEST_HASH,
+            self.request_hash.map(|hash| hash.iter().map(|byte| format!("{byte:02x}")).collect()),
+        );
         put(metadata, ACTOR, Some(self.actor.clone()).filter(|actor| !actor.is_empty()));
         put(metadata, REQUEST_ID, Some(self.request_id.clone()).filter(|id| !id.is_empty()));
         put(metadata, EXPECTED_VERSION, self.expected_version.map(|version| version.to_string()));

@@ -60,10 +60,14 @@ pub fn channel(address: &str) -> Result<Channel, String> {
     };
     let path = Arc::new(std::path::PathBuf::from(path));
     let endpoint = Endpoint::from_static("http://socket.invalid");
-    Ok(endpoint.connect_with_connector_lazy(tower::service_fn(move |_: Uri| {
-        let path = Arc::clone(&path);
-        async move { Ok::<_, std::io::Error>(hyper_util::rt::TokioIo::new(tokio::net::UnixStream::connect(&*path).await?)) }
-    })))
+    Ok(
+        endpoint.connect_with_connector_lazy(tower::service_fn(move |_: Uri| {
+            let path = Arc::clone(&path);
+            async move {
+                Ok::<_, std::io::Error>(hyper_util::rt::TokioIo::new(tokio::net::UnixStream::connect(&*path).await?))
+            }
+        })),
+    )
 }
 
 impl Service<Request<Body>> for Peer {
@@ -78,7 +82,9 @@ impl Service<Request<Body>> for Peer {
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         match self.inner.get() {
             Some(service) => Box::pin(service.clone().oneshot(request)),
-            None => Box::pin(async { Err(BoxError::from(tonic::Status::unavailable("the service is still starting"))) }),
+            None => {
+                Box::pin(async { Err(BoxError::from(tonic::Status::unavailable("the service is still starting"))) })
+            }
         }
     }
 }

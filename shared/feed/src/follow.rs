@@ -58,18 +58,16 @@ pub trait Reaction: Send + Sync + 'static {
 ///
 /// # Errors
 /// When the feed breaks off or a fact is poison; the caller begins again (from the cursor).
-pub async fn follow(
-    peer: Peer,
-    log: EventLog,
-    reaction: Arc<dyn Reaction>,
-    shutdown: Shutdown,
-) -> anyhow::Result<()> {
+pub async fn follow(peer: Peer, log: EventLog, reaction: Arc<dyn Reaction>, shutdown: Shutdown) -> anyhow::Result<()> {
     let service = reaction.service();
     let from = log.cursor(reaction.name(), service).await?;
     let mut client = FeedServiceClient::new(peer).max_decoding_message_size(contracts::peer::MESSAGE_BYTES_MAX);
     let request = ReadRequest { service: service.to_owned(), from, until_head: false };
     let opened = tokio::select! { opened = client.read(request) => opened, () = shutdown.requested() => return Ok(()) };
-    let mut chunks = opened.map_err(|status| anyhow::anyhow!("feed of {service}: {}", status.message()))?.into_inner().ready_chunks(CHUNK_FACTS);
+    let mut chunks = opened
+        .map_err(|status| anyhow::anyhow!("feed of {service}: {}", status.message()))?
+        .into_inner()
+        .ready_chunks(CHUNK_FACTS);
     let mut cursor = from;
     loop {
         let chunk = tokio::select! { chunk = chunks.next() => chunk, () = shutdown.requested() => return Ok(()) };
@@ -94,7 +92,9 @@ pub async fn follow(
             }
         }
         stream::iter(streams.into_values().map(Ok::<_, anyhow::Error>))
-            .try_for_each_concurrent(STREAMS_AT_ONCE, |facts| handle_all(Arc::clone(&reaction), facts, shutdown.clone()))
+            .try_for_each_concurrent(STREAMS_AT_ONCE, |facts| {
+                handle_all(Arc::clone(&reaction), facts, shutdown.clone())
+            })
             .await?;
         if shutdown.is_requested() {
             return Ok(());

@@ -16,8 +16,8 @@ pub(crate) struct Plan<'a> {
     pub parameters: &'a [Parameter],
     /// The conditions of each parameter.
     pub links: Vec<Vec<Link<'a>>>,
-    /// Parents before children, otherwise as written. Parameters on or behind a cycle, or with an unknown parent, are left
-    /// out and so never active; the check of the space refuses them.
+    /// Parents before children, otherwise as written. Parameters on or behind a cycle, or with an unknown parent, are
+    /// left out and so never active; the check of the space refuses them.
     pub order: Vec<usize>,
 }
 

@@ -306,7 +306,8 @@ impl Check<'_> {
             && max <= 1.0
         {
             let message = format!(
-                "{}: values will lie in [{low:.2},{high:.2}]; the bounds are exponents, log_uniform_values takes real ones",
+                "{}: values will lie in [{low:.2},{high:.2}]; the bounds are exponents, \
+                 log_uniform_values takes real ones",
                 self.parameter.name
             );
             self.warning("min_value", "LikelyRealBounds", message);

@@ -7,8 +7,8 @@ use crate::value::Value;
 /// Branches that one count may take. Only a space in which many parents meet in the same children needs more.
 const BRANCHES_MAX: u32 = 1 << 16;
 
-/// How many active combinations there are (saturating), with `size` values a parameter (`None`: infinitely many). `None` when
-/// infinitely many, or too entangled to count.
+/// How many active combinations there are (saturating), with `size` values a parameter (`None`: infinitely many).
+/// `None` when infinitely many, or too entangled to count.
 pub(crate) fn combinations(plan: &Plan<'_>, size: impl Fn(&Parameter) -> Option<u64>) -> Option<u128> {
     let groups = components(plan);
     let mut counter = Counter { plan, size: &size, branches: 0 };

@@ -110,7 +110,7 @@ pub(crate) struct Curve {
     /// The attempt that reports now; older ones are refused.
     pub attempt: u32,
     /// The highest step that an earlier attempt still has, so that most reports need not look for superseded points.
-    older_step_max: Option<i64>,
+    pub older_step_max: Option<i64>,
     /// One bit an interval: the policy was asked.
     pub decided: Vec<u64>,
     pub latest: Latest,

@@ -132,9 +132,13 @@ impl Distribution {
     }
 }
 
-/// The last resort behind the checks: whatever the arguments, no infinity leaves the sampler.
+/// The last resort behind the checks: whatever the arguments, no infinity and no NaN leaves the sampler.
 fn bounded(value: f64) -> f64 {
-    value.max(f64::MIN).min(f64::MAX)
+    match value {
+        v if v.is_finite() => v,
+        f64::INFINITY => f64::MAX,
+        _ => f64::MIN,
+    }
 }
 
 /// The first value whose running weight exceeds `u` times the total; both sums run left to right.

@@ -45,8 +45,8 @@ impl<'a> Axis<'a> {
     }
 }
 
-/// A grid over a space. A cell's index is its place in the full row-major product, in which the last parameter turns fastest;
-/// an inactive parameter stands at its first value, and products where it does not are passed over.
+/// A grid over a space. A cell's index is its place in the full row-major product, in which the last parameter turns
+/// fastest; an inactive parameter stands at its first value, and products where it does not are passed over.
 #[derive(Debug)]
 pub(crate) struct Grid<'p, 'a> {
     plan: &'p Plan<'a>,
@@ -83,7 +83,8 @@ impl<'p, 'a> Grid<'p, 'a> {
             let Some(idle) = idle else {
                 return Some(self.cell(&digits, values));
             };
-            // Nothing behind this place can make the idle parameter active again, so the cells up to its next turn are skipped.
+            // Nothing behind this place can make the idle parameter active again, so the cells up to its next turn are
+            // skipped.
             self.advance(&mut digits, self.decided_at[idle])?;
         }
     }
@@ -131,7 +132,8 @@ impl<'p, 'a> Grid<'p, 'a> {
 /// How many cells a grid over the space has; `Ok(None)` when its conditions are too entangled to count.
 ///
 /// # Errors
-/// `GridNeedsChoice` for the first parameter that cannot be enumerated, `GridTooLarge` when the product overflows 64 bits.
+/// `GridNeedsChoice` for the first parameter that cannot be enumerated, `GridTooLarge` when the product overflows 64
+/// bits.
 pub fn grid_size(space: &SearchSpace) -> Result<Option<u64>, Issue> {
     let manner = Manner::new(space.logbase, space.compat);
     let plan = Plan::new(space);
@@ -193,7 +195,7 @@ fn with_commas(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at) % 3 == 0 {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);

@@ -59,8 +59,8 @@ pub struct Decision {
     /// Truncation: the trial's place, 0 is the worst.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rank: Option<u32>,
-    /// The trials whose values are the threshold: the best one (bandit), the one or two in the middle (median), the worst
-    /// survivor (truncation).
+    /// The trials whose values are the threshold: the best one (bandit), the one or two in the middle (median), the
+    /// worst survivor (truncation).
     pub inputs: Vec<Input>,
     /// Advice about the policy itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -103,8 +103,8 @@ struct Hearing<'a> {
 }
 
 impl Trials {
-    /// The verdict about the latest counted report of a trial. The same until the trial reports again, except that it sees
-    /// what others have reported, and what has ended, since.
+    /// The verdict about the latest counted report of a trial. The same until the trial reports again, except that it
+    /// sees what others have reported, and what has ended, since.
     pub fn judge(&self, trial: u32) -> Verdict {
         let Some(curve) = self.curve(trial) else {
             return Verdict::Skip { reason: SkipReason::NotDue, interval: Some(0) };

@@ -1,8 +1,9 @@
-//! Search spaces, samplers and stopping policies: pure and seeded, without time, randomness or input and output of their own.
+//! Search spaces, samplers and stopping policies: pure and seeded, without time, randomness or input and output of
+//! their own.
 //!
-//! A proposal is a function of the space, the sampler, the seed, the proposal's number and the earlier configurations; a
-//! verdict is a function of the recorded reports. Both give the same bits on every machine: `libm` instead of the system's
-//! library, no fused operations, no order that depends on a hash.
+//! A proposal is a function of the space, the sampler, the seed, the proposal's number and the earlier configurations;
+//! a verdict is a function of the recorded reports. Both give the same bits on every machine: `libm` instead of the
+//! system's library, no fused operations, no order that depends on a hash.
 
 mod activity;
 mod check;

@@ -109,7 +109,7 @@ impl PolicySpec {
 
     /// Whether the policy is asked when a trial's clock reads `interval`.
     pub fn is_due(&self, interval: u32) -> bool {
-        self.clock().is_some_and(|(every, delay)| interval % every == 0 && interval >= delay)
+        self.clock().is_some_and(|(every, delay)| interval.is_multiple_of(every) && interval >= delay)
     }
 
     /// Everything wrong with the declaration. `compat`: Azure's reading of zeros.

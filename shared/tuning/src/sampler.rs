@@ -11,8 +11,8 @@ use crate::value::{Configuration, Value};
 
 /// How often `random` draws again for a configuration that was not proposed before.
 const REDRAWS_MAX: u32 = 100;
-/// Sobol indices that one proposal may pass over in a finite space: at least, at most, and for each configuration of the
-/// space. A space in which so many points bring nothing new is used up.
+/// Sobol indices that one proposal may pass over in a finite space: at least, at most, and for each configuration of
+/// the space. A space in which so many points bring nothing new is used up.
 const SCAN_MIN: u128 = 1024;
 /// See [`SCAN_MIN`].
 const SCAN_MAX: u128 = 65_536;
@@ -149,7 +149,8 @@ pub fn propose(
 }
 
 impl SearchSpace {
-    /// The value of the parameter at `place` for a uniform number strictly between 0 and 1, whether it is active or not.
+    /// The value of the parameter at `place` for a uniform number strictly between 0 and 1, whether it is active or
+    /// not.
     ///
     /// # Panics
     /// When there is no parameter at `place`.

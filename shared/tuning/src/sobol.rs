@@ -1,11 +1,11 @@
 //! Sobol points with 52 bits in up to 256 dimensions, and Owen's nested scrambling of them.
 //!
 //! The direction numbers are the first 256 dimensions of new-joe-kuo-6 (`new-joe-kuo-6.256.txt`), by Stephen Joe and
-//! Frances Y. Kuo (2008, "Constructing Sobol sequences with better two-dimensional projections"), under their 3-clause BSD
-//! licence: Copyright (c) 2008, Frances Y. Kuo and Stephen Joe. All rights reserved. Redistribution and use, with or without
-//! modification, are permitted provided that this notice, the conditions and the disclaimer of warranty are retained; the
-//! names of the authors and of the University of Waikato and the University of New South Wales may not endorse derived
-//! products. The numbers are provided "as is" without any warranty.
+//! Frances Y. Kuo (2008, "Constructing Sobol sequences with better two-dimensional projections"), under their 3-clause
+//! BSD licence: Copyright (c) 2008, Frances Y. Kuo and Stephen Joe. All rights reserved. Redistribution and use, with
+//! or without modification, are permitted provided that this notice, the conditions and the disclaimer of warranty are
+//! retained; the names of the authors and of the University of Waikato and the University of New South Wales may not
+//! endorse derived products. The numbers are provided "as is" without any warranty.
 
 use std::sync::LazyLock;
 
@@ -42,7 +42,8 @@ fn directions(line: &str) -> Directions {
     v
 }
 
-/// The unscrambled coordinate of a point, in natural order: the directions of the set bits of `index`, added without carry.
+/// The unscrambled coordinate of a point, in natural order: the directions of the set bits of `index`, added without
+/// carry.
 pub(crate) fn coordinate(index: u64, dimension: usize) -> u64 {
     let directions = &DIRECTIONS[dimension];
     let mut rest = index & ((1 << BITS) - 1);
@@ -62,8 +63,8 @@ fn splitmix64(seed: u64) -> u64 {
     x ^ (x >> 31)
 }
 
-/// Owen's nested scrambling. Bit b, counted from the top, is flipped by a bit that depends on the key and on the b bits above
-/// it in the unscrambled number; `1 << b | those bits` numbers the nodes of the binary tree.
+/// Owen's nested scrambling. Bit b, counted from the top, is flipped by a bit that depends on the key and on the b bits
+/// above it in the unscrambled number; `1 << b | those bits` numbers the nodes of the binary tree.
 pub(crate) fn scramble(coordinate: u64, key: u64) -> u64 {
     (0..BITS).fold(0, |scrambled, bit| {
         let above = coordinate >> (BITS - bit);

@@ -81,11 +81,12 @@ impl Trials {
         self.goal
     }
 
-    /// Counts an accepted report. Repeated and conflicting points are the caller's to find, since what makes two reports the
-    /// same depends on the door that they came through.
+    /// Counts an accepted report. Repeated and conflicting points are the caller's to find, since what makes two
+    /// reports the same depends on the door that they came through.
     ///
-    /// A report takes the points of earlier attempts with the same or a higher step out of the count. When the policy is asked
-    /// at the new interval, the interval is marked as decided: [`Trials::judge`] gives the verdict until the next report.
+    /// A report takes the points of earlier attempts with the same or a higher step out of the count. When the policy
+    /// is asked at the new interval, the interval is marked as decided: [`Trials::judge`] gives the verdict until the
+    /// next report.
     pub fn report(&mut self, report: &Report) -> Reported {
         if report.trial >= TRIALS_MAX {
             return Reported::UnknownTrial;
@@ -124,8 +125,8 @@ impl Trials {
         }
     }
 
-    /// A decision to stop the trial is in the log: from here on it counts as finished, and what its job still sends does not
-    /// count. `hinted`: whether the decision carried a hint, which is then not given again.
+    /// A decision to stop the trial is in the log: from here on it counts as finished, and what its job still sends
+    /// does not count. `hinted`: whether the decision carried a hint, which is then not given again.
     pub fn stop(&mut self, trial: u32, hinted: bool) {
         self.hinted |= hinted;
         if let Some(curve) = self.curve_mut(trial) {
@@ -172,8 +173,8 @@ impl Trials {
         self.leader
     }
 
-    /// The best trial: the leader, but a failed or canceled one only if none with a value has completed, since its model is
-    /// not finished.
+    /// The best trial: the leader, but a failed or canceled one only if none with a value has completed, since its
+    /// model is not finished.
     pub fn best(&self) -> Option<Standing> {
         let completed = |curve: &Curve| curve.ended == Some(End::Completed);
         let any_completed = self.standings().any(|standing| self.curve(standing.trial).is_some_and(completed));

@@ -25,8 +25,8 @@ pub enum Value {
 pub type Configuration = BTreeMap<String, Value>;
 
 impl Value {
-    /// The text in a trial's arguments and environment: numbers as ECMAScript writes them (RFC 8785), so whole numbers have no
-    /// fraction and both `int()` and `float()` read them.
+    /// The text in a trial's arguments and environment: numbers as ECMAScript writes them (RFC 8785), so whole numbers
+    /// have no fraction and both `int()` and `float()` read them.
     pub fn argv_text(&self) -> String {
         match self {
             Self::Text(text) => text.clone(),

@@ -10,18 +10,19 @@ fn vectors() -> Json {
     let folder = std::env::var_os("TRIALOG_VECTORS_DIR").map_or(default, PathBuf::from);
     let path = folder.join("distributions.json");
     let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    serde_json::from_str(&text).unwrap()
+    serde_json::from_str(&text).expect("the vectors are JSON")
 }
 
 /// A space of one parameter `x` with the case's distribution.
 fn space(case: &Json) -> SearchSpace {
     let mut parameter = case["args"].clone();
-    let fields = parameter.as_object_mut().unwrap();
+    let fields = parameter.as_object_mut().expect("args is an object");
     let (compat, logbase) = (fields.remove("compat"), fields.remove("logbase"));
     fields.insert("type".to_owned(), case["type"].clone());
     fields.insert("name".to_owned(), json!("x"));
     let compat = compat.unwrap_or(json!(false));
-    serde_json::from_value(json!({"parameters": [parameter], "compat": compat, "logbase": logbase})).unwrap()
+    serde_json::from_value(json!({"parameters": [parameter], "compat": compat, "logbase": logbase}))
+        .expect("args are those of a search space")
 }
 
 #[test]

@@ -11,7 +11,7 @@ fn cases(file: &str) -> Json {
     let folder = std::env::var_os("TRIALOG_VECTORS_DIR").map_or(default, PathBuf::from);
     let path = folder.join(file);
     let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    serde_json::from_str(&text).unwrap()
+    serde_json::from_str(&text).expect("the vectors are JSON")
 }
 
 fn number(json: &Json) -> f64 {
@@ -19,7 +19,7 @@ fn number(json: &Json) -> f64 {
         Some("NaN") => f64::NAN,
         Some("Infinity") => f64::INFINITY,
         Some("-Infinity") => f64::NEG_INFINITY,
-        _ => json.as_f64().unwrap(),
+        _ => json.as_f64().expect("a value is a number or one of three texts"),
     }
 }
 
@@ -38,7 +38,7 @@ fn agrees(verdict: &Verdict, want: &Json) -> bool {
     let (name, decision) = match verdict {
         Verdict::Skip { reason, interval } => {
             return want["verdict"] == "skip"
-                && serde_json::to_value(reason).unwrap() == want["reason"]
+                && serde_json::to_value(reason).expect("a reason has a JSON form") == want["reason"]
                 && interval.map(u64::from) == want["interval"].as_u64();
         }
         Verdict::Keep(decision) => ("keep", decision),

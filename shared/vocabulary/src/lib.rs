@@ -7,6 +7,7 @@ pub mod ids;
 pub mod names;
 pub mod number;
 pub mod problem;
+pub mod request_id;
 
 pub use clock::{Clock, Entropy, ManualClock, SeededEntropy};
 pub use decider::{Decider, StoredEvent};

@@ -21,8 +21,22 @@ pub struct SweepChanges {
 
 /// The sections that a submission fixes.
 const FIXED: [&str; 16] = [
-    "name", "experiment", "cluster", "mode", "objective", "objectives", "constraints", "search_space", "compat",
-    "sampling_algorithm", "early_termination", "record_keeps", "trial", "resume_from", "resume_trials", "seed",
+    "name",
+    "experiment",
+    "cluster",
+    "mode",
+    "objective",
+    "objectives",
+    "constraints",
+    "search_space",
+    "compat",
+    "sampling_algorithm",
+    "early_termination",
+    "record_keeps",
+    "trial",
+    "resume_from",
+    "resume_trials",
+    "seed",
 ];
 
 /// Reads a PATCH document for a sweep with `current`.

@@ -3,7 +3,7 @@
 use documents::{Field, Fields, Findings};
 use tuning::number_text;
 
-use super::spec::{ClusterFacts, Limits, ServerLimits, SweepSpec};
+use super::spec::{ClusterFacts, Limits, Resources, ServerLimits};
 
 /// 60 days: longer than any sweep should need, shorter than for ever.
 const TIMEOUT_DEFAULT_SECONDS: f64 = 5_184_000.0;
@@ -100,31 +100,13 @@ fn check_together(field: &Field<'_>, limits: &Limits) -> bool {
     concurrency_good && timeout_good
 }
 
-/// What the cluster makes of the sweep: trials that never fit are refused, a concurrency that it cannot give is a warning.
-pub(super) fn check_cluster(spec: &SweepSpec, cluster: &ClusterFacts, findings: &Findings) {
-    let resources = &spec.trial.resources;
-    let at = |field: &str| format!("/trial/resources/{field}");
-    let mut never = |field: &str, needs: String, has: String| {
-        findings.refuse(at(field), "NeverSchedulable", format!("trial.resources.{field}: needs {needs}, {has}"));
-    };
-    if resources.node_count > cluster.max_nodes {
-        let has = format!("cluster max {}", cluster.max_nodes);
-        never("node_count", resources.node_count.to_string(), has);
-    }
-    if resources.cpu_count > f64::from(cluster.node_vcpus) {
-        never("cpu_count", number_text(resources.cpu_count), format!("a node has {}", cluster.node_vcpus));
-    }
-    if resources.gpu_count > cluster.node_gpus {
-        never("gpu_count", resources.gpu_count.to_string(), format!("a node has {}", cluster.node_gpus));
-    }
-    if resources.memory_bytes > cluster.node_memory_bytes {
-        let has = format!("a node has {}", cluster.node_memory_bytes);
-        never("memory_bytes", resources.memory_bytes.to_string(), has);
-    }
-    let at_once = cluster.trials_at_once(resources);
-    if at_once > 0 && spec.limits.max_concurrent_trials > at_once {
-        let wanted = spec.limits.max_concurrent_trials;
-        let message = format!("at most {at_once} at once on cluster '{}', not {wanted}; the rest waits", spec.cluster);
-        findings.warn("/limits/max_concurrent_trials", "GatedByCluster", message);
+/// A concurrency that the cluster cannot give is worth a warning.
+pub(super) fn check_gate(limits: &Limits, resources: &Resources, cluster: &ClusterFacts, findings: &Findings) {
+    let (wanted, at_once) = (limits.max_concurrent_trials, cluster.trials_at_once(resources));
+    // A trial that never fits is refused where its resources are read.
+    if at_once > 0 && wanted > at_once {
+        let message = format!("at most {at_once} at once on this cluster, not {wanted}; the others wait");
+        let pointer = "/limits/max_concurrent_trials";
+        findings.warn(pointer, "GatedByCluster", format!("limits.max_concurrent_trials: {message}"));
     }
 }

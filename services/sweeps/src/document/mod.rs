@@ -53,10 +53,8 @@ pub fn read_sweep(
     }
     let document = documents::read(text, format)?;
     let findings = Findings::new();
-    let spec = Field::root(&document, &findings).map().and_then(|fields| read_fields(fields, &findings, server));
-    if let (Some(spec), Some(cluster)) = (&spec, resolved) {
-        limits::check_cluster(spec, cluster, &findings);
-    }
+    let spec =
+        Field::root(&document, &findings).map().and_then(|fields| read_fields(fields, server, resolved, &findings));
     let read = if strict { findings.strict() } else { findings }.finish(spec)?;
     match resolved {
         Some(cluster) if ["deleting", "failed"].contains(&cluster.state.to_ascii_lowercase().as_str()) => {
@@ -66,7 +64,12 @@ pub fn read_sweep(
     }
 }
 
-fn read_fields(mut fields: Fields<'_>, findings: &Findings, server: &ServerLimits) -> Option<SweepSpec> {
+fn read_fields(
+    mut fields: Fields<'_>,
+    server: &ServerLimits,
+    resolved: Option<&ClusterFacts>,
+    findings: &Findings,
+) -> Option<SweepSpec> {
     for later in ["compat", "resume_from", "resume_trials", "constraints"] {
         fields.field(later).not_offered();
     }
@@ -75,10 +78,8 @@ fn read_fields(mut fields: Fields<'_>, findings: &Findings, server: &ServerLimit
     if external {
         mode.not_offered();
     }
-    let name = fields.field("name");
-    check_title(&name);
-    let experiment = fields.field("experiment");
-    check_title(&experiment);
+    let name = read_title(&fields.field("name"));
+    let experiment = read_title(&fields.field("experiment")).unwrap_or_else(|| DEFAULT_EXPERIMENT.to_owned());
     let description = fields.text("description").unwrap_or_default().to_owned();
     let tags = fields.texts("tags").unwrap_or_default().into_iter().collect();
     let cluster = fields.field("cluster");
@@ -97,11 +98,14 @@ fn read_fields(mut fields: Fields<'_>, findings: &Findings, server: &ServerLimit
     let record_keeps = fields.boolean("record_keeps").unwrap_or_default();
     let trial = fields.field("trial");
     let trial = if external { trial } else { trial.required() };
-    let trial = trial.map().and_then(|fields| trial::read(fields, names.as_deref(), findings));
+    let trial = trial.map().and_then(|fields| trial::read(fields, names.as_deref(), resolved, findings));
+    if let (Some(limits), Some(trial), Some(cluster)) = (&limits, &trial, resolved) {
+        limits::check_gate(limits, &trial.resources, cluster, findings);
+    }
     let sampler = sampler?;
     Some(SweepSpec {
-        name: name.text().map(str::to_owned),
-        experiment: experiment.text().unwrap_or(DEFAULT_EXPERIMENT).to_owned(),
+        name,
+        experiment,
         description,
         tags,
         cluster: cluster?.to_owned(),
@@ -116,10 +120,12 @@ fn read_fields(mut fields: Fields<'_>, findings: &Findings, server: &ServerLimit
     })
 }
 
-fn check_title(field: &Field<'_>) {
-    if let Some(wrong) = field.node().and_then(|_| field.text()).and_then(names::title) {
+fn read_title(field: &Field<'_>) -> Option<String> {
+    let title = field.text()?;
+    if let Some(wrong) = names::title(title) {
         field.refuse("BadName", wrong);
     }
+    Some(title.to_owned())
 }
 
 fn read_objective(mut fields: Fields<'_>) -> Option<Objective> {

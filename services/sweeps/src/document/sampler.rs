@@ -29,12 +29,12 @@ pub(super) fn read(field: &Field<'_>) -> Option<Sampler> {
 
 fn read_map(mut fields: Fields<'_>) -> Option<Sampler> {
     let kind = fields.required("type");
-    if kind.text().is_none_or(|kind| !["random", "grid"].contains(&kind)) {
+    let spec = algorithm(&kind, Some(&mut fields));
+    if spec.is_none() {
         fields.ignore_rest();
     }
-    let spec = algorithm(&kind, Some(&mut fields));
     let seed = fields.field("seed");
-    let rule = "seed must be an integer in 0..2^64-1";
+    let rule = "must be an integer in 0..2^64-1";
     let given = if seed.is_present() { seed.integer_as("BadSeed", rule, true).map(Some) } else { Some(None) };
     let logbase = read_logbase(&fields.field("logbase"));
     Some(Sampler { spec: spec?, seed: given?, logbase })

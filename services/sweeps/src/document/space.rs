@@ -137,7 +137,8 @@ fn choice(fields: &mut Fields<'_>) -> Option<Distribution> {
 fn choice_value(field: &Field<'_>) -> Option<Value> {
     let value = match &field.node()?.value {
         Tree::Text(text) if looks_like_a_placeholder(text) => {
-            field.refuse("BadChoiceValue", "a value must not hold ${{inputs. or ${{outputs.: the node would fill it in");
+            field
+                .refuse("BadChoiceValue", "a value must not hold ${{inputs. or ${{outputs.: the node would fill it in");
             return None;
         }
         Tree::Text(text) if text.contains('\0') => None,

@@ -118,7 +118,8 @@ impl Template {
                 rest = after;
             } else if let Some(inside) = rest.strip_prefix(OPEN) {
                 let end = inside.find(CLOSE).filter(|&end| !inside[..end].contains(OPEN));
-                let end = end.ok_or_else(|| format!("'{rest}' opens {OPEN} without {CLOSE}; write {ESCAPED} for the text"))?;
+                let end =
+                    end.ok_or_else(|| format!("'{rest}' opens {OPEN} without {CLOSE}; write {ESCAPED} for the text"))?;
                 if !text.is_empty() {
                     pieces.push(Piece::Text(std::mem::take(&mut text)));
                 }

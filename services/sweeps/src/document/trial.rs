@@ -6,7 +6,7 @@ use documents::{Field, Fields, Findings, Tree};
 use tuning::environment_form;
 
 use super::references::References;
-use super::spec::{Environment, Input, InputMode, Output, Resources, TrialSpec};
+use super::spec::{ClusterFacts, Environment, Input, InputMode, Output, Resources, TrialSpec};
 use super::template::{Argument, Template};
 
 /// Hexadecimal digits of a SHA-256.
@@ -15,7 +15,12 @@ const SHA256_DIGITS: usize = 64;
 const ID_LENGTH_MAX: usize = 64;
 
 /// Reads the section. `parameters` are the names in the search space, if that could be read.
-pub(super) fn read(mut fields: Fields<'_>, parameters: Option<&[String]>, findings: &Findings) -> Option<TrialSpec> {
+pub(super) fn read(
+    mut fields: Fields<'_>,
+    parameters: Option<&[String]>,
+    cluster: Option<&ClusterFacts>,
+    findings: &Findings,
+) -> Option<TrialSpec> {
     let input_fields = fields.field("inputs");
     let inputs = ids(&input_fields, read_input);
     let outputs = ids(&fields.field("outputs"), read_output);
@@ -30,7 +35,7 @@ pub(super) fn read(mut fields: Fields<'_>, parameters: Option<&[String]>, findin
     references.check(parameters, &inputs, &outputs, findings);
     let code = read_code(&fields.field("code"));
     let environment = read_environment(&fields.field("environment"));
-    let resources = read_resources(&fields.field("resources"));
+    let resources = read_resources(&fields.field("resources"), cluster);
     let checkpoint = fields.boolean("checkpoint").unwrap_or_default();
     let prepare = read_prepare(&fields.field("prepare"));
     let inputs = inputs.into_iter().map(|(id, input)| Some((id, input?))).collect::<Option<_>>();
@@ -188,28 +193,43 @@ fn read_environment(field: &Field<'_>) -> Option<Environment> {
     (path.is_some() || !python.is_present()).then(|| Environment { python: path.map(str::to_owned) })
 }
 
-fn read_resources(field: &Field<'_>) -> Option<Resources> {
+fn read_resources(field: &Field<'_>, cluster: Option<&ClusterFacts>) -> Option<Resources> {
     let mut resources = Resources::default();
-    if !field.is_present() {
-        return Some(resources);
-    }
-    let mut fields = field.map()?;
-    let cpu = fields.field("cpu_count");
-    if let Some(count) = cpu.number() {
-        if count <= 0.0 {
-            cpu.refuse("OutOfRange", format_args!("{} must be > 0", tuning::number_text(count)));
-        }
+    let Some(mut fields) = field.map() else { return (!field.is_present()).then_some(resources) };
+    let never = |field: &Field<'_>, has: String| {
+        field.refuse("NeverSchedulable", format_args!("needs {}, {has}", field.received()));
+    };
+    let cpus = fields.field("cpu_count");
+    if let Some(count) = cpus.number() {
         resources.cpu_count = count;
+        match cluster.map(|cluster| cluster.node_vcpus) {
+            _ if count <= 0.0 => cpus.refuse("OutOfRange", format_args!("{} must be > 0", cpus.received())),
+            Some(most) if count > f64::from(most) => never(&cpus, format!("a node has {most}")),
+            _ => {}
+        }
     }
-    if let Some(count) = fields.field("gpu_count").integer_in(0..=u32::MAX) {
+    let gpus = fields.field("gpu_count");
+    if let Some(count) = gpus.integer_in(0..=u32::MAX) {
         resources.gpu_count = count;
+        if let Some(most) = cluster.map(|cluster| cluster.node_gpus).filter(|&most| count > most) {
+            never(&gpus, format!("a node has {most}"));
+        }
     }
-    if let Some(bytes) = fields.field("memory_bytes").integer_in(1..=u64::MAX) {
+    let memory = fields.field("memory_bytes");
+    if let Some(bytes) = memory.integer_in(1..=u64::MAX) {
         resources.memory_bytes = bytes;
+        if let Some(most) = cluster.map(|cluster| cluster.node_memory_bytes).filter(|&most| bytes > most) {
+            never(&memory, format!("a node has {most}"));
+        }
     }
     let nodes = fields.field("node_count");
     if let Some(count) = nodes.integer_in(1..=u32::MAX) {
         resources.node_count = count;
+        match cluster.map(|cluster| cluster.max_nodes) {
+            Some(most) if count > most => never(&nodes, format!("cluster max {most}")),
+            _ if count > 1 => nodes.refuse("NotOfferedYet", "trials on several nodes are not offered yet"),
+            _ => {}
+        }
     }
     Some(resources)
 }

@@ -1,0 +1,246 @@
+//! Rules 1 to 4 and 34 to 45: the document as a whole, the policy, the objective, the limits, and what comes later.
+
+use super::{Case, Expect::Accepted, Expect::Refused, Expect::Warned, check};
+
+#[test]
+fn the_document() {
+    check(&[
+        Case(0, &[], Accepted),
+        Case(1, &[("trial", "{command: [a]")], Refused(400, &[("MalformedBody", "")])),
+        Case(
+            3,
+            &[("limits", "{max_trails: 3, max_concurrent_trials: 0}"), ("expirement", "x")],
+            Refused(400, &[("UnknownField", "/expirement"), ("UnknownField", "/limits/max_trails")]),
+        ),
+        Case(
+            4,
+            &[("cluster", ""), ("objective", ""), ("search_space", ""), ("sampling_algorithm", ""), ("trial", "")],
+            Refused(
+                422,
+                &[
+                    ("Required", "/cluster"),
+                    ("Required", "/objective"),
+                    ("Required", "/sampling_algorithm"),
+                    ("Required", "/search_space"),
+                    ("Required", "/trial"),
+                ],
+            ),
+        ),
+        Case(
+            4,
+            &[("name", "a/b"), ("experiment", "7"), ("tags", "{a: 1}"), ("description", "[]"), ("record_keeps", "yes")],
+            Refused(
+                422,
+                &[
+                    ("WrongType", "/description"),
+                    ("WrongType", "/experiment"),
+                    ("BadName", "/name"),
+                    ("WrongType", "/record_keeps"),
+                    ("WrongType", "/tags/a"),
+                ],
+            ),
+        ),
+    ]);
+}
+
+#[test]
+fn what_comes_later_is_refused_by_name() {
+    check(&[
+        Case(0, &[("compat", "azure")], Refused(422, &[("NotOfferedYet", "/compat")])),
+        Case(0, &[("mode", "external"), ("cluster", ""), ("trial", "")], Refused(422, &[("NotOfferedYet", "/mode")])),
+        Case(0, &[("mode", "managed")], Accepted),
+        Case(0, &[("mode", "manged")], Refused(422, &[("BadMode", "/mode")])),
+        Case(
+            0,
+            &[
+                ("objective", ""),
+                ("objectives", "[{primary_metric: a, goal: minimize}]"),
+                ("constraints", "[]"),
+                ("resume_from", "[sweep_1]"),
+                ("resume_trials", "[1]"),
+            ],
+            Refused(
+                422,
+                &[
+                    ("NotOfferedYet", "/constraints"),
+                    ("NotOfferedYet", "/objectives"),
+                    ("NotOfferedYet", "/resume_from"),
+                    ("NotOfferedYet", "/resume_trials"),
+                ],
+            ),
+        ),
+        Case(
+            0,
+            &[
+                ("objective", "{goal: maximize, primary_metric: a, target: 0.9, noise: declared}"),
+                ("limits", "{max_trials_without_improvement: 3, convergence: {patience: 3}}"),
+                (
+                    "search_space",
+                    "{a: {type: choice, values: [1], ordered: true, default: 1}, b: {type: randint, upper: 3, when: {a: 1}}}",
+                ),
+            ],
+            Refused(
+                422,
+                &[
+                    ("NotOfferedYet", "/limits/convergence"),
+                    ("NotOfferedYet", "/limits/max_trials_without_improvement"),
+                    ("NotOfferedYet", "/objective/noise"),
+                    ("NotOfferedYet", "/objective/target"),
+                    ("NotOfferedYet", "/search_space/a/default"),
+                    ("NotOfferedYet", "/search_space/a/ordered"),
+                    ("NotOfferedYet", "/search_space/b/when"),
+                ],
+            ),
+        ),
+        Case(
+            0,
+            &[("early_termination", "{type: asha, max_resource: 9}")],
+            Refused(422, &[("NotOfferedYet", "/early_termination/type")]),
+        ),
+        Case(0, &[("early_termination", "hyperband")], Refused(422, &[("NotOfferedYet", "/early_termination")])),
+        Case(0, &[("early_termination", "{type: pbt}")], Refused(422, &[("NotOfferedYet", "/early_termination/type")])),
+    ]);
+}
+
+#[test]
+fn policies() {
+    check(&[
+        Case(0, &[("early_termination", "none")], Accepted),
+        Case(0, &[("early_termination", "{type: none}")], Accepted),
+        Case(0, &[("early_termination", "{type: bandit, slack_amount: 0.1, delay_evaluation: 5}")], Accepted),
+        Case(34, &[("early_termination", "{type: bandit}")], Refused(422, &[("ExactlyOne", "/early_termination")])),
+        Case(
+            34,
+            &[("early_termination", "{type: bandit, slack_factor: 1, slack_amount: 1}")],
+            Refused(422, &[("ExactlyOne", "/early_termination/slack_amount")]),
+        ),
+        Case(
+            35,
+            &[("early_termination", "{type: bandit, slack_factor: 0}")],
+            Refused(422, &[("BadSlack", "/early_termination/slack_factor")]),
+        ),
+        Case(
+            35,
+            &[("early_termination", "{type: bandit, slack_amount: -1}")],
+            Refused(422, &[("BadSlack", "/early_termination/slack_amount")]),
+        ),
+        Case(
+            36,
+            &[("early_termination", "{type: truncation_selection, truncation_percentage: 100}")],
+            Refused(422, &[("BadPercentage", "/early_termination/truncation_percentage")]),
+        ),
+        Case(
+            36,
+            &[("early_termination", "{type: truncation_selection, truncation_percentage: 20.5}")],
+            Refused(422, &[("BadPercentage", "/early_termination/truncation_percentage")]),
+        ),
+        Case(
+            36,
+            &[("early_termination", "{type: truncation_selection, truncation_percentage: 300}")],
+            Refused(422, &[("BadPercentage", "/early_termination/truncation_percentage")]),
+        ),
+        Case(
+            37,
+            &[("early_termination", "{type: median_stopping, evaluation_interval: 0}")],
+            Refused(422, &[("BadInterval", "/early_termination/evaluation_interval")]),
+        ),
+        Case(
+            37,
+            &[("early_termination", "{type: median_stopping, evaluation_interval: -1, delay_evaluation: -5}")],
+            Refused(
+                422,
+                &[
+                    ("BadInterval", "/early_termination/delay_evaluation"),
+                    ("BadInterval", "/early_termination/evaluation_interval"),
+                ],
+            ),
+        ),
+        Case(
+            38,
+            &[("early_termination", "{type: hyperbnd, eta: 3}")],
+            Refused(422, &[("UnknownPolicy", "/early_termination/type")]),
+        ),
+        Case(
+            3,
+            &[("early_termination", "{type: median_stopping, slack_factor: 1}")],
+            Refused(400, &[("UnknownField", "/early_termination/slack_factor")]),
+        ),
+    ]);
+}
+
+#[test]
+fn objective_and_limits() {
+    check(&[
+        Case(39, &[("objective", "{goal: max, primary_metric: a}")], Refused(422, &[("BadGoal", "/objective/goal")])),
+        Case(39, &[("objective", "{goal: 1, primary_metric: a}")], Refused(422, &[("BadGoal", "/objective/goal")])),
+        Case(39, &[("objective", "{goal: MINIMIZE, primary_metric: a, on_non_finite: fail}")], Accepted),
+        Case(
+            40,
+            &[("objective", "{goal: minimize, primary_metric: ''}")],
+            Refused(422, &[("BadMetricName", "/objective/primary_metric")]),
+        ),
+        Case(
+            40,
+            &[("objective", "{goal: minimize, primary_metric: \"a\\tb\"}")],
+            Refused(422, &[("BadMetricName", "/objective/primary_metric")]),
+        ),
+        Case(41, &[("limits", "{max_total_trials: 0}")], Refused(422, &[("OutOfRange", "/limits/max_total_trials")])),
+        Case(
+            41,
+            &[(
+                "limits",
+                "{max_total_trials: 1001, max_concurrent_trials: 101, max_failed_trials: 0, max_retries: 11}",
+            )],
+            Refused(
+                422,
+                &[
+                    ("OutOfRange", "/limits/max_concurrent_trials"),
+                    ("OutOfRange", "/limits/max_failed_trials"),
+                    ("OutOfRange", "/limits/max_retries"),
+                    ("OutOfRange", "/limits/max_total_trials"),
+                ],
+            ),
+        ),
+        Case(
+            42,
+            &[("limits", "{max_total_trials: 4, max_concurrent_trials: 8}")],
+            Refused(422, &[("ConcurrencyAboveTotal", "/limits/max_concurrent_trials")]),
+        ),
+        Case(
+            43,
+            &[("limits", "{max_total_trials: 40, max_concurrent_trials: 8}")],
+            Warned(&[("GatedByCluster", "/limits/max_concurrent_trials")]),
+        ),
+        Case(
+            44,
+            &[(
+                "trial",
+                "{command: [x], resources: {node_count: 8, cpu_count: 2, gpu_count: 1, memory_bytes: 99999999999}}",
+            )],
+            Refused(
+                422,
+                &[
+                    ("NeverSchedulable", "/trial/resources/cpu_count"),
+                    ("NeverSchedulable", "/trial/resources/gpu_count"),
+                    ("NeverSchedulable", "/trial/resources/memory_bytes"),
+                    ("NeverSchedulable", "/trial/resources/node_count"),
+                ],
+            ),
+        ),
+        Case(
+            44,
+            &[("trial", "{command: [x], resources: {node_count: 2}}")],
+            Refused(422, &[("NotOfferedYet", "/trial/resources/node_count")]),
+        ),
+        Case(
+            45,
+            &[("limits", "{max_concurrent_trials: 1, timeout_seconds: 0, trial_timeout_seconds: -1}")],
+            Refused(422, &[("BadTimeout", "/limits/timeout_seconds"), ("BadTimeout", "/limits/trial_timeout_seconds")]),
+        ),
+        Case(
+            45,
+            &[("limits", "{max_concurrent_trials: 1, timeout_seconds: 60, trial_timeout_seconds: 61}")],
+            Refused(422, &[("BadTimeout", "/limits/trial_timeout_seconds")]),
+        ),
+    ]);
+}

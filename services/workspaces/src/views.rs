@@ -1,0 +1,30 @@
+//! The list of workspaces.
+
+use eventlog::{BoxFuture, Error, RecordedEvent, SqliteConnection, View};
+
+/// One row a workspace, for the listing.
+pub(crate) struct Listed;
+
+impl View for Listed {
+    fn name(&self) -> &'static str {
+        "workspaces_listed"
+    }
+
+    fn apply<'a>(
+        &'a self,
+        tx: &'a mut SqliteConnection,
+        events: &'a [RecordedEvent],
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async move {
+            for event in events.iter().filter(|event| event.kind == "WorkspaceCreated") {
+                let name = event.stream.strip_prefix("workspace-").unwrap_or_default();
+                sqlx::query("INSERT OR REPLACE INTO workspaces_listed(name, created_at) VALUES (?, ?)")
+                    .bind(name)
+                    .bind(event.recorded_at_us)
+                    .execute(&mut *tx)
+                    .await?;
+            }
+            Ok(())
+        })
+    }
+}

@@ -1,0 +1,9 @@
+//! The aggregate: a workspace with its tokens. The stream `installation` holds the tokens that belong to no workspace.
+
+mod decide;
+mod events;
+mod state;
+
+pub use decide::{Command, Rejection};
+pub use events::{TokenCreated, TokenRevoked, WorkspaceCreated, WorkspaceEvent};
+pub use state::{Token, Workspace};
