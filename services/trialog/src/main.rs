@@ -1,2 +1,48 @@
-//! The only binary.
-fn main() {}
+//! The only binary: it parses the command line and wires. What each command does lives in its own file.
+
+mod client;
+mod server;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Tunes models and keeps them: sweeps, runs, models, clusters, endpoints.
+#[derive(Parser)]
+#[command(name = "trialog", version, propagate_version = true, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run everything in one process: the server, its nodes and their jobs.
+    Up(server::up::Arguments),
+    /// Run some services in this process; the others are peers.
+    Serve(server::serve::Arguments),
+    /// Run the agent of a node (started by compute).
+    Agent(server::node::AgentArguments),
+    /// Run one job (started by an agent).
+    #[command(hide = true)]
+    Shim(server::node::ShimArguments),
+    /// Print the OpenAPI document of the REST interface.
+    Openapi,
+    /// Print what configuration is in force and whether the data folder is sound.
+    Doctor(server::doctor::Arguments),
+    #[command(flatten)]
+    Client(client::Command),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match cli.command {
+        Command::Up(arguments) => server::run(server::up::up(arguments)),
+        Command::Serve(arguments) => server::run(server::serve::serve(arguments)),
+        Command::Agent(arguments) => server::run(server::node::agent(arguments)),
+        Command::Shim(arguments) => server::node::shim(&arguments),
+        Command::Openapi => server::openapi(),
+        Command::Doctor(arguments) => server::run(server::doctor::doctor(arguments)),
+        Command::Client(command) => client::run(command),
+    }
+}

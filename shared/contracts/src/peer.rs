@@ -12,6 +12,9 @@ use tonic::transport::{Channel, Endpoint, Uri};
 use tower::util::BoxCloneSyncService;
 use tower::{BoxError, Service, ServiceExt};
 
+/// The header that carries the shared secret between the processes of one installation.
+pub const PEER_TOKEN: &str = "trialog-peer-token";
+
 type Boxed = BoxCloneSyncService<Request<Body>, Response<Body>, BoxError>;
 
 /// A service to call. Clones share the connection. Until it is connected, calls fail with UNAVAILABLE.
@@ -33,6 +36,21 @@ impl Peer {
     pub fn remote(address: &str) -> Result<Self, String> {
         let peer = Self::deferred();
         peer.connect_channel(channel(address)?);
+        Ok(peer)
+    }
+
+    /// The same for a peer that asks for the installation's peer token.
+    ///
+    /// # Errors
+    /// When the address is neither form, or the token cannot stand in a header.
+    pub fn remote_with_token(address: &str, token: &str) -> Result<Self, String> {
+        let value: http::HeaderValue = token.parse().map_err(|_| "the peer token has characters that a header cannot hold")?;
+        let peer = Self::deferred();
+        let channel = channel(address)?.map_request(move |mut request: Request<Body>| {
+            request.headers_mut().insert(PEER_TOKEN, value.clone());
+            request
+        });
+        let _ = peer.inner.set(BoxCloneSyncService::new(channel.map_err(BoxError::from)));
         Ok(peer)
     }
 

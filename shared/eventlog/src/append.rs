@@ -170,8 +170,7 @@ impl Batch {
         };
         self.take_cursor(&append.context);
         let (events, first) = (decision.events.len(), self.head + 1);
-        let reply =
-            if decision.reply.is_empty() { append.context.reply.clone() } else { decision.reply.clone() };
+        let reply = if decision.reply.is_empty() { append.context.reply.clone() } else { decision.reply.clone() };
         let version = self.push_events(append, before, decision);
         if events > 0 {
             self.touched.push(Arc::clone(&append.stream));
@@ -226,7 +225,8 @@ impl Batch {
             reply: committed.reply.clone(),
             at_us: self.now_us,
         });
-        self.known.insert(command_id, Known { fingerprint, committed: Committed { repeated: true, ..committed.clone() } });
+        self.known
+            .insert(command_id, Known { fingerprint, committed: Committed { repeated: true, ..committed.clone() } });
     }
 
     fn take_cursor(&mut self, context: &Context) {

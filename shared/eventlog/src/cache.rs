@@ -60,11 +60,7 @@ impl Cache {
 }
 
 /// Folds a stream's history into a state and answers its version.
-pub(crate) async fn load(
-    connection: &mut SqliteConnection,
-    stream: &str,
-    state: &mut dyn State,
-) -> Result<i64, Error> {
+pub(crate) async fn load(connection: &mut SqliteConnection, stream: &str, state: &mut dyn State) -> Result<i64, Error> {
     let mut version = 0;
     loop {
         let rows = sqlx::query(

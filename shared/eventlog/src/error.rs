@@ -82,9 +82,10 @@ impl Error {
     /// The error as users see it.
     pub fn problem(&self) -> Problem {
         match self {
-            Self::Overloaded => {
-                Problem::overloaded("the event log has too many commands queued; try again shortly", RETRY_AFTER_SECONDS)
-            }
+            Self::Overloaded => Problem::overloaded(
+                "the event log has too many commands queued; try again shortly",
+                RETRY_AFTER_SECONDS,
+            ),
             Self::Behind { wanted, head } => Problem::unavailable(
                 "PositionNotReached",
                 format!("position {wanted} was asked for, {head} is reached; try again shortly"),

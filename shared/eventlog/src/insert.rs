@@ -167,9 +167,10 @@ pub(crate) async fn commit(
         let query = bind_fence(texts.get(Text::All { events, commands, cursors }), fence);
         let query = rows.events.into_iter().fold(query, bind_event);
         let query = rows.commands.into_iter().fold(query, bind_command);
-        let query = rows.cursors.into_iter().fold(query, |query, ((projection, source), position)| {
-            query.bind(projection).bind(source).bind(position)
-        });
+        let query = rows
+            .cursors
+            .into_iter()
+            .fold(query, |query, ((projection, source), position)| query.bind(projection).bind(source).bind(position));
         query.execute(connection).await.map_err(deposed_or_failed)?;
         return Ok(());
     }
@@ -180,12 +181,7 @@ pub(crate) async fn commit(
 }
 
 /// Writes a batch statement by statement inside the caller's transaction.
-pub(crate) async fn write(
-    tx: &mut SqliteConnection,
-    texts: &mut Texts,
-    fence: Fence,
-    rows: Rows,
-) -> Result<(), Error> {
+pub(crate) async fn write(tx: &mut SqliteConnection, texts: &mut Texts, fence: Fence, rows: Rows) -> Result<(), Error> {
     bind_fence(sqlx::query(MOVE_HEAD), fence).execute(&mut *tx).await.map_err(deposed_or_failed)?;
     let mut events = rows.events.into_iter();
     while let Some(length) = piece_length(events.len()) {

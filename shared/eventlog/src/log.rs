@@ -10,11 +10,11 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use vocabulary::Decider;
 
-use crate::writer::Writer;
 use crate::work::{Append, Execute, Inspect, Item, Record, Work};
+use crate::writer::Writer;
 use crate::{
-    BoxFuture, Committed, Context, CursorMove, Error, ExecuteError, Options, RecordError, RecordedEvent, Recorded, open,
-    read,
+    BoxFuture, Committed, Context, CursorMove, Error, ExecuteError, Options, RecordError, Recorded, RecordedEvent,
+    open, read,
 };
 
 /// Commands that may wait for the writer: at 20,000 appends a second a full queue is 0.2 s of work.
@@ -220,6 +220,9 @@ impl EventLog {
 
 impl std::fmt::Debug for EventLog {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("EventLog").field("source", &self.inner.source).field("head", &*self.inner.head.borrow()).finish()
+        f.debug_struct("EventLog")
+            .field("source", &self.inner.source)
+            .field("head", &*self.inner.head.borrow())
+            .finish()
     }
 }

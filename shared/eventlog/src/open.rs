@@ -106,8 +106,10 @@ pub(crate) async fn open(options: Options) -> Result<Opened, Error> {
     sqlx::query("UPDATE log_head SET epoch = epoch + 1 WHERE id = 1").execute(&mut *tx).await?;
     let (head, epoch): (i64, i64) =
         sqlx::query_as("SELECT last_position, epoch FROM log_head WHERE id = 1").fetch_one(&mut *tx).await?;
-    let recorded_at: Option<i64> =
-        sqlx::query_scalar("SELECT recorded_at FROM events WHERE position = ?").bind(head).fetch_optional(&mut *tx).await?;
+    let recorded_at: Option<i64> = sqlx::query_scalar("SELECT recorded_at FROM events WHERE position = ?")
+        .bind(head)
+        .fetch_optional(&mut *tx)
+        .await?;
     for view in &options.views {
         catch_up(&mut tx, view.as_ref(), head).await?;
     }
@@ -120,7 +122,8 @@ pub(crate) async fn open(options: Options) -> Result<Opened, Error> {
         .pragma("cache_size", READER_CACHE)
         .row_buffer_size(ROW_BUFFER)
         .disable_statement_logging();
-    let reader = SqlitePoolOptions::new().max_connections(READERS).test_before_acquire(false).connect_with(reading).await?;
+    let reader =
+        SqlitePoolOptions::new().max_connections(READERS).test_before_acquire(false).connect_with(reading).await?;
     let start =
         Start { head, epoch, recorded_at_us: recorded_at.unwrap_or(0), views: options.views, clock: options.clock };
     Ok(Opened { connection, writing, reader, source: format!("{}@{incarnation}", options.service), start })
@@ -148,8 +151,10 @@ async fn incarnation(tx: &mut SqliteConnection, service: &str, entropy: &dyn Ent
 async fn migrate(tx: &mut SqliteConnection, migrations: &'static [(&'static str, &'static str)]) -> Result<(), Error> {
     for &(name, sql) in migrations {
         let hash = blake3::hash(sql.as_bytes()).as_bytes().to_vec();
-        let applied: Option<Vec<u8>> =
-            sqlx::query_scalar("SELECT hash FROM log_migrations WHERE name = ?").bind(name).fetch_optional(&mut *tx).await?;
+        let applied: Option<Vec<u8>> = sqlx::query_scalar("SELECT hash FROM log_migrations WHERE name = ?")
+            .bind(name)
+            .fetch_optional(&mut *tx)
+            .await?;
         match applied {
             Some(applied) if applied == hash => {}
             Some(_) => return Err(Error::MigrationEdited { name: name.to_owned() }),
@@ -165,8 +170,10 @@ async fn migrate(tx: &mut SqliteConnection, migrations: &'static [(&'static str,
 
 /// Feeds a view with what it has not seen. A live view has seen everything, whatever its row's position says.
 async fn catch_up(tx: &mut SqliteConnection, view: &dyn View, head: i64) -> Result<(), Error> {
-    let known: Option<(i64, bool)> =
-        sqlx::query_as("SELECT position, live FROM log_views WHERE name = ?").bind(view.name()).fetch_optional(&mut *tx).await?;
+    let known: Option<(i64, bool)> = sqlx::query_as("SELECT position, live FROM log_views WHERE name = ?")
+        .bind(view.name())
+        .fetch_optional(&mut *tx)
+        .await?;
     let mut position = match known {
         Some((_, true)) => head,
         Some((position, false)) => position,

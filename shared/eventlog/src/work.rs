@@ -20,7 +20,8 @@ pub(crate) trait State: Any + Send + Sync {
 impl<D: Decider> State for D {
     fn fold(&mut self, kind: &str, schema: i16, data: &str) -> Result<(), Error> {
         let event = D::Event::decode(kind, schema, data).map_err(Error::Decode)?;
-        catch_unwind(AssertUnwindSafe(|| self.evolve(&event))).map_err(|panic| Error::Panicked(panic_text(panic.as_ref())))
+        catch_unwind(AssertUnwindSafe(|| self.evolve(&event)))
+            .map_err(|panic| Error::Panicked(panic_text(panic.as_ref())))
     }
 }
 
@@ -263,9 +264,8 @@ fn evolve<D: Decider>(state: &mut D, events: &[D::Event], reply: Vec<u8>) -> Res
     let encoded = events
         .iter()
         .map(|event| {
-            let data = event
-                .encode()
-                .map_err(|error| Refusal::Failed(Error::Encode(format!("{}: {error}", event.kind()))))?;
+            let data =
+                event.encode().map_err(|error| Refusal::Failed(Error::Encode(format!("{}: {error}", event.kind()))))?;
             Ok(Encoded { kind: event.kind(), schema: event.schema(), data })
         })
         .collect::<Result<Vec<_>, Refusal>>()?;

@@ -118,6 +118,7 @@ impl Trials {
     }
 
     /// The verdict that [`Trials::judge`] would give once the report is counted. Changes nothing.
+    /// A report of a stale attempt, which [`Trials::report`] refuses, reads as one that comes after a stop.
     pub fn preview(&self, report: &Report) -> Verdict {
         let curve = self.curve(report.trial);
         if curve.is_some_and(|curve| curve.stopping || report.attempt < curve.attempt) {

@@ -1,11 +1,8 @@
 //! Sobol points with 52 bits in up to 256 dimensions, and Owen's nested scrambling of them.
 //!
 //! The direction numbers are the first 256 dimensions of new-joe-kuo-6 (`new-joe-kuo-6.256.txt`), by Stephen Joe and
-//! Frances Y. Kuo (2008, "Constructing Sobol sequences with better two-dimensional projections"), under their 3-clause
-//! BSD licence: Copyright (c) 2008, Frances Y. Kuo and Stephen Joe. All rights reserved. Redistribution and use, with
-//! or without modification, are permitted provided that this notice, the conditions and the disclaimer of warranty are
-//! retained; the names of the authors and of the University of Waikato and the University of New South Wales may not
-//! endorse derived products. The numbers are provided "as is" without any warranty.
+//! Frances Y. Kuo (2008, "Constructing Sobol sequences with better two-dimensional projections"), used under their
+//! 3-clause BSD licence, which stands in `new-joe-kuo-6.LICENCE.txt` beside the table.
 
 use std::sync::LazyLock;
 

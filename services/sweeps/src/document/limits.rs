@@ -100,9 +100,12 @@ fn check_together(field: &Field<'_>, limits: &Limits) -> bool {
     concurrency_good && timeout_good
 }
 
-/// A concurrency that the cluster cannot give is worth a warning.
+/// A cluster that never has a node is refused; a concurrency that it cannot give is worth a warning.
 pub(super) fn check_gate(limits: &Limits, resources: &Resources, cluster: &ClusterFacts, findings: &Findings) {
     let (wanted, at_once) = (limits.max_concurrent_trials, cluster.trials_at_once(resources));
+    if cluster.max_nodes == 0 {
+        findings.refuse("/cluster", "NeverSchedulable", "cluster: needs 1 node, cluster max 0; raise its max_nodes");
+    }
     // A trial that never fits is refused where its resources are read.
     if at_once > 0 && wanted > at_once {
         let message = format!("at most {at_once} at once on this cluster, not {wanted}; the others wait");

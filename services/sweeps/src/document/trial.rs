@@ -226,7 +226,8 @@ fn read_resources(field: &Field<'_>, cluster: Option<&ClusterFacts>) -> Option<R
     if let Some(count) = nodes.integer_in(1..=u32::MAX) {
         resources.node_count = count;
         match cluster.map(|cluster| cluster.max_nodes) {
-            Some(most) if count > most => never(&nodes, format!("cluster max {most}")),
+            // A cluster without nodes is refused by name, whatever the trial needs.
+            Some(most) if count > most.max(1) => never(&nodes, format!("cluster max {most}")),
             _ if count > 1 => nodes.refuse("NotOfferedYet", "trials on several nodes are not offered yet"),
             _ => {}
         }

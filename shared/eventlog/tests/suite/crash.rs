@@ -26,7 +26,8 @@ async fn append_for_ever(life: u64, client: u64, log: trialog_eventlog::EventLog
     let stream = format!("account-{}", client % 5);
     for count in 0.. {
         let context = Context::new(id(life, client, count), "crash", "request");
-        let committed = log.execute::<Account>(&stream, Ask::Deposit(vec![1; 1 + count as usize % 3]), context).await.unwrap();
+        let committed =
+            log.execute::<Account>(&stream, Ask::Deposit(vec![1; 1 + count as usize % 3]), context).await.unwrap();
         // One write per line: a line that arrives is whole.
         let line = format!("ack {client} {count} {} {}\n", committed.position, committed.version);
         std::io::stdout().lock().write_all(line.as_bytes()).unwrap();
@@ -41,7 +42,8 @@ fn child_that_is_killed() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
         let log = viewed(Path::new(&folder)).await;
-        let clients: Vec<_> = (0..CLIENTS).map(|client| tokio::spawn(append_for_ever(life, client, log.clone()))).collect();
+        let clients: Vec<_> =
+            (0..CLIENTS).map(|client| tokio::spawn(append_for_ever(life, client, log.clone()))).collect();
         for client in clients {
             client.await.unwrap();
         }
@@ -105,7 +107,10 @@ async fn l1_every_acknowledged_append_survives_kill_9() {
             sums
         });
         let view = balances(&log).await;
-        assert!(sums.into_iter().all(|(stream, sum)| view.iter().any(|(name, at)| *name == stream && *at >= sum)), "L8");
+        assert!(
+            sums.into_iter().all(|(stream, sum)| view.iter().any(|(name, at)| *name == stream && *at >= sum)),
+            "L8"
+        );
         log.close().await;
     }
 }

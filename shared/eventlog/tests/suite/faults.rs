@@ -86,7 +86,8 @@ async fn a_full_disk_refuses_writes_keeps_reads_and_ends_without_a_restart() {
     }
     let problem = refused.expect("the limit is reached").into_problem(|_| unreachable!());
     assert_eq!((problem.status, problem.code.as_str()), (503, "LogUnavailable"));
-    let several = join_all((0..100).map(|n| log.execute::<Account>("a", Ask::Deposit(vec![1; 50]), context(5_000 + n)))).await;
+    let several =
+        join_all((0..100).map(|n| log.execute::<Account>("a", Ask::Deposit(vec![1; 50]), context(5_000 + n)))).await;
     assert!(several.iter().all(Result::is_err));
     assert_eq!(everything(&log).await.len(), stored);
     limit(1_000_000).await.unwrap();

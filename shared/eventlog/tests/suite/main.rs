@@ -1,8 +1,14 @@
 //! The suite of the event log: behaviour, random histories against a model, and crashes.
 
+#[cfg(test)]
 mod account;
+#[cfg(test)]
 mod behaviour;
+#[cfg(test)]
 mod crash;
+#[cfg(test)]
 mod faults;
+#[cfg(test)]
 mod history;
+#[cfg(test)]
 mod model;

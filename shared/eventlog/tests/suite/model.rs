@@ -32,7 +32,10 @@ impl Wish {
 pub enum Expected {
     Committed(Committed),
     Rejected(TooLittle),
-    WrongVersion { expected: i64, actual: i64 },
+    WrongVersion {
+        expected: i64,
+        actual: i64,
+    },
     KeyReuse,
     /// By the view, or a panic in it or in the decider.
     Failed,

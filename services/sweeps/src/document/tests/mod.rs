@@ -5,7 +5,7 @@ mod rows_space;
 mod rows_sweep;
 mod rows_trial;
 
-use documents::Format;
+use documents::{Format, Node, Tree};
 use vocabulary::{Problem, Warning};
 
 use super::{ClusterFacts, ServerLimits, SweepSpec, read_sweep};
@@ -65,6 +65,20 @@ fn found_in(problem: &Problem) -> Vec<(&str, &str)> {
     problem.errors.iter().map(|error| (error.code.as_str(), error.pointer.as_str())).collect()
 }
 
+/// serde_json sorts the keys of a map, but the order of the parameters means something.
+fn json_in_written_order(node: &Node) -> String {
+    match &node.value {
+        Tree::Map(entries) => {
+            let quoted = |key: &str| serde_json::Value::from(key).to_string();
+            let entry = |(key, value): &(String, Node)| format!("{}: {}", quoted(key), json_in_written_order(value));
+            format!("{{{}}}", entries.iter().map(entry).collect::<Vec<_>>().join(", "))
+        }
+        Tree::List(items) => format!("[{}]", items.iter().map(json_in_written_order).collect::<Vec<_>>().join(", ")),
+        Tree::Number(text) => text.clone(),
+        _ => node.to_json().to_string(),
+    }
+}
+
 fn check(cases: &[Case]) {
     for Case(row, changes, expect) in cases {
         let text = document(changes);
@@ -88,8 +102,9 @@ fn check(cases: &[Case]) {
         if let Ok(tree) = documents::read(text.as_bytes(), Format::Yaml)
             && !text.contains("1e999")
             && !text.contains(".nan")
+            && !text.contains(".inf")
         {
-            let json = tree.to_json().to_string();
+            let json = json_in_written_order(&tree);
             assert_eq!(read(&json, Format::Json, false), answer, "row {row}: {json}");
         }
     }

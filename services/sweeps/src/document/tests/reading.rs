@@ -118,6 +118,10 @@ fn large_and_late_things_have_their_own_answers() {
     assert_eq!(problem.detail, "search_space has 312 parameters, limit 256");
     let problem = read(&" ".repeat((1 << 20) + 1), Format::Json, false).unwrap_err();
     assert_eq!((problem.status, problem.code.as_str()), (413, "TooLarge"));
+    let empty = super::ClusterFacts { max_nodes: 0, ..cluster() };
+    let problem =
+        read_sweep(document(&[]).as_bytes(), Format::Yaml, &ServerLimits::default(), Some(&empty), false).unwrap_err();
+    assert_eq!(found_in(&problem), [("NeverSchedulable", "/cluster")]);
     let going = super::ClusterFacts { state: "Deleting".to_owned(), ..cluster() };
     let problem =
         read_sweep(document(&[]).as_bytes(), Format::Yaml, &ServerLimits::default(), Some(&going), false).unwrap_err();

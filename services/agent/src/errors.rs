@@ -1,0 +1,25 @@
+//! What an answer of runs means for the agent: try again, leave this one out, or send no more at all.
+
+use tonic::Status;
+use vocabulary::Problem;
+
+/// What to do after a refusal.
+#[derive(Debug)]
+pub enum Refusal {
+    /// Nobody has decided: the same must be sent again.
+    Again,
+    /// This content will never be taken.
+    Skip(Problem),
+    /// Nothing of this attempt will be taken any more.
+    Over(Problem),
+}
+
+/// Reads a status.
+pub fn refusal(status: &Status) -> Refusal {
+    let problem = contracts::problem_of(status);
+    match (problem.status, problem.code.as_str()) {
+        (_, "StaleAttempt" | "RunTerminal") | (404, _) => Refusal::Over(problem),
+        (429, _) | (500.., _) | (401 | 403, _) => Refusal::Again,
+        _ => Refusal::Skip(problem),
+    }
+}

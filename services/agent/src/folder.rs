@@ -1,0 +1,126 @@
+//! The folder of an attempt, `jobs/<job>/<attempt>/` below the node's: the names of its files and the ways they are written.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// The order as it came, with the run's token; gone once the end is acknowledged.
+pub const JOB: &str = "job.json";
+/// What the shim is to do.
+pub const PLAN: &str = "plan.json";
+/// Who the shim is: pid and start time.
+pub const SHIM_PID: &str = "shim.pid";
+/// Held by the shim as long as it lives.
+pub const SHIM_LOCK: &str = "shim.lock";
+/// A FIFO whose bytes mean: look at `stop.json` and `preempt.json`.
+pub const CONTROL: &str = "control";
+/// What runs at present.
+pub const STATE: &str = "state.json";
+/// The order to stop.
+pub const STOP: &str = "stop.json";
+/// TRIALOG_PREEMPT_FILE.
+pub const PREEMPT: &str = "preempt.json";
+/// How the command ended.
+pub const EXIT: &str = "exit.json";
+/// TRIALOG_PARAMS_FILE.
+pub const PARAMS: &str = "params.json";
+/// What was reported to compute as the end.
+pub const ENDED: &str = "ended.json";
+/// Compute has taken note of the end.
+pub const ACKNOWLEDGED: &str = "acknowledged";
+/// How far metrics have been sent.
+pub const UPLINK: &str = "uplink.json";
+/// How far logs have been sent.
+pub const LOGS: &str = "logs.json";
+/// The command's standard output.
+pub const STDOUT: &str = "stdout.log";
+/// The command's standard error.
+pub const STDERR: &str = "stderr.log";
+/// What the agent has to say about the attempt; a log stream of its own.
+pub const NOTICES: &str = "trialog.log";
+/// What the shim has to say about itself.
+pub const SHIM_LOG: &str = "shim.log";
+
+/// Below the node's folder.
+pub fn of_attempt(node: &Path, job_id: &str, attempt: u32) -> PathBuf {
+    node.join("jobs").join(job_id).join(attempt.to_string())
+}
+
+/// Whether a text may be one component of a path: ids come from elsewhere and must not lead out of their folder.
+pub fn is_plain_name(text: &str) -> bool {
+    !text.is_empty()
+        && text.len() <= 128
+        && !text.starts_with('.')
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'))
+}
+
+/// Writes a file so that a reader sees the old content or the new one, never a part. Only the owner may read it.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace(path, bytes, false)
+}
+
+/// As [`write_whole`], and on the disk before it returns.
+pub fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace(path, bytes, true)
+}
+
+fn replace(path: &Path, bytes: &[u8], sync: bool) -> io::Result<()> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".tmp");
+    let beside = path.with_file_name(name);
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+    file.write_all(bytes)?;
+    if sync {
+        file.sync_data()?;
+    }
+    fs::rename(&beside, path)
+}
+
+/// Writes a value as JSON, whole.
+pub fn write_json<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
+    write_whole(path, &serde_json::to_vec(value)?)
+}
+
+/// Reads a JSON file; `None` when there is none.
+///
+/// # Errors
+/// When it cannot be read or is something else.
+pub fn read_json<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
+    match fs::read(path) {
+        Ok(bytes) => serde_json::from_slice(&bytes)
+            .map(Some)
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, format!("{}: {error}", path.display()))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Tells a living shim to look at its orders. Without a shim there is nobody to tell; it reads them when it starts.
+pub fn poke(folder: &Path) {
+    let control = OpenOptions::new()
+        .write(true)
+        .custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed())
+        .open(folder.join(CONTROL));
+    if let Ok(mut control) = control {
+        // A full pipe already holds bytes that will wake it.
+        let _ = control.write(b"!");
+    }
+}
+
+/// Appends one line to what the agent says about the attempt, until that has reached its bound.
+pub fn notice(folder: &Path, text: &str) {
+    /// Bytes: a script that reports nonsense in a loop must not fill the disk with our answers.
+    const BOUND: u64 = 64 << 10;
+    let path = folder.join(NOTICES);
+    if fs::metadata(&path).is_ok_and(|facts| facts.len() > BOUND) {
+        return;
+    }
+    let line = format!("trialog: {}\n", text.replace('\n', " "));
+    if let Ok(mut file) = OpenOptions::new().create(true).append(true).mode(0o600).open(path) {
+        let _ = file.write_all(line.as_bytes());
+    }
+}

@@ -1,0 +1,158 @@
+//! Looking at processes through `/proc`, and ending those that must not stay.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal};
+
+use crate::folder;
+use crate::record::Identity;
+
+/// How often a search for leftovers is repeated, since a killed process may just have forked.
+const SWEEPS_MAX: u32 = 200;
+/// Between two searches: a killed process needs a moment to go.
+const SWEEP_PAUSE: Duration = Duration::from_millis(2);
+
+/// The start time of a process: field 22 of its stat, counted after the name, which may hold anything.
+fn start_time(pid: i32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    fields_after_name(&stat)?.nth(19)?.parse().ok()
+}
+
+fn fields_after_name(stat: &str) -> Option<std::str::SplitAsciiWhitespace<'_>> {
+    Some(stat.get(stat.rfind(')')? + 1..)?.split_ascii_whitespace())
+}
+
+impl Identity {
+    /// Of a process that lives.
+    pub fn of(pid: i32) -> Option<Self> {
+        Some(Self { pid, start: start_time(pid)? })
+    }
+
+    /// Of this process.
+    pub fn own() -> std::io::Result<Self> {
+        let pid = rustix::process::getpid().as_raw_pid();
+        Self::of(pid).ok_or_else(|| std::io::Error::other("/proc/self/stat cannot be read"))
+    }
+
+    /// Whether that very process still exists (a zombie does).
+    pub fn exists(self) -> bool {
+        start_time(self.pid) == Some(self.start)
+    }
+
+    /// Sends SIGKILL to that very process.
+    pub fn kill(self) {
+        if let Some(pid) = Pid::from_raw(self.pid)
+            && let Ok(handle) = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())
+            && self.exists()
+        {
+            // The handle was opened before the check, so it cannot name a later process.
+            let _ = rustix::process::pidfd_send_signal(&handle, Signal::KILL);
+        }
+    }
+}
+
+fn all_pids() -> Vec<i32> {
+    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect()
+}
+
+/// Everything below `root`, in no order. With a subreaper as the root nothing escapes from it.
+pub fn descendants(root: i32) -> Vec<i32> {
+    let mut children: HashMap<i32, Vec<i32>> = HashMap::new();
+    for pid in all_pids() {
+        if let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat"))
+            && let Some(parent) = fields_after_name(&stat).and_then(|mut fields| fields.nth(1)?.parse().ok())
+        {
+            children.entry(parent).or_default().push(pid);
+        }
+    }
+    let (mut found, mut open) = (Vec::new(), vec![root]);
+    while let Some(pid) = open.pop() {
+        for child in children.remove(&pid).unwrap_or_default() {
+            found.push(child);
+            open.push(child);
+        }
+    }
+    found
+}
+
+/// Sends a signal; a process that has gone is what we want.
+pub fn signal(pid: i32, signal: Signal) {
+    if let Some(pid) = Pid::from_raw(pid) {
+        let _ = rustix::process::kill_process(pid, signal);
+    }
+}
+
+/// Sends a signal to a process group.
+pub fn signal_group(group: i32, signal: Signal) {
+    if let Some(group) = Pid::from_raw(group) {
+        let _ = rustix::process::kill_process_group(group, signal);
+    }
+}
+
+/// The living processes whose environment names the attempt. The shim's does not: only what it started.
+pub fn of_attempt(run_id: &str, attempt: u32) -> Vec<i32> {
+    let (run, number) = (format!("TRIALOG_RUN_ID={run_id}"), format!("TRIALOG_ATTEMPT={attempt}"));
+    let names_it = |pid: &i32| {
+        let Ok(environment) = fs::read(format!("/proc/{pid}/environ")) else { return false };
+        let has = |wanted: &str| environment.split(|byte| *byte == 0).any(|entry| entry == wanted.as_bytes());
+        has(&run) && has(&number)
+    };
+    all_pids().into_iter().filter(names_it).collect()
+}
+
+/// Kills what is left of an attempt whose shim is gone, until nothing is found. Blocks for some milliseconds.
+pub fn kill_leftovers(run_id: &str, attempt: u32) {
+    for _ in 0..SWEEPS_MAX {
+        let left = of_attempt(run_id, attempt);
+        if left.is_empty() {
+            return;
+        }
+        for pid in left {
+            signal(pid, Signal::KILL);
+        }
+        std::thread::sleep(SWEEP_PAUSE);
+    }
+    tracing::error!(run.id = run_id, attempt, "processes of an ended attempt do not go away");
+}
+
+/// Kills every shim of a node and all that they started: for a provider that takes a node away whose agent is dead already.
+pub fn kill_node(folder: &Path) {
+    for (job_id, attempt, attempt_folder) in attempts_on_disk(folder) {
+        if let Ok(Some(shim)) = folder::read_json::<Identity>(&attempt_folder.join(folder::SHIM_PID))
+            && shim.exists()
+        {
+            shim.kill();
+        }
+        if let Ok(Some(order)) = folder::read_json::<contracts::compute::StartAttempt>(&attempt_folder.join(folder::JOB)) {
+            kill_leftovers(run_name(&order.run_id, &job_id), attempt);
+        }
+    }
+}
+
+/// The run's id, or the job's in jobs without a run: what the environment calls TRIALOG_RUN_ID.
+pub fn run_name<'a>(run_id: &'a str, job_id: &'a str) -> &'a str {
+    if run_id.is_empty() { job_id } else { run_id }
+}
+
+/// Job, attempt and folder of every attempt whose end is not acknowledged.
+pub fn attempts_on_disk(node: &Path) -> Vec<(String, u32, std::path::PathBuf)> {
+    let mut found = Vec::new();
+    for job in fs::read_dir(node.join("jobs")).into_iter().flatten().flatten() {
+        let Ok(job_id) = job.file_name().into_string() else { continue };
+        for entry in fs::read_dir(job.path()).into_iter().flatten().flatten() {
+            let number = entry.file_name().to_str().and_then(|name| name.parse().ok());
+            let path = entry.path();
+            if let Some(number) = number
+                && path.join(folder::JOB).exists()
+                && !path.join(folder::ACKNOWLEDGED).exists()
+            {
+                found.push((job_id.clone(), number, path));
+            }
+        }
+    }
+    found
+}

@@ -1,0 +1,91 @@
+//! What agent and shim write for each other (and for the agent that comes after): small JSON files in the attempt's folder.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// A process that cannot be mistaken for a later one with the same number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// Process id.
+    pub pid: i32,
+    /// Field 22 of `/proc/PID/stat`: clock ticks since boot.
+    pub start: u64,
+}
+
+/// `plan.json`: everything that the shim needs. It holds the run's token and is readable by the owner only.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Plan {
+    /// argv of the command.
+    pub command: Vec<String>,
+    /// argv of what comes before it; empty = nothing.
+    pub prepare: Vec<String>,
+    /// The whole environment of both.
+    pub environment: Vec<(String, String)>,
+    /// Where both run.
+    pub working_folder: PathBuf,
+}
+
+/// `state.json`: which stage runs.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Stage {
+    /// preparing | running
+    pub phase: String,
+    /// Its first process, also the number of its group.
+    pub process: Identity,
+}
+
+/// `stop.json`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Stop {
+    /// Between SIGTERM and SIGKILL.
+    pub grace_seconds: f64,
+    /// canceled | stopped | fenced
+    pub reason: String,
+    /// Who wanted it.
+    pub by: String,
+    /// SWEEP@position, when a policy did.
+    pub decision: String,
+}
+
+/// `preempt.json`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Preempt {
+    /// RFC 3339: when the node goes.
+    pub deadline: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// `exit.json`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Exit {
+    /// prepare | run
+    pub phase: String,
+    /// Set when it exited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// Set when a signal ended it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<i32>,
+    /// RFC 3339.
+    pub started_at: String,
+    /// RFC 3339.
+    pub ended_at: String,
+    /// An order to stop was passed on before the end.
+    #[serde(default)]
+    pub stopped: bool,
+    /// A preemption notice was passed on before the end.
+    #[serde(default)]
+    pub preempted: bool,
+    /// Why it could not be started.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
+}
+
+impl Exit {
+    /// Whether it ended by itself and well.
+    pub fn is_success(&self) -> bool {
+        self.exit_code == Some(0)
+    }
+}

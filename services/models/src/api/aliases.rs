@@ -1,0 +1,92 @@
+//! Points aliases and shows where they pointed.
+
+use contracts::models as wire;
+use contracts::{CallContext, status_of, with_position};
+use tonic::{Request, Response, Status};
+use vocabulary::{Problem, names};
+
+use super::{Api, stream};
+use crate::model::{AliasChanged, Command, Model};
+
+fn shown(change: &AliasChanged) -> wire::Alias {
+    wire::Alias {
+        alias: change.alias.clone(),
+        version: change.version,
+        reason: change.reason.clone(),
+        changed_by: change.by.clone(),
+        changed_at: change.at.to_string(),
+        previous_version: change.previous_version,
+    }
+}
+
+impl Api {
+    pub(super) async fn set_alias(
+        &self,
+        request: Request<wire::SetAliasRequest>,
+    ) -> Result<Response<wire::Alias>, Status> {
+        let call = CallContext::of(&request);
+        let request = request.into_inner();
+        let number = request.alias.parse::<i64>().is_ok() || request.alias == "latest";
+        if let Some(wrong) = names::title(&request.alias)
+            .or_else(|| number.then(|| format!("alias '{}': a number or 'latest' would hide a version", request.alias)))
+        {
+            return Err(status_of(&Problem::invalid("/alias", "BadName", wrong)));
+        }
+        if request.version < 1 {
+            let message = format!("version {} must be at least 1", request.version);
+            return Err(status_of(&Problem::invalid("/version", "OutOfRange", message)));
+        }
+        self.point(call, request.workspace, request.model, request.alias, request.version, request.reason).await
+    }
+
+    pub(super) async fn remove_alias(
+        &self,
+        request: Request<wire::RemoveAliasRequest>,
+    ) -> Result<Response<wire::Alias>, Status> {
+        let call = CallContext::of(&request);
+        let request = request.into_inner();
+        self.point(call, request.workspace, request.model, request.alias, 0, request.reason).await
+    }
+
+    async fn point(
+        &self,
+        call: CallContext,
+        workspace: String,
+        model: String,
+        alias: String,
+        version: i64,
+        reason: String,
+    ) -> Result<Response<wire::Alias>, Status> {
+        let stream = stream(&workspace, &model);
+        let (by, at) = (call.actor.clone(), self.clock.now());
+        let wish =
+            AliasChanged { workspace, model, alias: alias.clone(), version, previous_version: 0, reason, by, at };
+        let context = calls::context(&call, self.entropy.as_ref(), Vec::new());
+        let command = Command::PointAlias(wish);
+        let committed = self.log.execute::<Model>(&stream, command, context).await.map_err(calls::refused)?;
+        let latest = self
+            .log
+            .inspect::<Model, _>(&stream, move |model, _| {
+                model.history.iter().rfind(|change| change.alias == alias).map(shown)
+            })
+            .await
+            .map_err(calls::unreadable)?;
+        Ok(with_position(latest.unwrap_or_default(), committed.position))
+    }
+
+    pub(super) async fn list_alias_history(
+        &self,
+        request: Request<wire::GetModelRequest>,
+    ) -> Result<Response<wire::ListAliasHistoryReply>, Status> {
+        calls::at_least(&self.log, &CallContext::of(&request)).await?;
+        let request = request.into_inner();
+        let changes = self
+            .log
+            .inspect::<Model, _>(&stream(&request.workspace, &request.model), |model, _| {
+                model.history.iter().map(shown).collect()
+            })
+            .await
+            .map_err(calls::unreadable)?;
+        Ok(Response::new(wire::ListAliasHistoryReply { changes }))
+    }
+}

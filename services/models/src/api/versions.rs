@@ -1,0 +1,148 @@
+//! Shows, lists and changes versions.
+
+use contracts::compute::ModelFile;
+use contracts::models as wire;
+use contracts::{CallContext, status_of, with_position};
+use tonic::{Request, Response, Status};
+use vocabulary::Problem;
+
+use super::{Api, stream};
+use crate::model::{Change, Command, Model, Version};
+
+/// A version as clients see it.
+pub(super) fn shown(model: &Model, version: &Version) -> wire::ModelVersion {
+    let made = &version.registered;
+    let file = |file: &crate::model::File| ModelFile {
+        path: file.path.clone(),
+        sha256: file.sha256.clone(),
+        size_bytes: file.size_bytes,
+    };
+    wire::ModelVersion {
+        workspace: made.workspace.clone(),
+        model: made.model.clone(),
+        version: made.version,
+        version_id: made.version_id.clone(),
+        run_id: made.run_id.clone(),
+        artifact_path: made.artifact_path.clone(),
+        files: made.files.iter().map(file).collect(),
+        content_sha256: made.content_sha256.clone(),
+        description: made.description.clone(),
+        tags: made.tags.clone(),
+        properties: made.properties.clone(),
+        is_archived: version.is_archived,
+        executes_code: made.executes_code,
+        aliases: model.aliases_of(made.version),
+        created_at: made.at.to_string(),
+        created_by: made.by.clone(),
+        sweep_id: made.sweep_id.clone(),
+        trial_index: made.trial_index,
+        code_sha256: made.code_sha256.clone(),
+    }
+}
+
+/// Which version a text means: a number, "latest", or "@alias".
+fn find<'a>(model: &'a Model, text: &str) -> Result<&'a Version, String> {
+    if let Some(alias) = text.strip_prefix('@') {
+        let number = model.aliases.get(alias).copied();
+        return number.and_then(|number| model.version(number)).ok_or_else(|| {
+            let known: Vec<_> = model.aliases.keys().map(String::as_str).collect();
+            format!(
+                "alias '{alias}'; this model has {}",
+                if known.is_empty() { "none".into() } else { known.join(", ") }
+            )
+        });
+    }
+    if text == "latest" {
+        return model.versions.iter().rfind(|version| !version.is_archived).ok_or_else(|| "a version".to_owned());
+    }
+    let number: i64 = text.parse().map_err(|_| format!("version '{text}': a number, latest, or @alias"))?;
+    model.version(number).ok_or_else(|| format!("version {number}; the versions are 1..={}", model.versions.len()))
+}
+
+fn wanted(view: &str, archived: bool) -> Result<bool, Status> {
+    match view {
+        "" | "active" => Ok(!archived),
+        "archived" => Ok(archived),
+        "all" => Ok(true),
+        other => {
+            let message = format!("view '{other}': one of active, archived, all");
+            Err(status_of(&Problem::invalid("/view", "BadView", message)))
+        }
+    }
+}
+
+impl Api {
+    pub(super) async fn get_version(
+        &self,
+        request: Request<wire::GetVersionRequest>,
+    ) -> Result<Response<wire::ModelVersion>, Status> {
+        calls::at_least(&self.log, &CallContext::of(&request)).await?;
+        let request = request.into_inner();
+        let asked = request.version.clone();
+        let found = self
+            .log
+            .inspect::<Model, _>(&stream(&request.workspace, &request.model), move |model, _| {
+                find(model, &asked).map(|version| shown(model, version))
+            })
+            .await
+            .map_err(calls::unreadable)?;
+        found.map(Response::new).map_err(|what| {
+            let detail = format!("model '{}' in workspace '{}': {what}", request.model, request.workspace);
+            status_of(&Problem::new(404, "NotFound", detail))
+        })
+    }
+
+    pub(super) async fn list_versions(
+        &self,
+        request: Request<wire::ListVersionsRequest>,
+    ) -> Result<Response<wire::ListVersionsReply>, Status> {
+        calls::at_least(&self.log, &CallContext::of(&request)).await?;
+        let request = request.into_inner();
+        let (size, after) = calls::page(request.page_size, &request.page_token)?;
+        wanted(&request.view, false)?;
+        let after: i64 = after.and_then(|token| token.parse().ok()).unwrap_or_default();
+        let view = request.view;
+        let mut versions: Vec<wire::ModelVersion> = self
+            .log
+            .inspect::<Model, _>(&stream(&request.workspace, &request.model), move |model, _| {
+                let later = model.versions.iter().filter(|version| version.registered.version > after);
+                let seen = later.filter(|version| wanted(&view, version.is_archived).unwrap_or_default());
+                seen.take(size as usize + 1).map(|version| shown(model, version)).collect()
+            })
+            .await
+            .map_err(calls::unreadable)?;
+        let more = versions.len() > size as usize;
+        versions.truncate(size as usize);
+        let last = versions.last().map(|version| version.version.to_string()).unwrap_or_default();
+        let next_page_token = if more { last } else { String::new() };
+        Ok(Response::new(wire::ListVersionsReply { versions, next_page_token }))
+    }
+
+    pub(super) async fn update_version(
+        &self,
+        request: Request<wire::UpdateVersionRequest>,
+    ) -> Result<Response<wire::ModelVersion>, Status> {
+        let call = CallContext::of(&request);
+        let request = request.into_inner();
+        let stream = stream(&request.workspace, &request.model);
+        let version = request.version;
+        let change = Change {
+            description: request.description,
+            tags: request.tags,
+            remove_tags: request.remove_tags,
+            properties: request.properties,
+            is_archived: request.is_archived,
+        };
+        let (workspace, model, at) = (request.workspace, request.model, self.clock.now());
+        let command = Command::ChangeVersion { workspace, model, version, change, at };
+        let context = calls::context(&call, self.entropy.as_ref(), Vec::new());
+        let committed = self.log.execute::<Model>(&stream, command, context).await.map_err(calls::refused)?;
+        let found = self
+            .log
+            .inspect::<Model, _>(&stream, move |model, _| model.version(version).map(|found| shown(model, found)))
+            .await
+            .map_err(calls::unreadable)?;
+        let found = found.ok_or_else(|| Status::internal("the version that was just changed is not there"))?;
+        Ok(with_position(found, committed.position))
+    }
+}

@@ -1,0 +1,141 @@
+//! What can happen to a model.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// A file of a version, named by its content.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct File {
+    /// Relative to the model's folder.
+    pub path: String,
+    /// SHA-256 in lower-case hex.
+    pub sha256: String,
+    /// Bytes.
+    pub size_bytes: u64,
+}
+
+/// A version was registered; the first one makes the model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct VersionRegistered {
+    /// The workspace.
+    pub workspace: String,
+    /// The model's name.
+    pub model: String,
+    /// From 1, dense.
+    pub version: i64,
+    /// `ver_…`.
+    pub version_id: String,
+    /// The run whose artifact it is.
+    pub run_id: String,
+    /// Where in the run's artifacts.
+    pub artifact_path: String,
+    /// Sorted by path.
+    pub files: Vec<File>,
+    /// SHA-256 over the sorted list of (path, sha256).
+    pub content_sha256: String,
+    /// Free text.
+    pub description: String,
+    /// Labels that may change.
+    pub tags: BTreeMap<String, String>,
+    /// Labels that may not.
+    pub properties: BTreeMap<String, String>,
+    /// Loading it runs code that came with it.
+    pub executes_code: bool,
+    /// The sweep of the run, if any.
+    pub sweep_id: String,
+    /// The trial of the run, if any.
+    pub trial_index: Option<u32>,
+    /// The code of the run, if any.
+    pub code_sha256: String,
+    /// Who registered it.
+    pub by: String,
+    /// When.
+    pub at: jiff::Timestamp,
+}
+
+/// What may change about a version has changed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct VersionChanged {
+    /// The workspace.
+    pub workspace: String,
+    /// The model.
+    pub model: String,
+    /// Which version.
+    pub version: i64,
+    /// New text.
+    pub description: Option<String>,
+    /// Tags set.
+    pub tags: BTreeMap<String, String>,
+    /// Tags removed.
+    pub remove_tags: Vec<String>,
+    /// Properties added.
+    pub properties: BTreeMap<String, String>,
+    /// Hidden or shown again.
+    pub is_archived: Option<bool>,
+    /// When.
+    pub at: jiff::Timestamp,
+}
+
+/// What may change about a model has changed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ModelChanged {
+    /// New text.
+    pub description: Option<String>,
+    /// Tags set.
+    pub tags: BTreeMap<String, String>,
+    /// Tags removed.
+    pub remove_tags: Vec<String>,
+    /// Hidden or shown again.
+    pub is_archived: Option<bool>,
+    /// When.
+    pub at: jiff::Timestamp,
+}
+
+/// An alias points elsewhere, or nowhere.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AliasChanged {
+    /// The workspace.
+    pub workspace: String,
+    /// The model.
+    pub model: String,
+    /// Its name.
+    pub alias: String,
+    /// 0 = removed.
+    pub version: i64,
+    /// 0 = none.
+    pub previous_version: i64,
+    /// Why.
+    pub reason: String,
+    /// Who.
+    pub by: String,
+    /// When.
+    pub at: jiff::Timestamp,
+}
+
+vocabulary::stored_events! {
+    /// What can happen to a model.
+    pub enum ModelEvent { VersionRegistered: 1, VersionChanged: 1, ModelChanged: 1, AliasChanged: 1 }
+}
+
+#[cfg(test)]
+mod tests {
+    use vocabulary::StoredEvent;
+
+    use super::ModelEvent;
+
+    #[test]
+    fn every_released_event_is_still_read() {
+        // An upgrade that cannot read an old event would lose registered models.
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/events");
+        let mut read = 0;
+        for file in std::fs::read_dir(folder).unwrap() {
+            let path = file.unwrap().path();
+            let (kind, schema) = path.file_stem().unwrap().to_str().unwrap().split_once('.').unwrap();
+            let data = std::fs::read_to_string(&path).unwrap();
+            ModelEvent::decode(kind, schema.parse().unwrap(), &data).unwrap();
+            read += 1;
+        }
+        assert_eq!(read, 4);
+    }
+}

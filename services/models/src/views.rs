@@ -1,0 +1,52 @@
+//! The list of models, and where a version id leads.
+
+use eventlog::{BoxFuture, Error, RecordedEvent, SqliteConnection, View};
+
+use crate::model::ModelEvent;
+
+/// One row a model and one a version.
+pub(crate) struct Listed;
+
+impl View for Listed {
+    fn name(&self) -> &'static str {
+        "models_listed"
+    }
+
+    fn apply<'a>(
+        &'a self,
+        tx: &'a mut SqliteConnection,
+        events: &'a [RecordedEvent],
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async move {
+            for event in events {
+                match event.decode::<ModelEvent>()? {
+                    ModelEvent::VersionRegistered(fact) => {
+                        sqlx::query("INSERT OR IGNORE INTO models_listed(workspace, name, archived) VALUES (?, ?, 0)")
+                            .bind(&fact.workspace)
+                            .bind(&fact.model)
+                            .execute(&mut *tx)
+                            .await?;
+                        sqlx::query("INSERT INTO versions_by_id(version_id, stream, version) VALUES (?, ?, ?)")
+                            .bind(&fact.version_id)
+                            .bind(&event.stream)
+                            .bind(fact.version)
+                            .execute(&mut *tx)
+                            .await?;
+                    }
+                    ModelEvent::ModelChanged(fact) => {
+                        let Some(archived) = fact.is_archived else { continue };
+                        let (workspace, name) = crate::api::names_of(&event.stream);
+                        sqlx::query("UPDATE models_listed SET archived = ? WHERE workspace = ? AND name = ?")
+                            .bind(archived)
+                            .bind(workspace)
+                            .bind(name)
+                            .execute(&mut *tx)
+                            .await?;
+                    }
+                    ModelEvent::VersionChanged(_) | ModelEvent::AliasChanged(_) => {}
+                }
+            }
+            Ok(())
+        })
+    }
+}

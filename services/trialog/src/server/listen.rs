@@ -1,0 +1,110 @@
+//! The doors of a server process: gRPC on a Unix socket (and on TCP where asked for), REST and scoring on HTTP.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use contracts::Peers;
+use contracts::peer::PEER_TOKEN;
+use runtime::{MachineClock, Shutdown, Task};
+use tonic::service::Routes;
+use tonic::{Request, Status};
+use vocabulary::Entropy;
+
+use super::wiring::Plan;
+
+/// Listens for gRPC: the socket is the owner's alone; the TCP door asks for the installation's secret.
+pub async fn grpc(plan: &Plan, routes: Routes, shutdown: &Shutdown, tasks: &mut Vec<Task>) -> anyhow::Result<()> {
+    let path = plan.folder.socket();
+    tasks.push(Task::new("grpc-socket", {
+        let (routes, shutdown) = (routes.clone(), shutdown.clone());
+        move || socket(path.clone(), routes.clone(), shutdown.clone())
+    }));
+    let Some(address) = plan.place.grpc_listen.clone() else { return Ok(()) };
+    let token = plan.place.peer_token.clone().unwrap_or_default();
+    let (routes, shutdown) = (routes, shutdown.clone());
+    tasks.push(Task::new("grpc-tcp", move || tcp(address.clone(), token.clone(), routes.clone(), shutdown.clone())));
+    Ok(())
+}
+
+async fn socket(path: std::path::PathBuf, routes: Routes, shutdown: Shutdown) -> anyhow::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    // What a server that was killed left behind; the folder's lock says that nobody listens there.
+    let _ = std::fs::remove_file(&path);
+    let listener = tokio::net::UnixListener::bind(&path).with_context(|| format!("{}", path.display()))?;
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
+    let incoming = tokio_stream::wrappers::UnixListenerStream::new(listener);
+    tonic::transport::Server::builder()
+        .add_routes(routes)
+        .serve_with_incoming_shutdown(incoming, async move { shutdown.requested().await })
+        .await?;
+    Ok(())
+}
+
+async fn tcp(address: String, token: String, routes: Routes, shutdown: Shutdown) -> anyhow::Result<()> {
+    let listener = tokio::net::TcpListener::bind(&address).await.with_context(|| format!("cannot listen on {address}"))?;
+    let incoming = tokio_stream::wrappers::TcpListenerStream::new(listener);
+    let guard = tonic::service::InterceptorLayer::new(move |request: Request<()>| {
+        let given = request.metadata().get(PEER_TOKEN).map(|value| value.as_bytes());
+        if same(given.unwrap_or_default(), token.as_bytes()) {
+            Ok(request)
+        } else {
+            Err(Status::unauthenticated("the peer token is missing or wrong; every process needs the same --token-file"))
+        }
+    });
+    tonic::transport::Server::builder()
+        .layer(guard)
+        .add_routes(routes)
+        .serve_with_incoming_shutdown(incoming, async move { shutdown.requested().await })
+        .await?;
+    Ok(())
+}
+
+/// Compares without telling by its time where the first difference is.
+fn same(given: &[u8], wanted: &[u8]) -> bool {
+    given.len() == wanted.len() && given.iter().zip(wanted).fold(0, |sum, (a, b)| sum | (a ^ b)) == 0
+}
+
+/// What the front door needs.
+pub struct Door {
+    /// Every service.
+    pub peers: Peers,
+    /// Checks run tokens.
+    pub signing_key: [u8; 32],
+    /// How clients reach it.
+    pub url: String,
+    /// Ids.
+    pub entropy: Arc<dyn Entropy>,
+    /// The end.
+    pub shutdown: Shutdown,
+}
+
+/// Starts REST and scoring on a bound listener.
+pub fn http(
+    door: Door,
+    listener: std::net::TcpListener,
+    workers: usize,
+    tasks: &mut Vec<Task>,
+) -> anyhow::Result<actix_web::dev::ServerHandle> {
+    let gateway = gateway::Gateway::new(gateway::Dependencies {
+        peers: door.peers.clone(),
+        clock: Arc::new(MachineClock),
+        entropy: door.entropy.clone(),
+        shutdown: door.shutdown.clone(),
+        signing_key: door.signing_key,
+        public_url: door.url,
+    });
+    tasks.extend(gateway.tasks());
+    let state = actix_web::web::Data::new(gateway);
+    let server = actix_web::HttpServer::new(move || {
+        let state = state.clone();
+        actix_web::App::new().configure(move |config| gateway::configure(state, config))
+    })
+    .workers(workers)
+    .disable_signals()
+    .shutdown_timeout(3)
+    .listen(listener)?
+    .run();
+    let handle = server.handle();
+    tokio::spawn(server);
+    Ok(handle)
+}

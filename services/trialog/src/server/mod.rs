@@ -1,0 +1,49 @@
+//! The server side of the binary: which services run here, how they meet, and how the process ends.
+
+pub mod doctor;
+pub mod folder;
+pub mod node;
+pub mod serve;
+pub mod settings;
+pub mod up;
+mod listen;
+mod wiring;
+
+use std::future::Future;
+use std::process::ExitCode;
+
+/// Worker threads of the server: the writers have threads of their own (SQLite), HTTP too.
+const WORKER_THREADS_MAX: usize = 4;
+
+/// Runs an asynchronous command to its end; the error's causes are printed one a line.
+pub fn run(command: impl Future<Output = anyhow::Result<()>>) -> ExitCode {
+    let threads = std::thread::available_parallelism().map_or(2, usize::from).clamp(1, WORKER_THREADS_MAX);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("trialog: no runtime: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("trialog: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Prints the OpenAPI document.
+pub fn openapi() -> ExitCode {
+    match gateway::openapi().to_pretty_json() {
+        Ok(text) => {
+            println!("{text}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("trialog: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! The two processes on a node: its agent, and the shim of a job.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use runtime::{MachineClock, MachineEntropy, Shutdown};
+
+/// How compute starts an agent.
+#[derive(clap::Args)]
+pub struct AgentArguments {
+    /// The node's id.
+    #[arg(long)]
+    node: String,
+    /// The node's folder.
+    #[arg(long)]
+    folder: PathBuf,
+    /// Where compute listens: unix:PATH or http://HOST:PORT.
+    #[arg(long)]
+    compute: String,
+}
+
+/// How an agent starts a shim.
+#[derive(clap::Args)]
+pub struct ShimArguments {
+    /// The attempt's folder; further words belong to the shim's own stages.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    words: Vec<std::ffi::OsString>,
+}
+
+/// Runs an agent until it is told to leave.
+pub async fn agent(arguments: AgentArguments) -> anyhow::Result<()> {
+    runtime::telemetry::start("info");
+    let shutdown = Shutdown::new();
+    shutdown.watch_signals()?;
+    // In the environment, not in argv: other users of the machine can read argv.
+    let token = std::env::var("TRIALOG_NODE_TOKEN").unwrap_or_default();
+    agent::agent_main(agent::AgentOptions {
+        node_id: arguments.node,
+        folder: arguments.folder,
+        compute: arguments.compute,
+        token,
+        shim_command: vec![std::env::current_exe()?.into_os_string(), "shim".into()],
+        clock: Arc::new(MachineClock),
+        entropy: Arc::new(MachineEntropy::default()),
+        shutdown,
+    })
+    .await
+}
+
+/// Runs a job.
+pub fn shim(arguments: &ShimArguments) -> ExitCode {
+    agent::shim_main(&arguments.words)
+}

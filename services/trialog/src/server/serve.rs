@@ -1,0 +1,76 @@
+//! `trialog serve`: some services in this process, the others behind gRPC.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+
+use super::folder::{self, DataFolder};
+use super::settings;
+use super::wiring::{self, Place, Plan, SERVICES};
+
+/// Flags of `trialog serve`.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Which services run here, comma-separated: workspaces, runs, sweeps, models, compute, gateway.
+    #[arg(long, value_delimiter = ',', required = true)]
+    services: Vec<String>,
+    /// The data folder of this process.
+    #[arg(long, default_value = "./trialog-data", env = "TRIALOG_DATA")]
+    data: PathBuf,
+    /// Where gRPC listens besides the Unix socket in the data folder: HOST:PORT.
+    #[arg(long)]
+    listen: Option<String>,
+    /// Where the gateway's REST listens.
+    #[arg(long)]
+    http: Option<String>,
+    /// Where another service is: NAME=http://HOST:PORT or NAME=unix:PATH; once a service.
+    #[arg(long = "peer", value_parser = pair)]
+    peers: Vec<(String, String)>,
+    /// A file with the secret that all processes of the installation share; asked for on the TCP listener.
+    #[arg(long)]
+    token_file: Option<PathBuf>,
+    /// The key of run tokens, the same for gateway and compute; default: signing.key in the data folder.
+    #[arg(long)]
+    signing_key_file: Option<PathBuf>,
+    /// A TOML file.
+    #[arg(long)]
+    config: Option<PathBuf>,
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (name, address) = text.split_once('=').ok_or_else(|| format!("{text:?} is not NAME=ADDRESS"))?;
+    Ok((name.to_owned(), address.to_owned()))
+}
+
+/// Runs the services until SIGINT or SIGTERM.
+pub async fn serve(arguments: Arguments) -> anyhow::Result<()> {
+    runtime::telemetry::start("warn");
+    let mut settings = settings::load(arguments.config.as_deref())?;
+    if let Some(http) = arguments.http {
+        settings.http.listen = http;
+    }
+    for service in &arguments.services {
+        if !SERVICES.contains(&service.as_str()) {
+            bail!("--services {service}: one of {}", SERVICES.join(", "));
+        }
+    }
+    let peer_token = match &arguments.token_file {
+        Some(path) => {
+            let text = std::fs::read_to_string(path).with_context(|| format!("--token-file {}", path.display()))?;
+            Some(text.trim().to_owned())
+        }
+        None => None,
+    };
+    if arguments.listen.is_some() && peer_token.is_none() {
+        bail!("--listen opens a TCP port for gRPC: give the installation's secret with --token-file");
+    }
+    let folder = DataFolder::open(&arguments.data)?;
+    let signing_key = match &arguments.signing_key_file {
+        Some(path) => Some(folder::signing_key(path, &runtime::MachineEntropy::default())?),
+        None => None,
+    };
+    let peers: BTreeMap<String, String> = arguments.peers.into_iter().collect();
+    let place = Place { services: arguments.services, grpc_listen: arguments.listen, peers, peer_token, signing_key };
+    wiring::run(Plan { folder, settings, place, shows_token: false }).await
+}

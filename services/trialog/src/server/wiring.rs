@@ -1,0 +1,212 @@
+//! Which services run here and how they meet. The difference between a laptop and a fleet is in this file and in configuration.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use anyhow::Context;
+use contracts::feed::feed_service_server::FeedServiceServer;
+use contracts::{Peer, Peers};
+use runtime::{MachineClock, MachineEntropy, Shutdown, Task};
+use tonic::service::{Routes, RoutesBuilder};
+use vocabulary::{Clock, Entropy};
+
+use super::folder::DataFolder;
+use super::settings::Settings;
+
+/// Every service by name.
+pub const SERVICES: [&str; 6] = ["workspaces", "runs", "sweeps", "models", "compute", "gateway"];
+/// The workspace that the first start makes.
+const FIRST_WORKSPACE: &str = "default";
+
+/// Where this process stands in the installation.
+pub struct Place {
+    /// The services that run here.
+    pub services: Vec<String>,
+    /// A TCP address for gRPC.
+    pub grpc_listen: Option<String>,
+    /// Addresses of the services that run elsewhere.
+    pub peers: BTreeMap<String, String>,
+    /// The installation's shared secret.
+    pub peer_token: Option<String>,
+    /// The installation's signing key, when it is not the data folder's own.
+    pub signing_key: Option<[u8; 32]>,
+}
+
+/// What to run.
+pub struct Plan {
+    /// The data folder.
+    pub folder: DataFolder,
+    /// Configuration and flags.
+    pub settings: Settings,
+    /// Where this process stands.
+    pub place: Place,
+    /// Whether a new admin token is printed.
+    pub shows_token: bool,
+}
+
+impl Plan {
+    /// Every service in this process.
+    pub fn everything(folder: DataFolder, settings: Settings) -> Self {
+        let services = SERVICES.map(str::to_owned).to_vec();
+        let place =
+            Place { services, grpc_listen: None, peers: BTreeMap::new(), peer_token: None, signing_key: None };
+        Self { folder, settings, place, shows_token: true }
+    }
+
+    fn runs_here(&self, service: &str) -> bool {
+        self.place.services.iter().any(|here| here == service)
+    }
+
+    /// Where agents find a service.
+    fn address(&self, service: &str) -> String {
+        match self.place.peers.get(service) {
+            Some(address) if !self.runs_here(service) => address.clone(),
+            _ => format!("unix:{}", self.folder.socket().display()),
+        }
+    }
+
+    /// Peers of the services that run elsewhere are connected; the others wait for the servers here.
+    fn peers(&self) -> anyhow::Result<Peers> {
+        let peer = |service: &str| match self.place.peers.get(service) {
+            Some(address) if !self.runs_here(service) => match &self.place.peer_token {
+                Some(token) if address.starts_with("http") => Peer::remote_with_token(address, token),
+                _ => Peer::remote(address),
+            }
+            .map_err(|error| anyhow::anyhow!("--peer {service}: {error}")),
+            _ if self.runs_here(service) => Ok(Peer::deferred()),
+            _ => anyhow::bail!("service {service} runs neither here nor is there a --peer {service}=ADDRESS"),
+        };
+        Ok(Peers {
+            workspaces: peer("workspaces")?,
+            runs: peer("runs")?,
+            sweeps: peer("sweeps")?,
+            models: peer("models")?,
+            compute: peer("compute")?,
+        })
+    }
+}
+
+/// The servers and background tasks of the services that run here.
+struct Assembly {
+    routes: RoutesBuilder,
+    feeds: feed::FeedServer,
+    tasks: Vec<Task>,
+}
+
+/// Adds a service to the assembly: the same three steps for each.
+macro_rules! add {
+    ($assembly:ident, $name:literal, $service:expr) => {{
+        let service = $service;
+        service.routes(&mut $assembly.routes);
+        $assembly.feeds.add($name, service.feed());
+        $assembly.tasks.extend(service.tasks());
+        service
+    }};
+}
+
+/// Opens the services, connects them, listens, and runs until shutdown is requested.
+pub async fn run(plan: Plan) -> anyhow::Result<()> {
+    let shutdown = Shutdown::new();
+    shutdown.watch_signals()?;
+    let entropy: Arc<dyn Entropy> = Arc::new(MachineEntropy::default());
+    let signing_key = match plan.place.signing_key {
+        Some(key) => key,
+        None => plan.folder.signing_key(entropy.as_ref())?,
+    };
+    let peers = plan.peers()?;
+    let address = plan.settings.http.listen.clone();
+    // Bound before anything is opened: with port 0 the jobs' environment needs the real port.
+    let listener = if plan.runs_here("gateway") {
+        let listener = std::net::TcpListener::bind(&address).with_context(|| format!("cannot listen on {address}"))?;
+        listener.set_nonblocking(true)?;
+        Some(listener)
+    } else {
+        None
+    };
+    let url = match &listener {
+        Some(listener) => format!("http://{}", listener.local_addr()?),
+        None => plan.place.peers.get("gateway").cloned().unwrap_or_else(|| format!("http://{address}")),
+    };
+    let (routes, mut tasks) = assemble(&plan, &peers, &shutdown, &entropy, signing_key, &url).await?;
+    for service in SERVICES.iter().filter(|service| plan.runs_here(service)) {
+        if let Some(peer) = peers.by_name(service) {
+            peer.connect_routes(routes.clone());
+        }
+    }
+    super::listen::grpc(&plan, routes, &shutdown, &mut tasks).await?;
+    let front = match listener {
+        Some(listener) => {
+            let door = super::listen::Door { peers, signing_key, url: url.clone(), entropy, shutdown: shutdown.clone() };
+            Some(super::listen::http(door, listener, plan.settings.http.workers, &mut tasks)?)
+        }
+        None => None,
+    };
+    let mut running = runtime::supervise(tasks, &shutdown);
+    plan.folder.announce(&url)?;
+    if plan.runs_here("gateway") {
+        println!("trialog {} at {url} (docs: {url}/docs)", env!("CARGO_PKG_VERSION"));
+    }
+    shutdown.requested().await;
+    if let Some(front) = front {
+        front.stop(true).await;
+    }
+    while running.join_next().await.is_some() {}
+    plan.folder.withdraw();
+    Ok(())
+}
+
+async fn assemble(
+    plan: &Plan,
+    peers: &Peers,
+    shutdown: &Shutdown,
+    entropy: &Arc<dyn Entropy>,
+    signing_key: [u8; 32],
+    url: &str,
+) -> anyhow::Result<(Routes, Vec<Task>)> {
+    let clock: Arc<dyn Clock> = Arc::new(MachineClock);
+    let data = plan.folder.root().to_path_buf();
+    let mut assembly = Assembly { routes: Routes::builder(), feeds: feed::FeedServer::new(), tasks: Vec::new() };
+    if plan.runs_here("workspaces") {
+        let dependencies = workspaces::Dependencies { data: data.clone(), clock: clock.clone(), entropy: entropy.clone() };
+        let service = add!(assembly, "workspaces", workspaces::open(dependencies).await?);
+        let (token, is_new) = plan.folder.admin_token(entropy.as_ref())?;
+        service.bootstrap(FIRST_WORKSPACE, &token).await?;
+        if is_new && plan.shows_token {
+            println!("admin token (shown once; also in {}/admin.token): {token}", data.display());
+        }
+    }
+    macro_rules! common {
+        ($service:ident { $($extra:tt)* }) => {
+            $service::Dependencies {
+                data: data.clone(), clock: clock.clone(), entropy: entropy.clone(), peers: peers.clone(), shutdown: shutdown.clone(), $($extra)*
+            }
+        };
+    }
+    if plan.runs_here("runs") {
+        add!(assembly, "runs", runs::open(common!(runs {})).await?);
+    }
+    if plan.runs_here("sweeps") {
+        let settings = &plan.settings.sweeps;
+        let limits = sweeps::document::ServerLimits {
+            max_total_trials: settings.max_trials,
+            max_concurrent_trials: settings.max_concurrent_trials,
+        };
+        add!(assembly, "sweeps", sweeps::open(common!(sweeps { limits })).await?);
+    }
+    if plan.runs_here("models") {
+        add!(assembly, "models", models::open(common!(models {})).await?);
+    }
+    if plan.runs_here("compute") {
+        let special = compute::NodeWiring {
+            executable: std::env::current_exe()?,
+            compute_address: format!("unix:{}", plan.folder.socket().display()),
+            runs_address: plan.address("runs"),
+            api_url: url.to_owned(),
+            signing_key,
+        };
+        add!(assembly, "compute", compute::open(common!(compute { wiring: special })).await?);
+    }
+    let Assembly { mut routes, feeds, tasks } = assembly;
+    routes.add_service(FeedServiceServer::new(feeds));
+    Ok((routes.routes(), tasks))
+}
