@@ -51,7 +51,8 @@ pub use tree::{Node, Tree};
 
 use vocabulary::{FieldError, Problem};
 
-/// Levels of lists and maps inside each other. No document of ours needs ten; a bound keeps recursion off the stack's end.
+/// Levels of lists and maps inside each other. No document of ours needs ten; a bound keeps recursion off the
+/// stack's end.
 pub const MAX_NESTING: usize = 64;
 
 /// Reads a whole document.

@@ -18,7 +18,8 @@ pub(crate) fn to_double(text: &str) -> f64 {
     if negative { -size } else { size }
 }
 
-/// The integer that a number text stands for; `None` for `1.5`, but also for `1.0` and `1e3`: who means an integer writes one.
+/// The integer that a number text stands for; `None` for `1.5`, but also for `1.0` and `1e3`: who means an
+/// integer writes one.
 pub(crate) fn to_integer(text: &str) -> Option<i128> {
     let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
     (!digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())).then(|| text.parse().ok()).flatten()
@@ -45,7 +46,8 @@ pub(crate) fn to_json(text: &str) -> Value {
 pub(crate) fn yaml_number(text: &str) -> Option<String> {
     for (prefix, radix) in [("0x", 16), ("0o", 8)] {
         if let Some(digits) = text.strip_prefix(prefix) {
-            // from_str_radix would take a sign here, which the schema does not; beyond 128 bits it is no number of ours.
+            // from_str_radix would take a sign here, which the schema does not; beyond 128 bits it is no
+            // number of ours.
             let plain = digits.bytes().all(|byte| byte.is_ascii_alphanumeric());
             return plain.then(|| u128::from_str_radix(digits, radix).ok()).flatten().map(|value| value.to_string());
         }

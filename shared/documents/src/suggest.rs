@@ -6,7 +6,8 @@ const MOST_EDITS: usize = 2;
 /// The candidate that `received` is most likely a misspelling of.
 ///
 /// Case and separators do not count. A candidate is near if at most two edits lie between (fewer for short names), if
-/// one is the start of the other, or if each word of `received` is near a word of it (`max_trails`: `max_total_trials`).
+/// one is the start of the other, or if each word of `received` is near a word of it (`max_trails`:
+/// `max_total_trials`).
 pub fn did_you_mean<'a>(received: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let wanted = plain(received);
     let words = words_of(received);

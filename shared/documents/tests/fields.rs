@@ -46,7 +46,8 @@ fn unknown_fields_answer_alone_and_all_at_once() {
 
 #[test]
 fn all_other_errors_answer_together_in_order_of_pointer() {
-    let text = "name: 7\nq: 1e999\ntags: {a: 1, b: x}\nkeep: yes\ngoal: maximise\nseed: -1\ncompat: azure\nlimits: {max_total_trials: 0}";
+    let text = "name: 7\nq: 1e999\ntags: {a: 1, \
+         b: x}\nkeep: yes\ngoal: maximise\nseed: -1\ncompat: azure\nlimits: {max_total_trials: 0}";
     check(
         &read_limits(text).unwrap_err(),
         422,

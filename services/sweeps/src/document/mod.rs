@@ -38,7 +38,8 @@ const DEFAULT_EXPERIMENT: &str = "Default";
 /// Reads a sweep document. `resolved` is what is known about its cluster; absent, the rules about it are not checked.
 ///
 /// # Errors
-/// 400 for syntax, duplicate keys or unknown fields, 422 with all broken rules (with `strict` all warnings too), 409 when
+/// 400 for syntax, duplicate keys or unknown fields, 422 with all broken rules (with `strict` all warnings
+/// too), 409 when
 /// the cluster is going away.
 pub fn read_sweep(
     text: &[u8],

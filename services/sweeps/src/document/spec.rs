@@ -1,4 +1,5 @@
-//! What a sweep document says once it is read: complete, with defaults filled in. It is stored in the sweep's first event.
+//! What a sweep document says once it is read: complete, with defaults filled in. It is stored in the sweep's
+//! first event.
 
 use std::collections::BTreeMap;
 

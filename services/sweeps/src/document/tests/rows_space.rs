@@ -64,7 +64,8 @@ fn ranges() {
             12,
             &[(
                 "search_space",
-                "{a: {type: uniform, min_value: 0.1, max_value: 0.1}, b: {type: loguniform, min_value: 1, max_value: 0}}",
+                "{a: {type: uniform, min_value: 0.1, max_value: 0.1}, b: {type: loguniform, min_value: 1, \
+                     max_value: 0}}",
             )],
             Refused(422, &[("BadRange", "/search_space/a/min_value"), ("BadRange", "/search_space/b/min_value")]),
         ),
@@ -72,7 +73,8 @@ fn ranges() {
             13,
             &[(
                 "search_space",
-                "{a: {type: uniform, min_value: -.inf, max_value: 1e999}, b: {type: normal, mu: .nan, sigma: 'Infinity'}}",
+                "{a: {type: uniform, min_value: -.inf, max_value: 1e999}, b: {type: normal, mu: .nan, \
+                     sigma: 'Infinity'}}",
             )],
             Refused(
                 422,
@@ -88,7 +90,8 @@ fn ranges() {
             14,
             &[(
                 "search_space",
-                "{a: {type: loguniform, min_value: 1, max_value: 800}, b: {type: uniform, min_value: -1.5e308, max_value: 1.5e308}}",
+                "{a: {type: loguniform, min_value: 1, max_value: 800}, b: {type: uniform, min_value: -1.5e308, \
+                     max_value: 1.5e308}}",
             )],
             Refused(422, &[("Overflow", "/search_space/a/max_value"), ("Overflow", "/search_space/b/max_value")]),
         ),
@@ -134,7 +137,8 @@ fn ranges() {
             21,
             &[(
                 "search_space",
-                "{a: {type: randint, upper: 0}, b: {type: randint, upper: 2.5}, c: {type: randint, upper: -1}, d: {type: randint, upper: 9007199254740993}}",
+                "{a: {type: randint, upper: 0}, b: {type: randint, upper: 2.5}, c: {type: randint, upper: -1}, \
+                     d: {type: randint, upper: 9007199254740993}}",
             )],
             Refused(
                 422,
@@ -186,7 +190,8 @@ fn samplers() {
                 ("sampling_algorithm", "{type: grid, seed: 3}"),
                 (
                     "search_space",
-                    "{q: {type: quniform, min_value: 0, max_value: 4, q: 1, grid_points: true}, n: {type: randint, upper: 3, grid_points: true}}",
+                    "{q: {type: quniform, min_value: 0, max_value: 4, q: 1, grid_points: true}, \
+                         n: {type: randint, upper: 3, grid_points: true}}",
                 ),
             ],
             Accepted,
@@ -202,7 +207,8 @@ fn samplers() {
                 ("sampling_algorithm", "{type: grid}"),
                 (
                     "search_space",
-                    "{a: {type: randint, upper: 9007199254740992, grid_points: true}, b: {type: randint, upper: 9007199254740992, grid_points: true}}",
+                    "{a: {type: randint, upper: 9007199254740992, grid_points: true}, b: {type: randint, \
+                         upper: 9007199254740992, grid_points: true}}",
                 ),
             ],
             Refused(422, &[("GridTooLarge", "/sampling_algorithm")]),

@@ -76,7 +76,8 @@ fn what_comes_later_is_refused_by_name() {
                 ("limits", "{max_trials_without_improvement: 3, convergence: {patience: 3}}"),
                 (
                     "search_space",
-                    "{a: {type: choice, values: [1], ordered: true, default: 1}, b: {type: randint, upper: 3, when: {a: 1}}}",
+                    "{a: {type: choice, values: [1], ordered: true, default: 1}, b: {type: randint, upper: 3, \
+                         when: {a: 1}}}",
                 ),
             ],
             Refused(

@@ -14,7 +14,8 @@ fn references() {
             46,
             &[(
                 "trial",
-                "{command: [x, ['--lr', '${{lr}}'], '${{inputs.data}}', '${{outputs.m}}', '${{trial.id}}', '${{search_space.lr}}']}",
+                "{command: [x, ['--lr', '${{lr}}'], '${{inputs.data}}', '${{outputs.m}}', '${{trial.id}}', \
+                     '${{search_space.lr}}']}",
             )],
             Refused(
                 422,
@@ -96,7 +97,8 @@ fn data_and_environment() {
             0,
             &[(
                 "trial",
-                "{command: [x], inputs: {a-b: {uri: 's3://x'}, a_b: {mode: mnt}, '9': {uri: 'file:///x'}}, outputs: {m: , n: {}, o: 3}}",
+                "{command: [x], inputs: {a-b: {uri: 's3://x'}, a_b: {mode: mnt}, '9': {uri: 'file:///x'}}, \
+                     outputs: {m: , n: {}, o: 3}}",
             )],
             Refused(
                 422,
@@ -114,7 +116,8 @@ fn data_and_environment() {
             0,
             &[(
                 "trial",
-                "{command: [x, '${{inputs.d}}', '${{outputs.m}}', '${{search_space.lr}}'], inputs: {d: {uri: 'file:///d', mode: download}}, outputs: {m: {}}}",
+                "{command: [x, '${{inputs.d}}', '${{outputs.m}}', '${{search_space.lr}}'], \
+                     inputs: {d: {uri: 'file:///d', mode: download}}, outputs: {m: {}}}",
             )],
             Accepted,
         ),
@@ -127,7 +130,8 @@ fn data_and_environment() {
             0,
             &[(
                 "trial",
-                "{command: [x], code: 'sha256:00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff', environment: {python: /usr/bin/python3}, checkpoint: true}",
+                "{command: [x], code: 'sha256:00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff', \
+                 environment: {python: /usr/bin/python3}, checkpoint: true}",
             )],
             Accepted,
         ),

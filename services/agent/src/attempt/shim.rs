@@ -1,0 +1,106 @@
+//! Starting the shim of an attempt, or finding the one that runs, and waiting for it.
+
+use std::fs::OpenOptions;
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use rustix::fs::FlockOperation;
+use rustix::process::{Pid, PidfdFlags};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+use super::Attempt;
+use crate::folder;
+use crate::node::Node;
+use crate::record::{Exit, Identity};
+
+/// Between the lock of a shim and its pid file lies one write; this is how often the latter is looked for.
+const PID_WAIT: Duration = Duration::from_millis(2);
+
+/// Runs the command by a shim, once whatever happens; how it ended, or `None` when the shim died and nobody knows.
+pub async fn run(node: &Node, attempt: &Attempt) -> io::Result<Option<Exit>> {
+    let folder = &attempt.folder;
+    if !folder.join(folder::SHIM_PID).exists() {
+        let mut child = start(node, folder)?;
+        wait_for(Pid::from_child(&child)).await?;
+        // It has ended, so this only takes its status away.
+        child.wait()?;
+    }
+    // Either it was ours and has ended, or there is one of an earlier agent.
+    loop {
+        if let Some(exit) = folder::read_json::<Exit>(&folder.join(folder::EXIT))? {
+            return Ok(Some(exit));
+        }
+        let Some(shim) = folder::read_json::<Identity>(&folder.join(folder::SHIM_PID))? else {
+            if is_locked(folder)? {
+                tokio::time::sleep(PID_WAIT).await;
+                continue;
+            }
+            return folder::read_json(&folder.join(folder::EXIT));
+        };
+        let Some(pid) = Pid::from_raw(shim.pid).filter(|_| shim.exists()) else {
+            // The last look comes after the shim was seen gone: what it wrote is there now.
+            return folder::read_json(&folder.join(folder::EXIT));
+        };
+        adopted(pid, shim).await?;
+        return folder::read_json(&folder.join(folder::EXIT));
+    }
+}
+
+fn start(node: &Node, folder: &Path) -> io::Result<std::process::Child> {
+    let control = folder.join(folder::CONTROL);
+    match rustix::fs::mkfifoat(rustix::fs::CWD, &control, rustix::fs::Mode::from_raw_mode(0o600)) {
+        Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let (program, arguments) =
+        node.options.shim_command.split_first().ok_or_else(|| io::Error::other("no command to start a shim with"))?;
+    let log = OpenOptions::new().create(true).append(true).mode(0o600).open(folder.join(folder::SHIM_LOG))?;
+    // Nothing of the agent's environment goes on: it holds the node's token.
+    Command::new(program)
+        .args(arguments)
+        .arg(folder)
+        .env_clear()
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn()
+}
+
+async fn adopted(pid: Pid, shim: Identity) -> io::Result<()> {
+    match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
+        // The handle came first, so it is of this very shim if that still exists now.
+        Ok(handle) if shim.exists() => ended(handle).await,
+        Ok(_) | Err(rustix::io::Errno::SRCH) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn wait_for(pid: Pid) -> io::Result<()> {
+    ended(rustix::process::pidfd_open(pid, PidfdFlags::empty())?).await
+}
+
+/// A pidfd is readable once its process has ended.
+async fn ended(handle: std::os::fd::OwnedFd) -> io::Result<()> {
+    let handle = AsyncFd::with_interest(handle, Interest::READABLE)?;
+    handle.readable().await?.retain_ready();
+    Ok(())
+}
+
+/// Whether a shim holds the attempt.
+fn is_locked(folder: &Path) -> io::Result<bool> {
+    let file = match OpenOptions::new().write(true).open(folder.join(folder::SHIM_LOCK)) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared) {
+        Ok(()) => Ok(false),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(true),
+        Err(error) => Err(error.into()),
+    }
+}
