@@ -16,7 +16,6 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, ConnectOptions, SqliteConnection};
 use tokio::time::Instant;
 use trialog_eventlog::{Context, EventLog, Options, RecordedEvent};
-use uuid::Uuid;
 use vocabulary::{Decider, Entropy, ManualClock, SeededEntropy, StoredEvent, stored_events};
 
 const WARM: Duration = Duration::from_secs(1);
@@ -182,7 +181,7 @@ async fn appends(log: &EventLog, entropy: &Arc<SeededEntropy>, what: &str, clien
             tokio::spawn(async move {
                 let mut latencies = Vec::new();
                 while begun.elapsed() < WARM + MEASURED {
-                    let id = Uuid::from_u64_pair(entropy.seed(), entropy.seed());
+                    let id = entropy.uuid();
                     let asked = Instant::now();
                     let context = Context::new(id, "bench", "0123456789abcdef");
                     log.execute::<Series>(&stream, 0.123_456, context).await.expect("an append succeeds");

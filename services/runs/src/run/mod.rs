@@ -1,0 +1,34 @@
+//! A run: one execution with its params, tags, states and attempts. Its metric points, logs and artifacts are rows, not events.
+
+pub mod decide;
+pub mod events;
+mod job;
+pub mod rejection;
+pub mod report;
+mod show;
+pub mod state;
+
+pub use decide::{Command, JobNews, Update};
+pub use events::*;
+pub use rejection::Rejection;
+pub use show::show;
+pub use state::{Run, RunState, Stop};
+
+use vocabulary::RunId;
+
+const STREAM_PREFIX: &str = "run-";
+
+/// The stream of a run.
+pub fn stream(run: RunId) -> String {
+    format!("{STREAM_PREFIX}{}", run.hex())
+}
+
+/// The run of a stream; `None` for a stream of something else.
+pub fn of_stream(stream: &str) -> Option<RunId> {
+    RunId::parse(stream.strip_prefix(STREAM_PREFIX)?).ok()
+}
+
+/// An instant as it is shown: RFC 3339 with microseconds.
+pub fn shown_time(at_us: i64) -> String {
+    jiff::Timestamp::from_microsecond(at_us).map(|at| format!("{at:.6}")).unwrap_or_default()
+}

@@ -1,0 +1,111 @@
+//! A run as users see it, event by event. The aggregate and the view share this, so that they cannot differ.
+
+use contracts::runs as wire;
+
+use super::{AttemptCause, RunCreated, RunEvent, RunState, RunUpdated, shown_time};
+
+/// Takes an event into what is shown. The version is the caller's.
+pub fn show(run: &mut wire::Run, event: &RunEvent) {
+    match event {
+        RunEvent::RunCreated(event) => created(run, event),
+        RunEvent::RunUpdated(event) => updated(run, event),
+        RunEvent::RunStateChanged(event) => {
+            run.state = event.state.as_str().to_owned();
+            run.attempt = event.attempt;
+            if event.state == RunState::Queued {
+                return;
+            }
+            if event.state == RunState::Running && run.started_at.is_empty() {
+                run.started_at = shown_time(event.at_us);
+            }
+            let attempt = attempt(run, event.attempt, event.at_us);
+            if !event.node_id.is_empty() {
+                attempt.node.clone_from(&event.node_id);
+            }
+        }
+        RunEvent::AttemptEnded(event) => {
+            match event.cause {
+                AttemptCause::Preempted => {
+                    run.state = RunState::Preempted.as_str().to_owned();
+                    run.preemptions += 1;
+                }
+                AttemptCause::Lost => run.state = RunState::NotResponding.as_str().to_owned(),
+                AttemptCause::Retry => {}
+            }
+            let attempt = attempt(run, event.attempt, event.at_us);
+            if !event.node_id.is_empty() {
+                attempt.node.clone_from(&event.node_id);
+            }
+            attempt.ended_at = shown_time(event.at_us);
+            attempt.end.clone_from(&event.end.outcome);
+            attempt.checkpoint_age_seconds = event.end.checkpoint_age_seconds;
+        }
+        RunEvent::RunEnded(event) => {
+            run.state = event.state.as_str().to_owned();
+            run.attempt = event.attempt;
+            run.ended_at = shown_time(event.at_us);
+            run.end = Some(event.end.clone());
+            // A job that was canceled in the queue never had this attempt.
+            if let Some(attempt) = run.attempts.iter_mut().find(|attempt| attempt.number == event.attempt) {
+                attempt.ended_at = shown_time(event.at_us);
+                attempt.end.clone_from(&event.end.outcome);
+                attempt.checkpoint_age_seconds = event.end.checkpoint_age_seconds;
+            }
+        }
+        RunEvent::RunRelabelled(event) => {
+            run.state = event.state.as_str().to_owned();
+            run.end.get_or_insert_default().decision.clone_from(&event.decision);
+        }
+        RunEvent::RunStopRequested(_)
+        | RunEvent::MetricReported(_)
+        | RunEvent::MetricNameSeen(_)
+        | RunEvent::ArtifactsRecorded(_) => {}
+    }
+}
+
+fn created(run: &mut wire::Run, event: &RunCreated) {
+    let at = shown_time(event.at_us);
+    *run = wire::Run {
+        run_id: event.run_id.to_string(),
+        workspace: event.subject.workspace.clone(),
+        experiment_id: event.experiment_id.clone(),
+        experiment: event.experiment.clone(),
+        name: event.name.clone(),
+        state: RunState::Proposed.as_str().to_owned(),
+        parent_run_id: event.parent_run_id.clone(),
+        sweep_id: event.subject.sweep_id.clone(),
+        trial_index: event.subject.trial_index,
+        attempt: 1,
+        params: event.params.clone(),
+        tags: event.tags.clone(),
+        job: event.job.clone(),
+        created_at: at.clone(),
+        version: run.version,
+        ..wire::Run::default()
+    };
+    if event.job.is_none() {
+        run.state = RunState::Running.as_str().to_owned();
+        run.attempts = vec![wire::Attempt { number: 1, started_at: at.clone(), ..wire::Attempt::default() }];
+        run.started_at = at;
+    }
+}
+
+fn updated(run: &mut wire::Run, event: &RunUpdated) {
+    if let Some(name) = &event.name {
+        run.name.clone_from(name);
+    }
+    run.params.extend(event.params.clone());
+    run.tags.extend(event.tags.clone());
+    for key in &event.remove_tags {
+        run.tags.remove(key);
+    }
+}
+
+/// The attempt with this number, which begins now when it is new.
+fn attempt(run: &mut wire::Run, number: u32, at_us: i64) -> &mut wire::Attempt {
+    let place = run.attempts.iter().position(|attempt| attempt.number == number).unwrap_or_else(|| {
+        run.attempts.push(wire::Attempt { number, started_at: shown_time(at_us), ..wire::Attempt::default() });
+        run.attempts.len() - 1
+    });
+    &mut run.attempts[place]
+}

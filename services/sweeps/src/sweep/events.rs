@@ -1,0 +1,329 @@
+//! What can happen to a sweep and its trials. One stream holds all of it, in the order in which it was decided.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use tuning::{Decision, Draw};
+use vocabulary::{RunId, SweepId, Warning};
+
+use super::job::TrialJob;
+use super::words::{AttemptEnd, Closing, CompletedReason, Outcome, Point, StopBy, SweepState, TrialEnd, TrialState};
+use crate::document::{Limits, SweepSpec};
+
+/// A sweep was accepted.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SweepSubmitted {
+    /// Whose it is.
+    pub workspace: String,
+    /// Its id.
+    pub sweep_id: SweepId,
+    /// Its name; the id when none was given.
+    pub name: String,
+    /// What was asked for, with defaults filled in.
+    pub spec: SweepSpec,
+    /// The seed in force: the given one, or one drawn at submission.
+    pub seed: u64,
+    /// The document as it came.
+    pub document: String,
+    /// What was accepted but probably not meant.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Warning>,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// The first trial is about to be proposed; the timeout runs from here.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SweepStarted {
+    /// Whose it is.
+    pub workspace: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// What a proposal was made from beside the spec and the seed. The samplers of this version look at no observation.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Basis {}
+
+/// A configuration is to be tried.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrialProposed {
+    /// Whose it is.
+    pub workspace: String,
+    /// The order of proposal, from 0.
+    pub trial: u32,
+    /// The trial's run.
+    pub run_id: RunId,
+    /// The active parameters in written order, with the numbers behind them.
+    pub draws: Vec<Draw>,
+    /// The Sobol point or grid cell that was used; the proposal's number with `random`.
+    pub sampler_index: u64,
+    /// How often `random` drew again for a new configuration.
+    pub redraw: u32,
+    /// Which version of the samplers made it.
+    pub sampler_version: u32,
+    /// The observations that it depends on.
+    #[serde(default)]
+    pub basis: Basis,
+    /// Everything that a node needs to run it.
+    pub job: TrialJob,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// A trial's run has moved on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrialStateChanged {
+    /// Which trial.
+    pub trial: u32,
+    /// Which attempt, from 1.
+    pub attempt: u32,
+    /// The state that it is in now.
+    pub state: TrialState,
+    /// Where it runs, if it does.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub node: String,
+    /// How the attempt ended, when the state says that it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end: Option<AttemptEnd>,
+    /// When, by the clock of the service that saw it.
+    pub at: Timestamp,
+}
+
+/// A trial reported values of the watched metric.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ObservationRecorded {
+    /// Which trial.
+    pub trial: u32,
+    /// Which attempt.
+    pub attempt: u32,
+    /// In order of arrival.
+    pub points: Vec<Point>,
+    /// The trial was being stopped: the points are kept and count for nothing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub after_stop: bool,
+}
+
+/// A policy was asked and kept the trial. Recorded only where the document says so, since it can be computed again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DecisionMade {
+    /// Which trial.
+    pub trial: u32,
+    /// With its inputs; positions in it are versions of this stream.
+    pub decision: Decision,
+}
+
+/// A trial is to end.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrialStopRequested {
+    /// Whose it is.
+    pub workspace: String,
+    /// Which trial.
+    pub trial: u32,
+    /// Its run.
+    pub run_id: RunId,
+    /// Who or what wants it.
+    pub by: StopBy,
+    /// Of a policy: with its inputs; positions in it are versions of this stream.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<Decision>,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// A trial has ended, and how it counts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrialEnded {
+    /// Whose it is.
+    pub workspace: String,
+    /// Which trial.
+    pub trial: u32,
+    /// Its run.
+    pub run_id: RunId,
+    /// The attempt that ended it.
+    pub attempt: u32,
+    /// How.
+    pub end: TrialEnd,
+    /// How its last attempt ended.
+    pub attempt_end: AttemptEnd,
+    /// Its result: the best counted value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub best: Option<f64>,
+    /// When, by the clock of the service that saw it.
+    pub at: Timestamp,
+}
+
+/// No new proposals; what runs goes on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SweepPaused {
+    /// Whose it is.
+    pub workspace: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// Proposals again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SweepResumed {
+    /// Whose it is.
+    pub workspace: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// The limits were raised, perhaps after the end.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SweepExtended {
+    /// Whose it is.
+    pub workspace: String,
+    /// The limits in force from here on.
+    pub limits: Limits,
+    /// The state from here on: Running again after the end.
+    pub state: SweepState,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// The limits were changed on a live sweep.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LimitsChanged {
+    /// The limits in force from here on.
+    pub limits: Limits,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// The texts about the sweep were changed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SweepDescribed {
+    /// The description from here on.
+    pub description: String,
+    /// The tags from here on.
+    pub tags: BTreeMap<String, String>,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// There will be no more proposals; the live trials have still to end.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SweepCompleting {
+    /// Whose it is.
+    pub workspace: String,
+    /// What it will be when they have.
+    pub outcome: Outcome,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// It is done.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SweepCompleted {
+    /// Whose it is.
+    pub workspace: String,
+    /// Why there are no more trials.
+    pub reason: CompletedReason,
+    /// What came out.
+    pub closing: Closing,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// It cannot succeed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SweepFailed {
+    /// Whose it is.
+    pub workspace: String,
+    /// The stable code.
+    pub code: String,
+    /// What was seen.
+    pub detail: String,
+    /// What came out all the same.
+    pub closing: Closing,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// Somebody wants it to end; the live trials have still to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SweepCanceling {
+    /// Whose it is.
+    pub workspace: String,
+    /// Who.
+    pub by: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// It was ended by somebody.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SweepCanceled {
+    /// Whose it is.
+    pub workspace: String,
+    /// Who.
+    pub by: String,
+    /// What came out until then.
+    pub closing: Closing,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// Something looks wrong that stops nothing.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SweepWarned {
+    /// Whose it is.
+    pub workspace: String,
+    /// The stable code.
+    pub code: String,
+    /// What was seen, and what was perhaps meant.
+    pub message: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// A trial loses its node again and again without getting anywhere.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SweepStalled {
+    /// Whose it is.
+    pub workspace: String,
+    /// Which trial.
+    pub trial: u32,
+    /// What was seen.
+    pub reason: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// That trial has got somewhere, or has ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SweepUnstalled {
+    /// Which trial.
+    pub trial: u32,
+}
+
+vocabulary::stored_events! {
+    /// What can happen to a sweep and its trials.
+    pub enum SweepEvent {
+        SweepSubmitted: 1,
+        SweepStarted: 1,
+        TrialProposed: 1,
+        TrialStateChanged: 1,
+        ObservationRecorded: 1,
+        DecisionMade: 1,
+        TrialStopRequested: 1,
+        TrialEnded: 1,
+        SweepPaused: 1,
+        SweepResumed: 1,
+        SweepExtended: 1,
+        LimitsChanged: 1,
+        SweepDescribed: 1,
+        SweepCompleting: 1,
+        SweepCompleted: 1,
+        SweepFailed: 1,
+        SweepCanceling: 1,
+        SweepCanceled: 1,
+        SweepWarned: 1,
+        SweepStalled: 1,
+        SweepUnstalled: 1,
+    }
+}
