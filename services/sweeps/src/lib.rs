@@ -1,2 +1,104 @@
-//! Placeholder.
+//! Sweeps and their trials: propose, observe, stop early, pause, extend, explain.
+//!
+//! A sweep is one stream that holds all its trials' events. Life: `Queued -> Running <-> Paused -> Completing -> Completed`, or
+//! `Failed`, or `Canceling -> Canceled`. A trial's run is created by `runs` from the fact `TrialProposed`; what becomes of it comes
+//! back as facts of `runs`.
+//!
+//! Invariants, kept by the decider: no proposal while the total or the concurrency in force is reached; one live attempt a trial;
+//! a report and the policy's verdict are one append; the leader is never stopped by a policy; a proposal follows from the spec, the
+//! seed and its number alone, so that the log can be recomputed bit for bit.
+
+mod api;
+mod audit;
 pub mod document;
+pub mod publish;
+mod reactions;
+pub mod sweep;
+mod views;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use contracts::sweeps::sweeps_service_server::SweepsServiceServer;
+use eventlog::{EventLog, Options};
+use uuid::Uuid;
+use vocabulary::{Clock, Entropy, SweepId};
+
+pub use document::ServerLimits;
+
+/// What the service is built on.
+#[derive(Clone)]
+pub struct Dependencies {
+    /// The data folder; the database is `db/sweeps.sqlite` below it.
+    pub data: PathBuf,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Ids and seeds.
+    pub entropy: Arc<dyn Entropy>,
+    /// The other services; `runs` is followed.
+    pub peers: contracts::Peers,
+    /// Tells the tasks to end.
+    pub shutdown: runtime::Shutdown,
+    /// What a document may ask for.
+    pub limits: ServerLimits,
+}
+
+/// The running service.
+#[derive(Clone)]
+pub struct Service {
+    api: api::Api,
+    peers: contracts::Peers,
+    shutdown: runtime::Shutdown,
+}
+
+/// Opens the service on its database.
+///
+/// # Errors
+/// When the database cannot be opened.
+pub async fn open(dependencies: Dependencies) -> anyhow::Result<Service> {
+    let Dependencies { data, clock, entropy, peers, shutdown, limits } = dependencies;
+    let log = EventLog::open(Options {
+        service: "sweeps",
+        file: data.join("db/sweeps.sqlite"),
+        migrations: &[("0001_sweeps", include_str!("../migrations/0001_sweeps.sql"))],
+        views: vec![Arc::new(views::Listed), Arc::new(views::Stops)],
+        clock: Arc::clone(&clock),
+        entropy: Arc::clone(&entropy),
+    })
+    .await?;
+    Ok(Service { api: api::Api { log, clock, entropy, limits }, peers, shutdown })
+}
+
+impl Service {
+    /// Adds the service's calls.
+    pub fn routes(&self, routes: &mut tonic::service::RoutesBuilder) {
+        let server = SweepsServiceServer::new(self.api.clone())
+            .max_decoding_message_size(contracts::peer::MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(contracts::peer::MESSAGE_BYTES_MAX);
+        routes.add_service(server);
+    }
+
+    /// The service's facts.
+    pub fn feed(&self) -> feed::Source {
+        feed::Source::new(self.api.log.clone(), publish::Publisher)
+    }
+
+    /// The service's background work: proposing, watching the time, following runs.
+    pub fn tasks(&self) -> Vec<runtime::Task> {
+        reactions::tasks(&self.api, &self.peers, &self.shutdown)
+    }
+}
+
+/// The stream of a sweep.
+pub(crate) fn stream_of(sweep_id: SweepId) -> String {
+    format!("{STREAM_PREFIX}{}", sweep_id.hex())
+}
+
+/// The sweep of a stream.
+pub(crate) fn sweep_of(stream: &str) -> Option<SweepId> {
+    let hex = stream.strip_prefix(STREAM_PREFIX)?;
+    Uuid::parse_str(hex).ok().map(SweepId::new)
+}
+
+/// What the streams of sweeps begin with.
+const STREAM_PREFIX: &str = "sweep-";

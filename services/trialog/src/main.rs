@@ -11,6 +11,8 @@ use clap::{Parser, Subcommand};
 #[derive(Parser)]
 #[command(name = "trialog", version, propagate_version = true, arg_required_else_help = true)]
 struct Cli {
+    #[command(flatten)]
+    common: client::Common,
     #[command(subcommand)]
     command: Command,
 }
@@ -43,6 +45,6 @@ fn main() -> ExitCode {
         Command::Shim(arguments) => server::node::shim(&arguments),
         Command::Openapi => server::openapi(),
         Command::Doctor(arguments) => server::run(server::doctor::doctor(arguments)),
-        Command::Client(command) => client::run(command),
+        Command::Client(command) => client::run(command, &cli.common),
     }
 }

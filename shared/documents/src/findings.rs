@@ -4,6 +4,17 @@ use std::cell::RefCell;
 
 use vocabulary::{FieldError, Problem, Warning};
 
+/// Most errors in one answer: far more than anybody reads, and few enough to travel in the headers of a gRPC answer.
+const ERRORS_MAX: usize = 200;
+
+/// The problem of a document's errors; what is beyond the limit is only counted.
+pub(crate) fn problem(status: u16, errors: Vec<FieldError>) -> Problem {
+    let left_out = errors.len().saturating_sub(ERRORS_MAX);
+    let mut problem = Problem::of_errors(status, errors);
+    problem.errors.truncate(ERRORS_MAX);
+    if left_out > 0 { problem.with("errors_left_out", left_out) } else { problem }
+}
+
 /// The errors and warnings of one document. Two kinds of errors are told apart: unknown fields (400) answer alone, for
 /// a misspelt field makes others look missing; all other errors (422) answer together.
 #[derive(Debug, Default)]
@@ -62,10 +73,10 @@ impl Findings {
     pub fn finish<T>(self, value: Option<T>) -> Result<(T, Vec<Warning>), Problem> {
         let (unknown, errors) = (self.unknown.into_inner(), self.errors.into_inner());
         if !unknown.is_empty() {
-            return Err(Problem::of_errors(400, unknown));
+            return Err(problem(400, unknown));
         }
         if !errors.is_empty() {
-            return Err(Problem::of_errors(422, errors));
+            return Err(problem(422, errors));
         }
         let mut warnings = self.warnings.into_inner();
         warnings.sort_by(|a, b| a.pointer.as_bytes().cmp(b.pointer.as_bytes()));

@@ -68,7 +68,7 @@ pub fn read(text: &[u8], format: Format) -> Result<Node, Problem> {
     };
     let document = document.map_err(malformed)?;
     let duplicates = tree::duplicate_keys(&document);
-    if duplicates.is_empty() { Ok(document) } else { Err(Problem::of_errors(400, duplicates)) }
+    if duplicates.is_empty() { Ok(document) } else { Err(findings::problem(400, duplicates)) }
 }
 
 fn malformed(message: String) -> Problem {

@@ -3,12 +3,18 @@
 /// Typing errors up to this many edits are recognised; more would suggest unrelated short names.
 const MOST_EDITS: usize = 2;
 
+/// Longer names are no misspellings of ours, and comparing them costs time and memory by their length.
+const LONGEST: usize = 100;
+
 /// The candidate that `received` is most likely a misspelling of.
 ///
 /// Case and separators do not count. A candidate is near if at most two edits lie between (fewer for short names), if
 /// one is the start of the other, or if each word of `received` is near a word of it (`max_trails`:
 /// `max_total_trials`).
 pub fn did_you_mean<'a>(received: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    if received.len() > LONGEST {
+        return None;
+    }
     let wanted = plain(received);
     let words = words_of(received);
     let ranked = candidates.into_iter().filter_map(|candidate| {
@@ -70,6 +76,7 @@ mod tests {
             ("max_concurent_trials", Some("max_concurrent_trials")),
             ("colour", None),
             ("", None),
+            (&"max_total_trials".repeat(10), None),
         ] {
             assert_eq!(did_you_mean(received, limits), meant, "{received}");
         }

@@ -112,3 +112,13 @@ fn bytes_are_checked_before_anything_else() {
     assert!(read(b"\xEF\xBB\xBFa: 1", Format::Yaml).is_ok());
     assert_eq!(read(b"  ", Format::Json).unwrap_err().code, "MalformedBody");
 }
+
+#[test]
+fn answers_stay_bounded() {
+    let text: String = (0..1000).map(|n| format!("field{n:04}: {n}\n")).collect();
+    let problem = read_limits(&text).unwrap_err();
+    assert_eq!((problem.errors.len(), problem.errors[0].pointer.as_str()), (200, "/field0000"));
+    assert_eq!(problem.extra["errors_left_out"], 800);
+    let long = "x".repeat(1 << 20);
+    assert_eq!(read_limits(&format!("{{\"{long}\": 1}}")).unwrap_err().errors.len(), 1);
+}

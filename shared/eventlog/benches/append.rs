@@ -1,7 +1,7 @@
 //! Appends and replay, each beside its floor in the same run; one JSON line per figure.
 //!
 //! `cargo bench -p trialog-eventlog --bench append`. The folder is `TRIALOG_BENCH_FOLDER` or the one for temporary files;
-//! figures are for ordinary disks, so the type of its file system is printed first.
+//! figures are for ordinary disks, so the type of its file system is printed first. Names after `--` pick figures.
 
 use std::fs::File;
 use std::io::Write;
@@ -255,14 +255,25 @@ async fn main() {
         ("append_1", 1, 1, false, 1_500.0),
         ("append_one_stream", 32, 16, true, 5_000.0),
     ] {
+        if !wanted(what) {
+            continue;
+        }
         let floor = insert_floor(folder.path(), batch, &data).await.expect("the floor runs");
         let value = appends(&log, &entropy, what, clients, one_stream).await;
         report(what, value, "appends/s", floor, bar);
         std::fs::remove_file(folder.path().join(format!("floor-{batch}.db"))).expect("the floor's file can go");
     }
-    let raw = replay(&log, false).await;
-    report("replay", replay(&log, true).await, "events/s", raw, 250_000.0);
+    if wanted("replay") {
+        let raw = replay(&log, false).await;
+        report("replay", replay(&log, true).await, "events/s", raw, 250_000.0);
+    }
     log.close().await;
+}
+
+/// Whether a figure was picked, or none was. Cargo itself passes `--bench`.
+fn wanted(what: &str) -> bool {
+    let mut picked = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).peekable();
+    picked.peek().is_none() || picked.any(|picked| picked == what)
 }
 
 fn report(what: &str, value: f64, unit: &str, floor: f64, bar: f64) {

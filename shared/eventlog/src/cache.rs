@@ -3,18 +3,18 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use sqlx::{AssertSqlSafe, Row, SqliteConnection};
+use sqlx::{AssertSqlSafe, SqliteConnection};
 
-use crate::Error;
 use crate::insert::pieces;
 use crate::work::State;
+use crate::{Error, read};
 
 /// Aggregates kept in memory.
 const STREAMS_MAX: usize = 8_192;
 /// The least recently used part that goes when there are too many: a quarter, so that sorting is rare.
 const STREAMS_KEPT: usize = STREAMS_MAX / 4 * 3;
 /// Events per step of a cold load.
-const LOAD_PAGE: i64 = 1_000;
+const LOAD_PAGE: u32 = 1_000;
 
 /// An aggregate with its version.
 pub(crate) struct Entry {
@@ -63,19 +63,12 @@ impl Cache {
 pub(crate) async fn load(connection: &mut SqliteConnection, stream: &str, state: &mut dyn State) -> Result<i64, Error> {
     let mut version = 0;
     loop {
-        let rows = sqlx::query(
-            "SELECT version, type, schema, data FROM events WHERE stream_id = ? AND version > ? ORDER BY version LIMIT ?",
-        )
-        .bind(stream)
-        .bind(version)
-        .bind(LOAD_PAGE)
-        .fetch_all(&mut *connection)
-        .await?;
-        for row in &rows {
-            version = row.try_get_unchecked(0)?;
-            state.fold(row.try_get_unchecked(1)?, row.try_get_unchecked(2)?, row.try_get_unchecked(3)?)?;
+        let page = read::stream(connection, stream, version, LOAD_PAGE).await?;
+        for event in &page {
+            version = event.version;
+            state.fold(&event.kind, event.schema, &event.data)?;
         }
-        if (rows.len() as i64) < LOAD_PAGE {
+        if (page.len() as u64) < u64::from(LOAD_PAGE) {
             return Ok(version);
         }
     }

@@ -7,7 +7,7 @@ use vocabulary::StoredEvent;
 
 use crate::Error;
 
-/// The columns of an event in the order that [`RecordedEvent::from_row`] reads them.
+/// The columns of an event, in the order in which they are written.
 pub(crate) const COLUMNS: &str =
     "position, stream_id, version, event_id, type, schema, command_id, recorded_at, data, meta";
 /// How many columns an event has.
@@ -46,21 +46,6 @@ impl RecordedEvent {
     pub fn decode<E: StoredEvent>(&self) -> Result<E, Error> {
         E::decode(&self.kind, self.schema, &self.data)
             .map_err(|message| Error::Decode(format!("event {} of '{}': {message}", self.position, self.stream)))
-    }
-
-    pub(crate) fn from_row(row: &SqliteRow) -> Result<Self, Error> {
-        Ok(Self {
-            position: row.try_get_unchecked(0)?,
-            stream: row.try_get_unchecked(1)?,
-            version: row.try_get_unchecked(2)?,
-            event_id: uuid_at(row, 3)?,
-            kind: row.try_get_unchecked(4)?,
-            schema: row.try_get_unchecked(5)?,
-            command_id: uuid_at(row, 6)?,
-            recorded_at_us: row.try_get_unchecked(7)?,
-            data: row.try_get_unchecked(8)?,
-            meta: row.try_get_unchecked(9)?,
-        })
     }
 }
 

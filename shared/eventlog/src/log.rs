@@ -109,6 +109,10 @@ impl EventLog {
         work: Box<dyn Work>,
         answer: oneshot::Receiver<Result<Committed, ExecuteError<R>>>,
     ) -> Result<Committed, ExecuteError<R>> {
+        if !read::is_separable(stream) {
+            let message = format!("the stream's name {stream:?} holds a separator, U+001E or U+001F");
+            return Err(ExecuteError::Storage(Error::Encode(message)));
+        }
         match self.inner.queue.try_send(Item::Append(Append { stream: stream.into(), context, work })) {
             Ok(()) => answer.await.unwrap_or(Err(ExecuteError::Storage(Error::Closed))),
             Err(TrySendError::Full(_)) => Err(ExecuteError::Overloaded),
@@ -144,7 +148,7 @@ impl EventLog {
     /// # Errors
     /// When the database cannot be read.
     pub async fn read_stream(&self, stream: &str, from_version: i64, limit: u32) -> Result<Vec<RecordedEvent>, Error> {
-        read::stream(&self.inner.reader, stream, from_version, limit).await
+        read::stream(&mut *self.inner.reader.acquire().await?, stream, from_version, limit).await
     }
 
     /// The events after a position, oldest first: one page of the feed.
@@ -152,7 +156,7 @@ impl EventLog {
     /// # Errors
     /// When the database cannot be read.
     pub async fn read(&self, after_position: i64, limit: u32) -> Result<Vec<RecordedEvent>, Error> {
-        read::page(&self.inner.reader, after_position, limit).await
+        read::page(&mut *self.inner.reader.acquire().await?, after_position, limit).await
     }
 
     /// The committed position, for tails and read-your-writes. Its sender goes away when the writer stops.

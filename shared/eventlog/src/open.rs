@@ -180,7 +180,7 @@ async fn catch_up(tx: &mut SqliteConnection, view: &dyn View, head: i64) -> Resu
         None => 0,
     };
     while position < head {
-        let page = read::page(&mut *tx, position, VIEW_PAGE).await?;
+        let page = read::page(tx, position, VIEW_PAGE).await?;
         let Some(last) = page.last() else { break };
         position = last.position;
         view::apply(view, tx, &page).await?;

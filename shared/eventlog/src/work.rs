@@ -9,6 +9,7 @@ use sqlx::{Connection, SqliteConnection};
 use tokio::sync::oneshot;
 use vocabulary::{Decider, StoredEvent};
 
+use crate::read::is_separable;
 use crate::{BoxFuture, Committed, Context, CursorMove, Error, ExecuteError, RecordError};
 
 /// The state of some aggregate.
@@ -266,6 +267,9 @@ fn evolve<D: Decider>(state: &mut D, events: &[D::Event], reply: Vec<u8>) -> Res
         .map(|event| {
             let data =
                 event.encode().map_err(|error| Refusal::Failed(Error::Encode(format!("{}: {error}", event.kind()))))?;
+            if !is_separable(&data) {
+                return Err(Refusal::Failed(Error::Encode(format!("{}: a raw control character", event.kind()))));
+            }
             Ok(Encoded { kind: event.kind(), schema: event.schema(), data })
         })
         .collect::<Result<Vec<_>, Refusal>>()?;

@@ -83,7 +83,7 @@ impl TrialJob {
         let Source { workspace, sweep_id, name, spec, limits, seed } = source;
         let parameters = draws.iter().map(|draw| (draw.name.clone(), draw.value.clone())).collect();
         let sweep = sweep_id.to_string();
-        let filling = Filling { parameters: &parameters, trial_index: u64::from(trial), sweep_id: &sweep };
+        let filling = Filling { parameters: &parameters, trial_index: trial, sweep_id: &sweep };
         let seed = trial_seed(seed, u64::from(trial)).to_string();
         let goal = spec.objective.goal;
         let mut contract_variables = parameter_variables(&parameters);

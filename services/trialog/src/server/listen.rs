@@ -41,14 +41,17 @@ async fn socket(path: std::path::PathBuf, routes: Routes, shutdown: Shutdown) ->
 }
 
 async fn tcp(address: String, token: String, routes: Routes, shutdown: Shutdown) -> anyhow::Result<()> {
-    let listener = tokio::net::TcpListener::bind(&address).await.with_context(|| format!("cannot listen on {address}"))?;
+    let listener =
+        tokio::net::TcpListener::bind(&address).await.with_context(|| format!("cannot listen on {address}"))?;
     let incoming = tokio_stream::wrappers::TcpListenerStream::new(listener);
     let guard = tonic::service::InterceptorLayer::new(move |request: Request<()>| {
         let given = request.metadata().get(PEER_TOKEN).map(|value| value.as_bytes());
         if same(given.unwrap_or_default(), token.as_bytes()) {
             Ok(request)
         } else {
-            Err(Status::unauthenticated("the peer token is missing or wrong; every process needs the same --token-file"))
+            Err(Status::unauthenticated(
+                "the peer token is missing or wrong; every process needs the same --token-file",
+            ))
         }
     });
     tonic::transport::Server::builder()

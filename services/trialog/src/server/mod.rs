@@ -2,11 +2,11 @@
 
 pub mod doctor;
 pub mod folder;
+mod listen;
 pub mod node;
 pub mod serve;
 pub mod settings;
 pub mod up;
-mod listen;
 mod wiring;
 
 use std::future::Future;

@@ -48,8 +48,7 @@ impl Plan {
     /// Every service in this process.
     pub fn everything(folder: DataFolder, settings: Settings) -> Self {
         let services = SERVICES.map(str::to_owned).to_vec();
-        let place =
-            Place { services, grpc_listen: None, peers: BTreeMap::new(), peer_token: None, signing_key: None };
+        let place = Place { services, grpc_listen: None, peers: BTreeMap::new(), peer_token: None, signing_key: None };
         Self { folder, settings, place, shows_token: true }
     }
 
@@ -136,7 +135,8 @@ pub async fn run(plan: Plan) -> anyhow::Result<()> {
     super::listen::grpc(&plan, routes, &shutdown, &mut tasks).await?;
     let front = match listener {
         Some(listener) => {
-            let door = super::listen::Door { peers, signing_key, url: url.clone(), entropy, shutdown: shutdown.clone() };
+            let door =
+                super::listen::Door { peers, signing_key, url: url.clone(), entropy, shutdown: shutdown.clone() };
             Some(super::listen::http(door, listener, plan.settings.http.workers, &mut tasks)?)
         }
         None => None,
@@ -167,7 +167,8 @@ async fn assemble(
     let data = plan.folder.root().to_path_buf();
     let mut assembly = Assembly { routes: Routes::builder(), feeds: feed::FeedServer::new(), tasks: Vec::new() };
     if plan.runs_here("workspaces") {
-        let dependencies = workspaces::Dependencies { data: data.clone(), clock: clock.clone(), entropy: entropy.clone() };
+        let dependencies =
+            workspaces::Dependencies { data: data.clone(), clock: clock.clone(), entropy: entropy.clone() };
         let service = add!(assembly, "workspaces", workspaces::open(dependencies).await?);
         let (token, is_new) = plan.folder.admin_token(entropy.as_ref())?;
         service.bootstrap(FIRST_WORKSPACE, &token).await?;

@@ -105,6 +105,12 @@ fn ranges() {
             &[("search_space", "{a: {type: loguniform, min_value: 0.001, max_value: 0.1}}")],
             Warned(&[("LikelyRealBounds", "/search_space/a/min_value")]),
         ),
+    ]);
+}
+
+#[test]
+fn steps_and_widths() {
+    check(&[
         Case(
             17,
             &[(
@@ -235,6 +241,12 @@ fn samplers() {
             Refused(422, &[("BadLogbase", "/sampling_algorithm/logbase")]),
         ),
         Case(0, &[("sampling_algorithm", "{type: random, logbase: e}")], Accepted),
+    ]);
+}
+
+#[test]
+fn seeds() {
+    check(&[
         Case(
             32,
             &[("sampling_algorithm", "{type: random, seed: -1}")],

@@ -207,6 +207,12 @@ fn objective_and_limits() {
             &[("limits", "{max_total_trials: 4, max_concurrent_trials: 8}")],
             Refused(422, &[("ConcurrencyAboveTotal", "/limits/max_concurrent_trials")]),
         ),
+    ]);
+}
+
+#[test]
+fn limits_on_a_cluster() {
+    check(&[
         Case(
             43,
             &[("limits", "{max_total_trials: 40, max_concurrent_trials: 8}")],

@@ -135,6 +135,12 @@ fn data_and_environment() {
             )],
             Accepted,
         ),
+    ]);
+}
+
+#[test]
+fn resources() {
+    check(&[
         Case(
             0,
             &[("trial", "{command: [x], resources: {cpu_count: 0, memory_bytes: 0, gpu_count: -1, node_count: 0}}")],

@@ -1,0 +1,138 @@
+//! How an attempt ended, in the words of the contract, and what stays of it afterwards.
+
+use std::fs;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use contracts::compute::JobEnd;
+use vocabulary::Clock;
+
+use super::Attempt;
+use crate::folder;
+use crate::record::{Exit, Stop};
+
+/// Bytes of the standard error that go with the end.
+const STDERR_TAIL_BYTES: u64 = 4 << 10;
+/// Ended attempts whose logs a node keeps for a look.
+const ENDED_KEPT_MAX: usize = 200;
+/// Entries of a checkpoint folder that are looked at for the newest.
+const CHECKPOINT_ENTRIES_MAX: usize = 10_000;
+
+/// The end of an attempt. Without an exit its shim died, or it was stopped before it had one.
+///
+/// A stop goes before a preemption: what was canceled must not be queued again. A preemption goes before everything else:
+/// a handler that saves and exits with 0 has not finished its training.
+pub(super) fn of(attempt: &Attempt, exit: Option<&Exit>, clock: &dyn Clock) -> JobEnd {
+    let file = |name: &str| attempt.folder.join(name);
+    let stop = folder::read_json::<Stop>(&file(folder::STOP)).ok().flatten();
+    let stopped = exit.map_or(stop.is_some(), |exit| exit.stopped);
+    let preempted = exit.map_or(file(folder::PREEMPT).exists(), |exit| exit.preempted);
+    let mut end = JobEnd {
+        outcome: "completed".to_owned(),
+        phase: exit.map_or("run", |exit| &exit.phase).to_owned(),
+        exit_code: exit.and_then(|exit| exit.exit_code),
+        signal: exit.and_then(|exit| exit.signal),
+        stderr_tail: tail(&file(folder::STDERR)),
+        checkpoint_age_seconds: checkpoint_age(Path::new(&attempt.order.checkpoint_folder), clock),
+        ..JobEnd::default()
+    };
+    if stopped {
+        let stop = stop.unwrap_or_default();
+        end.outcome = "canceled".to_owned();
+        end.by = stop.by;
+        end.decision = stop.decision;
+    } else if preempted {
+        end.outcome = "preempted".to_owned();
+    } else {
+        match exit {
+            None => (end.outcome, end.reason) = ("lost".to_owned(), "lost".to_owned()),
+            Some(exit) if exit.is_success() => {}
+            Some(exit) => {
+                end.outcome = "failed".to_owned();
+                end.reason = if exit.signal.is_some() { "signal" } else { "exit_code" }.to_owned();
+            }
+        }
+    }
+    end
+}
+
+/// The end of an attempt that could not be made ready.
+pub(super) fn refused(reason: String) -> JobEnd {
+    JobEnd {
+        outcome: "failed".to_owned(),
+        phase: "prepare".to_owned(),
+        reason: "setup".to_owned(),
+        stderr_tail: format!("trialog: {reason}"),
+        ..JobEnd::default()
+    }
+}
+
+fn tail(path: &Path) -> String {
+    let read = || -> io::Result<Vec<u8>> {
+        let mut file = fs::File::open(path)?;
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(length.saturating_sub(STDERR_TAIL_BYTES)))?;
+        let mut bytes = Vec::new();
+        file.take(STDERR_TAIL_BYTES).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    let text = String::from_utf8_lossy(&read().unwrap_or_default()).into_owned();
+    // Replaced bytes may have made it longer.
+    let surplus = text.len().saturating_sub(usize::try_from(STDERR_TAIL_BYTES).unwrap_or(usize::MAX));
+    let start = (surplus..=text.len()).find(|place| text.is_char_boundary(*place)).unwrap_or(text.len());
+    text[start..].to_owned()
+}
+
+/// Seconds since the newest file of the checkpoint was written.
+fn checkpoint_age(folder: &Path, clock: &dyn Clock) -> Option<f64> {
+    let (mut open, mut newest, mut seen) = (vec![folder.to_owned()], None, 0);
+    while let Some(folder) = open.pop() {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            seen += 1;
+            let facts = entry.metadata().ok().filter(|_| seen <= CHECKPOINT_ENTRIES_MAX)?;
+            if facts.is_dir() {
+                open.push(entry.path());
+            } else {
+                newest = newest.max(facts.modified().ok());
+            }
+        }
+    }
+    let newest = jiff::Timestamp::try_from(newest?).ok()?;
+    Some(clock.now().duration_since(newest).as_secs_f64().max(0.0))
+}
+
+/// After the acknowledgement: secrets and bulk go, logs stay for a look, until there are too many of them.
+pub(super) fn clean_up(node: &Path, folder: &Path) -> io::Result<()> {
+    for name in ["work", "model", "inputs", "outputs"] {
+        match fs::remove_dir_all(folder.join(name)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    folder::write_whole(&folder.join(folder::ACKNOWLEDGED), b"")?;
+    for name in [folder::JOB, folder::PLAN, folder::CONTROL, folder::UPLINK, folder::LOGS] {
+        let _ = fs::remove_file(folder.join(name));
+    }
+    drop_oldest(node)
+}
+
+fn drop_oldest(node: &Path) -> io::Result<()> {
+    let mut ended: Vec<(std::time::SystemTime, PathBuf)> = Vec::new();
+    for job in fs::read_dir(node.join("jobs"))?.flatten() {
+        for attempt in fs::read_dir(job.path()).into_iter().flatten().flatten() {
+            if let Ok(facts) = fs::metadata(attempt.path().join(folder::ACKNOWLEDGED)) {
+                ended.push((facts.modified()?, attempt.path()));
+            }
+        }
+    }
+    ended.sort();
+    let surplus = ended.len().saturating_sub(ENDED_KEPT_MAX);
+    for (_, path) in ended.into_iter().take(surplus) {
+        fs::remove_dir_all(&path)?;
+        if let Some(job) = path.parent() {
+            // Goes only when it was the job's last attempt.
+            let _ = fs::remove_dir(job);
+        }
+    }
+    Ok(())
+}

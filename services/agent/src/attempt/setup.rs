@@ -1,0 +1,195 @@
+//! From an order to a plan that the shim can carry out: folders, code, model, inputs, parameters, environment.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use contracts::compute::{JobSpec, StartAttempt};
+
+use super::{Attempt, content, environment, inputs};
+use crate::folder;
+use crate::node::Node;
+use crate::record::Plan;
+
+/// The worker that serves a model; run by jobs of deployments that name no command.
+const WORKER: &str = include_str!("../../python/worker.py");
+/// Its name in the attempt's folder.
+const WORKER_FILE: &str = "worker.py";
+
+/// Why the job cannot run here or anywhere, in words for the user.
+#[derive(Debug)]
+pub struct Refused(pub String);
+
+/// The paths of an attempt.
+#[derive(Debug)]
+pub(super) struct Places {
+    pub attempt: PathBuf,
+    pub work: PathBuf,
+    pub model: PathBuf,
+    pub inputs: BTreeMap<String, PathBuf>,
+    pub outputs: BTreeMap<String, PathBuf>,
+}
+
+impl Places {
+    fn of(folder: &Path, spec: &JobSpec) -> Result<Self, Refused> {
+        let below = |kind: &str, id: &String| {
+            if !folder::is_plain_name(id) {
+                return Err(Refused(format!("{kind} '{id}': an id is made of letters, digits, '_', '-' and '.'")));
+            }
+            Ok((id.clone(), folder.join(kind).join(id)))
+        };
+        Ok(Self {
+            attempt: folder.to_owned(),
+            work: folder.join("work"),
+            model: folder.join("model"),
+            inputs: spec.inputs.iter().map(|input| below("inputs", &input.id)).collect::<Result<_, _>>()?,
+            outputs: spec.outputs.iter().map(|id| below("outputs", id)).collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+/// Makes everything ready and writes `plan.json` last, which says that this is done.
+///
+/// # Errors
+/// When the machine does not go along; the inner error is the job's own fault.
+pub async fn prepare(node: &Arc<Node>, attempt: &Arc<Attempt>) -> anyhow::Result<Result<(), Refused>> {
+    let order = &attempt.order;
+    let spec = order.spec.clone().unwrap_or_default();
+    let places = match Places::of(&attempt.folder, &spec) {
+        Ok(places) => places,
+        Err(refused) => return Ok(Err(refused)),
+    };
+    make_folders(&places, order)?;
+    if let Err(refused) = fetch(node, attempt, &spec, &places).await? {
+        return Ok(Err(refused));
+    }
+    if !spec.inputs.is_empty() {
+        let (wanted, paths) = (spec.inputs.clone(), places.inputs.clone());
+        if let Err(refused) = tokio::task::spawn_blocking(move || inputs::provide(&wanted, &paths)).await? {
+            return Ok(Err(refused));
+        }
+    }
+    let gpu_count = spec.resources.as_ref().map_or(0, |resources| resources.gpu_count);
+    let gpus = if gpu_count > 0 { node.assign_gpus(attempt, gpu_count) } else { Vec::new() };
+    let parameters = if spec.parameters_json.is_empty() { "{}" } else { &spec.parameters_json };
+    folder::write_whole(&attempt.folder.join(folder::PARAMS), parameters.as_bytes())?;
+    let api_url = node.link.server().await.api_url.clone();
+    let given = environment::Given { order, spec: &spec, places: &places, api_url: &api_url, gpus: &gpus };
+    let environment = environment::of(&node.options.node_id, &given);
+    let plan = plan(&spec, &places, environment)?;
+    folder::write_json(&attempt.folder.join(folder::PLAN), &plan)?;
+    Ok(Ok(()))
+}
+
+fn make_folders(places: &Places, order: &StartAttempt) -> io::Result<()> {
+    // An earlier agent may have died half way: what it unpacked is not to be trusted.
+    if places.work.exists() {
+        fs::remove_dir_all(&places.work)?;
+    }
+    fs::create_dir_all(&places.work)?;
+    for path in places.outputs.values() {
+        fs::create_dir_all(path)?;
+    }
+    if !order.checkpoint_folder.is_empty() {
+        fs::create_dir_all(&order.checkpoint_folder)?;
+    }
+    Ok(())
+}
+
+/// Code and model files, by content.
+async fn fetch(
+    node: &Arc<Node>,
+    attempt: &Attempt,
+    spec: &JobSpec,
+    places: &Places,
+) -> anyhow::Result<Result<(), Refused>> {
+    if !spec.code_sha256.is_empty() {
+        let tar = match content::code(node, &spec.code_sha256).await? {
+            Ok(tar) => tar,
+            Err(refused) => return Ok(Err(refused)),
+        };
+        let work = places.work.clone();
+        if let Err(refused) = tokio::task::spawn_blocking(move || content::unpack(&tar, &work)).await? {
+            return Ok(Err(refused));
+        }
+    }
+    let Some(service) = &spec.service else { return Ok(Ok(())) };
+    fs::create_dir_all(&places.model)?;
+    if spec.command.is_empty() {
+        folder::write_whole(&attempt.folder.join(WORKER_FILE), WORKER.as_bytes())?;
+    }
+    content::model(node, &service.files, &places.model).await
+}
+
+fn plan(spec: &JobSpec, places: &Places, environment: Vec<(String, String)>) -> io::Result<Plan> {
+    let path = environment.iter().find(|(name, _)| name == "PATH").map_or("", |(_, path)| path);
+    let rendered = |argv: &[String]| -> Vec<String> {
+        let mut argv: Vec<String> = argv.iter().map(|word| places.render(word)).collect();
+        if let Some(program) = argv.first_mut() {
+            *program = environment::program(program, &spec.python, path);
+        }
+        argv
+    };
+    let worker = ["python".to_owned(), places.attempt.join(WORKER_FILE).display().to_string()];
+    let serves = spec.service.is_some() && spec.command.is_empty();
+    Ok(Plan {
+        command: rendered(if serves { &worker } else { &spec.command }),
+        prepare: rendered(&spec.prepare),
+        environment,
+        working_folder: places.work.clone(),
+    })
+}
+
+impl Places {
+    /// Puts paths for `${{inputs.ID}}` and `${{outputs.ID}}`. Other texts of that form are the user's own and stay.
+    pub(super) fn render(&self, word: &str) -> String {
+        let (mut done, mut rest) = (String::new(), word);
+        while let Some(start) = rest.find("${{") {
+            let Some(length) = rest[start..].find("}}") else { break };
+            let reference = rest[start + 3..start + length].trim();
+            done.push_str(&rest[..start]);
+            match self.path_of(reference) {
+                Some(path) => done.push_str(&path.display().to_string()),
+                None => done.push_str(&rest[start..start + length + 2]),
+            }
+            rest = &rest[start + length + 2..];
+        }
+        done + rest
+    }
+
+    fn path_of(&self, reference: &str) -> Option<&PathBuf> {
+        match reference.split_once('.')? {
+            ("inputs", id) => self.inputs.get(id),
+            ("outputs", id) => self.outputs.get(id),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn references_become_paths_and_other_texts_stay() {
+        // A script that is handed `${{inputs.data}}` literally finds no file.
+        let spec = JobSpec {
+            inputs: vec![contracts::compute::JobInput { id: "data".into(), ..Default::default() }],
+            outputs: vec!["model".into()],
+            ..Default::default()
+        };
+        let places = Places::of(Path::new("/a"), &spec).unwrap();
+        assert_eq!(places.render("--in=${{inputs.data}}:${{ outputs.model }}"), "--in=/a/inputs/data:/a/outputs/model");
+        assert_eq!(places.render("${{inputs.other}} ${{ open"), "${{inputs.other}} ${{ open");
+        assert_eq!(places.render("plain"), "plain");
+    }
+
+    #[test]
+    fn an_id_cannot_lead_out_of_the_folder() {
+        // Otherwise a document could make the agent write anywhere on the node.
+        let spec = JobSpec { outputs: vec!["../../etc".into()], ..Default::default() };
+        assert!(Places::of(Path::new("/a"), &spec).is_err());
+    }
+}

@@ -1,0 +1,187 @@
+//! Lines of the standard output that speak to Trialog: JSON objects with the key `trialog`. Every other line is just log.
+
+use contracts::runs::MetricPoint;
+use serde_json::{Map, Value};
+
+/// Bytes of a line that can still be a message; longer ones are only log.
+const LINE_BYTES_MAX: usize = 64 << 10;
+
+/// What a line says.
+#[derive(Debug, PartialEq)]
+pub(super) enum Said {
+    /// `{"trialog": "metric", …}`
+    Metric(MetricPoint),
+    /// `{"trialog": "ready", "address": …}`
+    Ready(String),
+    /// It has the key but cannot be understood; why.
+    Unclear(String),
+}
+
+/// A message and where its line begins, counted from the start of the bytes.
+#[derive(Debug)]
+pub(super) struct Message {
+    pub start: usize,
+    pub end: usize,
+    pub said: Said,
+}
+
+/// All messages in the bytes, whose first line is whole unless `skip_first`.
+pub(super) fn read(bytes: &[u8], skip_first: bool) -> Vec<Message> {
+    let (mut messages, mut start) = (Vec::new(), 0);
+    for (number, line) in bytes.split_inclusive(|byte| *byte == b'\n').enumerate() {
+        let end = start + line.len();
+        if !(skip_first && number == 0)
+            && let Some(said) = understand(line)
+        {
+            messages.push(Message { start, end, said });
+        }
+        start = end;
+    }
+    messages
+}
+
+fn understand(line: &[u8]) -> Option<Said> {
+    if line.len() > LINE_BYTES_MAX {
+        return None;
+    }
+    let text = std::str::from_utf8(line).ok()?.trim();
+    // Most lines are plain text: they are told apart without parsing.
+    if !text.starts_with('{') || !text.contains("\"trialog\"") {
+        return None;
+    }
+    let object = match serde_json::from_str::<Map<String, Value>>(text) {
+        Ok(object) => object,
+        // Python writes NaN and Infinity bare.
+        Err(first) => match serde_json::from_str(&with_quoted_words(text)) {
+            Ok(object) => object,
+            Err(_) => return Some(Said::Unclear(format!("not JSON: {first}"))),
+        },
+    };
+    match object.get("trialog")?.as_str() {
+        Some("metric") => Some(metric(&object)),
+        Some("ready") => Some(match object.get("address").and_then(Value::as_str) {
+            Some(address) => Said::Ready(address.to_owned()),
+            None => Said::Unclear("\"address\" is missing".to_owned()),
+        }),
+        _ => Some(Said::Unclear("\"trialog\" must be \"metric\"".to_owned())),
+    }
+}
+
+fn metric(object: &Map<String, Value>) -> Said {
+    let Some(name) = object.get("name").and_then(Value::as_str) else {
+        return Said::Unclear("\"name\" must be a text".to_owned());
+    };
+    let Some(value) = object.get("value").and_then(number) else {
+        return Said::Unclear(format!(
+            "\"value\" of '{name}' must be a number, \"NaN\", \"Infinity\" or \"-Infinity\", not {}",
+            object.get("value").map_or_else(|| "missing".to_owned(), Value::to_string)
+        ));
+    };
+    let whole = |key: &str| match object.get(key) {
+        None | Some(Value::Null) => Ok(None),
+        Some(given) => match integer(given) {
+            Some(number) => Ok(Some(number)),
+            None => Err(Said::Unclear(format!("\"{key}\" of '{name}' must be a whole number, not {given}"))),
+        },
+    };
+    match (whole("step"), whole("timestamp_ms")) {
+        (Ok(step), Ok(timestamp_ms)) => {
+            Said::Metric(MetricPoint { name: name.to_owned(), value, step, timestamp_ms, ..MetricPoint::default() })
+        }
+        (Err(unclear), _) | (_, Err(unclear)) => unclear,
+    }
+}
+
+fn number(value: &Value) -> Option<f64> {
+    match value {
+        Value::Number(number) => number.as_f64(),
+        Value::String(text) => match text.as_str() {
+            "NaN" => Some(f64::NAN),
+            "Infinity" => Some(f64::INFINITY),
+            "-Infinity" => Some(f64::NEG_INFINITY),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// A whole number, also when it was written with a fraction of zero.
+fn integer(value: &Value) -> Option<i64> {
+    /// Beyond this, doubles leave whole numbers out.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    value.as_i64().or_else(|| {
+        let number = value.as_f64().filter(|number| number.fract() == 0.0 && number.abs() <= EXACT)?;
+        format!("{number:.0}").parse().ok()
+    })
+}
+
+/// Puts quotes around NaN, Infinity and -Infinity outside of texts.
+fn with_quoted_words(text: &str) -> String {
+    let (mut quoted, mut rest, mut in_text) = (String::with_capacity(text.len() + 8), text, false);
+    while let Some(next) = rest.chars().next() {
+        let word = ["NaN", "Infinity", "-Infinity"].into_iter().find(|word| !in_text && rest.starts_with(word));
+        let length = match (word, next) {
+            (Some(word), _) => {
+                quoted.extend(["\"", word, "\""]);
+                word.len()
+            }
+            (None, '\\') if in_text => {
+                let pair = rest.chars().take(2).map(char::len_utf8).sum();
+                quoted.push_str(&rest[..pair]);
+                pair
+            }
+            (None, other) => {
+                in_text ^= other == '"';
+                quoted.push(other);
+                other.len_utf8()
+            }
+        };
+        rest = &rest[length..];
+    }
+    quoted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(line: &str) -> Option<Said> {
+        understand(line.as_bytes())
+    }
+
+    #[test]
+    fn metrics_are_told_from_log_lines() {
+        // A value that is overlooked makes a trial look as if it had never reported.
+        let Some(Said::Metric(point)) = said(r#" {"trialog": "metric", "name": "acc", "value": 0.5, "step": 3.0} "#) else {
+            panic!("not understood");
+        };
+        assert_eq!((point.name.as_str(), point.value, point.step), ("acc", 0.5, Some(3)));
+        for word in ["NaN", "\"NaN\""] {
+            let line = format!(r#"{{"trialog": "metric", "name": "a NaN \" NaN", "value": {word}}}"#);
+            assert!(matches!(said(&line), Some(Said::Metric(point)) if point.value.is_nan() && point.name == "a NaN \" NaN"));
+        }
+        for log in ["epoch 3", r#"{"loss": 1}"#, r#"["trialog"]"#, r#"text {"trialog": "metric"}"#, "{"] {
+            assert_eq!(said(log), None, "{log}");
+        }
+        for unclear in [
+            r#"{"trialog": "metric", "name": "a"}"#,
+            r#"{"trialog": "metric", "name": "a", "value": "high"}"#,
+            r#"{"trialog": "metric", "name": "a", "value": 1e400}"#,
+            r#"{"trialog": "metric", "name": "a", "value": 1, "step": 1.5}"#,
+            r#"{"trialog": "metric""#,
+        ] {
+            assert!(matches!(said(unclear), Some(Said::Unclear(_))), "{unclear}");
+        }
+    }
+
+    #[test]
+    fn the_places_of_lines_are_kept() {
+        // A batch that is split must be split between lines.
+        let bytes = b"x\n{\"trialog\":\"ready\",\"address\":\"unix:/a\"}\nrest";
+        let messages = read(bytes, false);
+        assert_eq!(messages.len(), 1);
+        assert_eq!(&bytes[messages[0].end..], b"rest");
+        assert_eq!(messages[0].start, 2);
+        assert!(read(&bytes[2..], true).is_empty());
+    }
+}

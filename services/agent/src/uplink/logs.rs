@@ -1,0 +1,192 @@
+//! Output as logs: a run's to runs, where offsets make every chunk idempotent; a replica's to compute, which keeps its tail.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use contracts::compute::ReplicaLog;
+use contracts::compute::agent_report::Report;
+use contracts::runs::AppendLogsRequest;
+use serde::{Deserialize, Serialize};
+
+use super::{BACK_OFF_MAX, BACK_OFF_MIN, Context, Stage, free_front};
+use crate::errors::{self, Refusal};
+use crate::folder;
+
+/// Bytes of a chunk.
+const CHUNK_BYTES: usize = 64 << 10;
+/// Chunks come at most this often while the command runs: each is a write in the log of runs.
+const PAUSE: Duration = Duration::from_millis(150);
+/// Bytes of output of an attempt that are kept as logs; the rest is only read for metrics.
+const LOG_BYTES_MAX: u64 = 64 << 20;
+/// Bytes of sent output that may lie on the disk before they are given back.
+const SENT_KEPT: u64 = 8 << 20;
+/// Bytes before the end that stay: the tail of the standard error goes with the end.
+const TAIL_KEPT: u64 = 64 << 10;
+
+/// The streams, by the names that runs gives them, and their files.
+const STREAMS: [(&str, &str); 3] =
+    [("stdout", folder::STDOUT), ("stderr", folder::STDERR), ("trialog", folder::NOTICES)];
+
+/// `logs.json`: up to where each stream is acknowledged. Older than the truth at worst, which only repeats chunks.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Journal {
+    offsets: [u64; STREAMS.len()],
+    /// The bound was reached.
+    full: bool,
+}
+
+struct Sender {
+    context: Context,
+    journal: Journal,
+    freed: [u64; STREAMS.len()],
+    /// Runs takes nothing of this attempt any more.
+    over: bool,
+}
+
+/// Sends until the output has ended and all of it is acknowledged.
+pub(super) async fn send(context: Context) {
+    let path = context.attempt.folder.join(folder::LOGS);
+    let journal = folder::read_json(&path).ok().flatten().unwrap_or_default();
+    let mut sender = Sender { context, journal, freed: [0; STREAMS.len()], over: false };
+    loop {
+        let stage = sender.context.look();
+        if let Err(error) = sender.send_all().await {
+            tracing::error!(job.id = sender.context.attempt.order.job_id, "logs: {error}");
+            tokio::time::sleep(BACK_OFF_MAX).await;
+            continue;
+        }
+        if stage == Stage::Last {
+            return;
+        }
+        sender.context.news().await;
+        let live = *sender.context.stage.borrow() == Stage::Live;
+        if live {
+            let mut stage = sender.context.stage.clone();
+            let _ = tokio::time::timeout(PAUSE, stage.wait_for(|stage| *stage != Stage::Live)).await;
+        }
+    }
+}
+
+impl Sender {
+    async fn send_all(&mut self) -> io::Result<()> {
+        let before = self.journal.clone();
+        let [stdout, stderr, notices] =
+            [0, 1, 2].map(|number| Stream { number, path: self.context.attempt.folder.join(STREAMS[number].1) });
+        let sent = tokio::join!(self.stream(&stdout), self.stream(&stderr), self.stream(&notices));
+        for (number, outcome) in [sent.0, sent.1, sent.2].into_iter().enumerate() {
+            let outcome = outcome?;
+            self.journal.offsets[number] = outcome.offset;
+            self.over |= outcome.over;
+        }
+        let said = self.journal.offsets[0] + self.journal.offsets[1];
+        if !self.journal.full && !self.context.attempt.is_service() && said >= LOG_BYTES_MAX {
+            self.journal.full = true;
+            let text = format!("the output is longer than {} MiB; the rest is not kept", LOG_BYTES_MAX >> 20);
+            folder::notice(&self.context.attempt.folder, &text);
+        }
+        if self.journal != before {
+            folder::write_json(&self.context.attempt.folder.join(folder::LOGS), &self.journal)?;
+            self.free(&stdout, self.context.metrics_read.load(Ordering::Relaxed));
+            self.free(&stderr, u64::MAX);
+        }
+        Ok(())
+    }
+
+    /// Sends what is new in a stream, up to its present end.
+    async fn stream(&self, stream: &Stream) -> io::Result<Sent> {
+        let mut sent = Sent { offset: self.journal.offsets[stream.number], over: self.over };
+        let file = match File::open(&stream.path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(sent),
+            Err(error) => return Err(error),
+        };
+        let end = file.metadata()?.len();
+        let first = sent.offset;
+        while sent.offset < end {
+            // Notices are few, and one of them says that the bound was reached.
+            let is_dropped = self.journal.full && stream.path.file_name() != Some(folder::NOTICES.as_ref());
+            if sent.over || is_dropped {
+                sent.offset = end;
+                break;
+            }
+            if sent.offset - first >= LOG_BYTES_MAX {
+                break;
+            }
+            let length = usize::try_from(end - sent.offset).unwrap_or(CHUNK_BYTES).min(CHUNK_BYTES);
+            let mut data = vec![0; length];
+            file.read_exact_at(&mut data, sent.offset)?;
+            let length = u64::try_from(length).unwrap_or_default();
+            sent.over = !self.deliver(stream, sent.offset, data).await;
+            sent.offset += length;
+        }
+        Ok(sent)
+    }
+
+    /// Sends a chunk until it is answered; false when nothing more will be taken.
+    async fn deliver(&self, stream: &Stream, offset: u64, data: Vec<u8>) -> bool {
+        let mut wait = BACK_OFF_MIN;
+        loop {
+            match self.call(stream, offset, data.clone()).await {
+                Ok(()) => return true,
+                Err(Refusal::Again) => {}
+                Err(Refusal::Over(problem)) => {
+                    tracing::debug!(job.id = self.context.attempt.order.job_id, "no more logs are taken: {problem}");
+                    return false;
+                }
+                Err(Refusal::Skip(problem)) => {
+                    tracing::warn!(job.id = self.context.attempt.order.job_id, "a chunk of logs was refused: {problem}");
+                    return true;
+                }
+            }
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(BACK_OFF_MAX);
+        }
+    }
+
+    async fn call(&self, stream: &Stream, offset: u64, data: Vec<u8>) -> Result<(), Refusal> {
+        let order = &self.context.attempt.order;
+        if self.context.attempt.is_service() {
+            let log = ReplicaLog { job_id: order.job_id.clone(), attempt: order.attempt, data };
+            let taken = self.context.node.link.report(Report::ReplicaLog(log)).await;
+            return if taken { Ok(()) } else { Err(Refusal::Again) };
+        }
+        let request = AppendLogsRequest {
+            workspace: order.workspace.clone(),
+            run_id: order.run_id.clone(),
+            attempt: order.attempt,
+            stream: STREAMS[stream.number].0.to_owned(),
+            offset,
+            data,
+        };
+        let server = self.context.node.link.server().await;
+        let answer = server.peers.runs_client().append_logs(self.context.call().attach(request)).await;
+        answer.map(drop).map_err(|status| errors::refusal(&status))
+    }
+
+    /// Gives back to the disk what is sent and, of the standard output, read for metrics.
+    fn free(&mut self, stream: &Stream, read: u64) {
+        let done = self.journal.offsets[stream.number].min(read).saturating_sub(TAIL_KEPT);
+        if done.saturating_sub(self.freed[stream.number]) >= SENT_KEPT {
+            free_front(&stream.path, done);
+            self.freed[stream.number] = done;
+        }
+    }
+}
+
+/// One of the streams.
+#[derive(Debug)]
+struct Stream {
+    number: usize,
+    path: PathBuf,
+}
+
+/// How far a stream got.
+#[derive(Debug)]
+struct Sent {
+    offset: u64,
+    over: bool,
+}

@@ -1,0 +1,110 @@
+//! Who may do what: tokens, scopes and the projection that looks them up.
+
+mod directory;
+mod policy;
+mod principal;
+mod run_token;
+
+pub use directory::Directory;
+pub use policy::check;
+pub use principal::{Principal, RunToken, Scope, UserToken};
+pub use run_token::{mint_run_token, read_run_token};
+
+use actix_web::HttpRequest;
+use actix_web::http::header::AUTHORIZATION;
+use sha2::{Digest, Sha256};
+use vocabulary::Problem;
+
+/// What user tokens begin with.
+pub const USER_TOKEN_PREFIX: &str = "tlg_";
+/// What run tokens begin with.
+pub const RUN_TOKEN_PREFIX: &str = "tlr_";
+
+/// Who sent the request.
+///
+/// # Errors
+/// 401 when the token is absent, of no known form, wrong or revoked; 503 while the tokens are still being read.
+pub fn authenticate(request: &HttpRequest, directory: &Directory, signing_key: &[u8; 32]) -> Result<Principal, Problem> {
+    let token = token_of(request)?;
+    if token.starts_with(RUN_TOKEN_PREFIX) {
+        return read_run_token(&token, signing_key).map(Principal::Run).ok_or_else(|| unauthenticated("the run token is wrong"));
+    }
+    if !token.starts_with(USER_TOKEN_PREFIX) {
+        return Err(unauthenticated("the token must begin with tlg_ (a user's) or tlr_ (a run's)"));
+    }
+    if !directory.is_ready() {
+        return Err(Problem::unavailable("NotReady", "the tokens are still being read; try again", 1));
+    }
+    let hash: [u8; 32] = Sha256::digest(token.as_bytes()).into();
+    directory.token(&hash).map(Principal::User).ok_or_else(|| unauthenticated("the token is unknown or was revoked"))
+}
+
+fn token_of(request: &HttpRequest) -> Result<String, Problem> {
+    let Some(header) = request.headers().get(AUTHORIZATION) else {
+        return Err(unauthenticated("no token: send 'Authorization: Bearer TOKEN', or the token as the password of basic auth"));
+    };
+    let text = header.to_str().map_err(|_| unauthenticated("the Authorization header is not a text"))?;
+    let (scheme, value) = text.trim().split_once(' ').unwrap_or((text, ""));
+    let token = match scheme.to_ascii_lowercase().as_str() {
+        "bearer" => Some(value.trim().to_owned()),
+        "basic" => password_of(value.trim()),
+        _ => None,
+    };
+    token
+        .filter(|token| !token.is_empty())
+        .ok_or_else(|| unauthenticated("the Authorization header must be 'Bearer TOKEN' or basic auth with the token as password"))
+}
+
+/// The password of a basic-auth value.
+fn password_of(encoded: &str) -> Option<String> {
+    let text = String::from_utf8(from_base64(encoded)?).ok()?;
+    text.split_once(':').map(|(_, password)| password.to_owned())
+}
+
+/// RFC 4648 base 64. Written out: this header is its only use.
+fn from_base64(text: &str) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(text.len() * 3 / 4);
+    let (mut bits, mut count) = (0u32, 0);
+    for byte in text.trim_end_matches('=').bytes() {
+        let value = match byte {
+            b'A'..=b'Z' => byte - b'A',
+            b'a'..=b'z' => byte - b'a' + 26,
+            b'0'..=b'9' => byte - b'0' + 52,
+            b'+' | b'-' => 62,
+            b'/' | b'_' => 63,
+            _ => return None,
+        };
+        bits = (bits << 6) | u32::from(value);
+        count += 6;
+        if count >= 8 {
+            count -= 8;
+            bytes.push((bits >> count) as u8);
+            bits &= (1 << count) - 1;
+        }
+    }
+    Some(bytes)
+}
+
+fn unauthenticated(detail: &str) -> Problem {
+    Problem::new(401, "Unauthenticated", detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    #[test]
+    fn both_schemes_carry_the_token() {
+        // mlflow clients only know user name and password.
+        for header in ["Bearer tlg_a_b", "bearer  tlg_a_b", "Basic YW55OnRsZ19hX2I="] {
+            let request = TestRequest::default().insert_header((AUTHORIZATION, header)).to_http_request();
+            assert_eq!(token_of(&request).unwrap(), "tlg_a_b", "{header}");
+        }
+        for header in ["", "Bearer", "Digest x", "Basic !!!", "Basic YW55"] {
+            let request = TestRequest::default().insert_header((AUTHORIZATION, header)).to_http_request();
+            assert_eq!(token_of(&request).unwrap_err().status, 401, "{header}");
+        }
+    }
+}

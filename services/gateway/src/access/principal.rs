@@ -1,0 +1,164 @@
+//! Who sent a request, and how much they may do.
+
+use vocabulary::Problem;
+
+/// How much a user token allows; each allows what the ones before it do, but for the scorer, who may only score.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scope {
+    /// Scores one endpoint, or all of a workspace.
+    Scorer,
+    /// Reads a workspace.
+    Reader,
+    /// Changes what is in a workspace.
+    Contributor,
+    /// Makes and revokes the workspace's tokens.
+    Owner,
+    /// Everything, in all workspaces.
+    Admin,
+}
+
+impl Scope {
+    /// The scope of this name.
+    pub fn of_name(name: &str) -> Option<Self> {
+        Some(match name {
+            "scorer" => Self::Scorer,
+            "reader" => Self::Reader,
+            "contributor" => Self::Contributor,
+            "owner" => Self::Owner,
+            "admin" => Self::Admin,
+            _ => return None,
+        })
+    }
+
+    /// The name that tokens carry.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Scorer => "scorer",
+            Self::Reader => "reader",
+            Self::Contributor => "contributor",
+            Self::Owner => "owner",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+/// A user token as the gateway knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserToken {
+    /// The public part of the token.
+    pub token_id: String,
+    /// What it allows.
+    pub scope: Scope,
+    /// The workspace that it is good for; empty for admin.
+    pub workspace: String,
+    /// The endpoint of a scorer; empty = all of the workspace.
+    pub endpoint: String,
+}
+
+/// What a run token says about its bearer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunToken {
+    /// The run's workspace.
+    pub workspace: String,
+    /// The run's id.
+    pub run_id: String,
+    /// The attempt that the token was made for; the owner of the data refuses it once the attempt is fenced.
+    pub attempt: u32,
+}
+
+/// Who sent the request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Principal {
+    /// A person or a program with a token of the workspace.
+    User(UserToken),
+    /// A running attempt.
+    Run(RunToken),
+}
+
+impl Principal {
+    /// The name under which commands are recorded.
+    pub fn actor(&self) -> String {
+        match self {
+            Self::User(token) => format!("token:{}", token.token_id),
+            Self::Run(token) => format!("run:{}#{}", token.run_id, token.attempt),
+        }
+    }
+
+    /// Whether the workspace exists for this principal.
+    pub fn sees(&self, workspace: &str) -> bool {
+        match self {
+            Self::User(token) => token.scope == Scope::Admin || token.workspace == workspace,
+            Self::Run(token) => token.workspace == workspace,
+        }
+    }
+
+    /// Asks for at least this scope.
+    ///
+    /// # Errors
+    /// 403 that names both scopes.
+    pub fn require(&self, least: Scope) -> Result<(), Problem> {
+        match self {
+            Self::User(token) if token.scope >= least => Ok(()),
+            Self::User(token) => {
+                let (has, needs) = (token.scope.name(), least.name());
+                Err(forbidden(format!("token '{}' has scope {has}; this needs {needs}", token.token_id)))
+            }
+            Self::Run(token) => {
+                let what = "write the metrics, logs, artifacts and objects of its own run and read that run";
+                Err(forbidden(format!("the token of run '{}' may only {what}", token.run_id)))
+            }
+        }
+    }
+
+    /// Whether the principal may send requests to an endpoint: contributors and above, and scorers of it.
+    ///
+    /// # Errors
+    /// 404 for another workspace, 403 otherwise.
+    pub fn may_score(&self, workspace: &str, endpoint: &str) -> Result<(), Problem> {
+        if !self.sees(workspace) {
+            return Err(Problem::not_found("endpoint", endpoint, workspace));
+        }
+        match self {
+            Self::User(UserToken { scope: Scope::Scorer, endpoint: only, token_id, .. }) => {
+                if only.is_empty() || only == endpoint {
+                    return Ok(());
+                }
+                Err(forbidden(format!("token '{token_id}' scores endpoint '{only}', not '{endpoint}'")))
+            }
+            other => other.require(Scope::Contributor),
+        }
+    }
+}
+
+/// 403 with the reason.
+pub fn forbidden(detail: String) -> Problem {
+    Problem::new(403, "Forbidden", detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn user(scope: Scope, endpoint: &str) -> Principal {
+        let (token_id, workspace) = ("t1".to_owned(), "lab".to_owned());
+        Principal::User(UserToken { token_id, scope, workspace, endpoint: endpoint.to_owned() })
+    }
+
+    #[test]
+    fn scoring_is_for_contributors_and_scorers_of_the_endpoint() {
+        assert!(user(Scope::Contributor, "").may_score("lab", "digits").is_ok());
+        assert!(user(Scope::Scorer, "digits").may_score("lab", "digits").is_ok());
+        assert!(user(Scope::Scorer, "").may_score("lab", "digits").is_ok());
+        assert_eq!(user(Scope::Scorer, "other").may_score("lab", "digits").unwrap_err().status, 403);
+        assert_eq!(user(Scope::Reader, "").may_score("lab", "digits").unwrap_err().status, 403);
+        assert_eq!(user(Scope::Owner, "").may_score("else", "digits").unwrap_err().status, 404);
+    }
+
+    #[test]
+    fn a_scope_is_its_name() {
+        for scope in [Scope::Scorer, Scope::Reader, Scope::Contributor, Scope::Owner, Scope::Admin] {
+            assert_eq!(Scope::of_name(scope.name()), Some(scope));
+        }
+        assert_eq!(Scope::of_name("root"), None);
+    }
+}

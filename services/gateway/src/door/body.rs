@@ -1,0 +1,121 @@
+//! Bodies: their type and size are checked before the token, their syntax after it.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use actix_web::dev::Payload;
+use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
+use actix_web::{FromRequest, HttpRequest};
+use bytes::{Bytes, BytesMut};
+use documents::{Format, Node};
+use futures_util::StreamExt;
+use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
+use utoipa::ToSchema;
+use vocabulary::Problem;
+
+use super::{Refusal, shape};
+
+/// Largest document.
+pub const DOCUMENT_BYTES_MAX: usize = 1 << 20;
+/// Largest batch of metric points.
+pub const METRICS_BYTES_MAX: usize = 4 << 20;
+
+/// A document or a message.
+pub type Document = Body<DOCUMENT_BYTES_MAX>;
+/// A batch of metric points.
+pub type MetricsBody = Body<METRICS_BYTES_MAX>;
+
+/// A JSON or YAML body of at most `LIMIT` bytes. Put it before `Call` in a handler: what is wrong with the transport answers first.
+#[derive(Debug)]
+pub struct Body<const LIMIT: usize> {
+    /// The body as it came.
+    pub bytes: Bytes,
+    /// Its language; JSON when there is no body.
+    pub format: Format,
+    query: String,
+}
+
+impl<const LIMIT: usize> Body<LIMIT> {
+    /// The format as services name it.
+    pub fn format_name(&self) -> String {
+        match self.format {
+            Format::Json => "json".to_owned(),
+            Format::Yaml => "yaml".to_owned(),
+        }
+    }
+
+    /// The hash of what was asked: the same key with another body or query is refused.
+    pub fn hash(&self) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        hash.update(self.query.as_bytes());
+        hash.update(b"\n");
+        hash.update(&self.bytes);
+        hash.finalize().into()
+    }
+
+    /// The document as a tree.
+    ///
+    /// # Errors
+    /// 400 for syntax and duplicate keys.
+    pub fn tree(&self) -> Result<Node, Problem> {
+        documents::read(&self.bytes, self.format)
+    }
+
+    /// The body as a message; an empty body is the message's default.
+    ///
+    /// # Errors
+    /// 400 for syntax, duplicate keys and unknown fields, 422 for values of the wrong type.
+    pub fn message<M: DeserializeOwned + ToSchema + Default>(&self) -> Result<M, Problem> {
+        if self.bytes.is_empty() {
+            return Ok(M::default());
+        }
+        let tree = self.tree()?;
+        shape::check(&tree, &M::name())?;
+        serde_json::from_value(tree.to_json()).map_err(|error| Problem::invalid("", "BadValue", error.to_string()))
+    }
+}
+
+impl<const LIMIT: usize> FromRequest for Body<LIMIT> {
+    type Error = Refusal;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Refusal>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let format = match transport(request, LIMIT) {
+            Ok(format) => format,
+            Err(problem) => return Box::pin(std::future::ready(Err(Refusal(problem)))),
+        };
+        let query = request.query_string().to_owned();
+        let payload = payload.take();
+        Box::pin(async move { Ok(Self { bytes: collect(payload, LIMIT).await?, format, query }) })
+    }
+}
+
+/// What can be refused before the first byte of the body.
+fn transport(request: &HttpRequest, limit: usize) -> Result<Format, Problem> {
+    let headers = request.headers();
+    let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()).and_then(|text| text.parse::<usize>().ok());
+    if let Some(length) = length.filter(|length| *length > limit) {
+        return Err(too_large(length, limit));
+    }
+    if length.unwrap_or(0) == 0 && !headers.contains_key(TRANSFER_ENCODING) {
+        return Ok(Format::Json);
+    }
+    Format::of_content_type(headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()))
+}
+
+async fn collect(mut payload: Payload, limit: usize) -> Result<Bytes, Problem> {
+    let mut bytes = BytesMut::new();
+    while let Some(chunk) = payload.next().await {
+        let chunk = chunk.map_err(|error| Problem::new(400, "BrokenBody", format!("the body ended early: {error}")))?;
+        if bytes.len() + chunk.len() > limit {
+            return Err(too_large(bytes.len() + chunk.len(), limit));
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes.freeze())
+}
+
+fn too_large(length: usize, limit: usize) -> Problem {
+    Problem::new(413, "TooLarge", format!("the body has {length} bytes or more, limit {limit}: send less at once"))
+}

@@ -1,0 +1,241 @@
+//! Who calls: the token, the workspace in the path, and the context that goes along to the services.
+
+use std::collections::BTreeMap;
+use std::future::{Ready, ready};
+
+use actix_web::dev::Payload;
+use actix_web::http::Method;
+use actix_web::http::header::IF_MATCH;
+use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
+use contracts::{CallContext, Peers};
+use uuid::Uuid;
+use vocabulary::{Problem, RunId};
+
+use super::wait::version_of;
+use super::{Refusal, RequestId, template_of};
+use crate::Gateway;
+use crate::access::{self, Principal, Scope};
+
+/// The namespace of command ids made of Idempotency-Keys. Never to change: a repeat must find its first.
+const COMMANDS: Uuid = Uuid::from_u128(0x5f1c_8a52_70b4_4d0e_9a53_2b61_0c7e_41d9);
+/// Longest Idempotency-Key.
+const KEY_LENGTH_MAX: usize = 255;
+/// The only route on which the workspace need not exist yet.
+const PUT_WORKSPACE: &str = "/api/v1/workspaces/{workspace}";
+
+/// The services behind the door.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Service {
+    /// Clusters, jobs, endpoints.
+    Compute,
+    /// Registered models.
+    Models,
+    /// Runs, metrics, artifacts, objects.
+    Runs,
+    /// Sweeps and trials.
+    Sweeps,
+    /// Workspaces and tokens.
+    Workspaces,
+}
+
+impl Service {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Compute, Self::Models, Self::Runs, Self::Sweeps, Self::Workspaces];
+
+    /// The name in positions.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Compute => "compute",
+            Self::Models => "models",
+            Self::Runs => "runs",
+            Self::Sweeps => "sweeps",
+            Self::Workspaces => "workspaces",
+        }
+    }
+}
+
+/// An authenticated request, allowed to be where it is.
+#[derive(Debug)]
+pub struct Call {
+    /// Who sent it.
+    pub principal: Principal,
+    /// The workspace in the path; empty on routes outside of workspaces.
+    pub workspace: String,
+    /// The request itself.
+    pub request: HttpRequest,
+    gateway: web::Data<Gateway>,
+    path: BTreeMap<String, String>,
+}
+
+impl Call {
+    /// The gateway's state.
+    pub fn gateway(&self) -> &Gateway {
+        &self.gateway
+    }
+
+    /// The services.
+    pub fn peers(&self) -> &Peers {
+        self.gateway.peers()
+    }
+
+    /// A parameter of the path, decoded. Empty when the route has none of this name.
+    pub fn path(&self, name: &str) -> &str {
+        self.path.get(name).map(String::as_str).unwrap_or_default()
+    }
+
+    /// The run in the path, in its first spelling.
+    ///
+    /// # Errors
+    /// 404 when it is no run id at all.
+    pub fn run_id(&self) -> Result<String, Problem> {
+        let text = self.path("run");
+        RunId::parse(text).map(|id| id.to_string()).map_err(|_| Problem::not_found("run", text, &self.workspace))
+    }
+
+    /// A number in the path.
+    ///
+    /// # Errors
+    /// 404 when it is none: nothing has that name.
+    pub fn number<N: std::str::FromStr>(&self, name: &str) -> Result<N, Problem> {
+        let text = self.path(name);
+        text.parse().map_err(|_| Problem::not_found(name, text, &self.workspace))
+    }
+
+    /// The context of a read at `service`.
+    ///
+    /// # Errors
+    /// 400 when Trialog-At-Least cannot be read.
+    pub fn reading(&self, service: Service) -> Result<CallContext, Problem> {
+        let at_least = match self.header("trialog-at-least")? {
+            Some(text) => parse_positions(text, "Trialog-At-Least")?.get(service.name()).copied(),
+            None => None,
+        };
+        Ok(CallContext { at_least, ..self.context() })
+    }
+
+    /// The context of a write: `request_hash` is that of the body.
+    ///
+    /// # Errors
+    /// 400 when Idempotency-Key or If-Match cannot be read.
+    pub fn writing(&self, request_hash: [u8; 32]) -> Result<CallContext, Problem> {
+        let key = self.header("idempotency-key")?;
+        if let Some(key) = key.filter(|key| key.is_empty() || key.len() > KEY_LENGTH_MAX) {
+            let detail = format!("Idempotency-Key has {} characters: send 1 to {KEY_LENGTH_MAX}", key.len());
+            return Err(Problem::new(400, "BadIdempotencyKey", detail));
+        }
+        let command_id = match key {
+            Some(key) => command_id(&self.workspace, self.request.method(), self.request.path(), key),
+            None => self.gateway.entropy().uuid(),
+        };
+        let request_hash = key.map(|_| request_hash);
+        Ok(CallContext {
+            command_id: Some(command_id),
+            request_hash,
+            expected_version: self.expected_version()?,
+            ..self.context()
+        })
+    }
+
+    fn context(&self) -> CallContext {
+        let request_id = self.request.extensions().get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
+        CallContext { actor: self.principal.actor(), request_id, ..CallContext::default() }
+    }
+
+    fn expected_version(&self) -> Result<Option<i64>, Problem> {
+        let Some(tag) = self.request.headers().get(IF_MATCH) else { return Ok(None) };
+        match tag.to_str() {
+            Ok("*") => Ok(None),
+            Ok(tag) if version_of(tag).is_some() => Ok(version_of(tag)),
+            _ => Err(Problem::new(400, "BadIfMatch", format!("If-Match {tag:?}: send the ETag of an answer, such as \"v3\""))),
+        }
+    }
+
+    fn header(&self, name: &str) -> Result<Option<&str>, Problem> {
+        let Some(value) = self.request.headers().get(name) else { return Ok(None) };
+        value.to_str().map(Some).map_err(|_| Problem::new(400, "BadHeader", format!("{name}: send visible ASCII characters")))
+    }
+
+    fn of(request: &HttpRequest) -> Result<Self, Problem> {
+        let Some(gateway) = request.app_data::<web::Data<Gateway>>().cloned() else {
+            return Err(Problem::internal("the gateway was not configured"));
+        };
+        let principal = gateway.authenticate(request)?;
+        let path = web::Path::<BTreeMap<String, String>>::extract(request).into_inner();
+        let path = path.map(web::Path::into_inner).map_err(|error| Problem::new(400, "BadPath", error.to_string()))?;
+        let template = template_of(request).unwrap_or_default();
+        let (workspace, run) = (path.get("workspace").map(String::as_str), path.get("run").map(String::as_str));
+        access::check(&principal, request.method(), &template, workspace, run)?;
+        let made_here = template == PUT_WORKSPACE && *request.method() == Method::PUT;
+        if made_here {
+            principal.require(Scope::Admin)?;
+        }
+        if let Some(workspace) = workspace.filter(|name| !made_here && !gateway.directory().has_workspace(name)) {
+            return Err(Problem::new(404, "NotFound", format!("workspace '{workspace}'")));
+        }
+        let workspace = workspace.unwrap_or_default().to_owned();
+        Ok(Self { principal, workspace, request: request.clone(), gateway, path })
+    }
+}
+
+impl FromRequest for Call {
+    type Error = Refusal;
+    type Future = Ready<Result<Self, Refusal>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(Self::of(request).map_err(Refusal))
+    }
+}
+
+/// The command id of a request with an Idempotency-Key.
+fn command_id(workspace: &str, method: &Method, path: &str, key: &str) -> Uuid {
+    Uuid::new_v5(&COMMANDS, format!("{workspace}\n{method}\n{path}\n{key}").as_bytes())
+}
+
+/// Reads `sweeps=1234,runs=99`.
+///
+/// # Errors
+/// 400 that names where the text came from.
+pub fn parse_positions(text: &str, origin: &str) -> Result<BTreeMap<&'static str, i64>, Problem> {
+    let mut positions = BTreeMap::new();
+    for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        let read = part.split_once('=').and_then(|(service, position)| {
+            let service = Service::ALL.into_iter().find(|known| known.name() == service.trim())?;
+            Some((service.name(), position.trim().parse::<i64>().ok().filter(|position| *position >= 0)?))
+        });
+        let Some((service, position)) = read else {
+            let detail = format!("{origin} '{part}': send SERVICE=POSITION, several joined by commas, such as sweeps=1234");
+            return Err(Problem::new(400, "BadPosition", detail));
+        };
+        positions.insert(service, position);
+    }
+    Ok(positions)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_repeated_key_is_the_same_command_and_only_then() {
+        let id = |workspace, method: Method, path, key| command_id(workspace, &method, path, key);
+        let first = id("lab", Method::POST, "/sweeps", "k1");
+        assert_eq!(first, id("lab", Method::POST, "/sweeps", "k1"));
+        for other in [
+            id("w2", Method::POST, "/sweeps", "k1"),
+            id("lab", Method::PUT, "/sweeps", "k1"),
+            id("lab", Method::POST, "/runs", "k1"),
+            id("lab", Method::POST, "/sweeps", "k2"),
+        ] {
+            assert_ne!(first, other);
+        }
+    }
+
+    #[test]
+    fn positions_are_read_and_nonsense_is_refused() {
+        let positions = parse_positions("sweeps=12, runs=0", "from").unwrap();
+        assert_eq!(positions, BTreeMap::from([("runs", 0), ("sweeps", 12)]));
+        for text in ["sweeps", "sweeps=x", "sweeps=-1", "swips=1"] {
+            assert_eq!(parse_positions(text, "from").unwrap_err().code, "BadPosition", "{text}");
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! What every route shares: who calls and with which command id, bodies, answers, problems, request ids.
+
+mod answer;
+mod body;
+mod call;
+mod not_found;
+mod observe;
+mod refusal;
+mod shape;
+mod template;
+mod wait;
+
+pub use answer::{Versioned, changed, found, json, removed, written};
+pub use body::{Body, DOCUMENT_BYTES_MAX, Document, METRICS_BYTES_MAX, MetricsBody};
+pub use call::{Call, Service};
+pub use not_found::route_not_found;
+pub use observe::{RequestId, observe};
+pub use refusal::{Refusal, Reply, render};
+pub use template::template_of;
+pub use wait::{WaitQuery, Waiting, parse_wait};

@@ -1,0 +1,70 @@
+//! Around every request: its id, its problem's last form, its count and its time.
+
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::middleware::Next;
+use actix_web::{HttpMessage, web};
+use runtime::Stopwatch;
+use vocabulary::ids::base32;
+
+use super::{Refusal, render, template_of};
+use crate::Gateway;
+
+/// Longest id of the client's own that comes back; more would make headers a place to store things.
+const CLIENT_ID_LENGTH_MAX: usize = 40;
+
+/// The id of the request, in its extensions.
+#[derive(Clone, Debug)]
+pub struct RequestId(pub String);
+
+/// The middleware.
+///
+/// # Errors
+/// Those of the services inside that are no answers.
+pub async fn observe(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
+    let watch = Stopwatch::start();
+    let gateway = request.app_data::<web::Data<Gateway>>().cloned();
+    let id = gateway.map(|gateway| base32(gateway.entropy().uuid().as_u128())).unwrap_or_default();
+    let client_id = request.headers().get("x-request-id").and_then(|value| value.to_str().ok()).map(clean);
+    request.extensions_mut().insert(RequestId(id.clone()));
+
+    let answered = next.call(request).await?.map_into_boxed_body();
+    let refused = answered.response().error().and_then(|error| error.as_error::<Refusal>()).map(|refusal| {
+        if refusal.0.status >= 500 {
+            tracing::warn!(request_id = id, "{refusal}");
+        }
+        render(&refusal.0, &id)
+    });
+    let mut answered = match refused {
+        Some(response) => answered.into_response(response),
+        None => answered,
+    };
+    let headers = answered.headers_mut();
+    for (name, value) in [("x-request-id", Some(id)), ("x-client-request-id", client_id)] {
+        if let Some(value) = value.and_then(|text| HeaderValue::from_str(&text).ok()) {
+            headers.insert(HeaderName::from_static(name), value);
+        }
+    }
+    count(&answered, &watch);
+    Ok(answered)
+}
+
+fn clean(id: &str) -> String {
+    id.chars().filter(char::is_ascii_graphic).take(CLIENT_ID_LENGTH_MAX).collect()
+}
+
+fn count(answered: &ServiceResponse, watch: &Stopwatch) {
+    let request = answered.request();
+    // The template, never the path: labels must stay few.
+    let route = template_of(request).unwrap_or_else(|| "unmatched".to_owned());
+    let method = request.method().to_string();
+    let status = answered.status().as_str().to_owned();
+    let seconds = watch.elapsed().as_secs_f64();
+    metrics::counter!("trialog_http_requests_total", "method" => method.clone(), "route" => route.clone(), "status" => status)
+        .increment(1);
+    metrics::histogram!("trialog_http_request_seconds", "method" => method, "route" => route).record(seconds);
+}

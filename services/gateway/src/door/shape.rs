@@ -1,0 +1,156 @@
+//! Checks a message against the very OpenAPI document that describes it, so that the two cannot disagree: unknown fields with what
+//! was probably meant, and values of the wrong type, all at once and with their places.
+
+use documents::{Findings, Node, Tree, did_you_mean, pointer};
+use serde_json::Value;
+use vocabulary::{FieldError, Problem};
+
+use crate::openapi;
+
+/// Checks `tree` against the component `name`.
+///
+/// # Errors
+/// 400 with all unknown fields, else 422 with all values of the wrong type.
+pub fn check(tree: &Node, name: &str) -> Result<(), Problem> {
+    let findings = Findings::new();
+    walk(tree, component(name), "", &findings);
+    findings.finish(Some(())).map(|_| ())
+}
+
+fn component(name: &str) -> &'static Value {
+    &openapi::document()["components"]["schemas"][name]
+}
+
+fn walk(node: &Node, schema: &Value, at: &str, findings: &Findings) {
+    if let Some(name) = schema["$ref"].as_str().and_then(|path| path.rsplit('/').next()) {
+        return walk(node, component(name), at, findings);
+    }
+    if let Some(choices) = schema["oneOf"].as_array() {
+        let nullable = choices.iter().any(|choice| allows(choice, "null"));
+        let real = choices.iter().find(|choice| !allows(choice, "null"));
+        match real {
+            Some(real) if !(nullable && node.value == Tree::Null) => walk(node, real, at, findings),
+            _ => {}
+        }
+        return;
+    }
+    match &node.value {
+        Tree::Map(entries) if allows(schema, "object") => entries.iter().for_each(|(key, value)| {
+            entry(key, value, schema, at, findings);
+        }),
+        Tree::List(items) if allows(schema, "array") => {
+            for (index, item) in items.iter().enumerate() {
+                walk(item, &schema["items"], &pointer::item(at, index), findings);
+            }
+        }
+        value => {
+            if let Some(received) = mismatch(value, schema) {
+                let message = format!("{}: expected {}, received {received}", pointer::dotted(at), wanted(schema));
+                findings.refuse(at, "BadType", message);
+            }
+        }
+    }
+}
+
+fn entry(key: &str, value: &Node, schema: &Value, at: &str, findings: &Findings) {
+    let place = pointer::child(at, key);
+    if let Some(known) = schema["properties"].get(key) {
+        return walk(value, known, &place, findings);
+    }
+    match (&schema["additionalProperties"], &schema["properties"]) {
+        (Value::Object(_), _) => walk(value, &schema["additionalProperties"], &place, findings),
+        // An object without properties takes anything.
+        (Value::Null | Value::Bool(true), Value::Null) => {}
+        (_, properties) => {
+            let names = properties.as_object().into_iter().flatten().map(|(name, _)| name.as_str());
+            let mut message = format!("{}: unknown", pointer::dotted(&place));
+            if let Some(meant) = did_you_mean(key, names) {
+                message.push_str(&format!("; did you mean {meant}?"));
+            }
+            findings.add_unknown(FieldError::new(place, "UnknownField", message));
+        }
+    }
+}
+
+fn allows(schema: &Value, kind: &str) -> bool {
+    match &schema["type"] {
+        Value::String(only) => only == kind,
+        Value::Array(kinds) => kinds.iter().any(|one| one == kind),
+        // No type: anything goes.
+        _ => kind != "null",
+    }
+}
+
+/// What was received, when it is not what the schema allows.
+fn mismatch(value: &Tree, schema: &Value) -> Option<String> {
+    let (fits, received) = match value {
+        Tree::Null => (allows(schema, "null") || schema["type"].is_null(), "null".to_owned()),
+        Tree::Bool(value) => (allows(schema, "boolean"), value.to_string()),
+        Tree::Text(text) => (allows(schema, "string"), format!("the text {text:?}")),
+        Tree::List(_) => (allows(schema, "array"), "a list".to_owned()),
+        Tree::Map(_) => (allows(schema, "object"), "a map".to_owned()),
+        Tree::Number(text) => {
+            let whole = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-' || byte == b'+');
+            (allows(schema, "number") || (allows(schema, "integer") && whole && in_range(text, schema)), text.clone())
+        }
+    };
+    (!fits).then_some(received)
+}
+
+fn in_range(text: &str, schema: &Value) -> bool {
+    let Ok(value) = text.parse::<i128>() else { return false };
+    let unsigned = schema["minimum"].as_f64() == Some(0.0);
+    let (least, most) = match (schema["format"].as_str(), unsigned) {
+        (Some("int32"), false) => (i128::from(i32::MIN), i128::from(i32::MAX)),
+        (Some("int32"), true) => (0, i128::from(u32::MAX)),
+        (_, true) => (0, i128::from(u64::MAX)),
+        (_, false) => (i128::from(i64::MIN), i128::from(i64::MAX)),
+    };
+    (least..=most).contains(&value)
+}
+
+fn wanted(schema: &Value) -> String {
+    let names: Vec<_> = match &schema["type"] {
+        Value::Array(kinds) => kinds.iter().filter_map(Value::as_str).collect(),
+        one => one.as_str().into_iter().collect(),
+    };
+    let spoken = names.iter().map(|name| match *name {
+        "object" => "a map",
+        "array" => "a list",
+        "string" => "a text",
+        "integer" if schema["minimum"].as_f64() == Some(0.0) => "an integer from 0",
+        "integer" => "an integer",
+        "number" => "a number",
+        "boolean" => "true or false",
+        other => other,
+    });
+    spoken.collect::<Vec<_>>().join(" or ")
+}
+
+#[cfg(test)]
+mod tests {
+    use documents::Format;
+
+    use super::*;
+
+    fn refused(text: &str) -> Problem {
+        check(&documents::read(text.as_bytes(), Format::Json).unwrap(), "CreateRunRequest").unwrap_err()
+    }
+
+    #[test]
+    fn messages_are_checked_by_their_published_schema() {
+        let good = r#"{"experiment": "e", "tags": {"a": "b"}, "job": {"command": ["x"], "resources": {"cpu_count": 1.5}}}"#;
+        assert_eq!(check(&documents::read(good.as_bytes(), Format::Json).unwrap(), "CreateRunRequest"), Ok(()));
+
+        let unknown = refused(r#"{"experimint": "e", "job": {"comand": []}}"#);
+        assert_eq!((unknown.status, unknown.code.as_str()), (400, "UnknownField"));
+        let pointers: Vec<_> = unknown.errors.iter().map(|error| error.pointer.as_str()).collect();
+        assert_eq!(pointers, ["/experimint", "/job/comand"]);
+        assert!(unknown.errors[0].message.contains("did you mean experiment?"), "{unknown:?}");
+
+        let wrong = refused(r#"{"name": 5, "params": {"lr": 0.1}, "job": {"max_retries": 99999999999}}"#);
+        assert_eq!((wrong.status, wrong.errors.len()), (422, 3));
+        // The workspace is said by the path; a second one in the body could only contradict it.
+        assert_eq!(refused(r#"{"workspace": "w2"}"#).code, "UnknownField");
+    }
+}

@@ -1,0 +1,87 @@
+//! What is open without a token: whether the process lives and is ready, what it is, its counters and documents.
+
+use std::time::Duration;
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpResponse, get, web};
+use contracts::feed::ReadRequest;
+use contracts::feed::feed_service_client::FeedServiceClient;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::door::{Reply, Service, json};
+use crate::{Gateway, Version, openapi};
+
+/// How long a service may take to show that it is there.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Whether requests can be answered.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Readiness {
+    /// Everything is there.
+    pub ready: bool,
+    /// What is not there yet.
+    pub waiting: Vec<String>,
+}
+
+/// Answers `OK` while the process lives.
+#[utoipa::path(tag = "process", responses((status = 200, body = String, content_type = "text/plain")))]
+#[get("/health")]
+pub(crate) async fn health() -> HttpResponse {
+    HttpResponse::Ok().content_type("text/plain; charset=utf-8").body("OK")
+}
+
+/// Says whether all services and the tokens are there; 503 while something is not.
+#[utoipa::path(tag = "process", responses((status = 200, body = Readiness), (status = 503, body = Readiness)))]
+#[get("/readyz")]
+pub(crate) async fn readyz(gateway: web::Data<Gateway>) -> Reply {
+    let mut waiting = Vec::new();
+    if !gateway.directory().is_ready() {
+        waiting.push("tokens".to_owned());
+    }
+    let probes = Service::ALL.map(|service| probe(&gateway, service));
+    waiting.extend(futures_util::future::join_all(probes).await.into_iter().flatten());
+    let ready = waiting.is_empty();
+    json(if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, &Readiness { ready, waiting })
+}
+
+/// The service's name when it does not answer.
+async fn probe(gateway: &Gateway, service: Service) -> Option<String> {
+    let name = service.name().to_owned();
+    let Some(peer) = gateway.peers().by_name(&name) else { return Some(name) };
+    // Beyond any position there is nothing to send: an answer without content is enough.
+    let request = ReadRequest { service: name.clone(), from: i64::MAX, until_head: true };
+    let mut client = FeedServiceClient::new(peer.clone());
+    let answered = tokio::time::timeout(PROBE_TIMEOUT, client.read(request)).await;
+    (!matches!(answered, Ok(Ok(_)))).then_some(name)
+}
+
+/// The release of this server.
+#[utoipa::path(tag = "process", responses((status = 200, body = Version)))]
+#[get("/version")]
+pub(crate) async fn version(gateway: web::Data<Gateway>) -> Reply {
+    json(StatusCode::OK, &gateway.version())
+}
+
+/// Counters and histograms in the text format of Prometheus.
+#[utoipa::path(tag = "process", responses((status = 200, body = String, content_type = "text/plain")))]
+#[get("/metrics")]
+pub(crate) async fn metrics() -> HttpResponse {
+    let handle = crate::telemetry::prometheus();
+    handle.run_upkeep();
+    HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(handle.render())
+}
+
+/// This document.
+#[utoipa::path(tag = "process", responses((status = 200, body = serde_json::Value)))]
+#[get("/openapi.json")]
+pub(crate) async fn openapi_document() -> HttpResponse {
+    HttpResponse::Ok().content_type("application/json").body(openapi::text())
+}
+
+/// What the `type` of a problem leads to.
+#[utoipa::path(tag = "process", responses((status = 200, body = String, content_type = "text/html")))]
+#[get("/docs/problems")]
+pub(crate) async fn problems_page() -> HttpResponse {
+    HttpResponse::Ok().content_type("text/html; charset=utf-8").body(include_str!("problems.html"))
+}

@@ -1,0 +1,58 @@
+//! API tokens of a workspace. Their text is shown once, when they are made.
+
+use actix_web::http::StatusCode;
+use actix_web::{delete, get, post};
+use contracts::workspaces::{
+    CreateTokenRequest, CreatedToken, ListTokensReply, ListTokensRequest, RevokeTokenReply, RevokeTokenRequest,
+};
+use sha2::{Digest, Sha256};
+use vocabulary::Problem;
+
+use crate::access::{Scope, UserToken};
+use crate::door::{Call, Document, Reply, Service, json, written};
+
+/// Makes a token. Scope is owner, contributor, reader or scorer (then with an endpoint); admin tokens are made by admins.
+#[utoipa::path(tag = "tokens", request_body = CreateTokenRequest, responses((status = 201, body = CreatedToken)))]
+#[post("/api/v1/workspaces/{workspace}/tokens")]
+pub(crate) async fn create_token(body: Document, call: Call) -> Reply {
+    call.principal.require(Scope::Owner)?;
+    let request = CreateTokenRequest { workspace: call.workspace.clone(), ..body.message()? };
+    let Some(scope) = Scope::of_name(&request.scope) else {
+        let message = format!("scope '{}': one of owner, contributor, reader, scorer, admin", request.scope);
+        return Err(Problem::invalid("/scope", "BadScope", message).into());
+    };
+    if scope == Scope::Admin {
+        call.principal.require(Scope::Admin)?;
+    }
+    let reply = call.peers().workspaces_client().create_token(call.writing(body.hash())?.attach(request)).await?;
+    let created = reply.get_ref();
+    if let Some(token) = created.token.clone().filter(|_| !created.text.is_empty()) {
+        let hash = Sha256::digest(created.text.as_bytes()).into();
+        let (token_id, workspace, endpoint) = (token.token_id, token.workspace, token.endpoint);
+        call.gateway().directory().add_token(hash, UserToken { token_id, scope, workspace, endpoint });
+    }
+    written(StatusCode::CREATED, Service::Workspaces, reply)
+}
+
+/// Lists the workspace's tokens, without their texts.
+#[utoipa::path(tag = "tokens", responses((status = 200, body = ListTokensReply)))]
+#[get("/api/v1/workspaces/{workspace}/tokens")]
+pub(crate) async fn list_tokens(call: Call) -> Reply {
+    call.principal.require(Scope::Owner)?;
+    let request = ListTokensRequest { workspace: call.workspace.clone() };
+    let context = call.reading(Service::Workspaces)?;
+    let reply = call.peers().workspaces_client().list_tokens(context.attach(request)).await?;
+    json(StatusCode::OK, reply.get_ref())
+}
+
+/// Revokes a token.
+#[utoipa::path(tag = "tokens", responses((status = 200, body = RevokeTokenReply)))]
+#[delete("/api/v1/workspaces/{workspace}/tokens/{token}")]
+pub(crate) async fn revoke_token(body: Document, call: Call) -> Reply {
+    call.principal.require(Scope::Owner)?;
+    let token_id = call.path("token").to_owned();
+    let request = RevokeTokenRequest { workspace: call.workspace.clone(), token_id: token_id.clone() };
+    let reply = call.peers().workspaces_client().revoke_token(call.writing(body.hash())?.attach(request)).await?;
+    call.gateway().directory().remove_token(&token_id);
+    written(StatusCode::OK, Service::Workspaces, reply)
+}

@@ -1,0 +1,84 @@
+//! Reads a run's log in order of arrival, and goes on while the run does.
+
+use contracts::runs::LogChunk;
+use eventlog::SqlitePool;
+use sqlx::Row;
+use vocabulary::RunId;
+
+/// Rows read at once: at most 4 MiB in memory a reader.
+const CHUNKS_AT_ONCE: i64 = 16;
+/// Rows whose sizes are looked at together when the last bytes are wanted.
+const SIZES_AT_ONCE: i64 = 256;
+
+/// Which part of a log is wanted.
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// The run's key.
+    key: Vec<u8>,
+    /// 0 = all.
+    attempt: u32,
+    /// Empty = all.
+    stream: String,
+    /// The row that was read last.
+    after: i64,
+    /// Bytes of the next row that are not wanted.
+    skip: usize,
+}
+
+impl Part {
+    /// From the beginning.
+    pub fn new(run: RunId, attempt: u32, stream: String) -> Self {
+        Self { key: run.uuid().as_bytes().to_vec(), attempt, stream, after: 0, skip: 0 }
+    }
+
+    /// Moves to the last so many bytes.
+    ///
+    /// # Errors
+    /// When the rows cannot be read.
+    pub async fn seek_tail(&mut self, pool: &SqlitePool, bytes: u64) -> Result<(), sqlx::Error> {
+        let get = "SELECT id, length(data) FROM log_chunks WHERE run = ?1 AND id < ?2
+            AND (?3 = 0 OR attempt = ?3) AND (?4 = '' OR stream = ?4) ORDER BY id DESC LIMIT ?5";
+        let (mut before, mut found) = (i64::MAX, 0u64);
+        loop {
+            let query = sqlx::query_as(get).bind(&self.key).bind(before).bind(self.attempt).bind(&self.stream);
+            let rows: Vec<(i64, i64)> = query.bind(SIZES_AT_ONCE).fetch_all(pool).await?;
+            for &(id, length) in &rows {
+                before = id;
+                found += u64::try_from(length).unwrap_or_default();
+                if found >= bytes {
+                    self.after = id - 1;
+                    self.skip = usize::try_from(found - bytes).unwrap_or_default();
+                    return Ok(());
+                }
+            }
+            if (rows.len() as i64) < SIZES_AT_ONCE {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The next chunks; none when there are no more for now.
+    ///
+    /// # Errors
+    /// When the rows cannot be read.
+    pub async fn next(&mut self, pool: &SqlitePool) -> Result<Vec<LogChunk>, sqlx::Error> {
+        let get = "SELECT id, attempt, stream, start, data FROM log_chunks WHERE run = ?1 AND id > ?2
+            AND (?3 = 0 OR attempt = ?3) AND (?4 = '' OR stream = ?4) ORDER BY id LIMIT ?5";
+        let query = sqlx::query(get).bind(&self.key).bind(self.after).bind(self.attempt).bind(&self.stream);
+        let rows = query.bind(CHUNKS_AT_ONCE).fetch_all(pool).await?;
+        let mut chunks = Vec::with_capacity(rows.len());
+        for row in &rows {
+            self.after = row.try_get(0)?;
+            let mut data: Vec<u8> = row.try_get(4)?;
+            let skipped = std::mem::take(&mut self.skip).min(data.len());
+            data.drain(..skipped);
+            chunks.push(LogChunk {
+                attempt: row.try_get(1)?,
+                stream: row.try_get(2)?,
+                offset: u64::try_from(row.try_get::<i64, _>(3)?).unwrap_or_default() + skipped as u64,
+                data,
+            });
+        }
+        Ok(chunks)
+    }
+}

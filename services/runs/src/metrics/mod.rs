@@ -1,0 +1,8 @@
+//! Metric points as rows: a request is one encoded row beside a summary of each key. Nothing here decides; see `run::report`.
+
+pub mod batch;
+pub mod codec;
+pub mod read;
+pub mod store;
+
+pub use batch::Batch;

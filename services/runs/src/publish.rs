@@ -1,0 +1,139 @@
+//! Private events to public facts: the only file that knows both. At most one fact an event.
+
+use contracts::runs as facts;
+use eventlog::RecordedEvent;
+use feed::{Publication, Publish};
+use vocabulary::StoredEvent;
+
+use crate::experiment::ExperimentEvent;
+use crate::run::{self, AttemptCause, RunEvent, RunState};
+
+/// The facts of runs.
+pub struct Publisher;
+
+impl Publish for Publisher {
+    fn publish(&self, event: &RecordedEvent) -> Result<Option<Publication>, String> {
+        match run::of_stream(&event.stream) {
+            Some(run) => {
+                let decoded = RunEvent::decode(&event.kind, event.schema, &event.data)?;
+                Ok(of_run(run.to_string(), decoded))
+            }
+            None => {
+                let ExperimentEvent::ExperimentCreated(created) =
+                    ExperimentEvent::decode(&event.kind, event.schema, &event.data)?;
+                let fact = facts::ExperimentCreated {
+                    workspace: created.workspace,
+                    experiment_id: created.experiment_id.to_string(),
+                    name: created.name,
+                };
+                Ok(Some(Publication::new("ExperimentCreated", &fact)))
+            }
+        }
+    }
+}
+
+fn of_run(run_id: String, event: RunEvent) -> Option<Publication> {
+    Some(match event {
+        RunEvent::RunCreated(event) => {
+            let fact = facts::RunCreated {
+                workspace: event.subject.workspace,
+                run_id,
+                experiment: event.experiment,
+                sweep_id: event.subject.sweep_id,
+                trial_index: event.subject.trial_index,
+                job: event.job,
+                parent_run_id: event.parent_run_id,
+            };
+            Publication::new("RunCreated", &fact)
+        }
+        RunEvent::RunStateChanged(event) => state_changed(facts::RunStateChanged {
+            workspace: event.subject.workspace,
+            run_id,
+            sweep_id: event.subject.sweep_id,
+            trial_index: event.subject.trial_index,
+            state: event.state.as_str().to_owned(),
+            attempt: event.attempt,
+            node_id: event.node_id,
+            end: None,
+        }),
+        RunEvent::AttemptEnded(event) => {
+            let state = match event.cause {
+                AttemptCause::Preempted => RunState::Preempted,
+                AttemptCause::Lost => RunState::NotResponding,
+                // The Queued that follows says all that others must know.
+                AttemptCause::Retry => return None,
+            };
+            state_changed(facts::RunStateChanged {
+                workspace: event.subject.workspace,
+                run_id,
+                sweep_id: event.subject.sweep_id,
+                trial_index: event.subject.trial_index,
+                state: state.as_str().to_owned(),
+                attempt: event.attempt,
+                node_id: event.node_id,
+                end: Some(event.end),
+            })
+        }
+        RunEvent::RunStopRequested(event) => {
+            let (workspace, decision, by) = (event.subject.workspace, event.decision, event.by);
+            Publication::new("RunStopRequested", &facts::RunStopRequested { workspace, run_id, decision, by })
+        }
+        RunEvent::RunEnded(event) => {
+            let fact = facts::RunEnded {
+                workspace: event.subject.workspace,
+                run_id,
+                sweep_id: event.subject.sweep_id,
+                trial_index: event.subject.trial_index,
+                attempt: event.attempt,
+                end: Some(event.end),
+                state: event.state.as_str().to_owned(),
+                metric_names: event.metric_names,
+            };
+            Publication::new("RunEnded", &fact)
+        }
+        RunEvent::RunRelabelled(event) => {
+            let (workspace, state) = (event.subject.workspace, event.state.as_str().to_owned());
+            let fact = facts::RunRelabelled { workspace, run_id, state, decision: event.decision };
+            Publication::new("RunRelabelled", &fact)
+        }
+        RunEvent::MetricReported(event) => metric_reported(run_id, event),
+        RunEvent::MetricNameSeen(event) => {
+            let fact = facts::MetricNameSeen {
+                workspace: event.subject.workspace,
+                run_id,
+                sweep_id: event.subject.sweep_id,
+                trial_index: event.subject.trial_index,
+                name: event.name,
+            };
+            Publication::new("MetricNameSeen", &fact)
+        }
+        RunEvent::ArtifactsRecorded(event) => {
+            let fact =
+                facts::ArtifactsRecorded { workspace: event.subject.workspace, run_id, count: event.count };
+            Publication::new("ArtifactsRecorded", &fact)
+        }
+        RunEvent::RunUpdated(_) => return None,
+    })
+}
+
+fn state_changed(fact: facts::RunStateChanged) -> Publication {
+    Publication::new("RunStateChanged", &fact)
+}
+
+fn metric_reported(run_id: String, event: run::MetricReported) -> Publication {
+    let point = |point: run::Point| facts::ReportedPoint {
+        name: point.name,
+        step: point.step,
+        value: point.value,
+        timestamp_ms: point.timestamp_ms,
+    };
+    let fact = facts::MetricReported {
+        workspace: event.subject.workspace,
+        run_id,
+        sweep_id: event.subject.sweep_id,
+        trial_index: event.subject.trial_index,
+        attempt: event.attempt,
+        points: event.points.into_iter().map(point).collect(),
+    };
+    Publication::new("MetricReported", &fact)
+}

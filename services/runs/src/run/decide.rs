@@ -1,0 +1,181 @@
+//! What may be asked of a run. To add a command: a variant here, its events in events.rs, one file in api/ or reactions/.
+
+use std::collections::BTreeMap;
+
+use contracts::compute::JobEnd;
+
+use super::{
+    AttemptCause, Rejection, Run, RunCreated, RunEnded, RunEvent, RunRelabelled, RunState, RunStopRequested, RunUpdated,
+    job,
+};
+
+/// What users may change.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Update {
+    /// A new name.
+    pub name: Option<String>,
+    /// Parameters to add.
+    pub params: BTreeMap<String, String>,
+    /// Tags to add or replace.
+    pub tags: BTreeMap<String, String>,
+    /// Tags to take away.
+    pub remove_tags: Vec<String>,
+    /// Terminal: ends a run without a job.
+    pub state: Option<RunState>,
+}
+
+/// What compute tells of a run's job.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "the fields are those of compute's facts")]
+pub enum JobNews {
+    /// The job waits for a node.
+    Queued { attempt: u32, at_us: i64 },
+    /// The attempt is Starting, Preparing, Running or Finalizing.
+    Reached { attempt: u32, state: RunState, node_id: String, at_us: i64 },
+    /// The attempt ended and the next one waits for a node.
+    Requeued { attempt: u32, next_attempt: u32, cause: AttemptCause, end: JobEnd, node_id: String, at_us: i64 },
+    /// The job is over.
+    Ended { attempt: u32, end: JobEnd, at_us: i64 },
+}
+
+/// A wish.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "each variant says what it is; the fields are those of the events")]
+pub enum Command {
+    /// The run must exist. The same id for the same trial again is nothing new.
+    Create(Box<RunCreated>),
+    /// A user changes it.
+    Update { workspace: String, run: String, update: Update, at_us: i64 },
+    /// A user wants its end.
+    Cancel { workspace: String, run: String, at_us: i64 },
+    /// Its sweep wants its end.
+    Stop { decision: String, by: String, at_us: i64 },
+    /// Its sweep has ended the trial: the end of a run without a job.
+    EndTrial { state: RunState, decision: String, reason: String, at_us: i64 },
+    /// Compute has news of its job.
+    Job(JobNews),
+}
+
+/// The events that a command leads to.
+pub(super) fn decide(run: &Run, command: &Command) -> Result<Vec<RunEvent>, Rejection> {
+    match command {
+        Command::Create(created) => create(run, created),
+        Command::Update { workspace, run: name, update, at_us } => {
+            run.in_workspace(workspace, name)?;
+            change(run, update, *at_us)
+        }
+        Command::Cancel { workspace, run: name, at_us } => {
+            run.in_workspace(workspace, name)?;
+            Ok(stop(run, "", "user", *at_us))
+        }
+        Command::Stop { decision, by, at_us } => {
+            there(run)?;
+            Ok(stop(run, decision, by, *at_us))
+        }
+        Command::EndTrial { state, decision, reason, at_us } => {
+            there(run)?;
+            if run.has_job() || run.ended().is_some() {
+                return Ok(Vec::new());
+            }
+            let end = JobEnd { decision: decision.clone(), reason: reason.clone(), ..end_of(*state) };
+            Ok(vec![end_now(run, *state, end, *at_us)])
+        }
+        Command::Job(news) => {
+            there(run)?;
+            Ok(job::decide(run, news))
+        }
+    }
+}
+
+fn there(run: &Run) -> Result<(), Rejection> {
+    if run.state.is_some() {
+        return Ok(());
+    }
+    Err(Rejection::NotFound { run: "this run".to_owned(), workspace: run.subject.workspace.clone() })
+}
+
+fn create(run: &Run, created: &RunCreated) -> Result<Vec<RunEvent>, Rejection> {
+    match run.state {
+        None => Ok(vec![created.clone().into()]),
+        // A second proposal of the same trial, e.g. read again from a restored feed.
+        Some(_) if run.subject == created.subject && !run.subject.sweep_id.is_empty() => Ok(Vec::new()),
+        Some(_) => Err(Rejection::Exists { run: created.run_id.to_string() }),
+    }
+}
+
+fn change(run: &Run, update: &Update, at_us: i64) -> Result<Vec<RunEvent>, Rejection> {
+    let mut events = Vec::new();
+    let shown = &run.shown;
+    let mut params = update.params.clone();
+    for (name, value) in &update.params {
+        match shown.params.get(name) {
+            Some(recorded) if recorded == value => {
+                params.remove(name);
+            }
+            Some(recorded) => {
+                return Err(Rejection::ImmutableParam { name: name.clone(), recorded: recorded.clone() });
+            }
+            None => {}
+        }
+    }
+    let is_new = |(key, value): &(&String, &String)| shown.tags.get(*key) != Some(value);
+    let tags: BTreeMap<_, _> =
+        update.tags.iter().filter(is_new).map(|(key, value)| (key.clone(), value.clone())).collect();
+    let is_there = |key: &&String| shown.tags.contains_key(*key) && !update.tags.contains_key(*key);
+    let remove_tags: Vec<_> = update.remove_tags.iter().filter(is_there).cloned().collect();
+    let name = update.name.clone().filter(|name| *name != shown.name);
+    let updated = RunUpdated { name, params, tags, remove_tags };
+    if updated != (RunUpdated { name: None, params: BTreeMap::new(), tags: BTreeMap::new(), remove_tags: Vec::new() }) {
+        events.push(updated.into());
+    }
+    if let Some(state) = update.state {
+        match run.ended() {
+            Some(ended) if ended == state => {}
+            _ if run.has_job() => return Err(Rejection::HasJob),
+            Some(ended) => return Err(Rejection::Terminal { state: ended }),
+            None => events.push(end_now(run, state, end_of(state), at_us)),
+        }
+    }
+    Ok(events)
+}
+
+fn stop(run: &Run, decision: &str, by: &str, at_us: i64) -> Vec<RunEvent> {
+    let subject = run.subject.clone();
+    let by_policy = by == "policy";
+    match run.ended() {
+        Some(RunState::Completed | RunState::Failed) if by_policy => {
+            vec![RunRelabelled { subject, state: RunState::EarlyStopped, decision: decision.to_owned() }.into()]
+        }
+        Some(_) => Vec::new(),
+        None if run.stop.is_some() => Vec::new(),
+        None if run.has_job() => {
+            vec![RunStopRequested { subject, decision: decision.to_owned(), by: by.to_owned(), at_us }.into()]
+        }
+        None => {
+            let state = if by_policy { RunState::EarlyStopped } else { RunState::Canceled };
+            let end = JobEnd { by: by.to_owned(), decision: decision.to_owned(), ..end_of(state) };
+            vec![end_now(run, state, end, at_us)]
+        }
+    }
+}
+
+fn end_of(state: RunState) -> JobEnd {
+    let outcome = match state {
+        RunState::Completed => "completed",
+        RunState::Failed => "failed",
+        _ => "canceled",
+    };
+    JobEnd { outcome: outcome.to_owned(), ..JobEnd::default() }
+}
+
+fn end_now(run: &Run, state: RunState, end: JobEnd, at_us: i64) -> RunEvent {
+    RunEnded {
+        subject: run.subject.clone(),
+        attempt: run.attempt(),
+        state,
+        end,
+        metric_names: run.metric_names(),
+        at_us,
+    }
+    .into()
+}

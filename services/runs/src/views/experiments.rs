@@ -1,0 +1,88 @@
+//! Experiments by id and by name.
+
+use std::collections::BTreeMap;
+
+use contracts::runs as wire;
+use eventlog::{BoxFuture, Error, RecordedEvent, SqliteConnection, SqlitePool, View};
+use prost::Message;
+
+use crate::experiment::{DEFAULT_ID, DEFAULT_NAME, ExperimentEvent, stream};
+use crate::run::shown_time;
+
+/// The view.
+pub struct ExperimentsView;
+
+impl View for ExperimentsView {
+    fn name(&self) -> &'static str {
+        "experiments"
+    }
+
+    fn apply<'a>(
+        &'a self,
+        tx: &'a mut SqliteConnection,
+        events: &'a [RecordedEvent],
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async move {
+            for event in events.iter().filter(|event| event.stream.starts_with(&stream(""))) {
+                let ExperimentEvent::ExperimentCreated(created) = event.decode()?;
+                let shown = wire::Experiment {
+                    workspace: created.workspace.clone(),
+                    experiment_id: created.experiment_id.to_string(),
+                    name: created.name.clone(),
+                    tags: created.tags,
+                    created_at: shown_time(created.at_us),
+                };
+                let id = i64::try_from(created.experiment_id).unwrap_or(i64::MAX);
+                sqlx::query("INSERT INTO experiments(workspace, id, name, shown) VALUES (?, ?, ?, ?)")
+                    .bind(&created.workspace)
+                    .bind(id)
+                    .bind(&created.name)
+                    .bind(shown.encode_to_vec())
+                    .execute(&mut *tx)
+                    .await?;
+            }
+            Ok(())
+        })
+    }
+}
+
+/// The experiment that is always there.
+pub fn default_of(workspace: &str) -> wire::Experiment {
+    wire::Experiment {
+        workspace: workspace.to_owned(),
+        experiment_id: DEFAULT_ID.to_owned(),
+        name: DEFAULT_NAME.to_owned(),
+        tags: BTreeMap::new(),
+        created_at: String::new(),
+    }
+}
+
+/// An experiment by its id or its name; an id goes first.
+///
+/// # Errors
+/// When the row cannot be read.
+pub async fn find(pool: &SqlitePool, workspace: &str, id_or_name: &str) -> Result<Option<wire::Experiment>, Error> {
+    if id_or_name == DEFAULT_ID || id_or_name == DEFAULT_NAME {
+        return Ok(Some(default_of(workspace)));
+    }
+    let get = "SELECT shown FROM experiments WHERE workspace = ? AND (id = ? OR name = ?) ORDER BY id = ? DESC LIMIT 1";
+    let id: Option<i64> = id_or_name.parse().ok();
+    let query = sqlx::query_scalar(get).bind(workspace).bind(id).bind(id_or_name).bind(id);
+    let shown: Option<Vec<u8>> = query.fetch_optional(pool).await?;
+    shown.map(|shown| read(&shown)).transpose()
+}
+
+/// Experiments with an id greater than `after`, by id.
+///
+/// # Errors
+/// When the rows cannot be read.
+pub async fn list(pool: &SqlitePool, workspace: &str, after: i64, limit: i32) -> Result<Vec<wire::Experiment>, Error> {
+    let get = "SELECT shown FROM experiments WHERE workspace = ? AND id > ? ORDER BY id LIMIT ?";
+    let rows: Vec<Vec<u8>> =
+        sqlx::query_scalar(get).bind(workspace).bind(after).bind(limit).fetch_all(pool).await?;
+    rows.iter().map(|shown| read(shown)).collect()
+}
+
+fn read(shown: &[u8]) -> Result<wire::Experiment, Error> {
+    wire::Experiment::decode(shown).map_err(|error| Error::Decode(format!("a row of experiments: {error}")))
+}

@@ -1,0 +1,4 @@
+//! The tables that lists and reads are answered from, written in the append's own transaction.
+
+pub mod experiments;
+pub mod runs;

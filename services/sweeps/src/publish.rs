@@ -1,0 +1,158 @@
+//! Private events to public facts: the only file that knows both.
+
+use contracts::compute as job;
+use contracts::sweeps as wire;
+use eventlog::RecordedEvent;
+use feed::{Publication, Publish};
+use vocabulary::{RunId, SweepId};
+
+use crate::sweep::{SweepEvent, SweepState, TrialEnd, TrialEnded, TrialJob, TrialProposed, goal_text, parameters_json};
+
+/// The map of this service.
+pub struct Publisher;
+
+impl Publish for Publisher {
+    fn publish(&self, event: &RecordedEvent) -> Result<Option<Publication>, String> {
+        // Most events are reports, which are private: they need not be read.
+        if matches!(event.kind.as_str(), "ObservationRecorded" | "DecisionMade" | "TrialStateChanged") {
+            return Ok(None);
+        }
+        let sweep_id = crate::sweep_of(&event.stream).ok_or_else(|| format!("'{}' is not a sweep", event.stream))?;
+        let decoded = event.decode::<SweepEvent>().map_err(|error| error.to_string())?;
+        Ok(fact(sweep_id, event.position, decoded))
+    }
+}
+
+fn fact(sweep_id: SweepId, position: i64, event: SweepEvent) -> Option<Publication> {
+    let sweep = sweep_id.to_string();
+    let moved = |workspace: String, state: SweepState, reason: String| {
+        let fact = wire::SweepStateChanged { workspace, sweep_id: sweep_id.to_string(), state: state.as_str().into(), reason };
+        Some(Publication::new("SweepStateChanged", &fact))
+    };
+    match event {
+        SweepEvent::SweepSubmitted(event) => {
+            let (workspace, name, experiment) = (event.workspace, event.name, event.spec.experiment);
+            let fact = wire::SweepSubmitted { workspace, sweep_id: sweep, name, experiment };
+            Some(Publication::new("SweepSubmitted", &fact))
+        }
+        SweepEvent::TrialProposed(event) => Some(Publication::new("TrialProposed", &proposed(sweep, event))),
+        SweepEvent::TrialStopRequested(event) => {
+            let decision = event.decision.map_or_else(String::new, |_| decision_id(sweep_id, position));
+            let fact = wire::TrialStopRequested {
+                workspace: event.workspace,
+                sweep_id: sweep,
+                trial_index: event.trial,
+                run_id: event.run_id.to_string(),
+                decision,
+                by: event.by.as_str().to_owned(),
+            };
+            Some(Publication::new("TrialStopRequested", &fact))
+        }
+        SweepEvent::TrialEnded(event) => Some(Publication::new("TrialEnded", &ended(sweep, event))),
+        SweepEvent::SweepWarned(event) => {
+            let (workspace, code, message) = (event.workspace, event.code, event.message);
+            Some(Publication::new("SweepWarned", &wire::SweepWarned { workspace, sweep_id: sweep, code, message }))
+        }
+        SweepEvent::SweepStalled(event) => {
+            let (workspace, code, message) = (event.workspace, "Stalled".to_owned(), event.reason);
+            Some(Publication::new("SweepWarned", &wire::SweepWarned { workspace, sweep_id: sweep, code, message }))
+        }
+        SweepEvent::SweepStarted(event) => moved(event.workspace, SweepState::Running, String::new()),
+        SweepEvent::SweepPaused(event) => moved(event.workspace, SweepState::Paused, String::new()),
+        SweepEvent::SweepResumed(event) => moved(event.workspace, SweepState::Running, String::new()),
+        SweepEvent::SweepExtended(event) => moved(event.workspace, event.state, "extended".to_owned()),
+        SweepEvent::SweepCompleting(event) => {
+            let reason = crate::sweep::Status::Completing(event.outcome).reason();
+            moved(event.workspace, SweepState::Completing, reason)
+        }
+        SweepEvent::SweepCompleted(event) => {
+            moved(event.workspace, SweepState::Completed, event.reason.as_str().to_owned())
+        }
+        SweepEvent::SweepFailed(event) => {
+            moved(event.workspace, SweepState::Failed, format!("{}: {}", event.code, event.detail))
+        }
+        SweepEvent::SweepCanceling(event) => moved(event.workspace, SweepState::Canceling, event.by),
+        SweepEvent::SweepCanceled(event) => moved(event.workspace, SweepState::Canceled, event.by),
+        SweepEvent::TrialStateChanged(_)
+        | SweepEvent::ObservationRecorded(_)
+        | SweepEvent::DecisionMade(_)
+        | SweepEvent::LimitsChanged(_)
+        | SweepEvent::SweepDescribed(_)
+        | SweepEvent::SweepUnstalled(_) => None,
+    }
+}
+
+/// The id of a decision: SWEEP@position.
+pub fn decision_id(sweep_id: SweepId, position: i64) -> String {
+    format!("{sweep_id}@{position}")
+}
+
+fn proposed(sweep_id: String, event: TrialProposed) -> wire::TrialProposed {
+    let params = event.draws.iter().map(|draw| (draw.name.clone(), draw.value.argv_text())).collect();
+    let tags = [("trialog.sweep_id", sweep_id.clone()), ("trialog.trial_index", event.trial.to_string())];
+    let parameters = parameters_json(&event.draws);
+    wire::TrialProposed {
+        workspace: event.workspace,
+        sweep_id: sweep_id.clone(),
+        trial_index: event.trial,
+        run_id: event.run_id.to_string(),
+        experiment: event.job.experiment.clone(),
+        run_name: event.job.run_name.clone(),
+        params,
+        tags: tags.map(|(name, value)| (name.to_owned(), value)).into(),
+        job: Some(job_of(sweep_id, event.trial, parameters, event.job)),
+    }
+}
+
+fn job_of(sweep_id: String, trial: u32, parameters_json: String, wanted: TrialJob) -> job::JobSpec {
+    let inputs = wanted.inputs.into_iter().map(|(id, input)| job::JobInput {
+        id,
+        uri: input.uri,
+        mode: input.mode.as_str().to_owned(),
+    });
+    job::JobSpec {
+        cluster: wanted.cluster,
+        command: wanted.command,
+        environment_variables: wanted.environment_variables,
+        code_sha256: wanted.code_sha256,
+        python: wanted.python,
+        inputs: inputs.collect(),
+        outputs: wanted.outputs,
+        resources: Some(job::Resources {
+            cpu_count: wanted.resources.cpu_count,
+            gpu_count: wanted.resources.gpu_count,
+            memory_bytes: wanted.resources.memory_bytes,
+            node_count: wanted.resources.node_count,
+        }),
+        checkpoint: wanted.checkpoint,
+        prepare: wanted.prepare,
+        max_retries: i32::try_from(wanted.max_retries).unwrap_or(i32::MAX),
+        timeout_seconds: wanted.timeout_seconds,
+        sweep_id,
+        trial_index: Some(trial),
+        experiment: wanted.experiment,
+        parameters_json,
+        primary_metric: wanted.primary_metric,
+        goal: goal_text(wanted.goal).to_owned(),
+        seed: wanted.seed,
+        contract_variables: wanted.contract_variables,
+        ..job::JobSpec::default()
+    }
+}
+
+fn ended(sweep_id: String, event: TrialEnded) -> wire::TrialEnded {
+    let decision = match &event.end {
+        TrialEnd::EarlyStopped { decision } => decision.clone(),
+        _ => String::new(),
+    };
+    wire::TrialEnded {
+        workspace: event.workspace,
+        sweep_id,
+        trial_index: event.trial,
+        run_id: RunId::to_string(&event.run_id),
+        state: event.end.state().as_str().to_owned(),
+        best_value: event.best,
+        decision,
+        reason: event.end.reason(),
+    }
+}

@@ -1,0 +1,79 @@
+//! Ends sweeps and trials whose time is up: sleeps until the earliest deadline, woken by every change that may move one.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use eventlog::Context;
+use runtime::Shutdown;
+use vocabulary::{Problem, SweepId};
+
+use super::own_events::OwnEvents;
+use crate::api::Api;
+use crate::stream_of;
+use crate::sweep::{Command, Sweep};
+
+/// The longest sleep: the machine's clock may be set meanwhile.
+const SLEEP_MAX: Duration = Duration::from_secs(60);
+/// Sleep after a failure of the log.
+const RETRY: Duration = Duration::from_millis(200);
+/// The reaction's name, as the actor.
+const NAME: &str = "deadlines";
+
+/// Whether an event can move a deadline.
+fn matters(kind: &str) -> bool {
+    !matches!(kind, "ObservationRecorded" | "DecisionMade" | "TrialProposed" | "SweepWarned" | "SweepDescribed")
+}
+
+/// Watches the time until shutdown.
+pub(super) async fn run(api: Api, shutdown: Shutdown) -> anyhow::Result<()> {
+    let mut events = OwnEvents::begin(&api.log, matters).await?;
+    let mut deadlines: BTreeMap<SweepId, i64> = BTreeMap::new();
+    loop {
+        let now_us = api.clock.now_us();
+        let earliest = deadlines.values().min().copied();
+        let sleep = earliest.map_or(SLEEP_MAX, |at| {
+            Duration::from_micros(at.saturating_sub(now_us).max(0).unsigned_abs()).min(SLEEP_MAX)
+        });
+        tokio::select! {
+            changed = events.next() => {
+                for sweep in changed? {
+                    look(&api, sweep, &mut deadlines).await?;
+                }
+            }
+            () = tokio::time::sleep(sleep) => {
+                let now_us = api.clock.now_us();
+                let due: Vec<SweepId> =
+                    deadlines.iter().filter(|(_, at)| **at <= now_us).map(|(sweep, _)| *sweep).collect();
+                for sweep in due {
+                    if let Err(problem) = check(&api, sweep).await {
+                        tracing::warn!(%sweep, "its time is up, but: {problem}");
+                        tokio::time::sleep(RETRY).await;
+                    }
+                    look(&api, sweep, &mut deadlines).await?;
+                }
+            }
+            () = shutdown.requested() => return Ok(()),
+        }
+    }
+}
+
+/// Brings a sweep's deadline up to date.
+async fn look(api: &Api, sweep_id: SweepId, deadlines: &mut BTreeMap<SweepId, i64>) -> anyhow::Result<()> {
+    let next = api.log.inspect::<Sweep, _>(&stream_of(sweep_id), |sweep, _| sweep.next_deadline_us()).await?;
+    match next {
+        Some(at) => deadlines.insert(sweep_id, at),
+        None => deadlines.remove(&sweep_id),
+    };
+    Ok(())
+}
+
+/// Ends what has run out of time in a sweep.
+///
+/// # Errors
+/// When the log does not take the command for now.
+pub(crate) async fn check(api: &Api, sweep_id: SweepId) -> Result<(), Problem> {
+    let context = Context::new(api.entropy.uuid(), format!("reaction:{NAME}"), String::new());
+    let command = Command::CheckDeadlines { at: api.clock.now() };
+    api.log.execute::<Sweep>(&stream_of(sweep_id), command, context).await.map_err(calls::problem)?;
+    Ok(())
+}

@@ -1,0 +1,28 @@
+//! What happens by itself: fact in, command out. Each is idempotent by construction.
+
+mod deadlines;
+mod follow_runs;
+mod own_events;
+mod propose_trials;
+
+use std::sync::Arc;
+
+use contracts::Peers;
+use runtime::{Shutdown, Task};
+
+use crate::api::Api;
+
+/// The tasks of the service.
+pub(crate) fn tasks(api: &Api, peers: &Peers, shutdown: &Shutdown) -> Vec<Task> {
+    let (proposing, watching, following) = (api.clone(), api.clone(), api.clone());
+    let (end_proposing, end_watching, end_following) = (shutdown.clone(), shutdown.clone(), shutdown.clone());
+    let runs = peers.runs.clone();
+    vec![
+        Task::new("sweeps: propose_trials", move || propose_trials::run(proposing.clone(), end_proposing.clone())),
+        Task::new("sweeps: deadlines", move || deadlines::run(watching.clone(), end_watching.clone())),
+        Task::new("sweeps: follow_runs", move || {
+            let reaction = Arc::new(follow_runs::FollowRuns { log: following.log.clone() });
+            feed::follow(runs.clone(), following.log.clone(), reaction, end_following.clone())
+        }),
+    ]
+}

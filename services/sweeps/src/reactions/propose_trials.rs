@@ -1,0 +1,96 @@
+//! Fills free places of running sweeps: asks the sampler, beside the log, and executes what it says.
+//!
+//! The command's id follows from the sweep and the proposal's number, and the decider refuses what was made from an older state, so
+//! a crash or a second start never gives a trial too many.
+
+use std::time::Duration;
+
+use eventlog::{Context, ExecuteError};
+use futures_util::{StreamExt, stream};
+use runtime::Shutdown;
+use vocabulary::{Problem, RunId, SweepId};
+
+use super::own_events::OwnEvents;
+use crate::api::Api;
+use crate::stream_of;
+use crate::sweep::{Command, Ground, NewTrial, Rejection, Sweep, proposals};
+
+/// Proposals of one command: a few make a good commit, many would hold up other sweeps.
+const AT_ONCE: u32 = 64;
+/// Sweeps that propose at the same time; within one it is one after another.
+const SWEEPS_AT_ONCE: usize = 8;
+/// Wait before another try when the log is overloaded.
+const RETRY: Duration = Duration::from_millis(50);
+/// The reaction's name, in command ids and as the actor.
+const NAME: &str = "propose_trials";
+
+/// Whether an event can make room for a proposal.
+fn matters(kind: &str) -> bool {
+    !matches!(kind, "ObservationRecorded" | "DecisionMade" | "TrialStateChanged" | "TrialStopRequested" | "SweepWarned")
+}
+
+/// Proposes until shutdown.
+pub(super) async fn run(api: Api, shutdown: Shutdown) -> anyhow::Result<()> {
+    let mut events = OwnEvents::begin(&api.log, matters).await?;
+    loop {
+        let sweeps = tokio::select! { sweeps = events.next() => sweeps?, () = shutdown.requested() => return Ok(()) };
+        let filled = stream::iter(sweeps).for_each_concurrent(SWEEPS_AT_ONCE, |sweep| {
+            let api = api.clone();
+            async move {
+                while let Err(problem) = fill(&api, sweep).await {
+                    tracing::warn!(%sweep, "no proposal for now: {problem}");
+                    tokio::time::sleep(RETRY).await;
+                }
+            }
+        });
+        tokio::select! { () = filled => {}, () = shutdown.requested() => return Ok(()) }
+    }
+}
+
+/// Proposes until no proposal is allowed.
+///
+/// # Errors
+/// When the log does not answer for now.
+pub(crate) async fn fill(api: &Api, sweep_id: SweepId) -> Result<(), Problem> {
+    let stream = stream_of(sweep_id);
+    loop {
+        let ground = api.log.inspect::<Sweep, _>(&stream, |sweep, _| sweep.ground()).await;
+        let Some(ground) = ground.map_err(|error| unavailable(&error))? else { return Ok(()) };
+        let from = ground.from;
+        let command = next(api, ground).await?;
+        let mut context = Context::new(
+            eventlog::command_id(&stream, i64::from(from), NAME),
+            format!("reaction:{NAME}"),
+            String::new(),
+        );
+        context.causation = Some(format!("{stream}:{from}"));
+        match api.log.execute::<Sweep>(&stream, command, context).await {
+            Ok(committed) if committed.repeated => {
+                // The log has this proposal and the state must show it; anything else would go round for ever.
+                tracing::error!(%sweep_id, from, "a proposal is in the log but not in the state");
+                return Ok(());
+            }
+            Ok(_) => {}
+            // The state has moved on since it was looked at: look again.
+            Err(ExecuteError::Rejected(Rejection::NothingToPropose)) => tokio::task::yield_now().await,
+            Err(error) => return Err(calls::problem(error)),
+        }
+    }
+}
+
+/// What the sampler says. It may take a while in a space that is nearly used up, so it does not hold up the runtime.
+async fn next(api: &Api, ground: Ground) -> Result<Command, Problem> {
+    let from = ground.from;
+    let made = tokio::task::spawn_blocking(move || proposals(&ground, AT_ONCE)).await;
+    let (made, _) = made.map_err(|error| Problem::internal(format!("the sampler broke: {error}")))?;
+    let at = api.clock.now();
+    if made.is_empty() {
+        return Ok(Command::Exhaust { from, at });
+    }
+    let trials = made.into_iter().map(|proposal| NewTrial { run_id: RunId::new(api.entropy.uuid()), proposal });
+    Ok(Command::Propose { from, trials: trials.collect(), at })
+}
+
+fn unavailable(error: &eventlog::Error) -> Problem {
+    Problem::unavailable("LogUnavailable", error.to_string(), 1)
+}

@@ -1,0 +1,238 @@
+//! What may be wanted of a sweep, and why it may be refused. The rules are in `propose`, `observe`, `end` and `life`.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use tuning::Proposal;
+use vocabulary::{Decider, Problem, RunId};
+
+use super::state::{Submitted, Sweep};
+use super::trial::Trial;
+use super::words::{AttemptEnd, Point, TrialState};
+use super::{SweepEvent, SweepSubmitted};
+use crate::document::Limits;
+
+/// A proposal on its way into the log.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewTrial {
+    /// The id that its run is to have.
+    pub run_id: RunId,
+    /// What the sampler said.
+    pub proposal: Proposal,
+}
+
+/// Reports of the watched metric, of one request.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Observation {
+    /// Which trial.
+    pub trial: u32,
+    /// Which attempt.
+    pub attempt: u32,
+    /// In order of arrival; at least one.
+    pub points: Vec<Point>,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// That a trial's run has moved on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunMove {
+    /// Which trial.
+    pub trial: u32,
+    /// Which attempt.
+    pub attempt: u32,
+    /// The state that it is in now.
+    pub state: TrialState,
+    /// Where it runs, if it does.
+    pub node: String,
+    /// How the attempt ended, if it did.
+    pub end: Option<AttemptEnd>,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// That a trial's run has ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunEnd {
+    /// Which trial.
+    pub trial: u32,
+    /// Which attempt.
+    pub attempt: u32,
+    /// How.
+    pub end: AttemptEnd,
+    /// SWEEP@position of the decision to stop it, if a policy decided so.
+    pub decision: String,
+    /// Names of metrics that it logged.
+    pub metric_names: Vec<String>,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// What is to change on a sweep; absent means unchanged.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Changes {
+    /// The new limits.
+    pub limits: Option<Limits>,
+    /// The new description.
+    pub description: Option<String>,
+    /// The new tags.
+    pub tags: Option<BTreeMap<String, String>>,
+}
+
+/// What somebody wants of a sweep.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    /// That it exists.
+    Submit(Box<SweepSubmitted>),
+    /// These trials, of which the first has the number `from`. As many as the limits allow are taken.
+    Propose {
+        /// How many trials were proposed when these were made.
+        from: u32,
+        /// In order.
+        trials: Vec<NewTrial>,
+        /// Now.
+        at: Timestamp,
+    },
+    /// To note that the sampler has nothing more to propose.
+    Exhaust {
+        /// How many trials were proposed when it said so.
+        from: u32,
+        /// Now.
+        at: Timestamp,
+    },
+    /// To take in reports, and to ask the policy.
+    Observe(Observation),
+    /// To note where a trial is.
+    Move(RunMove),
+    /// To note that a trial has ended, and to draw the consequences.
+    End(RunEnd),
+    /// To note that a trial has logged a metric that is not watched.
+    NoteMetric {
+        /// Which trial.
+        trial: u32,
+        /// The metric's name.
+        name: String,
+        /// Now.
+        at: Timestamp,
+    },
+    /// To end what has run out of time.
+    CheckDeadlines {
+        /// Now.
+        at: Timestamp,
+    },
+    /// No new proposals.
+    Pause {
+        /// Now.
+        at: Timestamp,
+    },
+    /// Proposals again.
+    Resume {
+        /// Now.
+        at: Timestamp,
+    },
+    /// The end of it.
+    Cancel {
+        /// Who wants it.
+        by: String,
+        /// Now.
+        at: Timestamp,
+    },
+    /// Other limits, description or tags.
+    Change {
+        /// What.
+        changes: Changes,
+        /// Now.
+        at: Timestamp,
+    },
+    /// More trials or time.
+    Extend {
+        /// New totals; absent = unchanged.
+        max_total_trials: Option<u32>,
+        /// See `max_total_trials`.
+        timeout_seconds: Option<f64>,
+        /// Now.
+        at: Timestamp,
+    },
+}
+
+/// Why it is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rejection {
+    /// There is no such sweep.
+    Absent,
+    /// The sweep has no such trial.
+    NoSuchTrial(u32),
+    /// The sweep exists already, with other content.
+    Exists,
+    /// The limits or the state allow no proposal now, or it was made from an older state.
+    NothingToPropose,
+    /// Another reason, ready to be told.
+    Refused(Box<Problem>),
+}
+
+impl From<Rejection> for Problem {
+    fn from(rejection: Rejection) -> Self {
+        match rejection {
+            Rejection::Absent => Self::new(404, "NotFound", "there is no such sweep"),
+            Rejection::NoSuchTrial(index) => Self::new(404, "NotFound", format!("the sweep has no trial {index}")),
+            Rejection::Exists => Self::conflict("SweepExists", "a sweep with this id exists"),
+            Rejection::NothingToPropose => Self::conflict("NothingToPropose", "no proposal is allowed now"),
+            Rejection::Refused(problem) => *problem,
+        }
+    }
+}
+
+impl From<Problem> for Rejection {
+    fn from(problem: Problem) -> Self {
+        Self::Refused(Box::new(problem))
+    }
+}
+
+/// Events, or why not.
+pub(super) type Decided = Result<Vec<SweepEvent>, Rejection>;
+
+impl Decider for Sweep {
+    type Command = Command;
+    type Event = SweepEvent;
+    type Rejection = Rejection;
+
+    fn decide(&self, command: &Command) -> Decided {
+        match command {
+            Command::Submit(event) => match self.submitted {
+                None => Ok(vec![SweepEvent::SweepSubmitted((**event).clone())]),
+                Some(_) => Err(Rejection::Exists),
+            },
+            Command::Propose { from, trials, at } => self.propose(*from, trials, *at),
+            Command::Exhaust { from, at } => self.exhaust(*from, *at),
+            Command::Observe(observation) => self.observe(observation),
+            Command::Move(run) => self.follow(run),
+            Command::End(run) => self.end(run),
+            Command::NoteMetric { trial, name, at } => self.note_metric(*trial, name, *at),
+            Command::CheckDeadlines { at } => self.check_deadlines(*at),
+            Command::Pause { at } => self.pause(*at),
+            Command::Resume { at } => self.resume(*at),
+            Command::Cancel { by, at } => self.cancel(by, *at),
+            Command::Change { changes, at } => self.change_to(changes, *at),
+            Command::Extend { max_total_trials, timeout_seconds, at } => {
+                self.extend(*max_total_trials, *timeout_seconds, *at)
+            }
+        }
+    }
+
+    fn evolve(&mut self, event: &SweepEvent) {
+        self.take(event);
+    }
+}
+
+impl Sweep {
+    /// What was submitted, if anything was.
+    pub(super) fn known(&self) -> Result<&Submitted, Rejection> {
+        self.submitted.as_ref().ok_or(Rejection::Absent)
+    }
+
+    /// A trial by its index.
+    pub(super) fn trial(&self, index: u32) -> Result<&Trial, Rejection> {
+        self.known()?;
+        self.trials.get(index as usize).ok_or(Rejection::NoSuchTrial(index))
+    }
+}

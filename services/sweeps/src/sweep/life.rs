@@ -1,0 +1,212 @@
+//! The life of a sweep as a whole: pause, resume, cancel, change, extend, and time that runs out.
+
+use jiff::Timestamp;
+use vocabulary::{FieldError, Problem};
+
+use super::decide::{Changes, Decided};
+use super::state::{Status, Submitted, Sweep};
+use super::words::{CompletedReason, Outcome, StopBy, SweepState};
+use super::{
+    LimitsChanged, SweepCanceling, SweepDescribed, SweepEvent, SweepExtended, SweepPaused, SweepResumed, SweepStarted,
+};
+use crate::document::Limits;
+
+/// Microseconds of a second.
+const US: f64 = 1e6;
+
+/// Seconds in microseconds; what is longer than time lasts is as long as it.
+fn us(seconds: f64) -> i64 {
+    (seconds * US) as i64
+}
+
+impl Sweep {
+    pub(super) fn pause(&self, at: Timestamp) -> Decided {
+        let workspace = self.known()?.workspace.clone();
+        let paused = SweepPaused { workspace: workspace.clone(), at }.into();
+        match self.status {
+            Status::Queued => Ok(vec![SweepStarted { workspace, at }.into(), paused]),
+            Status::Running => Ok(vec![paused]),
+            Status::Paused => Ok(Vec::new()),
+            _ => Err(self.refuse("only a sweep that runs can be paused").into()),
+        }
+    }
+
+    pub(super) fn resume(&self, at: Timestamp) -> Decided {
+        let workspace = self.known()?.workspace.clone();
+        match self.status {
+            Status::Paused => Ok(vec![SweepResumed { workspace, at }.into()]),
+            Status::Queued | Status::Running => Ok(Vec::new()),
+            _ => Err(self.refuse("only a paused sweep can be resumed; :extend takes up a completed one").into()),
+        }
+    }
+
+    /// Canceling what ends or has ended changes nothing.
+    pub(super) fn cancel(&self, by: &str, at: Timestamp) -> Decided {
+        let workspace = self.known()?.workspace.clone();
+        let state = self.status.state();
+        if !state.is_open() && state != SweepState::Completing {
+            return Ok(Vec::new());
+        }
+        let mut events = vec![SweepCanceling { workspace, by: by.to_owned(), at }.into()];
+        if self.live.is_empty() {
+            events.push(self.canceled(by, None, at));
+        } else {
+            events.extend(self.stops(self.live.iter().copied(), StopBy::Sweep, at));
+        }
+        Ok(events)
+    }
+
+    pub(super) fn change_to(&self, changes: &Changes, at: Timestamp) -> Decided {
+        let submitted = self.known()?;
+        let mut events = Vec::new();
+        if let Some(limits) = changes.limits.as_ref().filter(|limits| **limits != submitted.limits) {
+            if !self.status.state().is_open() {
+                return Err(self.refuse("its limits are no longer in force; :extend takes up a completed one").into());
+            }
+            events.push(LimitsChanged { limits: limits.clone(), at }.into());
+            events.extend(self.settle(limits, at));
+        }
+        let description = changes.description.as_ref().unwrap_or(&submitted.description);
+        let tags = changes.tags.as_ref().unwrap_or(&submitted.tags);
+        if *description != submitted.description || *tags != submitted.tags {
+            let (description, tags) = (description.clone(), tags.clone());
+            events.insert(0, SweepDescribed { description, tags, at }.into());
+        }
+        Ok(events)
+    }
+
+    pub(super) fn extend(&self, total: Option<u32>, timeout: Option<f64>, at: Timestamp) -> Decided {
+        let submitted = self.known()?;
+        let state = self.status.state();
+        let again = matches!(
+            self.status,
+            Status::Completed(CompletedReason::MaxTotalTrials) | Status::Completed(CompletedReason::Timeout)
+        );
+        if !again && !state.is_open() {
+            let how = "only an open sweep, or one that completed for max_total_trials or timeout, can be extended";
+            return Err(self.refuse(how).into());
+        }
+        let limits = self.extended(submitted, total, timeout)?;
+        if limits == submitted.limits && !again {
+            return Ok(Vec::new());
+        }
+        if again {
+            self.check_room(&limits, at)?;
+        }
+        let state = if again { SweepState::Running } else { state };
+        let extended = SweepExtended { workspace: submitted.workspace.clone(), limits: limits.clone(), state, at };
+        let mut events = vec![extended.into()];
+        if !again {
+            events.extend(self.settle(&limits, at));
+        }
+        Ok(events)
+    }
+
+    /// The limits after an extension: never lower than before.
+    fn extended(&self, submitted: &Submitted, total: Option<u32>, timeout: Option<f64>) -> Result<Limits, Problem> {
+        let mut limits = submitted.limits.clone();
+        let mut errors = Vec::new();
+        if total.is_none() && timeout.is_none() {
+            let message = "max_total_trials or timeout_seconds: give a new total of at least one of them";
+            errors.push(FieldError::new("", "Required", message));
+        }
+        if let Some(total) = total {
+            if total < limits.max_total_trials {
+                let message = format!("max_total_trials {total} must be >= {}, the one in force", limits.max_total_trials);
+                errors.push(FieldError::new("/max_total_trials", "OutOfRange", message));
+            }
+            limits.max_total_trials = total;
+        }
+        if let Some(timeout) = timeout {
+            // Written so that NaN is refused too.
+            let longer = timeout >= limits.timeout_seconds;
+            if !longer {
+                let message = format!("timeout_seconds {timeout} must be >= {}, the one in force", limits.timeout_seconds);
+                errors.push(FieldError::new("/timeout_seconds", "BadTimeout", message));
+            }
+            limits.timeout_seconds = timeout;
+        }
+        if errors.is_empty() { Ok(limits) } else { Err(Problem::of_errors(422, errors)) }
+    }
+
+    /// Whether a sweep that had completed could do anything under the limits.
+    fn check_room(&self, limits: &Limits, at: Timestamp) -> Result<(), Problem> {
+        let mut errors = Vec::new();
+        if self.proposals() >= limits.max_total_trials {
+            let (total, made) = (limits.max_total_trials, self.proposals());
+            let message = format!("max_total_trials {total} must be > {made}, the trials that were proposed");
+            errors.push(FieldError::new("/max_total_trials", "OutOfRange", message));
+        }
+        if self.sweep_deadline_us(limits).is_some_and(|deadline| deadline <= at.as_microsecond()) {
+            let timeout = limits.timeout_seconds;
+            let message = format!("timeout_seconds {timeout} has passed since the start; give a larger one");
+            errors.push(FieldError::new("/timeout_seconds", "BadTimeout", message));
+        }
+        if errors.is_empty() { Ok(()) } else { Err(Problem::of_errors(422, errors)) }
+    }
+
+    /// Lower limits may mean that nothing is left to do.
+    fn settle(&self, limits: &Limits, at: Timestamp) -> Vec<SweepEvent> {
+        let started = matches!(self.status, Status::Running | Status::Paused);
+        if started && self.live.is_empty() && self.proposals() >= limits.max_total_trials {
+            let outcome = Outcome::Completed { reason: CompletedReason::MaxTotalTrials };
+            return self.begin_ending(outcome, None, None, at);
+        }
+        Vec::new()
+    }
+
+    fn sweep_deadline_us(&self, limits: &Limits) -> Option<i64> {
+        Some(self.started_at?.as_microsecond().saturating_add(us(limits.timeout_seconds)))
+    }
+
+    /// The next instant at which something runs out of time, in microseconds since 1970.
+    pub fn next_deadline_us(&self) -> Option<i64> {
+        let submitted = self.submitted.as_ref()?;
+        let open = matches!(self.status, Status::Running | Status::Paused);
+        let completing = matches!(self.status, Status::Completing(Outcome::Completed { .. }));
+        let sweep = if open || completing { self.sweep_deadline_us(&submitted.limits) } else { None };
+        // A completing sweep whose time is up has asked its trials to end already.
+        let sweep = sweep.filter(|_| open || self.live_unstopped().next().is_some());
+        let limit = submitted.limits.trial_timeout_seconds.map(us);
+        let trial = limit.and_then(|limit| {
+            self.live_unstopped().filter_map(|index| self.trials.get(index as usize)?.runs_out_at_us(limit)).min()
+        });
+        sweep.into_iter().chain(trial).min()
+    }
+
+    fn live_unstopped(&self) -> impl Iterator<Item = u32> {
+        let running = |index: &u32| self.trials.get(*index as usize).is_some_and(|trial| trial.stop.is_none());
+        self.live.iter().copied().filter(running)
+    }
+
+    /// Ends what has run out of time.
+    pub(super) fn check_deadlines(&self, at: Timestamp) -> Decided {
+        let submitted = self.known()?;
+        if self.next_deadline_us().is_none_or(|deadline| deadline > at.as_microsecond()) {
+            return Ok(Vec::new());
+        }
+        let due = self.sweep_deadline_us(&submitted.limits).is_some_and(|deadline| deadline <= at.as_microsecond());
+        match self.status {
+            Status::Running | Status::Paused if due => {
+                let outcome = Outcome::Completed { reason: CompletedReason::Timeout };
+                return Ok(self.begin_ending(outcome, Some(StopBy::SweepTimeout), None, at));
+            }
+            Status::Completing(Outcome::Completed { .. }) if due => {
+                return Ok(self.stops(self.live_unstopped(), StopBy::SweepTimeout, at));
+            }
+            _ => {}
+        }
+        let limit = submitted.limits.trial_timeout_seconds.map_or(i64::MAX, us);
+        let late = self.live_unstopped().filter(|&index| {
+            let runs_out = self.trials.get(index as usize).and_then(|trial| trial.runs_out_at_us(limit));
+            runs_out.is_some_and(|deadline| deadline <= at.as_microsecond())
+        });
+        Ok(self.stops(late, StopBy::TrialTimeout, at))
+    }
+
+    /// 409: not in this state.
+    fn refuse(&self, how: &str) -> Problem {
+        let state = self.status.state().as_str();
+        Problem::conflict("WrongState", format!("the sweep is {state}: {how}")).with("state", state)
+    }
+}

@@ -1,0 +1,25 @@
+//! The aggregate: a sweep with all its trials. Pure: the time, ids, seeds and proposals come in with the commands.
+
+mod decide;
+mod end;
+mod events;
+mod job;
+mod life;
+mod observe;
+mod propose;
+mod state;
+mod trial;
+mod words;
+
+#[cfg(test)]
+mod tests;
+
+pub use decide::{Changes, Command, NewTrial, Observation, Rejection, RunEnd, RunMove};
+pub use events::*;
+pub use job::{TrialJob, goal_text, parameters_json};
+pub use propose::{Ground, proposals};
+pub use state::{Status, Submitted, Sweep};
+pub use trial::{Attempt, Stop, Trial};
+pub use words::{
+    AttemptEnd, Best, Closing, CompletedReason, Outcome, Point, StopBy, SweepState, TrialEnd, TrialState,
+};

@@ -1,0 +1,117 @@
+//! Reports of the watched metric. The report and what the policy says to it are one append: nothing can come between.
+
+use jiff::Timestamp;
+use tuning::{PolicySpec, Report, Trials, Verdict};
+
+use super::decide::{Decided, Observation};
+use super::state::{Submitted, Sweep};
+use super::trial::Trial;
+use super::words::{Point, StopBy};
+use super::{DecisionMade, ObservationRecorded, SweepEvent, SweepUnstalled, SweepWarned, TrialStopRequested};
+use crate::document::OnNonFinite;
+
+/// The stable code of the warning about a metric that is probably meant to be the watched one.
+const OTHER_METRIC: &str = "OtherMetric";
+
+impl Sweep {
+    /// Takes in the points of one request and asks the policy at each. A stop takes effect at once: the points after it are
+    /// kept and count for nothing.
+    pub(super) fn observe(&self, observation: &Observation) -> Decided {
+        let submitted = self.known()?;
+        let trial = self.trial(observation.trial)?;
+        if trial.end.is_some() || observation.attempt < trial.attempt() || observation.points.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (index, attempt) = (observation.trial, observation.attempt);
+        let recorded = |points: &[Point], after_stop: bool| -> SweepEvent {
+            ObservationRecorded { trial: index, attempt, points: points.to_vec(), after_stop }.into()
+        };
+        if trial.stop.is_some() {
+            return Ok(vec![recorded(&observation.points, true)]);
+        }
+        let (stopped_at, keeps) = self.judge(submitted, trial, observation);
+        let mut events = Vec::with_capacity(2 + keeps.len());
+        let counted = stopped_at.as_ref().map_or(observation.points.len(), |(place, _)| place + 1);
+        let (points, late) = observation.points.split_at(counted);
+        events.push(recorded(points, false));
+        events.extend(keeps);
+        events.extend(stopped_at.map(|(_, stop)| stop.into()));
+        if !late.is_empty() {
+            events.push(recorded(late, true));
+        }
+        if self.stalled.contains_key(&index) {
+            events.push(SweepUnstalled { trial: index }.into());
+        }
+        Ok(events)
+    }
+
+    /// Where the trial is stopped, if it is, and the decisions to keep it until then, if they are to be recorded.
+    fn judge(
+        &self,
+        submitted: &Submitted,
+        trial: &Trial,
+        observation: &Observation,
+    ) -> (Option<(usize, TrialStopRequested)>, Vec<SweepEvent>) {
+        let spec = &submitted.spec;
+        let index = observation.trial;
+        let stop = |by, decision| TrialStopRequested {
+            workspace: submitted.workspace.clone(),
+            trial: index,
+            run_id: trial.run_id,
+            by,
+            decision,
+            at: observation.at,
+        };
+        let mut keeps: Vec<SweepEvent> = Vec::new();
+        // Of several points each is judged on the ones before it; only then a copy of the curves is needed.
+        let mut ahead: Option<Trials> = None;
+        for (place, point) in observation.points.iter().enumerate() {
+            if !point.value.is_finite() && spec.objective.on_non_finite == OnNonFinite::Fail {
+                return (Some((place, stop(StopBy::NonFinite, None))), keeps);
+            }
+            if spec.policy == PolicySpec::None {
+                continue;
+            }
+            let report = Report {
+                trial: index,
+                attempt: observation.attempt,
+                step: point.step,
+                value: point.value,
+                position: self.version.unsigned_abs() + 1,
+            };
+            match ahead.as_ref().unwrap_or(&self.curves).preview(&report) {
+                Verdict::Stop(decision) => {
+                    return (Some((place, stop(StopBy::Policy, Some(decision)))), keeps);
+                }
+                Verdict::Keep(decision) if spec.record_keeps => {
+                    keeps.push(DecisionMade { trial: index, decision }.into());
+                }
+                Verdict::Keep(_) | Verdict::Skip { .. } => {}
+            }
+            if place + 1 < observation.points.len() {
+                ahead.get_or_insert_with(|| self.curves.clone()).report(&report);
+            }
+        }
+        (None, keeps)
+    }
+
+    /// One warning a sweep: a name that is much like the watched one, before the watched one was ever seen.
+    pub(super) fn note_metric(&self, trial: u32, name: &str, at: Timestamp) -> Decided {
+        let submitted = self.known()?;
+        self.trial(trial)?;
+        let watched = &submitted.spec.objective.primary_metric;
+        let warned = submitted.warnings.iter().any(|warning| warning.code == OTHER_METRIC);
+        if warned || self.reported || name == watched || !alike(name, watched) {
+            return Ok(Vec::new());
+        }
+        let message = format!("{name} is not the primary metric {watched}; did you mean it?");
+        let (workspace, code) = (submitted.workspace.clone(), OTHER_METRIC.to_owned());
+        Ok(vec![SweepWarned { workspace, code, message, at }.into()])
+    }
+}
+
+/// Whether somebody could have meant one name by the other. Names that are only logged beside it give no warning here: in most
+/// sweeps the loss comes first. That the watched one never came is said when the trial ends.
+fn alike(name: &str, watched: &str) -> bool {
+    documents::did_you_mean(name, [watched]).is_some()
+}

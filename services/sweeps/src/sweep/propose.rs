@@ -1,0 +1,131 @@
+//! Proposals: how many are allowed, and what they are made from.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use tuning::{Configuration, Proposal, fingerprint, propose};
+
+use super::decide::{Decided, NewTrial, Rejection};
+use super::job::{Source, TrialJob};
+use super::state::{Status, Sweep};
+use super::words::{CompletedReason, Outcome};
+use super::{Basis, SweepStarted, TrialProposed};
+use crate::document::SweepSpec;
+
+/// What the next proposals are made from. Cheap to take out of the state, so that the sampler works beside the log.
+#[derive(Clone, Debug)]
+pub struct Ground {
+    /// The space and the sampler.
+    pub spec: Arc<SweepSpec>,
+    /// The seed in force.
+    pub seed: u64,
+    /// How many were proposed.
+    pub from: u32,
+    /// The first Sobol point or grid cell that is not used.
+    pub next_index: u64,
+    /// What was proposed.
+    pub taken: Arc<HashSet<u128>>,
+    /// How many more are allowed now; at least one.
+    pub allowed: u32,
+}
+
+/// The next proposals on some ground, at most `most`, and whether the space is used up after them.
+pub fn proposals(ground: &Ground, most: u32) -> (Vec<Proposal>, bool) {
+    let mut made: Vec<Proposal> = Vec::new();
+    let mut fresh: HashSet<u128> = HashSet::new();
+    let mut next_index = ground.next_index;
+    for number in (u64::from(ground.from)..).take(ground.allowed.min(most) as usize) {
+        let taken = |configuration: &Configuration| {
+            let digest = fingerprint(configuration);
+            ground.taken.contains(&digest) || fresh.contains(&digest)
+        };
+        let spec = &ground.spec;
+        match propose(&spec.space, &spec.sampler, ground.seed, number, next_index, &taken) {
+            Some(proposal) => {
+                next_index = next_index.max(proposal.index.saturating_add(1));
+                fresh.insert(fingerprint(&proposal.configuration()));
+                made.push(proposal);
+            }
+            None => return (made, true),
+        }
+    }
+    (made, false)
+}
+
+impl Sweep {
+    /// How many proposals the state and the limits in force allow now.
+    pub fn allowed(&self) -> u32 {
+        let Some(submitted) = &self.submitted else { return 0 };
+        if !matches!(self.status, Status::Queued | Status::Running) {
+            return 0;
+        }
+        let live = u32::try_from(self.live.len()).unwrap_or(u32::MAX);
+        let left = submitted.limits.max_total_trials.saturating_sub(self.proposals());
+        left.min(submitted.limits.max_concurrent_trials.saturating_sub(live))
+    }
+
+    /// What the next proposals are made from; `None` while none is allowed.
+    pub fn ground(&self) -> Option<Ground> {
+        let submitted = self.submitted.as_ref()?;
+        let allowed = self.allowed();
+        (allowed > 0).then(|| Ground {
+            spec: Arc::clone(&submitted.spec),
+            seed: submitted.seed,
+            from: self.proposals(),
+            next_index: self.next_index,
+            taken: Arc::clone(&self.taken),
+            allowed,
+        })
+    }
+
+    /// Takes as many of the proposals as are allowed. Proposals that were made from an older state are refused: after a
+    /// crash or a repeat there is no trial too many.
+    pub(super) fn propose(&self, from: u32, trials: &[NewTrial], at: Timestamp) -> Decided {
+        let submitted = self.known()?;
+        let allowed = self.allowed() as usize;
+        if from != self.proposals() || allowed == 0 || trials.is_empty() {
+            return Err(Rejection::NothingToPropose);
+        }
+        let workspace = &submitted.workspace;
+        let mut events = Vec::with_capacity(trials.len() + 1);
+        if self.status == Status::Queued {
+            events.push(SweepStarted { workspace: workspace.clone(), at }.into());
+        }
+        let source = Source {
+            workspace,
+            sweep_id: submitted.sweep_id,
+            name: &submitted.name,
+            spec: &submitted.spec,
+            limits: &submitted.limits,
+            seed: submitted.seed,
+        };
+        for (trial, new) in (from..).zip(trials.iter().take(allowed)) {
+            let Proposal { draws, index, redraw } = &new.proposal;
+            let proposed = TrialProposed {
+                workspace: workspace.clone(),
+                trial,
+                run_id: new.run_id,
+                job: TrialJob::render(source, trial, new.run_id, draws),
+                draws: draws.clone(),
+                sampler_index: *index,
+                redraw: *redraw,
+                sampler_version: tuning::SAMPLER_VERSION,
+                basis: Basis {},
+                at,
+            };
+            events.push(proposed.into());
+        }
+        Ok(events)
+    }
+
+    /// The sampler has nothing more: the sweep completes when its live trials have ended.
+    pub(super) fn exhaust(&self, from: u32, at: Timestamp) -> Decided {
+        self.known()?;
+        if from != self.proposals() || self.allowed() == 0 {
+            return Err(Rejection::NothingToPropose);
+        }
+        let outcome = Outcome::Completed { reason: CompletedReason::SpaceExhausted };
+        Ok(self.begin_ending(outcome, None, None, at))
+    }
+}

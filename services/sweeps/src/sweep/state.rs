@@ -1,0 +1,322 @@
+//! The state of a sweep.
+//!
+//! ```text
+//! Queued -> Running <-> Paused        any of the three -> Canceling -> Canceled
+//!           Running, Paused -> Completing -> Completed, Failed        Completed -> Running by extend
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use tuning::{Report, Trials, fingerprint};
+use vocabulary::{SweepId, Warning};
+
+use super::job::parameters_json;
+use super::trial::{Stop, Trial};
+use super::words::{Best, CompletedReason, Outcome, StopBy, SweepState, TrialState};
+use super::{
+    ObservationRecorded, SweepEvent, SweepExtended, SweepSubmitted, TrialEnded, TrialProposed, TrialStateChanged,
+    TrialStopRequested,
+};
+use crate::document::{Limits, SweepSpec};
+
+/// What was submitted, with the changes since.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Submitted {
+    /// Whose it is.
+    pub workspace: String,
+    /// Its id.
+    pub sweep_id: SweepId,
+    /// Its name.
+    pub name: String,
+    /// What was asked for.
+    pub spec: Arc<SweepSpec>,
+    /// The limits in force.
+    pub limits: Limits,
+    /// The description in force.
+    pub description: String,
+    /// The tags in force.
+    pub tags: BTreeMap<String, String>,
+    /// The seed in force.
+    pub seed: u64,
+    /// Of the submission, and those since.
+    pub warnings: Vec<Warning>,
+    /// When it was submitted.
+    pub at: Timestamp,
+}
+
+/// Where a sweep is in its life, with the reason.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Status {
+    /// Nothing proposed yet.
+    #[default]
+    Queued,
+    /// Proposes trials.
+    Running,
+    /// Proposes nothing for now.
+    Paused,
+    /// Proposes nothing any more; live trials have still to end.
+    Completing(Outcome),
+    /// Ended by itself.
+    Completed(CompletedReason),
+    /// Could not succeed: code and detail.
+    Failed(String, String),
+    /// Is being ended by somebody.
+    Canceling(String),
+    /// Was ended by somebody.
+    Canceled(String),
+}
+
+impl Status {
+    /// Without the reason.
+    pub fn state(&self) -> SweepState {
+        match self {
+            Self::Queued => SweepState::Queued,
+            Self::Running => SweepState::Running,
+            Self::Paused => SweepState::Paused,
+            Self::Completing(_) => SweepState::Completing,
+            Self::Completed(_) => SweepState::Completed,
+            Self::Failed(..) => SweepState::Failed,
+            Self::Canceling(_) => SweepState::Canceling,
+            Self::Canceled(_) => SweepState::Canceled,
+        }
+    }
+
+    /// The reason in words; empty when there is none.
+    pub fn reason(&self) -> String {
+        match self {
+            Self::Queued | Self::Running | Self::Paused => String::new(),
+            Self::Completing(Outcome::Completed { reason }) | Self::Completed(reason) => reason.as_str().to_owned(),
+            Self::Completing(Outcome::Failed { code, detail }) | Self::Failed(code, detail) => {
+                format!("{code}: {detail}")
+            }
+            Self::Canceling(by) | Self::Canceled(by) => by.clone(),
+        }
+    }
+}
+
+/// A sweep as it stands; `submitted` is `None` before the first event.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Sweep {
+    /// The version of the stream that this is the state at. It is what positions inside decisions count.
+    pub version: i64,
+    /// What was asked for.
+    pub submitted: Option<Submitted>,
+    /// Where it is in its life.
+    pub status: Status,
+    /// By index.
+    pub trials: Vec<Trial>,
+    /// Indices of the trials that have not ended.
+    pub live: BTreeSet<u32>,
+    /// How many trials are in each state.
+    pub counts: BTreeMap<TrialState, u32>,
+    /// What the policy and the ranking see.
+    pub curves: Trials,
+    /// Digests of the configurations that were proposed. Shared, so that a proposal is computed beside the log.
+    pub taken: Arc<HashSet<u128>>,
+    /// The first Sobol point or grid cell that is not used.
+    pub next_index: u64,
+    /// When the first trial was proposed.
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
+    /// How often a trial lost its node.
+    pub preemptions: u32,
+    /// Trials that got nowhere for their preemptions, with what was seen.
+    pub stalled: BTreeMap<u32, String>,
+    /// The watched metric has been reported by some trial.
+    pub reported: bool,
+    pub(super) completed: u32,
+    pub(super) failed_in_a_row: u32,
+    /// Of the first failure in the row.
+    pub(super) first_stderr_tail: String,
+    pub(super) unreported_in_a_row: u32,
+}
+
+impl Sweep {
+    /// How many trials were proposed.
+    pub fn proposals(&self) -> u32 {
+        u32::try_from(self.trials.len()).unwrap_or(u32::MAX)
+    }
+
+    /// The best trial so far.
+    pub fn best(&self) -> Option<Best> {
+        self.best_of(&self.curves)
+    }
+
+    pub(super) fn best_of(&self, curves: &Trials) -> Option<Best> {
+        let best = curves.best()?;
+        let trial = self.trials.get(best.trial as usize)?;
+        let parameters = parameters_json(&trial.draws);
+        Some(Best { trial: best.trial, run_id: trial.run_id, value: best.value, parameters })
+    }
+
+    pub(super) fn take(&mut self, event: &SweepEvent) {
+        self.version += 1;
+        match event {
+            SweepEvent::SweepSubmitted(event) => self.take_submission(event),
+            SweepEvent::SweepStarted(event) => {
+                self.status = Status::Running;
+                self.started_at = Some(event.at);
+            }
+            SweepEvent::TrialProposed(event) => self.take_proposal(event),
+            SweepEvent::TrialStateChanged(event) => self.take_move(event),
+            SweepEvent::ObservationRecorded(event) => self.take_observation(event),
+            SweepEvent::DecisionMade(_) => {}
+            SweepEvent::TrialStopRequested(event) => self.take_stop(event),
+            SweepEvent::TrialEnded(event) => self.take_end(event),
+            SweepEvent::SweepPaused(_) => self.status = Status::Paused,
+            SweepEvent::SweepResumed(_) => self.status = Status::Running,
+            SweepEvent::SweepExtended(event) => self.take_extension(event),
+            SweepEvent::LimitsChanged(event) => self.change(|submitted| submitted.limits = event.limits.clone()),
+            SweepEvent::SweepDescribed(event) => self.change(|submitted| {
+                submitted.description.clone_from(&event.description);
+                submitted.tags.clone_from(&event.tags);
+            }),
+            SweepEvent::SweepCompleting(event) => self.status = Status::Completing(event.outcome.clone()),
+            SweepEvent::SweepCompleted(event) => self.finish(Status::Completed(event.reason), event.at),
+            SweepEvent::SweepFailed(event) => {
+                self.finish(Status::Failed(event.code.clone(), event.detail.clone()), event.at);
+            }
+            SweepEvent::SweepCanceling(event) => self.status = Status::Canceling(event.by.clone()),
+            SweepEvent::SweepCanceled(event) => self.finish(Status::Canceled(event.by.clone()), event.at),
+            SweepEvent::SweepWarned(event) => {
+                let (code, message) = (event.code.clone(), event.message.clone());
+                let warning = Warning { code, pointer: String::new(), message };
+                self.change(|submitted| submitted.warnings.push(warning));
+            }
+            SweepEvent::SweepStalled(event) => {
+                self.stalled.insert(event.trial, event.reason.clone());
+            }
+            SweepEvent::SweepUnstalled(event) => {
+                self.stalled.remove(&event.trial);
+            }
+        }
+    }
+
+    fn take_submission(&mut self, event: &SweepSubmitted) {
+        self.curves = Trials::new(event.spec.policy.clone(), event.spec.objective.goal);
+        self.submitted = Some(Submitted {
+            workspace: event.workspace.clone(),
+            sweep_id: event.sweep_id,
+            name: event.name.clone(),
+            spec: Arc::new(event.spec.clone()),
+            limits: event.spec.limits.clone(),
+            description: event.spec.description.clone(),
+            tags: event.spec.tags.clone(),
+            seed: event.seed,
+            warnings: event.warnings.clone(),
+            at: event.at,
+        });
+    }
+
+    fn take_proposal(&mut self, event: &TrialProposed) {
+        let configuration = event.draws.iter().map(|draw| (draw.name.clone(), draw.value.clone())).collect();
+        Arc::make_mut(&mut self.taken).insert(fingerprint(&configuration));
+        self.next_index = self.next_index.max(event.sampler_index.saturating_add(1));
+        self.live.insert(event.trial);
+        self.trials.push(Trial::new(event, self.version));
+        self.count(None, TrialState::Proposed);
+    }
+
+    fn take_move(&mut self, event: &TrialStateChanged) {
+        let Some(trial) = self.trials.get_mut(event.trial as usize) else { return };
+        let before = trial.state;
+        trial.move_on(event);
+        if event.state == TrialState::Preempted {
+            self.preemptions = self.preemptions.saturating_add(1);
+        }
+        self.count(Some(before), event.state);
+    }
+
+    fn take_observation(&mut self, event: &ObservationRecorded) {
+        self.reported = true;
+        let position = self.version.unsigned_abs();
+        let Some(trial) = self.trials.get_mut(event.trial as usize) else { return };
+        trial.reported = true;
+        trial.preemptions_in_a_row = 0;
+        if event.after_stop {
+            return;
+        }
+        trial.last_value = event.points.last().map(|point| point.value).or(trial.last_value);
+        for point in &event.points {
+            let (trial, attempt) = (event.trial, event.attempt);
+            self.curves.report(&Report { trial, attempt, step: point.step, value: point.value, position });
+        }
+    }
+
+    fn take_stop(&mut self, event: &TrialStopRequested) {
+        let hinted = event.decision.as_ref().is_some_and(|decision| decision.hint.is_some());
+        self.curves.stop(event.trial, hinted);
+        if let Some(trial) = self.trials.get_mut(event.trial as usize) {
+            trial.stop = Some(Stop { by: event.by, version: self.version });
+        }
+    }
+
+    fn take_end(&mut self, event: &TrialEnded) {
+        self.curves.end(event.trial, event.end.for_policies());
+        self.live.remove(&event.trial);
+        let Some(trial) = self.trials.get_mut(event.trial as usize) else { return };
+        let (before, reported) = (trial.state, trial.reported);
+        trial.finish(event);
+        let state = trial.state;
+        if state == TrialState::Failed {
+            if self.failed_in_a_row == 0 {
+                self.first_stderr_tail.clone_from(&event.attempt_end.stderr_tail);
+            }
+            self.failed_in_a_row += 1;
+        } else {
+            self.failed_in_a_row = 0;
+        }
+        if reported {
+            self.unreported_in_a_row = 0;
+        } else if state == TrialState::Completed {
+            self.unreported_in_a_row += 1;
+        }
+        self.completed += u32::from(state == TrialState::Completed);
+        self.count(Some(before), state);
+    }
+
+    fn take_extension(&mut self, event: &SweepExtended) {
+        self.change(|submitted| submitted.limits = event.limits.clone());
+        if self.status.state().is_terminal() && event.state == SweepState::Running {
+            self.status = Status::Running;
+            self.ended_at = None;
+        }
+    }
+
+    fn finish(&mut self, status: Status, at: Timestamp) {
+        self.status = status;
+        self.ended_at = Some(at);
+        self.stalled.clear();
+    }
+
+    fn change(&mut self, change: impl FnOnce(&mut Submitted)) {
+        if let Some(submitted) = self.submitted.as_mut() {
+            change(submitted);
+        }
+    }
+
+    fn count(&mut self, from: Option<TrialState>, to: TrialState) {
+        if let Some(from) = from
+            && let Some(count) = self.counts.get_mut(&from)
+        {
+            *count = count.saturating_sub(1);
+        }
+        *self.counts.entry(to).or_default() += 1;
+    }
+
+    /// The stops that end the given trials, except those that are being stopped already.
+    pub(super) fn stops(&self, trials: impl Iterator<Item = u32>, by: StopBy, at: Timestamp) -> Vec<SweepEvent> {
+        let Some(submitted) = &self.submitted else { return Vec::new() };
+        let running = trials.filter_map(|index| Some((index, self.trials.get(index as usize)?)));
+        running
+            .filter(|(_, trial)| trial.stop.is_none())
+            .map(|(index, trial)| {
+                let (workspace, run_id) = (submitted.workspace.clone(), trial.run_id);
+                TrialStopRequested { workspace, trial: index, run_id, by, decision: None, at }.into()
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,147 @@
+//! A trial as it stands.
+
+use jiff::Timestamp;
+use tuning::Draw;
+use vocabulary::RunId;
+
+use super::words::{AttemptEnd, StopBy, TrialEnd, TrialState};
+use super::{TrialEnded, TrialProposed, TrialStateChanged};
+
+/// One attempt to run a trial.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Attempt {
+    /// From 1.
+    pub number: u32,
+    /// Where it ran; empty while it waits.
+    pub node: String,
+    /// When it came to a node.
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
+    /// How.
+    pub end: Option<AttemptEnd>,
+}
+
+/// That a trial is to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stop {
+    /// Who or what wants it.
+    pub by: StopBy,
+    /// The version of the event that says so.
+    pub version: i64,
+}
+
+/// A trial as it stands.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Trial {
+    /// Its run.
+    pub run_id: RunId,
+    /// The version of the event that proposed it.
+    pub version: i64,
+    /// Its active parameters.
+    pub draws: Vec<Draw>,
+    /// Where it is in its life.
+    pub state: TrialState,
+    /// Oldest first; the last one is the current one. Empty until its run has moved.
+    pub attempts: Vec<Attempt>,
+    /// How often it lost its node.
+    pub preemptions: u32,
+    /// The same, since it last got somewhere.
+    pub preemptions_in_a_row: u32,
+    /// That it is to end.
+    pub stop: Option<Stop>,
+    /// How it ended.
+    pub end: Option<TrialEnd>,
+    /// Its latest counted report, finite or not.
+    pub last_value: Option<f64>,
+    /// It has reported the watched metric, be it NaN.
+    pub reported: bool,
+    /// When it was proposed.
+    pub proposed_at: Timestamp,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
+    /// Time for which its command has run before `running_since`, in microseconds.
+    ran_us: i64,
+    /// Since when its command runs.
+    running_since: Option<Timestamp>,
+}
+
+impl Trial {
+    pub(super) fn new(event: &TrialProposed, version: i64) -> Self {
+        Self {
+            run_id: event.run_id,
+            version,
+            draws: event.draws.clone(),
+            state: TrialState::Proposed,
+            attempts: Vec::new(),
+            preemptions: 0,
+            preemptions_in_a_row: 0,
+            stop: None,
+            end: None,
+            last_value: None,
+            reported: false,
+            proposed_at: event.at,
+            ended_at: None,
+            ran_us: 0,
+            running_since: None,
+        }
+    }
+
+    /// The number of the current attempt; 1 before the run has moved.
+    pub fn attempt(&self) -> u32 {
+        self.attempts.last().map_or(1, |attempt| attempt.number)
+    }
+
+    /// For how long its command has run over all attempts, in microseconds.
+    pub fn running_us(&self, now: Timestamp) -> i64 {
+        let current = self.running_since.map_or(0, |since| now.as_microsecond() - since.as_microsecond());
+        self.ran_us.saturating_add(current.max(0))
+    }
+
+    /// When its command will have run for `limit_us`, if it goes on; `None` while it does not run.
+    pub fn runs_out_at_us(&self, limit_us: i64) -> Option<i64> {
+        let since = self.running_since?.as_microsecond();
+        Some(since.saturating_add(limit_us.saturating_sub(self.ran_us)))
+    }
+
+    pub(super) fn move_on(&mut self, event: &TrialStateChanged) {
+        self.count_time(event.state.runs(), event.at);
+        self.state = event.state;
+        let current = self.attempts.last().is_some_and(|attempt| attempt.number >= event.attempt);
+        if !current {
+            let (number, node) = (event.attempt, String::new());
+            self.attempts.push(Attempt { number, node, started_at: None, ended_at: None, end: None });
+        }
+        let Some(attempt) = self.attempts.last_mut() else { return };
+        if !event.node.is_empty() {
+            attempt.node.clone_from(&event.node);
+        }
+        if matches!(event.state, TrialState::Starting | TrialState::Preparing | TrialState::Running) {
+            attempt.started_at.get_or_insert(event.at);
+        }
+        if event.end.is_some() {
+            attempt.end.clone_from(&event.end);
+            attempt.ended_at = Some(event.at);
+        }
+        if event.state == TrialState::Preempted {
+            self.preemptions = self.preemptions.saturating_add(1);
+            self.preemptions_in_a_row = self.preemptions_in_a_row.saturating_add(1);
+        }
+    }
+
+    pub(super) fn finish(&mut self, event: &TrialEnded) {
+        self.count_time(false, event.at);
+        self.state = event.end.state();
+        self.end = Some(event.end.clone());
+        self.ended_at = Some(event.at);
+        if let Some(attempt) = self.attempts.last_mut() {
+            attempt.ended_at = Some(event.at);
+            attempt.end = Some(event.attempt_end.clone());
+        }
+    }
+
+    fn count_time(&mut self, runs: bool, at: Timestamp) {
+        self.ran_us = self.running_us(at);
+        self.running_since = runs.then_some(at);
+    }
+}

@@ -1,0 +1,232 @@
+//! The list of sweeps. An open sweep is in memory anyway, so its row has only what finds it; an ended one has its result too.
+
+use std::collections::BTreeMap;
+
+use eventlog::{BoxFuture, Error, RecordedEvent, SqliteConnection, SqlitePool, View};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+use vocabulary::{SweepId, Warning};
+
+use crate::sweep::{Closing, SweepEvent, SweepState};
+
+/// One row a sweep.
+pub(crate) struct Listed;
+
+/// What the list says about a sweep that has ended.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Summary {
+    pub name: String,
+    pub experiment: String,
+    pub description: String,
+    pub tags: BTreeMap<String, String>,
+    pub reason: String,
+    pub goal: String,
+    pub primary_metric: String,
+    pub max_total_trials: u32,
+    pub max_concurrent_trials: u32,
+    pub seed: String,
+    pub cluster: String,
+    pub created_at: String,
+    pub started_at: String,
+    pub ended_at: String,
+    pub version: i64,
+    pub warnings: Vec<Warning>,
+    pub closing: Closing,
+}
+
+/// A row of the list.
+#[derive(Clone, Debug)]
+pub(crate) struct ListedSweep {
+    pub sweep_id: SweepId,
+    pub position: i64,
+    pub state: String,
+    pub summary: Summary,
+}
+
+impl View for Listed {
+    fn name(&self) -> &'static str {
+        "sweeps_listed"
+    }
+
+    fn apply<'a>(
+        &'a self,
+        tx: &'a mut SqliteConnection,
+        events: &'a [RecordedEvent],
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async move {
+            for event in events {
+                // Reports and moves of trials are most of a log and change nothing here.
+                let silent = ["ObservationRecorded", "DecisionMade", "TrialStateChanged", "TrialProposed"];
+                if silent.contains(&event.kind.as_str()) || event.kind.starts_with("Trial") {
+                    continue;
+                }
+                let Some(sweep_id) = crate::sweep_of(&event.stream) else { continue };
+                apply(tx, sweep_id, event).await?;
+            }
+            Ok(())
+        })
+    }
+}
+
+async fn apply(tx: &mut SqliteConnection, sweep_id: SweepId, event: &RecordedEvent) -> Result<(), Error> {
+    let id = sweep_id.to_string();
+    let decoded = event.decode::<SweepEvent>()?;
+    if let SweepEvent::SweepSubmitted(submitted) = &decoded {
+        let insert = "INSERT OR REPLACE INTO sweeps_listed(sweep_id, command_id, workspace, position, state, summary)
+                      VALUES (?, ?, ?, ?, ?, '{}')";
+        sqlx::query(insert)
+            .bind(&id)
+            .bind(event.command_id.as_bytes().as_slice())
+            .bind(&submitted.workspace)
+            .bind(event.position)
+            .bind(SweepState::Queued.as_str())
+            .execute(&mut *tx)
+            .await?;
+    }
+    let row: Option<(String, String)> = sqlx::query_as("SELECT state, summary FROM sweeps_listed WHERE sweep_id = ?")
+        .bind(&id)
+        .fetch_optional(&mut *tx)
+        .await?;
+    let Some((mut state, summary)) = row else { return Ok(()) };
+    let mut summary: Summary = serde_json::from_str(&summary).unwrap_or_default();
+    if let Some(new) = summary.take(&decoded) {
+        new.as_str().clone_into(&mut state);
+    }
+    summary.version = event.version;
+    let summary = serde_json::to_string(&summary).unwrap_or_default();
+    sqlx::query("UPDATE sweeps_listed SET state = ?, summary = ? WHERE sweep_id = ?")
+        .bind(state)
+        .bind(summary)
+        .bind(&id)
+        .execute(&mut *tx)
+        .await?;
+    Ok(())
+}
+
+impl Summary {
+    /// Takes an event in and answers the state that follows from it, if one does.
+    fn take(&mut self, event: &SweepEvent) -> Option<SweepState> {
+        let mut end = |reason: &str, closing: &Closing, at: Timestamp| {
+            reason.clone_into(&mut self.reason);
+            self.closing = closing.clone();
+            self.ended_at = at.to_string();
+        };
+        match event {
+            SweepEvent::SweepSubmitted(event) => {
+                let spec = &event.spec;
+                *self = Self {
+                    name: event.name.clone(),
+                    experiment: spec.experiment.clone(),
+                    description: spec.description.clone(),
+                    tags: spec.tags.clone(),
+                    goal: crate::sweep::goal_text(spec.objective.goal).to_owned(),
+                    primary_metric: spec.objective.primary_metric.clone(),
+                    max_total_trials: spec.limits.max_total_trials,
+                    max_concurrent_trials: spec.limits.max_concurrent_trials,
+                    seed: event.seed.to_string(),
+                    cluster: spec.cluster.clone(),
+                    created_at: event.at.to_string(),
+                    warnings: event.warnings.clone(),
+                    ..Self::default()
+                };
+                Some(SweepState::Queued)
+            }
+            SweepEvent::SweepStarted(event) => {
+                self.started_at = event.at.to_string();
+                Some(SweepState::Running)
+            }
+            SweepEvent::SweepPaused(_) => Some(SweepState::Paused),
+            SweepEvent::SweepResumed(_) => Some(SweepState::Running),
+            SweepEvent::SweepExtended(event) => {
+                self.max_total_trials = event.limits.max_total_trials;
+                self.ended_at.clear();
+                Some(event.state)
+            }
+            SweepEvent::LimitsChanged(event) => {
+                self.max_total_trials = event.limits.max_total_trials;
+                self.max_concurrent_trials = event.limits.max_concurrent_trials;
+                None
+            }
+            SweepEvent::SweepDescribed(event) => {
+                self.description.clone_from(&event.description);
+                self.tags.clone_from(&event.tags);
+                None
+            }
+            SweepEvent::SweepCompleting(_) => Some(SweepState::Completing),
+            SweepEvent::SweepCanceling(_) => Some(SweepState::Canceling),
+            SweepEvent::SweepCompleted(event) => {
+                end(event.reason.as_str(), &event.closing, event.at);
+                Some(SweepState::Completed)
+            }
+            SweepEvent::SweepFailed(event) => {
+                end(&format!("{}: {}", event.code, event.detail), &event.closing, event.at);
+                Some(SweepState::Failed)
+            }
+            SweepEvent::SweepCanceled(event) => {
+                end(&event.by, &event.closing, event.at);
+                Some(SweepState::Canceled)
+            }
+            SweepEvent::SweepWarned(event) => {
+                let (code, message) = (event.code.clone(), event.message.clone());
+                self.warnings.push(Warning { code, pointer: String::new(), message });
+                None
+            }
+            _ => None,
+        }
+    }
+}
+
+/// A page of a workspace's sweeps, the newest first, before a position.
+pub(crate) async fn listed(
+    reader: &SqlitePool,
+    workspace: &str,
+    state: &str,
+    before: i64,
+    limit: i32,
+) -> Result<Vec<ListedSweep>, sqlx::Error> {
+    let all = "SELECT sweep_id, position, state, summary FROM sweeps_listed
+               WHERE workspace = ? AND position < ? AND (? = '' OR state = ?) ORDER BY position DESC LIMIT ?";
+    let rows: Vec<(String, i64, String, String)> = sqlx::query_as(all)
+        .bind(workspace)
+        .bind(before)
+        .bind(state)
+        .bind(state)
+        .bind(limit)
+        .fetch_all(reader)
+        .await?;
+    let read = |(id, position, state, summary): (String, i64, String, String)| {
+        let summary = serde_json::from_str(&summary).unwrap_or_default();
+        Some(ListedSweep { sweep_id: SweepId::parse(&id).ok()?, position, state, summary })
+    };
+    Ok(rows.into_iter().filter_map(read).collect())
+}
+
+/// All sweeps that have not ended.
+pub(crate) async fn active(reader: &SqlitePool) -> Result<Vec<SweepId>, sqlx::Error> {
+    let ids: Vec<String> =
+        sqlx::query_scalar("SELECT sweep_id FROM sweeps_listed WHERE state NOT IN ('Completed', 'Failed', 'Canceled')")
+            .fetch_all(reader)
+            .await?;
+    Ok(ids.iter().filter_map(|id| SweepId::parse(id).ok()).collect())
+}
+
+/// The sweep that a command has submitted.
+pub(crate) async fn by_command(reader: &SqlitePool, command: Uuid) -> Result<Option<SweepId>, sqlx::Error> {
+    let id: Option<String> = sqlx::query_scalar("SELECT sweep_id FROM sweeps_listed WHERE command_id = ?")
+        .bind(command.as_bytes().as_slice())
+        .fetch_optional(reader)
+        .await?;
+    Ok(id.and_then(|id| SweepId::parse(&id).ok()))
+}
+
+/// The sweep of a name.
+pub(crate) async fn by_name(reader: &SqlitePool, workspace: &str, name: &str) -> Result<Option<SweepId>, sqlx::Error> {
+    let id: Option<String> = sqlx::query_scalar("SELECT sweep_id FROM sweep_names WHERE workspace = ? AND name = ?")
+        .bind(workspace)
+        .bind(name)
+        .fetch_optional(reader)
+        .await?;
+    Ok(id.and_then(|id| SweepId::parse(&id).ok()))
+}

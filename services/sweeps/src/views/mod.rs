@@ -1,0 +1,7 @@
+//! The read models of the service.
+
+mod listed;
+mod stops;
+
+pub(crate) use listed::{Listed, ListedSweep, Summary, active, by_command, by_name, listed};
+pub(crate) use stops::{Stops, stop_of, stops_of};

@@ -1,0 +1,209 @@
+//! `trialog cluster` and `trialog node`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::http::{Body, encoded};
+use super::{Client, Failure, document, show};
+
+/// Verbs of clusters.
+#[derive(Subcommand)]
+pub enum Cluster {
+    /// Create a cluster, or change its scale.
+    Create(Box<CreateCluster>),
+    /// Create or change a cluster as a document says.
+    Put {
+        /// Its name.
+        name: String,
+        /// A JSON or YAML file.
+        file: PathBuf,
+    },
+    /// Change the scale.
+    Scale {
+        /// Its name.
+        name: String,
+        /// The fewest nodes.
+        #[arg(long)]
+        min: Option<u32>,
+        /// The most nodes.
+        #[arg(long)]
+        max: Option<u32>,
+        /// Seconds that a node may idle.
+        #[arg(long)]
+        idle_seconds: Option<f64>,
+    },
+    /// List clusters.
+    List,
+    /// Show a cluster.
+    Show {
+        /// Its name.
+        name: String,
+    },
+    /// Delete a cluster and release its nodes.
+    Delete {
+        /// Its name.
+        name: String,
+        /// Wait until it is gone, at most so many seconds.
+        #[arg(long, default_value_t = 0)]
+        wait: u32,
+    },
+    /// List the sizes that nodes can have.
+    Sizes,
+}
+
+/// A cluster of the local provider, as flags.
+#[derive(Args)]
+pub struct CreateCluster {
+    /// Its name.
+    name: String,
+    /// What a node has: see `trialog cluster sizes`.
+    #[arg(long)]
+    vm_size: String,
+    /// dedicated or low_priority.
+    #[arg(long, default_value = "dedicated")]
+    vm_priority: String,
+    /// The fewest nodes.
+    #[arg(long, default_value_t = 0)]
+    min: u32,
+    /// The most nodes.
+    #[arg(long)]
+    max: u32,
+    /// Seconds that a node may idle before it is released.
+    #[arg(long)]
+    idle_seconds: Option<f64>,
+    /// Simulated seconds from the request of a node to its readiness.
+    #[arg(long)]
+    boot_seconds: Option<f64>,
+    /// Seconds between the notice of a preemption and its end.
+    #[arg(long)]
+    notice_seconds: Option<f64>,
+    /// Simulate preemptions: mean seconds that a low-priority node lives.
+    #[arg(long, requires = "preemption_seed")]
+    preemption_mean_seconds: Option<f64>,
+    /// The seed of the simulated preemptions.
+    #[arg(long)]
+    preemption_seed: Option<u64>,
+}
+
+impl CreateCluster {
+    fn document(&self) -> Value {
+        let mut scale = json!({ "min_nodes": self.min, "max_nodes": self.max });
+        let mut provider = json!({ "kind": "local" });
+        for (target, name, value) in [
+            (&mut scale, "idle_seconds_before_scaledown", self.idle_seconds),
+            (&mut provider, "boot_seconds", self.boot_seconds),
+            (&mut provider, "notice_seconds", self.notice_seconds),
+        ] {
+            if let Some(value) = value {
+                target[name] = json!(value);
+            }
+        }
+        if let (Some(mean), Some(seed)) = (self.preemption_mean_seconds, self.preemption_seed) {
+            provider["preemption"] = json!({ "mean_seconds": mean, "seed": seed });
+        }
+        json!({ "vm_size": self.vm_size, "vm_priority": self.vm_priority, "scale": scale, "provider": provider })
+    }
+}
+
+/// Verbs of nodes.
+#[derive(Subcommand)]
+pub enum Node {
+    /// List a cluster's nodes.
+    List {
+        /// The cluster.
+        cluster: String,
+    },
+    /// Preempt a node: notice, grace, end. Its jobs go on elsewhere.
+    Preempt {
+        /// The cluster.
+        cluster: String,
+        /// The node's id.
+        node: String,
+    },
+}
+
+/// Runs a verb.
+pub async fn cluster(client: &Client, command: Cluster) -> Result<(), Failure> {
+    let path = |name: &str| format!("clusters/{}", encoded(name));
+    match command {
+        Cluster::Create(wanted) => {
+            let answer = client.send(Method::PUT, &path(&wanted.name), &Body::Json(wanted.document())).await?;
+            show::thing(client, &answer);
+        }
+        Cluster::Put { name, file } => {
+            let answer = client.send(Method::PUT, &path(&name), &document::read(&file)?.body()).await?;
+            show::thing(client, &answer);
+        }
+        Cluster::Scale { name, min, max, idle_seconds } => {
+            let mut scale = serde_json::Map::new();
+            scale.extend(min.map(|min| ("min_nodes".to_owned(), json!(min))));
+            scale.extend(max.map(|max| ("max_nodes".to_owned(), json!(max))));
+            scale.extend(idle_seconds.map(|idle| ("idle_seconds_before_scaledown".to_owned(), json!(idle))));
+            let body = Body::Json(json!({ "scale": scale }));
+            let answer = client.send(Method::PATCH, &path(&name), &body).await?;
+            show::thing(client, &answer);
+        }
+        Cluster::List => {
+            let clusters = client.get_all("clusters", "clusters").await?;
+            let columns =
+                ["name", "vm_size", "vm_priority", "provisioning_state", "current_node_count", "target_node_count"];
+            show::list(client, &clusters, "clusters", &columns);
+        }
+        Cluster::Show { name } => show::thing(client, &client.get(&path(&name)).await?),
+        Cluster::Delete { name, wait } => delete(client, &path(&name), wait).await?,
+        Cluster::Sizes => {
+            let sizes = client.get("vm-sizes").await?;
+            let columns = [
+                "name",
+                "vcpus",
+                "memory_bytes",
+                "gpus",
+                "family",
+                "price_per_hour_dedicated",
+                "price_per_hour_low_priority",
+            ];
+            show::list(client, &sizes, "sizes", &columns);
+        }
+    }
+    Ok(())
+}
+
+/// Deletes and waits until the server has forgotten the cluster: it is there while its nodes leave.
+async fn delete(client: &Client, path: &str, wait: u32) -> Result<(), Failure> {
+    let mut answer = client.send(Method::DELETE, path, &Body::None).await?;
+    for left in (0..wait).rev() {
+        let version = answer.get("version").and_then(Value::as_i64).unwrap_or_default();
+        match client.get(&format!("{path}?wait=1s&after_version={version}")).await {
+            Ok(now) => answer = now,
+            Err(Failure::Refused(problem)) if problem.status == 404 => return Ok(()),
+            Err(failure) => return Err(failure),
+        }
+        if left == 0 {
+            return Err(Failure::BadNews(format!(
+                "still {} after {wait} s",
+                show::field(&answer, "provisioning_state")
+            )));
+        }
+    }
+    show::thing(client, &answer);
+    Ok(())
+}
+
+/// Runs a verb.
+pub async fn node(client: &Client, command: Node) -> Result<(), Failure> {
+    match command {
+        Node::List { cluster } => {
+            let nodes = client.get(&format!("clusters/{}/nodes", encoded(&cluster))).await?;
+            show::list(client, &nodes, "nodes", &["node_id", "node_state", "ip", "port", "jobs", "since"]);
+        }
+        Node::Preempt { cluster, node } => {
+            let path = format!("clusters/{}/nodes/{}:preempt", encoded(&cluster), encoded(&node));
+            let answer = client.send(Method::POST, &path, &Body::Json(json!({ "reason": "asked for" }))).await?;
+            show::thing(client, &answer);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,111 @@
+//! Finds the server and the token: flags, environment, `.trialog.toml` upwards from the folder, the data folder.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Common, Failure};
+
+const FILE: &str = ".trialog.toml";
+const DATA_FOLDER: &str = "./trialog-data";
+const WORKSPACE: &str = "default";
+
+/// What a `.trialog.toml` may say.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+struct File {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    url: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    workspace: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<PathBuf>,
+}
+
+/// Where to go and as whom.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// Without a slash at the end.
+    pub url: String,
+    /// May be empty.
+    pub token: String,
+    /// The workspace.
+    pub workspace: String,
+}
+
+/// Arguments of `trialog init`.
+#[derive(clap::Args)]
+pub struct Init {
+    /// A data folder on this machine, instead of --url and --token.
+    #[arg(long)]
+    data: Option<PathBuf>,
+}
+
+/// Finds the target.
+pub fn find(common: &Common) -> Result<Target, Failure> {
+    let file = read_file()?;
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let data = file.data.clone().unwrap_or_else(|| PathBuf::from(DATA_FOLDER));
+    let announced = || {
+        let text = std::fs::read_to_string(data.join("run/server.json")).ok()?;
+        serde_json::from_str::<serde_json::Value>(&text).ok()?.get("url")?.as_str().map(str::to_owned)
+    };
+    let kept = || std::fs::read_to_string(data.join("admin.token")).ok().map(|text| text.trim().to_owned());
+    let url = common.url.clone().or_else(|| variable("TRIALOG_API_URL")).or(file.url).or_else(announced);
+    let token = common.token.clone().or_else(|| variable("TRIALOG_TOKEN")).or(file.token).or_else(kept);
+    let Some(url) = url else {
+        return Err(Failure::NoServer(format!(
+            "no server is known: start one with `trialog up`, name it with --url or TRIALOG_API_URL, or write {FILE} with \
+             `trialog init --url URL --token TOKEN` (looked for {}/run/server.json)",
+            data.display()
+        )));
+    };
+    Ok(Target {
+        url: url.trim_end_matches('/').to_owned(),
+        token: token.unwrap_or_default(),
+        workspace: common.workspace.clone().or(file.workspace).unwrap_or_else(|| WORKSPACE.to_owned()),
+    })
+}
+
+fn read_file() -> Result<File, Failure> {
+    let here = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
+    let Some(path) = here.ancestors().map(|folder| folder.join(FILE)).find(|path| path.exists()) else {
+        return Ok(File::default());
+    };
+    let shown = path.display();
+    let text = std::fs::read_to_string(&path).map_err(|error| Failure::Usage(format!("{shown}: {error}")))?;
+    let mut file: File = toml::from_str(&text).map_err(|error| Failure::Usage(format!("{shown}: {error}")))?;
+    // A relative data folder is meant from the file's place.
+    if let (Some(data), Some(folder)) = (&file.data, path.parent()) {
+        file.data = Some(folder.join(data));
+    }
+    Ok(file)
+}
+
+/// Writes `.trialog.toml` here.
+pub fn init(arguments: &Init, common: &Common) -> Result<(), Failure> {
+    if common.url.is_none() && arguments.data.is_none() {
+        return Err(Failure::Usage(
+            "trialog init: say where the server is: --url URL --token TOKEN, or --data FOLDER".into(),
+        ));
+    }
+    let file = File {
+        url: common.url.clone(),
+        token: common.token.clone(),
+        workspace: common.workspace.clone(),
+        data: arguments.data.clone(),
+    };
+    let text = toml::to_string(&file).map_err(|error| Failure::Usage(error.to_string()))?;
+    write_secret(Path::new(FILE), &text).map_err(|error| Failure::Usage(format!("{FILE}: {error}")))?;
+    println!("wrote {FILE}");
+    Ok(())
+}
+
+fn write_secret(path: &Path, text: &str) -> std::io::Result<()> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut file = std::fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(path)?;
+    file.write_all(text.as_bytes())
+}

@@ -1,0 +1,139 @@
+//! `trialog why`, `verify` and `lineage`.
+
+use clap::Args;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::http::{Body, encoded};
+use super::{Client, Failure, show, sweeps};
+
+/// Arguments of `trialog why`.
+#[derive(Args)]
+pub struct Why {
+    /// A run id or SWEEP/INDEX.
+    trial: String,
+}
+
+/// Arguments of `trialog verify`.
+#[derive(Args)]
+pub struct Verify {
+    /// The sweep's id or name.
+    sweep: String,
+}
+
+/// Arguments of `trialog lineage`.
+#[derive(Args)]
+pub struct Lineage {
+    /// A request id, a run id, or MODEL/versions/N.
+    id: String,
+}
+
+/// Prints why a trial is what it is.
+pub async fn why(client: &Client, arguments: Why) -> Result<(), Failure> {
+    let (sweep, index) = if arguments.trial.starts_with("run_") {
+        let run = client.get(&format!("runs/{}", encoded(&arguments.trial))).await?;
+        let index = run.get("trial_index").and_then(Value::as_u64);
+        let Some(index) = index.and_then(|index| u32::try_from(index).ok()) else {
+            return Err(Failure::Usage(format!("{} is not a trial's run", arguments.trial)));
+        };
+        (show::field(&run, "sweep_id"), index)
+    } else {
+        let (sweep, index) = sweeps::split(&arguments.trial)?;
+        (sweep.to_owned(), index)
+    };
+    let why = client.get(&format!("sweeps/{}/trials/{index}/why", encoded(&sweep))).await?;
+    if client.is_json() {
+        println!("{why}");
+    } else {
+        print_why(&why);
+    }
+    Ok(())
+}
+
+fn entries<'a>(value: &'a Value, name: &str) -> impl Iterator<Item = &'a Value> {
+    value.get(name).and_then(Value::as_array).into_iter().flatten()
+}
+
+fn print_why(why: &Value) {
+    println!("trial {}", show::field(why, "trial"));
+    if let Some(proposal) = why.get("proposal") {
+        let (algorithm, rule) = (show::field(proposal, "algorithm"), show::field(proposal, "rule"));
+        let (seed, index) = (show::field(proposal, "seed"), show::field(proposal, "index"));
+        println!(
+            "proposed by {algorithm} {rule}, seed {seed}, index {index}, at position {}",
+            show::field(proposal, "position")
+        );
+        for (name, draw) in proposal.get("parameters").and_then(Value::as_object).into_iter().flatten() {
+            println!("  {name} = {}  (u = {})", show::field(draw, "value"), show::field(draw, "u"));
+        }
+    }
+    for decision in entries(why, "decisions") {
+        println!(
+            "{} by {} at interval {}: value {}, threshold {}, best {}, population {} (position {})",
+            show::field(decision, "verdict"),
+            show::field(decision, "policy"),
+            show::field(decision, "interval"),
+            show::field(decision, "value"),
+            show::field(decision, "threshold"),
+            show::field(decision, "best"),
+            show::field(decision, "population"),
+            show::field(decision, "position"),
+        );
+        for input in entries(decision, "inputs") {
+            let (trial, value) = (show::field(input, "trial"), show::field(input, "value"));
+            println!("  made by trial {trial}: {value} at position {}", show::field(input, "position"));
+        }
+        if let Some(hint) = decision.get("hint").filter(|hint| !hint.is_null()) {
+            println!("  hint: {}", show::text(hint));
+        }
+    }
+    for placement in entries(why, "placements") {
+        println!("placed on {}: {}", show::field(placement, "node"), show::field(placement, "reason"));
+    }
+    for attempt in entries(why, "attempts") {
+        let (number, node) = (show::field(attempt, "number"), show::field(attempt, "node"));
+        let (started, ended, end) =
+            (show::field(attempt, "started"), show::field(attempt, "ended"), show::field(attempt, "end"));
+        println!("attempt {number} on {node}: {started} to {ended}, {}", if end.is_empty() { "lives" } else { &end });
+    }
+}
+
+/// Recomputes a sweep; differences are bad news (exit code 1).
+pub async fn verify(client: &Client, arguments: Verify) -> Result<(), Failure> {
+    let path = format!("sweeps/{}:verify", encoded(&arguments.sweep));
+    let answer = client.send(Method::POST, &path, &Body::Json(json!({}))).await?;
+    let differences = entries(&answer, "differences").count();
+    if client.is_json() {
+        println!("{answer}");
+    } else {
+        println!("checked {}; log {}", show::field(&answer, "checked"), show::field(&answer, "log"));
+        entries(&answer, "differences").for_each(|difference| println!("differs: {difference}"));
+    }
+    let is_log_good =
+        answer.get("log").and_then(Value::as_object).is_none_or(|log| log.values().all(|v| v == "ok" || v == true));
+    if differences == 0 && is_log_good {
+        return Ok(());
+    }
+    Err(Failure::BadNews(format!("{differences} differences between the log and its recomputation")))
+}
+
+/// Prints the chain behind an id.
+pub async fn lineage(client: &Client, arguments: Lineage) -> Result<(), Failure> {
+    let answer = client.get(&format!("lineage/{}", encoded(&arguments.id))).await?;
+    if client.is_json() {
+        println!("{answer}");
+        return Ok(());
+    }
+    for (depth, link) in entries(&answer, "chain").enumerate() {
+        let facts: Vec<String> = link
+            .as_object()
+            .into_iter()
+            .flatten()
+            .filter(|(name, value)| !["kind", "id"].contains(&name.as_str()) && !show::text(value).is_empty())
+            .map(|(name, value)| format!("{name} {}", show::text(value)))
+            .collect();
+        let arrow = if depth == 0 { String::new() } else { format!("{}<- ", "  ".repeat(depth - 1)) };
+        println!("{arrow}{} {}  {}", show::field(link, "kind"), show::field(link, "id"), facts.join(", "));
+    }
+    Ok(())
+}

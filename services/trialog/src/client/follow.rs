@@ -1,0 +1,111 @@
+//! The live view of a sweep: trials by state, the best so far, nodes. Plain lines when the output is not a terminal.
+
+use std::io::IsTerminal;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::Value;
+
+use super::http::encoded;
+use super::{Client, Failure, show};
+
+/// How long the server holds an unchanged answer back.
+const WAIT: &str = "20s";
+const ENDED: [&str; 3] = ["Completed", "Failed", "Canceled"];
+
+/// Follows a sweep until its end. A failed or canceled sweep is bad news (exit code 1).
+pub async fn follow(client: &Client, sweep: &str) -> Result<(), Failure> {
+    let path = format!("sweeps/{}", encoded(sweep));
+    let mut state = client.get(&path).await?;
+    let bar = bar(&state);
+    let mut last_line = String::new();
+    loop {
+        let nodes = nodes(client, &state).await;
+        let line = line(&state, &nodes);
+        match &bar {
+            Some(bar) => {
+                bar.set_length(number(&state, "max_total_trials"));
+                bar.set_position(ended_trials(&state));
+                bar.set_message(line);
+            }
+            None if client.is_json() => {}
+            None if line != last_line => {
+                println!("{}/{} ended  {line}", ended_trials(&state), number(&state, "max_total_trials"));
+                last_line = line;
+            }
+            None => {}
+        }
+        if ENDED.contains(&show::field(&state, "state").as_str()) {
+            break;
+        }
+        let version = number(&state, "version");
+        state = client.get(&format!("{path}?wait={WAIT}&after_version={version}")).await?;
+    }
+    if let Some(bar) = &bar {
+        bar.finish();
+    }
+    finish(client, &state)
+}
+
+fn bar(state: &Value) -> Option<ProgressBar> {
+    if !std::io::stdout().is_terminal() {
+        return None;
+    }
+    let style = ProgressStyle::with_template("{prefix} [{bar:30}] {pos}/{len} {elapsed} {msg}").ok()?;
+    let bar = ProgressBar::new(number(state, "max_total_trials")).with_style(style);
+    bar.set_prefix(show::field(state, "name"));
+    bar.enable_steady_tick(std::time::Duration::from_millis(250));
+    Some(bar)
+}
+
+fn number(state: &Value, name: &str) -> u64 {
+    state.get(name).and_then(Value::as_u64).unwrap_or_default()
+}
+
+fn counts(state: &Value) -> Vec<(String, u64)> {
+    let counts = state.get("trial_counts").and_then(Value::as_object);
+    let pairs = counts.into_iter().flatten().map(|(name, count)| (name.clone(), count.as_u64().unwrap_or_default()));
+    pairs.filter(|(_, count)| *count > 0).collect()
+}
+
+fn ended_trials(state: &Value) -> u64 {
+    let ended = ["Completed", "Failed", "Canceled", "EarlyStopped"];
+    counts(state).iter().filter(|(name, _)| ended.contains(&name.as_str())).map(|(_, count)| count).sum()
+}
+
+/// The nodes by state; nothing when the cluster cannot be read.
+async fn nodes(client: &Client, state: &Value) -> String {
+    let cluster = show::field(state, "cluster");
+    let Ok(cluster) = client.get(&format!("clusters/{}", encoded(&cluster))).await else { return String::new() };
+    let by_state = cluster.get("node_state_counts").and_then(Value::as_object).cloned().unwrap_or_default();
+    let words: Vec<String> = by_state
+        .iter()
+        .filter(|(_, count)| count.as_u64() != Some(0))
+        .map(|(name, count)| format!("{count} {name}"))
+        .collect();
+    if words.is_empty() { "no nodes".to_owned() } else { words.join(", ") }
+}
+
+fn line(state: &Value, nodes: &str) -> String {
+    let trials: Vec<String> = counts(state).iter().map(|(name, count)| format!("{count} {name}")).collect();
+    let best = match state.get("best").and_then(|best| Some((best.get("value")?.as_f64()?, best.get("trial_index")?))) {
+        Some((value, trial)) => format!("best {value:.4} (trial {trial})"),
+        None => "no value yet".to_owned(),
+    };
+    let conditions = state.get("conditions").and_then(Value::as_array).map_or(0, Vec::len);
+    let stalled = if conditions > 0 { format!(" · {}", state["conditions"]) } else { String::new() };
+    format!("{} · {} · {best} · nodes: {nodes}{stalled}", show::field(state, "state"), trials.join(", "))
+}
+
+fn finish(client: &Client, state: &Value) -> Result<(), Failure> {
+    if client.is_json() {
+        println!("{state}");
+    }
+    let (name, reason) = (show::field(state, "state"), show::field(state, "reason"));
+    if name == "Completed" {
+        if !client.is_json() {
+            println!("Completed ({reason})");
+        }
+        return Ok(());
+    }
+    Err(Failure::BadNews(format!("the sweep is {name}: {reason}")))
+}

@@ -1,0 +1,227 @@
+//! Requests, and what is said when one does not go well.
+
+use std::time::Duration;
+
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use serde_json::Value;
+use vocabulary::{Entropy, Problem};
+
+use super::Common;
+use super::connect::{self, Target};
+
+/// How often a request is tried when the server is away or overloaded; writes carry an idempotency key, so that this is safe.
+const TRIES: u32 = 5;
+const WAIT_FIRST: Duration = Duration::from_millis(200);
+
+/// Why a command failed.
+#[derive(Debug)]
+pub enum Failure {
+    /// The server refused.
+    Refused(Box<Problem>),
+    /// The command line or a file is wrong.
+    Usage(String),
+    /// Nobody answers.
+    NoServer(String),
+    /// The server did what was asked, and the answer is bad news (a failed sweep, a difference found).
+    BadNews(String),
+}
+
+impl Failure {
+    /// 1 refused or bad news, 2 usage, 3 no server.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Refused(_) | Self::BadNews(_) => 1,
+            Self::Usage(_) => 2,
+            Self::NoServer(_) => 3,
+        }
+    }
+
+    /// To the standard error, for people or as JSON.
+    pub fn print(&self, json: bool) {
+        match self {
+            Self::Refused(problem) if json => {
+                eprintln!("{}", serde_json::to_string(problem).unwrap_or_else(|_| problem.to_string()));
+            }
+            Self::Refused(problem) => {
+                eprintln!("refused ({} {}): {}", problem.status, problem.code, problem.detail);
+                for error in problem.errors.iter().filter(|_| problem.errors.len() > 1) {
+                    eprintln!("  {}: {}", error.pointer, error.message);
+                }
+                for error in problem.errors.iter().filter(|error| !error.hint.is_empty()) {
+                    eprintln!("  hint: {}", error.hint);
+                }
+            }
+            Self::Usage(text) | Self::NoServer(text) | Self::BadNews(text) => eprintln!("trialog: {text}"),
+        }
+    }
+}
+
+/// A connection to a server, with the options of the command line.
+pub struct Client {
+    http: reqwest::Client,
+    target: Target,
+    is_json: bool,
+}
+
+/// What a request carries.
+pub enum Body {
+    /// Nothing.
+    None,
+    /// A JSON document.
+    Json(Value),
+    /// A document as it was written, with its content type.
+    Text(&'static str, Vec<u8>),
+}
+
+impl Client {
+    /// Finds the server; nothing is sent yet.
+    pub fn connect(common: &Common) -> Result<Self, Failure> {
+        let target = connect::find(common)?;
+        if target.url.starts_with("https:") {
+            return Err(Failure::Usage(format!(
+                "{}: this build speaks http only; put a local TLS proxy in front or use http",
+                target.url
+            )));
+        }
+        let http = reqwest::Client::builder()
+            .user_agent(concat!("trialog/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(|error| Failure::Usage(error.to_string()))?;
+        Ok(Self { http, target, is_json: common.is_json() })
+    }
+
+    /// Whether JSON was asked for.
+    pub fn is_json(&self) -> bool {
+        self.is_json
+    }
+
+    /// The workspace in force.
+    pub fn workspace(&self) -> &str {
+        &self.target.workspace
+    }
+
+    /// Reads below the workspace.
+    pub async fn get(&self, path: &str) -> Result<Value, Failure> {
+        self.send(Method::GET, path, &Body::None).await
+    }
+
+    /// Reads every page of a list below the workspace; `field` names the list in the answer.
+    pub async fn get_all(&self, path: &str, field: &str) -> Result<Value, Failure> {
+        let mut all = Vec::new();
+        let mut token = String::new();
+        loop {
+            let joint = if path.contains('?') { '&' } else { '?' };
+            let mut page = self.get(&format!("{path}{joint}page_size=1000&page_token={}", encoded(&token))).await?;
+            if let Some(Value::Array(entries)) = page.get_mut(field).map(Value::take) {
+                all.extend(entries);
+            }
+            token = page.get("next_page_token").and_then(Value::as_str).unwrap_or_default().to_owned();
+            if token.is_empty() {
+                return Ok(serde_json::json!({ field: all }));
+            }
+        }
+    }
+
+    /// Sends below the workspace and reads the answer.
+    pub async fn send(&self, method: Method, path: &str, body: &Body) -> Result<Value, Failure> {
+        let response = self.open(method, &format!("/workspaces/{}/{path}", encoded(self.workspace())), body).await?;
+        let bytes = response.bytes().await.map_err(|error| self.gone(&error))?;
+        if bytes.is_empty() {
+            return Ok(Value::Null);
+        }
+        serde_json::from_slice(&bytes).map_err(|error| Failure::NoServer(format!("the answer is not JSON: {error}")))
+    }
+
+    /// Sends below `/api/v1` and hands out the answer itself. Tried again while the server is away or says "not now".
+    pub async fn open(&self, method: Method, path: &str, body: &Body) -> Result<Response, Failure> {
+        let url = format!("{}/api/v1{path}", self.target.url);
+        let key = runtime::MachineEntropy::default().uuid().simple().to_string();
+        let mut wait = WAIT_FIRST;
+        for left in (0..TRIES).rev() {
+            let answer = self.request(method.clone(), &url, &key, body).send().await;
+            match answer {
+                Ok(response) if !is_for_now(response.status()) || left == 0 => return checked(response).await,
+                Ok(_) => {}
+                Err(error) if left == 0 || !error.is_connect() => return Err(self.gone(&error)),
+                Err(_) => {}
+            }
+            tokio::time::sleep(wait).await;
+            wait *= 2;
+        }
+        Err(Failure::NoServer(format!("no answer from {}", self.target.url)))
+    }
+
+    /// Scores: the headers that name the answer's origin, and the answer.
+    pub async fn score(
+        &self,
+        endpoint: &str,
+        verb: &str,
+        deployment: Option<&str>,
+        bytes: Vec<u8>,
+    ) -> Result<(String, String), Failure> {
+        let (workspace, endpoint) = (encoded(self.workspace()), encoded(endpoint));
+        let url = format!("{}/endpoints/{workspace}/{endpoint}/{verb}", self.target.url);
+        let mut request =
+            self.http.post(url).bearer_auth(&self.target.token).header("Content-Type", "application/json");
+        if let Some(name) = deployment {
+            request = request.header("trialog-deployment", name);
+        }
+        let response = checked(request.body(bytes).send().await.map_err(|error| self.gone(&error))?).await?;
+        let named = ["x-request-id", "trialog-deployment", "trialog-model-version"];
+        let header = |name: &&str| response.headers().get(*name)?.to_str().ok().map(|value| format!("{name}: {value}"));
+        let headers = named.iter().filter_map(header).collect::<Vec<_>>().join("  ");
+        Ok((headers, response.text().await.map_err(|error| self.gone(&error))?))
+    }
+
+    fn request(&self, method: Method, url: &str, key: &str, body: &Body) -> RequestBuilder {
+        let writes = method != Method::GET && method != Method::HEAD;
+        let mut request = self.http.request(method, url);
+        if !self.target.token.is_empty() {
+            request = request.bearer_auth(&self.target.token);
+        }
+        if writes {
+            request = request.header("Idempotency-Key", key);
+        }
+        match body {
+            Body::None => request,
+            Body::Json(value) => request.json(value),
+            Body::Text(kind, bytes) => request.header("Content-Type", *kind).body(bytes.clone()),
+        }
+    }
+
+    fn gone(&self, error: &reqwest::Error) -> Failure {
+        Failure::NoServer(format!("no answer from {}: {error}; is `trialog up` running there?", self.target.url))
+    }
+}
+
+fn is_for_now(status: StatusCode) -> bool {
+    status == StatusCode::TOO_MANY_REQUESTS || status == StatusCode::SERVICE_UNAVAILABLE
+}
+
+async fn checked(response: Response) -> Result<Response, Failure> {
+    let status = response.status();
+    if status.is_success() {
+        return Ok(response);
+    }
+    let bytes = response.bytes().await.unwrap_or_default();
+    let problem = serde_json::from_slice(&bytes).unwrap_or_else(|_| {
+        Problem::new(
+            status.as_u16(),
+            "Unreadable",
+            String::from_utf8_lossy(&bytes).chars().take(500).collect::<String>(),
+        )
+    });
+    Err(Failure::Refused(Box::new(problem)))
+}
+
+/// A text inside a path or a query (RFC 3986: all but the unreserved characters are encoded).
+pub fn encoded(text: &str) -> String {
+    text.bytes().fold(String::with_capacity(text.len()), |mut out, byte| {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+        out
+    })
+}

@@ -1,0 +1,155 @@
+//! The client commands: each is a thin layer over the REST interface, so that whatever they can do, every client can.
+
+mod code;
+mod compute;
+mod connect;
+mod document;
+mod explain;
+mod follow;
+mod http;
+mod models;
+mod runs;
+mod serving;
+mod show;
+mod sweeps;
+mod workspaces;
+
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory, Subcommand, ValueEnum};
+
+pub use http::{Client, Failure};
+
+/// Options of every client command.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Common {
+    /// Where the server is; default: TRIALOG_API_URL, .trialog.toml upwards from here, ./trialog-data.
+    #[arg(long, global = true)]
+    pub url: Option<String>,
+    /// The token; default: TRIALOG_TOKEN, .trialog.toml, ./trialog-data/admin.token.
+    #[arg(long, global = true, hide_env_values = true)]
+    pub token: Option<String>,
+    /// The workspace.
+    #[arg(long, short = 'w', global = true, env = "TRIALOG_WORKSPACE_NAME")]
+    pub workspace: Option<String>,
+    /// What to print.
+    #[arg(long, short = 'o', global = true, value_enum, default_value_t)]
+    pub output: Output,
+    /// The same as -o json.
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+/// What a command prints.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON document, as the server sent it.
+    Json,
+}
+
+/// The nouns and their verbs.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Workspaces.
+    #[command(subcommand)]
+    Workspace(workspaces::Workspace),
+    /// API tokens.
+    #[command(subcommand)]
+    Token(workspaces::Token),
+    /// Clusters: pools of nodes.
+    #[command(subcommand)]
+    Cluster(compute::Cluster),
+    /// Nodes of a cluster.
+    #[command(subcommand)]
+    Node(compute::Node),
+    /// Sweeps.
+    #[command(subcommand)]
+    Sweep(sweeps::Sweep),
+    /// Trials of a sweep.
+    #[command(subcommand)]
+    Trial(sweeps::Trial),
+    /// Runs.
+    #[command(subcommand)]
+    Run(runs::Run),
+    /// Registered models.
+    #[command(subcommand)]
+    Model(models::Model),
+    /// Inference endpoints.
+    #[command(subcommand)]
+    Endpoint(serving::Endpoint),
+    /// Deployments behind an endpoint.
+    #[command(subcommand)]
+    Deployment(serving::Deployment),
+    /// Why a trial was proposed, placed, stopped. TRIAL is a run id or SWEEP/INDEX.
+    Why(explain::Why),
+    /// Recompute every suggestion and every stop of a sweep from its log.
+    Verify(explain::Verify),
+    /// Where an answer, a run or a model version comes from.
+    Lineage(explain::Lineage),
+    /// Write .trialog.toml, so that commands below this folder find the server.
+    Init(connect::Init),
+    /// Print a completion script for a shell.
+    Completions(Completions),
+}
+
+/// Arguments of `trialog completions`.
+#[derive(Args)]
+pub struct Completions {
+    /// bash, zsh, fish, elvish or powershell.
+    shell: clap_complete::Shell,
+}
+
+/// Runs a client command. Exit codes: 0 done, 1 refused by the server, 2 usage, 3 no server.
+pub fn run(command: Command, common: &Common) -> ExitCode {
+    if let Command::Completions(arguments) = &command {
+        clap_complete::generate(arguments.shell, &mut crate::Cli::command(), "trialog", &mut std::io::stdout());
+        return ExitCode::SUCCESS;
+    }
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("trialog: no runtime: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    match runtime.block_on(dispatch(command, common)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            failure.print(common.is_json());
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+impl Common {
+    /// Whether JSON was asked for, in either spelling.
+    pub fn is_json(&self) -> bool {
+        self.json || self.output == Output::Json
+    }
+}
+
+async fn dispatch(command: Command, common: &Common) -> Result<(), Failure> {
+    if let Command::Init(arguments) = &command {
+        return connect::init(arguments, common);
+    }
+    let client = Client::connect(common)?;
+    match command {
+        Command::Workspace(command) => workspaces::workspace(&client, command).await,
+        Command::Token(command) => workspaces::token(&client, command).await,
+        Command::Cluster(command) => compute::cluster(&client, command).await,
+        Command::Node(command) => compute::node(&client, command).await,
+        Command::Sweep(command) => sweeps::sweep(&client, command).await,
+        Command::Trial(command) => sweeps::trial(&client, command).await,
+        Command::Run(command) => runs::run(&client, command).await,
+        Command::Model(command) => models::model(&client, command).await,
+        Command::Endpoint(command) => serving::endpoint(&client, command).await,
+        Command::Deployment(command) => serving::deployment(&client, command).await,
+        Command::Why(arguments) => explain::why(&client, arguments).await,
+        Command::Verify(arguments) => explain::verify(&client, arguments).await,
+        Command::Lineage(arguments) => explain::lineage(&client, arguments).await,
+        Command::Init(_) | Command::Completions(_) => Ok(()),
+    }
+}

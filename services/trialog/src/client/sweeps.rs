@@ -1,0 +1,185 @@
+//! `trialog sweep` and `trialog trial`.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use documents::Tree;
+use reqwest::Method;
+use serde_json::json;
+
+use super::http::{Body, encoded};
+use super::{Client, Failure, code, document, follow, show};
+
+/// Verbs of sweeps.
+#[derive(Subcommand)]
+pub enum Sweep {
+    /// Submit a sweep document; its code folder is packed and uploaded.
+    Submit {
+        /// A JSON or YAML file; `-` = the standard input.
+        file: PathBuf,
+        /// Change a value of the document: PATH=VALUE, e.g. limits.max_total_trials=10; may be repeated.
+        #[arg(long)]
+        set: Vec<String>,
+        /// Check only; nothing is written.
+        #[arg(long)]
+        dry_run: bool,
+        /// Treat warnings as errors.
+        #[arg(long)]
+        strict: bool,
+        /// Follow it until its end.
+        #[arg(long)]
+        follow: bool,
+    },
+    /// List sweeps.
+    List {
+        /// Only those in this state.
+        #[arg(long, default_value = "")]
+        state: String,
+    },
+    /// Show a sweep.
+    Show {
+        /// Its id or name.
+        sweep: String,
+    },
+    /// Follow a sweep until its end.
+    Follow {
+        /// Its id or name.
+        sweep: String,
+    },
+    /// Make no new proposals; what runs goes on.
+    Pause {
+        /// Its id or name.
+        sweep: String,
+    },
+    /// Go on.
+    Resume {
+        /// Its id or name.
+        sweep: String,
+    },
+    /// Cancel it and its trials.
+    Cancel {
+        /// Its id or name.
+        sweep: String,
+    },
+    /// Raise the limits, also after the end.
+    Extend {
+        /// Its id or name.
+        sweep: String,
+        /// The new total of trials.
+        #[arg(long)]
+        max_total_trials: Option<u32>,
+        /// The new timeout, from the start.
+        #[arg(long)]
+        timeout_seconds: Option<f64>,
+    },
+}
+
+/// Verbs of trials.
+#[derive(Subcommand)]
+pub enum Trial {
+    /// List a sweep's trials.
+    List {
+        /// The sweep's id or name.
+        sweep: String,
+        /// Only those in this state.
+        #[arg(long, default_value = "")]
+        state: String,
+    },
+    /// Show a trial.
+    Show {
+        /// SWEEP/INDEX.
+        trial: String,
+    },
+}
+
+/// Runs a verb.
+pub async fn sweep(client: &Client, command: Sweep) -> Result<(), Failure> {
+    let path = |sweep: &str, verb: &str| format!("sweeps/{}{verb}", encoded(sweep));
+    let (sweep, verb, body) = match command {
+        Sweep::Submit { file, set, dry_run, strict, follow } => {
+            return submit(client, &file, &set, (dry_run, strict, follow)).await;
+        }
+        Sweep::List { state } => {
+            let sweeps = client.get_all(&format!("sweeps?state={}", encoded(&state)), "sweeps").await?;
+            let columns =
+                ["sweep_id", "name", "state", "reason", "proposals", "max_total_trials", "best.value", "created_at"];
+            show::list(client, &sweeps, "sweeps", &columns);
+            return Ok(());
+        }
+        Sweep::Show { sweep } => {
+            show::thing(client, &client.get(&path(&sweep, "")).await?);
+            return Ok(());
+        }
+        Sweep::Follow { sweep } => return follow::follow(client, &sweep).await,
+        Sweep::Pause { sweep } => (sweep, ":pause", json!({})),
+        Sweep::Resume { sweep } => (sweep, ":resume", json!({})),
+        Sweep::Cancel { sweep } => (sweep, ":cancel", json!({})),
+        Sweep::Extend { sweep, max_total_trials, timeout_seconds } => {
+            let mut body = serde_json::Map::new();
+            body.extend(max_total_trials.map(|total| ("max_total_trials".to_owned(), json!(total))));
+            body.extend(timeout_seconds.map(|seconds| ("timeout_seconds".to_owned(), json!(seconds))));
+            (sweep, ":extend", body.into())
+        }
+    };
+    let answer = client.send(Method::POST, &path(&sweep, verb), &Body::Json(body)).await?;
+    show::thing(client, &answer);
+    Ok(())
+}
+
+async fn submit(
+    client: &Client,
+    file: &std::path::Path,
+    set: &[String],
+    (dry_run, strict, follows): (bool, bool, bool),
+) -> Result<(), Failure> {
+    let mut document = document::read(file)?;
+    for change in set {
+        document.set_text(change)?;
+    }
+    let folder = document.text("trial.code").filter(|code| !code.starts_with("sha256:")).map(PathBuf::from);
+    if let Some(folder) = folder {
+        let hash = code::upload(client, &document.folder.join(folder)).await?;
+        document.set("trial.code", Tree::Text(hash))?;
+    }
+    let path = format!("sweeps?dry_run={dry_run}&strict={strict}");
+    let answer = client.send(Method::POST, &path, &document.body()).await?;
+    if client.is_json() || dry_run {
+        show::thing(client, &answer);
+    } else {
+        let warnings = answer.get("warnings").and_then(serde_json::Value::as_array).cloned().unwrap_or_default();
+        for warning in &warnings {
+            eprintln!("warning: {} ({})", show::field(warning, "message"), show::field(warning, "code"));
+        }
+        println!("{}  {}", show::field(&answer, "id"), show::field(&answer, "name"));
+    }
+    if follows && !dry_run {
+        return follow::follow(client, &show::field(&answer, "id")).await;
+    }
+    Ok(())
+}
+
+/// Runs a verb.
+pub async fn trial(client: &Client, command: Trial) -> Result<(), Failure> {
+    match command {
+        Trial::List { sweep, state } => {
+            let path = format!("sweeps/{}/trials?state={}", encoded(&sweep), encoded(&state));
+            let trials = client.get_all(&path, "trials").await?;
+            let columns =
+                ["index", "state", "best_value", "intervals", "attempt", "decision", "reason", "parameters", "run_id"];
+            show::list(client, &trials, "trials", &columns);
+        }
+        Trial::Show { trial } => {
+            let (sweep, index) = split(&trial)?;
+            show::thing(client, &client.get(&format!("sweeps/{}/trials/{index}", encoded(sweep))).await?);
+        }
+    }
+    Ok(())
+}
+
+/// SWEEP/INDEX.
+pub fn split(trial: &str) -> Result<(&str, u32), Failure> {
+    trial
+        .rsplit_once('/')
+        .and_then(|(sweep, index)| Some((sweep, index.parse().ok()?)))
+        .ok_or_else(|| Failure::Usage(format!("{trial:?} is not SWEEP/INDEX, e.g. digits/3")))
+}

@@ -1,0 +1,104 @@
+//! `trialog workspace` and `trialog token`.
+
+use clap::Subcommand;
+use reqwest::Method;
+use serde_json::json;
+
+use super::http::{Body, encoded};
+use super::{Client, Failure, show};
+
+/// Verbs of workspaces.
+#[derive(Subcommand)]
+pub enum Workspace {
+    /// Create a workspace.
+    Create {
+        /// Its name.
+        name: String,
+    },
+    /// List workspaces.
+    List,
+    /// Show a workspace.
+    Show {
+        /// Its name.
+        name: String,
+    },
+}
+
+/// Verbs of tokens.
+#[derive(Subcommand)]
+pub enum Token {
+    /// Make a token; its text is shown once.
+    Create {
+        /// What to call it.
+        name: String,
+        /// admin, owner, contributor, reader or scorer.
+        #[arg(long, default_value = "contributor")]
+        scope: String,
+        /// The endpoint of a scorer.
+        #[arg(long, default_value = "")]
+        endpoint: String,
+    },
+    /// List the workspace's tokens.
+    List,
+    /// Revoke a token.
+    Delete {
+        /// Its id.
+        id: String,
+    },
+}
+
+/// Runs a verb.
+pub async fn workspace(client: &Client, command: Workspace) -> Result<(), Failure> {
+    match command {
+        Workspace::Create { name } => {
+            let answer =
+                client.open(Method::PUT, &format!("/workspaces/{}", encoded(&name)), &Body::Json(json!({}))).await?;
+            print(client, answer).await
+        }
+        Workspace::Show { name } => {
+            let answer = client.open(Method::GET, &format!("/workspaces/{}", encoded(&name)), &Body::None).await?;
+            print(client, answer).await
+        }
+        Workspace::List => {
+            let answer = client.open(Method::GET, "/workspaces?page_size=1000", &Body::None).await?;
+            let value = answer.json().await.map_err(|error| Failure::NoServer(error.to_string()))?;
+            show::list(client, &value, "workspaces", &["name", "created_at"]);
+            Ok(())
+        }
+    }
+}
+
+async fn print(client: &Client, answer: reqwest::Response) -> Result<(), Failure> {
+    let value = answer.json().await.map_err(|error| Failure::NoServer(error.to_string()))?;
+    show::thing(client, &value);
+    Ok(())
+}
+
+/// Runs a verb.
+pub async fn token(client: &Client, command: Token) -> Result<(), Failure> {
+    match command {
+        Token::Create { name, scope, endpoint } => {
+            let body = Body::Json(json!({ "name": name, "scope": scope, "endpoint": endpoint }));
+            let made = client.send(Method::POST, "tokens", &body).await?;
+            if client.is_json() {
+                println!("{made}");
+            } else {
+                println!("{}", show::field(&made, "text"));
+            }
+        }
+        Token::List => {
+            let tokens = client.get("tokens").await?;
+            show::list(
+                client,
+                &tokens,
+                "tokens",
+                &["token_id", "name", "scope", "endpoint", "created_at", "revoked_at"],
+            );
+        }
+        Token::Delete { id } => {
+            let answer = client.send(Method::DELETE, &format!("tokens/{}", encoded(&id)), &Body::None).await?;
+            show::thing(client, &answer);
+        }
+    }
+    Ok(())
+}
