@@ -1,4 +1,5 @@
-//! From a call to a command and back: contexts, refusals and pages, the same in every service. It knows no message's content.
+//! From a call to a command and back: contexts, refusals and pages, the same in every service. It knows no message's
+//! content.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! The contracts between services: Rust generated from `proto/`, one peer type for in-process and remote calls, the context that
+//! The contracts between services: Rust generated from `proto/`, one peer type for in-process and remote calls, the
+//! context that
 //! travels with a call, and the way a `Problem` travels in a status. Nothing else is written by hand here.
 
 pub mod context;
@@ -14,7 +15,9 @@ pub use status::{problem_of, status_of};
 #[expect(missing_docs, clippy::all, reason = "generated from proto/, which has the documentation")]
 mod generated {
     macro_rules! packages {
-        ($($name:ident: $package:literal),+) => { $(pub mod $name { pub mod v1 { tonic::include_proto!($package); } })+ };
+        ($($name:ident: $package:literal),+) => {
+            $(pub mod $name { pub mod v1 { tonic::include_proto!($package); } })+
+        };
     }
     packages!(
         problem: "trialog.problem.v1",

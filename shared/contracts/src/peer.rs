@@ -24,7 +24,9 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// A peer that is connected later by [`Peer::connect_routes`] or [`Peer::connect_channel`]: services know their peers before these exist.
+    /// A peer that is connected later by [`Peer::connect_routes`] or [`Peer::connect_channel`]: services know their
+    /// peers
+    /// before these exist.
     pub fn deferred() -> Self {
         Self::default()
     }
@@ -74,10 +76,10 @@ impl Peer {
 pub fn channel(address: &str) -> Result<Channel, String> {
     let Some(path) = address.strip_prefix("unix:") else {
         let endpoint = Endpoint::from_shared(address.to_owned()).map_err(|error| format!("{address:?}: {error}"))?;
-        return Ok(endpoint.connect_lazy());
+        return Ok(endpoint.http2_max_header_list_size(HEADER_BYTES_MAX).connect_lazy());
     };
     let path = Arc::new(std::path::PathBuf::from(path));
-    let endpoint = Endpoint::from_static("http://socket.invalid");
+    let endpoint = Endpoint::from_static("http://socket.invalid").http2_max_header_list_size(HEADER_BYTES_MAX);
     Ok(
         endpoint.connect_with_connector_lazy(tower::service_fn(move |_: Uri| {
             let path = Arc::clone(&path);
@@ -136,6 +138,8 @@ impl Peers {
     }
 }
 
+/// How large the headers of an answer may be: a problem with 200 errors travels in them.
+const HEADER_BYTES_MAX: u32 = 1 << 20;
 /// How large a message may be on either side: metric batches of 4 MiB and a margin for their frame.
 pub const MESSAGE_BYTES_MAX: usize = 8 << 20;
 

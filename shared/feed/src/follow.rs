@@ -1,6 +1,7 @@
 //! Follows another service's facts: at least once, in order per stream, with a cursor in the follower's own log.
 //!
-//! The effect of a fact is a command whose id is made of (source, position, reaction), so that a second delivery changes nothing: the
+//! The effect of a fact is a command whose id is made of (source, position, reaction), so that a second delivery
+//! changes nothing: the
 //! cursor may lag behind the effects, never run ahead of them.
 
 use std::collections::BTreeMap;

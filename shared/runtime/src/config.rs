@@ -29,7 +29,8 @@ pub enum Error {
     Shape(Box<toml::de::Error>),
 }
 
-/// Reads `file` (when given), lays `environment` over it, and reads the result as `T`, whose defaults fill what is absent.
+/// Reads `file` (when given), lays `environment` over it, and reads the result as `T`, whose defaults fill what is
+/// absent.
 ///
 /// # Errors
 /// When the file cannot be read, is not TOML, or a key is unknown to `T` or has the wrong type.

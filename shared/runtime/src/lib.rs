@@ -1,4 +1,5 @@
-//! What every process needs around the services: the machine's clock and randomness, supervised tasks, a shutdown that ends in order,
+//! What every process needs around the services: the machine's clock and randomness, supervised tasks, a shutdown that
+//! ends in order,
 //! logs, and configuration. It knows no service.
 
 pub mod config;

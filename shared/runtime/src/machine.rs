@@ -8,7 +8,8 @@ use rand::Rng;
 use uuid::Uuid;
 use vocabulary::{Clock, Entropy};
 
-/// The machine's clock, in microseconds. It may be set back by the machine; what must not go back is made so where it is stored.
+/// The machine's clock, in microseconds. It may be set back by the machine; what must not go back is made so where it
+/// is stored.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct MachineClock;
 

@@ -35,7 +35,9 @@ impl std::fmt::Debug for Task {
     }
 }
 
-/// Runs the tasks until each has ended by itself or shutdown is requested. Failures and panics are logged and the task begun again.
+/// Runs the tasks until each has ended by itself or shutdown is requested. Failures and panics are logged and the task
+/// is
+/// begun again.
 pub fn supervise(tasks: Vec<Task>, shutdown: &Shutdown) -> tokio::task::JoinSet<()> {
     let mut set = tokio::task::JoinSet::new();
     for task in tasks {

@@ -1,4 +1,5 @@
-//! The rules of the house, executed: sizes, names, import edges, no ambient time or randomness, a file for each event version.
+//! The rules of the house, executed: sizes, names, import edges, no ambient time or randomness, a file for each event
+//! version.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -44,7 +45,8 @@ fn files(folder: &Path, endings: &[&str], found: &mut Vec<PathBuf>) {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
         if path.is_dir() {
-            let skipped = name.starts_with('.') || name.starts_with("target") || name == "__pycache__" || name == "trialog-data";
+            let skipped =
+                name.starts_with('.') || name.starts_with("target") || name == "__pycache__" || name == "trialog-data";
             if !skipped {
                 files(&path, endings, found);
             }
@@ -118,10 +120,12 @@ fn names_say_what_a_file_does() {
     // "utils" is where things go to be forgotten.
     let faults: Vec<_> = rust_files()
         .iter()
-        .filter(|(path, _)| Path::new(path).components().any(|part| {
-            let name = part.as_os_str().to_string_lossy();
-            BANNED_FILE_NAMES.contains(&name.trim_end_matches(".rs"))
-        }))
+        .filter(|(path, _)| {
+            Path::new(path).components().any(|part| {
+                let name = part.as_os_str().to_string_lossy();
+                BANNED_FILE_NAMES.contains(&name.trim_end_matches(".rs"))
+            })
+        })
         .map(|(path, _)| format!("{path}: a name that says nothing"))
         .collect();
     report(&faults);
@@ -176,14 +180,24 @@ fn before_tests(text: &str) -> &str {
 }
 
 fn is_test_file(path: &str) -> bool {
-    path.contains("/tests/") || path.contains("tests.rs") || path.contains("/benches/") || path.starts_with("shared/testkit/")
+    path.contains("/tests/")
+        || path.contains("tests.rs")
+        || path.contains("/benches/")
+        || path.starts_with("shared/testkit/")
 }
 
 #[test]
 fn time_and_randomness_come_in_as_parameters() {
     // A hidden clock makes a decision that cannot be replayed.
-    const AMBIENT: [&str; 7] =
-        ["Timestamp::now", "Zoned::now", "SystemTime::now", "Instant::now", "Uuid::now_v7", "Uuid::new_v4", "rand::rng"];
+    const AMBIENT: [&str; 7] = [
+        "Timestamp::now",
+        "Zoned::now",
+        "SystemTime::now",
+        "Instant::now",
+        "Uuid::now_v7",
+        "Uuid::new_v4",
+        "rand::rng",
+    ];
     let mut faults = Vec::new();
     for (path, text) in rust_files() {
         let exempt = path.starts_with("shared/runtime/") || path.starts_with("loadtests/") || is_test_file(&path);
@@ -200,7 +214,8 @@ fn time_and_randomness_come_in_as_parameters() {
 #[test]
 fn the_tuner_uses_exact_mathematics() {
     // exp of one libc and of another differ in the last bit: a suggestion could not be recomputed elsewhere.
-    const INEXACT: [&str; 9] = [".exp(", ".ln(", ".powf(", ".mul_add(", ".log2(", ".log10(", ".sin(", ".cos(", ".exp_m1("];
+    const INEXACT: [&str; 9] =
+        [".exp(", ".ln(", ".powf(", ".mul_add(", ".log2(", ".log10(", ".sin(", ".cos(", ".exp_m1("];
     let mut faults = Vec::new();
     for (path, text) in rust_files() {
         if path.starts_with("shared/tuning/src") {
@@ -240,7 +255,8 @@ fn every_event_version_has_its_file() {
         while let Some(at) = rest.find("stored_events!") {
             rest = &rest[at..];
             let Some((head, _)) = rest.split_once("}\n") else { break };
-            let body = head.split_once("enum").and_then(|(_, after)| after.split_once('{')).map_or("", |(_, body)| body);
+            let body =
+                head.split_once("enum").and_then(|(_, after)| after.split_once('{')).map_or("", |(_, body)| body);
             for entry in body.split(',').filter_map(|entry| entry.trim().trim_end_matches('}').split_once(':')) {
                 let (kind, schema) = (entry.0.trim(), entry.1.trim().parse::<u32>().unwrap_or(0));
                 for schema in 1..=schema {

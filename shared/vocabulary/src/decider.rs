@@ -57,7 +57,8 @@ pub fn decode_json<T: DeserializeOwned>(kind: &str, data: &str) -> Result<T, Str
 ///     pub enum SweepEvent { SweepSubmitted: 1, SweepPaused: 1 }
 /// }
 /// ```
-/// The number is the schema that this build writes. To change a released event: add fields with `#[serde(default)]` and keep
+/// The number is the schema that this build writes. To change a released event: add fields with `#[serde(default)]`
+/// and keep
 /// the number, or raise the number and upcast inside the struct's `Deserialize`; never rewrite what is stored.
 #[macro_export]
 macro_rules! stored_events {
@@ -78,7 +79,9 @@ macro_rules! stored_events {
             }
             fn decode(kind: &str, schema: i16, data: &str) -> Result<Self, String> {
                 match kind {
-                    $(stringify!($variant) if schema <= $schema => $crate::decider::decode_json(kind, data).map(Self::$variant),)+
+                    $(stringify!($variant) if schema <= $schema => {
+                        $crate::decider::decode_json(kind, data).map(Self::$variant)
+                    })+
                     _ => Err(format!("unknown event type {kind} schema {schema}")),
                 }
             }

@@ -1,4 +1,5 @@
-//! Request ids of inference: they say by themselves which revision of which deployment answered, so that lineage needs no store of
+//! Request ids of inference: they say by themselves which revision of which deployment answered, so that lineage needs
+//! no store of
 //! requests. `req_<revision key>_<UUIDv7>`, both in Crockford base 32, the key without leading zeros.
 
 use uuid::Uuid;
@@ -7,7 +8,8 @@ use crate::ids::{BASE32_LENGTH, BadId, base32, from_base32};
 
 const PREFIX: &str = "req_";
 
-/// The id of a request that the revision with this key answers. `revision_key` is the revision's position in compute's log, from 1.
+/// The id of a request that the revision with this key answers. `revision_key` is the revision's position in compute's
+/// log, from 1.
 pub fn mint(revision_key: i64, id: Uuid) -> String {
     let key = base32(u128::from(revision_key.unsigned_abs()));
     let key = key.trim_start_matches('0');

@@ -245,7 +245,8 @@ fn next_piece(file: &File, journal: &Journal, is_last: bool) -> io::Result<Optio
     let mut bytes = vec![0; READ_BYTES];
     let mut filled = 0;
     while filled < bytes.len() {
-        match file.read_at(&mut bytes[filled..], journal.offset + length(&bytes[..filled])) {
+        let offset = journal.offset + length(&bytes[..filled]);
+        match file.read_at(&mut bytes[filled..], offset) {
             Ok(0) => break,
             Ok(count) => filled += count,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -90,7 +90,8 @@ async fn write(
         put(append, key, attempt, at, chunk, tx).await?;
         at += chunk.len() as u64;
     }
-    if kept.len() < fresh.len() && next <= append.limit && (next < append.limit || room == 0 && at == append.limit) {
+    // Said once: after the first byte that was dropped the stream's end is beyond the limit.
+    if kept.len() < fresh.len() && next <= append.limit {
         let limit = append.limit;
         let notice = format!("\n[trialog] {limit} bytes of this stream are kept; what follows is dropped\n");
         put(append, key, attempt, at, notice.as_bytes(), tx).await?;

@@ -177,9 +177,10 @@ pub async fn list(
     query.push_bind(filter.workspace.clone());
     let conditions = [
         (" AND experiment_id = ", &filter.experiment_id),
-        (" AND parent = ", &filter.parent),
+        // The second condition lets SQLite use the partial index.
+        (" AND parent <> '' AND parent = ", &filter.parent),
         (" AND state = ", &filter.state),
-        (" AND sweep_id = ", &filter.sweep_id),
+        (" AND sweep_id <> '' AND sweep_id = ", &filter.sweep_id),
     ];
     for (condition, value) in conditions.into_iter().filter(|(_, value)| !value.is_empty()) {
         query.push(condition).push_bind(value.clone());

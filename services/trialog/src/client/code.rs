@@ -1,4 +1,5 @@
-//! Packs a code folder into a sorted tar without times and owners, so that the same files have the same hash, and uploads it.
+//! Packs a code folder into a sorted tar without times and owners, so that the same files have the same hash, and
+//! uploads it.
 
 use std::path::{Path, PathBuf};
 

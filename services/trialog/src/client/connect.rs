@@ -57,8 +57,8 @@ pub fn find(common: &Common) -> Result<Target, Failure> {
     let token = common.token.clone().or_else(|| variable("TRIALOG_TOKEN")).or(file.token).or_else(kept);
     let Some(url) = url else {
         return Err(Failure::NoServer(format!(
-            "no server is known: start one with `trialog up`, name it with --url or TRIALOG_API_URL, or write {FILE} with \
-             `trialog init --url URL --token TOKEN` (looked for {}/run/server.json)",
+            "no server is known: start one with `trialog up`, name it with --url or TRIALOG_API_URL, or write {FILE} \
+             with `trialog init --url URL --token TOKEN` (looked for {}/run/server.json)",
             data.display()
         )));
     };

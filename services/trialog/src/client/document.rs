@@ -1,4 +1,5 @@
-//! A document from a file: sent as it was written, or with `--set` changes and the code's hash laid in, in the written order.
+//! A document from a file: sent as it was written, or with `--set` changes and the code's hash laid in, in the written
+//! order.
 
 use std::path::{Path, PathBuf};
 

@@ -9,7 +9,8 @@ use vocabulary::{Entropy, Problem};
 use super::Common;
 use super::connect::{self, Target};
 
-/// How often a request is tried when the server is away or overloaded; writes carry an idempotency key, so that this is safe.
+/// How often a request is tried when the server is away or overloaded; writes carry an idempotency key, so that this
+/// is safe.
 const TRIES: u32 = 5;
 const WAIT_FIRST: Duration = Duration::from_millis(200);
 

@@ -1,4 +1,5 @@
-//! Which services run here and how they meet. The difference between a laptop and a fleet is in this file and in configuration.
+//! Which services run here and how they meet. The difference between a laptop and a fleet is in this file and in
+//! configuration.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -179,7 +180,8 @@ async fn assemble(
     macro_rules! common {
         ($service:ident { $($extra:tt)* }) => {
             $service::Dependencies {
-                data: data.clone(), clock: clock.clone(), entropy: entropy.clone(), peers: peers.clone(), shutdown: shutdown.clone(), $($extra)*
+                data: data.clone(), clock: clock.clone(), entropy: entropy.clone(), peers: peers.clone(),
+                shutdown: shutdown.clone(), $($extra)*
             }
         };
     }

@@ -1,0 +1,60 @@
+//! A command on a run whose answer is the run: decided and answered from the same state, and the same answer again for a repeat.
+
+use std::sync::Arc;
+
+use contracts::CallContext;
+use contracts::runs as wire;
+use eventlog::{Committed, Context, EventLog, ExecuteError, RecordError, Recorded};
+use prost::Message;
+use tonic::{Response, Status};
+use vocabulary::{Decider, Problem, RunId};
+
+use crate::run::{self, Command, Rejection, Run, show};
+use crate::service::Core;
+
+/// Decides a command; the reply is the run after it.
+pub(super) async fn decide(
+    log: &EventLog,
+    run: RunId,
+    command: Command,
+    context: Context,
+) -> Result<Committed, ExecuteError<Rejection>> {
+    let command = Arc::new(command);
+    log.record::<Run, _>(&run::stream(run), context, move |state, _| {
+        let command = Arc::clone(&command);
+        Box::pin(async move {
+            let events = state.decide(&command).map_err(RecordError::Rejected)?;
+            let mut shown = state.shown.clone();
+            for event in &events {
+                show(&mut shown, event);
+                shown.version += 1;
+            }
+            Ok(Recorded { events, reply: shown.encode_to_vec() })
+        })
+    })
+    .await
+}
+
+/// The answer to a decided command.
+pub(super) fn answer(core: &Core, run: RunId, committed: &Committed) -> Result<Response<wire::Run>, Status> {
+    core.changed(run);
+    Ok(contracts::with_position(reply(committed)?, committed.position))
+}
+
+/// The reply that is stored with a command.
+pub(super) fn reply<M: Message + Default>(committed: &Committed) -> Result<M, Status> {
+    M::decode(committed.reply.as_slice())
+        .map_err(|error| super::status(Problem::internal(format!("a stored reply cannot be read: {error}"))))
+}
+
+/// Decides a user's command and answers the run.
+pub(super) async fn execute(
+    core: &Core,
+    call: &CallContext,
+    run: RunId,
+    command: Command,
+) -> Result<Response<wire::Run>, Status> {
+    let context = calls::context(call, core.entropy.as_ref(), Vec::new());
+    let committed = decide(&core.log, run, command, context).await.map_err(calls::refused)?;
+    answer(core, run, &committed)
+}

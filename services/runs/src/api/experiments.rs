@@ -1,0 +1,98 @@
+//! Experiments: create, get, list.
+
+use std::sync::Arc;
+
+use contracts::CallContext;
+use contracts::runs as wire;
+use eventlog::{RecordError, Recorded};
+use prost::Message;
+use tonic::{Request, Response, Status};
+use vocabulary::{Decider, Problem, names};
+
+use super::{bad_token, command, create_run, status};
+use crate::experiment::{Command, ExperimentEvent, Experiments, stream};
+use crate::run::shown_time;
+use crate::service::Core;
+use crate::views::experiments as view;
+
+pub(super) async fn create(
+    core: &Core,
+    request: Request<wire::CreateExperimentRequest>,
+) -> Result<Response<wire::Experiment>, Status> {
+    let call = CallContext::of(&request);
+    let wire::CreateExperimentRequest { workspace, name, tags } = request.into_inner();
+    check_name(&name, "/name")?;
+    create_run::check_texts(&tags, "tags").map_err(status)?;
+    let at_us = core.clock.now_us();
+    let context = calls::context(&call, core.entropy.as_ref(), Vec::new());
+    let stream = stream(&workspace);
+    let command = Arc::new(Command::Create { workspace, name, tags, must_be_new: true, at_us });
+    let created = core.log.record::<Experiments, _>(&stream, context, move |state, _| {
+        let command = Arc::clone(&command);
+        Box::pin(async move {
+            let events = state.decide(&command).map_err(RecordError::Rejected)?;
+            let reply = events.first().map(|event| shown(event).encode_to_vec()).unwrap_or_default();
+            Ok(Recorded { events, reply })
+        })
+    });
+    let committed = created.await.map_err(calls::refused)?;
+    Ok(contracts::with_position(command::reply(&committed)?, committed.position))
+}
+
+fn shown(event: &ExperimentEvent) -> wire::Experiment {
+    let ExperimentEvent::ExperimentCreated(created) = event;
+    wire::Experiment {
+        workspace: created.workspace.clone(),
+        experiment_id: created.experiment_id.to_string(),
+        name: created.name.clone(),
+        tags: created.tags.clone(),
+        created_at: shown_time(created.at_us),
+    }
+}
+
+/// The name of a new experiment. Digits alone would be taken for an id.
+pub(super) fn check_name(name: &str, pointer: &str) -> Result<(), Status> {
+    if let Some(wrong) = names::title(name) {
+        return Err(status(Problem::invalid(pointer, "BadName", wrong)));
+    }
+    if name.bytes().all(|byte| byte.is_ascii_digit()) {
+        let message = format!("{name:?} looks like an id, and no experiment has it; use a name with a letter");
+        return Err(status(Problem::invalid(pointer, "BadName", message)));
+    }
+    Ok(())
+}
+
+pub(super) async fn get(
+    core: &Core,
+    request: Request<wire::GetExperimentRequest>,
+) -> Result<Response<wire::Experiment>, Status> {
+    calls::at_least(&core.log, &CallContext::of(&request)).await?;
+    let wire::GetExperimentRequest { workspace, experiment } = request.into_inner();
+    let found = view::find(core.log.reader(), &workspace, &experiment).await.map_err(calls::unreadable)?;
+    let absent = || status(Problem::not_found("experiment", &experiment, &workspace));
+    found.map(Response::new).ok_or_else(absent)
+}
+
+pub(super) async fn list(
+    core: &Core,
+    request: Request<wire::ListExperimentsRequest>,
+) -> Result<Response<wire::ListExperimentsReply>, Status> {
+    calls::at_least(&core.log, &CallContext::of(&request)).await?;
+    let request = request.into_inner();
+    let (size, token) = calls::page(request.page_size, &request.page_token)?;
+    // Default has the id 0 and no row.
+    let (mut experiments, after) = match token {
+        None => (vec![view::default_of(&request.workspace)], 0),
+        Some(token) => (Vec::new(), token.parse().map_err(|_| bad_token(&token))?),
+    };
+    let room = size - experiments.len() as i32;
+    let more = view::list(core.log.reader(), &request.workspace, after, room + 1).await.map_err(calls::unreadable)?;
+    experiments.extend(more);
+    let next_page_token = if experiments.len() > size as usize {
+        experiments.truncate(size as usize);
+        experiments.last().map(|last| last.experiment_id.clone()).unwrap_or_default()
+    } else {
+        String::new()
+    };
+    Ok(Response::new(wire::ListExperimentsReply { experiments, next_page_token }))
+}

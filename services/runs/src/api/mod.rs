@@ -1,0 +1,145 @@
+//! The calls. One file a call or a small group of calls: translate, execute, answer.
+
+mod artifacts;
+mod command;
+mod create_run;
+mod experiments;
+mod logs;
+mod metrics;
+mod objects;
+mod read_runs;
+mod update_run;
+
+#[cfg(test)]
+mod tests;
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use contracts::runs::runs_service_server::RunsService;
+use contracts::runs::*;
+use futures_util::Stream;
+use tonic::{Request, Response, Status, Streaming};
+use vocabulary::{Problem, RunId};
+
+use crate::service::Core;
+
+pub(crate) use create_run::experiment_of;
+
+/// `RunsService`.
+#[derive(Clone)]
+pub struct Api(Arc<Core>);
+
+impl Api {
+    pub(crate) fn new(core: Arc<Core>) -> Self {
+        Self(core)
+    }
+}
+
+type Answer<T> = Result<Response<T>, Status>;
+type Chunks<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl RunsService for Api {
+    async fn create_experiment(&self, request: Request<CreateExperimentRequest>) -> Answer<Experiment> {
+        experiments::create(&self.0, request).await
+    }
+
+    async fn get_experiment(&self, request: Request<GetExperimentRequest>) -> Answer<Experiment> {
+        experiments::get(&self.0, request).await
+    }
+
+    async fn list_experiments(&self, request: Request<ListExperimentsRequest>) -> Answer<ListExperimentsReply> {
+        experiments::list(&self.0, request).await
+    }
+
+    async fn create_run(&self, request: Request<CreateRunRequest>) -> Answer<Run> {
+        create_run::create_run(&self.0, request).await
+    }
+
+    async fn update_run(&self, request: Request<UpdateRunRequest>) -> Answer<Run> {
+        update_run::update_run(&self.0, request).await
+    }
+
+    async fn cancel_run(&self, request: Request<CancelRunRequest>) -> Answer<Run> {
+        update_run::cancel_run(&self.0, request).await
+    }
+
+    async fn get_run(&self, request: Request<GetRunRequest>) -> Answer<Run> {
+        read_runs::get_run(&self.0, request).await
+    }
+
+    async fn list_runs(&self, request: Request<ListRunsRequest>) -> Answer<ListRunsReply> {
+        read_runs::list_runs(&self.0, request).await
+    }
+
+    async fn record_metrics(&self, request: Request<RecordMetricsRequest>) -> Answer<RecordMetricsReply> {
+        metrics::record(&self.0, request).await
+    }
+
+    async fn list_metrics(&self, request: Request<ListMetricsRequest>) -> Answer<ListMetricsReply> {
+        metrics::list(&self.0, request).await
+    }
+
+    async fn get_metric_history(&self, request: Request<GetMetricHistoryRequest>) -> Answer<GetMetricHistoryReply> {
+        metrics::history(&self.0, request).await
+    }
+
+    async fn append_logs(&self, request: Request<AppendLogsRequest>) -> Answer<AppendLogsReply> {
+        logs::append(&self.0, request).await
+    }
+
+    type ReadLogsStream = Chunks<LogChunk>;
+
+    async fn read_logs(&self, request: Request<ReadLogsRequest>) -> Answer<Self::ReadLogsStream> {
+        logs::read(&self.0, request).await
+    }
+
+    async fn record_artifacts(&self, request: Request<RecordArtifactsRequest>) -> Answer<RecordArtifactsReply> {
+        artifacts::record(&self.0, request).await
+    }
+
+    async fn list_artifacts(&self, request: Request<ListArtifactsRequest>) -> Answer<ListArtifactsReply> {
+        artifacts::list(&self.0, request).await
+    }
+
+    async fn put_object(&self, request: Request<Streaming<ObjectChunk>>) -> Answer<ObjectFacts> {
+        objects::put(&self.0, request.into_inner()).await
+    }
+
+    type GetObjectStream = Chunks<ObjectChunk>;
+
+    async fn get_object(&self, request: Request<GetObjectRequest>) -> Answer<Self::GetObjectStream> {
+        objects::get(&self.0, request).await
+    }
+
+    async fn head_object(&self, request: Request<HeadObjectRequest>) -> Answer<ObjectFacts> {
+        objects::head(&self.0, request).await
+    }
+}
+
+/// A problem as a status, for `map_err`.
+fn status(problem: impl Into<Problem>) -> Status {
+    contracts::status_of(&problem.into())
+}
+
+/// The run that a text names; a text that is no id names no run.
+fn run_named(text: &str, workspace: &str) -> Result<RunId, Status> {
+    RunId::parse(text).map_err(|_| status(Problem::not_found("run", text, workspace)))
+}
+
+/// The run, when it is in the workspace.
+async fn run_in(core: &Core, workspace: &str, text: &str) -> Result<RunId, Status> {
+    let run = run_named(text, workspace)?;
+    match crate::views::runs::state_of(core.log.reader(), workspace, run).await {
+        Ok(Some(_)) => Ok(run),
+        Ok(None) => Err(status(Problem::not_found("run", text, workspace))),
+        Err(error) => Err(calls::unreadable(error)),
+    }
+}
+
+/// 422 for a page token that this call did not give out.
+fn bad_token(token: &str) -> Status {
+    let message = format!("page_token {token:?} is not one of this list; leave it out to begin anew");
+    status(Problem::invalid("/page_token", "BadPageToken", message))
+}

@@ -1,0 +1,64 @@
+//! Reads runs: one, or a page of them, newest first.
+
+use contracts::CallContext;
+use contracts::runs as wire;
+use tonic::{Request, Response, Status};
+use vocabulary::{Problem, RunId, SweepId};
+
+use super::{bad_token, run_named, status};
+use crate::run::RunState;
+use crate::service::Core;
+use crate::views::{experiments, runs};
+
+pub(super) async fn get_run(core: &Core, request: Request<wire::GetRunRequest>) -> Result<Response<wire::Run>, Status> {
+    calls::at_least(&core.log, &CallContext::of(&request)).await?;
+    let wire::GetRunRequest { workspace, run_id } = request.into_inner();
+    let run = run_named(&run_id, &workspace)?;
+    let found = runs::find(core.log.reader(), &workspace, run).await.map_err(calls::unreadable)?;
+    found.map(Response::new).ok_or_else(|| status(Problem::not_found("run", &run_id, &workspace)))
+}
+
+pub(super) async fn list_runs(
+    core: &Core,
+    request: Request<wire::ListRunsRequest>,
+) -> Result<Response<wire::ListRunsReply>, Status> {
+    calls::at_least(&core.log, &CallContext::of(&request)).await?;
+    let request = request.into_inner();
+    let (size, token) = calls::page(request.page_size, &request.page_token)?;
+    let before = match token {
+        None => i64::MAX,
+        Some(token) => token.parse().map_err(|_| bad_token(&token))?,
+    };
+    let filter = filter(core, request).await?;
+    let pool = core.log.reader();
+    let (mut runs, _) = runs::list(pool, &filter, before, size + 1).await.map_err(calls::unreadable)?;
+    let mut next_page_token = String::new();
+    if runs.len() > size as usize {
+        runs.truncate(size as usize);
+        if let Some(last) = runs.last() {
+            next_page_token = place_of(core, last).await?;
+        }
+    }
+    Ok(Response::new(wire::ListRunsReply { runs, next_page_token }))
+}
+
+async fn filter(core: &Core, request: wire::ListRunsRequest) -> Result<runs::Filter, Status> {
+    let wire::ListRunsRequest { workspace, experiment, parent, state, sweep_id, .. } = request;
+    if !state.is_empty() && RunState::parse(&state).is_none() {
+        let words: Vec<_> = RunState::ALL.iter().map(|state| state.as_str()).collect();
+        let message = format!("state {state:?}: one of {}", words.join(", "));
+        return Err(status(Problem::invalid("/state", "BadState", message)));
+    }
+    let experiment_id = match experiment.as_str() {
+        "" => String::new(),
+        named => {
+            let found = experiments::find(core.log.reader(), &workspace, named).await.map_err(calls::unreadable)?;
+            let absent = || status(Problem::not_found("experiment", named, &workspace));
+            found.ok_or_else(absent)?.experiment_id
+        }
+    };
+    // Rows hold the canonical spelling; a text that is no id is left as it is and finds nothing.
+    let parent = RunId::parse(&parent).map_or(parent, |run| run.to_string());
+    let sweep_id = SweepId::parse(&sweep_id).map_or(sweep_id, |sweep| sweep.to_string());
+    Ok(runs::Filter { workspace, experiment_id, parent, state, sweep_id })
+}

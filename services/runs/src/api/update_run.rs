@@ -1,0 +1,47 @@
+//! What users may do to a run: change its texts, end one without a job, cancel.
+
+use contracts::CallContext;
+use contracts::runs as wire;
+use tonic::{Request, Response, Status};
+use vocabulary::Problem;
+
+use super::{command, create_run, run_named, status};
+use crate::run::{Command, RunState, Update};
+use crate::service::Core;
+
+pub(super) async fn update_run(
+    core: &Core,
+    request: Request<wire::UpdateRunRequest>,
+) -> Result<Response<wire::Run>, Status> {
+    let call = CallContext::of(&request);
+    let wire::UpdateRunRequest { workspace, run_id, name, params, tags, remove_tags, state } = request.into_inner();
+    let run = run_named(&run_id, &workspace)?;
+    create_run::check_run_name(name.as_deref().unwrap_or_default()).map_err(status)?;
+    create_run::check_texts(&params, "params").map_err(status)?;
+    create_run::check_texts(&tags, "tags").map_err(status)?;
+    let state = state.as_deref().map(ending).transpose().map_err(status)?;
+    let update = Update { name, params, tags, remove_tags, state };
+    let command = Command::Update { workspace, run: run_id, update, at_us: core.clock.now_us() };
+    command::execute(core, &call, run, command).await
+}
+
+fn ending(text: &str) -> Result<RunState, Problem> {
+    match RunState::parse(text) {
+        Some(state @ (RunState::Completed | RunState::Failed | RunState::Canceled)) => Ok(state),
+        _ => {
+            let message = format!("state {text:?}: a client may end its run as Completed, Failed or Canceled");
+            Err(Problem::invalid("/state", "BadState", message))
+        }
+    }
+}
+
+pub(super) async fn cancel_run(
+    core: &Core,
+    request: Request<wire::CancelRunRequest>,
+) -> Result<Response<wire::Run>, Status> {
+    let call = CallContext::of(&request);
+    let wire::CancelRunRequest { workspace, run_id } = request.into_inner();
+    let run = run_named(&run_id, &workspace)?;
+    let command = Command::Cancel { workspace, run: run_id, at_us: core.clock.now_us() };
+    command::execute(core, &call, run, command).await
+}

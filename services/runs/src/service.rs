@@ -1,0 +1,121 @@
+//! Opens the service and hands out its parts: gRPC routes, feed, background tasks.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use contracts::runs::runs_service_server::RunsServiceServer;
+use eventlog::{EventLog, Options};
+use runtime::{Shutdown, Task};
+use vocabulary::{Clock, Entropy, RunId};
+
+use crate::logs::Wake;
+use crate::objects::Objects;
+use crate::views::experiments::ExperimentsView;
+use crate::views::runs::RunsView;
+use crate::{api, publish, reactions};
+
+const MIGRATIONS: &[(&str, &str)] = &[
+    ("001_runs", include_str!("../migrations/001_runs.sql")),
+    ("002_metrics", include_str!("../migrations/002_metrics.sql")),
+    ("003_logs_artifacts", include_str!("../migrations/003_logs_artifacts.sql")),
+];
+
+/// What the service is given.
+pub struct Dependencies {
+    /// The data folder: `db/runs.sqlite` and `objects/` below it are this service's.
+    pub data: PathBuf,
+    /// Where the time comes from.
+    pub clock: Arc<dyn Clock>,
+    /// Where new ids come from.
+    pub entropy: Arc<dyn Entropy>,
+    /// The services whose facts are followed: sweeps and compute.
+    pub peers: contracts::Peers,
+    /// Ends the followers and the live tails.
+    pub shutdown: Shutdown,
+}
+
+/// What every call needs.
+pub(crate) struct Core {
+    pub log: EventLog,
+    pub clock: Arc<dyn Clock>,
+    pub entropy: Arc<dyn Entropy>,
+    pub objects: Objects,
+    pub wake: Wake,
+    pub shutdown: Shutdown,
+}
+
+impl Core {
+    /// Tells the followers of a run's log that something has changed.
+    pub fn changed(&self, run: RunId) {
+        self.wake.wake(run);
+    }
+}
+
+/// The runs service.
+pub struct Service {
+    core: Arc<Core>,
+    peers: contracts::Peers,
+}
+
+/// Opens the database and the object store.
+///
+/// # Errors
+/// When either cannot be opened.
+pub async fn open(dependencies: Dependencies) -> anyhow::Result<Service> {
+    let Dependencies { data, clock, entropy, peers, shutdown } = dependencies;
+    let folder = data.join("db");
+    std::fs::create_dir_all(&folder)?;
+    let options = Options {
+        service: "runs",
+        file: folder.join("runs.sqlite"),
+        migrations: MIGRATIONS,
+        views: vec![Arc::new(ExperimentsView), Arc::new(RunsView)],
+        clock: Arc::clone(&clock),
+        entropy: Arc::clone(&entropy),
+    };
+    let log = EventLog::open(options).await?;
+    let objects = Objects::local(&data.join("objects"))?;
+    let core = Core { log, clock, entropy, objects, wake: Wake::default(), shutdown };
+    Ok(Service { core: Arc::new(core), peers })
+}
+
+impl Service {
+    /// Adds the gRPC services.
+    pub fn routes(&self, routes: &mut tonic::service::RoutesBuilder) {
+        let server = RunsServiceServer::new(self.api())
+            .max_decoding_message_size(contracts::peer::MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(contracts::peer::MESSAGE_BYTES_MAX);
+        routes.add_service(server);
+    }
+
+    /// The calls themselves.
+    pub fn api(&self) -> api::Api {
+        api::Api::new(Arc::clone(&self.core))
+    }
+
+    /// The facts of this service.
+    pub fn feed(&self) -> feed::Source {
+        feed::Source::new(self.core.log.clone(), publish::Publisher)
+    }
+
+    /// The log, e.g. to close it at the end.
+    pub fn log(&self) -> &EventLog {
+        &self.core.log
+    }
+
+    /// What runs beside the calls: the followers of sweeps and compute.
+    pub fn tasks(&self) -> Vec<Task> {
+        reactions::all(&self.core).into_iter().map(|reaction| self.follower(reaction)).collect()
+    }
+
+    fn follower(&self, reaction: Arc<dyn feed::Reaction>) -> Task {
+        let peer = match reaction.service() {
+            "sweeps" => self.peers.sweeps.clone(),
+            _ => self.peers.compute.clone(),
+        };
+        let (log, shutdown) = (self.core.log.clone(), self.core.shutdown.clone());
+        Task::new(format!("runs.{}", reaction.name()), move || {
+            feed::follow(peer.clone(), log.clone(), Arc::clone(&reaction), shutdown.clone())
+        })
+    }
+}
