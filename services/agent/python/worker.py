@@ -1,1 +1,366 @@
-# worker placeholder
+"""The inference worker: loads one model and answers requests on a Unix socket.
+
+The node agent starts it for a replica of a deployment. It needs the standard library only; numpy, scikit-learn or joblib are
+imported when the model asks for them. It is not a web server: the inference router speaks HTTP, and a frame format with this.
+
+A frame is a big-endian u32, that many bytes of JSON header, and `length` bytes of body:
+request {"id", "kind": "score" | "invocations", "deadline_ms", "content_type", "length"}
+answer  {"id", "status": "ok" | "error", "reason"?, "error"?, "content_type", "length"}
+`deadline_ms` is the time that the caller still waits; a request that would begin later is not begun.
+"""
+
+import hashlib
+import importlib.util
+import json
+import os
+import pickle
+import signal
+import socket
+import struct
+import sys
+import threading
+import time
+import traceback
+
+# Bytes. A header is small; a body is what the router lets through and a margin.
+HEADER_BYTES_MAX = 64 << 10
+BODY_BYTES_MAX = 64 << 20
+# Bytes. The system takes 107 for the path of a socket; some room is left for file systems that add to it.
+SOCKET_PATH_BYTES_MAX = 99
+# Seconds that running requests are given to end after SIGTERM.
+DRAIN_SECONDS_MAX = 30.0
+# Characters of an error that go to the caller; the log has all of it.
+ERROR_CHARACTERS_MAX = 2000
+
+
+class Refused(Exception):
+    """A request or a model that cannot be served, with a stable reason."""
+
+    def __init__(self, reason, message):
+        super().__init__(message)
+        self.reason = reason
+
+
+# The model
+
+
+class ScoreScript:
+    """score.py with init() and run(raw: str)."""
+
+    def __init__(self, path):
+        folder = os.path.dirname(path)
+        sys.path.insert(0, folder)
+        spec = importlib.util.spec_from_file_location("score", path)
+        module = importlib.util.module_from_spec(spec)
+        sys.modules["score"] = module
+        spec.loader.exec_module(module)
+        for name in ("init", "run"):
+            if not callable(getattr(module, name, None)):
+                raise Refused("MissingFunction", f"score.py defines no function {name}(); it needs init() and run(raw)")
+        self.run = module.run
+        module.init()
+
+    def score(self, body, _content_type):
+        return self.run(body.decode("utf-8"))
+
+    def invocations(self, body, content_type):
+        return self.score(body, content_type)
+
+
+class Predictor:
+    """An object with predict(), from a pickle or a joblib file."""
+
+    def __init__(self, path):
+        if path.endswith(".joblib"):
+            try:
+                import joblib
+            except ImportError as error:
+                raise Refused("MissingModule", f"model.joblib needs the module joblib in this environment: {error}")
+            self.model = joblib.load(path)
+        else:
+            with open(path, "rb") as file:
+                self.model = pickle.load(file)
+        if not callable(getattr(self.model, "predict", None)):
+            kind = type(self.model).__name__
+            raise Refused("MissingFunction", f"{os.path.basename(path)} holds a {kind} without a function predict()")
+
+    def score(self, body, _content_type):
+        document = parsed(body)
+        if isinstance(document, dict):
+            return self.answer(document)
+        return self.predict(document)
+
+    def invocations(self, body, _content_type):
+        document = parsed(body)
+        if not isinstance(document, dict):
+            raise Refused("BadRequest", "send a JSON object with inputs, instances or dataframe_split")
+        return self.answer(document)
+
+    def answer(self, document):
+        return {"predictions": self.predict(rows_of(document))}
+
+    def predict(self, rows):
+        return plain(self.model.predict(as_array(rows)))
+
+
+def parsed(body):
+    try:
+        return json.loads(body)
+    except ValueError as error:
+        raise Refused("BadRequest", f"the body is not JSON: {error}")
+
+
+def rows_of(document):
+    """The rows of an invocation: inputs | instances | dataframe_split {columns, data}."""
+    keys = [key for key in ("inputs", "instances", "dataframe_split") if key in document]
+    if len(keys) != 1:
+        got = ", ".join(sorted(map(str, document))) or "nothing"
+        raise Refused("BadRequest", f"send exactly one of inputs, instances, dataframe_split; got {got}")
+    rows = document[keys[0]]
+    if keys[0] != "dataframe_split":
+        return rows
+    if not isinstance(rows, dict) or "data" not in rows:
+        raise Refused("BadRequest", "dataframe_split: send {columns, data}")
+    return frame(rows)
+
+
+def frame(split):
+    """A data frame where pandas is there, for models that look at names; else the rows alone."""
+    try:
+        import pandas
+    except ImportError:
+        return split["data"]
+    return pandas.DataFrame(split["data"], columns=split.get("columns"), index=split.get("index"))
+
+
+def as_array(rows):
+    """numpy arrays of lists, where numpy is there."""
+    if not isinstance(rows, list):
+        return rows
+    try:
+        import numpy
+    except ImportError:
+        return rows
+    return numpy.asarray(rows)
+
+
+def plain(value):
+    """What JSON can hold: arrays become lists, their numbers plain numbers."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if isinstance(value, dict):
+        return {str(key): plain(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(inner) for inner in value]
+    return value
+
+
+def load(folder):
+    """Recognises what is in the model's folder, in the order of the contract."""
+    if not folder or not os.path.isdir(folder):
+        raise Refused("NoModel", f"TRIALOG_MODEL_DIR is '{folder}', which is not a folder")
+    found = find(folder)
+    if found is None:
+        names = ", ".join(sorted(os.listdir(folder))) or "nothing"
+        raise Refused("NoModel", f"no score.py, MLmodel, model.onnx, model.pkl or model.joblib among: {names}")
+    name, path = found
+    if name == "score.py":
+        return ScoreScript(path)
+    if name in ("MLmodel", "model.onnx"):
+        raise Refused("NotOfferedYet", f"{name}: this format is not offered yet; add a score.py with init() and run(raw)")
+    return Predictor(path)
+
+
+def find(folder):
+    """In the folder itself, or in the only folder that it holds: an artifact may be a folder of its own."""
+    for name in ("score.py", "MLmodel", "model.onnx", "model.pkl", "model.joblib"):
+        path = os.path.join(folder, name)
+        if os.path.isfile(path):
+            return name, path
+    inner = [os.path.join(folder, name) for name in os.listdir(folder)]
+    if len(inner) == 1 and os.path.isdir(inner[0]):
+        return find(inner[0])
+    return None
+
+
+# Frames
+
+
+def read_exactly(connection, count):
+    """The bytes, or None when the other side closed before the first one."""
+    data = bytearray()
+    while len(data) < count:
+        piece = connection.recv(min(count - len(data), 1 << 20))
+        if not piece:
+            if data:
+                raise ConnectionError("closed within a frame")
+            return None
+        data += piece
+    return bytes(data)
+
+
+def read_frame(connection):
+    """Header and body, or None at the end."""
+    prefix = read_exactly(connection, 4)
+    if prefix is None:
+        return None
+    (size,) = struct.unpack(">I", prefix)
+    if not 0 < size <= HEADER_BYTES_MAX:
+        raise ConnectionError(f"a header of {size} bytes")
+    header = json.loads(read_exactly(connection, size) or b"")
+    length = header.get("length", 0)
+    if not isinstance(length, int) or not 0 <= length <= BODY_BYTES_MAX:
+        raise ConnectionError(f"a body of {length} bytes")
+    body = read_exactly(connection, length) if length else b""
+    if body is None:
+        raise ConnectionError("closed within a frame")
+    return header, body
+
+
+def write_frame(connection, header, body=b""):
+    header["length"] = len(body)
+    encoded = json.dumps(header).encode()
+    connection.sendall(struct.pack(">I", len(encoded)) + encoded + body)
+
+
+# The server
+
+
+class Worker:
+    """One model, one lock, a thread for each connection."""
+
+    def __init__(self, model):
+        self.model = model
+        # Models are rarely safe to be called by two threads; more replicas are the way to more at once.
+        self.model_lock = threading.Lock()
+        self.idle = threading.Condition()
+        self.running = 0
+        self.draining = False
+
+    def answer(self, header, body, arrived):
+        """Header and body of the answer."""
+        kind, identity = header.get("kind"), header.get("id")
+        try:
+            if kind not in ("score", "invocations"):
+                raise Refused("BadRequest", f"kind '{kind}': score or invocations")
+            with self.model_lock:
+                deadline = header.get("deadline_ms")
+                if deadline and (time.monotonic() - arrived) * 1000 > deadline:
+                    raise Refused("DeadlineExceeded", f"not begun within {deadline} ms")
+                result = getattr(self.model, kind)(body, header.get("content_type", ""))
+            content_type, answer = encoded(result)
+            return {"id": identity, "status": "ok", "content_type": content_type}, answer
+        except Refused as refused:
+            return failure(identity, refused.reason, str(refused)), b""
+        except BaseException as error:
+            traceback.print_exc()
+            # A script that calls exit() must not end the worker without an answer.
+            return failure(identity, "ModelError", f"{type(error).__name__}: {error}"), b""
+
+    def serve(self, connection):
+        """One connection: a request, its answer, the next request."""
+        with connection:
+            try:
+                while (read := read_frame(connection)) is not None:
+                    arrived = time.monotonic()
+                    with self.idle:
+                        self.running += 1
+                    try:
+                        header, answer = self.answer(read[0], read[1], arrived)
+                        write_frame(connection, header, answer)
+                    finally:
+                        with self.idle:
+                            self.running -= 1
+                            self.idle.notify_all()
+                    if self.draining:
+                        return
+            except (OSError, ValueError, AttributeError) as error:
+                print(f"connection: {error}", file=sys.stderr, flush=True)
+
+    def accept(self, listener):
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self.serve, args=(connection,), daemon=True).start()
+
+    def drain(self):
+        """Waits until the running requests are answered."""
+        self.draining = True
+        with self.idle:
+            self.idle.wait_for(lambda: self.running == 0, timeout=DRAIN_SECONDS_MAX)
+
+
+def failure(identity, reason, message):
+    message = message[:ERROR_CHARACTERS_MAX]
+    return {"id": identity, "status": "error", "reason": reason, "error": message, "content_type": "text/plain"}
+
+
+def encoded(result):
+    if isinstance(result, (bytes, bytearray)):
+        return "application/octet-stream", bytes(result)
+    if isinstance(result, str):
+        # Scripts of the Azure kind return JSON as text.
+        try:
+            json.loads(result)
+            return "application/json", result.encode()
+        except ValueError:
+            return "text/plain; charset=utf-8", result.encode()
+    return "application/json", json.dumps(plain(result)).encode()
+
+
+def socket_path(folder):
+    """In the attempt's folder, or a short one where that is too long for a socket."""
+    path = os.path.join(folder, "worker.sock")
+    if len(os.fsencode(path)) <= SOCKET_PATH_BYTES_MAX:
+        return path
+    name = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
+    short = f"/tmp/trialog-{name}"
+    os.makedirs(short, mode=0o700, exist_ok=True)
+    if os.stat(short).st_uid != os.getuid():
+        raise Refused("NoSocket", f"{short} belongs to another user")
+    return os.path.join(short, "worker.sock")
+
+
+def say(message):
+    print(json.dumps(message), flush=True)
+
+
+def main():
+    signals = {signal.SIGTERM, signal.SIGINT}
+    # Blocked in all threads and taken by sigwait below.
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    try:
+        model = load(os.environ.get("TRIALOG_MODEL_DIR", ""))
+        path = socket_path(os.path.dirname(os.path.abspath(__file__)))
+    except Refused as refused:
+        print(f"trialog: {refused.reason}: {refused}", file=sys.stderr, flush=True)
+        return 1
+    except BaseException:
+        print("trialog: the model cannot be loaded", file=sys.stderr)
+        traceback.print_exc()
+        return 1
+    if os.path.lexists(path):
+        os.unlink(path)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.bind(path)
+    os.chmod(path, 0o600)
+    listener.listen(128)
+    worker = Worker(model)
+    threading.Thread(target=worker.accept, args=(listener,), daemon=True).start()
+    say({"trialog": "ready", "address": f"unix:{path}"})
+    signal.sigwait(signals)
+    listener.close()
+    worker.drain()
+    if os.path.lexists(path):
+        os.unlink(path)
+    return 0
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Threads of open connections, and of libraries, do not hold the end up.
+    os._exit(code)

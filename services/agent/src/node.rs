@@ -52,7 +52,10 @@ pub struct AgentOptions {
 impl std::fmt::Debug for AgentOptions {
     /// Without the token: it must not get into a log.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("AgentOptions").field("node_id", &self.node_id).field("folder", &self.folder).finish_non_exhaustive()
+        f.debug_struct("AgentOptions")
+            .field("node_id", &self.node_id)
+            .field("folder", &self.folder)
+            .finish_non_exhaustive()
     }
 }
 

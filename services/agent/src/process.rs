@@ -127,7 +127,9 @@ pub fn kill_node(folder: &Path) {
         {
             shim.kill();
         }
-        if let Ok(Some(order)) = folder::read_json::<contracts::compute::StartAttempt>(&attempt_folder.join(folder::JOB)) {
+        if let Ok(Some(order)) =
+            folder::read_json::<contracts::compute::StartAttempt>(&attempt_folder.join(folder::JOB))
+        {
             kill_leftovers(run_name(&order.run_id, &job_id), attempt);
         }
     }

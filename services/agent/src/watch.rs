@@ -21,6 +21,12 @@ const BUFFER_BYTES: usize = 16 << 10;
 /// The files whose change matters to the agent; its own journals are not among them.
 const WATCHED: [&str; 5] = [folder::STDOUT, folder::STDERR, folder::NOTICES, folder::STATE, folder::EXIT];
 
+/// A descriptor that can be waited for until it is readable.
+#[expect(deprecated, reason = "its successor is unsafe, for types that change their descriptor; an OwnedFd never does")]
+pub fn readable(descriptor: OwnedFd) -> std::io::Result<AsyncFd<OwnedFd>> {
+    AsyncFd::with_interest(descriptor, Interest::READABLE)
+}
+
 /// The watches of an agent.
 #[derive(Debug)]
 pub struct Watcher {
@@ -51,7 +57,7 @@ impl Watcher {
     pub fn start() -> Arc<Self> {
         let events = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)
             .map_err(std::io::Error::from)
-            .and_then(|events| AsyncFd::with_interest(events, Interest::READABLE));
+            .and_then(readable);
         if let Err(error) = &events {
             tracing::warn!("no inotify ({error}): output is polled");
         }
@@ -93,7 +99,10 @@ impl Watcher {
                 match reader.next() {
                     Ok(event) if event.events().contains(ReadFlags::QUEUE_OVERFLOW) => self.tell_all(),
                     Ok(event) => {
-                        let is_watched = event.file_name().and_then(|name| name.to_str().ok()).is_some_and(|name| WATCHED.contains(&name));
+                        let is_watched = event
+                            .file_name()
+                            .and_then(|name| name.to_str().ok())
+                            .is_some_and(|name| WATCHED.contains(&name));
                         if is_watched && let Some(sender) = self.lock().get(&event.wd()) {
                             sender.send_modify(|count| *count += 1);
                         }

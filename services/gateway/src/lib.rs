@@ -8,6 +8,7 @@ pub mod access;
 pub mod door;
 mod gateway;
 mod openapi;
+mod points;
 mod routes;
 mod stream;
 mod telemetry;

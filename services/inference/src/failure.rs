@@ -17,7 +17,7 @@ pub struct ModelError {
 }
 
 /// Why there is no answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Failure {
     /// Not the router's own word: the caller may not score, the body is too large.
     Refused(Problem),
@@ -59,7 +59,9 @@ impl Failure {
             Self::NoWeight { endpoint } => Problem::new(
                 404,
                 "NoTraffic",
-                format!("no deployment of endpoint '{endpoint}' has traffic; set it, or name one in trialog-deployment"),
+                format!(
+                    "no deployment of endpoint '{endpoint}' has traffic; set it, or name one in trialog-deployment"
+                ),
             ),
             Self::NothingReady { deployment } => Problem::unavailable(
                 "NotReady",
@@ -71,7 +73,9 @@ impl Failure {
                 RETRY_AFTER_SECONDS,
             ),
             Self::QueuedTooLong { deployment, seconds } => Problem::overloaded(
-                format!("no replica of deployment '{deployment}' became free within {seconds} s (max_queue_wait_seconds)"),
+                format!(
+                    "no replica of deployment '{deployment}' became free within {seconds} s (max_queue_wait_seconds)"
+                ),
                 RETRY_AFTER_SECONDS,
             ),
             Self::TimedOut { deployment, seconds } => Problem::new(

@@ -50,7 +50,12 @@ async fn score(state: web::Data<Inference>, path: Path, request: HttpRequest, bo
     handle(&state, path.into_inner(), &request, body, Kind::Score).await
 }
 
-async fn invocations(state: web::Data<Inference>, path: Path, request: HttpRequest, body: web::Payload) -> HttpResponse {
+async fn invocations(
+    state: web::Data<Inference>,
+    path: Path,
+    request: HttpRequest,
+    body: web::Payload,
+) -> HttpResponse {
     handle(&state, path.into_inner(), &request, body, Kind::Invocations).await
 }
 
@@ -180,10 +185,10 @@ fn refusal(failure: &Failure, request_id: &str) -> HttpResponse {
     let mut response = HttpResponseBuilder::new(status);
     response.insert_header((CONTENT_TYPE, "application/problem+json")).insert_header(("x-request-id", request_id));
     if let Some(seconds) = problem.retry_after_seconds {
-        response.insert_header((RETRY_AFTER, seconds));
+        response.insert_header((RETRY_AFTER, seconds.to_string()));
     }
     if let Failure::Model(error) = failure {
-        response.insert_header(("trialog-model-error-status", error.status));
+        response.insert_header(("trialog-model-error-status", error.status.to_string()));
         if let Ok(reason) = HeaderValue::from_str(&header_text(&error.reason)) {
             response.insert_header(("trialog-model-error-reason", reason));
         }

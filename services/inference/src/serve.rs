@@ -139,9 +139,10 @@ impl Inference {
         id: Uuid,
         served: &mut Option<Served>,
     ) -> Result<Answer, Failure> {
-        let mut avoided: Option<String> = None;
+        let mut avoided = Vec::new();
+        let mut was_silent = false;
         loop {
-            let place = self.place(aim, avoided.as_deref()).await?;
+            let place = self.place(aim, &avoided).await?;
             let deployment = &place.deployment;
             let request_id = vocabulary::request_id::mint(deployment.revision_key, id);
             *served = Some(Served {
@@ -154,22 +155,28 @@ impl Inference {
                 Err(failed) => failed,
             };
             let name = || deployment.name.clone();
+            let key = &place.replica.key;
             match failed {
                 CallFailure::Torn(error) => {
                     return Err(Failure::Lost { deployment: name(), cause: error.to_string() });
                 }
-                CallFailure::Silent(error) if avoided.is_some() => {
+                CallFailure::Silent(error) if was_silent => {
                     return Err(Failure::Lost { deployment: name(), cause: error.to_string() });
                 }
-                CallFailure::Unreachable(error) if avoided.is_some() => {
-                    tracing::warn!(deployment = name(), replica = place.replica.key, "no replica is reachable: {error}");
+                // Nothing was sent, so every other replica may be tried; this one was the last.
+                CallFailure::Unreachable(error) if avoided.contains(key) => {
+                    tracing::warn!(deployment = name(), replica = key, "no replica is reachable: {error}");
                     return Err(Failure::NothingReady { deployment: name() });
                 }
-                CallFailure::Silent(error) | CallFailure::Unreachable(error) => {
-                    tracing::warn!(deployment = name(), replica = place.replica.key, "a replica is gone: {error}");
-                    avoided = Some(place.replica.key.clone());
+                CallFailure::Silent(error) => {
+                    tracing::warn!(deployment = name(), replica = key, "a replica went away at work: {error}");
+                    was_silent = true;
+                }
+                CallFailure::Unreachable(error) => {
+                    tracing::warn!(deployment = name(), replica = key, "a replica is unreachable: {error}");
                 }
             }
+            avoided.push(key.clone());
         }
     }
 
@@ -189,15 +196,13 @@ impl Inference {
         };
         let now_us = self.dependencies.clock.now_us();
         let call = place.replica.call(&header, &content.body, deployment.concurrent, now_us);
-        let timed_out = |_| Failure::TimedOut {
-            deployment: deployment.name.clone(),
-            seconds: deployment.timeout.as_secs_f64(),
-        };
+        let timed_out =
+            |_| Failure::TimedOut { deployment: deployment.name.clone(), seconds: deployment.timeout.as_secs_f64() };
         tokio::time::timeout(deployment.timeout, call).await.map_err(timed_out)
     }
 
     /// A place at a replica; waits for one, at most as long as the deployment lets requests wait.
-    async fn place(&self, aim: &Aim, avoided: Option<&str>) -> Result<Place, Failure> {
+    async fn place(&self, aim: &Aim, avoided: &[String]) -> Result<Place, Failure> {
         let mut tables = self.generation.subscribe();
         let mut deadline = None;
         loop {

@@ -73,10 +73,10 @@ impl Deployment {
         !self.replicas.is_empty()
     }
 
-    /// Takes a place at the replica with the fewest requests; one that broke lately, or that `avoided` names, only when no other is there.
-    pub fn take_place(&self, avoided: Option<&str>, now_us: i64) -> Option<Arc<Replica>> {
+    /// Takes a place at the replica with the fewest requests; one that broke lately, or that is among the `avoided`, only when no other is there.
+    pub fn take_place(&self, avoided: &[String], now_us: i64) -> Option<Arc<Replica>> {
         let rank = |replica: &Arc<Replica>| {
-            (replica.is_ejected(now_us) || avoided == Some(replica.key.as_str()), replica.in_flight())
+            (replica.is_ejected(now_us) || avoided.contains(&replica.key), replica.in_flight())
         };
         let sound = self.replicas.iter().any(|replica| !rank(replica).0);
         let mut order: Vec<_> = self.replicas.iter().map(|replica| (rank(replica), replica)).collect();

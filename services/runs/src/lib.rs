@@ -1,10 +1,11 @@
 //! Runs: experiments, runs with their attempts, metric points, logs, artifacts and objects.
 //!
-//! A run with a job is proposed here and driven by compute's facts; a run without one is driven by its client. Points, logs and artifacts
-//! are rows that go through the log's writer beside the run's state (`EventLog::record`), so that a late attempt is fenced in the same
-//! transaction; only what others must know becomes an event.
+//! A run with a job is proposed here and driven by compute's facts; a run without one is driven by its client. Points,
+//! logs and artifacts are rows that go through the log's writer beside the run's state (`EventLog::record`), so that a
+//! late attempt is fenced in the same transaction; only what others must know becomes an event.
 //!
-//! - Invariant: nothing is accepted from an attempt that is not the run's current one, nor after the run's end (logs excepted).
+//! - Invariant: nothing is accepted from an attempt that is not the run's current one, nor after the run's end (logs
+//!   excepted).
 //! - Invariant: a watched point that was acknowledged is in a `MetricReported` before the run's `RunEnded`.
 //! - Invariant: a terminal state stays, but that a policy's late stop relabels Completed or Failed as EarlyStopped.
 

@@ -1,4 +1,5 @@
-//! Content-addressed objects: `sha256/ab/<hash>` in an object store. What is there never changes, so that a copy is as good as another.
+//! Content-addressed objects: `sha256/ab/<hash>` in an object store. What is there never changes, so that a copy is as
+//! good as another.
 
 use std::sync::Arc;
 
@@ -62,8 +63,8 @@ impl Objects {
         Ok(Self { store: Arc::new(LocalFileSystem::new_with_prefix(folder)?.with_fsync(true)) })
     }
 
-    /// Takes an object in and answers its hash and size. `expected` is what it must hash to. The content is read to its end even when it
-    /// is here already: what was sent is checked, not believed.
+    /// Takes an object in and answers its hash and size. `expected` is what it must hash to. The content is read to its
+    /// end even when it is here already: what was sent is checked, not believed.
     ///
     /// # Errors
     /// 422 HashMismatch; 503 when the store fails; whatever `content` fails with.
@@ -78,7 +79,8 @@ impl Objects {
             Some(hash) => self.size(hash).await?.is_some(),
             None => false,
         };
-        let mut upload = if known { None } else { Some(self.store.put_multipart(&staged).await.map_err(|e| failed(&e))?) };
+        let mut upload =
+            if known { None } else { Some(self.store.put_multipart(&staged).await.map_err(|e| failed(&e))?) };
         let received = receive(&mut content, &mut upload).await;
         let outcome = received.and_then(|(hash, size)| match expected {
             Some(expected) if expected != hash => Err(mismatch(&expected, &hash, size)),

@@ -108,8 +108,7 @@ fn of_run(run_id: String, event: RunEvent) -> Option<Publication> {
             Publication::new("MetricNameSeen", &fact)
         }
         RunEvent::ArtifactsRecorded(event) => {
-            let fact =
-                facts::ArtifactsRecorded { workspace: event.subject.workspace, run_id, count: event.count };
+            let fact = facts::ArtifactsRecorded { workspace: event.subject.workspace, run_id, count: event.count };
             Publication::new("ArtifactsRecorded", &fact)
         }
         RunEvent::RunUpdated(_) => return None,

@@ -26,7 +26,8 @@ impl Publish for Publisher {
 fn fact(sweep_id: SweepId, position: i64, event: SweepEvent) -> Option<Publication> {
     let sweep = sweep_id.to_string();
     let moved = |workspace: String, state: SweepState, reason: String| {
-        let fact = wire::SweepStateChanged { workspace, sweep_id: sweep_id.to_string(), state: state.as_str().into(), reason };
+        let fact =
+            wire::SweepStateChanged { workspace, sweep_id: sweep_id.to_string(), state: state.as_str().into(), reason };
         Some(Publication::new("SweepStateChanged", &fact))
     };
     match event {

@@ -33,6 +33,14 @@ pub enum Error {
         /// The migration's name.
         name: String,
     },
+    /// The events end elsewhere than the head of the log says.
+    #[error("the log is damaged: its head is {head}, its last event is {last}; restore it from a backup")]
+    Damaged {
+        /// What the head says.
+        head: i64,
+        /// The last event's position.
+        last: i64,
+    },
     /// Something stored cannot be read by this build.
     #[error("stored data cannot be read: {0}")]
     Decode(String),

@@ -10,8 +10,6 @@ use crate::Error;
 /// The columns of an event, in the order in which they are written.
 pub(crate) const COLUMNS: &str =
     "position, stream_id, version, event_id, type, schema, command_id, recorded_at, data, meta";
-/// How many columns an event has.
-pub(crate) const COLUMN_COUNT: usize = 10;
 
 /// An event with its place in the log and in its stream.
 #[derive(Clone, Debug, PartialEq, Eq)]

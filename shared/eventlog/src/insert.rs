@@ -1,17 +1,17 @@
 //! The SQL of an append: few texts, so that all stay prepared.
 //!
-//! A small batch is ONE call of several statements with numbered binds, one text per size. A larger one goes statement by
-//! statement in pieces whose sizes are powers of two; preparing a long text anew costs more than the calls it saves.
+//! A small batch is ONE call of several statements, one text per size. A larger one goes statement by statement in pieces of
+//! few sizes; preparing a long text anew costs more than the calls it saves. Binds are anonymous and run through all
+//! statements of a call: SQLite looks named ones up one by one, which is quadratic.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fmt::Write;
 use std::sync::Arc;
 
 use sqlx::sqlite::{Sqlite, SqliteArguments};
 use sqlx::{AssertSqlSafe, SqliteConnection};
 use uuid::Uuid;
 
-use crate::event::{COLUMN_COUNT, COLUMNS};
+use crate::event::COLUMNS;
 use crate::identity::FINGERPRINT_BYTES;
 use crate::{Error, RecordedEvent};
 
@@ -19,20 +19,25 @@ use crate::{Error, RecordedEvent};
 const ONE_CALL_ROWS: usize = 32;
 /// Rows of the largest piece.
 const PIECE_ROWS: usize = 256;
-/// Texts kept; as many as the connection keeps prepared.
+/// Rows below which a piece has any length; from here on it is a power of two.
+const EXACT_ROWS: usize = 64;
+/// Texts kept; fewer than the connection keeps prepared.
 const TEXTS_MAX: usize = 400;
 const COMMAND_COLUMNS: &str = "command_id, fingerprint, first_position, last_position, version, reply, at";
-const COMMAND_COLUMN_COUNT: usize = 7;
+const EVENT_PLACES: &str = "(?,?,?,?,?,?,?,?,?,?)";
+const COMMAND_PLACES: &str = "(?,?,?,?,?,?,?)";
+const CURSOR_PLACES: &str = "(?,?,0,?)";
+const BEGIN: &str = "BEGIN IMMEDIATE";
 /// Fails on the NOT NULL when another writer has taken over: the check and the move are one statement.
 const MOVE_HEAD: &str =
-    "UPDATE log_head SET last_position = CASE WHEN epoch = $1 AND last_position = $2 THEN $3 END WHERE id = 1";
-const MOVE_CURSOR: &str = "INSERT INTO projection_cursor(projection, source, partition, last_position) VALUES ";
-const NEVER_BACK: &str = " ON CONFLICT(projection, source, partition) DO UPDATE SET \
+    "UPDATE log_head SET last_position = CASE WHEN epoch = ? AND last_position = ? THEN ? END WHERE id = 1";
+const MOVE_CURSOR: &str = "INSERT INTO projection_cursor(projection, source, partition, last_position)";
+const NEVER_BACK: &str = "ON CONFLICT(projection, source, partition) DO UPDATE SET \
                           last_position = max(last_position, excluded.last_position)";
 
 type Query = sqlx::query::Query<'static, Sqlite, SqliteArguments>;
 
-/// Splits into pieces whose lengths are powers of two.
+/// Splits into pieces of few lengths.
 pub(crate) fn pieces<T>(mut rest: &[T]) -> impl Iterator<Item = &[T]> {
     std::iter::from_fn(move || {
         let (piece, after) = rest.split_at(piece_length(rest.len())?);
@@ -42,7 +47,11 @@ pub(crate) fn pieces<T>(mut rest: &[T]) -> impl Iterator<Item = &[T]> {
 }
 
 fn piece_length(rest: usize) -> Option<usize> {
-    (rest > 0).then(|| (1 << rest.ilog2()).min(PIECE_ROWS))
+    match rest {
+        0 => None,
+        1..EXACT_ROWS => Some(rest),
+        _ => Some((1 << rest.ilog2()).min(PIECE_ROWS)),
+    }
 }
 
 /// A command to be remembered.
@@ -84,6 +93,7 @@ enum Text {
     All { events: usize, commands: usize, cursors: usize },
     Events(usize),
     Commands(usize),
+    Cursors(usize),
 }
 
 /// The texts that were built.
@@ -104,54 +114,22 @@ impl Texts {
 
 fn build(text: Text) -> String {
     match text {
-        Text::Events(rows) => format!("INSERT INTO events({COLUMNS}) VALUES {}", anonymous(rows, COLUMN_COUNT)),
+        Text::Events(rows) => format!("INSERT INTO events({COLUMNS}) VALUES {}", places(rows, EVENT_PLACES)),
         Text::Commands(rows) => {
-            format!("INSERT INTO commands({COMMAND_COLUMNS}) VALUES {}", anonymous(rows, COMMAND_COLUMN_COUNT))
+            format!("INSERT INTO commands({COMMAND_COLUMNS}) VALUES {}", places(rows, COMMAND_PLACES))
         }
+        Text::Cursors(rows) => format!("{MOVE_CURSOR} VALUES {} {NEVER_BACK}", places(rows, CURSOR_PLACES)),
         Text::All { events, commands, cursors } => {
-            let mut sql = format!("BEGIN IMMEDIATE;{MOVE_HEAD};");
-            let mut next = 4;
-            if events > 0 {
-                sql.push_str(&format!("INSERT INTO events({COLUMNS}) VALUES "));
-                numbered(&mut sql, events, &"$,".repeat(COLUMN_COUNT), &mut next);
-                sql.push(';');
-            }
-            if commands > 0 {
-                sql.push_str(&format!("INSERT INTO commands({COMMAND_COLUMNS}) VALUES "));
-                numbered(&mut sql, commands, &"$,".repeat(COMMAND_COLUMN_COUNT), &mut next);
-                sql.push(';');
-            }
-            if cursors > 0 {
-                sql.push_str(MOVE_CURSOR);
-                numbered(&mut sql, cursors, "$,$,0,$,", &mut next);
-                sql.push_str(NEVER_BACK);
-                sql.push(';');
-            }
-            sql.push_str("COMMIT");
-            sql
+            let inserts = [Text::Events(events), Text::Commands(commands), Text::Cursors(cursors)];
+            let inserts = inserts.into_iter().zip([events, commands, cursors]).filter(|(_, rows)| *rows > 0);
+            let inserts: String = inserts.map(|(insert, _)| build(insert) + ";").collect();
+            format!("{BEGIN};{MOVE_HEAD};{inserts}COMMIT")
         }
     }
 }
 
-fn anonymous(rows: usize, columns: usize) -> String {
-    let row = format!("({})", vec!["?"; columns].join(","));
+fn places(rows: usize, row: &str) -> String {
     vec![row; rows].join(",")
-}
-
-/// Appends `rows` times the pattern, with a number after each `$`. The pattern ends with a comma.
-fn numbered(sql: &mut String, rows: usize, pattern: &str, next: &mut usize) {
-    for row in 0..rows {
-        sql.push_str(if row == 0 { "(" } else { ",(" });
-        for part in pattern.trim_end_matches(',').chars() {
-            sql.push(part);
-            if part == '$' {
-                // Writing into a String cannot fail.
-                let _ = write!(sql, "{next}");
-                *next += 1;
-            }
-        }
-        sql.push(')');
-    }
 }
 
 /// Writes a batch in a transaction of its own. On an error the transaction may still be open.
@@ -174,7 +152,7 @@ pub(crate) async fn commit(
         query.execute(connection).await.map_err(deposed_or_failed)?;
         return Ok(());
     }
-    sqlx::query("BEGIN IMMEDIATE").execute(&mut *connection).await?;
+    sqlx::query(BEGIN).execute(&mut *connection).await?;
     write(connection, texts, fence, rows).await?;
     sqlx::query("COMMIT").execute(connection).await?;
     Ok(())
@@ -193,13 +171,10 @@ pub(crate) async fn write(tx: &mut SqliteConnection, texts: &mut Texts, fence: F
         let query = commands.by_ref().take(length).fold(texts.get(Text::Commands(length)), bind_command);
         query.execute(&mut *tx).await?;
     }
-    for ((projection, source), position) in rows.cursors {
-        sqlx::query(AssertSqlSafe(format!("{MOVE_CURSOR}(?, ?, 0, ?){NEVER_BACK}")))
-            .bind(projection)
-            .bind(source)
-            .bind(position)
-            .execute(&mut *tx)
-            .await?;
+    let mut cursors = rows.cursors.into_iter();
+    while let Some(length) = piece_length(cursors.len()) {
+        let query = cursors.by_ref().take(length).fold(texts.get(Text::Cursors(length)), bind_cursor);
+        query.execute(&mut *tx).await?;
     }
     Ok(())
 }
@@ -241,25 +216,29 @@ fn bind_command(query: Query, command: CommandRow) -> Query {
         .bind(command.at_us)
 }
 
+fn bind_cursor(query: Query, ((projection, source), position): ((String, String), i64)) -> Query {
+    query.bind(projection).bind(source).bind(position)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn pieces_are_powers_of_two_and_cover_everything() {
+    fn pieces_are_of_few_lengths_and_cover_everything() {
         let items: Vec<usize> = (0..1_000).collect();
         for length in 0..items.len() {
             let lengths: Vec<usize> = pieces(&items[..length]).map(<[usize]>::len).collect();
-            assert!(lengths.iter().all(|length| length.is_power_of_two() && *length <= PIECE_ROWS));
+            assert!(lengths.iter().all(|&length| length < EXACT_ROWS || length.is_power_of_two()), "{lengths:?}");
             assert_eq!(lengths.iter().sum::<usize>(), length);
         }
     }
 
     #[test]
-    fn binds_are_numbered_through_all_statements() {
-        let sql = build(Text::All { events: 1, commands: 1, cursors: 2 });
-        let last = 3 + COLUMN_COUNT + COMMAND_COLUMN_COUNT + 2 * 3;
-        assert!((1..=last).all(|number| sql.contains(&format!("${number}"))), "{sql}");
-        assert!(!sql.contains(&format!("${}", last + 1)), "{sql}");
+    fn one_call_has_a_place_for_every_value() {
+        let sql = build(Text::All { events: 2, commands: 1, cursors: 2 });
+        assert_eq!(sql.matches('?').count(), 3 + 2 * 10 + 7 + 2 * 3, "{sql}");
+        assert_eq!(sql.matches(';').count(), 5, "{sql}");
+        assert_eq!(build(Text::All { events: 0, commands: 0, cursors: 1 }).matches(';').count(), 3);
     }
 }

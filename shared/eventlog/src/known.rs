@@ -87,3 +87,41 @@ impl Pruner {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use sqlx::Connection;
+
+    use super::*;
+    use crate::open::TABLES;
+
+    async fn left(connection: &mut SqliteConnection) -> i64 {
+        sqlx::query_scalar("SELECT count(*) FROM commands").fetch_one(connection).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn only_expired_commands_go_and_the_walk_begins_anew() {
+        // More rows than one step looks at, every other one 31 days old.
+        let mut connection = SqliteConnection::connect("sqlite::memory:").await.unwrap();
+        sqlx::raw_sql(TABLES).execute(&mut connection).await.unwrap();
+        let now_us = 100 * MICROSECONDS_PER_DAY;
+        sqlx::query(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 12000)
+             INSERT INTO commands SELECT randomblob(16), x'00', 1, 1, 1, x'', iif(i % 2, ?1, ?2) FROM n",
+        )
+        .bind(now_us - 31 * MICROSECONDS_PER_DAY)
+        .bind(now_us - 29 * MICROSECONDS_PER_DAY)
+        .execute(&mut connection)
+        .await
+        .unwrap();
+        let mut pruner = Pruner::default();
+        pruner.step(&mut connection, now_us).await.unwrap();
+        let after_one = left(&mut connection).await;
+        assert!((9_000..10_000).contains(&after_one), "a step is bounded: {after_one} are left");
+        pruner.step(&mut connection, now_us).await.unwrap();
+        pruner.step(&mut connection, now_us).await.unwrap();
+        assert_eq!(left(&mut connection).await, 6_000);
+        pruner.step(&mut connection, now_us + 2 * MICROSECONDS_PER_DAY).await.unwrap();
+        assert!(left(&mut connection).await < 6_000, "it begins anew");
+    }
+}

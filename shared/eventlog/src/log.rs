@@ -20,6 +20,9 @@ use crate::{
 /// Commands that may wait for the writer: at 20,000 appends a second a full queue is 0.2 s of work.
 pub(crate) const QUEUE_CAPACITY: usize = 4_096;
 
+/// How long a close waits for reads that are under way; SQLite copes with those that take longer.
+const READS_END: Duration = Duration::from_secs(5);
+
 /// The log of one service's database. Cheap to clone.
 #[derive(Clone)]
 pub struct EventLog {
@@ -211,7 +214,9 @@ impl EventLog {
     pub async fn close(self) {
         self.inner.closing.send_replace(true);
         let writer = self.inner.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        self.inner.reader.close().await;
+        if tokio::time::timeout(READS_END, self.inner.reader.close()).await.is_err() {
+            tracing::warn!("reads are still under way while the event log closes");
+        }
         if let Some(writer) = writer {
             match writer.await {
                 Ok(Ok(())) => {}

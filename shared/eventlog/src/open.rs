@@ -64,7 +64,8 @@ pub(crate) struct Opened {
     pub start: Start,
 }
 
-const TABLES: &str = "
+/// The log's own tables.
+pub(crate) const TABLES: &str = "
 CREATE TABLE IF NOT EXISTS events(
     position INTEGER PRIMARY KEY, stream_id TEXT NOT NULL, version INTEGER NOT NULL, event_id BLOB NOT NULL,
     type TEXT NOT NULL, schema INTEGER NOT NULL, command_id BLOB NOT NULL, recorded_at INTEGER NOT NULL,
@@ -93,6 +94,7 @@ pub(crate) async fn open(options: Options) -> Result<Opened, Error> {
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(BUSY_TIMEOUT)
         .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
+        .page_size(4096)
         .pragma("cache_size", WRITER_CACHE)
         .statement_cache_capacity(WRITER_STATEMENTS)
         .row_buffer_size(ROW_BUFFER)
@@ -106,10 +108,14 @@ pub(crate) async fn open(options: Options) -> Result<Opened, Error> {
     sqlx::query("UPDATE log_head SET epoch = epoch + 1 WHERE id = 1").execute(&mut *tx).await?;
     let (head, epoch): (i64, i64) =
         sqlx::query_as("SELECT last_position, epoch FROM log_head WHERE id = 1").fetch_one(&mut *tx).await?;
-    let recorded_at: Option<i64> = sqlx::query_scalar("SELECT recorded_at FROM events WHERE position = ?")
-        .bind(head)
-        .fetch_optional(&mut *tx)
-        .await?;
+    let tail: Option<(i64, i64)> =
+        sqlx::query_as("SELECT position, recorded_at FROM events ORDER BY position DESC LIMIT 1")
+            .fetch_optional(&mut *tx)
+            .await?;
+    let (last, recorded_at_us) = tail.unwrap_or((0, 0));
+    if last != head {
+        return Err(Error::Damaged { head, last });
+    }
     for view in &options.views {
         catch_up(&mut tx, view.as_ref(), head).await?;
     }
@@ -124,8 +130,7 @@ pub(crate) async fn open(options: Options) -> Result<Opened, Error> {
         .disable_statement_logging();
     let reader =
         SqlitePoolOptions::new().max_connections(READERS).test_before_acquire(false).connect_with(reading).await?;
-    let start =
-        Start { head, epoch, recorded_at_us: recorded_at.unwrap_or(0), views: options.views, clock: options.clock };
+    let start = Start { head, epoch, recorded_at_us, views: options.views, clock: options.clock };
     Ok(Opened { connection, writing, reader, source: format!("{}@{incarnation}", options.service), start })
 }
 

@@ -34,7 +34,10 @@ pub(crate) struct Writer {
     cache: Cache,
     texts: Texts,
     pruner: Pruner,
+    /// Whether something was appended since the last tidying.
     written: bool,
+    /// Whether the connection is known to be outside a transaction.
+    settled: bool,
 }
 
 impl Writer {
@@ -53,6 +56,7 @@ impl Writer {
             texts: Texts::default(),
             pruner: Pruner::default(),
             written: false,
+            settled: true,
         }
     }
 
@@ -156,6 +160,10 @@ impl Writer {
     /// Decides and commits the commands, or as many as fit. After an error nothing of them is left, neither in the database
     /// nor in memory.
     async fn attempt(&mut self, appends: &mut [Append], cursors: &[CursorMove]) -> Result<Vec<Answer>, Error> {
+        if !self.settled {
+            self.connection = self.writing.connect().await?;
+            self.settled = true;
+        }
         let ids: Vec<Uuid> = appends.iter().map(|append| append.context.command_id).collect();
         let known = known::lookup(&mut self.connection, &ids).await?;
         let cold = self.cold(appends, &known);
@@ -184,14 +192,11 @@ impl Writer {
         Ok(batch.answers)
     }
 
-    fn fence(&self, batch: &Batch) -> Fence {
-        Fence { epoch: self.start.epoch, from: self.start.head, to: batch.head }
-    }
-
     /// Commands only: decided before the transaction begins, so that it holds nothing up.
     async fn commit_events(&mut self, batch: &mut Batch, appends: &mut [Append]) -> Result<(), Error> {
         batch.decide_all(&mut self.cache, appends)?;
-        let (fence, rows) = (self.fence(batch), std::mem::take(&mut batch.rows));
+        let fence = Fence { epoch: self.start.epoch, from: self.start.head, to: batch.head };
+        let rows = std::mem::take(&mut batch.rows);
         if rows.is_empty() {
             return Ok(());
         }
@@ -205,25 +210,27 @@ impl Writer {
 
     /// With records or views: decided inside the transaction.
     async fn commit_with_rows(&mut self, batch: &mut Batch, appends: &mut [Append]) -> Result<(), Error> {
+        let (epoch, from) = (self.start.epoch, self.start.head);
         let mut tx = self.connection.begin_with("BEGIN IMMEDIATE").await?;
         let written = async {
             batch.run_all(&mut self.cache, &self.start.views, appends, &mut tx).await?;
-            let fence = Fence { epoch: self.start.epoch, from: self.start.head, to: batch.head };
+            let fence = Fence { epoch, from, to: batch.head };
             insert::write(&mut tx, &mut self.texts, fence, std::mem::take(&mut batch.rows)).await
         }
         .await;
-        let (undone, outcome) = match written {
-            Ok(()) => match tx.commit().await {
-                Ok(()) => return Ok(()),
-                // The connection may still be inside the transaction.
-                Err(error) => (false, Err(error.into())),
-            },
-            Err(error) => (tx.rollback().await.is_ok(), Err(error)),
-        };
-        if !undone {
-            self.connection = self.writing.connect().await?;
+        match written {
+            Ok(()) => {
+                self.settled = false;
+                tx.commit().await?;
+                self.settled = true;
+                Ok(())
+            }
+            Err(error) => {
+                // Fails when SQLite has rolled back by itself; the driver is then a transaction off.
+                self.settled = tx.rollback().await.is_ok();
+                Err(error)
+            }
         }
-        outcome
     }
 
     /// The aggregates of the commands that are not in memory, as fresh states.

@@ -58,7 +58,8 @@ impl Attempt {
     /// An attempt that is at its beginning, or wherever its folder says.
     pub fn new(order: StartAttempt, folder: PathBuf) -> Self {
         let stop = folder::read_json::<Stop>(&folder.join(folder::STOP)).ok().flatten();
-        let gpus = folder::read_json::<Plan>(&folder.join(folder::PLAN)).ok().flatten().map(|plan| environment::gpus(&plan));
+        let gpus =
+            folder::read_json::<Plan>(&folder.join(folder::PLAN)).ok().flatten().map(|plan| environment::gpus(&plan));
         let phase = if folder.join(folder::ENDED).exists() { "ended" } else { "starting" };
         let known = Known { phase, gpus: gpus.unwrap_or_default(), ..Known::default() };
         let fenced = stop.as_ref().is_some_and(|stop| stop.reason == "fenced");

@@ -9,13 +9,12 @@ use std::time::Duration;
 
 use rustix::fs::FlockOperation;
 use rustix::process::{Pid, PidfdFlags};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 
 use super::Attempt;
 use crate::folder;
 use crate::node::Node;
 use crate::record::{Exit, Identity};
+use crate::watch;
 
 /// Between the lock of a shim and its pid file lies one write; this is how often the latter is looked for.
 const PID_WAIT: Duration = Duration::from_millis(2);
@@ -86,7 +85,7 @@ async fn wait_for(pid: Pid) -> io::Result<()> {
 
 /// A pidfd is readable once its process has ended.
 async fn ended(handle: std::os::fd::OwnedFd) -> io::Result<()> {
-    let handle = AsyncFd::with_interest(handle, Interest::READABLE)?;
+    let handle = watch::readable(handle)?;
     handle.readable().await?.retain_ready();
     Ok(())
 }

@@ -9,9 +9,9 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use runtime::Stopwatch;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, PidfdFlags, Signal};
-use runtime::Stopwatch;
 use vocabulary::Clock;
 
 use super::{now, tree};
@@ -200,7 +200,10 @@ fn sleep(child: Option<&OwnedFd>, control: &File, wait: Duration) {
     let _ = rustix::event::poll(&mut waited, Some(&wait));
 }
 
-#[expect(unsafe_code, reason = "the parent-death signal must be set between fork and exec, which std offers as unsafe only")]
+#[expect(
+    unsafe_code,
+    reason = "the parent-death signal must be set between fork and exec, which std offers as unsafe only"
+)]
 fn die_with_parent(command: &mut Command, parent: i32) {
     let prepare = move || {
         rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;

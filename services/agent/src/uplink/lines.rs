@@ -152,13 +152,16 @@ mod tests {
     #[test]
     fn metrics_are_told_from_log_lines() {
         // A value that is overlooked makes a trial look as if it had never reported.
-        let Some(Said::Metric(point)) = said(r#" {"trialog": "metric", "name": "acc", "value": 0.5, "step": 3.0} "#) else {
+        let Some(Said::Metric(point)) = said(r#" {"trialog": "metric", "name": "acc", "value": 0.5, "step": 3.0} "#)
+        else {
             panic!("not understood");
         };
         assert_eq!((point.name.as_str(), point.value, point.step), ("acc", 0.5, Some(3)));
         for word in ["NaN", "\"NaN\""] {
             let line = format!(r#"{{"trialog": "metric", "name": "a NaN \" NaN", "value": {word}}}"#);
-            assert!(matches!(said(&line), Some(Said::Metric(point)) if point.value.is_nan() && point.name == "a NaN \" NaN"));
+            assert!(
+                matches!(said(&line), Some(Said::Metric(point)) if point.value.is_nan() && point.name == "a NaN \" NaN")
+            );
         }
         for log in ["epoch 3", r#"{"loss": 1}"#, r#"["trialog"]"#, r#"text {"trialog": "metric"}"#, "{"] {
             assert_eq!(said(log), None, "{log}");

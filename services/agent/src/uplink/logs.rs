@@ -138,7 +138,10 @@ impl Sender {
                     return false;
                 }
                 Err(Refusal::Skip(problem)) => {
-                    tracing::warn!(job.id = self.context.attempt.order.job_id, "a chunk of logs was refused: {problem}");
+                    tracing::warn!(
+                        job.id = self.context.attempt.order.job_id,
+                        "a chunk of logs was refused: {problem}"
+                    );
                     return true;
                 }
             }

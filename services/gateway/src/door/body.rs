@@ -54,6 +54,11 @@ impl<const LIMIT: usize> Body<LIMIT> {
         hash.finalize().into()
     }
 
+    /// [`Body::hash`] where it matters: without an Idempotency-Key nothing is compared.
+    pub fn hash_if_keyed(&self, request: &HttpRequest) -> [u8; 32] {
+        if request.headers().contains_key("idempotency-key") { self.hash() } else { [0; 32] }
+    }
+
     /// The document as a tree.
     ///
     /// # Errors
@@ -91,10 +96,41 @@ impl<const LIMIT: usize> FromRequest for Body<LIMIT> {
     }
 }
 
+/// Bytes of any type, at most [`METRICS_BYTES_MAX`].
+#[derive(Debug)]
+pub struct RawBody {
+    /// The body as it came.
+    pub bytes: Bytes,
+}
+
+impl RawBody {
+    /// The hash of what was asked.
+    pub fn hash(&self) -> [u8; 32] {
+        Sha256::digest(&self.bytes).into()
+    }
+}
+
+impl FromRequest for RawBody {
+    type Error = Refusal;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Refusal>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        if let Some(length) = length_of(request).filter(|length| *length > METRICS_BYTES_MAX) {
+            return Box::pin(std::future::ready(Err(Refusal(too_large(length, METRICS_BYTES_MAX)))));
+        }
+        let payload = payload.take();
+        Box::pin(async move { Ok(Self { bytes: collect(payload, METRICS_BYTES_MAX).await? }) })
+    }
+}
+
+fn length_of(request: &HttpRequest) -> Option<usize> {
+    request.headers().get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
 /// What can be refused before the first byte of the body.
 fn transport(request: &HttpRequest, limit: usize) -> Result<Format, Problem> {
     let headers = request.headers();
-    let length = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()).and_then(|text| text.parse::<usize>().ok());
+    let length = length_of(request);
     if let Some(length) = length.filter(|length| *length > limit) {
         return Err(too_large(length, limit));
     }

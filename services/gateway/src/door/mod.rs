@@ -11,8 +11,8 @@ mod template;
 mod wait;
 
 pub use answer::{Versioned, changed, found, json, removed, written};
-pub use body::{Body, DOCUMENT_BYTES_MAX, Document, METRICS_BYTES_MAX, MetricsBody};
-pub use call::{Call, Service};
+pub use body::{Body, Document, MetricsBody, RawBody};
+pub use call::{Call, Service, parse_positions};
 pub use not_found::route_not_found;
 pub use observe::{RequestId, observe};
 pub use refusal::{Refusal, Reply, render};

@@ -37,7 +37,7 @@ fn methods_of(path: &str) -> Vec<String> {
 /// Whether the path is an instance of the template.
 fn fits(template: &str, path: &str) -> bool {
     // The only parameters that span segments are the last ones of their templates.
-    let open = ["{path}", "{id}"].iter().find_map(|end| template.strip_suffix(end));
+    let open = ["{path}", "{id}", "{name}"].iter().find_map(|end| template.strip_suffix(end));
     let (template, path) = match open {
         Some(start) => {
             let depth = start.matches('/').count();

@@ -46,7 +46,7 @@ fn walk(node: &Node, schema: &Value, at: &str, findings: &Findings) {
         value => {
             if let Some(received) = mismatch(value, schema) {
                 let message = format!("{}: expected {}, received {received}", pointer::dotted(at), wanted(schema));
-                findings.refuse(at, "BadType", message);
+                findings.refuse(at, "WrongType", message);
             }
         }
     }

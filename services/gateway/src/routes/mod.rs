@@ -98,14 +98,13 @@ pub fn configure(state: web::Data<Gateway>, config: &mut ServiceConfig) {
 pub async fn serve(state: web::Data<Gateway>, listen: &str, workers: usize) -> std::io::Result<()> {
     let shutdown = state.shutdown().clone();
     let make = move || App::new().configure(|config| configure(state.clone(), config));
-    HttpServer::new(make)
-        .workers(workers)
-        .disable_signals()
-        .shutdown_timeout(SHUTDOWN_SECONDS)
-        .bind(listen)?
-        .shutdown_signal(async move { shutdown.requested().await })
-        .run()
-        .await
+    let server = HttpServer::new(make).workers(workers).disable_signals().shutdown_timeout(SHUTDOWN_SECONDS).bind(listen)?.run();
+    let handle = server.handle();
+    let stop = async move {
+        shutdown.requested().await;
+        handle.stop(true).await;
+    };
+    tokio::join!(server, stop).0
 }
 
 /// How long requests under way may still take when the process ends.

@@ -1,4 +1,5 @@
-//! A command on a run whose answer is the run: decided and answered from the same state, and the same answer again for a repeat.
+//! A command on a run whose answer is the run: decided and answered from the same state, and the same answer again for
+//! a repeat.
 
 use std::sync::Arc;
 

@@ -239,4 +239,3 @@ pub(crate) fn stored_form(job: &JobSpec) -> Result<JobSpec, Problem> {
         Problem::invalid("/job", "BadJob", format!("job: it has no JSON form: {error}; is 'parameters' an object?"))
     })
 }
-

@@ -24,7 +24,7 @@ use vocabulary::{Problem, RunId};
 
 use crate::service::Core;
 
-pub(crate) use create_run::experiment_of;
+pub(crate) use create_run::{experiment_of, name_of, stored_form};
 
 /// `RunsService`.
 #[derive(Clone)]

@@ -30,15 +30,11 @@ pub(super) async fn list_runs(
         Some(token) => token.parse().map_err(|_| bad_token(&token))?,
     };
     let filter = filter(core, request).await?;
-    let pool = core.log.reader();
-    let (mut runs, _) = runs::list(pool, &filter, before, size + 1).await.map_err(calls::unreadable)?;
-    let mut next_page_token = String::new();
-    if runs.len() > size as usize {
-        runs.truncate(size as usize);
-        if let Some(last) = runs.last() {
-            next_page_token = place_of(core, last).await?;
-        }
-    }
+    let mut rows = runs::list(core.log.reader(), &filter, before, size + 1).await.map_err(calls::unreadable)?;
+    let more = rows.len() > size as usize;
+    rows.truncate(size as usize);
+    let next_page_token = rows.last().filter(|_| more).map(|(seq, _)| seq.to_string()).unwrap_or_default();
+    let runs = rows.into_iter().map(|(_, run)| run).collect();
     Ok(Response::new(wire::ListRunsReply { runs, next_page_token }))
 }
 

@@ -39,7 +39,8 @@ pub enum Rejection {
 impl From<Rejection> for Problem {
     fn from(rejection: Rejection) -> Self {
         let Rejection::NameTaken { name, experiment_id } = rejection;
-        let detail = format!("an experiment named '{name}' exists, its id is {experiment_id}; use it or take another name");
+        let detail =
+            format!("an experiment named '{name}' exists, its id is {experiment_id}; use it or take another name");
         Self::conflict("NameTaken", detail).with("experiment_id", experiment_id.to_string())
     }
 }
@@ -78,13 +79,7 @@ mod tests {
     use super::*;
 
     fn create(name: &str, must_be_new: bool) -> Command {
-        Command::Create {
-            workspace: "default".into(),
-            name: name.into(),
-            tags: BTreeMap::new(),
-            must_be_new,
-            at_us: 1,
-        }
+        Command::Create { workspace: "default".into(), name: name.into(), tags: BTreeMap::new(), must_be_new, at_us: 1 }
     }
 
     fn after(names: &[&str]) -> Experiments {

@@ -1,4 +1,5 @@
-//! Experiments: the names of a workspace under which runs are kept. One stream a workspace, so that ids count without gaps.
+//! Experiments: the names of a workspace under which runs are kept. One stream a workspace, so that ids count without
+//! gaps.
 
 pub mod decide;
 pub mod events;

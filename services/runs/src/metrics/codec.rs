@@ -1,8 +1,10 @@
-//! The bytes of a batch: per key its name, then columns of steps, times and values, so that one key is read without the others.
+//! The bytes of a batch: per key its name, then columns of steps, times and values, so that one key is read without the
+//! others.
 //!
 //! ```text
 //! version u8 | keys varint | { name length varint, name, points varint, body length varint, body }… | checksum 8
-//! body = steps (zigzag of the difference to the one before, varint) | times (the same) | values (8 bytes of a double, little endian)
+//! body = steps (zigzag of the difference to the one before, varint) | times (the same) | values (8 bytes of a double,
+//! little endian)
 //! ```
 //! The checksum is the first 8 bytes of the BLAKE3 hash of everything before it.
 
@@ -188,11 +190,10 @@ mod tests {
             .collect();
         let data = encode([("loss", points.as_slice()), ("äöü", &points[..1]), ("none", &[])].into_iter());
         let read = all(&data).unwrap();
-        assert_eq!(read.iter().map(|(name, points)| (name.as_str(), points.len())).collect::<Vec<_>>(), [
-            ("loss", 6),
-            ("äöü", 1),
-            ("none", 0)
-        ]);
+        assert_eq!(
+            read.iter().map(|(name, points)| (name.as_str(), points.len())).collect::<Vec<_>>(),
+            [("loss", 6), ("äöü", 1), ("none", 0)]
+        );
         for (sent, stored) in points.iter().zip(&read[0].1) {
             assert_eq!(sent.step, Some(stored.step));
             assert_eq!(sent.timestamp_ms, stored.timestamp_ms);

@@ -1,4 +1,5 @@
-//! Metric points as rows: a request is one encoded row beside a summary of each key. Nothing here decides; see `run::report`.
+//! Metric points as rows: a request is one encoded row beside a summary of each key. Nothing here decides; see
+//! `run::report`.
 
 pub mod batch;
 pub mod codec;

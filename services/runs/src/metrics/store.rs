@@ -38,9 +38,11 @@ pub async fn store(batch: &Batch, run: &Run, tx: &mut SqliteConnection) -> Store
             ON CONFLICT(run, writer) DO UPDATE SET last_sequence = excluded.last_sequence";
         sqlx::query(put).bind(&key).bind(&place.writer).bind(place.sequence).execute(&mut *tx).await?;
     }
-    let unchanged = batch.keys.iter().enumerate().all(|(place, sent)| {
-        report.watched.get(&place).is_none_or(|fresh| fresh.len() == sent.points.len())
-    });
+    let unchanged = batch
+        .keys
+        .iter()
+        .enumerate()
+        .all(|(place, sent)| report.watched.get(&place).is_none_or(|fresh| fresh.len() == sent.points.len()));
     match &batch.ready {
         Some((encoded, summaries)) if unchanged => {
             write(tx, &key, attempt, encoded, &batch.keys, summaries).await?;

@@ -1,12 +1,13 @@
-//! What may be asked of a run. To add a command: a variant here, its events in events.rs, one file in api/ or reactions/.
+//! What may be asked of a run. To add a command: a variant here, its events in events.rs, one file in api/ or
+//! reactions/.
 
 use std::collections::BTreeMap;
 
 use contracts::compute::JobEnd;
 
 use super::{
-    AttemptCause, Rejection, Run, RunCreated, RunEnded, RunEvent, RunRelabelled, RunState, RunStopRequested, RunUpdated,
-    job,
+    AttemptCause, Rejection, Run, RunCreated, RunEnded, RunEvent, RunRelabelled, RunState, RunStopRequested,
+    RunUpdated, job,
 };
 
 /// What users may change.

@@ -1,4 +1,5 @@
-//! What can happen to a run, as it is stored. To change a released event add fields with a default and keep its schema number.
+//! What can happen to a run, as it is stored. To change a released event add fields with a default and keep its schema
+//! number.
 
 use std::collections::BTreeMap;
 

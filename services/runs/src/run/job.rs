@@ -49,7 +49,8 @@ pub(super) fn decide(run: &Run, news: &JobNews) -> Vec<RunEvent> {
 
 fn reach(run: &Run, state: RunState, attempt: u32, node_id: &str, at_us: i64) -> Vec<RunEvent> {
     // An attempt that has begun does not go back into the queue: that is what Requeued says.
-    let known = attempt == run.attempt() && run.state.is_some_and(|now| now == state || (state == RunState::Queued && now != RunState::Proposed));
+    let known = attempt == run.attempt()
+        && run.state.is_some_and(|now| now == state || (state == RunState::Queued && now != RunState::Proposed));
     if known {
         return Vec::new();
     }

@@ -1,4 +1,5 @@
-//! A run: one execution with its params, tags, states and attempts. Its metric points, logs and artifacts are rows, not events.
+//! A run: one execution with its params, tags, states and attempts. Its metric points, logs and artifacts are rows, not
+//! events.
 
 pub mod decide;
 pub mod events;

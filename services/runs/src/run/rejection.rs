@@ -94,11 +94,9 @@ impl From<Rejection> for Problem {
                 1,
             )
             .with("current_attempt", current),
-            Rejection::AttemptRequired => Self::invalid(
-                "/attempt",
-                "Required",
-                "attempt: required for a run with a job; send TRIALOG_ATTEMPT",
-            ),
+            Rejection::AttemptRequired => {
+                Self::invalid("/attempt", "Required", "attempt: required for a run with a job; send TRIALOG_ATTEMPT")
+            }
             Rejection::Terminal { state } => {
                 let detail = format!("the run has ended ({}) and takes nothing more", state.as_str());
                 Self::conflict("RunTerminal", detail).with("state", state.as_str())
@@ -113,13 +111,17 @@ impl From<Rejection> for Problem {
             ),
             Rejection::ConflictingPoint { metric, step, recorded, received } => Self::conflict(
                 "ConflictingPoint",
-                format!("{metric} at step {step} is {recorded}, now {received} was sent; send a new step for a new value"),
+                format!(
+                    "{metric} at step {step} is {recorded}, now {received} was sent; send a new step for a new value"
+                ),
             )
             .with("metric", metric)
             .with("step", step),
             Rejection::SequenceGap { writer, expected, received } => Self::conflict(
                 "SequenceGap",
-                format!("writer '{writer}' sent batch {received}, batch {expected} is next; send the missing ones first"),
+                format!(
+                    "writer '{writer}' sent batch {received}, batch {expected} is next; send the missing ones first"
+                ),
             )
             .with("expected", expected),
             Rejection::OffsetGap { expected, received } => Self::conflict(

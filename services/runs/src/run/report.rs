@@ -1,7 +1,7 @@
 //! What a run makes of reported points: the fence of attempts, and the clock's identity rule for watched keys. Pure.
 //!
-//! A point of a watched key is known by (metric, step). The same value again is nothing new, another value is a conflict. A point of a
-//! later attempt supersedes every point of earlier attempts with its step or a greater one.
+//! A point of a watched key is known by (metric, step). The same value again is nothing new, another value is a
+//! conflict. A point of a later attempt supersedes every point of earlier attempts with its step or a greater one.
 
 use std::collections::{BTreeMap, BTreeSet};
 

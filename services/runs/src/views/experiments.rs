@@ -78,8 +78,7 @@ pub async fn find(pool: &SqlitePool, workspace: &str, id_or_name: &str) -> Resul
 /// When the rows cannot be read.
 pub async fn list(pool: &SqlitePool, workspace: &str, after: i64, limit: i32) -> Result<Vec<wire::Experiment>, Error> {
     let get = "SELECT shown FROM experiments WHERE workspace = ? AND id > ? ORDER BY id LIMIT ?";
-    let rows: Vec<Vec<u8>> =
-        sqlx::query_scalar(get).bind(workspace).bind(after).bind(limit).fetch_all(pool).await?;
+    let rows: Vec<Vec<u8>> = sqlx::query_scalar(get).bind(workspace).bind(after).bind(limit).fetch_all(pool).await?;
     rows.iter().map(|shown| read(shown)).collect()
 }
 

@@ -1,4 +1,5 @@
-//! Runs as users see them, with what they are listed by. Reported points do not touch the row: the version is read from the events.
+//! Runs as users see them, with what they are listed by. Reported points do not touch the row: the version is read from
+//! the events.
 
 use std::collections::BTreeMap;
 
@@ -143,8 +144,7 @@ pub async fn state_of(pool: &SqlitePool, workspace: &str, run: RunId) -> Result<
 /// When the row cannot be read.
 pub async fn created_by(pool: &SqlitePool, command: Uuid) -> Result<Option<RunId>, Error> {
     let get = "SELECT run FROM runs WHERE command_id = ?";
-    let run: Option<Vec<u8>> =
-        sqlx::query_scalar(get).bind(command.as_bytes().to_vec()).fetch_optional(pool).await?;
+    let run: Option<Vec<u8>> = sqlx::query_scalar(get).bind(command.as_bytes().to_vec()).fetch_optional(pool).await?;
     Ok(run.and_then(|run| Uuid::from_slice(&run).ok()).map(RunId::new))
 }
 
@@ -163,16 +163,11 @@ pub struct Filter {
     pub sweep_id: String,
 }
 
-/// A page of runs, newest first, before the place `before`, with the place of the last one.
+/// A page of runs, newest first, before the place `before`, each with its place.
 ///
 /// # Errors
 /// When the rows cannot be read.
-pub async fn list(
-    pool: &SqlitePool,
-    filter: &Filter,
-    before: i64,
-    limit: i32,
-) -> Result<(Vec<wire::Run>, Option<i64>), Error> {
+pub async fn list(pool: &SqlitePool, filter: &Filter, before: i64, limit: i32) -> Result<Vec<(i64, wire::Run)>, Error> {
     let mut query = QueryBuilder::<Sqlite>::new(format!("SELECT {COLUMNS} FROM runs WHERE workspace = "));
     query.push_bind(filter.workspace.clone());
     let conditions = [
@@ -187,6 +182,5 @@ pub async fn list(
     }
     query.push(" AND seq < ").push_bind(before).push(" ORDER BY seq DESC LIMIT ").push_bind(limit);
     let rows = query.build().fetch_all(pool).await?;
-    let last = rows.last().map(|row| row.try_get(2)).transpose()?;
-    Ok((rows.iter().map(read_row).collect::<Result<_, _>>()?, last))
+    rows.iter().map(|row| Ok((row.try_get(2)?, read_row(row)?))).collect()
 }

@@ -85,8 +85,7 @@ impl FollowRuns {
         if end.outcome.is_empty() {
             end.outcome = run.state.to_lowercase();
         }
-        let ended =
-            RunEnd { trial, attempt: run.attempt, end, decision, metric_names: run.metric_names, at: at(fact) };
+        let ended = RunEnd { trial, attempt: run.attempt, end, decision, metric_names: run.metric_names, at: at(fact) };
         self.execute(fact, sweep_id, Command::End(ended)).await
     }
 

@@ -112,7 +112,8 @@ impl Sweep {
         }
         if let Some(total) = total {
             if total < limits.max_total_trials {
-                let message = format!("max_total_trials {total} must be >= {}, the one in force", limits.max_total_trials);
+                let message =
+                    format!("max_total_trials {total} must be >= {}, the one in force", limits.max_total_trials);
                 errors.push(FieldError::new("/max_total_trials", "OutOfRange", message));
             }
             limits.max_total_trials = total;
@@ -121,7 +122,8 @@ impl Sweep {
             // Written so that NaN is refused too.
             let longer = timeout >= limits.timeout_seconds;
             if !longer {
-                let message = format!("timeout_seconds {timeout} must be >= {}, the one in force", limits.timeout_seconds);
+                let message =
+                    format!("timeout_seconds {timeout} must be >= {}, the one in force", limits.timeout_seconds);
                 errors.push(FieldError::new("/timeout_seconds", "BadTimeout", message));
             }
             limits.timeout_seconds = timeout;

@@ -20,6 +20,4 @@ pub use job::{TrialJob, goal_text, parameters_json};
 pub use propose::{Ground, proposals};
 pub use state::{Status, Submitted, Sweep};
 pub use trial::{Attempt, Stop, Trial};
-pub use words::{
-    AttemptEnd, Best, Closing, CompletedReason, Outcome, Point, StopBy, SweepState, TrialEnd, TrialState,
-};
+pub use words::{AttemptEnd, Best, Closing, CompletedReason, Outcome, Point, StopBy, SweepState, TrialEnd, TrialState};

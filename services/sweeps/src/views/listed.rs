@@ -188,14 +188,8 @@ pub(crate) async fn listed(
 ) -> Result<Vec<ListedSweep>, sqlx::Error> {
     let all = "SELECT sweep_id, position, state, summary FROM sweeps_listed
                WHERE workspace = ? AND position < ? AND (? = '' OR state = ?) ORDER BY position DESC LIMIT ?";
-    let rows: Vec<(String, i64, String, String)> = sqlx::query_as(all)
-        .bind(workspace)
-        .bind(before)
-        .bind(state)
-        .bind(state)
-        .bind(limit)
-        .fetch_all(reader)
-        .await?;
+    let rows: Vec<(String, i64, String, String)> =
+        sqlx::query_as(all).bind(workspace).bind(before).bind(state).bind(state).bind(limit).fetch_all(reader).await?;
     let read = |(id, position, state, summary): (String, i64, String, String)| {
         let summary = serde_json::from_str(&summary).unwrap_or_default();
         Some(ListedSweep { sweep_id: SweepId::parse(&id).ok()?, position, state, summary })

@@ -50,19 +50,21 @@ pub(crate) async fn stop_of(reader: &SqlitePool, sweep_id: SweepId, trial: u32) 
         .await
 }
 
-/// The positions of the decisions that stopped the trials in `from..=to`.
-pub(crate) async fn stops_of(
+/// The positions of the decisions that stopped the trials from one on. `page` trials are wanted, of any kind, so the first
+/// so many stops are enough.
+pub(crate) async fn stops_from(
     reader: &SqlitePool,
     sweep_id: SweepId,
     from: u32,
-    to: u32,
+    page: i32,
 ) -> Result<BTreeMap<u32, i64>, sqlx::Error> {
-    let rows: Vec<(i64, i64)> =
-        sqlx::query_as("SELECT trial, position FROM sweep_stops WHERE sweep_id = ? AND trial BETWEEN ? AND ?")
-            .bind(sweep_id.to_string())
-            .bind(i64::from(from))
-            .bind(i64::from(to))
-            .fetch_all(reader)
-            .await?;
+    let rows: Vec<(i64, i64)> = sqlx::query_as(
+        "SELECT trial, position FROM sweep_stops WHERE sweep_id = ? AND trial >= ? ORDER BY trial LIMIT ?",
+    )
+    .bind(sweep_id.to_string())
+    .bind(i64::from(from))
+    .bind(page)
+    .fetch_all(reader)
+    .await?;
     Ok(rows.into_iter().filter_map(|(trial, position)| Some((u32::try_from(trial).ok()?, position))).collect())
 }

@@ -1,7 +1,7 @@
 //! What happens when something fails: only the culprit is told so, and nothing is half done.
 
 use futures_util::future::join_all;
-use trialog_eventlog::{Error, ExecuteError, Recorded};
+use trialog_eventlog::{Error, EventLog, ExecuteError, Recorded};
 
 use crate::account::*;
 
@@ -54,27 +54,22 @@ async fn a_panicking_decider_or_record_does_not_stop_the_writer() {
     assert_eq!(notes, 0);
 }
 
-#[tokio::test]
-async fn a_full_disk_refuses_writes_keeps_reads_and_ends_without_a_restart() {
-    let folder = tempfile::tempdir().unwrap();
-    let log = plain(folder.path()).await;
+/// Bounds the database's pages, as a full disk does.
+async fn limit(log: &EventLog, pages: u32) {
+    let done = log.record::<Account, _>("limit", context(1_000_000 + u128::from(pages)), move |_, tx| {
+        Box::pin(async move {
+            let limit = format!("PRAGMA max_page_count = {pages}");
+            sqlx::query(sqlx::AssertSqlSafe(limit)).execute(tx).await?;
+            Ok(Recorded { events: Vec::new(), reply: Vec::new() })
+        })
+    });
+    done.await.unwrap();
+}
+
+async fn fill_and_go_on(log: EventLog) {
     log.execute::<Account>("a", Ask::Deposit(vec![1]), context(1)).await.unwrap();
-    let limit = |pages: i64| {
-        let log = log.clone();
-        async move {
-            log.record::<Account, _>("limit", context(1_000 + pages as u128), move |_, tx| {
-                Box::pin(async move {
-                    let limit = format!("PRAGMA max_page_count = {pages}");
-                    sqlx::query(sqlx::AssertSqlSafe(limit)).execute(tx).await?;
-                    Ok(Recorded { events: Vec::new(), reply: Vec::new() })
-                })
-            })
-            .await
-        }
-    };
-    limit(1).await.unwrap();
-    let mut refused = None;
-    let mut stored = 1;
+    limit(&log, 1).await;
+    let (mut refused, mut stored) = (None, 1);
     for id in 2..2_000 {
         match log.execute::<Account>("a", Ask::Deposit(vec![1; 50]), context(id)).await {
             Ok(_) => stored += 50,
@@ -86,13 +81,21 @@ async fn a_full_disk_refuses_writes_keeps_reads_and_ends_without_a_restart() {
     }
     let problem = refused.expect("the limit is reached").into_problem(|_| unreachable!());
     assert_eq!((problem.status, problem.code.as_str()), (503, "LogUnavailable"));
-    let several =
-        join_all((0..100).map(|n| log.execute::<Account>("a", Ask::Deposit(vec![1; 50]), context(5_000 + n)))).await;
-    assert!(several.iter().all(Result::is_err));
+    let several = (0..100).map(|n| log.execute::<Account>("a", Ask::Deposit(vec![1; 50]), context(5_000 + n)));
+    // A connection that had to be made anew does not know the limit any more; what it acknowledges must be there.
+    stored += 50 * join_all(several).await.iter().filter(|outcome| outcome.is_ok()).count();
     assert_eq!(everything(&log).await.len(), stored);
-    limit(1_000_000).await.unwrap();
+    limit(&log, 1_000_000).await;
     let after = log.execute::<Account>("a", Ask::Deposit(vec![1]), context(9_999)).await.unwrap();
     assert_eq!(after.position as usize, stored + 1);
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_writes_keeps_reads_and_ends_without_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    fill_and_go_on(plain(folder.path()).await).await;
+    let folder = tempfile::tempdir().unwrap();
+    fill_and_go_on(viewed(folder.path()).await).await;
 }
 
 #[tokio::test]
@@ -118,4 +121,21 @@ async fn a_second_opener_deposes_the_first() {
     assert!(matches!(late, Err(ExecuteError::Storage(Error::Deposed))), "{late:?}");
     assert!(first.head().changed().await.is_err(), "the writer has stopped");
     assert_eq!(everything(&second).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_log_whose_tail_is_gone_is_not_opened() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = plain(folder.path()).await;
+    log.execute::<Account>("a", Ask::Deposit(vec![1, 2]), context(1)).await.unwrap();
+    let cut = log.record::<Account, _>("b", context(2), |_, tx| {
+        Box::pin(async move {
+            sqlx::query("DELETE FROM events WHERE position = 2").execute(tx).await?;
+            Ok(Recorded { events: Vec::new(), reply: Vec::new() })
+        })
+    });
+    cut.await.unwrap();
+    log.close().await;
+    let opened = EventLog::open(options(folder.path(), clock(), Vec::new())).await;
+    assert!(matches!(opened, Err(Error::Damaged { head: 2, last: 1 })));
 }

@@ -1,0 +1,190 @@
+"""Tests of worker.py as a real process: python3 -m unittest discover -s services/agent/python"""
+
+import json
+import os
+import pickle
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import unittest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+PREDICTOR = """
+class Doubler:
+    def predict(self, rows):
+        return [2 * sum(row) for row in rows]
+"""
+
+
+class Running:
+    """A worker, started like the agent starts it."""
+
+    def __init__(self, folder, deep=""):
+        self.folder = os.path.join(folder, deep) if deep else folder
+        os.makedirs(self.folder, exist_ok=True)
+        script = shutil.copy(os.path.join(HERE, "worker.py"), self.folder)
+        environment = {
+            "PATH": os.environ["PATH"],
+            "TRIALOG_MODEL_DIR": os.path.join(folder, "model"),
+            "PYTHONPATH": os.path.join(folder, "modules"),
+        }
+        self.process = subprocess.Popen(
+            [sys.executable, script], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
+    def address(self):
+        ready = json.loads(self.process.stdout.readline())
+        assert ready["trialog"] == "ready", ready
+        return ready["address"].removeprefix("unix:")
+
+    def connect(self):
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.connect(self.path)
+        connection.settimeout(10)
+        return connection
+
+    def __enter__(self):
+        self.path = self.address()
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.communicate()
+
+
+def ask(connection, kind, body, **more):
+    header = {"id": "req_1", "kind": kind, "deadline_ms": 5000, "content_type": "application/json", "length": len(body)}
+    encoded = json.dumps(header | more).encode()
+    connection.sendall(struct.pack(">I", len(encoded)) + encoded + body)
+    return read(connection)
+
+
+def read(connection):
+    stream = connection.makefile("rb")
+    (size,) = struct.unpack(">I", stream.read(4))
+    header = json.loads(stream.read(size))
+    return header, stream.read(header["length"])
+
+
+class WorkerTest(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, self.folder)
+        os.makedirs(os.path.join(self.folder, "model"))
+
+    def write(self, name, text):
+        path = os.path.join(self.folder, name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "w") as file:
+            file.write(text)
+
+    def failed(self):
+        running = Running(self.folder)
+        out, error = running.process.communicate(timeout=20)
+        self.assertEqual((running.process.returncode, out), (1, ""))
+        return error
+
+    def test_score_script(self):
+        # The most used way of Azure: a script with init and run.
+        self.write("model/score.py", "def init():\n    global k\n    k = 3\ndef run(raw):\n    return {'got': raw, 'k': k}\n")
+        with Running(self.folder) as worker, worker.connect() as connection:
+            for body in (b'{"a": 1}', b"", "\u00e4".encode()):
+                header, answer = ask(connection, "score", body)
+                self.assertEqual((header["status"], header["id"]), ("ok", "req_1"))
+                self.assertEqual(json.loads(answer), {"got": body.decode(), "k": 3})
+
+    def test_missing_function_is_named(self):
+        # A deployment that never gets ready without a word costs hours.
+        self.write("model/score.py", "def init():\n    pass\n")
+        self.assertIn("no function run()", self.failed())
+        self.write("model/score.py", "def run(raw):\n    pass\n")
+        self.assertIn("no function init()", self.failed())
+
+    def test_other_formats_are_refused_by_name(self):
+        self.assertIn("NoModel", self.failed())
+        self.write("model/model.onnx", "x")
+        self.assertIn("NotOfferedYet: model.onnx", self.failed())
+        self.write("model/MLmodel", "x")
+        self.assertIn("NotOfferedYet: MLmodel", self.failed())
+
+    def test_predict_by_invocations(self):
+        # What mlflow clients send.
+        self.write("modules/doubling.py", PREDICTOR)
+        sys.path.insert(0, os.path.join(self.folder, "modules"))
+        self.addCleanup(sys.path.remove, os.path.join(self.folder, "modules"))
+        import doubling
+
+        os.makedirs(os.path.join(self.folder, "model/inner"))
+        with open(os.path.join(self.folder, "model/inner/model.pkl"), "wb") as file:
+            pickle.dump(doubling.Doubler(), file)
+        with Running(self.folder) as worker, worker.connect() as connection:
+            for body in (
+                {"inputs": [[1, 2], [3, 4]]},
+                {"instances": [[1, 2], [3, 4]]},
+                {"dataframe_split": {"columns": ["a", "b"], "data": [[1, 2], [3, 4]]}},
+            ):
+                header, answer = ask(connection, "invocations", json.dumps(body).encode())
+                self.assertEqual((header["status"], json.loads(answer)), ("ok", {"predictions": [6, 14]}))
+            header, answer = ask(connection, "score", b"[[1, 2]]")
+            self.assertEqual(json.loads(answer), [6])
+            for body in (b"{", b"[]", b"{}", b'{"inputs": [], "instances": []}'):
+                header, _ = ask(connection, "invocations", body)
+                self.assertEqual((header["status"], header["reason"]), ("error", "BadRequest"), body)
+
+    def test_errors_are_answers(self):
+        # One bad row must not take the replica down.
+        self.write("model/score.py", "def init(): pass\ndef run(raw):\n    import sys\n    sys.exit(raw) if raw else 1 / 0\n")
+        with Running(self.folder) as worker, worker.connect() as connection:
+            header, _ = ask(connection, "score", b"")
+            self.assertEqual((header["reason"], header["error"]), ("ModelError", "ZeroDivisionError: division by zero"))
+            self.assertEqual(ask(connection, "score", b"x")[0]["reason"], "ModelError")
+            self.assertEqual(ask(connection, "other", b"x")[0]["reason"], "BadRequest")
+
+    def test_one_call_at_a_time_and_deadlines(self):
+        # Models are not safe for threads; a caller that has gone must not be served.
+        self.write("model/score.py", "import time\ndef init(): pass\ndef run(raw):\n    time.sleep(0.4)\n    return 'done'\n")
+        with Running(self.folder) as worker:
+            first, second = worker.connect(), worker.connect()
+            answers = {}
+            thread = threading.Thread(target=lambda: answers.update(first=ask(first, "score", b"")))
+            thread.start()
+            time.sleep(0.1)
+            answers["second"] = ask(second, "score", b"", deadline_ms=50)
+            thread.join()
+            self.assertEqual(answers["first"], ({**answers["first"][0], "status": "ok"}, b"done"))
+            self.assertEqual(answers["second"][0]["reason"], "DeadlineExceeded")
+            first.close()
+            second.close()
+
+    def test_term_drains(self):
+        # A new revision must not cut requests of the old one.
+        self.write("model/score.py", "import time\ndef init(): pass\ndef run(raw):\n    time.sleep(0.5)\n    return 'done'\n")
+        with Running(self.folder) as worker, worker.connect() as connection:
+            answers = []
+            thread = threading.Thread(target=lambda: answers.append(ask(connection, "score", b"")))
+            thread.start()
+            time.sleep(0.2)
+            worker.process.send_signal(signal.SIGTERM)
+            thread.join()
+            self.assertEqual(answers[0][1], b"done")
+            self.assertEqual(worker.process.wait(timeout=10), 0)
+            self.assertFalse(os.path.exists(worker.path))
+
+    def test_long_folders_get_a_short_socket(self):
+        # The system takes 107 bytes for the path of a socket.
+        self.write("model/score.py", "def init(): pass\ndef run(raw): return raw\n")
+        with Running(self.folder, deep="x" * 120) as worker, worker.connect() as connection:
+            self.assertTrue(worker.path.startswith("/tmp/trialog-"))
+            self.addCleanup(shutil.rmtree, os.path.dirname(worker.path), True)
+            self.assertEqual(ask(connection, "score", b"hi")[1], b"hi")
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,188 @@
+//! A node under test: fakes on a Unix socket, an agent that can be killed, and a look at the processes that are left.
+
+use std::ffi::OsString;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use trialog_agent::AgentOptions;
+use contracts::compute::agent_order::Order;
+use contracts::compute::agent_service_server::AgentServiceServer;
+use contracts::compute::{JobSpec, StartAttempt};
+use contracts::runs::runs_service_server::RunsServiceServer;
+use tokio_stream::wrappers::UnixListenerStream;
+use vocabulary::{Entropy, RunId, SeededEntropy};
+
+use crate::fakes::Fake;
+
+const FOLDER: &str = "TRIALOG_TEST_NODE";
+
+/// The body of the agent's process.
+pub fn agent_process() {
+    let Some(folder) = std::env::var_os(FOLDER).map(PathBuf::from) else { return };
+    let argv = ["--ignored", "--exact", "shim_process", "--nocapture", "--test-threads=1"];
+    let mut shim_command = vec![std::env::current_exe().unwrap().into_os_string()];
+    shim_command.extend(argv.map(OsString::from));
+    let options = AgentOptions {
+        node_id: "node_test".into(),
+        compute: format!("unix:{}", folder.join("socket").display()),
+        folder: folder.join("node"),
+        token: "secret".into(),
+        shim_command,
+        clock: Arc::new(runtime::MachineClock),
+        entropy: Arc::new(runtime::MachineEntropy::default()),
+        shutdown: runtime::Shutdown::new(),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(trialog_agent::agent_main(options)).unwrap();
+    std::process::exit(0);
+}
+
+/// A node and the servers that it talks to. Dropped, it leaves no process.
+pub struct Node {
+    pub fake: Fake,
+    pub folder: PathBuf,
+    pub run_id: String,
+    agent: Option<Child>,
+    _temporary: tempfile::TempDir,
+}
+
+impl Node {
+    /// With a running agent.
+    pub async fn start() -> Self {
+        let mut node = Self::without_agent().await;
+        node.start_agent();
+        node
+    }
+
+    pub async fn without_agent() -> Self {
+        let temporary = tempfile::tempdir().unwrap();
+        let folder = temporary.path().to_owned();
+        let socket = folder.join("socket");
+        let fake = Fake::new(format!("unix:{}", socket.display()));
+        let listener = tokio::net::UnixListener::bind(&socket).unwrap();
+        let server =
+            tonic::transport::Server::builder().add_service(AgentServiceServer::new(fake.clone())).add_service(
+                RunsServiceServer::new(fake.clone()).max_decoding_message_size(contracts::peer::MESSAGE_BYTES_MAX),
+            );
+        tokio::spawn(server.serve_with_incoming(UnixListenerStream::new(listener)));
+        // Differs in every test: leftovers are found by it.
+        let seed = runtime::MachineEntropy::default().seed();
+        let run_id = RunId::new(SeededEntropy::new(seed).uuid()).to_string();
+        Self { fake, folder, run_id, agent: None, _temporary: temporary }
+    }
+
+    pub fn start_agent(&mut self) {
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(self.folder.join("agent.log")).unwrap();
+        let child = Command::new(std::env::current_exe().unwrap())
+            .args(["--ignored", "--exact", "agent_process", "--nocapture", "--test-threads=1"])
+            .env(FOLDER, &self.folder)
+            .env("TRIALOG_NODE_TOKEN", "secret")
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        self.agent = Some(child);
+    }
+
+    /// kill -9.
+    pub fn kill_agent(&mut self) {
+        let mut child = self.agent.take().unwrap();
+        child.kill().unwrap();
+        assert_eq!(child.wait().unwrap().signal(), Some(9));
+    }
+
+    /// Waits for an agent that goes by itself; its exit code.
+    pub async fn agent_ends(&mut self) -> Option<i32> {
+        let mut child = self.agent.take().unwrap();
+        tokio::task::spawn_blocking(move || child.wait().unwrap().code()).await.unwrap()
+    }
+
+    pub fn attempt_folder(&self, job_id: &str) -> PathBuf {
+        self.folder.join("node/jobs").join(job_id).join("1")
+    }
+
+    pub fn spec(&self, script: &str) -> JobSpec {
+        JobSpec { command: ["sh", "-c", script].map(str::to_owned).to_vec(), ..JobSpec::default() }
+    }
+
+    pub fn checkpoints(&self) -> PathBuf {
+        self.folder.join("checkpoints")
+    }
+
+    pub async fn run(&self, job_id: &str, spec: JobSpec) {
+        let order = StartAttempt {
+            job_id: job_id.to_owned(),
+            attempt: 1,
+            workspace: "default".into(),
+            run_id: self.run_id.clone(),
+            spec: Some(spec),
+            run_token: "run-secret".into(),
+            checkpoint_folder: self.checkpoints().display().to_string(),
+        };
+        self.fake.order(Order::Start(order)).await;
+    }
+
+    /// Living processes that belong to this test's run.
+    pub fn left(&self) -> Vec<i32> {
+        let wanted = format!("TRIALOG_RUN_ID={}", self.run_id);
+        pids(|pid| {
+            let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            environment.split(|byte| *byte == 0).any(|entry| entry == wanted.as_bytes())
+        })
+    }
+
+    /// Living shims of this node.
+    pub fn shims(&self) -> Vec<i32> {
+        let folder = self.folder.join("node/jobs").display().to_string();
+        pids(|pid| {
+            let argv = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            String::from_utf8_lossy(&argv).contains(&folder)
+        })
+    }
+
+    /// Nothing of the run may live any more; a killed process needs a moment to go.
+    pub async fn assert_nothing_left(&self) {
+        for _ in 0..200 {
+            if self.left().is_empty() && self.shims().is_empty() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("left: {:?}, shims: {:?}", self.left(), self.shims());
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if let Some(mut agent) = self.agent.take() {
+            let _ = agent.kill();
+            let _ = agent.wait();
+        }
+        trialog_agent::kill_node(&self.folder.join("node"));
+        if std::thread::panicking() {
+            let log = std::fs::read_to_string(self.folder.join("agent.log")).unwrap_or_default();
+            eprintln!("agent.log:\n{log}");
+        }
+    }
+}
+
+fn pids(is_wanted: impl Fn(i32) -> bool) -> Vec<i32> {
+    let entries = std::fs::read_dir("/proc").unwrap();
+    let all = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    all.filter(|pid| is_wanted(*pid)).collect()
+}
+
+/// Waits until a file is there.
+pub async fn appears(path: &Path) {
+    for _ in 0..1000 {
+        if path.exists() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("{} never came", path.display());
+}

@@ -1,0 +1,139 @@
+//! Deaths of the agent, of the shim and of connections.
+
+use std::time::Duration;
+
+use contracts::compute::agent_report::Report;
+
+use crate::harness::{Node, appears};
+
+/// Prints `count` metrics with a pause after each.
+fn metrics(count: u32, pause: &str) -> String {
+    format!(
+        r#"i=0; while [ $i -lt {count} ]; do
+            echo "{{\"trialog\":\"metric\",\"name\":\"m\",\"value\":$i,\"step\":$i}}"; i=$((i+1)); sleep {pause}; done"#
+    )
+}
+
+#[tokio::test]
+async fn metrics_arrive_exactly_once_when_the_agent_is_killed() {
+    // A point that is lost or counted twice changes which trial wins.
+    let mut node = Node::start().await;
+    node.fake.faults.lock().unwrap().slow = Duration::from_millis(30);
+    node.run("job_a", node.spec(&metrics(200, "0.01"))).await;
+    for count in [10, 60, 120] {
+        node.fake.hear("some points", |heard| (heard.points.len() >= count).then_some(())).await;
+        node.kill_agent();
+        node.start_agent();
+    }
+    let end = node.fake.end("job_a").await;
+    assert_eq!(end.outcome, "completed", "{end:?}");
+    let steps: Vec<_> = node.fake.look(|heard| heard.points.iter().map(|point| point.step.unwrap()).collect());
+    assert_eq!(steps, (0..200).collect::<Vec<_>>());
+    let log = node.fake.log("stdout");
+    assert_eq!(log.lines().count(), 200);
+    node.assert_nothing_left().await;
+}
+
+#[tokio::test]
+async fn a_batch_whose_answer_was_lost_is_not_taken_twice() {
+    // The network may eat any answer.
+    let node = Node::start().await;
+    node.fake.faults.lock().unwrap().answers_lost = 2;
+    node.run("job_a", node.spec(&metrics(5, "0.05"))).await;
+    assert_eq!(node.fake.end("job_a").await.outcome, "completed");
+    node.fake.look(|heard| {
+        assert_eq!(heard.points.len(), 5);
+        assert!(heard.repeated >= 1);
+    });
+}
+
+#[tokio::test]
+async fn a_job_outlives_its_agent_and_its_exit_code_is_kept() {
+    // Restarting a server must not cost a week of training.
+    let mut node = Node::start().await;
+    let gate = node.folder.join("gate");
+    let script = format!("while [ ! -e {} ]; do sleep 0.02; done; echo done; exit 7", gate.display());
+    node.run("job_a", node.spec(&script)).await;
+    node.fake.phase("job_a", "running").await;
+    node.kill_agent();
+    std::fs::write(&gate, "").unwrap();
+    appears(&node.attempt_folder("job_a").join("exit.json")).await;
+    node.start_agent();
+    let end = node.fake.end("job_a").await;
+    assert_eq!((end.outcome.as_str(), end.exit_code), ("failed", Some(7)));
+    assert_eq!(node.fake.log("stdout"), "done\n");
+    let attempts = node.fake.look(|heard| heard.hellos.last().unwrap().attempts.clone());
+    assert_eq!((attempts.len(), attempts[0].job_id.as_str()), (1, "job_a"));
+}
+
+#[tokio::test]
+async fn a_living_job_is_adopted() {
+    // After the restart the job is still under control.
+    let mut node = Node::start().await;
+    node.run("job_a", node.spec("sleep 100")).await;
+    node.fake.phase("job_a", "running").await;
+    node.kill_agent();
+    node.start_agent();
+    node.fake.hear("a second hello", |heard| (heard.hellos.len() == 2).then_some(())).await;
+    // The same order again must not start it again.
+    node.run("job_a", node.spec("sleep 100")).await;
+    node.fake
+        .order(contracts::compute::agent_order::Order::Stop(contracts::compute::StopAttempt {
+            job_id: "job_a".into(),
+            attempt: 1,
+            grace_seconds: 5.0,
+            by: "user".into(),
+            reason: "canceled".into(),
+            ..Default::default()
+        }))
+        .await;
+    let end = node.fake.end("job_a").await;
+    assert_eq!((end.outcome.as_str(), end.by.as_str(), end.signal), ("canceled", "user", Some(15)));
+    node.assert_nothing_left().await;
+}
+
+#[tokio::test]
+async fn a_killed_shim_leaves_nothing_and_is_told_as_lost() {
+    // A process that nobody knows of burns a node for ever.
+    let node = Node::start().await;
+    node.run("job_a", node.spec("setsid sleep 100 & (sleep 100; true) & sleep 100")).await;
+    node.fake.phase("job_a", "running").await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(node.left().len() >= 4, "{:?}", node.left());
+    let [shim] = node.shims()[..] else { panic!("{:?}", node.shims()) };
+    rustix::process::kill_process(rustix::process::Pid::from_raw(shim).unwrap(), rustix::process::Signal::KILL)
+        .unwrap();
+    let end = node.fake.end("job_a").await;
+    assert_eq!((end.outcome.as_str(), end.reason.as_str()), ("lost", "lost"));
+    node.assert_nothing_left().await;
+}
+
+#[tokio::test]
+async fn an_end_is_told_until_it_is_acknowledged() {
+    // Otherwise a job hangs in Running for ever after a short break of the network.
+    let mut node = Node::start().await;
+    node.fake.faults.lock().unwrap().deaf = true;
+    node.run("job_a", node.spec("exit 0")).await;
+    node.fake.end("job_a").await;
+    node.kill_agent();
+    node.start_agent();
+    let twice = |heard: &crate::fakes::Heard| {
+        let ends = heard.reports.iter().filter(|report| matches!(report, Report::Ended(_))).count();
+        (ends >= 2).then_some(())
+    };
+    node.fake.hear("the end again", twice).await;
+    node.fake.faults.lock().unwrap().deaf = false;
+    node.fake.hang_up();
+    appears(&node.attempt_folder("job_a").join("acknowledged")).await;
+    assert!(!node.attempt_folder("job_a").join("job.json").exists(), "the run's token must not stay");
+}
+
+#[tokio::test]
+async fn a_fenced_run_takes_nothing_more_and_the_attempt_still_ends() {
+    // An attempt that compute has given up must not wait for runs for ever.
+    let node = Node::start().await;
+    node.fake.faults.lock().unwrap().over = "StaleAttempt".into();
+    node.run("job_a", node.spec(&metrics(3, "0.01"))).await;
+    assert_eq!(node.fake.end("job_a").await.outcome, "completed");
+    node.fake.look(|heard| assert!(heard.points.is_empty()));
+}

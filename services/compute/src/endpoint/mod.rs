@@ -1,0 +1,16 @@
+//! The aggregate: an endpoint with its deployments, revisions and replicas.
+
+mod decide;
+mod events;
+mod reject;
+mod state;
+
+pub use decide::{Command, DEPLOYMENTS_MAX, Replacement};
+pub use events::*;
+pub use reject::Rejection;
+pub use state::{Deployment, Endpoint, Replica, Slot, shares};
+
+#[cfg(test)]
+mod decide_tests;
+#[cfg(test)]
+mod events_tests;

@@ -1,0 +1,252 @@
+//! Keeps the replicas of every deployment, and the table of routes: events of endpoints and ends of jobs come in, commands go out.
+//!
+//! A replica is an intent: `ReplicaRequested` names its job first, then the job is queued; after a restart it is queued again, which
+//! changes nothing. Everything else is derived from the endpoint's state, so that a missed wake-up costs time, never a replica.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use contracts::compute as wire;
+use eventlog::{ExecuteError, RecordedEvent};
+use jiff::Timestamp;
+use prost::Message;
+use vocabulary::{JobId, Problem};
+
+use super::replica_plan::{Plan, STOP_GRACE_SECONDS, job_spec, plan, route};
+use crate::endpoint::{Command, Endpoint, EndpointEvent, ReplicaRequested};
+use crate::serving::Serving;
+use crate::views::endpoints::{PREFIX, names_of, stream};
+
+/// The name of the cursor.
+const NAME: &str = "replicas";
+/// Events read at once.
+const PAGE_EVENTS: u32 = 1_000;
+/// When to look again after something could not be done for now.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// The state of the reaction: all of it can be made anew.
+pub(crate) struct Keeper {
+    serving: Serving,
+    /// Endpoints to look at.
+    dirty: BTreeSet<String>,
+    /// Endpoints to look at later.
+    due: BTreeMap<String, Timestamp>,
+    /// Jobs that this process has queued.
+    queued: BTreeSet<String>,
+    /// Jobs that this process has told to stop.
+    stopped: BTreeSet<String>,
+    routes: BTreeMap<String, wire::EndpointRoute>,
+}
+
+impl Keeper {
+    /// Knows nothing yet.
+    pub(crate) fn new(serving: Serving) -> Self {
+        Self {
+            serving,
+            dirty: BTreeSet::new(),
+            due: BTreeMap::new(),
+            queued: BTreeSet::new(),
+            stopped: BTreeSet::new(),
+            routes: BTreeMap::new(),
+        }
+    }
+
+    /// Works until shutdown.
+    ///
+    /// # Errors
+    /// When the log cannot be read; the caller begins again.
+    pub(crate) async fn run(mut self) -> anyhow::Result<()> {
+        let log = self.serving.log().clone();
+        let shutdown = self.serving.inner.ground.shutdown.clone();
+        let mut head = log.head();
+        let mut from = log.cursor(NAME, log.source()).await?;
+        let known: Vec<(String, String)> =
+            sqlx::query_as("SELECT workspace, name FROM endpoints_listed").fetch_all(log.reader()).await?;
+        for (workspace, name) in known {
+            let stream = stream(&workspace, &name);
+            let (endpoint, _) = self.serving.look(&stream).await?;
+            self.index(&stream, &endpoint);
+            self.dirty.insert(stream);
+        }
+        loop {
+            let newest = *head.borrow_and_update();
+            let mut is_moved = false;
+            while from < newest {
+                let page = log.read(from, PAGE_EVENTS).await?;
+                let Some(last) = page.last().map(|event| event.position) else { break };
+                for event in &page {
+                    is_moved |= self.notice(event).await?;
+                }
+                from = last;
+            }
+            if is_moved {
+                log.move_cursor(NAME, log.source(), from).await?;
+            }
+            self.settle_all().await?;
+            let wait = self.next_wait();
+            tokio::select! {
+                changed = head.changed() => if changed.is_err() { return Ok(()) },
+                () = tokio::time::sleep(wait.unwrap_or(Duration::MAX)), if wait.is_some() => {}
+                () = shutdown.requested() => return Ok(()),
+            }
+        }
+    }
+
+    /// Takes an event in; true when it mattered.
+    async fn notice(&mut self, event: &RecordedEvent) -> anyhow::Result<bool> {
+        if event.stream.starts_with(PREFIX) {
+            // A replica is known before its job can end: the request is earlier in the log.
+            if let EndpointEvent::ReplicaRequested(request) = event.decode()? {
+                self.serving.remember(&request.job_id, &event.stream);
+            }
+            self.dirty.insert(event.stream.clone());
+            return Ok(true);
+        }
+        let facts = &self.serving.inner.ground.facts;
+        let Some(fact) = facts.publish(event).map_err(anyhow::Error::msg)? else { return Ok(false) };
+        match fact.kind {
+            "JobRequeued" => {
+                let fact = wire::JobRequeued::decode(fact.payload.as_slice())?;
+                if self.serving.endpoint_of(&fact.job_id).is_none() {
+                    return Ok(false);
+                }
+                self.serving.replica_lost(fact).await;
+            }
+            "JobEnded" => {
+                let fact = wire::JobEnded::decode(fact.payload.as_slice())?;
+                if self.serving.endpoint_of(&fact.job_id).is_none() {
+                    return Ok(false);
+                }
+                self.serving.replica_ended(&fact.job_id, &fact.end.unwrap_or_default()).await;
+            }
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    fn next_wait(&self) -> Option<Duration> {
+        let first = self.due.values().min()?;
+        Some(Duration::try_from(first.duration_since(self.serving.now())).unwrap_or(Duration::ZERO))
+    }
+
+    async fn settle_all(&mut self) -> anyhow::Result<()> {
+        let now = self.serving.now();
+        let due: Vec<String> =
+            self.due.iter().filter(|(_, at)| **at <= now).map(|(stream, _)| stream.clone()).collect();
+        self.dirty.extend(due);
+        while let Some(stream) = self.dirty.pop_first() {
+            self.due.remove(&stream);
+            self.settle(&stream).await?;
+        }
+        let table = wire::RouteTable { endpoints: self.routes.values().cloned().collect() };
+        self.serving.inner.routes.send_if_modified(|known| {
+            let is_news = known.as_deref() != Some(&table);
+            if is_news {
+                *known = Some(Arc::new(table));
+            }
+            is_news
+        });
+        Ok(())
+    }
+
+    /// Does what an endpoint calls for.
+    async fn settle(&mut self, stream: &str) -> anyhow::Result<()> {
+        let (endpoint, _) = self.serving.look(stream).await?;
+        self.index(stream, &endpoint);
+        self.update_route(stream, &endpoint).await?;
+        let Plan { request, keep, stop, due } = plan(&endpoint, self.serving.now());
+        if let Some(due) = due {
+            self.due.insert(stream.to_owned(), due);
+        }
+        for (deployment, revision, ordinal) in request {
+            let job_id = JobId::new(self.serving.inner.ground.entropy.uuid()).to_string();
+            let wish = ReplicaRequested { deployment, revision, ordinal, job_id, at: self.serving.now() };
+            // The events of the request bring this endpoint back here, and its job is queued then.
+            match self.serving.decide(stream, Command::RequestReplica(wish)).await {
+                Ok(_) | Err(ExecuteError::Rejected(_)) => {}
+                Err(error) => self.later(stream, &error.to_string()),
+            }
+        }
+        for job_id in keep.into_iter().filter(|job_id| !self.queued.contains(job_id)).collect::<Vec<_>>() {
+            self.queue(stream, &endpoint, job_id).await;
+        }
+        for job_id in stop.into_iter().filter(|job_id| !self.stopped.contains(job_id)).collect::<Vec<_>>() {
+            match self.serving.inner.ground.jobs.stop(&job_id, STOP_GRACE_SECONDS).await {
+                Ok(()) => {
+                    self.stopped.insert(job_id);
+                }
+                Err(problem) if problem.status == 404 => self.gone(&job_id, &problem).await,
+                Err(problem) => self.later(stream, &problem.to_string()),
+            }
+        }
+        Ok(())
+    }
+
+    async fn queue(&mut self, stream: &str, endpoint: &Endpoint, job_id: String) {
+        let Some((_, deployment, replica)) = endpoint.replica(&job_id) else { return };
+        let revisions = deployment.kept();
+        let Some(revision) = revisions.into_iter().find(|revision| revision.revision == replica.revision) else { return };
+        let (workspace, _) = names_of(stream);
+        match self.serving.inner.ground.jobs.queue(&job_id, workspace, job_spec(revision)).await {
+            Ok(()) => {
+                self.queued.insert(job_id);
+            }
+            Err(problem) if problem.status == 429 || problem.status >= 500 => self.later(stream, &problem.to_string()),
+            Err(problem) => self.gone(&job_id, &problem).await,
+        }
+    }
+
+    /// A job that cannot be, for a reason that users can read.
+    async fn gone(&self, job_id: &str, problem: &Problem) {
+        let end = wire::JobEnd { outcome: problem.to_string(), ..wire::JobEnd::default() };
+        self.serving.replica_ended(job_id, &end).await;
+    }
+
+    fn later(&mut self, stream: &str, why: &str) {
+        tracing::warn!(stream, "replicas wait: {why}");
+        let at = self.serving.now().checked_add(RETRY).unwrap_or(Timestamp::MAX);
+        let due = self.due.entry(stream.to_owned()).or_insert(at);
+        *due = at.min(*due);
+    }
+
+    /// Remembers which jobs are replicas of an endpoint, and forgets those that were.
+    fn index(&mut self, stream: &str, endpoint: &Endpoint) {
+        self.serving.retain(stream, |job_id| endpoint.replica(job_id).is_some());
+        let jobs = endpoint.deployments.values().flat_map(|deployment| deployment.replicas.keys());
+        jobs.for_each(|job_id| self.serving.remember(job_id, stream));
+        let serving = self.serving.clone();
+        self.queued.retain(|job_id| serving.endpoint_of(job_id).is_some());
+        self.stopped.retain(|job_id| serving.endpoint_of(job_id).is_some());
+    }
+
+    async fn update_route(&mut self, stream: &str, endpoint: &Endpoint) -> anyhow::Result<()> {
+        if endpoint.created.is_none() || endpoint.deleting {
+            self.routes.remove(stream);
+            return Ok(());
+        }
+        let keys = self.serving.revision_keys(&endpoint.workspace, &endpoint.name).await?;
+        let key_of = |name: &str, revision| keys.get(&(name.to_owned(), revision)).copied().unwrap_or_default();
+        self.routes.insert(stream.to_owned(), route(endpoint, key_of));
+        Ok(())
+    }
+}
+
+impl Serving {
+    /// The keys of an endpoint's revisions by (deployment, revision).
+    pub(crate) async fn revision_keys(
+        &self,
+        workspace: &str,
+        endpoint: &str,
+    ) -> Result<BTreeMap<(String, i64), i64>, sqlx::Error> {
+        let rows: Vec<(String, i64, i64)> = sqlx::query_as(
+            "SELECT deployment, revision, max(key) FROM revisions WHERE workspace = ? AND endpoint = ? \
+             GROUP BY deployment, revision",
+        )
+        .bind(workspace)
+        .bind(endpoint)
+        .fetch_all(self.log().reader())
+        .await?;
+        Ok(rows.into_iter().map(|(deployment, revision, key)| ((deployment, revision), key)).collect())
+    }
+}

@@ -1,0 +1,95 @@
+//! Which endpoints and deployments there are, and which revision a request id's key stands for.
+
+use eventlog::{BoxFuture, Error, RecordedEvent, SqliteConnection, View};
+
+use crate::endpoint::{DeploymentRevised, EndpointEvent};
+
+/// The stream of an endpoint begins with this.
+pub(crate) const PREFIX: &str = "endpoint-";
+
+/// The stream of an endpoint. Neither name holds a '/'.
+pub(crate) fn stream(workspace: &str, endpoint: &str) -> String {
+    format!("{PREFIX}{workspace}/{endpoint}")
+}
+
+/// The workspace and the endpoint of a stream.
+pub(crate) fn names_of(stream: &str) -> (&str, &str) {
+    stream.strip_prefix(PREFIX).and_then(|rest| rest.split_once('/')).unwrap_or_default()
+}
+
+/// One row an endpoint, a deployment and a revision.
+pub(crate) struct EndpointsListed;
+
+impl View for EndpointsListed {
+    fn name(&self) -> &'static str {
+        "endpoints_listed"
+    }
+
+    fn apply<'a>(
+        &'a self,
+        tx: &'a mut SqliteConnection,
+        events: &'a [RecordedEvent],
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async move {
+            for event in events.iter().filter(|event| event.stream.starts_with(PREFIX)) {
+                apply_one(tx, event).await?;
+            }
+            Ok(())
+        })
+    }
+}
+
+async fn apply_one(tx: &mut SqliteConnection, event: &RecordedEvent) -> Result<(), Error> {
+    let (workspace, endpoint) = names_of(&event.stream);
+    let query = match event.decode::<EndpointEvent>()? {
+        EndpointEvent::EndpointCreated(_) => {
+            sqlx::query("INSERT OR IGNORE INTO endpoints_listed(workspace, name) VALUES (?, ?)")
+        }
+        EndpointEvent::EndpointDeleted(_) => {
+            sqlx::query("DELETE FROM deployments_listed WHERE workspace = ? AND endpoint = ?")
+                .bind(workspace)
+                .bind(endpoint)
+                .execute(&mut *tx)
+                .await?;
+            sqlx::query("DELETE FROM endpoints_listed WHERE workspace = ? AND name = ?")
+        }
+        EndpointEvent::DeploymentRevised(revised) => return insert_revision(tx, event.position, &revised).await,
+        EndpointEvent::DeploymentDeleted(deleted) => {
+            sqlx::query("DELETE FROM deployments_listed WHERE workspace = ? AND endpoint = ? AND name = ?")
+                .bind(workspace)
+                .bind(endpoint)
+                .bind(deleted.deployment)
+                .execute(tx)
+                .await?;
+            return Ok(());
+        }
+        _ => return Ok(()),
+    };
+    query.bind(workspace).bind(endpoint).execute(tx).await?;
+    Ok(())
+}
+
+async fn insert_revision(tx: &mut SqliteConnection, key: i64, revised: &DeploymentRevised) -> Result<(), Error> {
+    sqlx::query("INSERT OR IGNORE INTO deployments_listed(workspace, endpoint, name) VALUES (?, ?, ?)")
+        .bind(&revised.workspace)
+        .bind(&revised.endpoint)
+        .bind(&revised.deployment)
+        .execute(&mut *tx)
+        .await?;
+    sqlx::query(
+        "INSERT INTO revisions(key, workspace, endpoint, deployment, revision, model, model_version, version_id, run_id) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind(key)
+    .bind(&revised.workspace)
+    .bind(&revised.endpoint)
+    .bind(&revised.deployment)
+    .bind(revised.revision)
+    .bind(&revised.model.model)
+    .bind(revised.model.version)
+    .bind(&revised.model.version_id)
+    .bind(&revised.model.run_id)
+    .execute(tx)
+    .await?;
+    Ok(())
+}

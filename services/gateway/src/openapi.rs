@@ -1,0 +1,201 @@
+//! The OpenAPI document: made of the handlers, then completed with what is the same on every route. Bodies are checked against it.
+
+use std::sync::LazyLock;
+
+use serde_json::{Map, Value, json};
+use utoipa::OpenApi;
+
+use crate::routes::Documented;
+
+/// Members of request messages that the path or the server fills: no part of the body.
+const FILLED_BY_PATH: &[(&str, &[&str])] = &[
+    ("PutWorkspaceRequest", &["name"]),
+    ("CreateTokenRequest", &["workspace"]),
+    ("PreemptNodeRequest", &["workspace", "cluster", "node_id"]),
+    ("PauseSweepRequest", &["workspace", "sweep"]),
+    ("ExtendSweepRequest", &["workspace", "sweep"]),
+    ("CreateExperimentRequest", &["workspace"]),
+    ("CreateRunRequest", &["workspace"]),
+    ("UpdateRunRequest", &["workspace", "run_id"]),
+    ("RecordMetricsRequest", &["workspace", "run_id"]),
+    ("RecordArtifactsRequest", &["workspace", "run_id"]),
+    ("UpdateModelRequest", &["workspace", "model"]),
+    ("RegisterVersionRequest", &["workspace", "model", "resolved"]),
+    ("UpdateVersionRequest", &["workspace", "model", "version"]),
+    ("SetAliasRequest", &["workspace", "model", "alias"]),
+    ("PutTrafficRequest", &["workspace", "endpoint"]),
+];
+
+/// What the parameters of paths are.
+const PATH_PARAMETERS: &[(&str, &str)] = &[
+    ("workspace", "The workspace's name."),
+    ("token", "The token's public id."),
+    ("cluster", "The cluster's name."),
+    ("node", "The node's id."),
+    ("sweep", "The sweep's id or name."),
+    ("index", "The trial's index, from 0."),
+    ("experiment", "The experiment's id or name."),
+    ("run", "The run's id, `run_…` or 32 hexadecimal digits."),
+    ("name", "The metric's name; it may hold slashes."),
+    ("path", "The artifact's path; it may hold slashes."),
+    ("model", "The model's name."),
+    ("version", "The version's number, `latest` or `@alias`."),
+    ("alias", "The alias."),
+    ("endpoint", "The endpoint's name."),
+    ("deployment", "The deployment's name."),
+    ("id", "`req_…`, a run's id, or `MODEL/versions/N`."),
+    ("hash", "The SHA-256 of the content, 64 hexadecimal digits."),
+];
+
+/// The paths that need no token.
+const OPEN: &[&str] = &["/health", "/readyz", "/version", "/metrics", "/openapi.json", "/docs/problems"];
+
+/// The document as utoipa has it, complete.
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    serde_json::from_value(document().clone()).expect("the document was an OpenAPI document before it was completed")
+}
+
+/// The document as it is served and committed.
+pub(crate) fn text() -> String {
+    let text = serde_json::to_string_pretty(document()).expect("a JSON value can always be written");
+    format!("{text}\n")
+}
+
+/// The document.
+pub(crate) fn document() -> &'static Value {
+    static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
+        let mut document = serde_json::to_value(Documented::openapi()).expect("an OpenAPI document is JSON");
+        complete(&mut document);
+        document
+    });
+    &DOCUMENT
+}
+
+fn complete(document: &mut Value) {
+    document["info"] = json!({
+        "title": "Trialog",
+        "version": "v1",
+        "description": "Sweeps, runs, models and endpoints. Every refusal is application/problem+json with a stable `code`. \
+            Answers to writes carry `Trialog-Position`; reads take it as `Trialog-At-Least`.",
+        "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
+    });
+    document["components"]["securitySchemes"] = json!({
+        "bearer": { "type": "http", "scheme": "bearer", "description": "A user's token (tlg_…) or a run's (tlr_…)." },
+        "basic": { "type": "http", "scheme": "basic", "description": "The token as the password; any user name." },
+    });
+    document["components"]["schemas"]["ProblemDocument"] = problem();
+    document["components"]["responses"] = json!({ "Problem": {
+        "description": "What is wrong (RFC 9457)",
+        "content": { "application/problem+json": { "schema": { "$ref": "#/components/schemas/ProblemDocument" } } },
+    }});
+    for (message, members) in FILLED_BY_PATH {
+        if let Some(properties) = document["components"]["schemas"][*message]["properties"].as_object_mut() {
+            members.iter().for_each(|member| {
+                properties.remove(*member);
+            });
+        }
+    }
+    close(&mut document["components"]["schemas"]);
+    for (path, item) in document["paths"].as_object_mut().into_iter().flatten() {
+        for (method, operation) in item.as_object_mut().into_iter().flatten() {
+            complete_operation(path, method, operation);
+        }
+    }
+}
+
+/// No member is required, for absent means the default; no other members are taken.
+fn close(schemas: &mut Value) {
+    for (name, schema) in schemas.as_object_mut().into_iter().flatten() {
+        if let Some(schema) = schema.as_object_mut().filter(|schema| schema.contains_key("properties") && name != "ProblemDocument") {
+            schema.remove("required");
+            if name.ends_with("Request") {
+                schema.insert("additionalProperties".to_owned(), Value::Bool(false));
+            }
+        }
+    }
+}
+
+fn complete_operation(path: &str, method: &str, operation: &mut Value) {
+    let mut parameters: Vec<Value> = operation["parameters"].as_array().cloned().unwrap_or_default();
+    for name in path.split('{').skip(1).filter_map(|rest| rest.split('}').next()) {
+        let described = PATH_PARAMETERS.iter().find(|(known, _)| *known == name).map(|(_, text)| *text).unwrap_or_default();
+        parameters.push(parameter("path", name, described));
+    }
+    if !OPEN.contains(&path) {
+        operation["security"] = json!([{ "bearer": [] }, { "basic": [] }]);
+        let headers: &[(&str, &str)] = match method {
+            "get" | "head" => &[("Trialog-At-Least", "Answer only once this position is reached, e.g. `sweeps=1234`.")],
+            _ => &[
+                ("Idempotency-Key", "A repeat with the same key gets the first answer again; with another body it is refused."),
+                ("If-Match", "Only change this version, e.g. `\"v3\"`; else 412."),
+            ],
+        };
+        parameters.extend(headers.iter().map(|(name, text)| parameter("header", name, text)));
+        operation["responses"]["default"] = json!({ "$ref": "#/components/responses/Problem" });
+    }
+    if !parameters.is_empty() {
+        operation["parameters"] = parameters.into();
+    }
+}
+
+fn parameter(place: &str, name: &str, description: &str) -> Value {
+    json!({ "name": name, "in": place, "description": description, "required": place == "path", "schema": { "type": "string" } })
+}
+
+fn problem() -> Value {
+    let text = |description: &str| json!({ "type": "string", "description": description });
+    let field = json!({
+        "type": "object",
+        "required": ["pointer", "code", "message"],
+        "properties": {
+            "pointer": text("RFC 6901 pointer to the value."),
+            "code": text("Stable, PascalCase."),
+            "message": text("What was received and what is allowed."),
+            "hint": text("How to fix it."),
+        },
+    });
+    let mut properties = Map::new();
+    properties.insert("type".to_owned(), text("Where the problem is described."));
+    properties.insert("title".to_owned(), text("The code in words."));
+    properties.insert("status".to_owned(), json!({ "type": "integer" }));
+    properties.insert("code".to_owned(), text("Stable, PascalCase."));
+    properties.insert("detail".to_owned(), text("What was wrong, what was received, how to fix it."));
+    properties.insert("errors".to_owned(), json!({ "type": "array", "items": field }));
+    properties.insert("request_id".to_owned(), text("The id under which the server's log speaks of the request."));
+    properties.insert("retry_after_seconds".to_owned(), json!({ "type": "integer" }));
+    let required = ["type", "title", "status", "code", "detail", "errors", "request_id"];
+    json!({ "type": "object", "required": required, "properties": properties, "additionalProperties": true })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_committed_document_is_the_one_that_is_served() {
+        // Clients are generated from the committed file. TRIALOG_UPDATE=1 writes it anew.
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../proto/openapi.json");
+        if std::env::var_os("TRIALOG_UPDATE").is_some() {
+            std::fs::write(path, text()).unwrap();
+        }
+        let committed = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(committed == text(), "proto/openapi.json is not what the handlers say: run this test with TRIALOG_UPDATE=1");
+    }
+
+    #[test]
+    fn every_message_in_the_table_exists_and_every_path_parameter_is_described() {
+        let schemas = &document()["components"]["schemas"];
+        for (message, _) in FILLED_BY_PATH {
+            assert!(schemas[*message].is_object(), "{message}");
+        }
+        for (path, item) in document()["paths"].as_object().unwrap() {
+            for (method, operation) in item.as_object().unwrap() {
+                assert!(operation["operationId"].is_string(), "{method} {path}");
+                for parameter in operation["parameters"].as_array().into_iter().flatten() {
+                    assert!(parameter["description"].as_str().is_some_and(|text| !text.is_empty()), "{path}: {parameter}");
+                }
+            }
+        }
+        assert_eq!(openapi().paths.paths.len(), document()["paths"].as_object().unwrap().len());
+    }
+}

@@ -1,0 +1,49 @@
+//! Aliases: names that point to a version and can be moved, each move with who, when and why.
+
+use actix_web::http::StatusCode;
+use actix_web::web::Query;
+use actix_web::{delete, get, put};
+use contracts::models::{Alias, GetModelRequest, ListAliasHistoryReply, RemoveAliasRequest, SetAliasRequest};
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use crate::door::{Call, Document, Reply, Service, json, written};
+
+/// Why an alias is removed.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(default, deny_unknown_fields)]
+pub struct ReasonQuery {
+    /// The reason, for the history.
+    reason: String,
+}
+
+/// Shows every move of a model's aliases, the newest first.
+#[utoipa::path(tag = "models", responses((status = 200, body = ListAliasHistoryReply)))]
+#[get("/api/v1/workspaces/{workspace}/models/{model}/aliases")]
+pub(crate) async fn list_alias_history(call: Call) -> Reply {
+    let (workspace, model) = (call.workspace.clone(), call.path("model").to_owned());
+    let context = call.reading(Service::Models)?;
+    let request = GetModelRequest { workspace, model, at: String::new() };
+    let reply = call.peers().models_client().list_alias_history(context.attach(request)).await?;
+    json(StatusCode::OK, reply.get_ref())
+}
+
+/// Points an alias to a version.
+#[utoipa::path(tag = "models", request_body = SetAliasRequest, responses((status = 200, body = Alias)))]
+#[put("/api/v1/workspaces/{workspace}/models/{model}/aliases/{alias}")]
+pub(crate) async fn set_alias(body: Document, call: Call) -> Reply {
+    let (workspace, model, alias) = (call.workspace.clone(), call.path("model").to_owned(), call.path("alias").to_owned());
+    let request = SetAliasRequest { workspace, model, alias, ..body.message()? };
+    let reply = call.peers().models_client().set_alias(call.writing(body.hash())?.attach(request)).await?;
+    written(StatusCode::OK, Service::Models, reply)
+}
+
+/// Removes an alias.
+#[utoipa::path(tag = "models", responses((status = 200, body = Alias)))]
+#[delete("/api/v1/workspaces/{workspace}/models/{model}/aliases/{alias}")]
+pub(crate) async fn remove_alias(body: Document, call: Call, query: Query<ReasonQuery>) -> Reply {
+    let (workspace, model, alias) = (call.workspace.clone(), call.path("model").to_owned(), call.path("alias").to_owned());
+    let request = RemoveAliasRequest { workspace, model, alias, reason: query.into_inner().reason };
+    let reply = call.peers().models_client().remove_alias(call.writing(body.hash())?.attach(request)).await?;
+    written(StatusCode::OK, Service::Models, reply)
+}

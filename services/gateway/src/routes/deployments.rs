@@ -1,0 +1,161 @@
+//! Deployments: a model version on nodes, behind an endpoint.
+
+use actix_web::http::StatusCode;
+use actix_web::web::Query;
+use actix_web::{HttpResponse, delete, get, put};
+use contracts::compute::{
+    Deployment, GetDeploymentRequest, GetEndpointRequest, ListDeploymentsReply, PutDeploymentRequest, ReadDeploymentLogsRequest,
+    ResolvedModel,
+};
+use contracts::models::GetVersionRequest;
+use documents::{Node, Tree};
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::sweeps::absent_is_none;
+use crate::door::{Call, Document, Refusal, Reply, Service, WaitQuery, Waiting, changed, found, json, removed};
+
+/// How much of a deployment's log to read.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(default, deny_unknown_fields)]
+pub struct TailQuery {
+    /// Only the last so many lines.
+    tail_lines: u32,
+}
+
+/// Lists an endpoint's deployments.
+#[utoipa::path(tag = "endpoints", responses((status = 200, body = ListDeploymentsReply)))]
+#[get("/api/v1/workspaces/{workspace}/endpoints/{endpoint}/deployments")]
+pub(crate) async fn list_deployments(call: Call) -> Reply {
+    let (workspace, name) = (call.workspace.clone(), call.path("endpoint").to_owned());
+    let context = call.reading(Service::Compute)?;
+    let request = GetEndpointRequest { workspace, name, ..GetEndpointRequest::default() };
+    let reply = call.peers().compute_client().list_deployments(context.attach(request)).await?;
+    json(StatusCode::OK, reply.get_ref())
+}
+
+/// Creates a deployment or a new revision of it. `model` is `NAME/versions/N`, `NAME@ALIAS`, or `{name, version}`; an alias is
+/// resolved now and recorded: moving it later moves nothing here.
+#[utoipa::path(tag = "endpoints",
+    request_body(content((serde_json::Value = "application/json"), (serde_json::Value = "application/yaml"))),
+    responses((status = 200, body = Deployment)))]
+#[put("/api/v1/workspaces/{workspace}/endpoints/{endpoint}/deployments/{deployment}")]
+pub(crate) async fn put_deployment(body: Document, call: Call) -> Reply {
+    let tree = body.tree()?;
+    let resolved = match tree.get("model").and_then(model_named) {
+        Some((model, version)) => resolve(&call, model, version).await?,
+        None => None,
+    };
+    let request = PutDeploymentRequest {
+        workspace: call.workspace.clone(),
+        endpoint: call.path("endpoint").to_owned(),
+        name: call.path("deployment").to_owned(),
+        document: body.bytes.to_vec(),
+        format: body.format_name(),
+        resolved,
+    };
+    let reply = call.peers().compute_client().put_deployment(call.writing(body.hash())?.attach(request)).await?;
+    changed(StatusCode::OK, Service::Compute, reply)
+}
+
+/// Model and version (a number, `latest` or `@alias`) that a document names; `None` when it names none that can be looked up.
+fn model_named(node: &Node) -> Option<(String, String)> {
+    match &node.value {
+        Tree::Text(text) => reference(text),
+        Tree::Map(_) => {
+            let word = |name: &str| match &node.get(name)?.value {
+                Tree::Text(text) | Tree::Number(text) => Some(text.clone()),
+                _ => None,
+            };
+            Some((word("name")?, word("version").unwrap_or_else(|| "latest".to_owned())))
+        }
+        _ => None,
+    }
+}
+
+fn reference(text: &str) -> Option<(String, String)> {
+    let (model, version) = match (text.split_once("/versions/"), text.split_once('@')) {
+        (Some((model, version)), _) => (model, version.to_owned()),
+        (None, Some((model, alias))) => (model, format!("@{alias}")),
+        (None, None) => (text, "latest".to_owned()),
+    };
+    (!model.is_empty() && !version.is_empty()).then(|| (model.to_owned(), version))
+}
+
+/// The version with its files; absent when it does not exist, which compute answers after all other errors.
+async fn resolve(call: &Call, model: String, version: String) -> Result<Option<ResolvedModel>, Refusal> {
+    let alias = version.strip_prefix('@').unwrap_or_default().to_owned();
+    let context = call.reading(Service::Models)?;
+    let request = GetVersionRequest { workspace: call.workspace.clone(), model, version };
+    let found = absent_is_none(call.peers().models_client().get_version(context.attach(request)).await)?;
+    Ok(found.map(|found| ResolvedModel {
+        model: found.model,
+        version: found.version,
+        version_id: found.version_id,
+        run_id: found.run_id,
+        files: found.files,
+        alias,
+    }))
+}
+
+/// Shows a deployment; with `wait`, once it has changed.
+#[utoipa::path(tag = "endpoints", responses((status = 200, body = Deployment)))]
+#[get("/api/v1/workspaces/{workspace}/endpoints/{endpoint}/deployments/{deployment}")]
+pub(crate) async fn get_deployment(call: Call, wait: Query<WaitQuery>) -> Reply {
+    let waiting = wait.of(&call.request)?;
+    let context = call.reading(Service::Compute)?;
+    found(call.peers().compute_client().get_deployment(context.attach(named(&call, waiting))).await?, waiting)
+}
+
+/// Deletes a deployment that carries no traffic.
+#[utoipa::path(tag = "endpoints", responses((status = 200, body = Deployment), (status = 202, body = Deployment)))]
+#[delete("/api/v1/workspaces/{workspace}/endpoints/{endpoint}/deployments/{deployment}")]
+pub(crate) async fn delete_deployment(body: Document, call: Call) -> Reply {
+    let request = named(&call, Waiting::default());
+    let reply = call.peers().compute_client().delete_deployment(call.writing(body.hash())?.attach(request)).await?;
+    let state = reply.get_ref().provisioning_state.clone();
+    removed(&state, Service::Compute, reply)
+}
+
+/// Reads the logs of a deployment's replicas as plain text.
+#[utoipa::path(tag = "endpoints", responses((status = 200, body = String, content_type = "text/plain")))]
+#[get("/api/v1/workspaces/{workspace}/endpoints/{endpoint}/deployments/{deployment}/logs")]
+pub(crate) async fn read_deployment_logs(call: Call, query: Query<TailQuery>) -> Reply {
+    let (workspace, endpoint) = (call.workspace.clone(), call.path("endpoint").to_owned());
+    let (deployment, tail_lines) = (call.path("deployment").to_owned(), query.tail_lines);
+    let context = call.reading(Service::Compute)?;
+    let request = ReadDeploymentLogsRequest { workspace, endpoint, deployment, tail_lines };
+    let reply = call.peers().compute_client().read_deployment_logs(context.attach(request)).await?.into_inner();
+    Ok(HttpResponse::Ok().content_type("text/plain; charset=utf-8").body(reply.text))
+}
+
+fn named(call: &Call, waiting: Waiting) -> GetDeploymentRequest {
+    GetDeploymentRequest {
+        workspace: call.workspace.clone(),
+        endpoint: call.path("endpoint").to_owned(),
+        name: call.path("deployment").to_owned(),
+        wait_seconds: waiting.seconds,
+        after_version: waiting.after_version,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn models_are_named_in_every_documented_way() {
+        let named = |text: &str| {
+            let tree = documents::read(text.as_bytes(), documents::Format::Yaml).unwrap();
+            tree.get("model").and_then(model_named)
+        };
+        let pair = |model: &str, version: &str| Some((model.to_owned(), version.to_owned()));
+        assert_eq!(named("model: digits/versions/3"), pair("digits", "3"));
+        assert_eq!(named("model: digits@champion"), pair("digits", "@champion"));
+        assert_eq!(named("model: {name: digits, version: 3}"), pair("digits", "3"));
+        assert_eq!(named("model: {name: digits, version: '@champion'}"), pair("digits", "@champion"));
+        assert_eq!(named("model: digits"), pair("digits", "latest"));
+        assert_eq!(named("model: [digits]"), None);
+        assert_eq!(named("model: '@champion'"), None);
+    }
+}

@@ -1,0 +1,71 @@
+//! A run's logs.
+
+use actix_web::http::StatusCode;
+use actix_web::web::Query;
+use actix_web::{HttpResponse, get, post};
+use bytes::Bytes;
+use contracts::runs::{AppendLogsReply, AppendLogsRequest, ReadLogsRequest};
+use futures_util::{StreamExt, TryStreamExt};
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::metric_points::attempt_of;
+use crate::door::{Call, RawBody, Refusal, Reply, Service, written};
+
+/// Which part of the logs to read.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogsQuery {
+    /// Go on until the run has ended.
+    follow: bool,
+    /// Only this attempt; all of them, in order, when absent.
+    attempt: u32,
+    /// `stdout`, `stderr` or `trialog`; all when absent.
+    stream: String,
+    /// Only the last so many bytes.
+    tail_bytes: u64,
+}
+
+/// Where logs are appended.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(default, deny_unknown_fields)]
+pub struct AppendQuery {
+    /// The attempt that writes.
+    attempt: u32,
+    /// `stdout`, `stderr` or `trialog`; stdout when absent.
+    stream: String,
+    /// Position of the first byte in the attempt's stream; what is there already is skipped.
+    offset: u64,
+}
+
+/// Reads a run's logs as plain text; with `follow` they go on until the run has ended.
+#[utoipa::path(tag = "runs", responses((status = 200, body = String, content_type = "text/plain")))]
+#[get("/api/v1/workspaces/{workspace}/runs/{run}/logs")]
+pub(crate) async fn read_logs(call: Call, query: Query<LogsQuery>) -> Reply {
+    let LogsQuery { follow, attempt, stream, tail_bytes } = query.into_inner();
+    let (workspace, run_id) = (call.workspace.clone(), call.run_id()?);
+    let context = call.reading(Service::Runs)?;
+    let request = ReadLogsRequest { workspace, run_id, attempt, stream, follow, tail_bytes };
+    let chunks = call.peers().runs_client().read_logs(context.attach(request)).await?.into_inner();
+    let shutdown = call.gateway().shutdown().clone();
+    let text = chunks
+        .map_ok(|chunk| Bytes::from(chunk.data))
+        .map_err(|status| actix_web::Error::from(Refusal::from(status)))
+        .take_until(async move { shutdown.requested().await }.boxed_local());
+    Ok(HttpResponse::Ok().content_type("text/plain; charset=utf-8").insert_header(("x-accel-buffering", "no")).streaming(text))
+}
+
+/// Appends to a run's logs. The body is the text itself, at most 4 MiB.
+#[utoipa::path(tag = "runs", request_body(content = String, content_type = "text/plain"),
+    responses((status = 200, body = AppendLogsReply)))]
+#[post("/api/v1/workspaces/{workspace}/runs/{run}/logs")]
+pub(crate) async fn append_logs(body: RawBody, call: Call, query: Query<AppendQuery>) -> Reply {
+    let AppendQuery { attempt, mut stream, offset } = query.into_inner();
+    if stream.is_empty() {
+        stream = "stdout".to_owned();
+    }
+    let (workspace, run_id, attempt) = (call.workspace.clone(), call.run_id()?, attempt_of(&call, attempt)?);
+    let request = AppendLogsRequest { workspace, run_id, attempt, stream, offset, data: body.bytes.to_vec() };
+    let reply = call.peers().runs_client().append_logs(call.writing(body.hash())?.attach(request)).await?;
+    written(StatusCode::OK, Service::Runs, reply)
+}

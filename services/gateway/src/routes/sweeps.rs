@@ -1,0 +1,164 @@
+//! Sweeps: submitting, listing, showing, changing.
+
+use actix_web::http::StatusCode;
+use actix_web::web::Query;
+use actix_web::{get, patch, post};
+use contracts::compute::GetClusterRequest;
+use contracts::runs::HeadObjectRequest;
+use contracts::sweeps::{
+    ClusterFacts, GetSweepRequest, ListSweepsReply, ListSweepsRequest, Resolved, SubmitSweepReply, SubmitSweepRequest, Sweep,
+    UpdateSweepRequest,
+};
+use documents::{Node, Tree};
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use crate::door::{Call, Document, Refusal, Reply, Service, WaitQuery, changed, found, json};
+
+/// How a sweep is submitted.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(default, deny_unknown_fields)]
+pub struct SubmitQuery {
+    /// Only check and plan; nothing is written.
+    dry_run: bool,
+    /// Refuse where only a warning would be given.
+    strict: bool,
+}
+
+/// Which sweeps to list.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(default, deny_unknown_fields)]
+pub struct SweepsQuery {
+    /// Only sweeps in this state.
+    state: String,
+    /// Entries of the page, 1 to 1000; 100 when absent.
+    page_size: i32,
+    /// `next_page_token` of the page before.
+    page_token: String,
+}
+
+/// Submits a sweep document. All its errors are answered at once; what is probably not meant comes as warnings.
+#[utoipa::path(tag = "sweeps",
+    request_body(content((serde_json::Value = "application/json"), (serde_json::Value = "application/yaml"))),
+    responses((status = 201, body = SubmitSweepReply), (status = 200, description = "The plan of a dry run", body = SubmitSweepReply)))]
+#[post("/api/v1/workspaces/{workspace}/sweeps")]
+pub(crate) async fn submit_sweep(body: Document, call: Call, query: Query<SubmitQuery>) -> Reply {
+    let tree = body.tree()?;
+    let resolved = resolve(&call, &tree).await?;
+    let request = SubmitSweepRequest {
+        workspace: call.workspace.clone(),
+        document: body.bytes.to_vec(),
+        format: body.format_name(),
+        dry_run: query.dry_run,
+        strict: query.strict,
+        resolved: Some(resolved),
+    };
+    let reply = call.peers().sweeps_client().submit_sweep(call.writing(body.hash())?.attach(request)).await?;
+    if !query.dry_run {
+        return changed(StatusCode::CREATED, Service::Sweeps, reply);
+    }
+    let mut shown = serde_json::to_value(reply.get_ref()).unwrap_or_default();
+    // Nothing was made: no id, state or version to speak of.
+    if let Some(members) = shown.as_object_mut() {
+        members.retain(|member, _| member == "plan" || member == "warnings");
+    }
+    json(StatusCode::OK, &shown)
+}
+
+/// What the document refers to: absent when it does not exist, so that sweeps answers 404 only after all other errors.
+async fn resolve(call: &Call, tree: &Node) -> Result<Resolved, Refusal> {
+    let cluster = match text_of(tree.get("cluster")) {
+        Some(name) => find_cluster(call, name).await?,
+        None => None,
+    };
+    let code = text_of(tree.get("trial").and_then(|trial| trial.get("code"))).unwrap_or_default();
+    let code_present = match code.strip_prefix("sha256:") {
+        Some(hash) => has_object(call, hash).await?,
+        None => false,
+    };
+    Ok(Resolved { cluster, code_present })
+}
+
+fn text_of(node: Option<&Node>) -> Option<&str> {
+    match &node?.value {
+        Tree::Text(text) => Some(text),
+        _ => None,
+    }
+}
+
+async fn find_cluster(call: &Call, name: &str) -> Result<Option<ClusterFacts>, Refusal> {
+    let request = GetClusterRequest { workspace: call.workspace.clone(), name: name.to_owned(), ..GetClusterRequest::default() };
+    let context = call.reading(Service::Compute)?;
+    let found = absent_is_none(call.peers().compute_client().get_cluster(context.attach(request)).await)?;
+    Ok(found.map(|cluster| {
+        let size = cluster.size.unwrap_or_default();
+        ClusterFacts {
+            name: cluster.name,
+            max_nodes: cluster.scale.map(|scale| scale.max_nodes).unwrap_or_default(),
+            node_vcpus: size.vcpus,
+            node_memory_bytes: size.memory_bytes,
+            node_gpus: size.gpus,
+            provisioning_state: cluster.provisioning_state,
+        }
+    }))
+}
+
+async fn has_object(call: &Call, hash: &str) -> Result<bool, Refusal> {
+    let context = call.reading(Service::Runs)?;
+    let request = HeadObjectRequest { sha256: hash.to_owned() };
+    Ok(absent_is_none(call.peers().runs_client().head_object(context.attach(request)).await)?.is_some())
+}
+
+/// What a service found; a name that it does not take as one is not there either.
+pub(crate) fn absent_is_none<M>(reply: Result<tonic::Response<M>, tonic::Status>) -> Result<Option<M>, Refusal> {
+    match reply {
+        Ok(response) => Ok(Some(response.into_inner())),
+        Err(status) => match contracts::problem_of(&status) {
+            problem if problem.status == 404 || problem.status == 422 => Ok(None),
+            problem => Err(Refusal(problem)),
+        },
+    }
+}
+
+/// Lists sweeps, the newest first.
+#[utoipa::path(tag = "sweeps", responses((status = 200, body = ListSweepsReply)))]
+#[get("/api/v1/workspaces/{workspace}/sweeps")]
+pub(crate) async fn list_sweeps(call: Call, query: Query<SweepsQuery>) -> Reply {
+    let SweepsQuery { state, page_size, page_token } = query.into_inner();
+    let request = ListSweepsRequest { workspace: call.workspace.clone(), state, page_size, page_token };
+    let context = call.reading(Service::Sweeps)?;
+    let reply = call.peers().sweeps_client().list_sweeps(context.attach(request)).await?;
+    json(StatusCode::OK, reply.get_ref())
+}
+
+/// Shows a sweep by its id or name; with `wait`, once it has changed.
+#[utoipa::path(tag = "sweeps", responses((status = 200, body = Sweep)))]
+#[get("/api/v1/workspaces/{workspace}/sweeps/{sweep:[^/:]+}")]
+pub(crate) async fn get_sweep(call: Call, wait: Query<WaitQuery>) -> Reply {
+    let waiting = wait.of(&call.request)?;
+    let request = GetSweepRequest {
+        workspace: call.workspace.clone(),
+        sweep: call.path("sweep").to_owned(),
+        wait_seconds: waiting.seconds,
+        after_version: waiting.after_version,
+    };
+    let context = call.reading(Service::Sweeps)?;
+    found(call.peers().sweeps_client().get_sweep(context.attach(request)).await?, waiting)
+}
+
+/// Changes a sweep's limits, description or tags; all else of it is fixed.
+#[utoipa::path(tag = "sweeps",
+    request_body(content((serde_json::Value = "application/json"), (serde_json::Value = "application/yaml"))),
+    responses((status = 200, body = Sweep)))]
+#[patch("/api/v1/workspaces/{workspace}/sweeps/{sweep:[^/:]+}")]
+pub(crate) async fn update_sweep(body: Document, call: Call) -> Reply {
+    body.tree()?;
+    let request = UpdateSweepRequest {
+        workspace: call.workspace.clone(),
+        sweep: call.path("sweep").to_owned(),
+        document: body.bytes.to_vec(),
+        format: body.format_name(),
+    };
+    let reply = call.peers().sweeps_client().update_sweep(call.writing(body.hash())?.attach(request)).await?;
+    changed(StatusCode::OK, Service::Sweeps, reply)
+}

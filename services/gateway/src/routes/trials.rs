@@ -1,0 +1,91 @@
+//! Trials of a sweep, and why each is as it is.
+
+use actix_web::get;
+use actix_web::http::StatusCode;
+use actix_web::web::Query;
+use contracts::compute::GetJobRequest;
+use contracts::sweeps::{ExplainTrialRequest, GetTrialRequest, ListTrialsReply, ListTrialsRequest, Trial};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use utoipa::IntoParams;
+
+use super::sweep_actions::embedded;
+use super::sweeps::absent_is_none;
+use crate::door::{self, Call, Refusal, Reply, Service};
+
+/// Which trials to list.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrialsQuery {
+    /// Only trials in this state.
+    state: String,
+    /// Entries of the page, 1 to 1000; 100 when absent.
+    page_size: i32,
+    /// `next_page_token` of the page before.
+    page_token: String,
+}
+
+/// Lists a sweep's trials by index.
+#[utoipa::path(tag = "trials", responses((status = 200, body = ListTrialsReply)))]
+#[get("/api/v1/workspaces/{workspace}/sweeps/{sweep}/trials")]
+pub(crate) async fn list_trials(call: Call, query: Query<TrialsQuery>) -> Reply {
+    let TrialsQuery { state, page_size, page_token } = query.into_inner();
+    let (workspace, sweep) = (call.workspace.clone(), call.path("sweep").to_owned());
+    let request = ListTrialsRequest { workspace, sweep, state, page_size, page_token };
+    let context = call.reading(Service::Sweeps)?;
+    let reply = call.peers().sweeps_client().list_trials(context.attach(request)).await?;
+    door::json(StatusCode::OK, reply.get_ref())
+}
+
+/// Shows a trial.
+#[utoipa::path(tag = "trials", responses((status = 200, body = Trial)))]
+#[get("/api/v1/workspaces/{workspace}/sweeps/{sweep}/trials/{index:[^/:]+}")]
+pub(crate) async fn get_trial(call: Call) -> Reply {
+    let (workspace, sweep, index) = (call.workspace.clone(), call.path("sweep").to_owned(), call.number("index")?);
+    let context = call.reading(Service::Sweeps)?;
+    let request = GetTrialRequest { workspace, sweep, index };
+    let reply = call.peers().sweeps_client().get_trial(context.attach(request)).await?;
+    door::json(StatusCode::OK, reply.get_ref())
+}
+
+/// Says why a trial has its parameters, ran where it ran and ended as it did: `{trial, proposal, decisions, placements, attempts}`.
+#[utoipa::path(tag = "trials", responses((status = 200, body = serde_json::Value)))]
+#[get("/api/v1/workspaces/{workspace}/sweeps/{sweep}/trials/{index:[^/:]+}/why")]
+pub(crate) async fn explain_trial(call: Call) -> Reply {
+    let explanation = explain(&call, call.path("sweep"), call.number("index")?).await?;
+    door::json(StatusCode::OK, &explanation)
+}
+
+/// What sweeps says of the trial, with compute's placements of its run.
+pub(crate) async fn explain(call: &Call, sweep: &str, index: u32) -> Result<Value, Refusal> {
+    let context = call.reading(Service::Sweeps)?;
+    let request = ExplainTrialRequest { workspace: call.workspace.clone(), sweep: sweep.to_owned(), index };
+    let reply = call.peers().sweeps_client().explain_trial(context.attach(request)).await?.into_inner();
+    let mut explanation = embedded(&reply.explanation_json)?;
+    let placements = placements_of(call, &reply.run_id).await?;
+    if let Some(members) = explanation.as_object_mut() {
+        members.insert("placements".to_owned(), placements.into());
+        members.entry("run_id").or_insert(reply.run_id.into());
+    }
+    Ok(explanation)
+}
+
+/// Where the run was placed; nothing while compute does not know its job yet.
+async fn placements_of(call: &Call, run_id: &str) -> Result<Vec<Value>, Refusal> {
+    if run_id.is_empty() {
+        return Ok(Vec::new());
+    }
+    let context = call.reading(Service::Compute)?;
+    let request = GetJobRequest { workspace: call.workspace.clone(), id: run_id.to_owned() };
+    let job = absent_is_none(call.peers().compute_client().get_job(context.attach(request)).await)?.unwrap_or_default();
+    let shown = job.placements.into_iter().map(|placement| {
+        json!({
+            "position": placement.position,
+            "attempt": placement.attempt,
+            "node": placement.node_id,
+            "reason": placement.reason,
+            "placed_at": placement.placed_at,
+        })
+    });
+    Ok(shown.collect())
+}

@@ -1,0 +1,9 @@
+//! Streams: facts as server-sent events, objects in and out.
+
+mod facts;
+mod objects;
+mod sse;
+
+pub use facts::readable;
+pub use objects::{content, store};
+pub use sse::{EventsOf, follow};

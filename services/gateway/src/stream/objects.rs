@@ -1,0 +1,63 @@
+//! Objects in and out, chunk by chunk: nothing is held as a whole.
+
+use actix_web::web::Payload;
+use bytes::Bytes;
+use contracts::CallContext;
+use contracts::runs::{GetObjectRequest, ObjectChunk, ObjectFacts};
+use futures_util::{Stream, StreamExt, TryStreamExt};
+use tokio::sync::mpsc;
+use vocabulary::Problem;
+
+use crate::door::{Call, Refusal, Service};
+
+/// Chunks of an upload on their way to the store; the client waits when it is faster.
+const CHUNKS_UNDER_WAY: usize = 8;
+
+/// Stores a body; `sha256` is what it must hash to, empty for whatever it is.
+///
+/// # Errors
+/// Those of the store, and 400 when the body ends early: then nothing is stored.
+pub async fn store(call: &Call, context: CallContext, sha256: &str, mut body: Payload) -> Result<tonic::Response<ObjectFacts>, Refusal> {
+    let (sender, receiver) = mpsc::channel::<ObjectChunk>(CHUNKS_UNDER_WAY);
+    let first = ObjectChunk { sha256: sha256.to_owned(), data: Vec::new() };
+    // Actix's payload stays on its thread, the call's stream must not: chunks cross in the channel.
+    let feed = async move {
+        let mut next = Some(first);
+        loop {
+            if let Some(chunk) = next.take()
+                && sender.send(chunk).await.is_err()
+            {
+                // The store has answered already.
+                return Ok(());
+            }
+            match body.next().await {
+                Some(Ok(data)) => next = Some(ObjectChunk { sha256: String::new(), data: data.to_vec() }),
+                Some(Err(error)) => return Err(Problem::new(400, "BrokenBody", format!("the body ended early: {error}"))),
+                None => return Ok(()),
+            }
+        }
+    };
+    let mut client = call.peers().runs_client();
+    let chunks = tokio_stream::wrappers::ReceiverStream::new(receiver);
+    let request = client.put_object(context.attach(()).map(|()| chunks));
+    let request = async { request.await.map_err(Refusal::from) };
+    // A broken body drops the call, and with it the store's half-written file.
+    let ((), stored) = tokio::try_join!(async { feed.await.map_err(Refusal) }, request)?;
+    Ok(stored)
+}
+
+/// The bytes of an object from `offset` on; `length` 0 = to its end.
+///
+/// # Errors
+/// 404 when it is not in the store.
+pub async fn content(
+    call: &Call,
+    sha256: &str,
+    offset: u64,
+    length: u64,
+) -> Result<impl Stream<Item = Result<Bytes, actix_web::Error>> + 'static, Refusal> {
+    let request = GetObjectRequest { sha256: sha256.to_owned(), offset, length };
+    let context = call.reading(Service::Runs)?;
+    let chunks = call.peers().runs_client().get_object(context.attach(request)).await?.into_inner();
+    Ok(chunks.map_ok(|chunk| Bytes::from(chunk.data)).map_err(|status| Refusal::from(status).into()))
+}

@@ -1,0 +1,128 @@
+//! Logs: append by offset, read, follow.
+
+use std::sync::Arc;
+
+use contracts::CallContext;
+use contracts::runs as wire;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+use vocabulary::{Problem, RunId};
+
+use super::{Chunks, command, run_in, run_named, status};
+use crate::logs::follow::Part;
+use crate::logs::store::{self, Append};
+use crate::logs::{STREAMS, wake};
+use crate::run::{self, Run};
+use crate::service::Core;
+use crate::views;
+
+/// Bytes of one append.
+const APPEND_BYTES_MAX: usize = 4 << 20;
+/// Chunks that wait for one slow reader: at most 1 MiB.
+const BUFFERED_CHUNKS: usize = 4;
+
+pub(super) async fn append(
+    core: &Core,
+    request: Request<wire::AppendLogsRequest>,
+) -> Result<Response<wire::AppendLogsReply>, Status> {
+    let call = CallContext::of(&request);
+    let wire::AppendLogsRequest { workspace, run_id, attempt, stream, offset, data } = request.into_inner();
+    let run = run_named(&run_id, &workspace)?;
+    check_stream(&stream).map_err(status)?;
+    if data.len() > APPEND_BYTES_MAX {
+        let detail = format!("data has {} bytes, limit {APPEND_BYTES_MAX}; send several requests", data.len());
+        return Err(status(Problem::new(413, "TooLarge", detail)));
+    }
+    let append = Arc::new(Append::new(workspace, run, attempt, stream, offset, data));
+    let context = calls::context(&call, core.entropy.as_ref(), Vec::new());
+    let stream = run::stream(run);
+    let recorded = core.log.record::<Run, _>(&stream, context, move |state, tx| {
+        let append = Arc::clone(&append);
+        Box::pin(async move { store::append(&append, state, tx).await })
+    });
+    let committed = recorded.await.map_err(calls::refused)?;
+    core.changed(run);
+    Ok(contracts::with_position(command::reply(&committed)?, committed.position))
+}
+
+fn check_stream(stream: &str) -> Result<(), Problem> {
+    if STREAMS.contains(&stream) {
+        return Ok(());
+    }
+    Err(Problem::invalid("/stream", "BadStream", format!("stream {stream:?}: one of {}", STREAMS.join(", "))))
+}
+
+pub(super) async fn read(
+    core: &Arc<Core>,
+    request: Request<wire::ReadLogsRequest>,
+) -> Result<Response<Chunks<wire::LogChunk>>, Status> {
+    calls::at_least(&core.log, &CallContext::of(&request)).await?;
+    let wire::ReadLogsRequest { workspace, run_id, attempt, stream, follow, tail_bytes } = request.into_inner();
+    let run = run_in(core, &workspace, &run_id).await?;
+    if !stream.is_empty() {
+        check_stream(&stream).map_err(status)?;
+    }
+    let mut part = Part::new(run, attempt, stream);
+    if tail_bytes > 0 {
+        part.seek_tail(core.log.reader(), tail_bytes).await.map_err(calls::unreadable)?;
+    }
+    let (chunks, receiver) = mpsc::channel(BUFFERED_CHUNKS);
+    // Listens before the first look, so that nothing falls between.
+    let listener = follow.then(|| core.wake.listen(run));
+    tokio::spawn(pump(Arc::clone(core), workspace, run, part, listener, chunks));
+    Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+}
+
+type Sender = mpsc::Sender<Result<wire::LogChunk, Status>>;
+
+/// Sends what is there, then what comes, until the run has ended or the reader is gone.
+async fn pump(
+    core: Arc<Core>,
+    workspace: String,
+    run: RunId,
+    mut part: Part,
+    mut listener: Option<wake::Listener>,
+    chunks: Sender,
+) {
+    loop {
+        // Asked before the look: what is written before the end is seen by it.
+        let ended = match views::runs::state_of(core.log.reader(), &workspace, run).await {
+            Ok(state) => state.is_none_or(run::RunState::is_terminal),
+            Err(error) => {
+                let _ = chunks.send(Err(calls::unreadable(error))).await;
+                return;
+            }
+        };
+        if !send_all(&core, &mut part, &chunks).await {
+            return;
+        }
+        let Some(listener) = listener.as_mut().filter(|_| !ended) else { return };
+        tokio::select! {
+            heard = listener.heard() => if !heard { return },
+            () = chunks.closed() => return,
+            () = core.shutdown.requested() => return,
+        }
+    }
+}
+
+/// Sends everything that is there. False when the reader is gone or the rows cannot be read.
+async fn send_all(core: &Core, part: &mut Part, chunks: &Sender) -> bool {
+    loop {
+        let page = match part.next(core.log.reader()).await {
+            Ok(page) => page,
+            Err(error) => {
+                let _ = chunks.send(Err(calls::unreadable(error))).await;
+                return false;
+            }
+        };
+        if page.is_empty() {
+            return true;
+        }
+        for chunk in page {
+            if chunks.send(Ok(chunk)).await.is_err() {
+                return false;
+            }
+        }
+    }
+}

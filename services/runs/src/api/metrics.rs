@@ -1,0 +1,74 @@
+//! Metric points: record, summaries, history.
+
+use std::sync::Arc;
+
+use contracts::CallContext;
+use contracts::runs as wire;
+use tonic::{Request, Response, Status};
+use vocabulary::Problem;
+
+use super::{bad_token, command, run_in, run_named, status};
+use crate::metrics::read::{self, Start};
+use crate::metrics::{Batch, store};
+use crate::run::{self, Run};
+use crate::service::Core;
+
+pub(super) async fn record(
+    core: &Core,
+    request: Request<wire::RecordMetricsRequest>,
+) -> Result<Response<wire::RecordMetricsReply>, Status> {
+    let call = CallContext::of(&request);
+    let request = request.into_inner();
+    let run = run_named(&request.run_id, &request.workspace)?;
+    let now_ms = core.clock.now().as_millisecond();
+    let batch = Arc::new(Batch::read(request, run, now_ms).map_err(status)?);
+    let context = calls::context(&call, core.entropy.as_ref(), Vec::new());
+    let stream = run::stream(run);
+    let recorded = core.log.record::<Run, _>(&stream, context, move |state, tx| {
+        let batch = Arc::clone(&batch);
+        Box::pin(async move { store::store(&batch, state, tx).await })
+    });
+    let committed = recorded.await.map_err(calls::refused)?;
+    let mut reply: wire::RecordMetricsReply = command::reply(&committed)?;
+    reply.repeated |= committed.repeated;
+    Ok(contracts::with_position(reply, committed.position))
+}
+
+fn unreadable(error: read::Error) -> Status {
+    match error {
+        read::Error::Sql(error) => calls::unreadable(error),
+        damaged @ read::Error::Damaged { .. } => {
+            tracing::error!("{damaged}");
+            status(Problem::internal(damaged.to_string()))
+        }
+    }
+}
+
+pub(super) async fn list(
+    core: &Core,
+    request: Request<wire::ListMetricsRequest>,
+) -> Result<Response<wire::ListMetricsReply>, Status> {
+    calls::at_least(&core.log, &CallContext::of(&request)).await?;
+    let wire::ListMetricsRequest { workspace, run_id } = request.into_inner();
+    let run = run_in(core, &workspace, &run_id).await?;
+    let metrics = read::summaries(core.log.reader(), run).await.map_err(unreadable)?;
+    Ok(Response::new(wire::ListMetricsReply { metrics }))
+}
+
+pub(super) async fn history(
+    core: &Core,
+    request: Request<wire::GetMetricHistoryRequest>,
+) -> Result<Response<wire::GetMetricHistoryReply>, Status> {
+    calls::at_least(&core.log, &CallContext::of(&request)).await?;
+    let request = request.into_inner();
+    let (size, token) = calls::page(request.page_size, &request.page_token)?;
+    let from = match token {
+        None => Start::default(),
+        Some(token) => Start::parse(&token).ok_or_else(|| bad_token(&token))?,
+    };
+    let run = run_in(core, &request.workspace, &request.run_id).await?;
+    let (points, next) =
+        read::history(core.log.reader(), run, &request.name, from, size as usize).await.map_err(unreadable)?;
+    let next_page_token = next.map(|next| next.to_string()).unwrap_or_default();
+    Ok(Response::new(wire::GetMetricHistoryReply { points, next_page_token }))
+}

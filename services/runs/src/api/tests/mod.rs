@@ -1,0 +1,1 @@
+//! The calls on a real log in a temporary folder.

@@ -1,0 +1,75 @@
+//! A run's state follows its job's. Jobs without a run, such as replicas of a deployment, are nobody's here.
+
+use std::sync::Arc;
+
+use contracts::compute::{JobEnded, JobPhaseChanged, JobPlaced, JobQueued, JobRequeued};
+use contracts::feed::Fact;
+use eventlog::BoxFuture;
+use feed::{ReactError, Reaction};
+use vocabulary::RunId;
+
+use super::{Outcome, decode, execute};
+use crate::run::{AttemptCause, Command, JobNews, RunState};
+use crate::service::Core;
+
+pub(super) struct FollowJobs(pub Arc<Core>);
+
+impl Reaction for FollowJobs {
+    fn name(&self) -> &'static str {
+        "follow_jobs"
+    }
+
+    fn service(&self) -> &'static str {
+        "compute"
+    }
+
+    fn handle<'a>(&'a self, fact: &'a Fact) -> BoxFuture<'a, Result<(), ReactError>> {
+        Box::pin(async move {
+            let Some((run, news)) = read(fact)? else { return Ok(()) };
+            let Ok(run) = RunId::parse(&run) else { return Ok(()) };
+            match execute(&self.0, fact, self.name(), run, Command::Job(news)).await? {
+                Outcome::Done => {}
+                Outcome::Absent => tracing::debug!(%run, position = fact.position, "news of a job without a run"),
+            }
+            Ok(())
+        })
+    }
+}
+
+/// The run and the news of a fact; `None` for facts of other things.
+fn read(fact: &Fact) -> Result<Option<(String, JobNews)>, ReactError> {
+    let at_us = fact.recorded_at_us;
+    Ok(Some(match fact.r#type.as_str() {
+        "JobQueued" => {
+            let JobQueued { run_id, attempt, .. } = decode(fact)?;
+            (run_id, JobNews::Queued { attempt, at_us })
+        }
+        "JobPlaced" => {
+            let JobPlaced { run_id, attempt, node_id, .. } = decode(fact)?;
+            (run_id, JobNews::Reached { attempt, state: RunState::Starting, node_id, at_us })
+        }
+        "JobPhaseChanged" => {
+            let JobPhaseChanged { run_id, attempt, phase, node_id, .. } = decode(fact)?;
+            let state = match phase.as_str() {
+                "starting" => RunState::Starting,
+                "preparing" => RunState::Preparing,
+                "running" => RunState::Running,
+                "finalizing" => RunState::Finalizing,
+                _ => return Err(ReactError::Poison(format!("{phase:?} is no phase of a job"))),
+            };
+            (run_id, JobNews::Reached { attempt, state, node_id, at_us })
+        }
+        "JobRequeued" => {
+            let JobRequeued { run_id, attempt, next_attempt, cause, end, node_id, .. } = decode(fact)?;
+            let cause = AttemptCause::parse(&cause)
+                .ok_or_else(|| ReactError::Poison(format!("{cause:?} is no cause of a new attempt")))?;
+            let end = end.unwrap_or_default();
+            (run_id, JobNews::Requeued { attempt, next_attempt, cause, end, node_id, at_us })
+        }
+        "JobEnded" => {
+            let JobEnded { run_id, attempt, end, .. } = decode(fact)?;
+            (run_id, JobNews::Ended { attempt, end: end.unwrap_or_default(), at_us })
+        }
+        _ => return Ok(None),
+    }))
+}

@@ -1,0 +1,114 @@
+//! Pauses, resumes, cancels, extends and changes a sweep.
+
+use contracts::sweeps as wire;
+use contracts::{CallContext, status_of, with_position};
+use eventlog::Committed;
+use tonic::{Request, Status};
+use vocabulary::{Problem, SweepId};
+
+use super::submit_sweep::format_of;
+use super::{Answer, Api};
+use crate::document::read_changes;
+use crate::stream_of;
+use crate::sweep::{Changes, Command, Sweep};
+
+impl Api {
+    pub(super) async fn pause(&self, request: Request<wire::PauseSweepRequest>) -> Answer<wire::Sweep> {
+        let call = CallContext::of(&request);
+        let request = request.into_inner();
+        match request.mode.as_str() {
+            "" | "drain" => {}
+            "checkpoint" => {
+                let message = "mode checkpoint is not offered yet; use drain: live trials run on";
+                return Err(status_of(&Problem::invalid("/mode", "NotOfferedYet", message)));
+            }
+            other => {
+                let message = format!("mode '{other}': drain or checkpoint");
+                return Err(status_of(&Problem::invalid("/mode", "BadPauseMode", message)));
+            }
+        }
+        let command = Command::Pause { at: self.clock.now() };
+        self.change(&call, &request.workspace, &request.sweep, command).await
+    }
+
+    pub(super) async fn resume(&self, request: Request<wire::ResumeSweepRequest>) -> Answer<wire::Sweep> {
+        let call = CallContext::of(&request);
+        let request = request.into_inner();
+        let command = Command::Resume { at: self.clock.now() };
+        self.change(&call, &request.workspace, &request.sweep, command).await
+    }
+
+    pub(super) async fn cancel(&self, request: Request<wire::CancelSweepRequest>) -> Answer<wire::CancelSweepReply> {
+        let call = CallContext::of(&request);
+        let request = request.into_inner();
+        let by = if call.actor.is_empty() { "user".to_owned() } else { call.actor.clone() };
+        let command = Command::Cancel { by, at: self.clock.now() };
+        let (sweep_id, committed) = self.execute(&call, &request.workspace, &request.sweep, command).await?;
+        let sweep = Some(self.show(sweep_id).await?);
+        // The first time it leads to events; a repeat of the request is told so again.
+        let accepted = committed.events > 0;
+        Ok(with_position(wire::CancelSweepReply { sweep, accepted }, committed.position))
+    }
+
+    pub(super) async fn extend(&self, request: Request<wire::ExtendSweepRequest>) -> Answer<wire::Sweep> {
+        let call = CallContext::of(&request);
+        let request = request.into_inner();
+        let most = self.limits.max_total_trials;
+        if let Some(total) = request.max_total_trials.filter(|total| !(1..=most).contains(total)) {
+            let message = format!("max_total_trials {total} must be in 1..={most}");
+            return Err(status_of(&Problem::invalid("/max_total_trials", "OutOfRange", message)));
+        }
+        if let Some(timeout) = request.timeout_seconds.filter(|timeout| !(timeout.is_finite() && *timeout > 0.0)) {
+            let message = format!("timeout_seconds {timeout} must be > 0 and finite");
+            return Err(status_of(&Problem::invalid("/timeout_seconds", "BadTimeout", message)));
+        }
+        let command = Command::Extend {
+            max_total_trials: request.max_total_trials,
+            timeout_seconds: request.timeout_seconds,
+            at: self.clock.now(),
+        };
+        self.change(&call, &request.workspace, &request.sweep, command).await
+    }
+
+    pub(super) async fn update(&self, request: Request<wire::UpdateSweepRequest>) -> Answer<wire::Sweep> {
+        let call = CallContext::of(&request);
+        let request = request.into_inner();
+        let sweep_id = self.find(&request.workspace, &request.sweep).await?;
+        let current = self
+            .look(sweep_id, |sweep, _| {
+                sweep.submitted.as_ref().map(|submitted| {
+                    let mut spec = (*submitted.spec).clone();
+                    spec.limits.clone_from(&submitted.limits);
+                    spec
+                })
+            })
+            .await?;
+        let Some(current) = current else {
+            return Err(status_of(&Problem::not_found("sweep", &request.sweep, &request.workspace)));
+        };
+        let format = format_of(&request.format)?;
+        let (changes, _) =
+            read_changes(&request.document, format, &self.limits, &current).map_err(|problem| status_of(&problem))?;
+        let changes = Changes { limits: changes.limits, description: changes.description, tags: changes.tags };
+        let command = Command::Change { changes, at: self.clock.now() };
+        self.change(&call, &request.workspace, &request.sweep, command).await
+    }
+
+    async fn change(&self, call: &CallContext, workspace: &str, sweep: &str, command: Command) -> Answer<wire::Sweep> {
+        let (sweep_id, committed) = self.execute(call, workspace, sweep, command).await?;
+        Ok(with_position(self.show(sweep_id).await?, committed.position))
+    }
+
+    async fn execute(
+        &self,
+        call: &CallContext,
+        workspace: &str,
+        sweep: &str,
+        command: Command,
+    ) -> Result<(SweepId, Committed), Status> {
+        let sweep_id = self.find(workspace, sweep).await?;
+        let context = calls::context(call, self.entropy.as_ref(), Vec::new());
+        let done = self.log.execute::<Sweep>(&stream_of(sweep_id), command, context).await;
+        Ok((sweep_id, done.map_err(calls::refused)?))
+    }
+}

@@ -1,0 +1,34 @@
+//! Says why a trial is what it is, and whether a sweep's log can be recomputed.
+
+use contracts::CallContext;
+use contracts::sweeps as wire;
+use tonic::{Request, Response};
+
+use super::trials::absent;
+use super::{Answer, Api};
+use crate::audit::{audit, explanation, verification};
+
+impl Api {
+    pub(super) async fn explain(&self, request: Request<wire::ExplainTrialRequest>) -> Answer<wire::Explanation> {
+        calls::at_least(&self.log, &CallContext::of(&request)).await?;
+        let request = request.into_inner();
+        let sweep_id = self.find(&request.workspace, &request.sweep).await?;
+        let audit = audit(&self.log, sweep_id, Some(request.index)).await.map_err(calls::unreadable)?;
+        let explained = explanation(&audit, request.index);
+        let run = audit.sweep.trials.get(request.index as usize).map(|trial| trial.run_id.to_string());
+        let (Some(explained), Some(run_id)) = (explained, run) else {
+            return Err(absent(&request.sweep, request.index));
+        };
+        Ok(Response::new(wire::Explanation { explanation_json: explained.to_string(), run_id }))
+    }
+
+    pub(super) async fn verify(&self, request: Request<wire::VerifySweepRequest>) -> Answer<wire::Verification> {
+        calls::at_least(&self.log, &CallContext::of(&request)).await?;
+        let request = request.into_inner();
+        let sweep_id = self.find(&request.workspace, &request.sweep).await?;
+        let audit = audit(&self.log, sweep_id, None).await.map_err(calls::unreadable)?;
+        let difference_count = u32::try_from(audit.differences.len()).unwrap_or(u32::MAX);
+        let verification_json = verification(&audit).to_string();
+        Ok(Response::new(wire::Verification { verification_json, difference_count }))
+    }
+}

@@ -1,0 +1,37 @@
+//! Lists a workspace's sweeps, the newest first.
+
+use contracts::sweeps as wire;
+use contracts::{CallContext, status_of};
+use tonic::{Request, Response};
+use vocabulary::Problem;
+
+use super::{Answer, Api, shown};
+use crate::views;
+
+impl Api {
+    pub(super) async fn list(&self, request: Request<wire::ListSweepsRequest>) -> Answer<wire::ListSweepsReply> {
+        calls::at_least(&self.log, &CallContext::of(&request)).await?;
+        let request = request.into_inner();
+        let (size, token) = calls::page(request.page_size, &request.page_token)?;
+        let before = match token {
+            None => i64::MAX,
+            Some(token) => token.parse().map_err(|_| {
+                let message = format!("page_token '{token}': send back the next_page_token of the page before");
+                status_of(&Problem::invalid("/page_token", "BadPageToken", message))
+            })?,
+        };
+        let rows = views::listed(self.log.reader(), &request.workspace, &request.state, before, size)
+            .await
+            .map_err(calls::unreadable)?;
+        let full = rows.len() == usize::try_from(size).unwrap_or_default();
+        let next_page_token = rows.last().filter(|_| full).map_or_else(String::new, |row| row.position.to_string());
+        let mut sweeps = Vec::with_capacity(rows.len());
+        for row in rows {
+            let ended = ["Completed", "Failed", "Canceled"].contains(&row.state.as_str());
+            // An open sweep is in memory; folding an ended one again only to list it would be a waste.
+            let live = if ended { None } else { self.look(row.sweep_id, shown::sweep).await? };
+            sweeps.push(live.unwrap_or_else(|| shown::listed(row, &request.workspace)));
+        }
+        Ok(Response::new(wire::ListSweepsReply { sweeps, next_page_token }))
+    }
+}

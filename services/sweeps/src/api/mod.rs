@@ -1,0 +1,99 @@
+//! The calls of the service.
+
+mod change_sweep;
+mod document_shown;
+mod explain_trial;
+mod get_sweep;
+mod list_sweeps;
+mod shown;
+mod submit_sweep;
+mod trials;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use contracts::status_of;
+use contracts::sweeps as wire;
+use contracts::sweeps::sweeps_service_server::SweepsService;
+use eventlog::EventLog;
+use tonic::{Request, Response, Status};
+use vocabulary::{Clock, Entropy, Problem, SweepId};
+
+use crate::document::ServerLimits;
+use crate::sweep::Sweep;
+use crate::{stream_of, views};
+
+/// What each call needs.
+#[derive(Clone)]
+pub(crate) struct Api {
+    pub log: EventLog,
+    pub clock: Arc<dyn Clock>,
+    pub entropy: Arc<dyn Entropy>,
+    pub limits: ServerLimits,
+}
+
+type Answer<T> = Result<Response<T>, Status>;
+
+impl Api {
+    /// The sweep that an id or a name of a workspace means.
+    async fn find(&self, workspace: &str, sweep: &str) -> Result<SweepId, Status> {
+        let absent = || status_of(&Problem::not_found("sweep", sweep, workspace));
+        if let Ok(id) = SweepId::parse(sweep) {
+            let owner = self.look(id, |sweep, _| sweep.submitted.as_ref().map(|known| known.workspace.clone())).await?;
+            return if owner.as_deref() == Some(workspace) { Ok(id) } else { Err(absent()) };
+        }
+        let found = views::by_name(self.log.reader(), workspace, sweep).await.map_err(calls::unreadable)?;
+        found.ok_or_else(absent)
+    }
+
+    /// Looks at a sweep in memory.
+    async fn look<R: Send + 'static>(
+        &self,
+        sweep_id: SweepId,
+        look: impl FnOnce(&Sweep, i64) -> R + Send + 'static,
+    ) -> Result<R, Status> {
+        self.log.inspect::<Sweep, R>(&stream_of(sweep_id), look).await.map_err(calls::unreadable)
+    }
+}
+
+#[tonic::async_trait]
+impl SweepsService for Api {
+    async fn submit_sweep(&self, request: Request<wire::SubmitSweepRequest>) -> Answer<wire::SubmitSweepReply> {
+        self.submit(request).await
+    }
+    async fn get_sweep(&self, request: Request<wire::GetSweepRequest>) -> Answer<wire::Sweep> {
+        self.get(request).await
+    }
+    async fn list_sweeps(&self, request: Request<wire::ListSweepsRequest>) -> Answer<wire::ListSweepsReply> {
+        self.list(request).await
+    }
+    async fn update_sweep(&self, request: Request<wire::UpdateSweepRequest>) -> Answer<wire::Sweep> {
+        self.update(request).await
+    }
+    async fn pause_sweep(&self, request: Request<wire::PauseSweepRequest>) -> Answer<wire::Sweep> {
+        self.pause(request).await
+    }
+    async fn resume_sweep(&self, request: Request<wire::ResumeSweepRequest>) -> Answer<wire::Sweep> {
+        self.resume(request).await
+    }
+    async fn cancel_sweep(&self, request: Request<wire::CancelSweepRequest>) -> Answer<wire::CancelSweepReply> {
+        self.cancel(request).await
+    }
+    async fn extend_sweep(&self, request: Request<wire::ExtendSweepRequest>) -> Answer<wire::Sweep> {
+        self.extend(request).await
+    }
+    async fn list_trials(&self, request: Request<wire::ListTrialsRequest>) -> Answer<wire::ListTrialsReply> {
+        self.trials(request).await
+    }
+    async fn get_trial(&self, request: Request<wire::GetTrialRequest>) -> Answer<wire::Trial> {
+        self.trial(request).await
+    }
+    async fn explain_trial(&self, request: Request<wire::ExplainTrialRequest>) -> Answer<wire::Explanation> {
+        self.explain(request).await
+    }
+    async fn verify_sweep(&self, request: Request<wire::VerifySweepRequest>) -> Answer<wire::Verification> {
+        self.verify(request).await
+    }
+}

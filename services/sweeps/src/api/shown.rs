@@ -1,0 +1,116 @@
+//! Sweeps and trials as answers show them.
+
+use contracts::sweeps as wire;
+
+use super::document_shown::document;
+use crate::publish::decision_id;
+use crate::sweep::{Best, Closing, Sweep, Trial, TrialEnd, goal_text, parameters_json};
+use crate::views::ListedSweep;
+
+/// A sweep without its document; `None` before it was submitted.
+pub(super) fn sweep(state: &Sweep, version: i64) -> Option<wire::Sweep> {
+    let submitted = state.submitted.as_ref()?;
+    let time = |at: Option<jiff::Timestamp>| at.map(|at| at.to_string()).unwrap_or_default();
+    let counts = state.counts.iter().filter(|(_, count)| **count > 0);
+    Some(wire::Sweep {
+        sweep_id: submitted.sweep_id.to_string(),
+        workspace: submitted.workspace.clone(),
+        name: submitted.name.clone(),
+        experiment: submitted.spec.experiment.clone(),
+        description: submitted.description.clone(),
+        tags: submitted.tags.clone(),
+        state: state.status.state().as_str().to_owned(),
+        reason: state.status.reason(),
+        conditions: state.stalled.values().map(|reason| format!("Stalled: {reason}")).collect(),
+        goal: goal_text(submitted.spec.objective.goal).to_owned(),
+        primary_metric: submitted.spec.objective.primary_metric.clone(),
+        best: state.best().map(best),
+        trial_counts: counts.map(|(state, count)| (state.as_str().to_owned(), *count)).collect(),
+        proposals: state.proposals(),
+        max_total_trials: submitted.limits.max_total_trials,
+        max_concurrent_trials: submitted.limits.max_concurrent_trials,
+        seed: submitted.seed.to_string(),
+        cluster: submitted.spec.cluster.clone(),
+        created_at: submitted.at.to_string(),
+        started_at: time(state.started_at),
+        ended_at: time(state.ended_at),
+        version,
+        warnings: submitted.warnings.iter().cloned().map(Into::into).collect(),
+        spec_json: String::new(),
+        preemptions: state.preemptions,
+    })
+}
+
+/// A sweep with its document.
+pub(super) fn sweep_with_document(state: &Sweep, version: i64) -> Option<wire::Sweep> {
+    let mut shown = sweep(state, version)?;
+    shown.spec_json = state.submitted.as_ref().map(document).unwrap_or_default();
+    Some(shown)
+}
+
+fn best(best: Best) -> wire::Best {
+    wire::Best {
+        trial_index: best.trial,
+        run_id: best.run_id.to_string(),
+        value: best.value,
+        parameters_json: best.parameters,
+    }
+}
+
+/// An ended sweep from its row in the list.
+pub(super) fn listed(row: ListedSweep, workspace: &str) -> wire::Sweep {
+    let ListedSweep { sweep_id, state, summary, .. } = row;
+    let Closing { best: winner, trial_counts, proposals, preemptions } = summary.closing;
+    wire::Sweep {
+        sweep_id: sweep_id.to_string(),
+        workspace: workspace.to_owned(),
+        name: summary.name,
+        experiment: summary.experiment,
+        description: summary.description,
+        tags: summary.tags,
+        state,
+        reason: summary.reason,
+        conditions: Vec::new(),
+        goal: summary.goal,
+        primary_metric: summary.primary_metric,
+        best: winner.map(best),
+        trial_counts,
+        proposals,
+        max_total_trials: summary.max_total_trials,
+        max_concurrent_trials: summary.max_concurrent_trials,
+        seed: summary.seed,
+        cluster: summary.cluster,
+        created_at: summary.created_at,
+        started_at: summary.started_at,
+        ended_at: summary.ended_at,
+        version: summary.version,
+        warnings: summary.warnings.into_iter().map(Into::into).collect(),
+        spec_json: String::new(),
+        preemptions,
+    }
+}
+
+/// A trial; `stop` is the position of the decision that stopped it.
+pub(super) fn trial(state: &Sweep, index: u32, trial: &Trial, stop: Option<i64>) -> wire::Trial {
+    let sweep_id = state.submitted.as_ref().map(|submitted| submitted.sweep_id);
+    let decision = match &trial.end {
+        Some(TrialEnd::EarlyStopped { decision }) => decision.clone(),
+        _ => sweep_id.zip(stop).map(|(sweep, position)| decision_id(sweep, position)).unwrap_or_default(),
+    };
+    wire::Trial {
+        index,
+        run_id: trial.run_id.to_string(),
+        state: trial.state.as_str().to_owned(),
+        parameters_json: parameters_json(&trial.draws),
+        best_value: state.curves.standing(index).map(|standing| standing.value),
+        // Absent in JSON is what a value that is no number is.
+        last_value: trial.last_value.filter(|value| value.is_finite()),
+        intervals: state.curves.interval(index),
+        attempt: trial.attempt(),
+        preemptions: trial.preemptions,
+        decision,
+        reason: trial.end.as_ref().map(TrialEnd::reason).unwrap_or_default(),
+        created_at: trial.proposed_at.to_string(),
+        ended_at: trial.ended_at.map(|at| at.to_string()).unwrap_or_default(),
+    }
+}

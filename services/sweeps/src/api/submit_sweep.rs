@@ -1,0 +1,213 @@
+//! Takes a document, or says everything that is wrong with it.
+
+use std::sync::Arc;
+
+use contracts::sweeps as wire;
+use contracts::{CallContext, status_of, with_position};
+use documents::Format;
+use eventlog::{Committed, Context, ExecuteError, RecordError, Recorded, SqliteConnection};
+use prost::Message;
+use serde_json::{Value, json};
+use tonic::{Request, Response, Status};
+use vocabulary::{Decider, Problem, SweepId, Warning};
+
+use super::{Answer, Api};
+use crate::document::{ClusterFacts, SweepSpec, plan, read_sweep};
+use crate::sweep::{Command, Ground, Rejection, Sweep, SweepState, SweepSubmitted, parameters_json, proposals};
+use crate::{stream_of, views};
+
+/// So many proposals show what will be tried.
+const PROPOSALS_SHOWN: u32 = 10;
+
+/// The format that a request names.
+pub(super) fn format_of(format: &str) -> Result<Format, Status> {
+    match format {
+        "" | "json" => Ok(Format::Json),
+        "yaml" => Ok(Format::Yaml),
+        other => {
+            let detail = format!("format '{other}': json or yaml");
+            Err(status_of(&Problem::new(415, "UnsupportedMediaType", detail)))
+        }
+    }
+}
+
+fn facts_of(cluster: &wire::ClusterFacts) -> ClusterFacts {
+    ClusterFacts {
+        max_nodes: cluster.max_nodes,
+        node_vcpus: cluster.node_vcpus,
+        node_memory_bytes: cluster.node_memory_bytes,
+        node_gpus: cluster.node_gpus,
+        state: cluster.provisioning_state.clone(),
+    }
+}
+
+/// What must exist and be ready: 404 before 409.
+fn check_resolved(spec: &SweepSpec, workspace: &str, resolved: Option<&wire::Resolved>) -> Result<(), Problem> {
+    let Some(cluster) = resolved.and_then(|resolved| resolved.cluster.as_ref()) else {
+        return Err(Problem::not_found("cluster", &spec.cluster, workspace));
+    };
+    if let Some(code) = spec.trial.code.as_ref().filter(|_| !resolved.is_some_and(|resolved| resolved.code_present)) {
+        return Err(Problem::not_found("object", code, workspace));
+    }
+    let state = &cluster.provisioning_state;
+    if !state.eq_ignore_ascii_case("succeeded") {
+        let detail = format!("cluster '{}': state {}", spec.cluster, state.to_ascii_lowercase());
+        return Err(Problem::conflict("ClusterNotReady", detail));
+    }
+    Ok(())
+}
+
+impl Api {
+    pub(super) async fn submit(&self, request: Request<wire::SubmitSweepRequest>) -> Answer<wire::SubmitSweepReply> {
+        let call = CallContext::of(&request);
+        let request = request.into_inner();
+        let cluster = request.resolved.as_ref().and_then(|resolved| resolved.cluster.as_ref()).map(facts_of);
+        let format = format_of(&request.format)?;
+        let (spec, warnings) =
+            read_sweep(&request.document, format, &self.limits, cluster.as_ref(), request.strict).map_err(refuse)?;
+        if request.dry_run {
+            check_resolved(&spec, &request.workspace, request.resolved.as_ref()).map_err(refuse)?;
+            return self.dry_run(&request.workspace, spec, &warnings, cluster.as_ref()).await;
+        }
+        // A repeat is answered even if the cluster has gone since.
+        let before = match call.command_id {
+            Some(command) => views::by_command(self.log.reader(), command).await.map_err(calls::unreadable)?,
+            None => None,
+        };
+        if before.is_none() {
+            check_resolved(&spec, &request.workspace, request.resolved.as_ref()).map_err(refuse)?;
+        }
+        let sweep_id = before.unwrap_or_else(|| SweepId::new(self.entropy.uuid()));
+        let submitted = SweepSubmitted {
+            workspace: request.workspace,
+            sweep_id,
+            name: spec.name.clone().unwrap_or_else(|| sweep_id.to_string()),
+            seed: spec.seed.unwrap_or_else(|| self.entropy.seed()),
+            spec,
+            document: String::from_utf8_lossy(&request.document).into_owned(),
+            warnings,
+            at: self.clock.now(),
+        };
+        self.record(&call, submitted).await
+    }
+
+    async fn record(&self, call: &CallContext, submitted: SweepSubmitted) -> Answer<wire::SubmitSweepReply> {
+        let context = calls::context(call, self.entropy.as_ref(), Vec::new());
+        match self.append(context.clone(), submitted.clone()).await {
+            // Two equal requests at once: the other was first and has made the sweep.
+            Err(ExecuteError::KeyReuse) => {
+                let first =
+                    views::by_command(self.log.reader(), context.command_id).await.map_err(calls::unreadable)?;
+                let Some(sweep_id) = first.filter(|first| *first != submitted.sweep_id) else {
+                    return Err(calls::refused(ExecuteError::<Rejection>::KeyReuse));
+                };
+                answer(self.append(context, SweepSubmitted { sweep_id, ..submitted }).await)
+            }
+            other => answer(other),
+        }
+    }
+
+    /// The sweep's first event, with its name: both or neither.
+    async fn append(&self, context: Context, submitted: SweepSubmitted) -> Result<Committed, ExecuteError<Rejection>> {
+        let stream = stream_of(submitted.sweep_id);
+        let submitted = Arc::new(submitted);
+        self.log
+            .record::<Sweep, _>(&stream, context, move |state, tx| {
+                let decided = state.decide(&Command::Submit(Box::new((*submitted).clone())));
+                let submitted = Arc::clone(&submitted);
+                Box::pin(async move {
+                    let events = decided.map_err(RecordError::Rejected)?;
+                    take_name(tx, &submitted).await?;
+                    Ok(Recorded { events, reply: reply_of(&submitted).encode_to_vec() })
+                })
+            })
+            .await
+    }
+
+    async fn dry_run(
+        &self,
+        workspace: &str,
+        spec: SweepSpec,
+        warnings: &[Warning],
+        cluster: Option<&ClusterFacts>,
+    ) -> Answer<wire::SubmitSweepReply> {
+        if let Some(name) = &spec.name
+            && let Some(holder) = views::by_name(self.log.reader(), workspace, name).await.map_err(calls::unreadable)?
+        {
+            return Err(refuse(name_taken(name, holder)));
+        }
+        let plan = plan(&spec, cluster);
+        let ground = Ground {
+            seed: spec.seed.unwrap_or_else(|| self.entropy.seed()),
+            allowed: spec.limits.max_total_trials,
+            spec: Arc::new(spec),
+            from: 0,
+            next_index: 0,
+            taken: Arc::default(),
+        };
+        let (made, _) = proposals(&ground, PROPOSALS_SHOWN);
+        let first: Vec<Value> = (0_u32..)
+            .zip(&made)
+            .map(|(index, proposal)| {
+                let parameters: Value = serde_json::from_str(&parameters_json(&proposal.draws)).unwrap_or_default();
+                json!({"index": index, "parameters": parameters})
+            })
+            .collect();
+        let mut shown = serde_json::to_value(&plan).unwrap_or_default();
+        if let Value::Object(fields) = &mut shown {
+            fields.insert("first_proposals".to_owned(), Value::Array(first));
+        }
+        Ok(Response::new(wire::SubmitSweepReply {
+            name: ground.spec.name.clone().unwrap_or_default(),
+            warnings: warnings.iter().cloned().map(Into::into).collect(),
+            plan_json: shown.to_string(),
+            ..wire::SubmitSweepReply::default()
+        }))
+    }
+}
+
+fn refuse(problem: Problem) -> Status {
+    status_of(&problem)
+}
+
+fn name_taken(name: &str, holder: SweepId) -> Problem {
+    let detail = format!("name '{name}' belongs to {holder}; choose another name, or leave it out");
+    Problem::conflict("NameTaken", detail).with("sweep_id", holder.to_string())
+}
+
+/// Takes the name, if one was given, in the transaction of the submission.
+async fn take_name(tx: &mut SqliteConnection, submitted: &SweepSubmitted) -> Result<(), RecordError<Rejection>> {
+    let Some(name) = &submitted.spec.name else { return Ok(()) };
+    let id = submitted.sweep_id.to_string();
+    let taken = "INSERT INTO sweep_names(workspace, name, sweep_id) VALUES (?, ?, ?) ON CONFLICT DO NOTHING";
+    let written = sqlx::query(taken).bind(&submitted.workspace).bind(name).bind(id).execute(&mut *tx).await?;
+    if written.rows_affected() > 0 {
+        return Ok(());
+    }
+    let holder: String = sqlx::query_scalar("SELECT sweep_id FROM sweep_names WHERE workspace = ? AND name = ?")
+        .bind(&submitted.workspace)
+        .bind(name)
+        .fetch_one(&mut *tx)
+        .await?;
+    let holder = SweepId::parse(&holder).unwrap_or(submitted.sweep_id);
+    Err(RecordError::Rejected(name_taken(name, holder).into()))
+}
+
+fn reply_of(submitted: &SweepSubmitted) -> wire::SubmitSweepReply {
+    wire::SubmitSweepReply {
+        id: submitted.sweep_id.to_string(),
+        name: submitted.name.clone(),
+        state: SweepState::Queued.as_str().to_owned(),
+        // The submission is the stream's first event.
+        version: 1,
+        warnings: submitted.warnings.iter().cloned().map(Into::into).collect(),
+        plan_json: String::new(),
+    }
+}
+
+/// The first reply, also of a repeat.
+fn answer(done: Result<Committed, ExecuteError<Rejection>>) -> Answer<wire::SubmitSweepReply> {
+    let committed = done.map_err(calls::refused)?;
+    let reply = wire::SubmitSweepReply::decode(committed.reply.as_slice()).map_err(calls::unreadable)?;
+    Ok(with_position(reply, committed.position))
+}

@@ -1,0 +1,1 @@
+//! Calls on a service of its own.

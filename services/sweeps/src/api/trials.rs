@@ -1,0 +1,74 @@
+//! Shows the trials of a sweep.
+
+use contracts::sweeps as wire;
+use contracts::{CallContext, status_of};
+use tonic::{Request, Response, Status};
+use vocabulary::Problem;
+
+use super::{Answer, Api, shown};
+use crate::sweep::TrialState;
+use crate::views;
+
+impl Api {
+    pub(super) async fn trials(&self, request: Request<wire::ListTrialsRequest>) -> Answer<wire::ListTrialsReply> {
+        calls::at_least(&self.log, &CallContext::of(&request)).await?;
+        let request = request.into_inner();
+        let (size, token) = calls::page(request.page_size, &request.page_token)?;
+        let from = match token {
+            None => 0_u32,
+            Some(token) => token.parse().map_err(|_| {
+                let message = format!("page_token '{token}': send back the next_page_token of the page before");
+                status_of(&Problem::invalid("/page_token", "BadPageToken", message))
+            })?,
+        };
+        let state = wanted_state(&request.state)?;
+        let sweep_id = self.find(&request.workspace, &request.sweep).await?;
+        let stops = views::stops_from(self.log.reader(), sweep_id, from, size).await.map_err(calls::unreadable)?;
+        let size = usize::try_from(size).unwrap_or_default();
+        let (trials, more) = self
+            .look(sweep_id, move |sweep, _| {
+                let mut found = (0_u32..)
+                    .zip(&sweep.trials)
+                    .skip(from as usize)
+                    .filter(|(_, trial)| state.is_none_or(|state| trial.state == state));
+                let page: Vec<wire::Trial> = found
+                    .by_ref()
+                    .take(size)
+                    .map(|(index, trial)| shown::trial(sweep, index, trial, stops.get(&index).copied()))
+                    .collect();
+                (page, found.next().map(|(index, _)| index))
+            })
+            .await?;
+        let next_page_token = more.map(|index| index.to_string()).unwrap_or_default();
+        Ok(Response::new(wire::ListTrialsReply { trials, next_page_token }))
+    }
+
+    pub(super) async fn trial(&self, request: Request<wire::GetTrialRequest>) -> Answer<wire::Trial> {
+        calls::at_least(&self.log, &CallContext::of(&request)).await?;
+        let request = request.into_inner();
+        let sweep_id = self.find(&request.workspace, &request.sweep).await?;
+        let index = request.index;
+        let stop = views::stop_of(self.log.reader(), sweep_id, index).await.map_err(calls::unreadable)?;
+        let found = self
+            .look(sweep_id, move |sweep, _| {
+                sweep.trials.get(index as usize).map(|trial| shown::trial(sweep, index, trial, stop))
+            })
+            .await?;
+        found.map(Response::new).ok_or_else(|| absent(&request.sweep, index))
+    }
+}
+
+/// 404 for a trial.
+pub(super) fn absent(sweep: &str, index: u32) -> Status {
+    status_of(&Problem::new(404, "NotFound", format!("trial {index} of sweep '{sweep}'")))
+}
+
+fn wanted_state(state: &str) -> Result<Option<TrialState>, Status> {
+    if state.is_empty() {
+        return Ok(None);
+    }
+    TrialState::read(state).map(Some).ok_or_else(|| {
+        let names = TrialState::ALL.map(TrialState::as_str).join(", ");
+        status_of(&Problem::invalid("/state", "BadState", format!("state '{state}': one of {names}")))
+    })
+}

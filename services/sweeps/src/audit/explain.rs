@@ -1,0 +1,98 @@
+//! Why a trial is what it is: its proposal, the decisions about it, its attempts.
+
+use serde_json::{Map, Value, json};
+use tuning::SamplerSpec;
+
+use super::findings::number;
+use super::replay::{Audit, Judged};
+use crate::sweep::{Attempt, Submitted, Trial};
+
+/// `{trial, proposal, decisions, attempts}`; `None` when there is no such trial.
+pub(crate) fn explanation(audit: &Audit, index: u32) -> Option<Value> {
+    let submitted = audit.sweep.submitted.as_ref()?;
+    let trial = audit.sweep.trials.get(index as usize)?;
+    let decisions: Vec<Value> = audit.judged.iter().map(|judged| decision(audit, judged)).collect();
+    let attempts: Vec<Value> = trial.attempts.iter().map(attempt).collect();
+    Some(json!({
+        "trial": {
+            "sweep_id": submitted.sweep_id,
+            "index": index,
+            "run_id": trial.run_id,
+            "state": trial.state.as_str(),
+            "reason": trial.end.as_ref().map(crate::sweep::TrialEnd::reason),
+            "stopped_by": trial.stop.map(|stop| stop.by.as_str()),
+            "best_value": audit.sweep.curves.standing(index).map(|standing| standing.value),
+            "intervals": audit.sweep.curves.interval(index),
+        },
+        "proposal": proposal(audit, submitted, trial, index),
+        "decisions": decisions,
+        "attempts": attempts,
+    }))
+}
+
+fn proposal(audit: &Audit, submitted: &Submitted, trial: &Trial, index: u32) -> Value {
+    let rule = match submitted.spec.sampler {
+        SamplerSpec::Random { rule } => json!(rule),
+        SamplerSpec::Grid => Value::Null,
+    };
+    let parameters: Map<String, Value> =
+        trial.draws.iter().map(|draw| (draw.name.clone(), json!({"u": draw.u, "value": draw.value}))).collect();
+    json!({
+        "algorithm": submitted.spec.sampler.kind(),
+        "rule": rule,
+        "seed": submitted.seed.to_string(),
+        "index": index,
+        "basis": [],
+        "position": position(audit, trial.version),
+        "parameters": parameters,
+    })
+}
+
+fn decision(audit: &Audit, judged: &Judged) -> Value {
+    let Judged { position: at, verdict, decision } = judged;
+    let inputs: Vec<Value> = decision
+        .inputs
+        .iter()
+        .map(|input| {
+            let version = i64::try_from(input.position).unwrap_or_default();
+            json!({"trial": input.trial, "position": position(audit, version), "value": number(input.value)})
+        })
+        .collect();
+    let mut shown = json!({
+        "position": at,
+        "policy": decision.policy,
+        "interval": decision.interval,
+        "value": number(decision.value),
+        "threshold": decision.threshold.map(number),
+        "best": decision.best.map(number),
+        "population": decision.population,
+        "verdict": verdict,
+        "inputs": inputs,
+    });
+    if let Value::Object(fields) = &mut shown {
+        fields.extend(decision.cut.map(|cut| ("cut".to_owned(), json!(cut))));
+        fields.extend(decision.rank.map(|rank| ("rank".to_owned(), json!(rank))));
+        fields.extend(decision.hint.as_ref().map(|hint| ("hint".to_owned(), json!(hint))));
+    }
+    shown
+}
+
+fn attempt(attempt: &Attempt) -> Value {
+    let end = attempt.end.as_ref();
+    json!({
+        "number": attempt.number,
+        "node": attempt.node,
+        "started": attempt.started_at.map(|at| at.to_string()),
+        "ended": attempt.ended_at.map(|at| at.to_string()),
+        "end": end.map(|end| end.outcome.clone()),
+        "reason": end.map(|end| end.reason.clone()).filter(|reason| !reason.is_empty()),
+        "exit_code": end.and_then(|end| end.exit_code),
+        "checkpoint_age_seconds": end.and_then(|end| end.checkpoint_age_seconds),
+    })
+}
+
+/// The log position of a version of the stream.
+fn position(audit: &Audit, version: i64) -> Option<i64> {
+    let place = usize::try_from(version).ok()?.checked_sub(1)?;
+    audit.positions.get(place).copied()
+}

@@ -1,0 +1,292 @@
+//! The recomputation itself, an event at a time.
+
+use std::collections::{HashSet, VecDeque};
+
+use eventlog::{EventLog, RecordedEvent};
+use serde_json::json;
+use tuning::{Configuration, Decision, PolicySpec, Proposal, Report, Reported, Trials, Verdict, fingerprint, propose};
+use uuid::Uuid;
+use vocabulary::{Decider, SweepId};
+
+use super::findings::{Difference, between_decisions, between_proposals, broken};
+use crate::document::OnNonFinite;
+use crate::stream_of;
+use crate::sweep::{ObservationRecorded, StopBy, Sweep, SweepEvent, TrialProposed, TrialStopRequested};
+
+/// Events read at once.
+const PAGE_EVENTS: u32 = 1000;
+/// Differences that are kept; a log that differs everywhere says no more with all of them.
+const DIFFERENCES_MAX: usize = 1000;
+
+/// A decision about the trial that is looked at.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Judged {
+    /// Where it is in the log: its own event if it has one, else the report that it was about.
+    pub position: i64,
+    /// stop | keep.
+    pub verdict: &'static str,
+    /// With versions of the stream for positions.
+    pub decision: Decision,
+}
+
+/// What has been recomputed so far.
+pub(crate) struct Audit {
+    /// The state that the events lead to.
+    pub sweep: Sweep,
+    /// The log position of each version, from 1.
+    pub positions: Vec<i64>,
+    /// How many suggestions were recomputed.
+    pub proposals_checked: u64,
+    /// How many verdicts were recomputed, kept or stopped.
+    pub decisions_checked: u64,
+    /// What differs.
+    pub differences: Vec<Difference>,
+    /// Verdicts on the trial that is looked at.
+    pub judged: Vec<Judged>,
+    watched: Option<u32>,
+    curves: Trials,
+    taken: HashSet<u128>,
+    next_index: u64,
+    stop: Option<(u32, Decision)>,
+    keeps: VecDeque<(u32, Decision)>,
+    last: Option<Last>,
+    versions_wrong: Option<i64>,
+    appends_wrong: Option<i64>,
+    times_wrong: Option<i64>,
+}
+
+struct Last {
+    position: i64,
+    version: i64,
+    recorded_at_us: i64,
+    command_id: Uuid,
+    /// Commands that have ended; an append's events are never apart.
+    recorded_by: HashSet<Uuid>,
+}
+
+/// Goes through a sweep's history; `watched` is the trial whose verdicts are kept.
+///
+/// # Errors
+/// When the log cannot be read, or an event not decoded.
+pub(crate) async fn audit(log: &EventLog, sweep_id: SweepId, watched: Option<u32>) -> Result<Audit, eventlog::Error> {
+    let stream = stream_of(sweep_id);
+    let mut audit = Audit::new(watched);
+    let mut version = 0;
+    loop {
+        let page = log.read_stream(&stream, version, PAGE_EVENTS).await?;
+        let Some(last) = page.last() else { break };
+        version = last.version;
+        for event in &page {
+            audit.take(event, &event.decode::<SweepEvent>()?);
+        }
+        // A long history must not keep others from this thread.
+        tokio::task::yield_now().await;
+    }
+    audit.settle();
+    Ok(audit)
+}
+
+impl Audit {
+    pub(crate) fn new(watched: Option<u32>) -> Self {
+        Self {
+            sweep: Sweep::default(),
+            positions: Vec::new(),
+            proposals_checked: 0,
+            decisions_checked: 0,
+            differences: Vec::new(),
+            judged: Vec::new(),
+            watched,
+            curves: Trials::default(),
+            taken: HashSet::new(),
+            next_index: 0,
+            stop: None,
+            keeps: VecDeque::new(),
+            last: None,
+            versions_wrong: None,
+            appends_wrong: None,
+            times_wrong: None,
+        }
+    }
+
+    /// Takes the next event in.
+    pub(crate) fn take(&mut self, event: &RecordedEvent, decoded: &SweepEvent) {
+        self.check_log(event);
+        self.positions.push(event.position);
+        // What a report called for follows it at once.
+        if !matches!(decoded, SweepEvent::TrialStopRequested(_) | SweepEvent::DecisionMade(_)) {
+            self.settle();
+        }
+        match decoded {
+            SweepEvent::SweepSubmitted(submitted) => {
+                self.curves = Trials::new(submitted.spec.policy.clone(), submitted.spec.objective.goal);
+            }
+            SweepEvent::TrialProposed(proposed) => self.proposed(proposed),
+            SweepEvent::ObservationRecorded(observed) => self.observed(observed, event),
+            SweepEvent::DecisionMade(kept) => {
+                let expected = self.keeps.pop_front().filter(|(trial, _)| *trial == kept.trial);
+                let found = between_decisions(
+                    kept.trial,
+                    "keep",
+                    Some(&kept.decision),
+                    expected.as_ref().map(|(_, decision)| decision),
+                );
+                self.differ(found);
+                self.place(kept.trial, kept.decision.interval, event.position);
+            }
+            SweepEvent::TrialStopRequested(stop) => self.stopped(stop, event.position),
+            SweepEvent::TrialEnded(ended) => self.curves.end(ended.trial, ended.end.for_policies()),
+            _ => {}
+        }
+        self.sweep.evolve(decoded);
+    }
+
+    /// What was called for and did not come.
+    pub(crate) fn settle(&mut self) {
+        if let Some((trial, decision)) = self.stop.take() {
+            self.differ(between_decisions(trial, "stop", None, Some(&decision)));
+        }
+        while let Some((trial, decision)) = self.keeps.pop_front() {
+            self.differ(between_decisions(trial, "keep", None, Some(&decision)));
+        }
+    }
+
+    /// Each check of the log itself, with `ok` or what is wrong.
+    pub(crate) fn log_checks(&self) -> Vec<(&'static str, String)> {
+        let said = |wrong: Option<i64>, what: &str| {
+            wrong.map_or_else(|| "ok".to_owned(), |position| format!("{what} at position {position}"))
+        };
+        vec![
+            ("L3", said(self.versions_wrong, "versions are not dense")),
+            ("L4", said(self.appends_wrong, "an append is not contiguous")),
+            ("L13", said(self.times_wrong, "recorded_at goes back")),
+        ]
+    }
+
+    fn proposed(&mut self, event: &TrialProposed) {
+        self.proposals_checked += 1;
+        let Some(submitted) = self.sweep.submitted.as_ref() else { return };
+        let recorded = Proposal { draws: event.draws.clone(), index: event.sampler_index, redraw: event.redraw };
+        let taken = |configuration: &Configuration| self.taken.contains(&fingerprint(configuration));
+        let (spec, number) = (&submitted.spec, u64::from(event.trial));
+        let recomputed = propose(&spec.space, &spec.sampler, submitted.seed, number, self.next_index, &taken);
+        let mut found = between_proposals(event.trial, &recorded, recomputed.as_ref());
+        if self.sweep.allowed() == 0 {
+            let (total, live) = (submitted.limits.max_total_trials, submitted.limits.max_concurrent_trials);
+            let recorded = json!({"proposals": self.sweep.proposals(), "live": self.sweep.live.len()});
+            let allowed = json!({"max_total_trials": total, "max_concurrent_trials": live});
+            found.push(broken(event.trial, "a proposal above the limits", recorded, allowed));
+        }
+        if event.trial != self.sweep.proposals() {
+            found.push(broken(event.trial, "trial index", json!(event.trial), json!(self.sweep.proposals())));
+        }
+        self.differ(found);
+        self.next_index = self.next_index.max(event.sampler_index.saturating_add(1));
+        self.taken.insert(fingerprint(&recorded.configuration()));
+    }
+
+    fn observed(&mut self, event: &ObservationRecorded, at: &RecordedEvent) {
+        let Some(submitted) = self.sweep.submitted.clone() else { return };
+        if event.after_stop {
+            return;
+        }
+        let (trial, attempt, position) = (event.trial, event.attempt, at.version.unsigned_abs());
+        for point in &event.points {
+            let counted =
+                self.curves.report(&Report { trial, attempt, step: point.step, value: point.value, position });
+            let fails = !point.value.is_finite() && submitted.spec.objective.on_non_finite == OnNonFinite::Fail;
+            if !matches!(counted, Reported::Counted { .. }) || fails || submitted.spec.policy == PolicySpec::None {
+                continue;
+            }
+            match self.curves.judge(trial) {
+                Verdict::Skip { .. } => {}
+                Verdict::Keep(decision) => {
+                    self.judged(trial, "keep", &decision, at.position);
+                    if submitted.spec.record_keeps {
+                        self.keeps.push_back((trial, decision));
+                    }
+                }
+                Verdict::Stop(decision) => {
+                    self.judged(trial, "stop", &decision, at.position);
+                    self.settle_stop();
+                    self.stop = Some((trial, decision));
+                }
+            }
+        }
+    }
+
+    /// A second stop before the first was recorded means that the first was passed over.
+    fn settle_stop(&mut self) {
+        if let Some((trial, decision)) = self.stop.take() {
+            self.differ(between_decisions(trial, "stop", None, Some(&decision)));
+        }
+    }
+
+    fn judged(&mut self, trial: u32, verdict: &'static str, decision: &Decision, position: i64) {
+        self.decisions_checked += 1;
+        if self.watched == Some(trial) {
+            self.judged.push(Judged { position, verdict, decision: decision.clone() });
+        }
+    }
+
+    fn stopped(&mut self, event: &TrialStopRequested, position: i64) {
+        if event.by == StopBy::Policy {
+            let expected = self.stop.take().filter(|(trial, _)| *trial == event.trial);
+            let recomputed = expected.as_ref().map(|(_, decision)| decision);
+            self.differ(between_decisions(event.trial, "stop", event.decision.as_ref(), recomputed));
+            let standing = self.curves.standing(event.trial).map(|standing| standing.value);
+            let leader = self.curves.leader().map(|leader| leader.value);
+            if standing.is_some() && standing == leader {
+                self.differ(vec![broken(event.trial, "the leader was stopped", json!(standing), json!(leader))]);
+            }
+            if let Some(decision) = &event.decision {
+                self.place(event.trial, decision.interval, position);
+            }
+        }
+        let hinted = event.decision.as_ref().is_some_and(|decision| decision.hint.is_some());
+        self.curves.stop(event.trial, hinted);
+    }
+
+    /// A decision with an event of its own is where that event is.
+    fn place(&mut self, trial: u32, interval: u32, position: i64) {
+        if self.watched == Some(trial)
+            && let Some(judged) = self.judged.iter_mut().rev().find(|judged| judged.decision.interval == interval)
+        {
+            judged.position = position;
+        }
+    }
+
+    fn differ(&mut self, found: Vec<Difference>) {
+        let room = DIFFERENCES_MAX.saturating_sub(self.differences.len());
+        self.differences.extend(found.into_iter().take(room));
+    }
+
+    fn check_log(&mut self, event: &RecordedEvent) {
+        let position = event.position;
+        let (version, recorded_by, command_id) = match self.last.take() {
+            None => (0, HashSet::new(), None),
+            Some(last) => {
+                let mut recorded_by = last.recorded_by;
+                if last.command_id != event.command_id {
+                    recorded_by.insert(last.command_id);
+                } else if last.position + 1 != position {
+                    self.appends_wrong.get_or_insert(position);
+                }
+                if last.recorded_at_us > event.recorded_at_us {
+                    self.times_wrong.get_or_insert(position);
+                }
+                if last.position >= position {
+                    self.versions_wrong.get_or_insert(position);
+                }
+                (last.version, recorded_by, Some(last.command_id))
+            }
+        };
+        if version + 1 != event.version {
+            self.versions_wrong.get_or_insert(position);
+        }
+        if command_id != Some(event.command_id) && recorded_by.contains(&event.command_id) {
+            self.appends_wrong.get_or_insert(position);
+        }
+        let (version, recorded_at_us, command_id) = (event.version, event.recorded_at_us, event.command_id);
+        self.last = Some(Last { position, version, recorded_at_us, command_id, recorded_by });
+    }
+}

@@ -1,0 +1,157 @@
+//! Given events, when a command, then events or a refusal; and random histories.
+
+mod ending;
+mod events;
+mod life;
+mod observing;
+mod proposing;
+mod random;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use uuid::Uuid;
+use vocabulary::{Decider, RunId, StoredEvent, SweepId};
+
+use super::decide::{Command, NewTrial, Observation, Rejection, RunEnd, RunMove};
+use super::{AttemptEnd, Point, Sweep, SweepEvent, SweepSubmitted, TrialState, proposals};
+use crate::document::{ServerLimits, SweepSpec, read_sweep};
+
+/// A sweep on a manual clock, with the events that led to it.
+#[derive(Clone)]
+pub(crate) struct Story {
+    pub sweep: Sweep,
+    pub events: Vec<SweepEvent>,
+    pub now: Timestamp,
+    runs: u128,
+}
+
+/// A spec from the usual document with some sections replaced.
+pub(crate) fn spec(changes: Value) -> SweepSpec {
+    let mut document = json!({
+        "name": "digits",
+        "cluster": "spot",
+        "objective": {"goal": "maximize", "primary_metric": "val_acc"},
+        "search_space": {"lr": {"type": "uniform", "min_value": 0, "max_value": 1}},
+        "sampling_algorithm": {"type": "random", "seed": 7},
+        "limits": {"max_total_trials": 4, "max_concurrent_trials": 2},
+        "trial": {"command": ["python", "train.py", "--lr", "${{search_space.lr}}"]},
+    });
+    if let (Value::Object(document), Value::Object(changes)) = (&mut document, changes) {
+        document.extend(changes);
+    }
+    let text = document.to_string();
+    read_sweep(text.as_bytes(), documents::Format::Json, &ServerLimits::default(), None, false).unwrap().0
+}
+
+impl Story {
+    /// A submitted sweep.
+    pub(crate) fn of(spec: SweepSpec) -> Self {
+        let now: Timestamp = "2026-11-01T10:00:00Z".parse().unwrap();
+        let mut story = Self { sweep: Sweep::default(), events: Vec::new(), now, runs: 0 };
+        let submitted = SweepSubmitted {
+            workspace: "default".into(),
+            sweep_id: SweepId::new(Uuid::from_u128(0xabc)),
+            name: spec.name.clone().unwrap_or_default(),
+            seed: spec.seed.unwrap_or(1),
+            spec,
+            document: "{}".into(),
+            warnings: Vec::new(),
+            at: now,
+        };
+        story.when(Command::Submit(Box::new(submitted))).unwrap();
+        story
+    }
+
+    /// Decides and takes the events in; answers them.
+    pub(crate) fn when(&mut self, command: Command) -> Result<Vec<SweepEvent>, Rejection> {
+        let events = self.sweep.decide(&command)?;
+        for event in &events {
+            self.sweep.evolve(event);
+        }
+        self.events.extend(events.iter().cloned());
+        Ok(events)
+    }
+
+    /// The kinds of the events that a command leads to.
+    pub(crate) fn kinds(&mut self, command: Command) -> Vec<&'static str> {
+        kinds_of(&self.when(command).unwrap())
+    }
+
+    pub(crate) fn wait(&mut self, seconds: i64) {
+        self.now += jiff::SignedDuration::from_secs(seconds);
+    }
+
+    /// What the reaction would execute now, if anything.
+    pub(crate) fn next_proposals(&mut self) -> Option<Command> {
+        let ground = self.sweep.ground()?;
+        let (made, _) = proposals(&ground, 64);
+        let (from, at) = (ground.from, self.now);
+        if made.is_empty() {
+            return Some(Command::Exhaust { from, at });
+        }
+        let trials = made.into_iter().map(|proposal| {
+            self.runs += 1;
+            NewTrial { run_id: RunId::new(Uuid::from_u128(0x1000 + self.runs)), proposal }
+        });
+        Some(Command::Propose { from, trials: trials.collect(), at })
+    }
+
+    /// Proposes as the reaction does, until nothing is allowed.
+    pub(crate) fn fill(&mut self) -> usize {
+        let before = self.sweep.trials.len();
+        while let Some(command) = self.next_proposals() {
+            self.when(command).unwrap();
+        }
+        self.sweep.trials.len() - before
+    }
+
+    pub(crate) fn starts(&mut self, trial: u32) {
+        let attempt = self.sweep.trials[trial as usize].attempt();
+        self.moves(trial, attempt, TrialState::Running);
+    }
+
+    pub(crate) fn moves(&mut self, trial: u32, attempt: u32, state: TrialState) -> Vec<SweepEvent> {
+        let run = RunMove { trial, attempt, state, node: "node_1".into(), end: None, at: self.now };
+        self.when(Command::Move(run)).unwrap()
+    }
+
+    /// Reports values for the steps after those that count.
+    pub(crate) fn reports(&mut self, trial: u32, values: &[f64]) -> Vec<SweepEvent> {
+        let step = self.sweep.curves.next_step(trial);
+        let points = (step..).zip(values).map(|(step, value)| Point { step, value: *value }).collect();
+        let attempt = self.sweep.trials[trial as usize].attempt();
+        self.when(Command::Observe(Observation { trial, attempt, points, at: self.now })).unwrap()
+    }
+
+    pub(crate) fn ends(&mut self, trial: u32, outcome: &str) -> Vec<SweepEvent> {
+        let attempt = self.sweep.trials[trial as usize].attempt();
+        let end = AttemptEnd {
+            outcome: outcome.into(),
+            phase: "run".into(),
+            reason: if outcome == "failed" { "exit_code".into() } else { String::new() },
+            exit_code: if outcome == "failed" { Some(1) } else { None },
+            stderr_tail: if outcome == "failed" { format!("trial {trial} broke") } else { String::new() },
+            ..AttemptEnd::default()
+        };
+        let stopped =
+            self.sweep.trials[trial as usize].stop.map_or_else(String::new, |stop| format!("s@{}", stop.version));
+        let run = RunEnd {
+            trial,
+            attempt,
+            end,
+            decision: stopped,
+            metric_names: vec!["acc".into(), "loss".into()],
+            at: self.now,
+        };
+        self.when(Command::End(run)).unwrap()
+    }
+
+    /// The state and its reason.
+    pub(crate) fn status(&self) -> (&'static str, String) {
+        (self.sweep.status.state().as_str(), self.sweep.status.reason())
+    }
+}
+
+pub(crate) fn kinds_of(events: &[SweepEvent]) -> Vec<&'static str> {
+    events.iter().map(StoredEvent::kind).collect()
+}

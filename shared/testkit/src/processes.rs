@@ -1,0 +1,147 @@
+//! What runs on this machine for a data folder: found in `/proc` by the folder's path in a command line or an environment.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use runtime::Stopwatch;
+use rustix::process::{Pid, PidfdFlags, Signal};
+
+/// Between two looks at a process that has been killed and is about to go.
+const LOOK_PAUSE: Duration = Duration::from_millis(5);
+
+/// What a process is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// `trialog up` or `trialog serve`.
+    Server,
+    /// The agent of a node.
+    Agent,
+    /// The shim of an attempt.
+    Shim,
+    /// A client command.
+    Client,
+    /// Anything else: what a job runs.
+    Job,
+}
+
+/// A process that lives.
+#[derive(Clone, Debug)]
+pub struct Process {
+    /// Its id.
+    pub pid: i32,
+    /// What it is.
+    pub kind: Kind,
+    /// Its command line.
+    pub words: Vec<String>,
+}
+
+impl Process {
+    /// The folder of the attempt that a shim runs.
+    pub fn attempt_folder(&self) -> Option<PathBuf> {
+        self.words.get(2).filter(|_| self.kind == Kind::Shim).map(PathBuf::from)
+    }
+
+    /// Sends SIGKILL.
+    pub fn kill(&self) {
+        if let Some(pid) = Pid::from_raw(self.pid) {
+            // It may have ended since it was seen; then there is nothing to do.
+            let _ = rustix::process::kill_process(pid, Signal::KILL);
+        }
+    }
+}
+
+/// Every living process, but this one, whose command line or environment names the folder. Zombies do not count.
+pub fn processes_of(folder: &Path) -> Vec<Process> {
+    let needle = folder.as_os_str().as_encoded_bytes();
+    let own = rustix::process::getpid().as_raw_pid();
+    let mut found: Vec<Process> = entries()
+        .filter(|pid| *pid != own)
+        .filter_map(|pid| {
+            let command_line = fs::read(format!("/proc/{pid}/cmdline")).ok().filter(|bytes| !bytes.is_empty())?;
+            let names_it = holds(&command_line, needle)
+                || fs::read(format!("/proc/{pid}/environ")).is_ok_and(|environment| holds(&environment, needle));
+            names_it.then(|| process(pid, &command_line))
+        })
+        .collect();
+    found.sort_by_key(|process| (process.kind, process.pid));
+    found
+}
+
+fn entries() -> impl Iterator<Item = i32> {
+    let listed = fs::read_dir("/proc").into_iter().flatten().flatten();
+    listed.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+fn holds(bytes: &[u8], needle: &[u8]) -> bool {
+    !needle.is_empty() && bytes.windows(needle.len()).any(|window| window == needle)
+}
+
+fn process(pid: i32, command_line: &[u8]) -> Process {
+    let words: Vec<String> = command_line
+        .split(|byte| *byte == 0)
+        .map(|word| String::from_utf8_lossy(word).into_owned())
+        .filter(|word| !word.is_empty())
+        .collect();
+    let is_ours = words.first().is_some_and(|program| program.rsplit('/').next() == Some("trialog"));
+    let kind = match words.get(1).map(String::as_str) {
+        Some("up" | "serve") if is_ours => Kind::Server,
+        Some("agent") if is_ours => Kind::Agent,
+        Some("shim") if is_ours => Kind::Shim,
+        _ if is_ours => Kind::Client,
+        _ => Kind::Job,
+    };
+    Process { pid, kind, words }
+}
+
+/// Kills whatever names the folder until nothing does; what is left after `patience`.
+pub fn kill_and_await(folder: &Path, patience: Duration) -> Vec<Process> {
+    let watch = Stopwatch::start();
+    loop {
+        let left = processes_of(folder);
+        if left.is_empty() || watch.elapsed() > patience {
+            return left;
+        }
+        left.iter().for_each(Process::kill);
+        std::thread::sleep(LOOK_PAUSE);
+    }
+}
+
+/// Waits until a process is gone, whoever's child it is; false after `patience`.
+pub(crate) fn await_end(pid: i32, patience: Duration) -> bool {
+    let Some(pid) = Pid::from_raw(pid) else { return true };
+    let Ok(handle) = rustix::process::pidfd_open(pid, PidfdFlags::empty()) else { return true };
+    let mut waited = [rustix::event::PollFd::new(&handle, rustix::event::PollFlags::IN)];
+    let limit = rustix::event::Timespec {
+        tv_sec: i64::try_from(patience.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: i64::from(patience.subsec_nanos()),
+    };
+    rustix::event::poll(&mut waited, Some(&limit)).is_ok_and(|ready| ready > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_found_by_its_environment_and_killed() {
+        // A job's command line need not name the folder: only its environment does.
+        let folder = tempfile::tempdir().unwrap();
+        let mut child = std::process::Command::new("sleep").arg("60").env("WHERE", folder.path()).spawn().unwrap();
+        let found = processes_of(folder.path());
+        assert_eq!(found.iter().map(|process| process.kind).collect::<Vec<_>>(), [Kind::Job], "{found:?}");
+        let reaper = std::thread::spawn(move || child.wait());
+        assert!(kill_and_await(folder.path(), Duration::from_secs(5)).is_empty());
+        reaper.join().unwrap().unwrap();
+    }
+
+    #[test]
+    fn kinds_are_told_by_the_command_line() {
+        let kind = |line: &str| process(1, line.replace(' ', "\0").as_bytes()).kind;
+        assert_eq!(kind("/b/trialog up --data /d"), Kind::Server);
+        assert_eq!(kind("/b/trialog agent --node n"), Kind::Agent);
+        assert_eq!(kind("/b/trialog shim /d/1"), Kind::Shim);
+        assert_eq!(kind("/b/trialog sweep list"), Kind::Client);
+        assert_eq!(kind("/bin/sh -c x"), Kind::Job);
+    }
+}
