@@ -19,7 +19,14 @@ pub fn refusal(status: &Status) -> Refusal {
     let problem = contracts::problem_of(status);
     match (problem.status, problem.code.as_str()) {
         (_, "StaleAttempt" | "RunTerminal") | (404, _) => Refusal::Over(problem),
-        (429, _) | (500.., _) | (401 | 403, _) => Refusal::Again,
+        (429 | 503 | 504, _) => {
+            tracing::debug!("tried again: {problem}");
+            Refusal::Again
+        }
+        (500.. | 401 | 403, _) => {
+            tracing::warn!("tried again: {problem}");
+            Refusal::Again
+        }
         _ => Refusal::Skip(problem),
     }
 }

@@ -36,6 +36,8 @@ pub const ACKNOWLEDGED: &str = "acknowledged";
 pub const UPLINK: &str = "uplink.json";
 /// How far logs have been sent.
 pub const LOGS: &str = "logs.json";
+/// Where a replica listens.
+pub const READY: &str = "ready.json";
 /// The command's standard output.
 pub const STDOUT: &str = "stdout.log";
 /// The command's standard error.

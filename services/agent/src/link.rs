@@ -18,6 +18,8 @@ const BACK_OFF_MIN: Duration = Duration::from_millis(50);
 const BACK_OFF_MAX: Duration = Duration::from_secs(1);
 /// Between two signs of life.
 const HEARTBEAT: Duration = Duration::from_secs(1);
+/// How long a report may wait for the connection before that counts as lost.
+const REPORT_WAIT: Duration = Duration::from_secs(10);
 /// Reports that may wait for the connection to take them.
 const REPORTS_WAITING_MAX: usize = 1024;
 
@@ -127,7 +129,9 @@ async fn session(node: &Arc<Node>, compute: &Peers, welcomed: &mut bool) -> anyh
         let order = tokio::select! {
             order = orders.next() => order,
             _ = heartbeat.tick() => {
-                anyhow::ensure!(node.link.report(Report::Heartbeat(Heartbeat {})).await, "the connection takes no reports");
+                let beat = node.link.report(Report::Heartbeat(Heartbeat {}));
+                let taken = tokio::time::timeout(REPORT_WAIT, beat).await.unwrap_or(false);
+                anyhow::ensure!(taken, "the connection takes no reports");
                 continue;
             }
         };

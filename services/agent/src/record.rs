@@ -35,6 +35,13 @@ pub struct Stage {
     pub process: Identity,
 }
 
+impl Stage {
+    /// As compute calls it.
+    pub fn known_phase(&self) -> &'static str {
+        if self.phase == "preparing" { "preparing" } else { "running" }
+    }
+}
+
 /// `stop.json`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Stop {

@@ -23,6 +23,8 @@ const BODY_WAIT: Duration = Duration::from_secs(30);
 const CLIENT_ID_RECEIVED_MAX: usize = 100;
 /// Longest id of a client that is given back.
 const CLIENT_ID_SHOWN_MAX: usize = 40;
+/// Longest content type that is passed on; no media type with its parameters comes near.
+const CONTENT_TYPE_BYTES_MAX: usize = 256;
 /// Longest reason of a model error in a header.
 const REASON_BYTES_MAX: usize = 200;
 /// Where clients say which deployment they want; the second is Azure ML's.
@@ -133,6 +135,7 @@ async fn answer(
     let _admitted = state.admit(&aim)?;
     let body = read(body).await.map_err(Failure::Refused)?;
     let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let content_type = content_type.filter(|text| text.len() <= CONTENT_TYPE_BYTES_MAX);
     let content_type = content_type.unwrap_or("application/json").to_owned();
     state.serve(&aim, &Content { kind, content_type, body }, id, served).await
 }

@@ -13,6 +13,9 @@ use crate::frame::{AnswerHeader, Kind, RequestHeader};
 use crate::replica::{CallFailure, Replica};
 use crate::table::{Deployment, Gate, Table};
 
+/// Reasons of the built-in worker that are not the model's failure: the request is not what it takes, or came too late to begin.
+const BAD_REQUEST: &str = "BadRequest";
+const DEADLINE_EXCEEDED: &str = "DeadlineExceeded";
 /// The status of a model error that names none.
 const MODEL_STATUS_DEFAULT: u16 = 500;
 
@@ -151,7 +154,7 @@ impl Inference {
                 request_id: request_id.clone(),
             });
             let failed = match self.ask(&place, content, request_id).await? {
-                Ok((header, body)) => return answer(header, body),
+                Ok((header, body)) => return answer(header, body, deployment),
                 Err(failed) => failed,
             };
             let name = || deployment.name.clone();
@@ -196,9 +199,7 @@ impl Inference {
         };
         let now_us = self.dependencies.clock.now_us();
         let call = place.replica.call(&header, &content.body, deployment.concurrent, now_us);
-        let timed_out =
-            |_| Failure::TimedOut { deployment: deployment.name.clone(), seconds: deployment.timeout.as_secs_f64() };
-        tokio::time::timeout(deployment.timeout, call).await.map_err(timed_out)
+        tokio::time::timeout(deployment.timeout, call).await.map_err(|_| timed_out(deployment))
     }
 
     /// A place at a replica; waits for one, at most as long as the deployment lets requests wait.
@@ -236,14 +237,23 @@ fn overdue(deployment: &Deployment, wait: Duration) -> Failure {
     }
 }
 
-fn answer(header: AnswerHeader, body: Bytes) -> Result<Answer, Failure> {
+fn answer(header: AnswerHeader, body: Bytes, deployment: &Deployment) -> Result<Answer, Failure> {
     if header.status == "ok" {
         let content_type = header.content_type.filter(|text| !text.is_empty());
         return Ok(Answer { content_type: content_type.unwrap_or_else(|| "application/json".to_owned()), body });
     }
+    let reason = header.reason.unwrap_or_else(|| "ModelError".to_owned());
+    if reason == DEADLINE_EXCEEDED {
+        return Err(timed_out(deployment));
+    }
+    let otherwise = if reason == BAD_REQUEST { 400 } else { MODEL_STATUS_DEFAULT };
     Err(Failure::Model(ModelError {
-        status: header.code.unwrap_or(MODEL_STATUS_DEFAULT),
-        reason: header.reason.unwrap_or_else(|| "ModelError".to_owned()),
+        status: header.code.unwrap_or(otherwise),
+        reason,
         error: header.error.unwrap_or_else(|| "the model failed without a message".to_owned()),
     }))
+}
+
+fn timed_out(deployment: &Deployment) -> Failure {
+    Failure::TimedOut { deployment: deployment.name.clone(), seconds: deployment.timeout.as_secs_f64() }
 }

@@ -94,7 +94,6 @@ pub(crate) async fn open(options: Options) -> Result<Opened, Error> {
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(BUSY_TIMEOUT)
         .pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
-        .page_size(4096)
         .pragma("cache_size", WRITER_CACHE)
         .statement_cache_capacity(WRITER_STATEMENTS)
         .row_buffer_size(ROW_BUFFER)

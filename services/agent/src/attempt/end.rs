@@ -15,6 +15,8 @@ use crate::record::{Exit, Stop};
 const STDERR_TAIL_BYTES: u64 = 4 << 10;
 /// Ended attempts whose logs a node keeps for a look.
 const ENDED_KEPT_MAX: usize = 200;
+/// Bytes of each of their logs.
+const ENDED_LOG_BYTES_MAX: u64 = 1 << 20;
 /// Entries of a checkpoint folder that are looked at for the newest.
 const CHECKPOINT_ENTRIES_MAX: usize = 10_000;
 
@@ -109,8 +111,13 @@ pub(super) fn clean_up(node: &Path, folder: &Path) -> io::Result<()> {
             _ => {}
         }
     }
+    for name in [folder::STDOUT, folder::STDERR] {
+        let path = folder.join(name);
+        let length = fs::metadata(&path).map_or(0, |facts| facts.len());
+        crate::uplink::free_front(&path, length.saturating_sub(ENDED_LOG_BYTES_MAX));
+    }
     folder::write_whole(&folder.join(folder::ACKNOWLEDGED), b"")?;
-    for name in [folder::JOB, folder::PLAN, folder::CONTROL, folder::UPLINK, folder::LOGS] {
+    for name in [folder::JOB, folder::PLAN, folder::CONTROL, folder::UPLINK, folder::LOGS, folder::READY] {
         let _ = fs::remove_file(folder.join(name));
     }
     drop_oldest(node)

@@ -60,8 +60,14 @@ impl Attempt {
         let stop = folder::read_json::<Stop>(&folder.join(folder::STOP)).ok().flatten();
         let gpus =
             folder::read_json::<Plan>(&folder.join(folder::PLAN)).ok().flatten().map(|plan| environment::gpus(&plan));
-        let phase = if folder.join(folder::ENDED).exists() { "ended" } else { "starting" };
-        let known = Known { phase, gpus: gpus.unwrap_or_default(), ..Known::default() };
+        let stage = folder::read_json::<Stage>(&folder.join(folder::STATE)).ok().flatten();
+        let phase = match stage {
+            _ if folder.join(folder::ENDED).exists() => "ended",
+            Some(stage) => stage.known_phase(),
+            None => "starting",
+        };
+        let address = folder::read_json(&folder.join(folder::READY)).ok().flatten();
+        let known = Known { phase, address, gpus: gpus.unwrap_or_default(), ..Known::default() };
         let fenced = stop.as_ref().is_some_and(|stop| stop.reason == "fenced");
         let signals = Signals { stopped: stop.is_some(), fenced, ..Signals::default() };
         Self { order, folder, known: Mutex::new(known), signals: watch::Sender::new(signals) }
@@ -112,6 +118,9 @@ impl Attempt {
 
     /// Remembers where the replica listens.
     pub fn set_address(&self, address: String) {
+        if let Err(error) = folder::write_json(&self.folder.join(folder::READY), &address) {
+            tracing::error!(job.id = self.order.job_id, "cannot write the replica's address: {error}");
+        }
         self.known().address = Some(address);
     }
 
@@ -265,7 +274,7 @@ async fn follow_phases(node: &Node, attempt: &Attempt, watched: &Watched) -> std
     loop {
         changes.borrow_and_update();
         if let Ok(Some(stage)) = folder::read_json::<Stage>(&attempt.folder.join(folder::STATE)) {
-            let phase = if stage.phase == "preparing" { "preparing" } else { "running" };
+            let phase = stage.known_phase();
             if attempt.phase() != phase {
                 set_phase(node, attempt, phase).await;
             }

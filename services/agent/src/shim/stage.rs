@@ -164,15 +164,16 @@ impl Stage<'_> {
             process::signal_group(child.as_raw_pid(), Signal::TERM);
         }
         loop {
-            if let Some(end) = tree::reap(child) {
-                return end;
-            }
             if orders.is_due() {
                 process::signal_group(child.as_raw_pid(), Signal::KILL);
                 process::signal(child.as_raw_pid(), Signal::KILL);
                 orders.kill_at = None;
             }
             sleep(handle.as_ref(), &orders.control, orders.sleep_for());
+            if let Some(end) = tree::reap(child) {
+                // It had ended before the orders came that may lie there now.
+                return end;
+            }
             if orders.look() {
                 process::signal_group(child.as_raw_pid(), Signal::TERM);
             }

@@ -20,7 +20,7 @@ pub(super) struct End {
 /// Reaps all that has ended, orphans too; the end of `child` when it is among them.
 pub(super) fn reap(child: Pid) -> Option<End> {
     let mut end = None;
-    while let Ok(Some((pid, status))) = rustix::process::waitpid(None, WaitOptions::NOHANG) {
+    while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
         if pid == child {
             end = Some(End { exit_code: status.exit_status(), signal: status.terminating_signal() });
         }
@@ -33,7 +33,7 @@ pub(super) fn reap(child: Pid) -> Option<End> {
 /// A killed process's children become the shim's own, so each round sees what the one before set free.
 pub(super) fn end(own: i32) {
     loop {
-        match rustix::process::waitpid(None, WaitOptions::NOHANG) {
+        match rustix::process::wait(WaitOptions::NOHANG) {
             // Nothing is below us.
             Err(rustix::io::Errno::CHILD) => return,
             Err(_) | Ok(Some(_)) => continue,

@@ -22,6 +22,8 @@ use crate::folder;
 const WRITER: &str = "stdout";
 /// Bytes of output looked at in one go.
 const READ_BYTES: usize = 1 << 20;
+/// Bytes of output without metrics after which the place is remembered too.
+const REMEMBER_BYTES: u64 = 4 << 20;
 /// Points sent in one go; runs takes at most 10,000.
 const POINTS_MAX: usize = 5_000;
 
@@ -56,6 +58,7 @@ pub(super) async fn send(context: Context) {
     let path = context.attempt.folder.join(folder::UPLINK);
     let journal = folder::read_json(&path).ok().flatten().unwrap_or_default();
     let mut sender = Sender { context, journal, over: false };
+    sender.context.metrics_read.store(sender.journal.offset, Ordering::Relaxed);
     loop {
         let stage = sender.context.look();
         match sender.send_all(stage >= Stage::Drain).await {
@@ -107,6 +110,9 @@ impl Sender {
         }
         self.advance(end);
         self.journal.in_long_line = piece.ends_in_long_line;
+        if end - self.context.metrics_read.load(Ordering::Relaxed) >= REMEMBER_BYTES {
+            self.remember()?;
+        }
         Ok(())
     }
 
@@ -130,13 +136,21 @@ impl Sender {
     fn advance(&mut self, offset: u64) {
         self.journal.offset = offset;
         self.journal.pending = None;
-        self.context.metrics_read.store(offset, Ordering::Relaxed);
+        // Both ends of a batch are ends of lines.
+        self.journal.in_long_line = false;
+    }
+
+    /// What lies before the remembered offset is not read again by any agent, so the disk may have it back.
+    fn remember(&self) -> io::Result<()> {
+        folder::write_json(&self.context.attempt.folder.join(folder::UPLINK), &self.journal)?;
+        self.context.metrics_read.store(self.journal.offset, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Sends a batch until it is answered. What is left to send comes back: the halves of a batch that was refused.
     async fn deliver(&mut self, batch: Batch) -> io::Result<Vec<Batch>> {
         self.journal.pending = Some(batch.end);
-        folder::write_json(&self.context.attempt.folder.join(folder::UPLINK), &self.journal)?;
+        self.remember()?;
         let mut wait = BACK_OFF_MIN;
         loop {
             match self.call(&batch).await {

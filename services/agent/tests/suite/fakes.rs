@@ -49,6 +49,8 @@ pub struct Faults {
     pub over: String,
     /// Metrics wait for this long.
     pub slow: Duration,
+    /// Batches are taken whatever their number is: several attempts share the test's run.
+    pub any_sequence: bool,
     /// Ends are not acknowledged.
     pub deaf: bool,
 }
@@ -161,6 +163,7 @@ impl AgentService for Fake {
                         let noted = EndAcknowledged { job_id: end.job_id.clone(), attempt: end.attempt };
                         let _ = sender.send(Ok(AgentOrder { order: Some(Order::Acknowledged(noted)) })).await;
                     }
+                    Report::Heartbeat(_) => continue,
                     _ => {}
                 }
                 fake.change(|heard| heard.reports.push(report));
@@ -209,6 +212,10 @@ impl RunsService for Fake {
         assert_eq!(request.writer, "stdout");
         let accepted = u32::try_from(request.metrics.len()).unwrap();
         let repeated = self.change(|heard| {
+            if faults.any_sequence {
+                heard.points.extend(request.metrics);
+                return Ok(false);
+            }
             if request.sequence <= heard.sequence {
                 heard.repeated += 1;
                 return Ok(true);

@@ -7,12 +7,12 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use trialog_agent::AgentOptions;
 use contracts::compute::agent_order::Order;
 use contracts::compute::agent_service_server::AgentServiceServer;
 use contracts::compute::{JobSpec, StartAttempt};
 use contracts::runs::runs_service_server::RunsServiceServer;
 use tokio_stream::wrappers::UnixListenerStream;
+use trialog_agent::AgentOptions;
 use vocabulary::{Entropy, RunId, SeededEntropy};
 
 use crate::fakes::Fake;

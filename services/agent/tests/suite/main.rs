@@ -3,6 +3,7 @@
 mod fakes;
 mod harness;
 mod running;
+mod serving;
 mod stopping;
 mod surviving;
 

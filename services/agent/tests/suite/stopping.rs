@@ -8,7 +8,7 @@ use vocabulary::Clock;
 
 use crate::harness::{Node, appears};
 
-fn stop(job_id: &str, grace_seconds: f64) -> Order {
+pub fn stop(job_id: &str, grace_seconds: f64) -> Order {
     Order::Stop(StopAttempt {
         job_id: job_id.into(),
         attempt: 1,

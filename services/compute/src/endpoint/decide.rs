@@ -6,7 +6,7 @@ use vocabulary::Decider;
 use super::state::{Deployment, Endpoint, is_sound};
 use super::{
     DeploymentDeleted, DeploymentDeleting, DeploymentFailed, DeploymentRevised, EndpointChanged, EndpointCreated,
-    EndpointDeleted, EndpointDeleting, EndpointEvent, EndpointSpec, Rejection, ReplicaEnded, ReplicaLost, ReplicaReady,
+    EndpointDeleted, EndpointDeleting, EndpointEvent, Rejection, ReplicaEnded, ReplicaLost, ReplicaReady,
     ReplicaRequested, RevisionWentLive, TrafficSet,
 };
 

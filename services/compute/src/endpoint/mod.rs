@@ -5,12 +5,11 @@ mod events;
 mod reject;
 mod state;
 
-pub use decide::{Command, DEPLOYMENTS_MAX, Replacement};
+pub use decide::{Command, Replacement};
 pub use events::*;
 pub use reject::Rejection;
-pub use state::{Deployment, Endpoint, Replica, Slot, shares};
+pub use state::{Deployment, Endpoint, Replica, Slot};
+
 
 #[cfg(test)]
 mod decide_tests;
-#[cfg(test)]
-mod events_tests;

@@ -168,7 +168,7 @@ impl Endpoint {
                 self.spec = event.spec.clone();
             }
             EndpointEvent::EndpointChanged(event) => self.spec = event.spec.clone(),
-            EndpointEvent::DeploymentRevised(event) => self.revise(event),
+            EndpointEvent::DeploymentRevised(event) => self.take_revision(event),
             EndpointEvent::ReplicaRequested(event) => {
                 let Some(deployment) = self.deployments.get_mut(&event.deployment) else { return };
                 let slot = deployment.slots.entry((event.revision, event.ordinal)).or_default();
@@ -257,7 +257,7 @@ impl Endpoint {
         }
     }
 
-    fn revise(&mut self, event: &DeploymentRevised) {
+    fn take_revision(&mut self, event: &DeploymentRevised) {
         self.revisions.insert(event.deployment.clone(), event.revision);
         match self.deployments.get_mut(&event.deployment) {
             Some(deployment) => {

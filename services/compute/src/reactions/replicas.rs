@@ -97,8 +97,13 @@ impl Keeper {
     async fn notice(&mut self, event: &RecordedEvent) -> anyhow::Result<bool> {
         if event.stream.starts_with(PREFIX) {
             // A replica is known before its job can end: the request is earlier in the log.
-            if let EndpointEvent::ReplicaRequested(request) = event.decode()? {
-                self.serving.remember(&request.job_id, &event.stream);
+            match event.decode()? {
+                EndpointEvent::ReplicaRequested(request) => self.serving.remember(&request.job_id, &event.stream),
+                EndpointEvent::DeploymentDeleted(gone) => {
+                    let (workspace, endpoint) = names_of(&event.stream);
+                    self.serving.inner.logs.remove(workspace, endpoint, &gone.deployment).await;
+                }
+                _ => {}
             }
             self.dirty.insert(event.stream.clone());
             return Ok(true);

@@ -51,7 +51,7 @@ pub(crate) async fn read_logs(call: Call, query: Query<LogsQuery>) -> Reply {
     let text = chunks
         .map_ok(|chunk| Bytes::from(chunk.data))
         .map_err(|status| actix_web::Error::from(Refusal::from(status)))
-        .take_until(async move { shutdown.requested().await }.boxed_local());
+        .take_until(Box::pin(async move { shutdown.requested().await }));
     Ok(HttpResponse::Ok().content_type("text/plain; charset=utf-8").insert_header(("x-accel-buffering", "no")).streaming(text))
 }
 

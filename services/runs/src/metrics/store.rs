@@ -167,7 +167,8 @@ async fn put_summaries<K: AsKey>(
     summaries: &[Summary],
 ) -> Stored<()> {
     let sql = format!(
-        "INSERT INTO metric_keys(run, name, count, attempt, first_step, first_timestamp, step, timestamp, bits, low, high, exact)
+        "INSERT INTO metric_keys(
+            run, name, count, attempt, first_step, first_timestamp, step, timestamp, bits, low, high, exact)
         VALUES {} ON CONFLICT(run, name) DO UPDATE SET
         count = count + excluded.count,
         exact = exact AND excluded.exact AND (

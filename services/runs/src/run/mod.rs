@@ -9,6 +9,9 @@ pub mod report;
 mod show;
 pub mod state;
 
+#[cfg(test)]
+mod tests;
+
 pub use decide::{Command, JobNews, Update};
 pub use events::*;
 pub use rejection::Rejection;

@@ -51,6 +51,11 @@ impl Series {
         self.points.last_key_value().map(|(step, _)| *step)
     }
 
+    /// The live points: step and bits, by step.
+    pub fn live(&self) -> Vec<(i64, u64)> {
+        self.points.iter().map(|(step, point)| (*step, point.bits)).collect()
+    }
+
     pub(super) fn take(&mut self, step: i64, value: f64, attempt: u32) {
         let superseded = self.points.range(step..).filter(|(_, point)| point.attempt < attempt);
         let superseded: Vec<i64> = superseded.map(|(step, _)| *step).collect();

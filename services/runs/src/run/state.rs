@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! with a job:    Proposed -> Queued -> Starting -> Preparing -> Running -> Finalizing -> Completed | Failed
-//!                any of them -> Canceled | EarlyStopped          Completed | Failed -> EarlyStopped (a policy's stop came late)
+//!                any of them -> Canceled | EarlyStopped
+//!                Completed | Failed -> EarlyStopped (a policy's stop came late)
 //!                any of them -> Preempted | NotResponding -> Queued (attempt + 1)
 //! without one:   Running -> Completed | Failed | Canceled | EarlyStopped
 //! ```

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use actix_web::web::Data;
 use anyhow::Context;
 use contracts::Peers;
 use contracts::peer::PEER_TOKEN;
@@ -95,12 +96,24 @@ pub fn http(
         shutdown: door.shutdown.clone(),
         signing_key: door.signing_key,
         public_url: door.url,
+        version: gateway::Version { version: env!("CARGO_PKG_VERSION").to_owned(), ..Default::default() },
     });
     tasks.extend(gateway.tasks());
-    let state = actix_web::web::Data::new(gateway);
+    let state = Data::new(gateway);
+    let inference = inference::Inference::new(inference::Dependencies {
+        peers: door.peers,
+        entropy: door.entropy,
+        clock: Arc::new(MachineClock),
+        shutdown: door.shutdown,
+        authenticate: may_score(state.clone()),
+    });
+    tasks.extend(inference.tasks());
+    let inference = Data::new(inference);
     let server = actix_web::HttpServer::new(move || {
-        let state = state.clone();
-        actix_web::App::new().configure(move |config| gateway::configure(state, config))
+        let (state, inference) = (state.clone(), inference.clone());
+        actix_web::App::new()
+            .configure(move |config| inference::configure(inference, config))
+            .configure(move |config| gateway::configure(state, config))
     })
     .workers(workers)
     .disable_signals()
@@ -110,4 +123,9 @@ pub fn http(
     let handle = server.handle();
     tokio::spawn(server);
     Ok(handle)
+}
+
+/// Who may score: the gateway knows the tokens, the router asks.
+fn may_score(gateway: Data<gateway::Gateway>) -> Arc<inference::Authenticate> {
+    Arc::new(move |request, workspace, endpoint| gateway.authenticate(request)?.may_score(workspace, endpoint))
 }

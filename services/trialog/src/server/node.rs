@@ -23,9 +23,8 @@ pub struct AgentArguments {
 /// How an agent starts a shim.
 #[derive(clap::Args)]
 pub struct ShimArguments {
-    /// The attempt's folder; further words belong to the shim's own stages.
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    words: Vec<std::ffi::OsString>,
+    /// The attempt's folder.
+    folder: PathBuf,
 }
 
 /// Runs an agent until it is told to leave.
@@ -50,5 +49,5 @@ pub async fn agent(arguments: AgentArguments) -> anyhow::Result<()> {
 
 /// Runs a job.
 pub fn shim(arguments: &ShimArguments) -> ExitCode {
-    agent::shim_main(&arguments.words)
+    agent::shim_main(&arguments.folder)
 }

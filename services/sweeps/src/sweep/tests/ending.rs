@@ -158,7 +158,7 @@ fn a_failed_trial_is_best_only_if_no_completed_one_has_a_value() {
     story.reports(0, &[0.9]);
     story.reports(1, &[0.5]);
     story.ends(0, "failed");
-    assert_eq!(story.sweep.best().map(|best| best.trial), Some(1));
+    assert_eq!(story.sweep.best().map(|best| best.trial), Some(0));
     story.ends(1, "completed");
     let Some(SweepEvent::SweepCompleted(completed)) = story.events.last() else { panic!() };
     assert_eq!(completed.closing.best.as_ref().map(|best| best.trial), Some(1));

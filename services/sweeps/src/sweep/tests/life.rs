@@ -134,6 +134,7 @@ fn a_completed_sweep_is_taken_up_again_by_extend_only() {
     assert_eq!(story.kinds(extend(Some(2), None, at)), ["SweepExtended"], "a live one is given more room");
     assert_eq!(refusal(&story, &extend(Some(1), None, at)).status, 422);
     assert_eq!(refusal(&story, &extend(None, None, at)).code, "Required");
+    story.reports(0, &[0.5]);
     story.ends(0, "completed");
     story.fill();
     story.ends(1, "completed");

@@ -33,8 +33,8 @@ fn a_report_and_its_stop_are_one_append() {
         (StopBy::Policy, 1, Some(0.9 - 0.1), Some(0.9))
     );
     // The input is the leader's report, by its version in this stream.
-    assert_eq!((decision.inputs[0].trial, decision.inputs[0].position), (0, 5));
-    assert!(matches!(&story.events[4], SweepEvent::ObservationRecorded(report) if report.trial == 0));
+    assert_eq!((decision.inputs[0].trial, decision.inputs[0].position), (0, 6));
+    assert!(matches!(&story.events[5], SweepEvent::ObservationRecorded(report) if report.trial == 0));
 }
 
 #[test]

@@ -18,6 +18,7 @@ fn proposals_fill_the_concurrency_and_stop_at_the_total() {
     assert_eq!(story.fill(), 1);
     story.ends(1, "completed");
     assert_eq!(story.fill(), 1);
+    story.reports(2, &[0.4]);
     story.ends(2, "completed");
     assert_eq!(story.fill(), 0);
     story.ends(3, "completed");
@@ -52,7 +53,7 @@ fn a_trial_carries_everything_that_its_node_needs() {
         "search_space": {
             "lr-rate": {"type": "choice", "values": [0.5]},
             "opt": {"type": "choice", "values": ["sgd"]},
-            "momentum": {"type": "uniform", "min_value": 0, "max_value": 1, "when": {"opt": "sgd"}},
+            "momentum": {"type": "uniform", "min_value": 0, "max_value": 1},
         },
         "limits": {"max_total_trials": 1, "trial_timeout_seconds": 60, "max_retries": 2},
         "trial": {

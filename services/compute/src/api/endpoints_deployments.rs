@@ -1,0 +1,194 @@
+//! The calls of deployments, their logs, and where a request id's key leads.
+
+use contracts::compute as wire;
+use contracts::{CallContext, status_of, with_position};
+use tonic::{Request, Response, Status};
+use vocabulary::Problem;
+
+use super::endpoints::absent;
+use super::endpoints_document::read_deployment;
+use super::endpoints_shown;
+use crate::endpoint::{Command, DeploymentRevised, Endpoint, ModelFile, ServedModel};
+use crate::serving::Serving;
+use crate::views::endpoints::stream;
+
+/// Deployments of a workspace.
+const DEPLOYMENTS_MAX: i64 = 200;
+
+impl Serving {
+    pub(crate) async fn put_deployment(
+        &self,
+        request: Request<wire::PutDeploymentRequest>,
+    ) -> Result<Response<wire::Deployment>, Status> {
+        let call = CallContext::of(&request);
+        let wire::PutDeploymentRequest { workspace, endpoint, name, document, format, resolved } = request.into_inner();
+        let spec = read_deployment(&name, &document, &format).map_err(|problem| status_of(&problem))?;
+        let resolved = resolved.ok_or_else(|| {
+            let message = "model: it was not looked up; send name/3 or name@alias of a registered model";
+            status_of(&Problem::invalid("/model", "UnknownModel", message))
+        })?;
+        let jobs = &self.inner.ground.jobs;
+        if !jobs.has_cluster(&workspace, &spec.cluster).await.map_err(|problem| status_of(&problem))? {
+            let message = format!("cluster: there is no cluster '{}' in workspace '{workspace}'", spec.cluster);
+            return Err(status_of(&Problem::invalid("/cluster", "UnknownCluster", message)));
+        }
+        let stream = stream(&workspace, &endpoint);
+        let (known, _) = self.look(&stream).await.map_err(calls::unreadable)?;
+        if known.created.is_none() {
+            return Err(absent(&workspace, &endpoint));
+        }
+        if !known.deployments.contains_key(&name) {
+            self.check_deployment_limit(&workspace).await?;
+        }
+        let revised = DeploymentRevised {
+            workspace: workspace.clone(),
+            endpoint: endpoint.clone(),
+            deployment: name.clone(),
+            revision: 0,
+            model: served(resolved),
+            spec,
+            at: self.now(),
+        };
+        let position = self.execute(&call, &stream, Command::Revise(Box::new(revised))).await?;
+        Ok(with_position(self.deployment_now(&workspace, &endpoint, &name).await?, position))
+    }
+
+    async fn check_deployment_limit(&self, workspace: &str) -> Result<(), Status> {
+        let count: i64 = sqlx::query_scalar("SELECT count(*) FROM deployments_listed WHERE workspace = ?")
+            .bind(workspace)
+            .fetch_one(self.log().reader())
+            .await
+            .map_err(calls::unreadable)?;
+        if count < DEPLOYMENTS_MAX {
+            return Ok(());
+        }
+        let detail = format!("workspace '{workspace}' has {count} deployments, its limit; delete one first");
+        Err(status_of(&Problem::conflict("QuotaExceeded", detail).with("limit", DEPLOYMENTS_MAX).with("used", count)))
+    }
+
+    async fn deployment_now(&self, workspace: &str, endpoint: &str, name: &str) -> Result<wire::Deployment, Status> {
+        let (state, version) = self.look(&stream(workspace, endpoint)).await.map_err(calls::unreadable)?;
+        self.shown(workspace, endpoint, name, &state, version).await
+    }
+
+    async fn shown(
+        &self,
+        workspace: &str,
+        endpoint: &str,
+        name: &str,
+        state: &Endpoint,
+        version: i64,
+    ) -> Result<wire::Deployment, Status> {
+        if state.created.is_none() {
+            return Err(absent(workspace, endpoint));
+        }
+        let Some(deployment) = state.deployments.get(name) else { return Err(no_deployment(endpoint, name)) };
+        let keys = self.revision_keys(workspace, endpoint).await.map_err(calls::unreadable)?;
+        let key = keys.get(&(name.to_owned(), deployment.target.revision)).copied().unwrap_or_default();
+        Ok(endpoints_shown::deployment(name, deployment, version, key))
+    }
+
+    pub(crate) async fn get_deployment(
+        &self,
+        request: Request<wire::GetDeploymentRequest>,
+    ) -> Result<Response<wire::Deployment>, Status> {
+        calls::at_least(self.log(), &CallContext::of(&request)).await?;
+        let wire::GetDeploymentRequest { workspace, endpoint, name, wait_seconds, after_version } =
+            request.into_inner();
+        let (state, version) = self.look_after(&stream(&workspace, &endpoint), wait_seconds, after_version).await?;
+        Ok(Response::new(self.shown(&workspace, &endpoint, &name, &state, version).await?))
+    }
+
+    pub(crate) async fn list_deployments(
+        &self,
+        request: Request<wire::GetEndpointRequest>,
+    ) -> Result<Response<wire::ListDeploymentsReply>, Status> {
+        calls::at_least(self.log(), &CallContext::of(&request)).await?;
+        let wire::GetEndpointRequest { workspace, name: endpoint, .. } = request.into_inner();
+        let (state, version) = self.look(&stream(&workspace, &endpoint)).await.map_err(calls::unreadable)?;
+        if state.created.is_none() {
+            return Err(absent(&workspace, &endpoint));
+        }
+        let keys = self.revision_keys(&workspace, &endpoint).await.map_err(calls::unreadable)?;
+        let shown = state.deployments.iter().map(|(name, deployment)| {
+            let key = keys.get(&(name.clone(), deployment.target.revision)).copied().unwrap_or_default();
+            endpoints_shown::deployment(name, deployment, version, key)
+        });
+        Ok(Response::new(wire::ListDeploymentsReply { deployments: shown.collect() }))
+    }
+
+    pub(crate) async fn delete_deployment(
+        &self,
+        request: Request<wire::GetDeploymentRequest>,
+    ) -> Result<Response<wire::Deployment>, Status> {
+        let call = CallContext::of(&request);
+        let wire::GetDeploymentRequest { workspace, endpoint, name, .. } = request.into_inner();
+        let before = self.deployment_now(&workspace, &endpoint, &name).await?;
+        let command = Command::DeleteDeployment { deployment: name.clone(), at: self.now() };
+        let position = self.execute(&call, &stream(&workspace, &endpoint), command).await?;
+        let shown = match self.deployment_now(&workspace, &endpoint, &name).await {
+            Ok(shown) => shown,
+            // It is gone already: nothing had to be drained.
+            Err(_) => wire::Deployment { provisioning_state: "Deleting".to_owned(), ..before },
+        };
+        Ok(with_position(shown, position))
+    }
+
+    pub(crate) async fn read_deployment_logs(
+        &self,
+        request: Request<wire::ReadDeploymentLogsRequest>,
+    ) -> Result<Response<wire::DeploymentLogs>, Status> {
+        let wire::ReadDeploymentLogsRequest { workspace, endpoint, deployment, tail_lines } = request.into_inner();
+        // Only names of things that exist become paths.
+        self.deployment_now(&workspace, &endpoint, &deployment).await?;
+        let lines = usize::try_from(tail_lines).unwrap_or(usize::MAX);
+        let text = self.inner.logs.tail(&workspace, &endpoint, &deployment, lines).await.map_err(calls::unreadable)?;
+        Ok(Response::new(wire::DeploymentLogs { text }))
+    }
+
+    pub(crate) async fn get_revision(
+        &self,
+        request: Request<wire::GetRevisionRequest>,
+    ) -> Result<Response<wire::Revision>, Status> {
+        calls::at_least(self.log(), &CallContext::of(&request)).await?;
+        let key = request.into_inner().revision_key;
+        type Row = (String, String, String, i64, String, i64, String, String);
+        let row: Option<Row> = sqlx::query_as(
+            "SELECT workspace, endpoint, deployment, revision, model, model_version, version_id, run_id \
+             FROM revisions WHERE key = ?",
+        )
+        .bind(key)
+        .fetch_optional(self.log().reader())
+        .await
+        .map_err(calls::unreadable)?;
+        let Some((workspace, endpoint, deployment, revision, model, model_version, version_id, run_id)) = row else {
+            let detail = format!("no revision of a deployment has the key {key}");
+            return Err(status_of(&Problem::new(404, "NotFound", detail)));
+        };
+        Ok(Response::new(wire::Revision {
+            revision_key: key,
+            workspace,
+            endpoint,
+            deployment,
+            revision,
+            model,
+            model_version,
+            version_id,
+            run_id,
+        }))
+    }
+}
+
+fn no_deployment(endpoint: &str, name: &str) -> Status {
+    status_of(&Problem::new(404, "NotFound", format!("deployment '{name}' of endpoint '{endpoint}'")))
+}
+
+fn served(resolved: wire::ResolvedModel) -> ServedModel {
+    let wire::ResolvedModel { model, version, version_id, run_id, files, alias } = resolved;
+    let files = files.into_iter().map(|file| ModelFile {
+        path: file.path,
+        sha256: file.sha256,
+        size_bytes: file.size_bytes,
+    });
+    ServedModel { model, version, version_id, run_id, alias, files: files.collect() }
+}

@@ -1,0 +1,18 @@
+//! The aggregate of a cluster: its definition and the life of each of its nodes. Which job runs where is the jobs' own history.
+
+mod decide;
+#[cfg(test)]
+mod decide_tests;
+mod document;
+mod events;
+mod spec;
+mod state;
+
+pub use decide::{Command, NodeEnd, Rejection};
+pub use document::{read_change, read_spec};
+pub use events::{
+    ClusterCreated, ClusterDeleted, ClusterDeleting, ClusterEvent, NodeFailed, NodeLeaving, NodeNoticed, NodePreempted,
+    NodeReady, NodeReleased, NodeRequested, ScaleChanged,
+};
+pub use spec::{ClusterSpec, LocalSettings, Preemption, Provider, Scale, ScaleChange, VmPriority};
+pub use state::{Cluster, Gone, Node, NodeState, Phase};

@@ -1,0 +1,222 @@
+//! Given a history, when something is wanted, then these events or this refusal.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use proptest::prelude::*;
+use vocabulary::{Decider, Problem, StoredEvent};
+
+use super::state::shares;
+use super::*;
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::UNIX_EPOCH.checked_add(SignedDuration::from_secs(second)).unwrap()
+}
+
+fn put() -> Command {
+    Command::Put(EndpointCreated {
+        workspace: "default".to_owned(),
+        name: "digits".to_owned(),
+        spec: EndpointSpec::default(),
+        at: at(0),
+    })
+}
+
+fn revise(deployment: &str, version: i64, instances: u32) -> Command {
+    Command::Revise(Box::new(DeploymentRevised {
+        workspace: "default".to_owned(),
+        endpoint: "digits".to_owned(),
+        deployment: deployment.to_owned(),
+        revision: 0,
+        model: ServedModel { model: "digits".to_owned(), version, ..ServedModel::default() },
+        spec: DeploymentSpec { cluster: "cpu".to_owned(), instance_count: instances, ..DeploymentSpec::default() },
+        at: at(1),
+    }))
+}
+
+fn request(deployment: &str, revision: i64, ordinal: u32, job_id: &str) -> Command {
+    Command::RequestReplica(ReplicaRequested {
+        deployment: deployment.to_owned(),
+        revision,
+        ordinal,
+        job_id: job_id.to_owned(),
+        at: at(2),
+    })
+}
+
+fn ready(job_id: &str, attempt: u32) -> Command {
+    Command::ReportReady(ReplicaReady {
+        job_id: job_id.to_owned(),
+        attempt,
+        address: format!("unix:/run/{job_id}.{attempt}"),
+        node_id: "node_1".to_owned(),
+        at: at(3),
+    })
+}
+
+fn ended(job_id: &str, second: i64) -> Command {
+    let how = Replacement { reason: "failed, exit code 1".to_owned(), log_tail: "no module named x\n".to_owned() };
+    Command::ReportEnded { job_id: job_id.to_owned(), how, at: at(second) }
+}
+
+fn traffic(shares: &[(&str, u32)]) -> Command {
+    let traffic = shares.iter().map(|(name, percent)| ((*name).to_owned(), *percent)).collect();
+    Command::SetTraffic(TrafficSet { traffic, at: at(4) })
+}
+
+fn wish(endpoint: &mut Endpoint, command: Command) -> Result<Vec<&'static str>, Rejection> {
+    let events = endpoint.decide(&command)?;
+    for event in &events {
+        // What is stored must lead to the same state as what was decided.
+        let stored = EndpointEvent::decode(event.kind(), event.schema(), &event.encode().unwrap()).unwrap();
+        assert_eq!(&stored, event);
+        endpoint.evolve(&stored);
+    }
+    Ok(events.iter().map(StoredEvent::kind).collect())
+}
+
+fn given(commands: Vec<Command>) -> Endpoint {
+    let mut endpoint = Endpoint::default();
+    for command in commands {
+        wish(&mut endpoint, command).unwrap();
+    }
+    endpoint
+}
+
+/// One deployment with one ready replica that has all traffic.
+fn serving() -> Endpoint {
+    given(vec![
+        put(),
+        revise("blue", 1, 1),
+        request("blue", 1, 0, "job_a"),
+        ready("job_a", 1),
+        traffic(&[("blue", 100)]),
+    ])
+}
+
+#[test]
+fn a_deployment_answers_once_all_its_replicas_are_ready() {
+    let mut endpoint = given(vec![put(), revise("blue", 1, 2), traffic(&[("blue", 100)])]);
+    wish(&mut endpoint, request("blue", 1, 0, "job_a")).unwrap();
+    wish(&mut endpoint, request("blue", 1, 1, "job_b")).unwrap();
+    assert_eq!(wish(&mut endpoint, ready("job_a", 1)).unwrap(), ["ReplicaReady"]);
+    assert_eq!(endpoint.deployments["blue"].provisioning_state(), "Creating");
+    assert!(endpoint.effective_traffic().is_empty());
+    assert_eq!(wish(&mut endpoint, ready("job_b", 1)).unwrap(), ["ReplicaReady", "RevisionWentLive"]);
+    assert_eq!(endpoint.deployments["blue"].provisioning_state(), "Succeeded");
+    assert_eq!(endpoint.effective_traffic(), BTreeMap::from([("blue".to_owned(), 100.0)]));
+    assert_eq!(wish(&mut endpoint, ready("job_b", 1)).unwrap(), [""; 0], "said again on a new connection");
+}
+
+#[test]
+fn a_new_revision_takes_over_only_when_it_is_ready() {
+    let mut endpoint = serving();
+    assert_eq!(wish(&mut endpoint, revise("blue", 2, 1)).unwrap(), ["DeploymentRevised"]);
+    assert_eq!(endpoint.deployments["blue"].provisioning_state(), "Updating");
+    assert_eq!(wish(&mut endpoint, revise("blue", 3, 1)), Err(Rejection::Busy("blue".to_owned())));
+    wish(&mut endpoint, request("blue", 2, 0, "job_b")).unwrap();
+    let serves = |endpoint: &Endpoint| {
+        endpoint.deployments["blue"].serving().map(|(job_id, _)| job_id.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(serves(&endpoint), ["job_a"]);
+    wish(&mut endpoint, ready("job_b", 1)).unwrap();
+    assert_eq!(serves(&endpoint), ["job_b"]);
+    let old = &endpoint.deployments["blue"].replicas["job_a"];
+    assert_eq!(old.draining_at, Some(at(3)), "it ends its requests first");
+    assert_eq!(wish(&mut endpoint, ended("job_a", 9)).unwrap(), ["ReplicaEnded"]);
+    assert_eq!(endpoint.deployments["blue"].provisioning_state(), "Succeeded");
+    assert_eq!(wish(&mut endpoint, revise("blue", 2, 1)).unwrap(), [""; 0], "the same wish again");
+}
+
+#[test]
+fn a_revision_that_cannot_start_fails_and_the_old_one_goes_on() {
+    let mut endpoint = serving();
+    wish(&mut endpoint, revise("blue", 2, 1)).unwrap();
+    for round in 0..4 {
+        wish(&mut endpoint, request("blue", 2, 0, "job_b")).unwrap();
+        assert_eq!(wish(&mut endpoint, ended("job_b", 10 + round)).unwrap(), ["ReplicaEnded"]);
+    }
+    wish(&mut endpoint, request("blue", 2, 0, "job_b")).unwrap();
+    assert_eq!(wish(&mut endpoint, ended("job_b", 20)).unwrap(), ["ReplicaEnded", "DeploymentFailed"]);
+    let blue = &endpoint.deployments["blue"];
+    assert_eq!(blue.provisioning_state(), "Failed");
+    assert!(blue.failure.as_ref().unwrap().ends_with("exit code 1\nno module named x"));
+    assert_eq!(blue.serving().count(), 1);
+    assert_eq!(wish(&mut endpoint, request("blue", 2, 0, "job_c")), Err(Rejection::Outdated));
+    assert_eq!(wish(&mut endpoint, revise("blue", 2, 1)).unwrap(), ["DeploymentRevised"], "tried again when asked");
+}
+
+#[test]
+fn a_lost_replica_gets_no_requests_until_its_next_attempt_is_ready() {
+    let mut endpoint = serving();
+    let lost = |attempt| {
+        let cause = "preempted".to_owned();
+        Command::ReportLost(ReplicaLost { job_id: "job_a".to_owned(), attempt, cause, at: at(5) })
+    };
+    assert_eq!(wish(&mut endpoint, lost(1)).unwrap(), ["ReplicaLost"]);
+    assert!(endpoint.effective_traffic().is_empty());
+    assert_eq!(wish(&mut endpoint, lost(1)).unwrap(), [""; 0]);
+    assert_eq!(wish(&mut endpoint, ready("job_a", 2)).unwrap(), ["ReplicaReady"]);
+    assert_eq!(wish(&mut endpoint, ready("job_a", 1)), Err(Rejection::Outdated), "an old attempt is fenced");
+    assert_eq!(endpoint.deployments["blue"].serving().count(), 1);
+}
+
+#[test]
+fn traffic_sums_to_0_or_100_over_known_deployments() {
+    let mut endpoint = serving();
+    wish(&mut endpoint, revise("green", 1, 1)).unwrap();
+    let refusal = Problem::from(wish(&mut endpoint, traffic(&[("blue", 60), ("green", 30)])).unwrap_err());
+    assert_eq!((refusal.status, refusal.code.as_str()), (422, "BadTraffic"));
+    assert!(refusal.detail.contains("90"), "{}", refusal.detail);
+    let refusal = Problem::from(wish(&mut endpoint, traffic(&[("red", 100)])).unwrap_err());
+    assert_eq!((refusal.status, refusal.code.as_str()), (422, "UnknownDeployment"));
+    wish(&mut endpoint, traffic(&[("blue", 10), ("green", 90)])).unwrap();
+    // green is not ready: its share goes to blue.
+    assert_eq!(endpoint.effective_traffic(), BTreeMap::from([("blue".to_owned(), 100.0)]));
+    wish(&mut endpoint, traffic(&[])).unwrap();
+    assert!(endpoint.effective_traffic().is_empty());
+}
+
+#[test]
+fn a_deployment_with_traffic_is_not_deleted() {
+    let mut endpoint = serving();
+    let delete = || Command::DeleteDeployment { deployment: "blue".to_owned(), at: at(6) };
+    let refusal = Problem::from(wish(&mut endpoint, delete()).unwrap_err());
+    assert_eq!((refusal.status, refusal.code.as_str()), (409, "DeploymentInUse"));
+    wish(&mut endpoint, traffic(&[])).unwrap();
+    assert_eq!(wish(&mut endpoint, delete()).unwrap(), ["DeploymentDeleting"]);
+    assert_eq!(wish(&mut endpoint, delete()).unwrap(), [""; 0]);
+    let refusal = Problem::from(wish(&mut endpoint, revise("blue", 2, 1)).unwrap_err());
+    assert_eq!((refusal.status, refusal.code.as_str()), (409, "OperationInProgress"));
+    assert_eq!(wish(&mut endpoint, ended("job_a", 7)).unwrap(), ["ReplicaEnded", "DeploymentDeleted"]);
+    wish(&mut endpoint, revise("blue", 2, 1)).unwrap();
+    assert_eq!(endpoint.deployments["blue"].target.revision, 2, "a name's revisions are never counted twice");
+}
+
+#[test]
+fn an_endpoint_goes_with_its_last_replica() {
+    let mut endpoint = serving();
+    wish(&mut endpoint, revise("green", 1, 1)).unwrap();
+    assert_eq!(wish(&mut endpoint, Command::Delete { at: at(8) }).unwrap(), ["EndpointDeleting", "DeploymentDeleted"]);
+    assert_eq!(wish(&mut endpoint, put()), Err(Rejection::Deleting("endpoint 'digits'".to_owned())));
+    let last = wish(&mut endpoint, ended("job_a", 9)).unwrap();
+    assert_eq!(last, ["ReplicaEnded", "DeploymentDeleted", "EndpointDeleted"]);
+    assert_eq!(wish(&mut endpoint, Command::Delete { at: at(8) }), Err(Rejection::Absent));
+    assert_eq!(wish(&mut endpoint, put()).unwrap(), ["EndpointCreated"]);
+}
+
+proptest! {
+    #[test]
+    fn effective_shares_sum_to_100(weights in proptest::collection::btree_map("[a-z]{3,8}", 0_u32..=100, 0..20)) {
+        let shares = shares(weights.clone().into_iter());
+        prop_assert_eq!(shares.len(), weights.values().filter(|weight| **weight > 0).count());
+        if !shares.is_empty() {
+            let sum: f64 = shares.values().sum();
+            prop_assert!((sum - 100.0).abs() < 1e-9, "{}", sum);
+            let total: u32 = weights.values().sum();
+            for (name, share) in shares {
+                prop_assert!((share - f64::from(weights[&name]) * 100.0 / f64::from(total)).abs() < 1e-9);
+            }
+        }
+    }
+}

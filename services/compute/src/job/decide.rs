@@ -1,0 +1,197 @@
+//! What may be done with a job. News of an attempt that is not the current one mean nothing: that is the fence.
+
+use std::convert::Infallible;
+
+use contracts::compute::{JobEnd, JobSpec};
+use vocabulary::{Decider, NodeId};
+
+use super::{
+    Job, JobEnded, JobEvent, JobKey, JobPhase, JobPhaseChanged, JobPlaced, JobQueued, JobRequeued, RequeueCause,
+    StopRequested,
+};
+
+/// Lost attempts that are tried again; the next one is a failure.
+pub const MAX_LOST: u32 = 3;
+
+/// What somebody wants of a job.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Queue it.
+    Queue {
+        /// Whose it is.
+        job: JobKey,
+        /// What it is.
+        spec: Box<JobSpec>,
+        /// Microseconds since 1970.
+        at_us: i64,
+    },
+    /// Give the coming attempt a node.
+    Place {
+        /// The attempt that was planned.
+        attempt: u32,
+        /// The node.
+        node_id: NodeId,
+        /// Why.
+        reason: String,
+        /// Microseconds since 1970.
+        at_us: i64,
+    },
+    /// The agent says how far the attempt has come.
+    Reach {
+        /// The attempt.
+        attempt: u32,
+        /// The agent's node.
+        node_id: NodeId,
+        /// How far.
+        phase: JobPhase,
+        /// Microseconds since 1970.
+        at_us: i64,
+    },
+    /// The attempt is over.
+    EndAttempt {
+        /// The attempt.
+        attempt: u32,
+        /// The node that says so, or where it was.
+        node_id: NodeId,
+        /// How it ended.
+        end: JobEnd,
+        /// Microseconds since 1970.
+        at_us: i64,
+    },
+    /// It is to end.
+    Stop {
+        /// See `StopRequested`.
+        by: String,
+        /// See `StopRequested`.
+        decision: String,
+        /// Microseconds since 1970.
+        at_us: i64,
+    },
+    /// It waits and can never run.
+    GiveUp {
+        /// How it ends.
+        end: JobEnd,
+        /// Microseconds since 1970.
+        at_us: i64,
+    },
+}
+
+/// The end of a job that compute itself says cannot run.
+pub fn failed_end(reason: &str, detail: String) -> JobEnd {
+    JobEnd {
+        outcome: "failed".to_owned(),
+        phase: "prepare".to_owned(),
+        reason: reason.to_owned(),
+        stderr_tail: detail,
+        ..JobEnd::default()
+    }
+}
+
+/// Numbers that JSON cannot hold would make the event unreadable; they mean nothing here.
+fn readable(mut spec: JobSpec) -> JobSpec {
+    let finite = |value: f64| if value.is_finite() { value } else { 0.0 };
+    spec.timeout_seconds = finite(spec.timeout_seconds);
+    spec.grace_seconds = finite(spec.grace_seconds);
+    if let Some(resources) = &mut spec.resources {
+        resources.cpu_count = finite(resources.cpu_count);
+    }
+    if let Some(service) = &mut spec.service {
+        service.start_timeout_seconds = finite(service.start_timeout_seconds);
+    }
+    if serde_json::from_str::<serde::de::IgnoredAny>(&spec.parameters_json).is_err() {
+        spec.parameters_json.clear();
+    }
+    spec
+}
+
+impl Job {
+    fn canceled(&self, by: &str, decision: &str) -> JobEnd {
+        JobEnd {
+            outcome: "canceled".to_owned(),
+            by: by.to_owned(),
+            decision: decision.to_owned(),
+            ..JobEnd::default()
+        }
+    }
+
+    fn ended(&self, end: JobEnd, at_us: i64) -> Vec<JobEvent> {
+        vec![JobEnded { job: self.key.clone(), attempt: self.attempt, end, node_id: self.node_id, at_us }.into()]
+    }
+
+    /// What the end of the live attempt means for the job.
+    fn end_attempt(&self, node_id: NodeId, mut end: JobEnd, at_us: i64) -> Vec<JobEvent> {
+        end.checkpoint_age_seconds = end.checkpoint_age_seconds.filter(|age| age.is_finite());
+        if let Some(stop) = &self.stop
+            && end.outcome != "completed"
+        {
+            // It was to end and has ended: how does not matter, but it must not be queued again.
+            let kept = JobEnd { reason: String::new(), ..end };
+            return self.ended(merge(kept, self.canceled(&stop.by, &stop.decision)), at_us);
+        }
+        let cause = match end.outcome.as_str() {
+            "preempted" => RequeueCause::Preempted,
+            "lost" if self.lost < MAX_LOST => RequeueCause::Lost,
+            "lost" => {
+                let end = JobEnd { outcome: "failed".to_owned(), reason: "lost".to_owned(), ..end };
+                return self.ended(end, at_us);
+            }
+            "failed" if i64::from(self.retried) < i64::from(self.spec.max_retries) => RequeueCause::Retry,
+            _ => return self.ended(end, at_us),
+        };
+        let (job, attempt) = (self.key.clone(), self.attempt);
+        vec![JobRequeued { job, attempt, next_attempt: attempt + 1, cause, end, node_id, at_us }.into()]
+    }
+
+    fn stop(&self, by: String, decision: String, at_us: i64) -> Vec<JobEvent> {
+        if self.stop.is_some() || matches!(self.phase, JobPhase::Absent | JobPhase::Ended) {
+            return Vec::new();
+        }
+        let requested =
+            StopRequested { job: self.key.clone(), by: by.clone(), decision: decision.clone(), at_us }.into();
+        let mut events = vec![requested];
+        if self.phase == JobPhase::Queued {
+            events.extend(self.ended(self.canceled(&by, &decision), at_us));
+        }
+        events
+    }
+}
+
+/// The words of `said` with the facts of `kept`.
+fn merge(kept: JobEnd, said: JobEnd) -> JobEnd {
+    JobEnd { outcome: said.outcome, by: said.by, decision: said.decision, ..kept }
+}
+
+impl Decider for Job {
+    type Command = Command;
+    type Event = JobEvent;
+    type Rejection = Infallible;
+
+    fn decide(&self, command: &Command) -> Result<Vec<JobEvent>, Infallible> {
+        Ok(match command.clone() {
+            Command::Queue { job, spec, at_us } if self.phase == JobPhase::Absent => {
+                vec![JobQueued { job, spec: readable(*spec), at_us }.into()]
+            }
+            Command::Place { attempt, node_id, reason, at_us }
+                if self.phase == JobPhase::Queued && attempt == self.attempt =>
+            {
+                vec![JobPlaced { job: self.key.clone(), attempt, node_id, reason, at_us }.into()]
+            }
+            Command::Reach { attempt, node_id, phase, at_us }
+                if self.live() == Some((node_id, attempt)) && phase.is_live() && phase > self.phase =>
+            {
+                let phase = phase.as_str().to_owned();
+                vec![JobPhaseChanged { job: self.key.clone(), attempt, phase, node_id, at_us }.into()]
+            }
+            Command::EndAttempt { attempt, node_id, end, at_us } if self.live() == Some((node_id, attempt)) => {
+                self.end_attempt(node_id, end, at_us)
+            }
+            Command::Stop { by, decision, at_us } => self.stop(by, decision, at_us),
+            Command::GiveUp { end, at_us } if self.phase == JobPhase::Queued => self.ended(end, at_us),
+            _ => Vec::new(),
+        })
+    }
+
+    fn evolve(&mut self, event: &JobEvent) {
+        self.take(event);
+    }
+}

@@ -1,0 +1,135 @@
+//! What can happen to a job. Private: others see the facts of `publish.rs`.
+
+use contracts::compute::{JobEnd, JobSpec};
+use serde::{Deserialize, Serialize};
+use vocabulary::NodeId;
+
+/// Whose job it is; in every event, so that each can be told to others by itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobKey {
+    /// The workspace.
+    pub workspace: String,
+    /// The run; empty in a service job.
+    pub run_id: String,
+    /// The cluster.
+    pub cluster: String,
+}
+
+/// The job waits for a node.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct JobQueued {
+    /// Whose it is.
+    pub job: JobKey,
+    /// What it is.
+    pub spec: JobSpec,
+    /// Microseconds since 1970.
+    pub at_us: i64,
+}
+
+/// An attempt was given a node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobPlaced {
+    /// Whose it is.
+    pub job: JobKey,
+    /// Counts from 1.
+    pub attempt: u32,
+    /// The node.
+    pub node_id: NodeId,
+    /// Why this job on this node now.
+    pub reason: String,
+    /// Microseconds since 1970.
+    pub at_us: i64,
+}
+
+/// The attempt has come further.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobPhaseChanged {
+    /// Whose it is.
+    pub job: JobKey,
+    /// The attempt.
+    pub attempt: u32,
+    /// starting | preparing | running | finalizing
+    pub phase: String,
+    /// Its node.
+    pub node_id: NodeId,
+    /// Microseconds since 1970.
+    pub at_us: i64,
+}
+
+/// Why a job is queued again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RequeueCause {
+    /// Its node was taken away.
+    Preempted,
+    /// Nobody knows what became of the attempt.
+    Lost,
+    /// The attempt has failed and may be tried again.
+    Retry,
+}
+
+impl RequeueCause {
+    /// As facts spell it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Preempted => "preempted",
+            Self::Lost => "lost",
+            Self::Retry => "retry",
+        }
+    }
+}
+
+/// The attempt has ended and the job waits again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct JobRequeued {
+    /// Whose it is.
+    pub job: JobKey,
+    /// The attempt that has ended.
+    pub attempt: u32,
+    /// The attempt that comes.
+    pub next_attempt: u32,
+    /// Why.
+    pub cause: RequeueCause,
+    /// How it ended.
+    pub end: JobEnd,
+    /// Where it ran.
+    pub node_id: NodeId,
+    /// Microseconds since 1970.
+    pub at_us: i64,
+}
+
+/// Somebody wants the job to end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StopRequested {
+    /// Whose it is.
+    pub job: JobKey,
+    /// user | sweep | sweep_timeout | trial_timeout | target_reached | policy
+    pub by: String,
+    /// Of a policy: SWEEP@position.
+    pub decision: String,
+    /// Microseconds since 1970.
+    pub at_us: i64,
+}
+
+/// The job has ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct JobEnded {
+    /// Whose it is.
+    pub job: JobKey,
+    /// The last attempt.
+    pub attempt: u32,
+    /// How it ended.
+    pub end: JobEnd,
+    /// Where it ran; absent when it never did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node_id: Option<NodeId>,
+    /// Microseconds since 1970.
+    pub at_us: i64,
+}
+
+vocabulary::stored_events! {
+    /// What can happen to a job.
+    pub enum JobEvent {
+        JobQueued: 1, JobPlaced: 1, JobPhaseChanged: 1, JobRequeued: 1, StopRequested: 1, JobEnded: 1,
+    }
+}

@@ -1,0 +1,25 @@
+//! The aggregate of a job: one queue entry with all its attempts. At most one attempt lives at any time (I6).
+
+mod decide;
+#[cfg(test)]
+mod decide_tests;
+mod events;
+mod state;
+
+pub use decide::{Command, MAX_LOST, failed_end};
+pub use events::{
+    JobEnded, JobEvent, JobKey, JobPhaseChanged, JobPlaced, JobQueued, JobRequeued, RequeueCause, StopRequested,
+};
+pub use state::{Job, JobPhase, Stop, micros};
+
+use vocabulary::JobId;
+
+/// The stream of a job.
+pub fn stream(job_id: JobId) -> String {
+    format!("job-{}", job_id.hex())
+}
+
+/// The job of a stream; `None` when it is another aggregate's.
+pub fn of_stream(stream: &str) -> Option<JobId> {
+    JobId::parse(stream.strip_prefix("job-")?).ok()
+}

@@ -1,0 +1,183 @@
+//! A job as its events have made it.
+
+use std::sync::Arc;
+
+use contracts::compute::{JobEnd, JobSpec};
+use vocabulary::NodeId;
+
+use super::{JobEvent, JobKey, RequeueCause};
+
+/// Where a job stands. The order is the way of an attempt.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum JobPhase {
+    /// It never was.
+    #[default]
+    Absent,
+    /// It waits for a node.
+    Queued,
+    /// It has a node, whose agent has not answered yet.
+    Placed,
+    /// The agent has taken it.
+    Starting,
+    /// Its preparation runs.
+    Preparing,
+    /// Its command runs.
+    Running,
+    /// Its outputs are uploaded.
+    Finalizing,
+    /// It is over.
+    Ended,
+}
+
+impl JobPhase {
+    /// As it is shown.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Absent => "absent",
+            Self::Queued => "queued",
+            Self::Placed => "placed",
+            Self::Starting => "starting",
+            Self::Preparing => "preparing",
+            Self::Running => "running",
+            Self::Finalizing => "finalizing",
+            Self::Ended => "ended",
+        }
+    }
+
+    /// A phase that an agent reports.
+    pub fn of_report(text: &str) -> Option<Self> {
+        [Self::Starting, Self::Preparing, Self::Running, Self::Finalizing].into_iter().find(|phase| phase.as_str() == text)
+    }
+
+    /// Whether an attempt lives.
+    pub fn is_live(self) -> bool {
+        (Self::Placed..=Self::Finalizing).contains(&self)
+    }
+}
+
+/// Who wants the job to end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stop {
+    /// See `StopRequested`.
+    pub by: String,
+    /// See `StopRequested`.
+    pub decision: String,
+}
+
+/// A job.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Job {
+    /// Whose it is.
+    pub key: JobKey,
+    /// What it is.
+    pub spec: Arc<JobSpec>,
+    /// Where it stands.
+    pub phase: JobPhase,
+    /// The attempt that lives or comes, from 1.
+    pub attempt: u32,
+    /// Where the attempt lives.
+    pub node_id: Option<NodeId>,
+    /// Set once its end is wanted.
+    pub stop: Option<Stop>,
+    /// Attempts that were lost.
+    pub lost: u32,
+    /// Attempts that failed and were tried again.
+    pub retried: u32,
+    /// Set once it is over.
+    pub end: Option<JobEnd>,
+    /// When it was queued first.
+    pub queued_us: i64,
+    /// Since when it stands where it stands.
+    pub since_us: i64,
+    /// Why it stands where it stands.
+    pub reason: String,
+    /// Since when its command runs in this attempt.
+    pub running_since_us: Option<i64>,
+    /// How long its command ran in earlier attempts, in microseconds.
+    pub ran_us: i64,
+}
+
+impl Job {
+    /// The node and the attempt that lives there.
+    pub fn live(&self) -> Option<(NodeId, u32)> {
+        self.node_id.filter(|_| self.phase.is_live()).map(|node| (node, self.attempt))
+    }
+
+    /// When its running time is used up, if it is limited and runs.
+    pub fn timeout_us(&self) -> Option<i64> {
+        let limit = self.spec.timeout_seconds;
+        let since = self.running_since_us.filter(|_| limit > 0.0 && self.phase.is_live())?;
+        Some(since.saturating_add(micros(limit)).saturating_sub(self.ran_us))
+    }
+
+    fn attempt_over(&mut self, at_us: i64) {
+        if let Some(since) = self.running_since_us.take() {
+            self.ran_us = self.ran_us.saturating_add(at_us.saturating_sub(since).max(0));
+        }
+    }
+
+    pub(super) fn take(&mut self, event: &JobEvent) {
+        match event {
+            JobEvent::JobQueued(event) => {
+                *self = Self {
+                    key: event.job.clone(),
+                    spec: Arc::new(event.spec.clone()),
+                    phase: JobPhase::Queued,
+                    attempt: 1,
+                    queued_us: event.at_us,
+                    since_us: event.at_us,
+                    ..Self::default()
+                };
+            }
+            JobEvent::JobPlaced(event) => {
+                self.phase = JobPhase::Placed;
+                self.node_id = Some(event.node_id);
+                self.since_us = event.at_us;
+                self.reason.clone_from(&event.reason);
+            }
+            JobEvent::JobPhaseChanged(event) => {
+                self.phase = JobPhase::of_report(&event.phase).unwrap_or(self.phase);
+                self.since_us = event.at_us;
+                if self.phase == JobPhase::Running {
+                    self.running_since_us.get_or_insert(event.at_us);
+                }
+            }
+            JobEvent::JobRequeued(event) => {
+                self.attempt_over(event.at_us);
+                match event.cause {
+                    RequeueCause::Preempted => {}
+                    RequeueCause::Lost => self.lost += 1,
+                    RequeueCause::Retry => self.retried += 1,
+                }
+                self.phase = JobPhase::Queued;
+                self.attempt = event.next_attempt;
+                self.node_id = None;
+                self.since_us = event.at_us;
+                self.reason = format!("attempt {} was {}", event.attempt, past(event.cause));
+            }
+            JobEvent::StopRequested(event) => {
+                self.stop = Some(Stop { by: event.by.clone(), decision: event.decision.clone() });
+            }
+            JobEvent::JobEnded(event) => {
+                self.attempt_over(event.at_us);
+                self.phase = JobPhase::Ended;
+                self.node_id = event.node_id;
+                self.since_us = event.at_us;
+                self.end = Some(event.end.clone());
+            }
+        }
+    }
+}
+
+fn past(cause: RequeueCause) -> &'static str {
+    match cause {
+        RequeueCause::Preempted => "preempted",
+        RequeueCause::Lost => "lost",
+        RequeueCause::Retry => "a failure that may be tried again",
+    }
+}
+
+/// Seconds as microseconds; what is beyond the range becomes its end.
+pub fn micros(seconds: f64) -> i64 {
+    (seconds * 1e6) as i64
+}

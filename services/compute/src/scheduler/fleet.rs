@@ -1,0 +1,239 @@
+//! What the scheduler knows: every cluster, node and job that is not over, with indexes for the planning.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+
+use contracts::compute::JobSpec;
+use vocabulary::{JobId, NodeId};
+
+use crate::cluster::{Cluster, NodeEnd, NodeState};
+use crate::job::Job;
+use crate::sizes::Size;
+use crate::stream::ClusterName;
+
+/// CPUs that a job claims when it does not say.
+const CPUS_DEFAULT: f64 = 1.0;
+/// A claim of more CPUs than this is a claim of this many: it fits nowhere either way, and sums stay in range.
+const CPUS_MAX: f64 = 1e6;
+
+/// What a job claims, and what a node has free.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Shape {
+    /// GPUs.
+    pub gpus: u32,
+    /// Thousandths of a CPU.
+    pub millicpus: u64,
+    /// Memory.
+    pub memory_bytes: u64,
+}
+
+impl Shape {
+    /// What a job claims.
+    pub fn of_job(spec: &JobSpec) -> Self {
+        let resources = spec.resources.unwrap_or_default();
+        let cpus = if resources.cpu_count > 0.0 { resources.cpu_count } else { CPUS_DEFAULT };
+        Self {
+            gpus: resources.gpu_count,
+            millicpus: (cpus.min(CPUS_MAX) * 1000.0).ceil() as u64,
+            memory_bytes: resources.memory_bytes,
+        }
+    }
+
+    /// What an empty node has.
+    pub fn of_size(size: &Size) -> Self {
+        Self { gpus: size.gpus, millicpus: u64::from(size.vcpus) * 1000, memory_bytes: size.memory_bytes }
+    }
+
+    /// Whether it fits into what is free.
+    pub fn fits(self, free: Self) -> bool {
+        self.gpus <= free.gpus && self.millicpus <= free.millicpus && self.memory_bytes <= free.memory_bytes
+    }
+
+    /// With another claim.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            gpus: self.gpus.saturating_add(other.gpus),
+            millicpus: self.millicpus.saturating_add(other.millicpus),
+            memory_bytes: self.memory_bytes.saturating_add(other.memory_bytes),
+        }
+    }
+
+    /// Without a claim.
+    #[must_use]
+    pub fn minus(self, other: Self) -> Self {
+        Self {
+            gpus: self.gpus.saturating_sub(other.gpus),
+            millicpus: self.millicpus.saturating_sub(other.millicpus),
+            memory_bytes: self.memory_bytes.saturating_sub(other.memory_bytes),
+        }
+    }
+}
+
+impl std::fmt::Display for Shape {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} vCPU", self.millicpus as f64 / 1000.0)?;
+        if self.memory_bytes > 0 {
+            write!(f, ", {:.1} GiB", self.memory_bytes as f64 / crate::sizes::GIB as f64)?;
+        }
+        if self.gpus > 0 {
+            write!(f, ", {} GPU", self.gpus)?;
+        }
+        Ok(())
+    }
+}
+
+/// A place in a queue: higher priority first, then the order of the log.
+pub(super) type Ticket = (Reverse<i32>, i64, JobId);
+
+/// A job that is not over.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// The job.
+    pub job: Job,
+    /// Its stream's version.
+    pub version: i64,
+    /// Position of its first event: a requeued job keeps its place.
+    pub order: i64,
+    /// What it claims.
+    pub shape: Shape,
+}
+
+impl Entry {
+    pub(super) fn ticket(&self, job_id: JobId) -> Ticket {
+        (Reverse(self.job.spec.priority), self.order, job_id)
+    }
+
+    pub(super) fn cluster(&self) -> ClusterName {
+        ClusterName::new(&self.job.key.workspace, &self.job.key.cluster)
+    }
+}
+
+/// What is known of a node beside its cluster's history.
+#[derive(Clone, Debug, Default)]
+pub struct Place {
+    /// The attempts that live on it.
+    pub jobs: BTreeMap<JobId, u32>,
+    /// What they claim.
+    pub used: Shape,
+    /// Whether its agent is connected.
+    pub connected: bool,
+    /// When its agent was heard last.
+    pub heard_us: i64,
+    /// Since when it has no jobs.
+    pub idle_since_us: i64,
+    /// Whether its provider is taking it away.
+    pub removing: bool,
+}
+
+/// A cluster with its nodes and its queue.
+#[derive(Clone, Debug, Default)]
+pub struct Pool {
+    /// The cluster.
+    pub cluster: Cluster,
+    /// Its stream's version.
+    pub version: i64,
+    /// Its nodes.
+    pub places: BTreeMap<NodeId, Place>,
+    /// Waiting jobs by what they claim: one look at a shape that does not fit spares all jobs of that shape.
+    pub(super) queue: BTreeMap<Shape, BTreeSet<Ticket>>,
+}
+
+impl Pool {
+    /// Jobs that wait.
+    pub fn queued(&self) -> usize {
+        self.queue.values().map(BTreeSet::len).sum()
+    }
+
+    /// What an empty node has.
+    pub fn capacity(&self) -> Shape {
+        Shape::of_size(&self.cluster.size)
+    }
+
+    /// What a node has free.
+    pub(super) fn free(&self, place: &Place) -> Shape {
+        self.capacity().minus(place.used)
+    }
+}
+
+/// Everything that is not over.
+#[derive(Clone, Debug, Default)]
+pub struct Fleet {
+    /// The log's position that it was folded to.
+    pub position: i64,
+    pub(super) pools: BTreeMap<ClusterName, Pool>,
+    pub(super) jobs: BTreeMap<JobId, Entry>,
+    pub(super) nodes: BTreeMap<NodeId, ClusterName>,
+    /// Attempts whose node is gone, and how it went.
+    pub(super) stranded: BTreeMap<JobId, NodeEnd>,
+    /// Jobs that can never run, and why.
+    pub(super) hopeless: BTreeMap<JobId, (&'static str, String)>,
+    /// When the running time of a job is used up.
+    pub(super) timeouts: BTreeSet<(i64, JobId)>,
+}
+
+impl Fleet {
+    /// A cluster that exists.
+    pub fn pool(&self, name: &ClusterName) -> Option<&Pool> {
+        self.pools.get(name).filter(|pool| pool.cluster.phase != crate::cluster::Phase::Absent)
+    }
+
+    /// The clusters that exist in a workspace, after a name, in order.
+    pub fn pools_of<'a>(&'a self, workspace: &'a str, after: &str) -> impl Iterator<Item = &'a Pool> {
+        let from = ClusterName::new(workspace, after);
+        self.pools
+            .range((std::ops::Bound::Excluded(from), std::ops::Bound::Unbounded))
+            .take_while(move |(name, _)| name.workspace == workspace)
+            .map(|(_, pool)| pool)
+            .filter(|pool| pool.cluster.phase != crate::cluster::Phase::Absent)
+    }
+
+    /// A job that is not over.
+    pub fn job(&self, job_id: JobId) -> Option<&Entry> {
+        self.jobs.get(&job_id)
+    }
+
+    /// Where a node belongs, and what is known of it.
+    pub fn node(&self, node_id: NodeId) -> Option<(&ClusterName, &Pool, &Place)> {
+        let name = self.nodes.get(&node_id)?;
+        let pool = self.pools.get(name)?;
+        Some((name, pool, pool.places.get(&node_id)?))
+    }
+
+    /// Every node that exists, with its cluster.
+    pub fn nodes(&self) -> impl Iterator<Item = (NodeId, &ClusterName, &Pool)> {
+        self.nodes.iter().filter_map(|(node, name)| Some((*node, name, self.pools.get(name)?)))
+    }
+
+    fn place_mut(&mut self, node_id: NodeId) -> Option<&mut Place> {
+        self.pools.get_mut(self.nodes.get(&node_id)?)?.places.get_mut(&node_id)
+    }
+
+    /// The node's agent has been heard.
+    pub fn heard(&mut self, node_id: NodeId, at_us: i64) {
+        if let Some(place) = self.place_mut(node_id) {
+            place.heard_us = place.heard_us.max(at_us);
+        }
+    }
+
+    /// The node's agent has connected, or its connection is lost.
+    pub fn set_connected(&mut self, node_id: NodeId, connected: bool, now_us: i64) {
+        if let Some(place) = self.place_mut(node_id) {
+            place.connected = connected;
+            place.heard_us = place.heard_us.max(now_us);
+        }
+    }
+
+    /// The provider is taking the node away; it is not asked twice.
+    pub fn set_removing(&mut self, node_id: NodeId, removing: bool) {
+        if let Some(place) = self.place_mut(node_id) {
+            place.removing = removing;
+        }
+    }
+
+    /// Whether jobs may be placed on the node now.
+    pub(super) fn is_open(pool: &Pool, node_id: NodeId, place: &Place) -> bool {
+        let ready = pool.cluster.nodes.get(&node_id).is_some_and(|node| node.state == NodeState::Ready);
+        ready && place.connected && !place.removing
+    }
+}

@@ -1,0 +1,137 @@
+//! States, attempts, stops.
+
+use super::*;
+
+#[test]
+fn a_run_with_a_job_follows_it_to_its_end() {
+    // The state that a user sees must be the one that the job is in.
+    let mut commands = vec![with_job()];
+    assert_eq!(state_after(&commands), RunState::Proposed);
+    commands.push(Command::Job(JobNews::Queued { attempt: 1, at_us: 2 }));
+    assert_eq!(state_after(&commands), RunState::Queued);
+    for state in [RunState::Starting, RunState::Preparing, RunState::Running, RunState::Finalizing] {
+        commands.push(reached(1, state));
+        assert_eq!(state_after(&commands), state);
+    }
+    commands.push(ended(1, "completed"));
+    let run = given(&commands);
+    assert_eq!(run.state, Some(RunState::Completed));
+    assert_eq!((run.shown.attempts.len(), run.shown.attempts[0].end.as_str()), (1, "completed"));
+    assert_eq!((run.shown.attempts[0].node.as_str(), run.shown.version), ("node_1", 7));
+    assert!(!run.shown.started_at.is_empty() && !run.shown.ended_at.is_empty());
+    assert_eq!(run.decide(&ended(1, "failed")), Ok(vec![]), "an end comes once");
+}
+
+#[test]
+fn a_preempted_run_goes_back_into_the_queue_with_the_next_attempt() {
+    // A preemption must cost an attempt, not the run.
+    let run = given(&[with_job(), reached(1, RunState::Running), requeued(1, AttemptCause::Preempted)]);
+    assert_eq!((run.state, run.attempt(), run.shown.preemptions), (Some(RunState::Queued), 2, 1));
+    let first = &run.shown.attempts[0];
+    assert_eq!((first.end.as_str(), first.checkpoint_age_seconds), ("preempted", Some(2.5)));
+    let events = given(&[with_job()]).decide(&requeued(1, AttemptCause::Lost)).unwrap();
+    let kinds: Vec<_> = events.iter().map(vocabulary::StoredEvent::kind).collect();
+    assert_eq!(kinds, ["AttemptEnded", "RunStateChanged"]);
+    let lost = given(&[with_job(), reached(1, RunState::Running), requeued(1, AttemptCause::Lost)]);
+    assert_eq!((lost.state, lost.shown.preemptions), (Some(RunState::Queued), 0));
+}
+
+#[test]
+fn news_of_an_older_attempt_mean_nothing() {
+    // A late word of a dead attempt must not end the one that lives.
+    let run = given(&[with_job(), reached(1, RunState::Running), requeued(1, AttemptCause::Preempted)]);
+    for late in [ended(1, "failed"), reached(1, RunState::Finalizing), requeued(1, AttemptCause::Lost)] {
+        assert_eq!(run.decide(&late), Ok(vec![]));
+    }
+    assert_eq!(run.decide(&Command::Job(JobNews::Queued { attempt: 2, at_us: 8 })), Ok(vec![]), "it is queued already");
+}
+
+#[test]
+fn the_end_says_who_wanted_it() {
+    // EarlyStopped and Canceled must be told apart, and carry the decision.
+    let running = [with_job(), reached(1, RunState::Running)];
+    let after = |by: &str, outcome: &str| given(&[running.as_slice(), &[stop(by), ended(1, outcome)]].concat());
+    let stopped = after("policy", "canceled");
+    assert_eq!(stopped.state, Some(RunState::EarlyStopped));
+    assert_eq!(stopped.shown.end.unwrap().decision, "sweep_1@17");
+    assert_eq!(after("policy", "completed").state, Some(RunState::EarlyStopped), "the stop was in the log first");
+    assert_eq!(after("sweep_timeout", "canceled").state, Some(RunState::Canceled));
+    assert_eq!(after("user", "completed").state, Some(RunState::Completed), "it had really finished");
+    assert_eq!(after("user", "failed").state, Some(RunState::Failed));
+    assert_eq!(state_after(&[with_job(), ended(1, "lost")]), RunState::Failed);
+}
+
+#[test]
+fn a_policys_stop_that_comes_late_relabels() {
+    // sweeps' log is the authority: what a user sees must agree with it.
+    for outcome in ["completed", "failed"] {
+        let run = given(&[with_job(), ended(1, outcome), stop("policy")]);
+        assert_eq!(run.state, Some(RunState::EarlyStopped));
+        assert_eq!(run.shown.state, "EarlyStopped");
+        assert_eq!(run.decide(&stop("policy")), Ok(vec![]));
+    }
+    assert_eq!(state_after(&[with_job(), ended(1, "completed"), stop("user")]), RunState::Completed);
+    assert_eq!(state_after(&[with_job(), ended(1, "canceled"), stop("policy")]), RunState::Canceled);
+}
+
+#[test]
+fn a_second_wish_to_stop_is_no_news() {
+    // Cancel twice must not reach compute twice.
+    let run = given(&[with_job(), cancel()]);
+    assert_eq!(run.stop, Some(Stop { decision: String::new(), by: "user".into() }));
+    assert_eq!((run.decide(&cancel()), run.decide(&stop("policy"))), (Ok(vec![]), Ok(vec![])));
+    assert_eq!(given(&[with_job(), ended(1, "failed")]).decide(&cancel()), Ok(vec![]));
+}
+
+#[test]
+fn a_run_without_a_job_is_its_clients() {
+    // A notebook's run is running at once and ends when its client says so.
+    let ends = |state| update(Update { state: Some(state), ..Update::default() });
+    assert_eq!(state_after(&[created(None)]), RunState::Running);
+    let failed = given(&[created(None), ends(RunState::Failed)]);
+    assert_eq!(failed.state, Some(RunState::Failed));
+    assert_eq!(failed.decide(&ends(RunState::Failed)), Ok(vec![]));
+    assert_eq!(failed.decide(&ends(RunState::Completed)), Err(Rejection::Terminal { state: RunState::Failed }));
+    assert_eq!(given(&[with_job()]).decide(&ends(RunState::Failed)), Err(Rejection::HasJob));
+    assert_eq!(state_after(&[created(None), cancel()]), RunState::Canceled);
+    assert_eq!(state_after(&[created(None), stop("policy")]), RunState::EarlyStopped);
+    assert_eq!(given(&[created(None)]).decide(&ended(1, "failed")), Ok(vec![]), "no job, no news of it");
+}
+
+#[test]
+fn a_trial_without_a_job_ends_with_its_sweeps_word() {
+    // A trial of an external sweep must not stay Running for ever.
+    let end = |state| Command::EndTrial { state, decision: String::new(), reason: String::new(), at_us: 4 };
+    assert_eq!(state_after(&[created(None), end(RunState::Completed)]), RunState::Completed);
+    assert_eq!(given(&[with_job()]).decide(&end(RunState::Completed)), Ok(vec![]), "the job's end is the end");
+}
+
+#[test]
+fn texts_change_and_params_stay() {
+    // A param that changes would make results unrepeatable; a repeated wish is no event.
+    let run = given(&[created(None)]);
+    let param = |value: &str| Update { params: [("lr".to_owned(), value.to_owned())].into(), ..Update::default() };
+    assert_eq!(run.decide(&update(param("0.1"))), Ok(vec![]));
+    let refused = Rejection::ImmutableParam { name: "lr".into(), recorded: "0.1".into() };
+    assert_eq!(run.decide(&update(param("0.2"))), Err(refused));
+    let wish = Update {
+        name: Some("best".into()),
+        tags: [("stage".to_owned(), "x".to_owned())].into(),
+        remove_tags: vec!["team".into(), "absent".into()],
+        ..Update::default()
+    };
+    let changed = given(&[created(None), update(wish.clone())]);
+    assert_eq!((changed.shown.name.as_str(), changed.shown.tags.len()), ("best", 1));
+    assert_eq!(changed.decide(&update(wish)), Ok(vec![]));
+}
+
+#[test]
+fn other_workspaces_and_absent_runs_are_not_found() {
+    // A tenant must not learn that another one's run exists.
+    let run = given(&[created(None)]);
+    let other = Command::Cancel { workspace: "other".into(), run: "r".into(), at_us: 1 };
+    assert_eq!(run.decide(&other), Err(Rejection::NotFound { run: "r".into(), workspace: "other".into() }));
+    assert!(matches!(Run::default().decide(&cancel()), Err(Rejection::NotFound { .. })));
+    assert!(matches!(Run::default().decide(&ended(1, "failed")), Err(Rejection::NotFound { .. })));
+    assert_eq!(given(&[with_job()]).decide(&with_job()), Ok(vec![]), "a trial is proposed once");
+}

@@ -1,0 +1,98 @@
+//! Who kills what, and when: all of it follows from the seed and from what lives at that moment.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use trialog_testkit::{Client, Home, Kind, Process, Random, Server, processes_of};
+
+use super::CLUSTER;
+
+/// Between two blows, in milliseconds: from "in the middle of the recovery from the last" to "all is quiet again".
+const PAUSE_MS: (u64, u64) = (20, 600);
+/// A trial whose shim was killed three times is given up as lost; so each job's shim is killed fewer times than that.
+const SHIM_KILLS_A_JOB: u32 = 2;
+/// Looks for a victim before the driver says that there is none: each waits one pause.
+const LOOKS_MAX: u32 = 400;
+
+/// What was done.
+#[derive(Debug, Default)]
+pub struct Story {
+    /// Kills of the server.
+    pub servers: u64,
+    /// Kills of agents.
+    pub agents: u64,
+    /// Kills of shims.
+    pub shims: u64,
+    /// Preempted nodes.
+    pub preemptions: u64,
+}
+
+impl Story {
+    fn kills(&self) -> u64 {
+        self.servers + self.agents + self.shims
+    }
+}
+
+/// Kills until it has killed `kills` times.
+///
+/// # Panics
+/// When there is nothing to kill for a long time.
+pub fn drive(home: &Home, server: &Mutex<Server>, client: &Client, seed: u64, kills: u64) -> Story {
+    let mut random = Random::new(seed);
+    let mut story = Story::default();
+    let mut killed_shims: BTreeMap<PathBuf, u32> = BTreeMap::new();
+    let mut looks = 0;
+    while story.kills() < kills {
+        std::thread::sleep(Duration::from_millis(PAUSE_MS.0 + random.below(PAUSE_MS.1 - PAUSE_MS.0)));
+        let before = story.kills();
+        match random.below(10) {
+            0..3 => {
+                // Sometimes it stays away for a while: agents and shims must live through that.
+                let away = Duration::from_millis(random.below(2) * random.below(300));
+                let mut server = server.lock().expect("nobody panics while holding the server");
+                server.kill();
+                std::thread::sleep(away);
+                server.restart();
+                story.servers += 1;
+            }
+            3..6 => story.agents += kill_one(home, Kind::Agent, &mut random, |_| true).map_or(0, |_| 1),
+            6..9 => {
+                let may = |shim: &Process| job_of(shim).is_some_and(|job| killed_shims.get(&job).copied() < Some(SHIM_KILLS_A_JOB));
+                if let Some(shim) = kill_one(home, Kind::Shim, &mut random, may) {
+                    *killed_shims.entry(job_of(&shim).unwrap_or_default()).or_default() += 1;
+                    story.shims += 1;
+                }
+            }
+            _ => story.preemptions += preempt_one(client, &mut random),
+        }
+        looks = if story.kills() == before { looks + 1 } else { 0 };
+        assert!(looks < LOOKS_MAX, "nothing to kill any more after {story:?}: has the sweep stopped?");
+    }
+    story
+}
+
+/// The folder of the job whose attempt a shim runs, without the node: a job moves.
+fn job_of(shim: &Process) -> Option<PathBuf> {
+    Some(PathBuf::from(shim.attempt_folder()?.parent()?.file_name()?))
+}
+
+fn kill_one(home: &Home, kind: Kind, random: &mut Random, may: impl Fn(&Process) -> bool) -> Option<Process> {
+    let living: Vec<_> = processes_of(home.path()).into_iter().filter(|one| one.kind == kind && may(one)).collect();
+    let victim = random.pick(&living)?;
+    victim.kill();
+    Some(victim.clone())
+}
+
+fn preempt_one(client: &Client, random: &mut Random) -> u64 {
+    let nodes = client.get(&format!("clusters/{CLUSTER}/nodes")).expect(200);
+    let up = |node: &&Value| node["node_state"] == "idle" || node["node_state"] == "running";
+    let nodes: Vec<_> = nodes["nodes"].as_array().into_iter().flatten().filter(up).collect();
+    let Some(id) = random.pick(&nodes).and_then(|node| node["node_id"].as_str()) else { return 0 };
+    let answer = client.post(&format!("clusters/{CLUSTER}/nodes/{id}:preempt"), &json!({"reason": "torture"}));
+    // Between the list and the request the node may have gone by itself.
+    assert!([200, 202, 404, 409].contains(&answer.status), "preempting {id}: {}", answer.text());
+    u64::from(answer.status < 300)
+}
