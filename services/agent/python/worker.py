@@ -1,7 +1,8 @@
 """The inference worker: loads one model and answers requests on a Unix socket.
 
-The node agent starts it for a replica of a deployment. It needs the standard library only; numpy, scikit-learn or joblib are
-imported when the model asks for them. It is not a web server: the inference router speaks HTTP, and a frame format with this.
+The node agent starts it for a replica of a deployment. It needs the standard library only; numpy, scikit-learn or
+joblib are imported when the model asks for them. It is not a web server: the inference router speaks HTTP, and a frame
+format with this.
 
 A frame is a big-endian u32, that many bytes of JSON header, and `length` bytes of body:
 request {"id", "kind": "score" | "invocations", "deadline_ms", "content_type", "length"}

@@ -1,4 +1,5 @@
-//! The folder of an attempt, `jobs/<job>/<attempt>/` below the node's: the names of its files and the ways they are written.
+//! The folder of an attempt, `jobs/<job>/<attempt>/` below the node's: the names of its files and the ways they are
+//! written.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};

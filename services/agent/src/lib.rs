@@ -1,8 +1,9 @@
-//! The agent of a node and the shim of a job: what turns a placed job into running processes and says truly how they ended.
+//! The agent of a node and the shim of a job: what turns a placed job into running processes and says truly how they
+//! ended.
 //!
-//! One agent runs per node and dials compute; each attempt of a job runs below a shim of its own. The agent may die and come back at
-//! any time: shims go on without it, everything it knows is in the attempt's folder, and the next agent adopts what it finds.
-//! It decides nothing about placement, retries or states of runs: compute and runs do.
+//! One agent runs per node and dials compute; each attempt of a job runs below a shim of its own. The agent may die and
+//! come back at any time: shims go on without it, everything it knows is in the attempt's folder, and the next agent
+//! adopts what it finds. It decides nothing about placement, retries or states of runs: compute and runs do.
 //!
 //! ```text
 //! accepted (job.json) -> folders, code, inputs (plan.json) -> shim (shim.pid) -> [prepare] -> command (state.json)

@@ -1,4 +1,5 @@
-//! The connection to compute: dialled by the agent, kept up for ever, and resumed with everything that compute has not acknowledged.
+//! The connection to compute: dialled by the agent, kept up for ever, and resumed with everything that compute has not
+//! acknowledged.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

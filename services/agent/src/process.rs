@@ -119,7 +119,8 @@ pub fn kill_leftovers(run_id: &str, attempt: u32) {
     tracing::error!(run.id = run_id, attempt, "processes of an ended attempt do not go away");
 }
 
-/// Kills every shim of a node and all that they started: for a provider that takes a node away whose agent is dead already.
+/// Kills every shim of a node and all that they started: for a provider that takes a node away whose agent is dead
+/// already.
 pub fn kill_node(folder: &Path) {
     for (job_id, attempt, attempt_folder) in attempts_on_disk(folder) {
         if let Ok(Some(shim)) = folder::read_json::<Identity>(&attempt_folder.join(folder::SHIM_PID))

@@ -1,4 +1,5 @@
-//! What agent and shim write for each other (and for the agent that comes after): small JSON files in the attempt's folder.
+//! What agent and shim write for each other (and for the agent that comes after): small JSON files in the attempt's
+//! folder.
 
 use std::path::PathBuf;
 

@@ -16,10 +16,9 @@ use crate::access::{self, Directory, Principal};
 pub struct Version {
     /// The release, e.g. `0.1.0`.
     pub version: String,
-    /// The commit that it was built from; empty when unknown.
-    pub commit: String,
+    /// The version of the REST interface.
+    pub api: String,
     /// The address under which users reach this server.
-    #[serde(skip_deserializing)]
     pub url: String,
 }
 
@@ -37,8 +36,6 @@ pub struct Dependencies {
     pub signing_key: [u8; 32],
     /// The address under which users reach this server, e.g. `http://127.0.0.1:8080`.
     pub public_url: String,
-    /// The release and the commit.
-    pub version: Version,
 }
 
 /// The front door.
@@ -78,6 +75,14 @@ impl Gateway {
         access::authenticate(request, &self.directory, &self.dependencies.signing_key)
     }
 
+    /// Whether the sender may score this endpoint: what scoring routes ask before anything else.
+    ///
+    /// # Errors
+    /// 401 and 503 as in [`Gateway::authenticate`], 404 for another workspace, 403 when the scope does not suffice.
+    pub fn authorize_scoring(&self, request: &HttpRequest, workspace: &str, endpoint: &str) -> Result<(), Problem> {
+        self.authenticate(request)?.may_score(workspace, endpoint)
+    }
+
     /// The tokens and workspaces that exist.
     pub fn directory(&self) -> &Directory {
         &self.directory
@@ -110,6 +115,7 @@ impl Gateway {
 
     /// What answers `/version`.
     pub fn version(&self) -> Version {
-        Version { url: self.public_url().to_owned(), ..self.dependencies.version.clone() }
+        let (version, api) = (env!("CARGO_PKG_VERSION").to_owned(), "v1".to_owned());
+        Version { version, api, url: self.public_url().to_owned() }
     }
 }

@@ -52,22 +52,22 @@ const OPEN: &[&str] = &["/health", "/readyz", "/version", "/metrics", "/openapi.
 
 /// The document as utoipa has it, complete.
 pub fn openapi() -> utoipa::openapi::OpenApi {
-    serde_json::from_value(document().clone()).expect("the document was an OpenAPI document before it was completed")
+    let mut document = serde_json::to_value(Documented::openapi()).expect("an OpenAPI document is JSON");
+    complete(&mut document);
+    serde_json::from_value(document).expect("the document was an OpenAPI document before it was completed")
 }
 
 /// The document as it is served and committed.
-pub(crate) fn text() -> String {
-    let text = serde_json::to_string_pretty(document()).expect("a JSON value can always be written");
-    format!("{text}\n")
+pub(crate) fn text() -> &'static str {
+    static TEXT: LazyLock<String> =
+        LazyLock::new(|| openapi().to_pretty_json().expect("an OpenAPI document is JSON") + "\n");
+    &TEXT
 }
 
-/// The document.
+/// The document, to look things up in.
 pub(crate) fn document() -> &'static Value {
-    static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
-        let mut document = serde_json::to_value(Documented::openapi()).expect("an OpenAPI document is JSON");
-        complete(&mut document);
-        document
-    });
+    static DOCUMENT: LazyLock<Value> =
+        LazyLock::new(|| serde_json::to_value(openapi()).expect("an OpenAPI document is JSON"));
     &DOCUMENT
 }
 
@@ -106,7 +106,9 @@ fn complete(document: &mut Value) {
 /// No member is required, for absent means the default; no other members are taken.
 fn close(schemas: &mut Value) {
     for (name, schema) in schemas.as_object_mut().into_iter().flatten() {
-        if let Some(schema) = schema.as_object_mut().filter(|schema| schema.contains_key("properties") && name != "ProblemDocument") {
+        if let Some(schema) =
+            schema.as_object_mut().filter(|schema| schema.contains_key("properties") && name != "ProblemDocument")
+        {
             schema.remove("required");
             if name.ends_with("Request") {
                 schema.insert("additionalProperties".to_owned(), Value::Bool(false));
@@ -118,7 +120,8 @@ fn close(schemas: &mut Value) {
 fn complete_operation(path: &str, method: &str, operation: &mut Value) {
     let mut parameters: Vec<Value> = operation["parameters"].as_array().cloned().unwrap_or_default();
     for name in path.split('{').skip(1).filter_map(|rest| rest.split('}').next()) {
-        let described = PATH_PARAMETERS.iter().find(|(known, _)| *known == name).map(|(_, text)| *text).unwrap_or_default();
+        let described =
+            PATH_PARAMETERS.iter().find(|(known, _)| *known == name).map(|(_, text)| *text).unwrap_or_default();
         parameters.push(parameter("path", name, described));
     }
     if !OPEN.contains(&path) {
@@ -126,7 +129,10 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value) {
         let headers: &[(&str, &str)] = match method {
             "get" | "head" => &[("Trialog-At-Least", "Answer only once this position is reached, e.g. `sweeps=1234`.")],
             _ => &[
-                ("Idempotency-Key", "A repeat with the same key gets the first answer again; with another body it is refused."),
+                (
+                    "Idempotency-Key",
+                    "A repeat with the same key gets the first answer again; with another body it is refused.",
+                ),
                 ("If-Match", "Only change this version, e.g. `\"v3\"`; else 412."),
             ],
         };
@@ -179,7 +185,10 @@ mod tests {
             std::fs::write(path, text()).unwrap();
         }
         let committed = std::fs::read_to_string(path).unwrap_or_default();
-        assert!(committed == text(), "proto/openapi.json is not what the handlers say: run this test with TRIALOG_UPDATE=1");
+        assert!(
+            committed == text(),
+            "proto/openapi.json is not what the handlers say: run this test with TRIALOG_UPDATE=1"
+        );
     }
 
     #[test]
@@ -192,7 +201,10 @@ mod tests {
             for (method, operation) in item.as_object().unwrap() {
                 assert!(operation["operationId"].is_string(), "{method} {path}");
                 for parameter in operation["parameters"].as_array().into_iter().flatten() {
-                    assert!(parameter["description"].as_str().is_some_and(|text| !text.is_empty()), "{path}: {parameter}");
+                    assert!(
+                        parameter["description"].as_str().is_some_and(|text| !text.is_empty()),
+                        "{path}: {parameter}"
+                    );
                 }
             }
         }

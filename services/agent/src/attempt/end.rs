@@ -22,8 +22,8 @@ const CHECKPOINT_ENTRIES_MAX: usize = 10_000;
 
 /// The end of an attempt. Without an exit its shim died, or it was stopped before it had one.
 ///
-/// A stop goes before a preemption: what was canceled must not be queued again. A preemption goes before everything else:
-/// a handler that saves and exits with 0 has not finished its training.
+/// A stop goes before a preemption: what was canceled must not be queued again. A preemption goes before everything
+/// else: a handler that saves and exits with 0 has not finished its training.
 pub(super) fn of(attempt: &Attempt, exit: Option<&Exit>, clock: &dyn Clock) -> JobEnd {
     let file = |name: &str| attempt.folder.join(name);
     let stop = folder::read_json::<Stop>(&file(folder::STOP)).ok().flatten();

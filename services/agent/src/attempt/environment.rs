@@ -1,4 +1,5 @@
-//! The environment of a job: PATH, HOME, LANG, then the user's variables, then the contract's. Nothing of the agent's own leaks in.
+//! The environment of a job: PATH, HOME, LANG, then the user's variables, then the contract's. Nothing of the agent's
+//! own leaks in.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,4 +1,5 @@
-//! One attempt of a job on this node, from the order to the acknowledged end. Every step can be taken again by a later agent.
+//! One attempt of a job on this node, from the order to the acknowledged end. Every step can be taken again by a later
+//! agent.
 
 mod content;
 mod end;
@@ -116,12 +117,12 @@ impl Attempt {
         known.address.iter().map(ready).collect()
     }
 
-    /// Remembers where the replica listens.
-    pub fn set_address(&self, address: String) {
-        if let Err(error) = folder::write_json(&self.folder.join(folder::READY), &address) {
+    /// Remembers where the replica listens; whether that is news.
+    pub fn set_address(&self, address: &String) -> bool {
+        if let Err(error) = folder::write_json(&self.folder.join(folder::READY), address) {
             tracing::error!(job.id = self.order.job_id, "cannot write the replica's address: {error}");
         }
-        self.known().address = Some(address);
+        self.known().address.replace(address.clone()).as_ref() != Some(address)
     }
 
     /// Stops it: by its shim when it runs, at once when it does not yet.
@@ -230,6 +231,8 @@ async fn run(node: &Arc<Node>, attempt: &Arc<Attempt>) -> anyhow::Result<JobEnd>
         exit = shim::run(node, attempt) => exit?,
         never = follow_phases(node, attempt, &watched) => match never {},
     };
+    // A short command may have ended before its stage was seen.
+    report_stage(node, attempt).await;
     if exit.is_none() {
         let (run, number) = (attempt.run_name().to_owned(), attempt.order.attempt);
         tokio::task::spawn_blocking(move || process::kill_leftovers(&run, number)).await?;
@@ -268,19 +271,24 @@ async fn set_phase(node: &Node, attempt: &Attempt, phase: &'static str) {
     node.link.report(phase_report(&attempt.order.job_id, attempt.order.attempt, phase)).await;
 }
 
+/// Reports the stage that the shim has written, once; the phase afterwards.
+async fn report_stage(node: &Node, attempt: &Attempt) -> &'static str {
+    if let Ok(Some(stage)) = folder::read_json::<Stage>(&attempt.folder.join(folder::STATE)) {
+        let phase = stage.known_phase();
+        if attempt.phase() != phase {
+            set_phase(node, attempt, phase).await;
+        }
+    }
+    attempt.phase()
+}
+
 /// Reports what the shim says that runs.
 async fn follow_phases(node: &Node, attempt: &Attempt, watched: &Watched) -> std::convert::Infallible {
     let mut changes = watched.changes.clone();
     loop {
         changes.borrow_and_update();
-        if let Ok(Some(stage)) = folder::read_json::<Stage>(&attempt.folder.join(folder::STATE)) {
-            let phase = stage.known_phase();
-            if attempt.phase() != phase {
-                set_phase(node, attempt, phase).await;
-            }
-            if phase == "running" {
-                break;
-            }
+        if report_stage(node, attempt).await == "running" {
+            break;
         }
         if changes.changed().await.is_err() {
             break;

@@ -140,7 +140,7 @@ async fn put(node: &Node, path: &Path, sha256: &str) -> Result<(), tonic::Status
             let mut data = vec![0; CHUNK_BYTES];
             let count = file.read(&mut data)?;
             data.truncate(count);
-            chunk.data = data.into();
+            chunk.data = data;
             if (count == 0 && chunk.sha256.is_empty()) || sender.blocking_send(std::mem::take(&mut chunk)).is_err() {
                 return Ok(());
             }

@@ -1,8 +1,10 @@
-//! The shim: one small process per attempt that starts the command, waits for it, ends its whole tree and writes how it ended.
+//! The shim: one small process per attempt that starts the command, waits for it, ends its whole tree and writes how it
+//! ended.
 //!
-//! It has one thread, makes no connection and reads its orders from the attempt's folder, so it outlives the agent and the server.
-//! It is a subreaper: whatever the command starts, in whatever session, is below the shim and cannot escape.
-//! Its child gets SIGKILL when the shim dies (the parent-death signal follows the thread that forked: there is only one).
+//! It has one thread, makes no connection and reads its orders from the attempt's folder, so it outlives the agent and
+//! the server. It is a subreaper: whatever the command starts, in whatever session, is below the shim and cannot
+//! escape. Its child gets SIGKILL when the shim dies (the parent-death signal follows the thread that forked: there is
+//! only one).
 
 mod stage;
 mod tree;
@@ -20,7 +22,8 @@ use crate::folder;
 use crate::record::{Exit, Identity, Plan};
 use stage::{Orders, Stage};
 
-/// Runs the attempt whose folder this is; returns when its command and everything below it are gone and `exit.json` is written.
+/// Runs the attempt whose folder this is; returns when its command and everything below it are gone and `exit.json` is
+/// written.
 pub fn shim_main(folder: &Path) -> ExitCode {
     match run(folder) {
         Ok(()) => ExitCode::SUCCESS,

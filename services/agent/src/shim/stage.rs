@@ -212,7 +212,8 @@ fn die_with_parent(command: &mut Command, parent: i32) {
         // The shim may have died before the call above; then no signal comes any more.
         if is_orphan { Err(io::Error::from(rustix::io::Errno::SRCH)) } else { Ok(()) }
     };
-    // SAFETY: both calls are plain system calls: they take no lock and allocate nothing, so they may run in a forked child.
+    // SAFETY: both calls are plain system calls: they take no lock and allocate nothing, so they may run in a forked
+    // child.
     unsafe {
         command.pre_exec(prepare);
     }

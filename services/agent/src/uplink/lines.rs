@@ -1,4 +1,5 @@
-//! Lines of the standard output that speak to Trialog: JSON objects with the key `trialog`. Every other line is just log.
+//! Lines of the standard output that speak to Trialog: JSON objects with the key `trialog`. Every other line is just
+//! log.
 
 use contracts::runs::MetricPoint;
 use serde_json::{Map, Value};

@@ -1,4 +1,5 @@
-//! Output as logs: a run's to runs, where offsets make every chunk idempotent; a replica's to compute, which keeps its tail.
+//! Output as logs: a run's to runs, where offsets make every chunk idempotent; a replica's to compute, which keeps its
+//! tail.
 
 use std::fs::File;
 use std::io;
@@ -119,30 +120,39 @@ impl Sender {
             let length = usize::try_from(end - sent.offset).unwrap_or(CHUNK_BYTES).min(CHUNK_BYTES);
             let mut data = vec![0; length];
             file.read_exact_at(&mut data, sent.offset)?;
-            let length = u64::try_from(length).unwrap_or_default();
-            sent.over = !self.deliver(stream, sent.offset, data).await;
-            sent.offset += length;
+            match self.deliver(stream, sent.offset, data).await {
+                Some(next) => sent.offset = next.min(end),
+                None => sent.over = true,
+            }
         }
         Ok(sent)
     }
 
-    /// Sends a chunk until it is answered; false when nothing more will be taken.
-    async fn deliver(&self, stream: &Stream, offset: u64, data: Vec<u8>) -> bool {
+    /// Sends a chunk until it is answered, and says where the next one begins; `None` when nothing more will be taken.
+    async fn deliver(&self, stream: &Stream, offset: u64, data: Vec<u8>) -> Option<u64> {
         let mut wait = BACK_OFF_MIN;
+        let end = offset + u64::try_from(data.len()).unwrap_or_default();
         loop {
             match self.call(stream, offset, data.clone()).await {
-                Ok(()) => return true,
+                Ok(()) => return Some(end),
                 Err(Refusal::Again) => {}
                 Err(Refusal::Over(problem)) => {
                     tracing::debug!(job.id = self.context.attempt.order.job_id, "no more logs are taken: {problem}");
-                    return false;
+                    return None;
                 }
                 Err(Refusal::Skip(problem)) => {
+                    // Runs has less than our journal says (it was set back): its offset is the true one.
+                    let expected = problem.extra.get("expected").and_then(serde_json::Value::as_u64);
+                    if problem.code == "OffsetGap"
+                        && let Some(expected) = expected.filter(|expected| *expected < offset)
+                    {
+                        return Some(expected);
+                    }
                     tracing::warn!(
                         job.id = self.context.attempt.order.job_id,
                         "a chunk of logs was refused: {problem}"
                     );
-                    return true;
+                    return Some(end);
                 }
             }
             tokio::time::sleep(wait).await;

@@ -1,7 +1,7 @@
 //! Metrics from the standard output to runs, exactly once.
 //!
-//! Invariant: a range of the output is written into the journal with its sequence number before it is sent, and is sent again
-//! unchanged until it is answered. So runs sees the same batch under the same number, whoever dies in between.
+//! Invariant: a range of the output is written into the journal with its sequence number before it is sent, and is sent
+//! again unchanged until it is answered. So runs sees the same batch under the same number, whoever dies in between.
 
 use std::fs::File;
 use std::io;
@@ -18,8 +18,6 @@ use super::{BACK_OFF_MAX, BACK_OFF_MIN, Context, Stage};
 use crate::errors::{self, Refusal};
 use crate::folder;
 
-/// How runs knows the agent among those that report metrics of a run.
-const WRITER: &str = "stdout";
 /// Bytes of output looked at in one go.
 const READ_BYTES: usize = 1 << 20;
 /// Bytes of output without metrics after which the place is remembered too.
@@ -123,8 +121,7 @@ impl Sender {
                 let at = |place: usize| start + u64::try_from(place).unwrap_or_default();
                 points.push(Placed { start: at(message.start), end: at(message.end), point });
             }
-            Said::Ready(address) if attempt.is_service() => {
-                attempt.set_address(address.clone());
+            Said::Ready(address) if attempt.is_service() && attempt.set_address(&address) => {
                 let (job_id, attempt) = (attempt.order.job_id.clone(), attempt.order.attempt);
                 self.context.node.link.report(Report::ReplicaReady(ReplicaReady { job_id, attempt, address })).await;
             }
@@ -187,7 +184,8 @@ impl Sender {
             workspace: order.workspace.clone(),
             run_id: order.run_id.clone(),
             attempt: order.attempt,
-            writer: WRITER.to_owned(),
+            // Runs counts the batches of a writer over all attempts, and the journal begins anew with each.
+            writer: format!("stdout-{}", order.attempt),
             sequence: self.journal.sequence + 1,
             metrics: batch.points.iter().map(|placed| placed.point.clone()).collect(),
         };

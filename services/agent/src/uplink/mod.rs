@@ -1,6 +1,7 @@
 //! What an attempt says goes to runs: its metrics exactly once, its output as logs. Replicas' output goes to compute.
 //!
-//! The command writes into files, so nothing is lost while the agent is away, and the agent only remembers how far it got.
+//! The command writes into files, so nothing is lost while the agent is away, and the agent only remembers how far it
+//! got.
 
 mod lines;
 mod logs;

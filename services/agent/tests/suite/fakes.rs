@@ -1,4 +1,5 @@
-//! A compute that orders what a test says and keeps what it hears, and a runs that keeps metrics, logs, artifacts and objects.
+//! A compute that orders what a test says and keeps what it hears, and a runs that keeps metrics, logs, artifacts and
+//! objects.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -209,7 +210,7 @@ impl RunsService for Fake {
         if request.metrics.iter().any(|point| point.name == faults.refused) {
             return Err(contracts::status_of(&Problem::invalid("/metrics", "BadMetricValue", "the test says so")));
         }
-        assert_eq!(request.writer, "stdout");
+        assert_eq!(request.writer, format!("stdout-{}", request.attempt));
         let accepted = u32::try_from(request.metrics.len()).unwrap();
         let repeated = self.change(|heard| {
             if faults.any_sequence {

@@ -2,6 +2,7 @@
 
 mod fakes;
 mod harness;
+mod latency;
 mod running;
 mod serving;
 mod stopping;

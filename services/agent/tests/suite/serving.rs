@@ -33,7 +33,7 @@ async fn a_model_is_served_also_after_the_agent_came_back() {
     let mut spec = service(&node, score);
     node.run("job_a", spec.clone()).await;
     let address = ready(&node, 1).await;
-    for _ in 0..2 {
+    for count in 2..4 {
         let mut replica = std::os::unix::net::UnixStream::connect(address.strip_prefix("unix:").unwrap()).unwrap();
         let header = r#"{"id":"r","kind":"score","deadline_ms":5000,"content_type":"text/plain","length":2}"#;
         replica.write_all(&u32::try_from(header.len()).unwrap().to_be_bytes()).unwrap();
@@ -45,7 +45,7 @@ async fn a_model_is_served_also_after_the_agent_came_back() {
         assert!(answer.ends_with(b"HI"), "{}", String::from_utf8_lossy(&answer));
         node.kill_agent();
         node.start_agent();
-        ready(&node, 2).await;
+        ready(&node, count).await;
     }
     node.fake.order(crate::stopping::stop("job_a", 5.0)).await;
     let end = node.fake.end("job_a").await;

@@ -186,7 +186,10 @@ fn plan_nodes(name: &ClusterName, pool: &Pool, now_us: i64, plan: &mut Plan) {
                     plan.actions.push(remove(NodeEnd::Failed, reason));
                 }
             }
-            NodeState::Ready => plan.actions.extend(ready_node(name, pool, *node_id, node, place, now_us, plan)),
+            NodeState::Ready => {
+                let action = ready_node(name, pool, (*node_id, node, place), now_us, plan);
+                plan.actions.extend(action);
+            }
             NodeState::Noticed { deadline_us } => {
                 if place.jobs.is_empty() || plan.is_due(deadline_us, now_us) {
                     plan.actions.push(remove(NodeEnd::Preempted, node.reason.clone()));
@@ -200,9 +203,7 @@ fn plan_nodes(name: &ClusterName, pool: &Pool, now_us: i64, plan: &mut Plan) {
 fn ready_node(
     name: &ClusterName,
     pool: &Pool,
-    node_id: NodeId,
-    node: &Node,
-    place: &Place,
+    (node_id, node, place): (NodeId, &Node, &Place),
     now_us: i64,
     plan: &mut Plan,
 ) -> Option<Action> {

@@ -70,10 +70,12 @@ impl Directory {
         for until_head in [true, false] {
             let mut client = FeedServiceClient::new(peer.clone());
             let request = ReadRequest { service: "workspaces".to_owned(), from: self.read().position, until_head };
-            let opened = tokio::select! { opened = client.read(request) => opened, () = shutdown.requested() => return Ok(()) };
+            let opened =
+                tokio::select! { opened = client.read(request) => opened, () = shutdown.requested() => return Ok(()) };
             let mut facts = opened?.into_inner();
             loop {
-                let fact = tokio::select! { fact = facts.message() => fact?, () = shutdown.requested() => return Ok(()) };
+                let fact =
+                    tokio::select! { fact = facts.message() => fact?, () = shutdown.requested() => return Ok(()) };
                 match fact {
                     Some(fact) => self.apply(&fact)?,
                     None if until_head => break,
@@ -106,7 +108,11 @@ impl Directory {
                         add(&mut table, hash, UserToken { token_id, scope, workspace, endpoint });
                     }
                     // Refusing one token is right; refusing all because of it is not.
-                    _ => tracing::error!(token = created.token_id, scope = created.scope, "this token cannot be understood"),
+                    _ => tracing::error!(
+                        token = created.token_id,
+                        scope = created.scope,
+                        "this token cannot be understood"
+                    ),
                 }
             }
             "TokenRevoked" => remove(&mut table, &TokenRevoked::decode(fact.payload.as_slice())?.token_id),

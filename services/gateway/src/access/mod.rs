@@ -24,10 +24,16 @@ pub const RUN_TOKEN_PREFIX: &str = "tlr_";
 ///
 /// # Errors
 /// 401 when the token is absent, of no known form, wrong or revoked; 503 while the tokens are still being read.
-pub fn authenticate(request: &HttpRequest, directory: &Directory, signing_key: &[u8; 32]) -> Result<Principal, Problem> {
+pub fn authenticate(
+    request: &HttpRequest,
+    directory: &Directory,
+    signing_key: &[u8; 32],
+) -> Result<Principal, Problem> {
     let token = token_of(request)?;
     if token.starts_with(RUN_TOKEN_PREFIX) {
-        return read_run_token(&token, signing_key).map(Principal::Run).ok_or_else(|| unauthenticated("the run token is wrong"));
+        return read_run_token(&token, signing_key)
+            .map(Principal::Run)
+            .ok_or_else(|| unauthenticated("the run token is wrong"));
     }
     if !token.starts_with(USER_TOKEN_PREFIX) {
         return Err(unauthenticated("the token must begin with tlg_ (a user's) or tlr_ (a run's)"));
@@ -41,7 +47,9 @@ pub fn authenticate(request: &HttpRequest, directory: &Directory, signing_key: &
 
 fn token_of(request: &HttpRequest) -> Result<String, Problem> {
     let Some(header) = request.headers().get(AUTHORIZATION) else {
-        return Err(unauthenticated("no token: send 'Authorization: Bearer TOKEN', or the token as the password of basic auth"));
+        return Err(unauthenticated(
+            "no token: send 'Authorization: Bearer TOKEN', or the token as the password of basic auth",
+        ));
     };
     let text = header.to_str().map_err(|_| unauthenticated("the Authorization header is not a text"))?;
     let (scheme, value) = text.trim().split_once(' ').unwrap_or((text, ""));
@@ -50,9 +58,9 @@ fn token_of(request: &HttpRequest) -> Result<String, Problem> {
         "basic" => password_of(value.trim()),
         _ => None,
     };
-    token
-        .filter(|token| !token.is_empty())
-        .ok_or_else(|| unauthenticated("the Authorization header must be 'Bearer TOKEN' or basic auth with the token as password"))
+    token.filter(|token| !token.is_empty()).ok_or_else(|| {
+        unauthenticated("the Authorization header must be 'Bearer TOKEN' or basic auth with the token as password")
+    })
 }
 
 /// The password of a basic-auth value.

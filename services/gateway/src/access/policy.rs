@@ -56,7 +56,9 @@ fn check_run(token: &RunToken, method: &Method, template: &str, run: Option<&str
         _ => false,
     };
     match run {
-        Some(run) if !same(run) => Err(forbidden(format!("the token is for run '{}', not for run '{run}'", token.run_id))),
+        Some(run) if !same(run) => {
+            Err(forbidden(format!("the token is for run '{}', not for run '{run}'", token.run_id)))
+        }
         _ => Ok(()),
     }
 }

@@ -3,8 +3,8 @@
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use super::principal::RunToken;
 use super::RUN_TOKEN_PREFIX;
+use super::principal::RunToken;
 
 fn mac(token: &RunToken, signing_key: &[u8; 32]) -> Hmac<Sha256> {
     let mut mac = Hmac::<Sha256>::new_from_slice(signing_key).expect("an HMAC takes keys of any length");

@@ -85,6 +85,7 @@ fn tag(message: &impl Versioned) -> String {
 }
 
 fn finish(mut builder: HttpResponseBuilder, body: &impl Serialize) -> Reply {
-    let text = serde_json::to_vec(body).map_err(|error| Problem::internal(format!("the answer cannot be written: {error}")))?;
+    let text = serde_json::to_vec(body)
+        .map_err(|error| Problem::internal(format!("the answer cannot be written: {error}")))?;
     Ok(builder.content_type("application/json").body(text))
 }

@@ -146,13 +146,20 @@ impl Call {
         match tag.to_str() {
             Ok("*") => Ok(None),
             Ok(tag) if version_of(tag).is_some() => Ok(version_of(tag)),
-            _ => Err(Problem::new(400, "BadIfMatch", format!("If-Match {tag:?}: send the ETag of an answer, such as \"v3\""))),
+            _ => Err(Problem::new(
+                400,
+                "BadIfMatch",
+                format!("If-Match {tag:?}: send the ETag of an answer, such as \"v3\""),
+            )),
         }
     }
 
     fn header(&self, name: &str) -> Result<Option<&str>, Problem> {
         let Some(value) = self.request.headers().get(name) else { return Ok(None) };
-        value.to_str().map(Some).map_err(|_| Problem::new(400, "BadHeader", format!("{name}: send visible ASCII characters")))
+        value
+            .to_str()
+            .map(Some)
+            .map_err(|_| Problem::new(400, "BadHeader", format!("{name}: send visible ASCII characters")))
     }
 
     fn of(request: &HttpRequest) -> Result<Self, Problem> {
@@ -203,7 +210,8 @@ pub fn parse_positions(text: &str, origin: &str) -> Result<BTreeMap<&'static str
             Some((service.name(), position.trim().parse::<i64>().ok().filter(|position| *position >= 0)?))
         });
         let Some((service, position)) = read else {
-            let detail = format!("{origin} '{part}': send SERVICE=POSITION, several joined by commas, such as sweeps=1234");
+            let detail =
+                format!("{origin} '{part}': send SERVICE=POSITION, several joined by commas, such as sweeps=1234");
             return Err(Problem::new(400, "BadPosition", detail));
         };
         positions.insert(service, position);

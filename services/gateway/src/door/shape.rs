@@ -139,7 +139,8 @@ mod tests {
 
     #[test]
     fn messages_are_checked_by_their_published_schema() {
-        let good = r#"{"experiment": "e", "tags": {"a": "b"}, "job": {"command": ["x"], "resources": {"cpu_count": 1.5}}}"#;
+        let good =
+            r#"{"experiment": "e", "tags": {"a": "b"}, "job": {"command": ["x"], "resources": {"cpu_count": 1.5}}}"#;
         assert_eq!(check(&documents::read(good.as_bytes(), Format::Json).unwrap(), "CreateRunRequest"), Ok(()));
 
         let unknown = refused(r#"{"experimint": "e", "job": {"comand": []}}"#);

@@ -1,7 +1,7 @@
 //! Long polls: `?wait=30s`, with the version that the caller has already seen.
 
 use actix_web::HttpRequest;
-use actix_web::http::header::{IF_NONE_MATCH, HeaderMap};
+use actix_web::http::header::{HeaderMap, IF_NONE_MATCH};
 use serde::Deserialize;
 use utoipa::IntoParams;
 use vocabulary::Problem;
@@ -84,7 +84,9 @@ mod tests {
 
     #[test]
     fn durations_are_read_with_their_units() {
-        for (text, seconds) in [("30s", 30.0), ("500ms", 0.5), ("1m", 60.0), ("2", 2.0), ("1h", -1.0), ("-1s", -1.0), ("s", -1.0)] {
+        for (text, seconds) in
+            [("30s", 30.0), ("500ms", 0.5), ("1m", 60.0), ("2", 2.0), ("1h", -1.0), ("-1s", -1.0), ("s", -1.0)]
+        {
             assert_eq!(parse_wait(text).unwrap_or(-1.0), seconds, "{text}");
         }
         assert_eq!(parse_wait("90s"), Ok(60.0));

@@ -59,7 +59,8 @@ mod tests {
 
     #[test]
     fn what_is_no_value_is_named_with_its_place() {
-        let body = br#"{"metrics": [{"name": "a", "value": 1}, {"name": "a", "value": "high"}, {"name": "a", "value": 1e400},
+        let body =
+            br#"{"metrics": [{"name": "a", "value": 1}, {"name": "a", "value": "high"}, {"name": "a", "value": 1e400},
             {"name": "a", "value": null}, {"name": "a"}, {"value": 1}]}"#;
         let problem = read(body).unwrap_err();
         assert_eq!((problem.status, problem.code.as_str()), (422, "BadMetricValue"));

@@ -32,7 +32,8 @@ pub(crate) async fn list_alias_history(call: Call) -> Reply {
 #[utoipa::path(tag = "models", request_body = SetAliasRequest, responses((status = 200, body = Alias)))]
 #[put("/api/v1/workspaces/{workspace}/models/{model}/aliases/{alias}")]
 pub(crate) async fn set_alias(body: Document, call: Call) -> Reply {
-    let (workspace, model, alias) = (call.workspace.clone(), call.path("model").to_owned(), call.path("alias").to_owned());
+    let (workspace, model, alias) =
+        (call.workspace.clone(), call.path("model").to_owned(), call.path("alias").to_owned());
     let request = SetAliasRequest { workspace, model, alias, ..body.message()? };
     let reply = call.peers().models_client().set_alias(call.writing(body.hash())?.attach(request)).await?;
     written(StatusCode::OK, Service::Models, reply)
@@ -42,7 +43,8 @@ pub(crate) async fn set_alias(body: Document, call: Call) -> Reply {
 #[utoipa::path(tag = "models", responses((status = 200, body = Alias)))]
 #[delete("/api/v1/workspaces/{workspace}/models/{model}/aliases/{alias}")]
 pub(crate) async fn remove_alias(body: Document, call: Call, query: Query<ReasonQuery>) -> Reply {
-    let (workspace, model, alias) = (call.workspace.clone(), call.path("model").to_owned(), call.path("alias").to_owned());
+    let (workspace, model, alias) =
+        (call.workspace.clone(), call.path("model").to_owned(), call.path("alias").to_owned());
     let request = RemoveAliasRequest { workspace, model, alias, reason: query.into_inner().reason };
     let reply = call.peers().models_client().remove_alias(call.writing(body.hash())?.attach(request)).await?;
     written(StatusCode::OK, Service::Models, reply)

@@ -80,7 +80,9 @@ async fn find(call: &Call, path: &str) -> Result<Artifact, Refusal> {
     let listed = call.peers().runs_client().list_artifacts(context.attach(request)).await?.into_inner();
     let same = listed.artifacts.into_iter().filter(|artifact| artifact.path == path);
     let newest = same.max_by_key(|artifact| artifact.attempt);
-    newest.ok_or_else(|| Refusal(Problem::new(404, "NotFound", format!("artifact '{path}' of run '{}'", call.path("run")))))
+    newest.ok_or_else(|| {
+        Refusal(Problem::new(404, "NotFound", format!("artifact '{path}' of run '{}'", call.path("run"))))
+    })
 }
 
 /// Stores the body and names it as an artifact of a run, in one request.

@@ -4,8 +4,8 @@ use actix_web::http::StatusCode;
 use actix_web::web::Query;
 use actix_web::{delete, get, patch, post, put};
 use contracts::compute::{
-    Cluster, GetClusterRequest, ListClustersReply, ListClustersRequest, ListNodesReply, ListSizesReply, ListSizesRequest, Node,
-    PreemptNodeRequest, PutClusterRequest,
+    Cluster, GetClusterRequest, ListClustersReply, ListClustersRequest, ListNodesReply, ListSizesReply,
+    ListSizesRequest, Node, PreemptNodeRequest, PutClusterRequest,
 };
 use vocabulary::Problem;
 
@@ -85,7 +85,8 @@ pub(crate) async fn list_nodes(call: Call) -> Reply {
 #[utoipa::path(tag = "clusters", request_body = PreemptNodeRequest, responses((status = 202, body = Node)))]
 #[post("/api/v1/workspaces/{workspace}/clusters/{cluster}/nodes/{node:[^/:]+}:preempt")]
 pub(crate) async fn preempt_node(body: Document, call: Call) -> Reply {
-    let (workspace, cluster, node_id) = (call.workspace.clone(), call.path("cluster").to_owned(), call.path("node").to_owned());
+    let (workspace, cluster, node_id) =
+        (call.workspace.clone(), call.path("cluster").to_owned(), call.path("node").to_owned());
     let request = PreemptNodeRequest { workspace, cluster, node_id, ..body.message()? };
     let reply = call.peers().compute_client().preempt_node(call.writing(body.hash())?.attach(request)).await?;
     written(StatusCode::ACCEPTED, Service::Compute, reply)

@@ -2,15 +2,16 @@
 
 use actix_web::http::StatusCode;
 use actix_web::web::Query;
-use actix_web::{HttpResponse, delete, get, put};
+use actix_web::{delete, get, put};
 use contracts::compute::{
-    Deployment, GetDeploymentRequest, GetEndpointRequest, ListDeploymentsReply, PutDeploymentRequest, ReadDeploymentLogsRequest,
-    ResolvedModel,
+    Deployment, DeploymentLogs, GetDeploymentRequest, GetEndpointRequest, ListDeploymentsReply, PutDeploymentRequest,
+    ReadDeploymentLogsRequest, ResolvedModel,
 };
 use contracts::models::GetVersionRequest;
 use documents::{Node, Tree};
 use serde::Deserialize;
 use utoipa::IntoParams;
+use vocabulary::Problem;
 
 use super::sweeps::absent_is_none;
 use crate::door::{Call, Document, Refusal, Reply, Service, WaitQuery, Waiting, changed, found, json, removed};
@@ -42,10 +43,12 @@ pub(crate) async fn list_deployments(call: Call) -> Reply {
 #[put("/api/v1/workspaces/{workspace}/endpoints/{endpoint}/deployments/{deployment}")]
 pub(crate) async fn put_deployment(body: Document, call: Call) -> Reply {
     let tree = body.tree()?;
-    let resolved = match tree.get("model").and_then(model_named) {
+    let named = tree.get("model").and_then(model_named);
+    let resolved = match &named {
         Some((model, version)) => resolve(&call, model, version).await?,
         None => None,
     };
+    let absent = named.filter(|_| resolved.is_none());
     let request = PutDeploymentRequest {
         workspace: call.workspace.clone(),
         endpoint: call.path("endpoint").to_owned(),
@@ -54,7 +57,15 @@ pub(crate) async fn put_deployment(body: Document, call: Call) -> Reply {
         format: body.format_name(),
         resolved,
     };
-    let reply = call.peers().compute_client().put_deployment(call.writing(body.hash())?.attach(request)).await?;
+    let reply = call.peers().compute_client().put_deployment(call.writing(body.hash())?.attach(request)).await;
+    let reply = reply.map_err(|status| match (absent, contracts::problem_of(&status)) {
+        // All else in the document is right: now it may be said that the version is not there.
+        (Some((model, version)), problem) if problem.code == "UnknownModel" => {
+            let detail = format!("version '{version}' of model '{model}' in workspace '{}'", call.workspace);
+            Problem::new(404, "NotFound", detail)
+        }
+        (_, problem) => problem,
+    })?;
     changed(StatusCode::OK, Service::Compute, reply)
 }
 
@@ -83,9 +94,10 @@ fn reference(text: &str) -> Option<(String, String)> {
 }
 
 /// The version with its files; absent when it does not exist, which compute answers after all other errors.
-async fn resolve(call: &Call, model: String, version: String) -> Result<Option<ResolvedModel>, Refusal> {
+async fn resolve(call: &Call, model: &str, version: &str) -> Result<Option<ResolvedModel>, Refusal> {
     let alias = version.strip_prefix('@').unwrap_or_default().to_owned();
     let context = call.reading(Service::Models)?;
+    let (model, version) = (model.to_owned(), version.to_owned());
     let request = GetVersionRequest { workspace: call.workspace.clone(), model, version };
     let found = absent_is_none(call.peers().models_client().get_version(context.attach(request)).await)?;
     Ok(found.map(|found| ResolvedModel {
@@ -117,16 +129,16 @@ pub(crate) async fn delete_deployment(body: Document, call: Call) -> Reply {
     removed(&state, Service::Compute, reply)
 }
 
-/// Reads the logs of a deployment's replicas as plain text.
-#[utoipa::path(tag = "endpoints", responses((status = 200, body = String, content_type = "text/plain")))]
+/// Reads the logs of a deployment's replicas.
+#[utoipa::path(tag = "endpoints", responses((status = 200, body = DeploymentLogs)))]
 #[get("/api/v1/workspaces/{workspace}/endpoints/{endpoint}/deployments/{deployment}/logs")]
 pub(crate) async fn read_deployment_logs(call: Call, query: Query<TailQuery>) -> Reply {
     let (workspace, endpoint) = (call.workspace.clone(), call.path("endpoint").to_owned());
     let (deployment, tail_lines) = (call.path("deployment").to_owned(), query.tail_lines);
     let context = call.reading(Service::Compute)?;
     let request = ReadDeploymentLogsRequest { workspace, endpoint, deployment, tail_lines };
-    let reply = call.peers().compute_client().read_deployment_logs(context.attach(request)).await?.into_inner();
-    Ok(HttpResponse::Ok().content_type("text/plain; charset=utf-8").body(reply.text))
+    let reply = call.peers().compute_client().read_deployment_logs(context.attach(request)).await?;
+    json(StatusCode::OK, reply.get_ref())
 }
 
 fn named(call: &Call, waiting: Waiting) -> GetDeploymentRequest {

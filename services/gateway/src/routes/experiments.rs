@@ -34,7 +34,8 @@ pub(crate) async fn list_experiments(call: Call, page: Query<PageQuery>) -> Repl
 #[utoipa::path(tag = "experiments", responses((status = 200, body = Experiment)))]
 #[get("/api/v1/workspaces/{workspace}/experiments/{experiment}")]
 pub(crate) async fn get_experiment(call: Call) -> Reply {
-    let request = GetExperimentRequest { workspace: call.workspace.clone(), experiment: call.path("experiment").to_owned() };
+    let request =
+        GetExperimentRequest { workspace: call.workspace.clone(), experiment: call.path("experiment").to_owned() };
     let context = call.reading(Service::Runs)?;
     let reply = call.peers().runs_client().get_experiment(context.attach(request)).await?;
     json(StatusCode::OK, reply.get_ref())

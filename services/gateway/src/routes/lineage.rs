@@ -37,7 +37,8 @@ pub(crate) async fn get_lineage(call: Call) -> Reply {
 }
 
 async fn from_request(call: &Call, id: &str, chain: &mut Vec<Value>) -> Result<String, Refusal> {
-    let (revision_key, uuid) = request_id::parse(id).map_err(|error| Problem::new(422, "BadLineageId", error.to_string()))?;
+    let (revision_key, uuid) =
+        request_id::parse(id).map_err(|error| Problem::new(422, "BadLineageId", error.to_string()))?;
     let context = call.reading(Service::Compute)?;
     let request = GetRevisionRequest { revision_key };
     let revision = absent_is_none(call.peers().compute_client().get_revision(context.attach(request)).await)?;
@@ -70,7 +71,8 @@ async fn from_version(call: &Call, model: &str, version: &str, chain: &mut Vec<V
     let (workspace, model, version) = (call.workspace.clone(), model.to_owned(), version.to_owned());
     let request = GetVersionRequest { workspace, model, version };
     let found = call.peers().models_client().get_version(context.attach(request)).await?.into_inner();
-    let ModelVersion { model, version, version_id, artifact_path, content_sha256, aliases, run_id, created_by, .. } = found;
+    let ModelVersion { model, version, version_id, artifact_path, content_sha256, aliases, run_id, created_by, .. } =
+        found;
     chain.push(json!({
         "kind": "model_version",
         "id": format!("{model}/versions/{version}"),

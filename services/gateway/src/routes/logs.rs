@@ -52,7 +52,10 @@ pub(crate) async fn read_logs(call: Call, query: Query<LogsQuery>) -> Reply {
         .map_ok(|chunk| Bytes::from(chunk.data))
         .map_err(|status| actix_web::Error::from(Refusal::from(status)))
         .take_until(Box::pin(async move { shutdown.requested().await }));
-    Ok(HttpResponse::Ok().content_type("text/plain; charset=utf-8").insert_header(("x-accel-buffering", "no")).streaming(text))
+    Ok(HttpResponse::Ok()
+        .content_type("text/plain; charset=utf-8")
+        .insert_header(("x-accel-buffering", "no"))
+        .streaming(text))
 }
 
 /// Appends to a run's logs. The body is the text itself, at most 4 MiB.

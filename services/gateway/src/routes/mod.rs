@@ -98,7 +98,8 @@ pub fn configure(state: web::Data<Gateway>, config: &mut ServiceConfig) {
 pub async fn serve(state: web::Data<Gateway>, listen: &str, workers: usize) -> std::io::Result<()> {
     let shutdown = state.shutdown().clone();
     let make = move || App::new().configure(|config| configure(state.clone(), config));
-    let server = HttpServer::new(make).workers(workers).disable_signals().shutdown_timeout(SHUTDOWN_SECONDS).bind(listen)?.run();
+    let server =
+        HttpServer::new(make).workers(workers).disable_signals().shutdown_timeout(SHUTDOWN_SECONDS).bind(listen)?.run();
     let handle = server.handle();
     let stop = async move {
         shutdown.requested().await;

@@ -44,7 +44,8 @@ fn hash_of(call: &Call) -> Result<String, Problem> {
 
 /// Sends an object's content, or what Range asks of it. `name` only says what kind of content it is.
 pub(crate) async fn send(call: &Call, sha256: &str, size: u64, name: &str) -> Reply {
-    let range = call.request.headers().get(RANGE).and_then(|value| value.to_str().ok()).and_then(|text| part(text, size));
+    let range =
+        call.request.headers().get(RANGE).and_then(|value| value.to_str().ok()).and_then(|text| part(text, size));
     let (status, offset, length) = match range {
         None => (StatusCode::OK, 0, size),
         Some(Ok((first, last))) => (StatusCode::PARTIAL_CONTENT, first, last - first + 1),
@@ -62,7 +63,9 @@ pub(crate) async fn send(call: &Call, sha256: &str, size: u64, name: &str) -> Re
         response.insert_header((CONTENT_RANGE, format!("bytes {offset}-{}/{size}", offset + length - 1)));
     }
     if length == 0 || *call.request.method() == Method::HEAD {
-        return Ok(response.body(SizedStream::new(length, futures_util::stream::empty::<Result<_, actix_web::Error>>())));
+        return Ok(
+            response.body(SizedStream::new(length, futures_util::stream::empty::<Result<_, actix_web::Error>>()))
+        );
     }
     Ok(response.body(SizedStream::new(length, Box::pin(stream::content(call, sha256, offset, length).await?))))
 }

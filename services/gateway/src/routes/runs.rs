@@ -3,7 +3,9 @@
 use actix_web::http::StatusCode;
 use actix_web::web::Query;
 use actix_web::{get, patch, post};
-use contracts::runs::{CancelRunRequest, CreateRunRequest, GetRunRequest, ListRunsReply, ListRunsRequest, Run, UpdateRunRequest};
+use contracts::runs::{
+    CancelRunRequest, CreateRunRequest, GetRunRequest, ListRunsReply, ListRunsRequest, Run, UpdateRunRequest,
+};
 use serde::Deserialize;
 use utoipa::IntoParams;
 use vocabulary::{FieldError, Problem};

@@ -6,8 +6,8 @@ use actix_web::{get, patch, post};
 use contracts::compute::GetClusterRequest;
 use contracts::runs::HeadObjectRequest;
 use contracts::sweeps::{
-    ClusterFacts, GetSweepRequest, ListSweepsReply, ListSweepsRequest, Resolved, SubmitSweepReply, SubmitSweepRequest, Sweep,
-    UpdateSweepRequest,
+    ClusterFacts, GetSweepRequest, ListSweepsReply, ListSweepsRequest, Resolved, SubmitSweepReply, SubmitSweepRequest,
+    Sweep, UpdateSweepRequest,
 };
 use documents::{Node, Tree};
 use serde::Deserialize;
@@ -87,7 +87,8 @@ fn text_of(node: Option<&Node>) -> Option<&str> {
 }
 
 async fn find_cluster(call: &Call, name: &str) -> Result<Option<ClusterFacts>, Refusal> {
-    let request = GetClusterRequest { workspace: call.workspace.clone(), name: name.to_owned(), ..GetClusterRequest::default() };
+    let request =
+        GetClusterRequest { workspace: call.workspace.clone(), name: name.to_owned(), ..GetClusterRequest::default() };
     let context = call.reading(Service::Compute)?;
     let found = absent_is_none(call.peers().compute_client().get_cluster(context.attach(request)).await)?;
     Ok(found.map(|cluster| {

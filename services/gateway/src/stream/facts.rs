@@ -42,7 +42,8 @@ mod tests {
 
     #[test]
     fn facts_are_shown_by_their_type() {
-        let message = sweeps::SweepStateChanged { workspace: "lab".into(), state: "Paused".into(), ..Default::default() };
+        let message =
+            sweeps::SweepStateChanged { workspace: "lab".into(), state: "Paused".into(), ..Default::default() };
         let fact = Fact { r#type: "SweepStateChanged".into(), payload: message.encode_to_vec(), ..Fact::default() };
         assert_eq!(readable(Service::Sweeps, &fact).unwrap()["state"], "Paused");
         assert_eq!(readable(Service::Runs, &fact), None);

@@ -17,7 +17,12 @@ const CHUNKS_UNDER_WAY: usize = 8;
 ///
 /// # Errors
 /// Those of the store, and 400 when the body ends early: then nothing is stored.
-pub async fn store(call: &Call, context: CallContext, sha256: &str, mut body: Payload) -> Result<tonic::Response<ObjectFacts>, Refusal> {
+pub async fn store(
+    call: &Call,
+    context: CallContext,
+    sha256: &str,
+    mut body: Payload,
+) -> Result<tonic::Response<ObjectFacts>, Refusal> {
     let (sender, receiver) = mpsc::channel::<ObjectChunk>(CHUNKS_UNDER_WAY);
     let first = ObjectChunk { sha256: sha256.to_owned(), data: Vec::new() };
     // Actix's payload stays on its thread, the call's stream must not: chunks cross in the channel.
@@ -32,7 +37,9 @@ pub async fn store(call: &Call, context: CallContext, sha256: &str, mut body: Pa
             }
             match body.next().await {
                 Some(Ok(data)) => next = Some(ObjectChunk { sha256: String::new(), data: data.to_vec() }),
-                Some(Err(error)) => return Err(Problem::new(400, "BrokenBody", format!("the body ended early: {error}"))),
+                Some(Err(error)) => {
+                    return Err(Problem::new(400, "BrokenBody", format!("the body ended early: {error}")));
+                }
                 None => return Ok(()),
             }
         }

@@ -61,14 +61,15 @@ pub async fn follow(gateway: &Gateway, request: &HttpRequest, from: &str, events
         let Some(peer) = gateway.peers().by_name(service.name()) else { continue };
         let from = seen.get(service.name()).copied().unwrap_or_default();
         let request = ReadRequest { service: service.name().to_owned(), from, until_head: false };
-        let mut client = FeedServiceClient::new(peer.clone()).max_decoding_message_size(contracts::peer::MESSAGE_BYTES_MAX);
+        let mut client =
+            FeedServiceClient::new(peer.clone()).max_decoding_message_size(contracts::peer::MESSAGE_BYTES_MAX);
         let facts = client.read(request).await.map_err(Refusal::from)?.into_inner();
         merged.push(facts.map(move |fact| (service, fact)).boxed());
     }
     let (sender, receiver) = mpsc::channel(BUFFERED_EVENTS);
     let shutdown = gateway.shutdown().clone();
     actix_web::rt::spawn(async move {
-        tokio::select! { () = pump(merged, events, seen, sender) => {}, () = shutdown.requested() => {} }
+        tokio::select! { () = pump(merged, events, seen, sender, SLOW_READER) => {}, () = shutdown.requested() => {} }
     });
     let body = tokio_stream::wrappers::ReceiverStream::new(receiver).map(Ok::<_, actix_web::Error>);
     Ok(HttpResponse::Ok()
@@ -83,12 +84,13 @@ async fn pump(
     events: EventsOf,
     mut seen: BTreeMap<&'static str, i64>,
     sender: mpsc::Sender<Bytes>,
+    patience: Duration,
 ) {
     // At once, so that the reader knows that it is connected.
     let mut next = Some(Bytes::from_static(b": connected\n\n"));
     loop {
         if let Some(frame) = next.take()
-            && sender.send_timeout(frame, SLOW_READER).await.is_err()
+            && sender.send_timeout(frame, patience).await.is_err()
         {
             return;
         }
@@ -148,13 +150,10 @@ mod tests {
     async fn events_are_framed_filtered_and_resumable() {
         let (sender, mut receiver) = mpsc::channel(8);
         let facts = vec![fact(4, "lab", "s1"), fact(5, "other", "s1"), fact(6, "lab", "s2"), fact(7, "lab", "s1")];
-        let events = EventsOf {
-            services: &[Service::Sweeps],
-            workspace: "lab".into(),
-            only: Some(("sweep_id", "s1".into())),
-        };
+        let events =
+            EventsOf { services: &[Service::Sweeps], workspace: "lab".into(), only: Some(("sweep_id", "s1".into())) };
         let seen = BTreeMap::from([("runs", 9)]);
-        pump(futures_util::stream::iter(facts), events, seen, sender).await;
+        pump(futures_util::stream::iter(facts), events, seen, sender, SLOW_READER).await;
         let mut frames = Vec::new();
         while let Some(frame) = receiver.recv().await {
             frames.push(String::from_utf8(frame.to_vec()).unwrap());
@@ -162,17 +161,18 @@ mod tests {
         assert_eq!(frames.len(), 3, "{frames:?}");
         assert!(frames[1].starts_with("id: runs=9,sweeps=4\nevent: SweepStateChanged\ndata: {"), "{}", frames[1]);
         assert!(frames[2].starts_with("id: runs=9,sweeps=7\n") && frames[2].ends_with("}\n\n"));
-        let data: Value = serde_json::from_str(frames[2].lines().nth(2).unwrap().strip_prefix("data: ").unwrap()).unwrap();
+        let data: Value =
+            serde_json::from_str(frames[2].lines().nth(2).unwrap().strip_prefix("data: ").unwrap()).unwrap();
         assert_eq!((&data["position"], &data["data"]["state"]), (&json!(7), &json!("Running")));
         assert_eq!(data["time"], "1970-01-01T00:00:00.000000Z");
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_slow_reader_is_cut_off() {
         // Memory is bounded by the reader's own pace, never by how much happens.
         let (sender, _receiver) = mpsc::channel(1);
         let facts = futures_util::stream::repeat_with(|| fact(1, "lab", "s1"));
         let events = EventsOf { services: &[Service::Sweeps], workspace: "lab".into(), only: None };
-        pump(facts, events, BTreeMap::new(), sender).await;
+        pump(facts, events, BTreeMap::new(), sender, Duration::from_millis(5)).await;
     }
 }

@@ -10,6 +10,13 @@ use std::sync::Arc;
 use contracts::Peers;
 use runtime::{Shutdown, Task};
 
+#[cfg(test)]
+pub(crate) use deadlines::check;
+#[cfg(test)]
+pub(crate) use follow_runs::FollowRuns;
+#[cfg(test)]
+pub(crate) use propose_trials::fill;
+
 use crate::api::Api;
 
 /// The tasks of the service.

@@ -1,1 +1,148 @@
 //! The calls on a real log in a temporary folder.
+
+mod artifacts;
+mod follow;
+mod lists;
+mod metrics;
+mod reactions;
+mod walk;
+
+use std::sync::Arc;
+
+use contracts::CallContext;
+use contracts::compute::JobSpec;
+use contracts::runs::runs_service_server::RunsService;
+use contracts::runs::*;
+use eventlog::EventLog;
+use jiff::Timestamp;
+use tonic::{Request, Response, Status};
+use uuid::Uuid;
+use vocabulary::{ManualClock, Problem, SeededEntropy};
+
+use crate::api::Api;
+use crate::{Dependencies, Service, open};
+
+const WORKSPACE: &str = "default";
+
+/// A service in a folder that goes away with it.
+struct Fixture {
+    api: Api,
+    service: Service,
+    shutdown: runtime::Shutdown,
+    folder: tempfile::TempDir,
+}
+
+impl Fixture {
+    async fn new() -> Self {
+        Self::on(tempfile::tempdir().unwrap(), 1).await
+    }
+
+    async fn on(folder: tempfile::TempDir, seed: u64) -> Self {
+        let start = Timestamp::from_microsecond(1_700_000_000_000_000).unwrap();
+        let shutdown = runtime::Shutdown::new();
+        let service = open(Dependencies {
+            data: folder.path().to_owned(),
+            clock: Arc::new(ManualClock::new(start)),
+            entropy: Arc::new(SeededEntropy::new(seed)),
+            peers: contracts::Peers::default(),
+            shutdown: shutdown.clone(),
+        })
+        .await
+        .unwrap();
+        Self { api: service.api(), service, shutdown, folder }
+    }
+
+    /// Closes the service and opens it again on the same data.
+    async fn reopen(self) -> Self {
+        let Self { api, service, folder, .. } = self;
+        let log = service.log().clone();
+        drop((api, service));
+        log.close().await;
+        Self::on(folder, 2).await
+    }
+
+    fn log(&self) -> &EventLog {
+        self.service.log()
+    }
+
+    async fn run(&self, job: Option<JobSpec>) -> Run {
+        let request = CreateRunRequest { workspace: WORKSPACE.into(), job, ..CreateRunRequest::default() };
+        self.api.create_run(Request::new(request)).await.unwrap().into_inner()
+    }
+
+    /// A run without a job.
+    async fn own_run(&self) -> String {
+        self.run(None).await.run_id
+    }
+
+    /// A run whose job reports `acc`.
+    async fn watched_run(&self) -> String {
+        self.run(Some(job())).await.run_id
+    }
+
+    async fn get(&self, run_id: &str) -> Run {
+        let request = GetRunRequest { workspace: WORKSPACE.into(), run_id: run_id.into() };
+        self.api.get_run(Request::new(request)).await.unwrap().into_inner()
+    }
+
+    async fn record(&self, request: RecordMetricsRequest) -> Result<RecordMetricsReply, Problem> {
+        answer(self.api.record_metrics(Request::new(request)).await)
+    }
+
+    async fn end(&self, run_id: &str, state: &str) -> Result<Run, Problem> {
+        let request = UpdateRunRequest {
+            workspace: WORKSPACE.into(),
+            run_id: run_id.into(),
+            state: Some(state.into()),
+            ..UpdateRunRequest::default()
+        };
+        answer(self.api.update_run(Request::new(request)).await)
+    }
+
+    async fn append(&self, run_id: &str, offset: u64, data: &str) -> Result<u64, Problem> {
+        let request = AppendLogsRequest {
+            workspace: WORKSPACE.into(),
+            run_id: run_id.into(),
+            attempt: 1,
+            stream: "stdout".into(),
+            offset,
+            data: data.as_bytes().to_vec(),
+        };
+        answer(self.api.append_logs(Request::new(request)).await).map(|reply| reply.next_offset)
+    }
+}
+
+fn job() -> JobSpec {
+    JobSpec { cluster: "spot".into(), command: vec!["true".into()], primary_metric: "acc".into(), ..JobSpec::default() }
+}
+
+/// The message, or the problem that the status carries.
+fn answer<T>(answered: Result<Response<T>, Status>) -> Result<T, Problem> {
+    answered.map(Response::into_inner).map_err(|status| contracts::problem_of(&status))
+}
+
+fn code<T: std::fmt::Debug>(answered: Result<T, Problem>) -> (u16, String) {
+    let problem = answered.unwrap_err();
+    (problem.status, problem.code)
+}
+
+/// A request under an idempotency key.
+fn keyed<T>(key: u128, hash: u8, message: T) -> Request<T> {
+    let command_id = Some(Uuid::from_u128(key));
+    let call = CallContext { command_id, request_hash: Some([hash; 32]), ..CallContext::default() };
+    call.attach(message)
+}
+
+fn point(name: &str, step: Option<i64>, value: f64) -> MetricPoint {
+    MetricPoint { name: name.into(), step, value, ..MetricPoint::default() }
+}
+
+fn points(run_id: &str, attempt: u32, metrics: Vec<MetricPoint>) -> RecordMetricsRequest {
+    RecordMetricsRequest {
+        workspace: WORKSPACE.into(),
+        run_id: run_id.into(),
+        attempt,
+        metrics,
+        ..RecordMetricsRequest::default()
+    }
+}

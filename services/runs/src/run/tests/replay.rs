@@ -29,9 +29,10 @@ fn keys() -> impl Strategy<Value = Vec<SentKey>> {
         timestamp_ms,
         value,
     });
-    let key = (prop_oneof!["acc", "loss", "n[0-9]"], proptest::collection::vec(point, 1..5))
-        .prop_map(|(name, points)| SentKey { name, points });
-    proptest::collection::vec(key, 1..3)
+    // A name is there once: a request's points are gathered by key.
+    let name = prop_oneof!["acc", "loss", "n[0-9]"];
+    let keys = proptest::collection::btree_map(name, proptest::collection::vec(point, 1..5), 1..3);
+    keys.prop_map(|keys| keys.into_iter().map(|(name, points)| SentKey { name, points }).collect())
 }
 
 fn step() -> impl Strategy<Value = Step> {

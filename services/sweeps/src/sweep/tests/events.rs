@@ -15,9 +15,10 @@ fn every_released_event_is_still_read() {
         let (kind, schema) = stem.split_once('.').unwrap();
         let data = std::fs::read_to_string(&path).unwrap();
         let event = SweepEvent::decode(kind, schema.parse().unwrap(), &data).unwrap();
-        // What is written today reads back to the same.
-        let again = SweepEvent::decode(kind, event.schema(), &event.encode().unwrap()).unwrap();
-        assert_eq!(event, again, "{kind}");
+        // What is written today reads back to the same; as texts, since a NaN is not equal to itself.
+        let written = event.encode().unwrap();
+        let again = SweepEvent::decode(kind, event.schema(), &written).unwrap();
+        assert_eq!(written, again.encode().unwrap(), "{kind}");
         read += 1;
     }
     assert_eq!(read, 21);

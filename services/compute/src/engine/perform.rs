@@ -1,0 +1,115 @@
+//! Carries a plan out: all its commands at the same time, so that they share a commit.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use contracts::compute::Leave;
+use contracts::compute::agent_order::Order;
+use eventlog::{Committed, ExecuteError};
+use futures_util::future::join_all;
+use vocabulary::{NodeId, Problem};
+
+use crate::cluster::{self, NodeEnd};
+use crate::core::Core;
+use crate::job;
+use crate::providers::NodeFailure;
+use crate::run_token;
+use crate::scheduler::Action;
+use crate::stream::ClusterName;
+
+/// Who gives the commands.
+const ACTOR: &str = "scheduler";
+/// Between two tries to clear a node away.
+const REMOVE_RETRY: Duration = Duration::from_secs(1);
+
+/// Does everything; true when something has changed, so that a new look is worth it.
+pub(super) async fn perform(core: &Arc<Core>, actions: Vec<Action>) -> bool {
+    let done = join_all(actions.into_iter().map(|action| one(core, action))).await;
+    done.into_iter().any(|changed| changed)
+}
+
+async fn one(core: &Arc<Core>, action: Action) -> bool {
+    let at_us = core.clock.now_us();
+    match action {
+        Action::Place { job_id, attempt, node_id, reason } => {
+            let command = job::Command::Place { attempt, node_id, reason, at_us };
+            told(core.of_job(job_id, command, ACTOR).await)
+        }
+        Action::EndAttempt { job_id, attempt, node_id, end } => {
+            let command = job::Command::EndAttempt { attempt, node_id, end, at_us };
+            told(core.of_job(job_id, command, ACTOR).await)
+        }
+        Action::GiveUp { job_id, end } => {
+            told(core.of_job(job_id, job::Command::GiveUp { end, at_us }, ACTOR).await)
+        }
+        Action::Stop { job_id, by } => {
+            let command = job::Command::Stop { by: by.to_owned(), decision: String::new(), at_us };
+            told(core.of_job(job_id, command, ACTOR).await)
+        }
+        Action::RequestNode { cluster, reason } => {
+            let node_id = NodeId::new(core.entropy.uuid());
+            let token = run_token::node_token(&node_id.to_string(), &core.wiring.signing_key);
+            let token_sha256 = run_token::hash(&token);
+            let command = cluster::Command::RequestNode { node_id, token_sha256, reason, at_us };
+            told(core.of_cluster(&cluster, command, ACTOR).await)
+        }
+        Action::Notice { cluster, node_id, deadline_us, reason } => {
+            let command = cluster::Command::Notice { node_id, deadline_us, reason, at_us };
+            told(core.of_cluster(&cluster, command, ACTOR).await)
+        }
+        Action::Leave { cluster, node_id, reason } => {
+            told(core.of_cluster(&cluster, cluster::Command::Leave { node_id, reason, at_us }, ACTOR).await)
+        }
+        Action::FinishDelete { cluster } => {
+            told(core.of_cluster(&cluster, cluster::Command::FinishDelete { at_us }, ACTOR).await)
+        }
+        Action::Remove { cluster, node_id, end, reason } => {
+            core.fleet().set_removing(node_id, true);
+            tokio::spawn(remove(Arc::clone(core), cluster, node_id, end, reason));
+            true
+        }
+    }
+}
+
+/// A command that was overtaken leads to no events, which is no error.
+fn told<R: std::fmt::Debug>(outcome: Result<Committed, ExecuteError<R>>) -> bool {
+    match outcome {
+        Ok(committed) => committed.events > 0,
+        Err(error) => {
+            tracing::warn!("the scheduler's command did not go through: {error:?}");
+            false
+        }
+    }
+}
+
+/// A node that the provider has given up.
+pub(super) fn node_failed(core: &Arc<Core>, failure: NodeFailure) {
+    let NodeFailure { node_id, reason } = failure;
+    let Some(cluster) = core.cluster_of(node_id) else { return };
+    core.fleet().set_removing(node_id, true);
+    tokio::spawn(remove(Arc::clone(core), cluster, node_id, NodeEnd::Failed, reason));
+}
+
+/// Takes a node away and says so once nothing of it runs any more: only then may its jobs begin elsewhere.
+async fn remove(core: Arc<Core>, cluster: ClusterName, node_id: NodeId, end: NodeEnd, reason: String) {
+    let told = core.agents.send(node_id, Order::Leave(Leave { reason: reason.clone() }));
+    while !core.shutdown.is_requested() {
+        match core.provider.remove(node_id, told).await {
+            Ok(()) => break,
+            Err(error) => tracing::error!(node.id = %node_id, "cannot be cleared away: {error:#}"),
+        }
+        tokio::select! { () = tokio::time::sleep(REMOVE_RETRY) => {}, () = core.shutdown.requested() => return }
+    }
+    while !core.shutdown.is_requested() {
+        let command =
+            cluster::Command::NodeIsGone { node_id, end, reason: reason.clone(), at_us: core.clock.now_us() };
+        match core.of_cluster(&cluster, command, ACTOR).await {
+            Ok(_) => return,
+            Err(error) => {
+                let problem: Problem = error.into_problem(Into::into);
+                tracing::warn!(node.id = %node_id, "its end is recorded later: {problem}");
+            }
+        }
+        tokio::time::sleep(REMOVE_RETRY).await;
+    }
+}

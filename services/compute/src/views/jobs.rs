@@ -1,0 +1,178 @@
+//! One row a job and one an attempt that was placed.
+
+use contracts::compute::{JobEnd, Placement};
+use eventlog::{BoxFuture, Error, RecordedEvent, SqliteConnection, SqlitePool, View};
+use sqlx::FromRow;
+use vocabulary::{JobId, RunId};
+
+use crate::job::{self, JobEvent};
+use crate::time::shown;
+
+/// See the module.
+pub(super) struct Jobs;
+
+impl View for Jobs {
+    fn name(&self) -> &'static str {
+        "jobs"
+    }
+
+    fn apply<'a>(
+        &'a self,
+        tx: &'a mut SqliteConnection,
+        events: &'a [RecordedEvent],
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async move {
+            for event in events {
+                if let Some(job_id) = job::of_stream(&event.stream) {
+                    take(tx, event, job_id.to_string(), event.decode()?).await?;
+                }
+            }
+            Ok(())
+        })
+    }
+}
+
+async fn take(
+    tx: &mut SqliteConnection,
+    recorded: &RecordedEvent,
+    job_id: String,
+    event: JobEvent,
+) -> Result<(), Error> {
+    match event {
+        JobEvent::JobQueued(event) => {
+            let insert = "INSERT INTO jobs(job_id, workspace, run_id, cluster, state, attempt, node_id, position, queued_at, ending) \
+                          VALUES (?, ?, ?, ?, 'queued', 1, '', ?, ?, '')";
+            sqlx::query(insert)
+                .bind(job_id)
+                .bind(event.job.workspace)
+                .bind(event.job.run_id)
+                .bind(event.job.cluster)
+                .bind(recorded.position)
+                .bind(event.at_us)
+                .execute(tx)
+                .await?;
+        }
+        JobEvent::JobPlaced(event) => {
+            let node_id = event.node_id.to_string();
+            let insert = "INSERT INTO placements(job_id, attempt, position, node_id, reason, placed_at) VALUES (?, ?, ?, ?, ?, ?)";
+            sqlx::query(insert)
+                .bind(&job_id)
+                .bind(event.attempt)
+                .bind(recorded.position)
+                .bind(&node_id)
+                .bind(event.reason)
+                .bind(event.at_us)
+                .execute(&mut *tx)
+                .await?;
+            stand(tx, &job_id, "placed", event.attempt, &node_id).await?;
+        }
+        JobEvent::JobPhaseChanged(event) => {
+            stand(tx, &job_id, &event.phase, event.attempt, &event.node_id.to_string()).await?;
+        }
+        JobEvent::JobRequeued(event) => stand(tx, &job_id, "queued", event.next_attempt, "").await?,
+        JobEvent::StopRequested(_) => {}
+        JobEvent::JobEnded(event) => {
+            let ending = serde_json::to_string(&event.end).map_err(|error| Error::Encode(error.to_string()))?;
+            let node_id = event.node_id.map(|node| node.to_string()).unwrap_or_default();
+            stand(&mut *tx, &job_id, "ended", event.attempt, &node_id).await?;
+            sqlx::query("UPDATE jobs SET ending = ? WHERE job_id = ?").bind(ending).bind(job_id).execute(tx).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn stand(tx: &mut SqliteConnection, job_id: &str, state: &str, attempt: u32, node: &str) -> Result<(), Error> {
+    sqlx::query("UPDATE jobs SET state = ?, attempt = ?, node_id = ? WHERE job_id = ?")
+        .bind(state)
+        .bind(attempt)
+        .bind(node)
+        .bind(job_id)
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
+/// A job as the table has it.
+#[derive(Clone, Debug, FromRow)]
+pub(crate) struct JobRow {
+    pub job_id: String,
+    pub workspace: String,
+    pub run_id: String,
+    pub cluster: String,
+    pub state: String,
+    pub attempt: u32,
+    pub node_id: String,
+    pub position: i64,
+    pub queued_at: i64,
+    ending: String,
+}
+
+impl JobRow {
+    /// How it ended.
+    pub fn end(&self) -> Option<JobEnd> {
+        serde_json::from_str(&self.ending).ok()
+    }
+}
+
+const COLUMNS: &str = "SELECT job_id, workspace, run_id, cluster, state, attempt, node_id, position, queued_at, ending FROM jobs";
+
+/// A job by its own id or by its run's, in either spelling. Of a run's jobs it is the last.
+pub(crate) async fn job_by_id(reader: &SqlitePool, id: &str) -> Result<Option<JobRow>, Error> {
+    let (job_id, run_id) = (JobId::parse(id).ok(), RunId::parse(id).ok());
+    for (column, value) in [("job_id", job_id.map(|id| id.to_string())), ("run_id", run_id.map(|id| id.to_string()))] {
+        let Some(value) = value else { continue };
+        let sql = format!("{COLUMNS} WHERE {column} = ? ORDER BY position DESC LIMIT 1");
+        let row = sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(value).fetch_optional(reader).await?;
+        if row.is_some() {
+            return Ok(row);
+        }
+    }
+    Ok(None)
+}
+
+/// Where a job's attempts were placed.
+pub(crate) async fn placements_of(reader: &SqlitePool, job_id: &str) -> Result<Vec<Placement>, Error> {
+    let rows: Vec<(i64, u32, String, String, i64)> =
+        sqlx::query_as("SELECT position, attempt, node_id, reason, placed_at FROM placements WHERE job_id = ? ORDER BY attempt")
+            .bind(job_id)
+            .fetch_all(reader)
+            .await?;
+    let shown = |(position, attempt, node_id, reason, placed_at)| Placement {
+        position,
+        attempt,
+        node_id,
+        reason,
+        placed_at: shown(placed_at),
+    };
+    Ok(rows.into_iter().map(shown).collect())
+}
+
+/// A page of a workspace's jobs in the order in which they were queued; empty texts match all.
+pub(crate) async fn jobs_of(
+    reader: &SqlitePool,
+    workspace: &str,
+    cluster: &str,
+    state: &str,
+    after: i64,
+    limit: i32,
+) -> Result<Vec<JobRow>, Error> {
+    let sql = format!(
+        "{COLUMNS} WHERE workspace = ?1 AND position > ?2 AND (?3 = '' OR cluster = ?3) AND (?4 = '' OR state = ?4) \
+         ORDER BY position LIMIT ?5"
+    );
+    let query = sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(workspace).bind(after).bind(cluster).bind(state);
+    Ok(query.bind(limit).fetch_all(reader).await?)
+}
+
+/// Jobs that are not over, with the position of their first event, in that order.
+pub(crate) async fn live_jobs(reader: &SqlitePool) -> Result<Vec<(JobId, i64)>, Error> {
+    let rows: Vec<(String, i64)> =
+        sqlx::query_as("SELECT job_id, position FROM jobs WHERE state <> 'ended' ORDER BY position")
+            .fetch_all(reader)
+            .await?;
+    let parse = |(id, position): (String, i64)| {
+        let job_id = JobId::parse(&id).map_err(|error| Error::Decode(error.to_string()))?;
+        Ok((job_id, position))
+    };
+    rows.into_iter().map(parse).collect()
+}

@@ -1,0 +1,50 @@
+//! The read models: which clusters there ever were, every job, and where its attempts were placed.
+
+mod jobs;
+
+use std::sync::Arc;
+
+pub(crate) use jobs::{JobRow, job_by_id, jobs_of, live_jobs, placements_of};
+
+use eventlog::{BoxFuture, Error, RecordedEvent, SqliteConnection, SqlitePool, View};
+
+use crate::stream::ClusterName;
+
+/// The views that are kept in the transaction of the events.
+pub(crate) fn all() -> Vec<Arc<dyn View>> {
+    vec![Arc::new(Clusters), Arc::new(jobs::Jobs)]
+}
+
+/// The names of clusters, to find their streams again.
+struct Clusters;
+
+impl View for Clusters {
+    fn name(&self) -> &'static str {
+        "clusters"
+    }
+
+    fn apply<'a>(
+        &'a self,
+        tx: &'a mut SqliteConnection,
+        events: &'a [RecordedEvent],
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async move {
+            for event in events.iter().filter(|event| event.kind == "ClusterCreated") {
+                let Some(name) = ClusterName::of_stream(&event.stream) else { continue };
+                sqlx::query("INSERT OR IGNORE INTO clusters(workspace, name) VALUES (?, ?)")
+                    .bind(name.workspace)
+                    .bind(name.name)
+                    .execute(&mut *tx)
+                    .await?;
+            }
+            Ok(())
+        })
+    }
+}
+
+/// Every cluster that ever was.
+pub(crate) async fn cluster_names(reader: &SqlitePool) -> Result<Vec<ClusterName>, Error> {
+    let rows: Vec<(String, String)> =
+        sqlx::query_as("SELECT workspace, name FROM clusters").fetch_all(reader).await.map_err(Error::from)?;
+    Ok(rows.into_iter().map(|(workspace, name)| ClusterName { workspace, name }).collect())
+}

@@ -1,0 +1,110 @@
+//! Who gets in, and how far.
+
+use actix_web::http::Method;
+use actix_web::test::TestRequest;
+use contracts::runs::RecordMetricsRequest;
+use contracts::workspaces::{CreatedToken, Token};
+use gateway::RunToken;
+use gateway::access::mint_run_token;
+use serde_json::json;
+use vocabulary::RunId;
+
+use super::requests::{BASE, Door, KEY, as_token};
+
+#[actix_web::test]
+async fn tokens_decide_who_gets_in() {
+    let door = Door::open().await;
+    let with = |token: &str, method: Method, path: &str| {
+        let request = TestRequest::default().method(method).uri(&format!("/api/v1/workspaces/{path}"));
+        as_token(request, token).set_json(json!({}))
+    };
+    for (token, method, path, status) in [
+        ("", Method::GET, "lab/runs", 401),
+        ("tlg_reader_y", Method::GET, "lab/runs", 401),
+        ("password", Method::GET, "lab/runs", 401),
+        ("tlg_reader_x", Method::GET, "lab/runs", 200),
+        ("tlg_reader_x", Method::POST, "lab/runs", 403),
+        ("tlg_scorer_x", Method::GET, "lab/runs", 403),
+        ("tlg_contributor_x", Method::GET, "lab/tokens", 403),
+        ("tlg_owner_x", Method::GET, "lab/tokens", 200),
+        ("tlg_owner_x", Method::GET, "other/runs", 404),
+        ("tlg_owner_x", Method::PUT, "lab", 403),
+        ("tlg_admin_x", Method::GET, "other/runs", 200),
+        ("tlg_admin_x", Method::GET, "nowhere/runs", 404),
+        ("tlg_admin_x", Method::PUT, "fresh", 200),
+    ] {
+        let answer = door.ask(with(token, method.clone(), path)).await;
+        assert_eq!(answer.status.as_u16(), status, "{token} {method} {path}: {}", answer.text());
+    }
+    let basic = TestRequest::get()
+        .uri(&format!("{BASE}/runs"))
+        .insert_header(("authorization", "Basic YW55OnRsZ19yZWFkZXJfeA=="));
+    assert_eq!(door.ask(basic).await.status, 200);
+    // A body that is refused anyway says so before the token is asked for.
+    let large =
+        TestRequest::post().uri(&format!("{BASE}/runs")).insert_header(("content-type", "text/plain")).set_payload("x");
+    assert_eq!(door.ask(large).await.status, 415);
+}
+
+#[actix_web::test]
+async fn what_is_open_needs_no_token() {
+    let door = Door::closed();
+    for path in ["/version", "/openapi.json", "/docs/problems", "/docs/", "/metrics", "/health"] {
+        let answer = door.ask(TestRequest::get().uri(path)).await;
+        assert_eq!(answer.status, 200, "{path}");
+        assert!(!answer.header("x-request-id").is_empty(), "{path}");
+    }
+    assert_eq!(door.ask(TestRequest::get().uri("/health")).await.text(), "OK");
+    assert_eq!(door.ask(TestRequest::get().uri("/version")).await.json()["url"], "http://trialog.test");
+    assert_eq!(door.ask(TestRequest::get().uri("/readyz")).await.json()["waiting"], json!(["tokens"]));
+    assert_eq!(door.get("/runs").await.problem(), (503, "NotReady".to_owned()));
+    let counted = door.ask(TestRequest::get().uri("/metrics")).await.text();
+    assert!(
+        counted.contains(r#"trialog_http_requests_total{method="GET",route="/version",status="200"}"#),
+        "{counted}"
+    );
+}
+
+#[actix_web::test]
+async fn a_run_token_writes_its_own_run_only() {
+    let door = Door::open().await;
+    let (own, other) = (RunId::new(uuid::Uuid::from_u128(1)), RunId::new(uuid::Uuid::from_u128(2)));
+    let token = RunToken { workspace: "lab".to_owned(), run_id: own.to_string(), attempt: 3 };
+    let token = mint_run_token(&token, &KEY);
+    let post = |run: RunId, attempt: u32| {
+        let request = TestRequest::post().uri(&format!("{BASE}/runs/{run}/metrics"));
+        as_token(request, &token).set_json(json!({"attempt": attempt, "metrics": [{"name": "a", "value": 1}]}))
+    };
+    assert_eq!(door.ask(post(own, 3)).await.status, 200);
+    assert_eq!(door.ask(post(own, 0)).await.status, 200);
+    assert_eq!(door.ask(post(own, 2)).await.problem(), (403, "Forbidden".to_owned()));
+    assert_eq!(door.ask(post(other, 3)).await.problem(), (403, "Forbidden".to_owned()));
+    let calls = door.fake.calls("record_metrics");
+    let attempts: Vec<_> = calls.iter().map(|seen| seen.message::<RecordMetricsRequest>().attempt).collect();
+    assert_eq!(attempts, [3, 3]);
+    assert_eq!(calls[0].context.actor, format!("run:{own}#3"));
+    let list = as_token(TestRequest::get().uri(&format!("{BASE}/sweeps")), &token);
+    assert_eq!(door.ask(list).await.problem(), (403, "Forbidden".to_owned()));
+    let forged = as_token(TestRequest::get().uri(&format!("{BASE}/runs/{own}")), &token.replace(".3.", ".4."));
+    assert_eq!(door.ask(forged).await.problem(), (401, "Unauthenticated".to_owned()));
+}
+
+#[actix_web::test]
+async fn a_token_works_at_once_and_ends_at_once() {
+    let door = Door::open().await;
+    let (token_id, workspace) = ("fresh".to_owned(), "lab".to_owned());
+    let token = Token { token_id, workspace, scope: "reader".to_owned(), ..Token::default() };
+    door.fake.answer("create_token", &CreatedToken { token: Some(token), text: "tlg_fresh_x".to_owned() });
+    let as_owner = |request: TestRequest| as_token(request, "tlg_owner_x");
+    let made =
+        as_owner(TestRequest::post().uri(&format!("{BASE}/tokens"))).set_json(json!({"name": "n", "scope": "reader"}));
+    assert_eq!(door.ask(made).await.status, 201);
+    let read = || as_token(TestRequest::get().uri(&format!("{BASE}/runs")), "tlg_fresh_x");
+    assert_eq!(door.ask(read()).await.status, 200);
+    assert_eq!(door.ask(as_owner(TestRequest::delete().uri(&format!("{BASE}/tokens/fresh")))).await.status, 200);
+    assert_eq!(door.ask(read()).await.status, 401);
+    // Nobody makes more of themselves than they are.
+    let admin =
+        as_owner(TestRequest::post().uri(&format!("{BASE}/tokens"))).set_json(json!({"name": "n", "scope": "admin"}));
+    assert_eq!(door.ask(admin).await.status, 403);
+}

@@ -1,0 +1,210 @@
+//! What single routes add to the calls that they pass on.
+
+use actix_web::http::Method;
+use actix_web::test::TestRequest;
+use contracts::compute::{Cluster, Job, Placement, Revision, Scale, SizeFacts};
+use contracts::models::{ModelVersion, RegisterVersionRequest};
+use contracts::runs::{Artifact, ListArtifactsReply, RecordMetricsRequest, Run};
+use contracts::sweeps::{
+    CancelSweepReply, Explanation, PauseSweepRequest, SubmitSweepReply, SubmitSweepRequest, Sweep, Trial,
+};
+use serde_json::{Value, json};
+use vocabulary::{Problem, RunId, request_id};
+
+use super::requests::{BASE, Door, as_token};
+
+#[actix_web::test]
+async fn every_documented_route_is_there() {
+    // The document and the routes come from the same attributes; what this finds is a path that another one swallows.
+    let door = Door::open().await;
+    let document: Value = serde_json::to_value(gateway::openapi()).unwrap();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for method in item.as_object().unwrap().keys() {
+            // Streams do not end by themselves.
+            if path.ends_with("/events") {
+                continue;
+            }
+            let run = RunId::new(uuid::Uuid::from_u128(1)).to_string();
+            let uri = path
+                .replace("{workspace}", "lab")
+                .replace("{run}", &run)
+                .replace("{index}", "1")
+                .replace('{', "")
+                .replace('}', "");
+            let method: Method = method.to_uppercase().parse().unwrap();
+            let request = as_token(TestRequest::default().method(method.clone()).uri(&uri), "tlg_admin_x");
+            let answer = door.ask(request.set_json(json!({}))).await;
+            let code = if answer.status.is_success() { String::new() } else { answer.problem().1 };
+            assert!(
+                !["RouteNotFound", "MethodNotAllowed", "NotOfferedYet"].contains(&code.as_str()),
+                "{method} {uri}: {code}"
+            );
+        }
+    }
+}
+
+#[actix_web::test]
+async fn a_sweep_goes_with_what_it_refers_to() {
+    let door = Door::open().await;
+    let code = door.fake.object(b"code");
+    door.fake.answer(
+        "get_cluster",
+        &Cluster {
+            name: "spot".to_owned(),
+            provisioning_state: "Succeeded".to_owned(),
+            scale: Some(Scale { max_nodes: 4, ..Scale::default() }),
+            size: Some(SizeFacts { vcpus: 2, memory_bytes: 8, gpus: 1, ..SizeFacts::default() }),
+            ..Cluster::default()
+        },
+    );
+    door.fake.answer("submit_sweep", &SubmitSweepReply { id: "sweep_1".to_owned(), version: 1, ..Default::default() });
+    let yaml = format!("name: s\ncluster: spot\ntrial:\n  code: sha256:{code}\n");
+    let post = TestRequest::post()
+        .uri(&format!("{BASE}/sweeps?strict=true"))
+        .insert_header(("content-type", "application/yaml"));
+    let answer = door.ask(as_token(post, "tlg_contributor_x").set_payload(yaml.clone())).await;
+    assert_eq!((answer.status.as_u16(), answer.header("etag")), (201, "\"v1\""));
+    assert_eq!(answer.json()["id"], "sweep_1");
+    let sent = door.fake.calls("submit_sweep")[0].message::<SubmitSweepRequest>();
+    assert_eq!((sent.document, sent.format.as_str(), sent.strict), (yaml.into_bytes(), "yaml", true));
+    let resolved = sent.resolved.unwrap();
+    let cluster = resolved.cluster.unwrap();
+    assert_eq!((resolved.code_present, cluster.max_nodes, cluster.node_vcpus, cluster.node_gpus), (true, 4, 2, 1));
+
+    // That the cluster is not there is for sweeps to say, after all other errors.
+    door.fake.refuse("get_cluster", Problem::not_found("cluster", "spot", "lab"));
+    let plan = SubmitSweepReply { plan_json: r#"{"trials": 3}"#.to_owned(), ..Default::default() };
+    door.fake.answer("submit_sweep", &plan);
+    let answer = door.send(Method::POST, "/sweeps?dry_run=true", json!({"cluster": "spot"})).await;
+    assert_eq!((answer.status.as_u16(), answer.json()), (200, json!({"plan": {"trials": 3}, "warnings": []})));
+    let sent = door.fake.calls("submit_sweep")[1].message::<SubmitSweepRequest>();
+    assert_eq!((sent.dry_run, sent.resolved.unwrap().cluster), (true, None));
+}
+
+#[actix_web::test]
+async fn verbs_reach_the_sweep_they_name() {
+    let door = Door::open().await;
+    assert_eq!(door.send(Method::POST, "/sweeps/my%20sweep:pause", json!({"mode": "checkpoint"})).await.status, 200);
+    let sent = door.fake.calls("pause_sweep")[0].message::<PauseSweepRequest>();
+    assert_eq!((sent.sweep.as_str(), sent.mode.as_str()), ("my sweep", "checkpoint"));
+    let bare = as_token(TestRequest::post().uri(&format!("{BASE}/sweeps/s1:resume")), "tlg_contributor_x");
+    assert_eq!(door.ask(bare).await.status, 200);
+    for (accepted, status) in [(true, 202), (false, 200)] {
+        let sweep = Some(Sweep { name: "s1".to_owned(), ..Sweep::default() });
+        door.fake.answer("cancel_sweep", &CancelSweepReply { sweep, accepted });
+        let answer = door.send(Method::POST, "/sweeps/s1:cancel", json!({})).await;
+        assert_eq!((answer.status.as_u16(), &answer.json()["name"]), (status, &json!("s1")));
+    }
+}
+
+#[actix_web::test]
+async fn points_are_read_exactly_or_refused_by_place() {
+    let door = Door::open().await;
+    let run = RunId::new(uuid::Uuid::from_u128(1));
+    let body = json!({"metrics": [{"name": "loss", "value": 0.1, "step": 2}, {"name": "loss", "value": "NaN"}]});
+    assert_eq!(door.send(Method::POST, &format!("/runs/{run}/metrics"), body).await.status, 200);
+    let sent = door.fake.calls("record_metrics")[0].message::<RecordMetricsRequest>();
+    assert_eq!((sent.workspace.as_str(), sent.metrics.len(), sent.metrics[0].step), ("lab", 2, Some(2)));
+    let post = TestRequest::post()
+        .uri(&format!("{BASE}/runs/{run}/metrics"))
+        .insert_header(("content-type", "application/json"));
+    let answer = door
+        .ask(as_token(post, "tlg_contributor_x").set_payload(r#"{"metrics": [{"name": "a", "value": 1e400}]}"#))
+        .await;
+    assert_eq!(answer.problem(), (422, "BadMetricValue".to_owned()));
+    assert_eq!(answer.json()["errors"][0]["pointer"], "/metrics/0/value");
+}
+
+#[actix_web::test]
+async fn a_model_is_registered_with_the_files_of_its_run() {
+    let door = Door::open().await;
+    let run = RunId::new(uuid::Uuid::from_u128(1));
+    door.fake.answer("get_run", &Run { state: "Completed".to_owned(), sweep_id: "s".to_owned(), ..Run::default() });
+    let path = "outputs/model/model.pkl".to_owned();
+    let artifact = Artifact { path, sha256: "ab".to_owned(), size_bytes: 3, attempt: 1 };
+    door.fake.answer("list_artifacts", &ListArtifactsReply { artifacts: vec![artifact], ..Default::default() });
+    let body = json!({"run_id": run.hex(), "artifact_path": "outputs/model/"});
+    assert_eq!(door.send(Method::POST, "/models/digits/versions", body.clone()).await.status, 201);
+    let sent = door.fake.calls("register_version")[0].message::<RegisterVersionRequest>();
+    let resolved = sent.resolved.unwrap();
+    assert_eq!(
+        (sent.model.as_str(), sent.run_id, sent.artifact_path.as_str()),
+        ("digits", run.to_string(), "outputs/model")
+    );
+    assert_eq!((resolved.run_state.as_str(), resolved.files[0].path.as_str()), ("Completed", "model.pkl"));
+
+    door.fake.answer("list_artifacts", &ListArtifactsReply::default());
+    assert_eq!(
+        door.send(Method::POST, "/models/digits/versions", body).await.problem(),
+        (422, "ArtifactMissing".to_owned())
+    );
+}
+
+#[actix_web::test]
+async fn a_model_that_is_not_there_is_said_after_the_documents_own_errors() {
+    let door = Door::open().await;
+    door.fake.refuse("get_version", Problem::not_found("model", "digits", "lab"));
+    door.fake.refuse("put_deployment", Problem::invalid("/model", "UnknownModel", "it was not looked up"));
+    let answer = door.send(Method::PUT, "/endpoints/e/deployments/blue", json!({"model": "digits@best"})).await;
+    assert_eq!(answer.problem(), (404, "NotFound".to_owned()));
+    assert!(answer.json()["detail"].as_str().unwrap().contains("version '@best' of model 'digits'"));
+    door.fake.refuse("put_deployment", Problem::invalid("/cluster", "Required", "cluster: required"));
+    let answer = door.send(Method::PUT, "/endpoints/e/deployments/blue", json!({"model": "digits@best"})).await;
+    assert_eq!(answer.problem(), (422, "Required".to_owned()));
+}
+
+#[actix_web::test]
+async fn why_has_the_placements_of_the_run() {
+    let door = Door::open().await;
+    let explanation_json = r#"{"trial": 1, "proposal": {"position": 5}, "decisions": [], "attempts": []}"#.to_owned();
+    door.fake.answer("explain_trial", &Explanation { explanation_json, run_id: "run_1".to_owned() });
+    let placement =
+        Placement { position: 9, node_id: "node_1".to_owned(), reason: "fits".to_owned(), ..Placement::default() };
+    door.fake.answer("get_job", &Job { placements: vec![placement], ..Job::default() });
+    let why = door.get("/sweeps/s1/trials/1/why").await.json();
+    assert_eq!((&why["placements"][0]["node"], &why["proposal"]["position"]), (&json!("node_1"), &json!(5)));
+    door.fake.refuse("get_job", Problem::not_found("job", "run_1", "lab"));
+    assert_eq!(door.get("/sweeps/s1/trials/1/why").await.json()["placements"], json!([]));
+}
+
+#[actix_web::test]
+async fn lineage_walks_from_an_answer_to_the_code() {
+    let door = Door::open().await;
+    let run_id = RunId::new(uuid::Uuid::from_u128(1)).to_string();
+    let revision = Revision {
+        workspace: "lab".to_owned(),
+        endpoint: "e".to_owned(),
+        deployment: "blue".to_owned(),
+        model: "digits".to_owned(),
+        model_version: 3,
+        ..Revision::default()
+    };
+    door.fake.answer("get_revision", &revision);
+    let version =
+        ModelVersion { model: "digits".to_owned(), version: 3, run_id: run_id.clone(), ..ModelVersion::default() };
+    door.fake.answer("get_version", &version);
+    let job = contracts::compute::JobSpec { code_sha256: "abc".to_owned(), ..Default::default() };
+    let (sweep_id, trial_index) = ("sweep_1".to_owned(), Some(2));
+    door.fake
+        .answer("get_run", &Run { run_id: run_id.clone(), sweep_id, trial_index, job: Some(job), ..Run::default() });
+    door.fake.answer("get_sweep", &Sweep { sweep_id: "sweep_1".to_owned(), ..Sweep::default() });
+    door.fake
+        .answer("get_trial", &Trial { index: 2, parameters_json: r#"{"lr": 0.5}"#.to_owned(), ..Trial::default() });
+    let explanation_json = r#"{"proposal": {"position": 41}, "decisions": []}"#.to_owned();
+    door.fake.answer("explain_trial", &Explanation { explanation_json, run_id });
+
+    let id = request_id::mint(55, uuid::Uuid::from_u128(7 << 76));
+    let chain = door.get(&format!("/lineage/{id}")).await.json()["chain"].clone();
+    let kinds: Vec<_> = chain.as_array().unwrap().iter().map(|link| link["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["answer", "deployment", "model_version", "run", "sweep", "trial", "decision", "code"]);
+    assert_eq!((&chain[6]["id"], &chain[7]["id"]), (&json!("sweep_1@41"), &json!("sha256:abc")));
+    assert_eq!(chain[5]["parameters"]["lr"], json!(0.5));
+    let asked = door.fake.calls("get_revision")[0].message::<contracts::compute::GetRevisionRequest>();
+    assert_eq!(asked.revision_key, 55);
+
+    let from_version = door.get("/lineage/digits%2Fversions%2F3").await.json()["chain"].clone();
+    assert_eq!(from_version[0]["kind"], "model_version");
+    assert_eq!(door.get("/lineage/ver_1").await.problem(), (422, "BadLineageId".to_owned()));
+    door.fake.answer("get_revision", &Revision { workspace: "other".to_owned(), ..revision });
+    assert_eq!(door.get(&format!("/lineage/{id}")).await.problem(), (404, "NotFound".to_owned()));
+}

@@ -1,0 +1,130 @@
+//! A run from its creation to its end, repeats, and what is refused at the door.
+
+use super::*;
+
+#[tokio::test]
+async fn a_clients_run_from_creation_to_end() {
+    // The first thing that a notebook does must work: create, log, end, read back.
+    let fixture = Fixture::new().await;
+    let request = CreateRunRequest {
+        workspace: WORKSPACE.into(),
+        experiment: "digits".into(),
+        name: "first".into(),
+        params: [("lr".to_owned(), "0.1".to_owned())].into(),
+        ..CreateRunRequest::default()
+    };
+    let created = fixture.api.create_run(Request::new(request)).await.unwrap();
+    assert_eq!(contracts::position_of(&created), Some(2), "the experiment's event and the run's");
+    let created = created.into_inner();
+    assert_eq!((created.state.as_str(), created.experiment_id.as_str(), created.version), ("Running", "1", 1));
+    assert_eq!(created.created_at, "2023-11-14T22:13:20.000000Z");
+    assert_eq!(fixture.get(&created.run_id).await, created, "it reads its own writes");
+    let hex = vocabulary::RunId::parse(&created.run_id).unwrap().hex();
+    assert_eq!(fixture.get(&hex).await, created, "by the mlflow spelling too");
+    let ended = fixture.end(&created.run_id, "Completed").await.unwrap();
+    assert_eq!((ended.state.as_str(), ended.version), ("Completed", 2));
+    assert_eq!(fixture.get(&created.run_id).await, ended);
+    let fixture = fixture.reopen().await;
+    assert_eq!(fixture.get(&created.run_id).await, ended);
+    assert_eq!(code(fixture.end(&created.run_id, "Failed").await), (409, "RunTerminal".into()));
+}
+
+#[tokio::test]
+async fn a_repeated_creation_gives_the_first_answer() {
+    // A client that retries after a lost answer must not get a second run.
+    let fixture = Fixture::new().await;
+    let request = CreateRunRequest { workspace: WORKSPACE.into(), name: "once".into(), ..CreateRunRequest::default() };
+    let first = fixture.api.create_run(keyed(7, 1, request.clone())).await.unwrap().into_inner();
+    fixture.end(&first.run_id, "Completed").await.unwrap();
+    let again = fixture.api.create_run(keyed(7, 1, request.clone())).await.unwrap().into_inner();
+    assert_eq!(again, first);
+    let other = answer(fixture.api.create_run(keyed(7, 2, request.clone())).await);
+    assert_eq!(code(other), (422, "KeyReuse".into()));
+    let (left, right) = tokio::join!(
+        fixture.api.create_run(keyed(8, 1, request.clone())),
+        fixture.api.create_run(keyed(8, 1, request.clone()))
+    );
+    assert_eq!(left.unwrap().into_inner(), right.unwrap().into_inner(), "at the same time too");
+}
+
+#[tokio::test]
+async fn a_job_is_completed_and_checked() {
+    // What compute gets must be whole, and a mistake must be told at the door with all others.
+    let fixture = Fixture::new().await;
+    let request = CreateRunRequest {
+        workspace: WORKSPACE.into(),
+        params: [("lr-rate".to_owned(), "0.1".to_owned())].into(),
+        job: Some(job()),
+        ..CreateRunRequest::default()
+    };
+    let run = answer(fixture.api.create_run(Request::new(request.clone())).await).unwrap();
+    assert_eq!(run.state, "Proposed");
+    let made = run.job.unwrap();
+    assert_eq!(made.resources.unwrap().memory_bytes, 1 << 30);
+    assert_eq!(made.contract_variables["TRIALOG_PARAM_LR_RATE"], "0.1");
+    assert_eq!(made.parameters_json, r#"{"lr-rate":"0.1"}"#);
+    let bad = JobSpec {
+        environment_variables: [("TRIALOG_X".to_owned(), String::new())].into(),
+        timeout_seconds: f64::NAN,
+        ..JobSpec::default()
+    };
+    let refused = answer(fixture.api.create_run(Request::new(CreateRunRequest { job: Some(bad), ..request })).await);
+    let pointers: Vec<_> = refused.unwrap_err().errors.into_iter().map(|error| error.pointer).collect();
+    let expected = ["/job/cluster", "/job/command", "/job/environment_variables/TRIALOG_X", "/job/timeout_seconds"];
+    assert_eq!(pointers, expected);
+}
+
+#[tokio::test]
+async fn cancel_ends_a_run_without_a_job_and_asks_for_the_others() {
+    // R9: cancel twice is fine; a run with a job ends when its process has.
+    let fixture = Fixture::new().await;
+    for (run_id, state) in [(fixture.own_run().await, "Canceled"), (fixture.watched_run().await, "Proposed")] {
+        for _ in 0..2 {
+            let request = CancelRunRequest { workspace: WORKSPACE.into(), run_id: run_id.clone() };
+            let run = answer(fixture.api.cancel_run(Request::new(request)).await).unwrap();
+            assert_eq!((run.state.as_str(), run.version), (state, 2));
+        }
+    }
+    let request = CancelRunRequest { workspace: "other".into(), run_id: fixture.own_run().await };
+    assert_eq!(code(answer(fixture.api.cancel_run(Request::new(request)).await)), (404, "NotFound".into()));
+}
+
+#[tokio::test]
+async fn if_match_is_kept() {
+    // Two people who edit a run must not overwrite each other unseen.
+    let fixture = Fixture::new().await;
+    let run_id = fixture.own_run().await;
+    let tag = |version| {
+        let call = CallContext { expected_version: Some(version), ..CallContext::default() };
+        call.attach(UpdateRunRequest {
+            workspace: WORKSPACE.into(),
+            run_id: run_id.clone(),
+            tags: [("v".to_owned(), version.to_string())].into(),
+            ..UpdateRunRequest::default()
+        })
+    };
+    assert_eq!(answer(fixture.api.update_run(tag(1)).await).unwrap().version, 2);
+    assert_eq!(code(answer(fixture.api.update_run(tag(1)).await)), (412, "PreconditionFailed".into()));
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_refused_with_a_code() {
+    // Each mistake must say which it is.
+    let fixture = Fixture::new().await;
+    let run_id = fixture.own_run().await;
+    assert_eq!(code(fixture.end(&run_id, "Running").await), (422, "BadState".into()));
+    assert_eq!(code(fixture.end("run_nonsense", "Failed").await), (404, "NotFound".into()));
+    let absent = vocabulary::RunId::new(Uuid::from_u128(9)).to_string();
+    assert_eq!(code(fixture.end(&absent, "Failed").await), (404, "NotFound".into()));
+    let create = |request: CreateRunRequest| {
+        let request = CreateRunRequest { workspace: WORKSPACE.into(), ..request };
+        async { code(answer(fixture.api.create_run(Request::new(request)).await)) }
+    };
+    let named = |experiment: &str| CreateRunRequest { experiment: experiment.into(), ..CreateRunRequest::default() };
+    assert_eq!(create(named("a/b")).await, (422, "BadName".into()));
+    assert_eq!(create(named("12")).await, (422, "BadName".into()));
+    let parent = CreateRunRequest { parent_run_id: absent, ..CreateRunRequest::default() };
+    assert_eq!(create(parent).await, (404, "NotFound".into()));
+    let params = [("k".to_owned(), "x".repeat(70_000))].into();
+    assert_eq!(create(CreateRunRequest { params, ..CreateRunRequest::default() }).await, (422, "TooLarge".into()));
+}

@@ -1,1 +1,0 @@
-//! Calls on a service of its own.

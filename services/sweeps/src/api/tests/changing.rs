@@ -1,0 +1,159 @@
+//! The verbs, the lists, and who may see what.
+
+use std::time::Duration;
+
+use contracts::sweeps as wire;
+use contracts::sweeps::sweeps_service_server::SweepsService;
+use serde_json::{Value, json};
+use tonic::Request;
+
+use super::{Bench, document, keyed, problem};
+
+const WORKSPACE: &str = "default";
+
+#[tokio::test]
+async fn pausing_twice_is_a_success_and_other_modes_are_refused() {
+    let bench = Bench::new().await;
+    let sweep = bench.submit(&document(json!({}))).await;
+    bench.fill(sweep).await;
+    let pause =
+        |mode: &str| wire::PauseSweepRequest { workspace: WORKSPACE.into(), sweep: "digits".into(), mode: mode.into() };
+    let first = bench.api().pause_sweep(Request::new(pause(""))).await.unwrap().into_inner();
+    let second = bench.api().pause_sweep(Request::new(pause("drain"))).await.unwrap().into_inner();
+    assert_eq!((first.state.as_str(), first.version), ("Paused", second.version));
+    assert_eq!(problem(bench.api().pause_sweep(Request::new(pause("checkpoint"))).await).code, "NotOfferedYet");
+    let resume = wire::ResumeSweepRequest { workspace: WORKSPACE.into(), sweep: sweep.to_string() };
+    assert_eq!(bench.api().resume_sweep(Request::new(resume)).await.unwrap().into_inner().state, "Running");
+}
+
+#[tokio::test]
+async fn canceling_is_accepted_once() {
+    // R9: 202, then 200 with the same state; a repeat of the first request is 202 again.
+    let mut bench = Bench::new().await;
+    let sweep = bench.submit(&document(json!({}))).await;
+    bench.fill(sweep).await;
+    let cancel = wire::CancelSweepRequest { workspace: WORKSPACE.into(), sweep: sweep.to_string() };
+    let first = bench.api().cancel_sweep(keyed(1, 1, cancel.clone())).await.unwrap().into_inner();
+    assert!(first.accepted && first.sweep.unwrap().state == "Canceling");
+    let second = bench.api().cancel_sweep(keyed(2, 1, cancel.clone())).await.unwrap().into_inner();
+    assert!(!second.accepted);
+    assert!(bench.api().cancel_sweep(keyed(1, 1, cancel.clone())).await.unwrap().into_inner().accepted);
+    bench.ends(sweep, 0, "canceled").await;
+    bench.ends(sweep, 1, "canceled").await;
+    let late = bench.api().cancel_sweep(keyed(3, 1, cancel)).await.unwrap().into_inner();
+    assert!(!late.accepted && late.sweep.unwrap().state == "Canceled");
+}
+
+#[tokio::test]
+async fn only_limits_and_texts_change() {
+    // Row 57, and If-Match.
+    let bench = Bench::new().await;
+    let sweep = bench.submit(&document(json!({}))).await;
+    let update = |document: Value| wire::UpdateSweepRequest {
+        workspace: WORKSPACE.into(),
+        sweep: sweep.to_string(),
+        document: document.to_string().into_bytes(),
+        format: "json".into(),
+    };
+    let changed = json!({"limits": {"max_total_trials": 9}, "description": "longer", "tags": {"team": "vision"}});
+    let shown = bench.api().update_sweep(Request::new(update(changed))).await.unwrap().into_inner();
+    assert_eq!((shown.max_total_trials, shown.max_concurrent_trials), (9, 2));
+    assert_eq!((shown.description.as_str(), shown.tags["team"].as_str()), ("longer", "vision"));
+    let fixed = problem(bench.api().update_sweep(Request::new(update(json!({"cluster": "other"})))).await);
+    assert_eq!((fixed.status, fixed.code.as_str()), (409, "Immutable"));
+    assert_eq!(problem(bench.api().update_sweep(Request::new(update(json!({"colour": 1})))).await).status, 400);
+    let stale = contracts::CallContext { expected_version: Some(1), ..Default::default() };
+    let refused = problem(bench.api().update_sweep(stale.attach(update(json!({"description": "x"})))).await);
+    assert_eq!(refused.status, 412);
+}
+
+#[tokio::test]
+async fn a_completed_sweep_is_extended_and_goes_on() {
+    let mut bench = Bench::new().await;
+    let sweep = bench.submit(&document(json!({"limits": {"max_total_trials": 1}}))).await;
+    bench.fill(sweep).await;
+    bench.reports(sweep, 0, 0, 0.5).await;
+    bench.ends(sweep, 0, "completed").await;
+    assert_eq!(bench.sweep(sweep).await.state, "Completed");
+    let extend = |total| wire::ExtendSweepRequest {
+        workspace: WORKSPACE.into(),
+        sweep: sweep.to_string(),
+        max_total_trials: Some(total),
+        timeout_seconds: None,
+    };
+    assert_eq!(problem(bench.api().extend_sweep(Request::new(extend(5000))).await).status, 422);
+    let shown = bench.api().extend_sweep(Request::new(extend(3))).await.unwrap().into_inner();
+    assert_eq!((shown.state.as_str(), shown.ended_at.as_str()), ("Running", ""));
+    bench.fill(sweep).await;
+    assert_eq!(bench.trials(sweep).await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_sweep_of_another_workspace_is_absent() {
+    // Row 54: not forbidden, absent; its existence is nobody else's business.
+    let bench = Bench::new().await;
+    let sweep = bench.submit(&document(json!({}))).await;
+    for name in [sweep.to_string(), sweep.hex(), "digits".to_owned(), "nothing".to_owned()] {
+        let get = wire::GetSweepRequest { workspace: "other".into(), sweep: name, ..Default::default() };
+        assert_eq!(problem(bench.api().get_sweep(Request::new(get)).await).status, 404);
+    }
+    let cancel = wire::CancelSweepRequest { workspace: "other".into(), sweep: sweep.to_string() };
+    assert_eq!(problem(bench.api().cancel_sweep(Request::new(cancel)).await).status, 404);
+    for name in [sweep.to_string(), sweep.hex(), "digits".to_owned()] {
+        let get = wire::GetSweepRequest { workspace: WORKSPACE.into(), sweep: name, ..Default::default() };
+        assert_eq!(bench.api().get_sweep(Request::new(get)).await.unwrap().into_inner().sweep_id, sweep.to_string());
+    }
+}
+
+#[tokio::test]
+async fn sweeps_are_listed_newest_first_in_pages_with_their_results() {
+    let mut bench = Bench::new().await;
+    let mut sweeps = Vec::new();
+    for name in ["a", "b", "c"] {
+        sweeps.push(bench.submit(&document(json!({"name": name, "limits": {"max_total_trials": 1}}))).await);
+    }
+    bench.fill(sweeps[0]).await;
+    bench.reports(sweeps[0], 0, 0, 0.75).await;
+    bench.ends(sweeps[0], 0, "completed").await;
+    let list = |state: &str, page_token: String| wire::ListSweepsRequest {
+        workspace: WORKSPACE.into(),
+        state: state.into(),
+        page_size: 2,
+        page_token,
+    };
+    let first = bench.api().list_sweeps(Request::new(list("", String::new()))).await.unwrap().into_inner();
+    let names = |page: &wire::ListSweepsReply| page.sweeps.iter().map(|sweep| sweep.name.clone()).collect::<Vec<_>>();
+    assert_eq!(names(&first), ["c", "b"]);
+    let second = bench.api().list_sweeps(Request::new(list("", first.next_page_token))).await.unwrap().into_inner();
+    assert_eq!((names(&second), second.next_page_token.as_str()), (vec!["a".to_owned()], ""));
+    let done = bench.api().list_sweeps(Request::new(list("Completed", String::new()))).await.unwrap().into_inner();
+    // The row of an ended sweep says what the sweep itself says.
+    let mut shown = bench.sweep(sweeps[0]).await;
+    shown.spec_json = String::new();
+    assert_eq!(done.sweeps, [shown]);
+    let wrong = bench.api().list_sweeps(Request::new(list("", "zz".into()))).await;
+    assert_eq!(problem(wrong).code, "BadPageToken");
+}
+
+#[tokio::test]
+async fn a_long_poll_answers_as_soon_as_something_changes() {
+    let bench = Bench::new().await;
+    let sweep = bench.submit(&document(json!({}))).await;
+    let get = |after_version, wait_seconds| wire::GetSweepRequest {
+        workspace: WORKSPACE.into(),
+        sweep: sweep.to_string(),
+        wait_seconds,
+        after_version,
+    };
+    let waiting = bench.api().get_sweep(Request::new(get(1, 30.0)));
+    let filling = async {
+        tokio::task::yield_now().await;
+        bench.fill(sweep).await;
+    };
+    let (shown, ()) =
+        tokio::time::timeout(Duration::from_secs(10), async { tokio::join!(waiting, filling) }).await.unwrap();
+    assert!(shown.unwrap().into_inner().version > 1);
+    // Time that is up is no error.
+    let shown = bench.api().get_sweep(Request::new(get(999, 0.01))).await.unwrap().into_inner();
+    assert_eq!(shown.version, 4);
+}

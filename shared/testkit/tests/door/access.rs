@@ -1,0 +1,74 @@
+//! Stories of tokens.
+
+use serde_json::json;
+use trialog_testkit::Client;
+
+use super::{PATIENCE, sound};
+
+/// Waits until the door knows a token: it follows the facts of workspaces.
+fn await_status(client: &Client, path: &str, status: u16) {
+    let watch = runtime::Stopwatch::start();
+    loop {
+        let answer = client.get(path);
+        if answer.status == status {
+            return;
+        }
+        assert!(watch.elapsed() < PATIENCE, "still {}: {}", answer.status, answer.text());
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+}
+
+fn token(client: &Client, name: &str, scope: &str) -> (String, Client) {
+    let made = client.post("tokens", &json!({"name": name, "scope": scope})).expect(201);
+    let text = made["text"].as_str().expect("the text is shown once").to_owned();
+    assert!(text.starts_with("tlg_"), "{text}");
+    let id = made["token"]["token_id"].as_str().expect("an id").to_owned();
+    assert!(!client.get("tokens").text().contains(&text), "a token's text is shown once");
+    (id, client.with_token(&text))
+}
+
+/// Row 54: who may do what.
+pub fn scopes(client: &Client) {
+    let (_, reader) = token(client, "reader", "reader");
+    await_status(&reader, "sweeps", 200);
+    reader.post("sweeps", &sound("forbidden")).refused(403, "Forbidden");
+    reader.delete("clusters/spot").refused(403, "Forbidden");
+    reader.post("tokens", &json!({"name": "more", "scope": "owner"})).refused(403, "Forbidden");
+    let (_, contributor) = token(client, "contributor", "contributor");
+    await_status(&contributor, "sweeps", 200);
+    contributor.post("runs", &json!({"name": "mine"})).expect(201);
+    // Nobody makes a token that can do more than its maker.
+    contributor.post("tokens", &json!({"name": "more", "scope": "owner"})).refused(403, "Forbidden");
+    let (_, scorer) = token(client, "scorer", "scorer");
+    await_status(&scorer, "sweeps", 403);
+    // The token as a password, for clients that know nothing else.
+    let basic = client.request("GET", "sweeps").header("Authorization", "Basic bm9ib2R5Ondyb25n").once().send();
+    basic.refused(401, "Unauthenticated");
+}
+
+/// Row 54, second half: 404 instead of 403.
+pub fn a_workspace_is_not_seen_from_another(client: &Client) {
+    client.put("/api/v1/workspaces/other", &json!({})).expect(200);
+    let other = client.in_workspace("other");
+    await_status(&other, "sweeps", 200);
+    let (_, stranger) = token(&other, "stranger", "owner");
+    await_status(&stranger, "sweeps", 200);
+    let here = stranger.in_workspace("default");
+    let refused = here.get("sweeps").refused(404, "NotFound");
+    assert_eq!(refused["detail"], json!("workspace 'default'"));
+    let run = client.post("runs", &json!({"name": "hidden"})).expect(201)["run_id"].clone();
+    let run = run.as_str().expect("an id");
+    other.get(&format!("runs/{run}")).refused(404, "NotFound");
+    stranger.put("/api/v1/workspaces/third", &json!({})).refused(403, "Forbidden");
+    // Both spellings of a run's id, and the right workspace.
+    let shown = client.get(&format!("runs/{run}")).expect(200);
+    assert_eq!(shown["run_id"], json!(run));
+}
+
+/// A revocation holds within the feed's lag.
+pub fn a_revoked_token(client: &Client) {
+    let (id, brief) = token(client, "brief", "contributor");
+    await_status(&brief, "sweeps", 200);
+    client.delete(&format!("tokens/{id}")).expect(200);
+    await_status(&brief, "sweeps", 401);
+}

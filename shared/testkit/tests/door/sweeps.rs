@@ -1,0 +1,219 @@
+//! Stories of sweeps that never get a node.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use trialog_testkit::Client;
+
+use super::{PATIENCE, put_cluster, sound};
+
+fn submit(client: &Client, document: &Value) -> String {
+    let id = &client.post("sweeps", document).expect(201)["id"];
+    id.as_str().expect("an id").to_owned()
+}
+
+fn cancel(client: &Client, sweep: &str) {
+    client.post(&format!("sweeps/{sweep}:cancel"), &json!({})).expect(202);
+    client.await_version(&format!("sweeps/{sweep}"), PATIENCE, |sweep| sweep["state"] == "Canceled");
+}
+
+/// Row 52, second half: 201 and the same body, also when the first answer was lost on its way.
+pub fn a_repeat_is_answered_as_the_first_time(client: &Client) {
+    let send = || client.request("POST", "sweeps").header("Idempotency-Key", "repeat-1").json(&sound("repeat")).send();
+    let (first, second) = (send(), send());
+    assert_eq!((first.status, second.status), (201, 201), "{}", second.text());
+    assert_eq!(first.text(), second.text());
+    assert_eq!(first.header("trialog-position"), second.header("trialog-position"));
+    let named = client.list("sweeps", "sweeps").iter().filter(|sweep| sweep["name"] == "repeat").count();
+    assert_eq!(named, 1);
+    cancel(client, first.json()["id"].as_str().expect("an id"));
+    // Still after it has ended.
+    assert_eq!(first.text(), send().text());
+
+    let send = || client.request("POST", "runs").header("Idempotency-Key", "run-1").json(&json!({"name": "once"})).send();
+    let (first, second) = (send(), send());
+    assert_eq!((first.status, second.status), (201, 201));
+    assert_eq!(first.json()["run_id"], second.json()["run_id"]);
+}
+
+/// Row 53.
+pub fn a_key_is_good_for_one_body(client: &Client) {
+    let send = |path: &str, body: &Value| {
+        client.request("POST", path).header("Idempotency-Key", "conflict-1").json(body).send()
+    };
+    let id = send("sweeps", &sound("conflict")).expect(201)["id"].as_str().expect("an id").to_owned();
+    let mut other = sound("conflict");
+    other["limits"]["max_total_trials"] = json!(5);
+    send("sweeps", &other).refused(422, "KeyReuse");
+    // On another route the same key is another key.
+    send("runs", &json!({"name": "other"})).expect(201);
+    cancel(client, &id);
+}
+
+/// Row 52, first half.
+pub fn a_name_is_taken_once(client: &Client) {
+    let id = submit(client, &sound("taken"));
+    let mut other = sound("taken");
+    other["description"] = json!("other content");
+    let problem = client.post("sweeps", &other).refused(409, "NameTaken");
+    assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains("taken")), "{problem}");
+    assert_eq!(client.get("sweeps/taken").expect(200)["sweep_id"], json!(id));
+    cancel(client, &id);
+}
+
+/// The same checks, nothing written, no name taken, no key kept.
+pub fn a_dry_run_leaves_nothing_behind(client: &Client) {
+    let dry = |document: &Value| {
+        client.request("POST", "sweeps?dry_run=true").header("Idempotency-Key", "dry-1").json(document).send()
+    };
+    let plan = dry(&sound("dry")).expect(200);
+    assert_eq!(plan["plan"]["trials"], json!(4));
+    let proposals = plan["plan"]["first_proposals"].as_array().expect("proposals").clone();
+    assert_eq!(proposals.len(), 4, "{plan}");
+    assert_eq!(plan["warnings"], json!([]));
+    assert!(plan.get("id").is_none() && plan["plan"]["gates"].is_array(), "{plan}");
+    client.get("sweeps/dry").refused(404, "NotFound");
+    let mut unknown = sound("dry");
+    unknown["cluster"] = json!("nc7");
+    let problem = dry(&unknown).refused(404, "NotFound");
+    assert_eq!(problem["detail"], json!("cluster 'nc7' in workspace 'default'"));
+    // The proposals shown are those that come: the seed was given.
+    let id = submit(client, &sound("dry"));
+    let wanted = |trials: &[Value]| trials.first().map(|trial| trial["parameters"]["lr"].clone());
+    let watch = runtime::Stopwatch::start();
+    let first = loop {
+        let trials = client.list(&format!("sweeps/{id}/trials"), "trials");
+        match wanted(&trials) {
+            Some(value) => break value,
+            None => assert!(watch.elapsed() < PATIENCE, "no trial was proposed"),
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    };
+    let text = proposals[0].to_string();
+    assert!(text.contains(&first.to_string()), "{text} does not hold {first}");
+    cancel(client, &id);
+}
+
+/// Warnings are refusals when strict.
+pub fn strict_refuses_warnings(client: &Client) {
+    let mut document = sound("strict");
+    document["limits"]["max_concurrent_trials"] = json!(4);
+    document["trial"]["command"] = json!(["/bin/true", "${{trial.index}}"]);
+    let answer = client.post("sweeps?strict=true", &document);
+    assert_eq!(answer.errors(), [("UnusedParameter".to_owned(), "/search_space/lr".to_owned())], "{}", answer.text());
+    answer.refused(422, "UnusedParameter");
+    client.get("sweeps/strict").refused(404, "NotFound");
+}
+
+/// Row 57, and that limits do change.
+pub fn only_some_of_a_sweep_can_be_changed(client: &Client) {
+    let id = submit(client, &sound("changed"));
+    let path = format!("sweeps/{id}");
+    let answer = client.patch(&path, &json!({"search_space": {}, "objective": {}}));
+    let wanted = [("Immutable", "/objective"), ("Immutable", "/search_space")];
+    assert_eq!(answer.errors(), wanted.map(|(code, pointer)| (code.to_owned(), pointer.to_owned())), "{}", answer.text());
+    answer.refused(409, "Immutable");
+    client.patch(&path, &json!({"lmits": {}})).refused(400, "UnknownField");
+    client.patch(&path, &json!({"limits": {"max_total_trials": 0}})).refused(422, "OutOfRange");
+    let changed = client.patch(&path, &json!({"limits": {"max_total_trials": 9}, "description": "more"})).expect(200);
+    assert_eq!((&changed["max_total_trials"], &changed["description"]), (&json!(9), &json!("more")), "{changed}");
+    let paused = client.post(&format!("{path}:pause"), &json!({})).expect(200);
+    assert_eq!(paused["state"], "Paused");
+    client.post(&format!("{path}:pause"), &json!({"mode": "checkpoint"})).refused(422, "NotOfferedYet");
+    // A wish that holds already is no error.
+    client.post(&format!("{path}:pause"), &json!({})).expect(200);
+    let resumed = client.post(&format!("{path}:resume"), &json!({})).expect(200);
+    assert!(["Running", "Queued"].iter().any(|state| resumed["state"] == *state), "{resumed}");
+    cancel(client, &id);
+}
+
+/// If-Match with the tag of an older version: 412 and nothing changed.
+pub fn a_stale_tag_is_refused(client: &Client) {
+    let id = submit(client, &sound("tagged"));
+    let path = format!("sweeps/{id}");
+    let patch = |tag: &str, text: &str| {
+        client.request("PATCH", &path).header("If-Match", tag).json(&json!({"description": text})).send()
+    };
+    assert_eq!(patch("\"v0\"", "stale").status, 412);
+    assert_eq!(patch("nonsense", "stale").status, 400);
+    assert_eq!(client.get(&path).expect(200)["description"], json!(""));
+    // Events of its own may come in between: read and try again, as a client does.
+    let watch = runtime::Stopwatch::start();
+    loop {
+        let tag = client.get(&path).header("etag").to_owned();
+        assert!(tag.starts_with("\"v"), "{tag}");
+        let answer = patch(&tag, "fresh");
+        if answer.status == 200 {
+            assert_ne!(answer.header("etag"), tag);
+            break;
+        }
+        assert!(answer.status == 412 && watch.elapsed() < PATIENCE, "{}", answer.text());
+    }
+    let tag = client.get("clusters/spot").header("etag").to_owned();
+    let scale = json!({"scale": {"idle_seconds_before_scaledown": 601}});
+    assert_eq!(client.request("PATCH", "clusters/spot").header("If-Match", "\"v999999\"").json(&scale).send().status, 412);
+    let unchanged = client.request("GET", "clusters/spot").header("If-None-Match", &tag).send();
+    assert!([200, 304].contains(&unchanged.status));
+    client.patch("clusters/spot", &json!({"vm_size": "D8"})).refused(409, "Immutable");
+    cancel(client, &id);
+}
+
+/// Row R9.
+pub fn cancelling_twice(client: &Client) {
+    let id = submit(client, &sound("cancelled"));
+    let cancel = || client.post(&format!("sweeps/{id}:cancel"), &json!({}));
+    assert_eq!(cancel().status, 202);
+    assert_eq!(cancel().status, 200);
+    let end = client.await_version(&format!("sweeps/{id}"), PATIENCE, |sweep| sweep["state"] == "Canceled");
+    assert_eq!(end["reason"], json!("user"), "{end}");
+    let again = cancel();
+    assert_eq!((again.status, &again.json()["state"]), (200, &json!("Canceled")));
+    for trial in client.list(&format!("sweeps/{id}/trials"), "trials") {
+        assert_eq!(trial["state"], "Canceled", "{trial}");
+    }
+    client.post(&format!("sweeps/{id}:resume"), &json!({})).refused(409, "SweepEnded");
+}
+
+/// Rows 49 and 50.
+pub fn a_cluster_that_goes_takes_no_sweep(client: &Client) {
+    let mut document = sound("unplaced");
+    document["cluster"] = json!("nc7");
+    let problem = client.post("sweeps", &document).refused(404, "NotFound");
+    assert_eq!(problem["detail"], json!("cluster 'nc7' in workspace 'default'"));
+    // Errors of the document come before things that are not there.
+    document["objective"]["goal"] = json!("up");
+    client.post("sweeps", &document).refused(422, "BadGoal");
+    put_cluster(client, "going", "D2", 1, 0.0);
+    client.delete("clusters/going");
+    let answer = client.post("sweeps", &{
+        let mut document = sound("unplaced");
+        document["cluster"] = json!("going");
+        document
+    });
+    // It may have gone altogether by now.
+    assert!([404, 409].contains(&answer.status), "{}", answer.text());
+}
+
+/// Cursors go through all of a list once, and a bad one is refused.
+pub fn lists_are_paged(client: &Client) {
+    let names: Vec<String> = (0..5).map(|n| format!("paged-{n}")).collect();
+    let ids: Vec<_> = names.iter().map(|name| submit(client, &sound(name))).collect();
+    let (mut seen, mut token) = (Vec::new(), String::new());
+    loop {
+        let page = client.get(&format!("sweeps?page_size=2&page_token={token}")).expect(200);
+        let sweeps = page["sweeps"].as_array().expect("sweeps");
+        assert!(sweeps.len() <= 2);
+        seen.extend(sweeps.iter().map(|sweep| sweep["name"].as_str().unwrap_or_default().to_owned()));
+        token = page["next_page_token"].as_str().unwrap_or_default().to_owned();
+        if token.is_empty() {
+            break;
+        }
+    }
+    for name in &names {
+        assert_eq!(seen.iter().filter(|seen| *seen == name).count(), 1, "{name} in {seen:?}");
+    }
+    for size in ["1001", "-1"] {
+        assert_eq!(client.get(&format!("sweeps?page_size={size}")).status, 422, "page_size={size}");
+    }
+    ids.iter().for_each(|id| cancel(client, id));
+}
