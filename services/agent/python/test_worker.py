@@ -23,6 +23,15 @@ class Doubler:
 """
 
 
+SLEEPER = """
+import time
+def init(): pass
+def run(raw):
+    time.sleep(0.5)
+    return 'done'
+"""
+
+
 class Running:
     """A worker, started like the agent starts it."""
 
@@ -93,7 +102,8 @@ class WorkerTest(unittest.TestCase):
 
     def test_score_script(self):
         # The most used way of Azure: a script with init and run.
-        self.write("model/score.py", "def init():\n    global k\n    k = 3\ndef run(raw):\n    return {'got': raw, 'k': k}\n")
+        script = "def init():\n    global k\n    k = 3\ndef run(raw):\n    return {'got': raw, 'k': k}\n"
+        self.write("model/score.py", script)
         with Running(self.folder) as worker, worker.connect() as connection:
             for body in (b'{"a": 1}', b"", "\u00e4".encode()):
                 header, answer = ask(connection, "score", body)
@@ -140,7 +150,8 @@ class WorkerTest(unittest.TestCase):
 
     def test_errors_are_answers(self):
         # One bad row must not take the replica down.
-        self.write("model/score.py", "def init(): pass\ndef run(raw):\n    import sys\n    sys.exit(raw) if raw else 1 / 0\n")
+        script = "import sys\ndef init(): pass\ndef run(raw):\n    sys.exit(raw) if raw else 1 / 0\n"
+        self.write("model/score.py", script)
         with Running(self.folder) as worker, worker.connect() as connection:
             header, _ = ask(connection, "score", b"")
             self.assertEqual((header["reason"], header["error"]), ("ModelError", "ZeroDivisionError: division by zero"))
@@ -149,7 +160,7 @@ class WorkerTest(unittest.TestCase):
 
     def test_one_call_at_a_time_and_deadlines(self):
         # Models are not safe for threads; a caller that has gone must not be served.
-        self.write("model/score.py", "import time\ndef init(): pass\ndef run(raw):\n    time.sleep(0.4)\n    return 'done'\n")
+        self.write("model/score.py", SLEEPER)
         with Running(self.folder) as worker:
             first, second = worker.connect(), worker.connect()
             answers = {}
@@ -165,7 +176,7 @@ class WorkerTest(unittest.TestCase):
 
     def test_term_drains(self):
         # A new revision must not cut requests of the old one.
-        self.write("model/score.py", "import time\ndef init(): pass\ndef run(raw):\n    time.sleep(0.5)\n    return 'done'\n")
+        self.write("model/score.py", SLEEPER)
         with Running(self.folder) as worker, worker.connect() as connection:
             answers = []
             thread = threading.Thread(target=lambda: answers.append(ask(connection, "score", b"")))

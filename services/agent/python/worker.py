@@ -168,7 +168,8 @@ def load(folder):
     if name == "score.py":
         return ScoreScript(path)
     if name in ("MLmodel", "model.onnx"):
-        raise Refused("NotOfferedYet", f"{name}: this format is not offered yet; add a score.py with init() and run(raw)")
+        fix = "add a score.py with init() and run(raw)"
+        raise Refused("NotOfferedYet", f"{name}: this format is not offered yet; {fix}")
     return Predictor(path)
 
 

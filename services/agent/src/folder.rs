@@ -88,12 +88,13 @@ pub fn write_json<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
     write_whole(path, &serde_json::to_vec(value)?)
 }
 
-/// Reads a JSON file; `None` when there is none.
+/// Reads a JSON file; `None` when there is none, or an empty one: what a crash of the machine may leave of a new file.
 ///
 /// # Errors
 /// When it cannot be read or is something else.
 pub fn read_json<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
     match fs::read(path) {
+        Ok(bytes) if bytes.is_empty() => Ok(None),
         Ok(bytes) => serde_json::from_slice(&bytes)
             .map(Some)
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, format!("{}: {error}", path.display()))),

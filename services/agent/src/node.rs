@@ -206,12 +206,16 @@ impl Node {
         self.link.report(end).await;
     }
 
-    fn accept(self: &Arc<Self>, order: StartAttempt) -> std::io::Result<()> {
+    fn accept(self: &Arc<Self>, mut order: StartAttempt) -> std::io::Result<()> {
         if !folder::is_plain_name(&order.job_id) {
             return Err(std::io::Error::other(format!("'{}' is not a job id", order.job_id)));
         }
         let folder = folder::of_attempt(&self.options.folder, &order.job_id, order.attempt);
         std::fs::create_dir_all(&folder)?;
+        if !order.checkpoint_folder.is_empty() {
+            // The job runs in a folder of its own, where a relative path would lead elsewhere.
+            order.checkpoint_folder = std::path::absolute(&order.checkpoint_folder)?.display().to_string();
+        }
         folder::write_json(&folder.join(folder::JOB), &order)?;
         self.take_on(order, folder);
         Ok(())

@@ -76,14 +76,13 @@ impl Core {
     /// # Errors
     /// When the log cannot be read.
     pub async fn load(&self) -> Result<(), eventlog::Error> {
-        let mut fleet = Fleet { position: *self.log.head().borrow(), ..Fleet::default() };
+        let mut fleet = Fleet::default();
+        fleet.position = *self.log.head().borrow();
         let now_us = self.clock.now_us();
         for name in views::cluster_names(self.log.reader()).await? {
             let stream = name.stream();
-            let (cluster, version) = self
-                .log
-                .inspect::<Cluster, _>(&stream, |cluster, version| (cluster.clone(), version))
-                .await?;
+            let (cluster, version) =
+                self.log.inspect::<Cluster, _>(&stream, |cluster, version| (cluster.clone(), version)).await?;
             fleet.load_cluster(name, cluster, version, now_us);
         }
         for (job_id, order) in views::live_jobs(self.log.reader()).await? {

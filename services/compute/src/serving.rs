@@ -29,7 +29,7 @@ pub(crate) trait JobQueue: Send + Sync + 'static {
         spec: wire::JobSpec,
     ) -> BoxFuture<'a, Result<(), Problem>>;
     /// Ends a job; one that has ended, or never was, is no error.
-    fn stop<'a>(&'a self, job_id: &'a str, grace_seconds: f64) -> BoxFuture<'a, Result<(), Problem>>;
+    fn stop<'a>(&'a self, job_id: &'a str) -> BoxFuture<'a, Result<(), Problem>>;
     /// Whether there is such a cluster.
     fn has_cluster<'a>(&'a self, workspace: &'a str, cluster: &'a str) -> BoxFuture<'a, Result<bool, Problem>>;
 }

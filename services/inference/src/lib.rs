@@ -58,13 +58,17 @@ impl Inference {
 
     /// Follows the routes.
     pub fn tasks(&self) -> Vec<Task> {
-        let follower = follow::Follower {
+        let follower = self.follower();
+        vec![Task::new("inference-routes", move || follower.clone().follow())]
+    }
+
+    fn follower(&self) -> follow::Follower {
+        follow::Follower {
             peers: self.dependencies.peers.clone(),
             shutdown: self.dependencies.shutdown.clone(),
             table: Arc::clone(&self.table),
             generation: Arc::clone(&self.generation),
-        };
-        vec![Task::new("inference-routes", move || follower.clone().follow())]
+        }
     }
 }
 

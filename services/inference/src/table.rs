@@ -35,11 +35,6 @@ impl Gate {
     pub fn release(&self) {
         self.admitted.fetch_sub(1, Ordering::AcqRel);
     }
-
-    /// Requests that were let in and have not left.
-    pub fn admitted(&self) -> u32 {
-        self.admitted.load(Ordering::Acquire)
-    }
 }
 
 /// A deployment as requests see it.

@@ -3,7 +3,8 @@ CREATE TABLE metric_batches(id INTEGER PRIMARY KEY, run BLOB NOT NULL, attempt I
 CREATE INDEX metric_batches_by_run ON metric_batches(run, id);
 CREATE TABLE metric_writers(
     run BLOB NOT NULL, writer TEXT NOT NULL, last_sequence INTEGER NOT NULL, PRIMARY KEY(run, writer)) WITHOUT ROWID;
--- bits are those of the double at the greatest (step, timestamp); exact says that no point can be there twice or be superseded.
+-- bits are those of the double at the greatest (step, timestamp).
+-- exact says that no point can be there twice or be superseded.
 CREATE TABLE metric_keys(
     run BLOB NOT NULL, name TEXT NOT NULL, count INTEGER NOT NULL, attempt INTEGER NOT NULL,
     first_step INTEGER NOT NULL, first_timestamp INTEGER NOT NULL, step INTEGER NOT NULL, timestamp INTEGER NOT NULL,

@@ -34,18 +34,7 @@ impl Publish for Publisher {
 
 fn of_run(run_id: String, event: RunEvent) -> Option<Publication> {
     Some(match event {
-        RunEvent::RunCreated(event) => {
-            let fact = facts::RunCreated {
-                workspace: event.subject.workspace,
-                run_id,
-                experiment: event.experiment,
-                sweep_id: event.subject.sweep_id,
-                trial_index: event.subject.trial_index,
-                job: event.job,
-                parent_run_id: event.parent_run_id,
-            };
-            Publication::new("RunCreated", &fact)
-        }
+        RunEvent::RunCreated(event) => created(run_id, event),
         RunEvent::RunStateChanged(event) => state_changed(facts::RunStateChanged {
             workspace: event.subject.workspace,
             run_id,
@@ -78,19 +67,7 @@ fn of_run(run_id: String, event: RunEvent) -> Option<Publication> {
             let (workspace, decision, by) = (event.subject.workspace, event.decision, event.by);
             Publication::new("RunStopRequested", &facts::RunStopRequested { workspace, run_id, decision, by })
         }
-        RunEvent::RunEnded(event) => {
-            let fact = facts::RunEnded {
-                workspace: event.subject.workspace,
-                run_id,
-                sweep_id: event.subject.sweep_id,
-                trial_index: event.subject.trial_index,
-                attempt: event.attempt,
-                end: Some(event.end),
-                state: event.state.as_str().to_owned(),
-                metric_names: event.metric_names,
-            };
-            Publication::new("RunEnded", &fact)
-        }
+        RunEvent::RunEnded(event) => ended(run_id, event),
         RunEvent::RunRelabelled(event) => {
             let (workspace, state) = (event.subject.workspace, event.state.as_str().to_owned());
             let fact = facts::RunRelabelled { workspace, run_id, state, decision: event.decision };
@@ -113,6 +90,33 @@ fn of_run(run_id: String, event: RunEvent) -> Option<Publication> {
         }
         RunEvent::RunUpdated(_) => return None,
     })
+}
+
+fn created(run_id: String, event: run::RunCreated) -> Publication {
+    let fact = facts::RunCreated {
+        workspace: event.subject.workspace,
+        run_id,
+        experiment: event.experiment,
+        sweep_id: event.subject.sweep_id,
+        trial_index: event.subject.trial_index,
+        job: event.job,
+        parent_run_id: event.parent_run_id,
+    };
+    Publication::new("RunCreated", &fact)
+}
+
+fn ended(run_id: String, event: run::RunEnded) -> Publication {
+    let fact = facts::RunEnded {
+        workspace: event.subject.workspace,
+        run_id,
+        sweep_id: event.subject.sweep_id,
+        trial_index: event.subject.trial_index,
+        attempt: event.attempt,
+        end: Some(event.end),
+        state: event.state.as_str().to_owned(),
+        metric_names: event.metric_names,
+    };
+    Publication::new("RunEnded", &fact)
 }
 
 fn state_changed(fact: facts::RunStateChanged) -> Publication {

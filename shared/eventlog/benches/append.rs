@@ -1,7 +1,8 @@
 //! Appends and replay, each beside its floor in the same run; one JSON line per figure.
 //!
-//! `cargo bench -p trialog-eventlog --bench append`. The folder is `TRIALOG_BENCH_FOLDER` or the one for temporary files;
-//! figures are for ordinary disks, so the type of its file system is printed first. Names after `--` pick figures.
+//! `cargo bench -p trialog-eventlog --bench append`. The folder is `TRIALOG_BENCH_FOLDER` or the one for temporary
+//! files; figures are for ordinary disks, so the type of its file system is printed first. Names after `--` pick
+//! figures.
 
 use std::fs::File;
 use std::io::Write;

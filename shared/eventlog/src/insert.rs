@@ -1,8 +1,8 @@
 //! The SQL of an append: few texts, so that all stay prepared.
 //!
-//! A small batch is ONE call of several statements, one text per size. A larger one goes statement by statement in pieces of
-//! few sizes; preparing a long text anew costs more than the calls it saves. Binds are anonymous and run through all
-//! statements of a call: SQLite looks named ones up one by one, which is quadratic.
+//! A small batch is ONE call of several statements, one text per size. A larger one goes statement by statement in
+//! pieces of few sizes; preparing a long text anew costs more than the calls it saves. Binds are anonymous and run
+//! through all statements of a call: SQLite looks named ones up one by one, which is quadratic.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

@@ -1,12 +1,14 @@
 //! The event log: the only way to change an aggregate, and the place where its history is kept.
 //!
-//! One writer task per database takes what is queued, decides every command in queue order on the state in memory, writes
-//! all winners in one transaction and answers after the commit. So positions are dense and equal to the commit order, many
-//! commands on one stream share a commit, and the events table is its own outbox.
+//! One writer task per database takes what is queued, decides every command in queue order on the state in memory,
+//! writes all winners in one transaction and answers after the commit. So positions are dense and equal to the commit
+//! order, many commands on one stream share a commit, and the events table is its own outbox.
 //!
-//! - [`EventLog::execute`] decides a command; [`EventLog::record`] does so together with rows of the caller's own tables.
+//! - [`EventLog::execute`] decides a command; [`EventLog::record`] does so together with rows of the caller's own
+//!   tables.
 //! - [`EventLog::inspect`] looks at the committed state of an aggregate.
-//! - [`EventLog::read`] and [`EventLog::head`] are the feed: a page after a position, and a watch that says when to ask again.
+//! - [`EventLog::read`] and [`EventLog::head`] are the feed: a page after a position, and a watch that says when to
+//!   ask again.
 //! - A [`View`] keeps tables for queries, written in the transaction of the events.
 
 mod append;

@@ -42,8 +42,8 @@ impl EventLog {
     /// Opens or creates the database, applies migrations, brings new views up to date and starts the writer.
     ///
     /// # Errors
-    /// When the file cannot be opened, belongs to another service, an applied migration was edited, a view refuses an old
-    /// event, or the linked SQLite is older than 3.51.3.
+    /// When the file cannot be opened, belongs to another service, an applied migration was edited, a view refuses an
+    /// old event, or the linked SQLite is older than 3.51.3.
     pub async fn open(options: Options) -> Result<EventLog, Error> {
         let opened = open::open(options).await?;
         let (queue, items) = mpsc::channel(QUEUE_CAPACITY);
@@ -77,11 +77,12 @@ impl EventLog {
         self.append(stream, context, Box::new(Execute::<D>::new(command, reply)), answer).await
     }
 
-    /// Decides together with rows of the caller's own tables: `work` runs inside the transaction in a savepoint of its own, sees
-    /// the stream's state and what commands before it wrote, may run SQL, and answers the events to append and a reply.
+    /// Decides together with rows of the caller's own tables: `work` runs inside the transaction in a savepoint of
+    /// its own, sees the stream's state and what commands before it wrote, may run SQL, and answers the events to
+    /// append and a reply.
     ///
-    /// The work may run more than once (a batch that fails is decided anew), always on rolled-back ground. It does not run for
-    /// a repeated command. A record is stored under its command id even when it leads to no events.
+    /// The work may run more than once (a batch that fails is decided anew), always on rolled-back ground. It does
+    /// not run for a repeated command. A record is stored under its command id even when it leads to no events.
     ///
     /// # Errors
     /// See [`ExecuteError`]; the rows of the work are undone then.
@@ -123,8 +124,8 @@ impl EventLog {
         }
     }
 
-    /// Looks at the committed state of an aggregate and its version (0 = absent), between batches. The look sees every command
-    /// that was answered before it was asked for. Keep it short: the writer waits for it.
+    /// Looks at the committed state of an aggregate and its version (0 = absent), between batches. The look sees
+    /// every command that was answered before it was asked for. Keep it short: the writer waits for it.
     ///
     /// # Errors
     /// When the queue is full, the log is closed, or the history cannot be read.
@@ -210,7 +211,8 @@ impl EventLog {
         answer.await.unwrap_or(Err(Error::Closed))
     }
 
-    /// Finishes what is queued, writes the WAL back into the database and closes it. Later calls of other handles are refused.
+    /// Finishes what is queued, writes the WAL back into the database and closes it. Later calls of other handles are
+    /// refused.
     pub async fn close(self) {
         self.inner.closing.send_replace(true);
         let writer = self.inner.writer.lock().unwrap_or_else(PoisonError::into_inner).take();

@@ -12,7 +12,8 @@ use crate::{Error, View, read, view};
 
 /// The first SQLite without the WAL-reset corruption.
 const OLDEST_SQLITE: (u32, u32, u32) = (3, 51, 3);
-/// Pages of 4 KiB after which a commit writes the WAL back: 16 MB, so that a checkpoint is rare and the WAL stays small.
+/// Pages of 4 KiB after which a commit writes the WAL back: 16 MB, so that a checkpoint is rare and the WAL stays
+/// small.
 const CHECKPOINT_PAGES: &str = "4000";
 /// KiB of page cache of the writer; negative is SQLite's way to say KiB.
 const WRITER_CACHE: &str = "-65536";

@@ -1,7 +1,7 @@
 //! Reads: pages, never long cursors, so that the WAL can be reset.
 //!
-//! A page comes as ONE text with separators that JSON never holds. The driver copies every value of every row on its own,
-//! which costs more than all the rest of a replay; one text a page is one copy.
+//! A page comes as ONE text with separators that JSON never holds. The driver copies every value of every row on its
+//! own, which costs more than all the rest of a replay; one text a page is one copy.
 
 use sqlx::{SqliteConnection, SqlitePool};
 use uuid::Uuid;

@@ -8,13 +8,14 @@ use crate::{BoxFuture, Error, RecordedEvent};
 
 /// A projection in the log's own database. It is never behind: its rows commit together with the events.
 ///
-/// A view that is new to a database is first fed with the whole history. Changed tables want a new name and a migration.
+/// A view that is new to a database is first fed with the whole history. Changed tables want a new name and a
+/// migration.
 pub trait View: Send + Sync {
     /// The view's name; stable.
     fn name(&self) -> &'static str;
 
-    /// Takes events in, in position order. Called in the append's transaction, before the rows of the events themselves are
-    /// written. An error undoes the command that led to it.
+    /// Takes events in, in position order. Called in the append's transaction, before the rows of the events
+    /// themselves are written. An error undoes the command that led to it.
     fn apply<'a>(
         &'a self,
         tx: &'a mut SqliteConnection,

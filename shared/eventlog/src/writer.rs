@@ -122,7 +122,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Commits in as few transactions as the rows allow. Cursors go with the last part, after everything queued beside them.
+    /// Commits in as few transactions as the rows allow. Cursors go with the last part, after everything queued
+    /// beside them.
     async fn append(&mut self, appends: Vec<Append>, cursors: Vec<CursorItem>) -> Result<(), Error> {
         let mut parts = vec![(appends, cursors)];
         while let Some((mut appends, cursors)) = parts.pop() {
@@ -157,8 +158,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Decides and commits the commands, or as many as fit. After an error nothing of them is left, neither in the database
-    /// nor in memory.
+    /// Decides and commits the commands, or as many as fit. After an error nothing of them is left, neither in the
+    /// database nor in memory.
     async fn attempt(&mut self, appends: &mut [Append], cursors: &[CursorMove]) -> Result<Vec<Answer>, Error> {
         if !self.settled {
             self.connection = self.writing.connect().await?;

@@ -143,8 +143,14 @@ impl Client {
             None => format!("/api/v1/workspaces/{}/{path}", self.workspace),
         };
         let method = Method::from_bytes(method.as_bytes()).expect("a method");
-        let mut request =
-            Request { client: self, method, path: full, headers: Vec::new(), body: Vec::new(), patience: AWAY_PATIENCE };
+        let mut request = Request {
+            client: self,
+            method,
+            path: full,
+            headers: Vec::new(),
+            body: Vec::new(),
+            patience: AWAY_PATIENCE,
+        };
         if !self.token.is_empty() {
             request = request.header("Authorization", &format!("Bearer {}", self.token));
         }

@@ -79,7 +79,9 @@ impl Options {
             .stdout(log)
             .stderr(errors)
             .spawn()
-            .unwrap_or_else(|error| panic!("{}: {error}; build it with `cargo build -p trialog`", self.binary.display()))
+            .unwrap_or_else(|error| {
+                panic!("{}: {error}; build it with `cargo build -p trialog`", self.binary.display())
+            })
     }
 }
 

@@ -194,7 +194,8 @@ async fn live(node: &Arc<Node>, attempt: &Arc<Attempt>) -> anyhow::Result<()> {
         Some(end) => end,
         None => {
             let end = run(node, attempt).await?;
-            folder::write_durably(&path, &serde_json::to_vec(&end)?)?;
+            // Not synced: after a crash of the machine it is made again of what is on disk.
+            folder::write_json(&path, &end)?;
             end
         }
     };

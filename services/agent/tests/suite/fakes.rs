@@ -22,7 +22,7 @@ use vocabulary::Problem;
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 /// How long a test waits for something before it says that it never came.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What both fakes know.
 #[derive(Default)]
@@ -282,10 +282,8 @@ impl RunsService for Fake {
         let Some(bytes) = self.look(|heard| heard.objects.get(&wanted).cloned()) else {
             return Err(contracts::status_of(&Problem::not_found("object", &wanted, "w")));
         };
-        let chunks: Vec<_> = bytes
-            .chunks(1000)
-            .map(|data| Ok(ObjectChunk { data: data.to_vec().into(), ..ObjectChunk::default() }))
-            .collect();
+        let chunks: Vec<_> =
+            bytes.chunks(1000).map(|data| Ok(ObjectChunk { data: data.to_vec(), ..ObjectChunk::default() })).collect();
         Ok(Response::new(Box::pin(tokio_stream::iter(chunks))))
     }
 

@@ -1,5 +1,7 @@
 //! The agent and its shims as real processes, against a compute and a runs that are played by the test.
 
+#![expect(clippy::unwrap_used, reason = "the helpers of a test fail by a panic too")]
+
 mod fakes;
 mod harness;
 mod latency;

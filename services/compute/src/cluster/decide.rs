@@ -232,7 +232,6 @@ impl Cluster {
     }
 }
 
-
 impl Decider for Cluster {
     type Command = Command;
     type Event = ClusterEvent;
@@ -242,9 +241,7 @@ impl Decider for Cluster {
         let state_of = |node_id: &NodeId| self.nodes.get(node_id).map(|node| node.state);
         match command.clone() {
             Command::Put { workspace, name, spec, size, at_us } => match self.phase {
-                Phase::Absent => {
-                    Ok(vec![ClusterCreated { workspace, name, spec: *spec, size: *size, at_us }.into()])
-                }
+                Phase::Absent => Ok(vec![ClusterCreated { workspace, name, spec: *spec, size: *size, at_us }.into()]),
                 Phase::Live => self.put(&workspace, &spec, at_us),
                 Phase::Deleting => Err(Rejection::Deleting(name)),
             },

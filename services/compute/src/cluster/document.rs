@@ -155,7 +155,9 @@ fn provider(field: &Field<'_>) -> Provider {
         }
         None => {}
     }
-    for (name, place) in [("boot_seconds", &mut settings.boot_seconds), ("notice_seconds", &mut settings.notice_seconds)] {
+    for (name, place) in
+        [("boot_seconds", &mut settings.boot_seconds), ("notice_seconds", &mut settings.notice_seconds)]
+    {
         if let Some(value) = seconds(&fields.field(name), SIMULATED_SECONDS_MAX) {
             *place = value;
         }
@@ -257,12 +259,16 @@ mod tests {
 
     #[test]
     fn simulated_preemption_reads_both_forms() {
-        let spec = read("vm_size: D2\nscale: {max_nodes: 1}\nprovider: {preemption: {mean_seconds: 25, seed: 11}}").unwrap();
+        let spec =
+            read("vm_size: D2\nscale: {max_nodes: 1}\nprovider: {preemption: {mean_seconds: 25, seed: 11}}").unwrap();
         let expected = Preemption::Exponential { mean_seconds: 25.0, seed: 11 };
         assert_eq!(spec.provider.local().preemption, expected);
         let text = serde_json::to_string(&spec.provider).unwrap();
         assert_eq!(serde_json::from_str::<Provider>(&text).unwrap(), spec.provider);
-        assert_eq!(refused("vm_size: D2\nscale: {max_nodes: 1}\nprovider: {preemption: sometimes}").1[0].1, "BadPreemption");
+        assert_eq!(
+            refused("vm_size: D2\nscale: {max_nodes: 1}\nprovider: {preemption: sometimes}").1[0].1,
+            "BadPreemption"
+        );
     }
 
     #[test]

@@ -144,7 +144,9 @@ impl ClusterEvent {
             Self::NodePreempted(event) => Some(event.node_id),
             Self::NodeReleased(event) => Some(event.node_id),
             Self::NodeFailed(event) => Some(event.node_id),
-            Self::ClusterCreated(_) | Self::ScaleChanged(_) | Self::ClusterDeleting(_) | Self::ClusterDeleted(_) => None,
+            Self::ClusterCreated(_) | Self::ScaleChanged(_) | Self::ClusterDeleting(_) | Self::ClusterDeleted(_) => {
+                None
+            }
         }
     }
 }

@@ -25,18 +25,6 @@ pub(super) fn resume(core: &Core) {
     }
 }
 
-/// What must be done with the state before the event: an attempt that ends leaves its node.
-pub(super) fn before(core: &Core, fleet: &Fleet, change: &Change) {
-    if let Change::Cluster(_, ClusterEvent::NodePreempted(_) | ClusterEvent::NodeReleased(_) | ClusterEvent::NodeFailed(_)) =
-        change
-        && let Change::Cluster(_, event) = change
-        && let Some(node_id) = event.node_id()
-        && fleet.node(node_id).is_some()
-    {
-        core.agents.drop_connection(node_id);
-    }
-}
-
 /// What the state after the event calls for.
 pub(super) fn after(core: &Core, fleet: &Fleet, change: &Change) {
     match change {
@@ -48,7 +36,7 @@ pub(super) fn after(core: &Core, fleet: &Fleet, change: &Change) {
                     Change::Job(_, JobEvent::JobPlaced(_)) => Some(start(core, *job_id, &entry.job)),
                     _ => stop(*job_id, &entry.job),
                 };
-                for order in order {
+                if let Some(order) = order {
                     core.agents.send(node_id, order);
                 }
             }
@@ -60,11 +48,14 @@ pub(super) fn after(core: &Core, fleet: &Fleet, change: &Change) {
 
 fn of_cluster(core: &Core, fleet: &Fleet, name: &ClusterName, event: &ClusterEvent) {
     let Some(node_id) = event.node_id() else { return };
-    let Some((_, pool, _)) = fleet.node(node_id) else { return };
+    let Some((_, pool, _)) = fleet.node(node_id) else {
+        core.agents.drop_connection(node_id);
+        return;
+    };
     match event {
         ClusterEvent::NodeRequested(_) => tend(core, node_id, name, pool),
         ClusterEvent::NodeNoticed(_) => {
-            for order in pool.cluster.nodes.get(&node_id).and_then(notice) {
+            if let Some(order) = pool.cluster.nodes.get(&node_id).and_then(notice) {
                 core.agents.send(node_id, order);
             }
         }

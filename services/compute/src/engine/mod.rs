@@ -6,8 +6,12 @@
 mod effects;
 mod perform;
 
+pub(crate) use effects::{notice as notice_order, start as start_order, stop as stop_order};
+
 use std::sync::Arc;
 use std::time::Duration;
+
+use runtime::Stopwatch;
 
 use crate::core::Core;
 use crate::scheduler::{self, Plan};
@@ -19,6 +23,8 @@ const PAGE_EVENTS: u32 = 1000;
 const STUCK_PAUSE: Duration = Duration::from_millis(50);
 /// The longest sleep: the machine's clock may be set while nothing happens.
 const SLEEP_MAX: Duration = Duration::from_secs(5);
+/// A sleep that lasts so much longer means that the whole process was stopped.
+const HALTED_MIN: Duration = Duration::from_secs(2);
 
 /// Runs until shutdown.
 ///
@@ -42,12 +48,18 @@ pub(crate) async fn run(core: Arc<Core>) -> anyhow::Result<()> {
         let now_us = core.clock.now_us();
         let until = next_us.map_or(SLEEP_MAX, |next| Duration::from_micros((next - now_us).max(0).unsigned_abs()));
         let pause = if until.is_zero() { STUCK_PAUSE } else { until.min(SLEEP_MAX) };
+        let slept = Stopwatch::start();
         tokio::select! {
             changed = head.changed() => changed.map_err(|_| anyhow::anyhow!("the log has stopped"))?,
             () = core.wake.notified() => {}
             Ok(failure) = failures.recv() => perform::node_failed(&core, failure),
             () = tokio::time::sleep(pause) => {}
             () = core.shutdown.requested() => {}
+        }
+        if slept.elapsed() > pause + HALTED_MIN {
+            // It was this process that stood still; the agents may have called all the time.
+            core.agents.excuse_silence();
+            core.fleet().excuse_silence(core.clock.now_us());
         }
     }
     Ok(())
@@ -66,7 +78,6 @@ async fn fold(core: &Arc<Core>, head: i64) -> anyhow::Result<()> {
             let mut fleet = core.fleet();
             for event in &page {
                 if let Some(change) = Change::of(event)? {
-                    effects::before(core, &fleet, &change);
                     fleet.apply(&change, event.version, event.position, event.recorded_at_us);
                     effects::after(core, &fleet, &change);
                 }

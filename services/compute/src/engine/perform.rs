@@ -39,9 +39,7 @@ async fn one(core: &Arc<Core>, action: Action) -> bool {
             let command = job::Command::EndAttempt { attempt, node_id, end, at_us };
             told(core.of_job(job_id, command, ACTOR).await)
         }
-        Action::GiveUp { job_id, end } => {
-            told(core.of_job(job_id, job::Command::GiveUp { end, at_us }, ACTOR).await)
-        }
+        Action::GiveUp { job_id, end } => told(core.of_job(job_id, job::Command::GiveUp { end, at_us }, ACTOR).await),
         Action::Stop { job_id, by } => {
             let command = job::Command::Stop { by: by.to_owned(), decision: String::new(), at_us };
             told(core.of_job(job_id, command, ACTOR).await)
@@ -101,8 +99,7 @@ async fn remove(core: Arc<Core>, cluster: ClusterName, node_id: NodeId, end: Nod
         tokio::select! { () = tokio::time::sleep(REMOVE_RETRY) => {}, () = core.shutdown.requested() => return }
     }
     while !core.shutdown.is_requested() {
-        let command =
-            cluster::Command::NodeIsGone { node_id, end, reason: reason.clone(), at_us: core.clock.now_us() };
+        let command = cluster::Command::NodeIsGone { node_id, end, reason: reason.clone(), at_us: core.clock.now_us() };
         match core.of_cluster(&cluster, command, ACTOR).await {
             Ok(_) => return,
             Err(error) => {

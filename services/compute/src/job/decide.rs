@@ -106,12 +106,7 @@ fn readable(mut spec: JobSpec) -> JobSpec {
 
 impl Job {
     fn canceled(&self, by: &str, decision: &str) -> JobEnd {
-        JobEnd {
-            outcome: "canceled".to_owned(),
-            by: by.to_owned(),
-            decision: decision.to_owned(),
-            ..JobEnd::default()
-        }
+        JobEnd { outcome: "canceled".to_owned(), by: by.to_owned(), decision: decision.to_owned(), ..JobEnd::default() }
     }
 
     fn ended(&self, end: JobEnd, at_us: i64) -> Vec<JobEvent> {

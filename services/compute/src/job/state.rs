@@ -46,7 +46,9 @@ impl JobPhase {
 
     /// A phase that an agent reports.
     pub fn of_report(text: &str) -> Option<Self> {
-        [Self::Starting, Self::Preparing, Self::Running, Self::Finalizing].into_iter().find(|phase| phase.as_str() == text)
+        [Self::Starting, Self::Preparing, Self::Running, Self::Finalizing]
+            .into_iter()
+            .find(|phase| phase.as_str() == text)
     }
 
     /// Whether an attempt lives.

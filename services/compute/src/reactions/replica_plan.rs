@@ -14,7 +14,7 @@ const START_TIMEOUT_SECONDS: f64 = 300.0;
 /// Before trials that wait: an endpoint that is asked for is waited for by people.
 const PRIORITY: i32 = 1_000;
 /// For a worker that gets SIGTERM when it has no requests left.
-pub(crate) const STOP_GRACE_SECONDS: f64 = 5.0;
+const STOP_GRACE_SECONDS: f64 = 5.0;
 
 /// What is to be done.
 #[derive(Debug, Default, PartialEq)]

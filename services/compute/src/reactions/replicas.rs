@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use prost::Message;
 use vocabulary::{JobId, Problem};
 
-use super::replica_plan::{Plan, STOP_GRACE_SECONDS, job_spec, plan, route};
+use super::replica_plan::{Plan, job_spec, plan, route};
 use crate::endpoint::{Command, Endpoint, EndpointEvent, ReplicaRequested};
 use crate::serving::Serving;
 use crate::views::endpoints::{PREFIX, names_of, stream};
@@ -177,7 +177,7 @@ impl Keeper {
             self.queue(stream, &endpoint, job_id).await;
         }
         for job_id in stop.into_iter().filter(|job_id| !self.stopped.contains(job_id)).collect::<Vec<_>>() {
-            match self.serving.inner.ground.jobs.stop(&job_id, STOP_GRACE_SECONDS).await {
+            match self.serving.inner.ground.jobs.stop(&job_id).await {
                 Ok(()) => {
                     self.stopped.insert(job_id);
                 }

@@ -216,6 +216,13 @@ impl Fleet {
         }
     }
 
+    /// Nobody could be heard until now.
+    pub fn excuse_silence(&mut self, now_us: i64) {
+        for place in self.pools.values_mut().flat_map(|pool| pool.places.values_mut()) {
+            place.heard_us = place.heard_us.max(now_us);
+        }
+    }
+
     /// The node's agent has connected, or its connection is lost.
     pub fn set_connected(&mut self, node_id: NodeId, connected: bool, now_us: i64) {
         if let Some(place) = self.place_mut(node_id) {

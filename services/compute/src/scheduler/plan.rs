@@ -168,12 +168,8 @@ fn plan_jobs(fleet: &Fleet, now_us: i64, plan: &mut Plan) {
 fn plan_nodes(name: &ClusterName, pool: &Pool, now_us: i64, plan: &mut Plan) {
     for (node_id, place) in pool.places.iter().filter(|(_, place)| !place.removing) {
         let Some(node) = pool.cluster.nodes.get(node_id) else { continue };
-        let remove = |end: NodeEnd, reason: String| Action::Remove {
-            cluster: name.clone(),
-            node_id: *node_id,
-            end,
-            reason,
-        };
+        let remove =
+            |end: NodeEnd, reason: String| Action::Remove { cluster: name.clone(), node_id: *node_id, end, reason };
         match node.state {
             NodeState::Requested => {
                 let settings = pool.cluster.spec.provider.local();
@@ -229,7 +225,8 @@ fn ready_node(
 fn plan_end(fleet: &Fleet, name: &ClusterName, pool: &Pool, plan: &mut Plan) {
     for (_, _, job_id) in pool.queue.values().flatten() {
         let detail = format!("cluster '{}' was deleted", name.name);
-        let end = JobEnd { outcome: "canceled".to_owned(), by: "user".to_owned(), ..failed_end("cluster_deleted", detail) };
+        let end =
+            JobEnd { outcome: "canceled".to_owned(), by: "user".to_owned(), ..failed_end("cluster_deleted", detail) };
         plan.actions.push(Action::GiveUp { job_id: *job_id, end });
     }
     for job_id in pool.places.values().flat_map(|place| place.jobs.keys()) {

@@ -2,7 +2,8 @@
 
 use contracts::compute::{JobEnd, Placement};
 use eventlog::{BoxFuture, Error, RecordedEvent, SqliteConnection, SqlitePool, View};
-use sqlx::FromRow;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{FromRow, Row};
 use vocabulary::{JobId, RunId};
 
 use crate::job::{self, JobEvent};
@@ -93,7 +94,7 @@ async fn stand(tx: &mut SqliteConnection, job_id: &str, state: &str, attempt: u3
 }
 
 /// A job as the table has it.
-#[derive(Clone, Debug, FromRow)]
+#[derive(Clone, Debug)]
 pub(crate) struct JobRow {
     pub job_id: String,
     pub workspace: String,
@@ -107,6 +108,23 @@ pub(crate) struct JobRow {
     ending: String,
 }
 
+impl FromRow<'_, SqliteRow> for JobRow {
+    fn from_row(row: &SqliteRow) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            job_id: row.try_get("job_id")?,
+            workspace: row.try_get("workspace")?,
+            run_id: row.try_get("run_id")?,
+            cluster: row.try_get("cluster")?,
+            state: row.try_get("state")?,
+            attempt: row.try_get("attempt")?,
+            node_id: row.try_get("node_id")?,
+            position: row.try_get("position")?,
+            queued_at: row.try_get("queued_at")?,
+            ending: row.try_get("ending")?,
+        })
+    }
+}
+
 impl JobRow {
     /// How it ended.
     pub fn end(&self) -> Option<JobEnd> {
@@ -114,7 +132,8 @@ impl JobRow {
     }
 }
 
-const COLUMNS: &str = "SELECT job_id, workspace, run_id, cluster, state, attempt, node_id, position, queued_at, ending FROM jobs";
+const COLUMNS: &str =
+    "SELECT job_id, workspace, run_id, cluster, state, attempt, node_id, position, queued_at, ending FROM jobs";
 
 /// A job by its own id or by its run's, in either spelling. Of a run's jobs it is the last.
 pub(crate) async fn job_by_id(reader: &SqlitePool, id: &str) -> Result<Option<JobRow>, Error> {
@@ -132,11 +151,12 @@ pub(crate) async fn job_by_id(reader: &SqlitePool, id: &str) -> Result<Option<Jo
 
 /// Where a job's attempts were placed.
 pub(crate) async fn placements_of(reader: &SqlitePool, job_id: &str) -> Result<Vec<Placement>, Error> {
-    let rows: Vec<(i64, u32, String, String, i64)> =
-        sqlx::query_as("SELECT position, attempt, node_id, reason, placed_at FROM placements WHERE job_id = ? ORDER BY attempt")
-            .bind(job_id)
-            .fetch_all(reader)
-            .await?;
+    let rows: Vec<(i64, u32, String, String, i64)> = sqlx::query_as(
+        "SELECT position, attempt, node_id, reason, placed_at FROM placements WHERE job_id = ? ORDER BY attempt",
+    )
+    .bind(job_id)
+    .fetch_all(reader)
+    .await?;
     let shown = |(position, attempt, node_id, reason, placed_at)| Placement {
         position,
         attempt,

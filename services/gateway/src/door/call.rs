@@ -167,8 +167,7 @@ impl Call {
             return Err(Problem::internal("the gateway was not configured"));
         };
         let principal = gateway.authenticate(request)?;
-        let path = web::Path::<BTreeMap<String, String>>::extract(request).into_inner();
-        let path = path.map(web::Path::into_inner).map_err(|error| Problem::new(400, "BadPath", error.to_string()))?;
+        let path = parameters(request)?;
         let template = template_of(request).unwrap_or_default();
         let (workspace, run) = (path.get("workspace").map(String::as_str), path.get("run").map(String::as_str));
         access::check(&principal, request.method(), &template, workspace, run)?;
@@ -191,6 +190,35 @@ impl FromRequest for Call {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         ready(Self::of(request).map_err(Refusal))
     }
+}
+
+/// The parameters of the path. Actix leaves `%2F`, `%25` and `%2B` as they came, so that they do not change what matches.
+fn parameters(request: &HttpRequest) -> Result<BTreeMap<String, String>, Problem> {
+    let parameters = request.match_info().iter().map(|(name, value)| {
+        let decoded = decoded(value).ok_or_else(|| {
+            Problem::new(400, "BadPath", format!("{name} '{value}': send UTF-8, percent-encoded where it must be"))
+        })?;
+        Ok((name.to_owned(), decoded))
+    });
+    parameters.collect()
+}
+
+fn decoded(value: &str) -> Option<String> {
+    if !value.contains('%') {
+        return Some(value.to_owned());
+    }
+    let mut bytes = Vec::with_capacity(value.len());
+    let mut rest = value.bytes();
+    while let Some(byte) = rest.next() {
+        if byte != b'%' {
+            bytes.push(byte);
+            continue;
+        }
+        let mut digit = || rest.next().and_then(|digit| char::from(digit).to_digit(16));
+        let (high, low) = (digit()?, digit()?);
+        bytes.push(u8::try_from(16 * high + low).ok()?);
+    }
+    String::from_utf8(bytes).ok()
 }
 
 /// The command id of a request with an Idempotency-Key.

@@ -4,9 +4,9 @@ use actix_web::http::Method;
 use actix_web::test::TestRequest;
 use contracts::runs::RecordMetricsRequest;
 use contracts::workspaces::{CreatedToken, Token};
-use gateway::RunToken;
-use gateway::access::mint_run_token;
 use serde_json::json;
+use trialog_gateway::RunToken;
+use trialog_gateway::access::mint_run_token;
 use vocabulary::RunId;
 
 use super::requests::{BASE, Door, KEY, as_token};

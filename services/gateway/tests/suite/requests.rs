@@ -8,10 +8,10 @@ use actix_web::test::{TestRequest, call_service, init_service};
 use actix_web::web::Data;
 use actix_web::{App, http::header::HeaderMap};
 use contracts::workspaces::{TokenCreated, WorkspaceCreated};
-use gateway::{Dependencies, Gateway};
 use runtime::Shutdown;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use trialog_gateway::{Dependencies, Gateway};
 use vocabulary::{ManualClock, Problem, SeededEntropy};
 
 use super::fake::{Fake, POSITION};
@@ -109,7 +109,7 @@ impl Door {
     /// Sends any request.
     pub async fn ask(&self, request: TestRequest) -> Answer {
         let state = self.state.clone();
-        let app = init_service(App::new().configure(|config| gateway::configure(state, config))).await;
+        let app = init_service(App::new().configure(|config| trialog_gateway::configure(state, config))).await;
         let response = call_service(&app, request.to_request()).await;
         let (status, headers) = (response.status(), response.headers().clone());
         let bytes = to_bytes(response.into_body()).await.map(|bytes| bytes.to_vec()).unwrap_or_default();

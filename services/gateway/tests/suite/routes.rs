@@ -17,7 +17,7 @@ use super::requests::{BASE, Door, as_token};
 async fn every_documented_route_is_there() {
     // The document and the routes come from the same attributes; what this finds is a path that another one swallows.
     let door = Door::open().await;
-    let document: Value = serde_json::to_value(gateway::openapi()).unwrap();
+    let document: Value = serde_json::to_value(trialog_gateway::openapi()).unwrap();
     for (path, item) in document["paths"].as_object().unwrap() {
         for method in item.as_object().unwrap().keys() {
             // Streams do not end by themselves.

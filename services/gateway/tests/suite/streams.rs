@@ -103,7 +103,7 @@ async fn a_real_connection_shows_heads_and_events() {
     let state = door.state.clone();
     let server = HttpServer::new(move || {
         let state = state.clone();
-        App::new().configure(move |config| gateway::configure(state, config))
+        App::new().configure(move |config| trialog_gateway::configure(state, config))
     });
     let server = server.workers(1).disable_signals().bind("127.0.0.1:0").unwrap();
     let address = server.addrs()[0];

@@ -11,7 +11,9 @@ use prost::Message;
 use vocabulary::SweepId;
 
 use crate::publish::decision_id;
-use crate::sweep::{AttemptEnd, Command, Observation, Point, Rejection, RunEnd, RunMove, Sweep, TrialState};
+use crate::sweep::{
+    AttemptEnd, Command, NamedPoint, Observation, Point, Rejection, RunEnd, RunMove, Sweep, TrialState,
+};
 use crate::{stream_of, views};
 
 /// The story.
@@ -54,19 +56,11 @@ impl FollowRuns {
     async fn reported(&self, fact: &Fact, report: wire::MetricReported) -> Result<(), ReactError> {
         let Some((sweep_id, trial)) = trial_of(&report.sweep_id, report.trial_index) else { return Ok(()) };
         let (attempt, at) = (report.attempt.max(1), at(fact));
-        let watched = self
-            .log
-            .inspect::<Sweep, _>(&stream_of(sweep_id), |sweep, _| {
-                sweep.submitted.as_ref().map(|submitted| submitted.spec.objective.primary_metric.clone())
-            })
-            .await
-            .map_err(|error| ReactError::Transient(error.to_string()))?;
-        let Some(watched) = watched else { return Ok(()) };
-        let points = report.points.iter().filter(|point| point.name == watched);
-        let points: Vec<Point> = points.map(|point| Point { step: point.step, value: point.value }).collect();
-        if points.is_empty() {
-            return Ok(());
-        }
+        let points = report.points.into_iter().map(|reported| {
+            let point = Point { step: reported.step, value: reported.value };
+            NamedPoint { name: reported.name, point }
+        });
+        let points = points.collect();
         self.execute(fact, sweep_id, Command::Observe(Observation { trial, attempt, points, at })).await
     }
 

@@ -19,8 +19,9 @@ use crate::sweep::{Command, Ground, NewTrial, Rejection, Sweep, proposals};
 const AT_ONCE: u32 = 64;
 /// Sweeps that propose at the same time; within one it is one after another.
 const SWEEPS_AT_ONCE: usize = 8;
-/// Wait before another try when the log is overloaded.
-const RETRY: Duration = Duration::from_millis(50);
+/// Waits between tries when the log is overloaded or unavailable.
+const RETRY_MIN: Duration = Duration::from_millis(20);
+const RETRY_MAX: Duration = Duration::from_secs(2);
 /// The reaction's name, in command ids and as the actor.
 const NAME: &str = "propose_trials";
 
@@ -36,14 +37,29 @@ pub(super) async fn run(api: Api, shutdown: Shutdown) -> anyhow::Result<()> {
         let sweeps = tokio::select! { sweeps = events.next() => sweeps?, () = shutdown.requested() => return Ok(()) };
         let filled = stream::iter(sweeps).for_each_concurrent(SWEEPS_AT_ONCE, |sweep| {
             let api = api.clone();
-            async move {
-                while let Err(problem) = fill(&api, sweep).await {
-                    tracing::warn!(%sweep, "no proposal for now: {problem}");
-                    tokio::time::sleep(RETRY).await;
-                }
-            }
+            async move { keep_filling(&api, sweep).await }
         });
         tokio::select! { () = filled => {}, () = shutdown.requested() => return Ok(()) }
+    }
+}
+
+/// Tries again as long as the log is what is missing. Anything else waits for the sweep's next event: one sweep that cannot go on
+/// must not hold up the others.
+async fn keep_filling(api: &Api, sweep: SweepId) {
+    let mut wait = RETRY_MIN;
+    loop {
+        match fill(api, sweep).await {
+            Ok(()) => return,
+            Err(problem) if matches!(problem.status, 429 | 503) => {
+                tracing::warn!(%sweep, "no proposal for now: {problem}");
+            }
+            Err(problem) => {
+                tracing::error!(%sweep, "no proposal: {problem}");
+                return;
+            }
+        }
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(RETRY_MAX);
     }
 }
 
@@ -55,7 +71,7 @@ pub(crate) async fn fill(api: &Api, sweep_id: SweepId) -> Result<(), Problem> {
     let stream = stream_of(sweep_id);
     loop {
         let ground = api.log.inspect::<Sweep, _>(&stream, |sweep, _| sweep.ground()).await;
-        let Some(ground) = ground.map_err(|error| unavailable(&error))? else { return Ok(()) };
+        let Some(ground) = ground.map_err(|error| error.problem())? else { return Ok(()) };
         let from = ground.from;
         let command = next(api, ground).await?;
         let mut context = Context::new(
@@ -89,8 +105,4 @@ async fn next(api: &Api, ground: Ground) -> Result<Command, Problem> {
     }
     let trials = made.into_iter().map(|proposal| NewTrial { run_id: RunId::new(api.entropy.uuid()), proposal });
     Ok(Command::Propose { from, trials: trials.collect(), at })
-}
-
-fn unavailable(error: &eventlog::Error) -> Problem {
-    Problem::unavailable("LogUnavailable", error.to_string(), 1)
 }

@@ -21,15 +21,24 @@ pub struct NewTrial {
     pub proposal: Proposal,
 }
 
-/// Reports of the watched metric, of one request.
+/// A reported value of some metric.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NamedPoint {
+    /// The metric's name.
+    pub name: String,
+    /// What was reported.
+    pub point: Point,
+}
+
+/// Reports of one request.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Observation {
     /// Which trial.
     pub trial: u32,
     /// Which attempt.
     pub attempt: u32,
-    /// In order of arrival; at least one.
-    pub points: Vec<Point>,
+    /// In order of arrival. Those of other metrics than the watched one are passed over.
+    pub points: Vec<NamedPoint>,
     /// When.
     pub at: Timestamp,
 }

@@ -14,7 +14,7 @@ mod words;
 #[cfg(test)]
 mod tests;
 
-pub use decide::{Changes, Command, NewTrial, Observation, Rejection, RunEnd, RunMove};
+pub use decide::{Changes, Command, NamedPoint, NewTrial, Observation, Rejection, RunEnd, RunMove};
 pub use events::*;
 pub use job::{TrialJob, goal_text, parameters_json};
 pub use propose::{Ground, proposals};

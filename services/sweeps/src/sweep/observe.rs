@@ -19,20 +19,23 @@ impl Sweep {
     pub(super) fn observe(&self, observation: &Observation) -> Decided {
         let submitted = self.known()?;
         let trial = self.trial(observation.trial)?;
-        if trial.end.is_some() || observation.attempt < trial.attempt() || observation.points.is_empty() {
+        let (index, attempt) = (observation.trial, observation.attempt);
+        let watched = &submitted.spec.objective.primary_metric;
+        let points = observation.points.iter().filter(|named| named.name == *watched);
+        let points: Vec<Point> = points.map(|named| named.point).collect();
+        if trial.end.is_some() || attempt < trial.attempt() || points.is_empty() {
             return Ok(Vec::new());
         }
-        let (index, attempt) = (observation.trial, observation.attempt);
         let recorded = |points: &[Point], after_stop: bool| -> SweepEvent {
             ObservationRecorded { trial: index, attempt, points: points.to_vec(), after_stop }.into()
         };
         if trial.stop.is_some() {
-            return Ok(vec![recorded(&observation.points, true)]);
+            return Ok(vec![recorded(&points, true)]);
         }
-        let (stopped_at, keeps) = self.judge(submitted, trial, observation);
+        let (stopped_at, keeps) = self.judge(submitted, trial, observation, &points);
         let mut events = Vec::with_capacity(2 + keeps.len());
-        let counted = stopped_at.as_ref().map_or(observation.points.len(), |(place, _)| place + 1);
-        let (points, late) = observation.points.split_at(counted);
+        let counted = stopped_at.as_ref().map_or(points.len(), |(place, _)| place + 1);
+        let (points, late) = points.split_at(counted);
         events.push(recorded(points, false));
         events.extend(keeps);
         events.extend(stopped_at.map(|(_, stop)| stop.into()));
@@ -51,6 +54,7 @@ impl Sweep {
         submitted: &Submitted,
         trial: &Trial,
         observation: &Observation,
+        points: &[Point],
     ) -> (Option<(usize, TrialStopRequested)>, Vec<SweepEvent>) {
         let spec = &submitted.spec;
         let index = observation.trial;
@@ -65,7 +69,7 @@ impl Sweep {
         let mut keeps: Vec<SweepEvent> = Vec::new();
         // Of several points each is judged on the ones before it; only then a copy of the curves is needed.
         let mut ahead: Option<Trials> = None;
-        for (place, point) in observation.points.iter().enumerate() {
+        for (place, point) in points.iter().enumerate() {
             if !point.value.is_finite() && spec.objective.on_non_finite == OnNonFinite::Fail {
                 return (Some((place, stop(StopBy::NonFinite, None))), keeps);
             }
@@ -88,7 +92,7 @@ impl Sweep {
                 }
                 Verdict::Keep(_) | Verdict::Skip { .. } => {}
             }
-            if place + 1 < observation.points.len() {
+            if place + 1 < points.len() {
                 ahead.get_or_insert_with(|| self.curves.clone()).report(&report);
             }
         }

@@ -109,6 +109,9 @@ impl Trial {
         self.state = event.state;
         let current = self.attempts.last().is_some_and(|attempt| attempt.number >= event.attempt);
         if !current {
+            if let Some(before) = self.attempts.last_mut() {
+                before.ended_at.get_or_insert(event.at);
+            }
             let (number, node) = (event.attempt, String::new());
             self.attempts.push(Attempt { number, node, started_at: None, ended_at: None, end: None });
         }

@@ -96,7 +96,8 @@ impl View for Balances {
                 };
                 assert_ne!(change, PANICS_IN_THE_VIEW, "a view that panics");
                 sqlx::query(
-                    "INSERT INTO balances VALUES (?1, ?2, ?2) ON CONFLICT(stream) DO UPDATE SET balance = balance + ?2, last = ?2",
+                    "INSERT INTO balances VALUES (?1, ?2, ?2)
+                     ON CONFLICT(stream) DO UPDATE SET balance = balance + ?2, last = ?2",
                 )
                 .bind(event.stream.as_str())
                 .bind(change)

@@ -23,7 +23,10 @@ pub fn traffic_of_an_endpoint(client: &Client) {
         client.put(&format!("endpoints/echo/deployments/{name}"), &deployment).expect(200);
     }
     let unknown = json!({"model": "nothing/versions/1", "cluster": STILL});
-    assert_eq!(client.put("endpoints/echo/deployments/red", &unknown).errors(), [("UnknownModel".into(), "/model".into())]);
+    assert_eq!(
+        client.put("endpoints/echo/deployments/red", &unknown).errors(),
+        [("UnknownModel".into(), "/model".into())]
+    );
     let unknown = json!({"model": "echo/versions/1", "cluster": "nc7"});
     let answer = client.put("endpoints/echo/deployments/red", &unknown);
     assert_eq!(answer.errors(), [("UnknownCluster".into(), "/cluster".into())], "{}", answer.text());

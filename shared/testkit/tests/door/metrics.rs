@@ -15,7 +15,8 @@ fn log(client: &Client, run: &str, metrics: Value) -> Answer {
 /// Rows R1, R4: non-finite values are stored, equal points are one, steps count on, a lower step is accepted.
 pub fn points_of_a_plain_run(client: &Client) {
     let run = run(client, "points");
-    let point = |value: Value| json!({"name": "loss", "value": value, "step": 1, "timestamp_ms": 1_700_000_000_000_i64});
+    let point =
+        |value: Value| json!({"name": "loss", "value": value, "step": 1, "timestamp_ms": 1_700_000_000_000_i64});
     for _ in 0..2 {
         log(client, &run, json!([point(json!(0.5))])).expect(200);
     }
@@ -30,7 +31,8 @@ pub fn points_of_a_plain_run(client: &Client) {
         .map(|point| (point["step"].as_i64().expect("a step"), point["value"].clone()))
         .collect();
     odd.sort_by_key(|(step, _)| *step);
-    let wanted = [(-7, json!(1.0)), (0, json!("NaN")), (1, json!("Infinity")), (2, json!("-Infinity")), (3, json!(2.5))];
+    let wanted =
+        [(-7, json!(1.0)), (0, json!("NaN")), (1, json!("Infinity")), (2, json!("-Infinity")), (3, json!(2.5))];
     assert_eq!(odd, wanted);
     let summary = client.get(&format!("runs/{run}/metrics")).expect(200);
     let odd = summary["metrics"].as_array().expect("metrics").iter().find(|metric| metric["name"] == "odd");
@@ -58,7 +60,9 @@ pub fn values_that_are_none(client: &Client) {
     let run = run(client, "values");
     let path = format!("runs/{run}/metrics");
     let send = |body: &str| client.request("POST", &path).body("application/json", body).send();
-    let answer = send(r#"{"metrics": [{"name": "a", "value": "high"}, {"name": "a", "value": 1e400}, {"name": "a", "value": 1}]}"#);
+    let answer = send(
+        r#"{"metrics": [{"name": "a", "value": "high"}, {"name": "a", "value": 1e400}, {"name": "a", "value": 1}]}"#,
+    );
     let wanted = ["/metrics/0/value", "/metrics/1/value"].map(|at| ("BadMetricValue".to_owned(), at.to_owned()));
     assert_eq!(answer.errors(), wanted, "{}", answer.text());
     answer.refused(422, "BadMetricValue");

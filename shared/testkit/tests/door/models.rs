@@ -22,7 +22,8 @@ pub fn registering_models(client: &Client) {
     assert_eq!(refused.status, 409, "{}", refused.text());
     let unknown = json!({"run_id": "run_00000000000000000000000000", "artifact_path": "x"});
     register(unknown).refused(404, "NotFound");
-    let first = register(json!({"run_id": good, "artifact_path": "outputs/model", "properties": {"a": "1"}})).expect(201);
+    let first =
+        register(json!({"run_id": good, "artifact_path": "outputs/model", "properties": {"a": "1"}})).expect(201);
     let second = register(json!({"run_id": failed, "artifact_path": "outputs/model", "force": true})).expect(201);
     assert_eq!((&first["version"], &second["version"]), (&json!(1), &json!(2)));
     assert_eq!(first["content_sha256"], second["content_sha256"]);
@@ -34,7 +35,8 @@ pub fn registering_models(client: &Client) {
     client.put("models/digits/aliases/champion", &json!({"version": 9})).refused(404, "NotFound");
     let history = client.get("models/digits/aliases").expect(200);
     let changes = history["changes"].as_array().expect("changes");
-    let mut moves: Vec<_> = changes.iter().map(|change| (change["version"].as_i64(), change["reason"].as_str())).collect();
+    let mut moves: Vec<_> =
+        changes.iter().map(|change| (change["version"].as_i64(), change["reason"].as_str())).collect();
     moves.sort();
     assert_eq!(moves, [(Some(1), Some("first")), (Some(2), Some("better"))], "{history}");
     assert!(changes.iter().all(|change| change["changed_by"].as_str().is_some_and(|who| !who.is_empty())), "{history}");

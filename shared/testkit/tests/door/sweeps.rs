@@ -30,7 +30,8 @@ pub fn a_repeat_is_answered_as_the_first_time(client: &Client) {
     // Still after it has ended.
     assert_eq!(first.text(), send().text());
 
-    let send = || client.request("POST", "runs").header("Idempotency-Key", "run-1").json(&json!({"name": "once"})).send();
+    let send =
+        || client.request("POST", "runs").header("Idempotency-Key", "run-1").json(&json!({"name": "once"})).send();
     let (first, second) = (send(), send());
     assert_eq!((first.status, second.status), (201, 201));
     assert_eq!(first.json()["run_id"], second.json()["run_id"]);
@@ -111,7 +112,12 @@ pub fn only_some_of_a_sweep_can_be_changed(client: &Client) {
     let path = format!("sweeps/{id}");
     let answer = client.patch(&path, &json!({"search_space": {}, "objective": {}}));
     let wanted = [("Immutable", "/objective"), ("Immutable", "/search_space")];
-    assert_eq!(answer.errors(), wanted.map(|(code, pointer)| (code.to_owned(), pointer.to_owned())), "{}", answer.text());
+    assert_eq!(
+        answer.errors(),
+        wanted.map(|(code, pointer)| (code.to_owned(), pointer.to_owned())),
+        "{}",
+        answer.text()
+    );
     answer.refused(409, "Immutable");
     client.patch(&path, &json!({"lmits": {}})).refused(400, "UnknownField");
     client.patch(&path, &json!({"limits": {"max_total_trials": 0}})).refused(422, "OutOfRange");
@@ -151,7 +157,10 @@ pub fn a_stale_tag_is_refused(client: &Client) {
     }
     let tag = client.get("clusters/spot").header("etag").to_owned();
     let scale = json!({"scale": {"idle_seconds_before_scaledown": 601}});
-    assert_eq!(client.request("PATCH", "clusters/spot").header("If-Match", "\"v999999\"").json(&scale).send().status, 412);
+    assert_eq!(
+        client.request("PATCH", "clusters/spot").header("If-Match", "\"v999999\"").json(&scale).send().status,
+        412
+    );
     let unchanged = client.request("GET", "clusters/spot").header("If-None-Match", &tag).send();
     assert!([200, 304].contains(&unchanged.status));
     client.patch("clusters/spot", &json!({"vm_size": "D8"})).refused(409, "Immutable");

@@ -47,7 +47,9 @@ fn fault(row: &Value, answer: &Answer) -> Option<String> {
 }
 
 fn has_all_members(problem: &Value) -> bool {
-    ["type", "title", "code", "detail", "request_id"].iter().all(|name| problem[name].as_str().is_some_and(|s| !s.is_empty()))
+    ["type", "title", "code", "detail", "request_id"]
+        .iter()
+        .all(|name| problem[name].as_str().is_some_and(|s| !s.is_empty()))
         && problem["status"].is_u64()
         && problem["errors"].is_array()
 }

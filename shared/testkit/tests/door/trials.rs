@@ -51,7 +51,8 @@ pub fn the_points_of_a_running_trial(client: &Client) {
         .once()
         .send();
     assert!([409, 503].contains(&early.status), "{}", early.text());
-    let trial = client.await_version(&format!("sweeps/{sweep}"), PATIENCE, |sweep| sweep["best"]["value"] == json!(0.5));
+    let trial =
+        client.await_version(&format!("sweeps/{sweep}"), PATIENCE, |sweep| sweep["best"]["value"] == json!(0.5));
     assert_eq!(trial["best"]["trial_index"], json!(0));
     let watch = runtime::Stopwatch::start();
     while client.get(&format!("sweeps/{sweep}/trials/0")).expect(200)["intervals"] != json!(3) {
@@ -116,14 +117,19 @@ pub fn a_preempted_node(client: &Client) {
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
     let nodes = client.get(&format!("clusters/{LIVELY}/nodes")).expect(200);
-    let on = |node: &&Value| node["jobs"].as_array().is_some_and(|jobs| jobs.iter().any(|job| job["run_id"] == json!(run)));
+    let on =
+        |node: &&Value| node["jobs"].as_array().is_some_and(|jobs| jobs.iter().any(|job| job["run_id"] == json!(run)));
     let node = nodes["nodes"].as_array().and_then(|nodes| nodes.iter().find(on)).expect("the run's node");
     let id = node["node_id"].as_str().expect("an id");
     client.post(&format!("clusters/{LIVELY}/nodes/{id}:preempt"), &json!({"reason": "for the test"})).expect(202);
     let end = client.await_version(&format!("sweeps/{sweep}"), PATIENCE, |sweep| sweep["state"] == "Completed");
     assert_eq!((&end["preemptions"], &end["proposals"]), (&json!(1), &json!(1)), "{end}");
     let done = client.get(&format!("runs/{run}")).expect(200);
-    assert_eq!((&done["state"], &done["attempt"], &done["preemptions"]), (&json!("Completed"), &json!(2), &json!(1)), "{done}");
+    assert_eq!(
+        (&done["state"], &done["attempt"], &done["preemptions"]),
+        (&json!("Completed"), &json!(2), &json!(1)),
+        "{done}"
+    );
     let first = &done["attempts"][0];
     assert_eq!(first["end"], "preempted", "{done}");
     assert!(first["checkpoint_age_seconds"].is_number(), "{done}");

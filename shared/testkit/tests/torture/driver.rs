@@ -60,7 +60,9 @@ pub fn drive(home: &Home, server: &Mutex<Server>, client: &Client, seed: u64, ki
             }
             3..6 => story.agents += kill_one(home, Kind::Agent, &mut random, |_| true).map_or(0, |_| 1),
             6..9 => {
-                let may = |shim: &Process| job_of(shim).is_some_and(|job| killed_shims.get(&job).copied() < Some(SHIM_KILLS_A_JOB));
+                let may = |shim: &Process| {
+                    job_of(shim).is_some_and(|job| killed_shims.get(&job).copied() < Some(SHIM_KILLS_A_JOB))
+                };
                 if let Some(shim) = kill_one(home, Kind::Shim, &mut random, may) {
                     *killed_shims.entry(job_of(&shim).unwrap_or_default()).or_default() += 1;
                     story.shims += 1;

@@ -52,7 +52,8 @@ impl Written {
     /// When not.
     pub fn check(&self, client: &Client) {
         let stored = client.list(&format!("runs/{}/metrics/loss", self.run), "points");
-        let point = |point: &Value| (point["step"].as_i64().expect("a step"), point["value"].as_f64().expect("a value"));
+        let point =
+            |point: &Value| (point["step"].as_i64().expect("a step"), point["value"].as_f64().expect("a value"));
         let mut stored: Vec<_> = stored.iter().map(point).collect();
         stored.sort_by_key(|(step, _)| *step);
         let wanted: Vec<_> = self.points.iter().map(|(step, value)| (*step, *value)).collect();

@@ -51,9 +51,9 @@ async fn runs_are_found_by_experiment_parent_and_state() {
     let digits = [child.clone(), parent.clone()];
     assert_eq!(by(ListRunsRequest { experiment: "digits".into(), ..all.clone() }).await, digits);
     assert_eq!(by(ListRunsRequest { experiment: "1".into(), ..all.clone() }).await, digits);
-    assert_eq!(by(ListRunsRequest { experiment: "Default".into(), ..all.clone() }).await, [plain.clone()]);
+    assert_eq!(by(ListRunsRequest { experiment: "Default".into(), ..all.clone() }).await, std::slice::from_ref(&plain));
     let hex = vocabulary::RunId::parse(&parent).unwrap().hex();
-    assert_eq!(by(ListRunsRequest { parent: hex, ..all.clone() }).await, [child.clone()]);
+    assert_eq!(by(ListRunsRequest { parent: hex, ..all.clone() }).await, std::slice::from_ref(&child));
     assert_eq!(by(ListRunsRequest { state: "Failed".into(), ..all.clone() }).await, [child]);
     assert_eq!(by(ListRunsRequest { state: "Running".into(), ..all.clone() }).await, [plain, parent]);
     assert!(by(ListRunsRequest { sweep_id: "sweep_x".into(), ..all.clone() }).await.is_empty());

@@ -5,6 +5,7 @@ mod follow;
 mod lists;
 mod metrics;
 mod reactions;
+mod throughput;
 mod walk;
 
 use std::sync::Arc;

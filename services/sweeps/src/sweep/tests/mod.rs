@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 use vocabulary::{Decider, RunId, StoredEvent, SweepId};
 
-use super::decide::{Command, NewTrial, Observation, Rejection, RunEnd, RunMove};
+use super::decide::{Command, NamedPoint, NewTrial, Observation, Rejection, RunEnd, RunMove};
 use super::{AttemptEnd, Point, Sweep, SweepEvent, SweepSubmitted, TrialState, proposals};
 use crate::document::{ServerLimits, SweepSpec, read_sweep};
 
@@ -118,7 +118,7 @@ impl Story {
     /// Reports values for the steps after those that count.
     pub(crate) fn reports(&mut self, trial: u32, values: &[f64]) -> Vec<SweepEvent> {
         let step = self.sweep.curves.next_step(trial);
-        let points = (step..).zip(values).map(|(step, value)| Point { step, value: *value }).collect();
+        let points = (step..).zip(values).map(|(step, value)| named(step, *value)).collect();
         let attempt = self.sweep.trials[trial as usize].attempt();
         self.when(Command::Observe(Observation { trial, attempt, points, at: self.now })).unwrap()
     }
@@ -150,6 +150,11 @@ impl Story {
     pub(crate) fn status(&self) -> (&'static str, String) {
         (self.sweep.status.state().as_str(), self.sweep.status.reason())
     }
+}
+
+/// A report of the watched metric.
+pub(crate) fn named(step: i64, value: f64) -> NamedPoint {
+    NamedPoint { name: "val_acc".into(), point: Point { step, value } }
 }
 
 pub(crate) fn kinds_of(events: &[SweepEvent]) -> Vec<&'static str> {

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 use vocabulary::Decider;
 
-use super::{Story, kinds_of, spec};
-use crate::sweep::{Command, Observation, Point, StopBy, SweepEvent, TrialState};
+use super::{Story, kinds_of, named, spec};
+use crate::sweep::{Command, Observation, StopBy, SweepEvent, TrialState};
 
 fn bandit(extra: Value) -> Story {
     let mut changes = json!({
@@ -117,7 +117,7 @@ fn reports_of_an_old_attempt_and_of_an_ended_trial_are_dropped() {
     let mut story = bandit(json!({}));
     story.starts(0);
     story.moves(0, 2, TrialState::Queued);
-    let old = Observation { trial: 0, attempt: 1, points: vec![Point { step: 0, value: 9.0 }], at: story.now };
+    let old = Observation { trial: 0, attempt: 1, points: vec![named(0, 9.0)], at: story.now };
     assert_eq!(story.when(Command::Observe(old)), Ok(vec![]));
     story.ends(0, "completed");
     assert_eq!(story.reports(0, &[1.0]), []);
@@ -128,7 +128,7 @@ fn a_new_attempt_takes_the_place_of_the_old_ones_points() {
     let mut story = bandit(json!({}));
     story.reports(0, &[0.1, 0.2, 0.3]);
     story.moves(0, 2, TrialState::Running);
-    let again = Observation { trial: 0, attempt: 2, points: vec![Point { step: 1, value: 0.25 }], at: story.now };
+    let again = Observation { trial: 0, attempt: 2, points: vec![named(1, 0.25)], at: story.now };
     story.when(Command::Observe(again)).unwrap();
     assert_eq!(story.sweep.curves.interval(0), 2);
     assert_eq!(story.sweep.best().map(|best| best.value), Some(0.25));

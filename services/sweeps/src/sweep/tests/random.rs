@@ -235,3 +235,26 @@ proptest! {
         prop_assert!(story.sweep.status.state().is_terminal() || story.sweep.submitted.is_none());
     }
 }
+
+#[test]
+fn timing() {
+    for policy in [json!({"type": "bandit", "slack_amount": 1e9}), json!({"type": "median_stopping"}), json!({"type": "none"})] {
+        let mut story = Story::of(spec(json!({"early_termination": policy, "limits": {"max_total_trials": 1000, "max_concurrent_trials": 100}})));
+        let t = std::time::Instant::now();
+        for trial in 0..1000 { if trial % 100 == 0 { story.fill(); } 
+            for step in 0..100 { story.reports(trial, &[f64::from(trial) + f64::from(step)]); }
+            story.ends(trial, "completed");
+        }
+        eprintln!("{policy} {} events {:?}", story.events.len(), t.elapsed());
+        let t = std::time::Instant::now();
+        let best = story.sweep.best();
+        eprintln!("best {:?} {:?}", best.map(|b| b.trial), t.elapsed());
+        let t = std::time::Instant::now();
+        let events = stored(&story);
+        eprintln!("encode {:?}", t.elapsed());
+        let t = std::time::Instant::now();
+        let mut audit = Audit::new(None);
+        for e in &events { audit.take(e, &e.decode().unwrap()); }
+        eprintln!("audit {:?} diffs {}", t.elapsed(), audit.differences.len());
+    }
+}

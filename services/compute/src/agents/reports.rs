@@ -1,0 +1,93 @@
+//! What an agent reports, written down. The reports of one job go one after another, those of different jobs share a commit.
+
+use std::collections::BTreeMap;
+
+use contracts::compute::agent_order::Order;
+use contracts::compute::agent_report::Report;
+use contracts::compute::{AgentOrder, AttemptEnded, AttemptPhase, EndAcknowledged, PreemptionNotice};
+use futures_util::StreamExt;
+use futures_util::future::join_all;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use vocabulary::{JobId, NodeId, Problem};
+
+use super::Orders;
+use crate::cluster;
+use crate::core::Core;
+use crate::job::{Command, JobPhase};
+
+/// Reports written down at the same time.
+const CHUNK_REPORTS: usize = 256;
+/// Who gives the commands.
+const ACTOR: &str = "agents";
+
+/// Writes reports down until there are no more.
+pub(super) async fn handle(core: &Core, node_id: NodeId, reports: mpsc::Receiver<Report>, orders: &Orders) {
+    let mut chunks = ReceiverStream::new(reports).ready_chunks(CHUNK_REPORTS);
+    while let Some(chunk) = chunks.next().await {
+        let mut by_job: BTreeMap<String, Vec<Report>> = BTreeMap::new();
+        for report in chunk {
+            by_job.entry(job_of(&report).to_owned()).or_default().push(report);
+        }
+        join_all(by_job.into_values().map(|reports| in_order(core, node_id, reports, orders))).await;
+    }
+}
+
+fn job_of(report: &Report) -> &str {
+    match report {
+        Report::Phase(report) => &report.job_id,
+        Report::Ended(report) => &report.job_id,
+        Report::ReplicaReady(report) => &report.job_id,
+        Report::ReplicaLog(report) => &report.job_id,
+        Report::Hello(_) | Report::Heartbeat(_) | Report::Notice(_) => "",
+    }
+}
+
+async fn in_order(core: &Core, node_id: NodeId, reports: Vec<Report>, orders: &Orders) {
+    for report in reports {
+        match report {
+            Report::Phase(report) => phase(core, node_id, report).await,
+            Report::Ended(report) => ended(core, node_id, report, orders).await,
+            Report::Notice(report) => notice(core, node_id, report).await,
+            // Replicas belong to endpoints, which are not served yet: nobody waits for these.
+            Report::ReplicaReady(_) | Report::ReplicaLog(_) => {}
+            Report::Hello(_) | Report::Heartbeat(_) => {}
+        }
+    }
+}
+
+async fn phase(core: &Core, node_id: NodeId, report: AttemptPhase) {
+    let (Ok(job_id), Some(phase)) = (JobId::parse(&report.job_id), JobPhase::of_report(&report.phase)) else {
+        tracing::warn!(node.id = %node_id, "a phase that means nothing: {} {}", report.job_id, report.phase);
+        return;
+    };
+    let command = Command::Reach { attempt: report.attempt, node_id, phase, at_us: core.clock.now_us() };
+    core.of_job_surely(job_id, command, ACTOR).await;
+}
+
+/// An end is acknowledged once it is written down, or means nothing any more: an agent keeps what is not acknowledged.
+async fn ended(core: &Core, node_id: NodeId, report: AttemptEnded, orders: &Orders) {
+    let AttemptEnded { job_id, attempt, end } = report;
+    if let Ok(id) = JobId::parse(&job_id) {
+        let command =
+            Command::EndAttempt { attempt, node_id, end: end.unwrap_or_default(), at_us: core.clock.now_us() };
+        if !core.of_job_surely(id, command, ACTOR).await {
+            return;
+        }
+    }
+    let order = Order::Acknowledged(EndAcknowledged { job_id, attempt });
+    // A connection that has ended is no loss: the agent reports the end again on the next.
+    let _ = orders.send(Ok(AgentOrder { order: Some(order) })).await;
+}
+
+/// A provider has told its node that it goes.
+async fn notice(core: &Core, node_id: NodeId, report: PreemptionNotice) {
+    let now_us = core.clock.now_us();
+    let deadline_us = report.deadline.parse::<jiff::Timestamp>().map_or(now_us, |deadline| deadline.as_microsecond());
+    let Some(cluster) = core.cluster_of(node_id) else { return };
+    let command = cluster::Command::Notice { node_id, deadline_us, reason: report.reason, at_us: now_us };
+    if let Err(error) = core.of_cluster(&cluster, command, ACTOR).await {
+        let problem: Problem = error.into_problem(Into::into);
+        tracing::warn!(node.id = %node_id, "the notice of its preemption was not recorded: {problem}");
+    }
+}

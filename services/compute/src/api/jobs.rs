@@ -1,0 +1,89 @@
+//! Shows jobs.
+
+use contracts::compute as wire;
+use contracts::{CallContext, status_of};
+use tonic::{Request, Response, Status};
+use vocabulary::{JobId, Problem};
+
+use super::Api;
+use crate::time::shown;
+use crate::views::{self, JobRow};
+
+/// What a job may be listed by.
+const STATES: [&str; 7] = ["queued", "placed", "starting", "preparing", "running", "finalizing", "ended"];
+
+impl Api {
+    fn shown(&self, row: JobRow, placements: Vec<wire::Placement>) -> wire::Job {
+        let end = row.end();
+        let reason = match &end {
+            Some(end) => ended(end),
+            None => JobId::parse(&row.job_id).map(|job| self.core.fleet().explain(job)).unwrap_or_default(),
+        };
+        wire::Job {
+            job_id: row.job_id,
+            run_id: row.run_id,
+            cluster: row.cluster,
+            state: row.state,
+            attempt: row.attempt,
+            node_id: row.node_id,
+            reason,
+            end,
+            queued_at: shown(row.queued_at),
+            workspace: row.workspace,
+            placements,
+        }
+    }
+
+    pub(super) async fn get_job(&self, request: Request<wire::GetJobRequest>) -> Result<Response<wire::Job>, Status> {
+        self.at_least(&request).await?;
+        let wire::GetJobRequest { workspace, id } = request.into_inner();
+        let reader = self.core.log.reader();
+        let row = views::job_by_id(reader, &id).await.map_err(calls::unreadable)?;
+        let row = row.filter(|row| row.workspace == workspace);
+        let row = row.ok_or_else(|| status_of(&Problem::not_found("job", &id, &workspace)))?;
+        let placements = views::placements_of(reader, &row.job_id).await.map_err(calls::unreadable)?;
+        Ok(Response::new(self.shown(row, placements)))
+    }
+
+    pub(super) async fn list_jobs(
+        &self,
+        request: Request<wire::ListJobsRequest>,
+    ) -> Result<Response<wire::ListJobsReply>, Status> {
+        calls::at_least(&self.core.log, &CallContext::of(&request)).await?;
+        let request = request.into_inner();
+        let (size, after) = calls::page(request.page_size, &request.page_token)?;
+        let invalid = |pointer: &str, message: String| status_of(&Problem::invalid(pointer, "OutOfRange", message));
+        let after = match after {
+            None => 0,
+            Some(text) => text
+                .parse::<i64>()
+                .map_err(|_| invalid("/page_token", format!("page_token '{text}' is not one that a list gave")))?,
+        };
+        if !request.state.is_empty() && !STATES.contains(&request.state.as_str()) {
+            return Err(invalid("/state", format!("state '{}': one of {}", request.state, STATES.join(", "))));
+        }
+        let reader = self.core.log.reader();
+        let rows = views::jobs_of(reader, &request.workspace, &request.cluster, &request.state, after, size + 1).await;
+        let mut rows = rows.map_err(calls::unreadable)?;
+        let size = usize::try_from(size).unwrap_or_default();
+        let more = rows.len() > size;
+        rows.truncate(size);
+        let last = rows.last().filter(|_| more).map(|row| row.position.to_string());
+        let jobs = rows.into_iter().map(|row| self.shown(row, Vec::new())).collect();
+        Ok(Response::new(wire::ListJobsReply { jobs, next_page_token: last.unwrap_or_default() }))
+    }
+}
+
+/// How it ended, in words.
+fn ended(end: &wire::JobEnd) -> String {
+    match end.outcome.as_str() {
+        "failed" => {
+            let code = end.exit_code.map(|code| format!(", exit code {code}")).unwrap_or_default();
+            let signal = end.signal.map(|signal| format!(", signal {signal}")).unwrap_or_default();
+            format!("failed in phase {} ({}{code}{signal})", end.phase, end.reason)
+        }
+        "canceled" if end.decision.is_empty() => format!("canceled by {}", end.by),
+        "canceled" => format!("canceled by {} ({})", end.by, end.decision),
+        other => other.to_owned(),
+    }
+}

@@ -1,0 +1,64 @@
+//! Shows a cluster's nodes and takes one away as its provider would.
+
+use contracts::compute as wire;
+use contracts::{CallContext, status_of, with_position};
+use tonic::{Request, Response, Status};
+use vocabulary::{NodeId, Problem};
+
+use super::put_cluster::absent;
+use super::{Api, show};
+use crate::cluster::{Cluster, Command};
+use crate::job::micros;
+use crate::stream::ClusterName;
+
+/// What a preemption is called that nobody gave a reason for.
+const REASON_DEFAULT: &str = "asked for";
+
+impl Api {
+    pub(super) async fn list_nodes(
+        &self,
+        request: Request<wire::GetClusterRequest>,
+    ) -> Result<Response<wire::ListNodesReply>, Status> {
+        self.at_least(&request).await?;
+        let wire::GetClusterRequest { workspace, name, .. } = request.into_inner();
+        let cluster = ClusterName::new(workspace, name);
+        let fleet = self.core.fleet();
+        let pool = fleet.pool(&cluster).ok_or_else(|| status_of(&absent(&cluster)))?;
+        let nodes = pool.places.iter().map(|(node, place)| show::node(&fleet, pool, *node, place)).collect();
+        Ok(Response::new(wire::ListNodesReply { nodes }))
+    }
+
+    pub(super) async fn preempt_node(
+        &self,
+        request: Request<wire::PreemptNodeRequest>,
+    ) -> Result<Response<wire::Node>, Status> {
+        let call = CallContext::of(&request);
+        let wire::PreemptNodeRequest { workspace, cluster, node_id, reason } = request.into_inner();
+        let not_there = || {
+            let detail = format!("cluster '{cluster}' in workspace '{workspace}' has no node '{node_id}'");
+            status_of(&Problem::new(404, "NotFound", detail))
+        };
+        let node = NodeId::parse(&node_id).map_err(|_| not_there())?;
+        let name = ClusterName::new(&workspace, &cluster);
+        let notice_seconds = {
+            let fleet = self.core.fleet();
+            let pool = fleet.pool(&name).ok_or_else(|| status_of(&absent(&name)))?;
+            pool.cluster.spec.provider.local().notice_seconds
+        };
+        let at_us = self.core.clock.now_us();
+        let reason = if reason.is_empty() { REASON_DEFAULT.to_owned() } else { reason };
+        let deadline_us = at_us.saturating_add(micros(notice_seconds));
+        let command = Command::Notice { node_id: node, deadline_us, reason, at_us };
+        let context = calls::context(&call, self.core.entropy.as_ref(), Vec::new());
+        let committed = self.core.log.execute::<Cluster>(&name.stream(), command, context).await;
+        let committed = committed.map_err(calls::refused)?;
+        self.core.caught_up(committed.position).await?;
+        let fleet = self.core.fleet();
+        let shown = match fleet.node(node) {
+            Some((_, pool, place)) => show::node(&fleet, pool, node, place),
+            // An idle node may be gone already when its preemption is answered.
+            None => wire::Node { node_id, cluster, node_state: "preempted".to_owned(), ..wire::Node::default() },
+        };
+        Ok(with_position(shown, committed.position))
+    }
+}

@@ -1,0 +1,91 @@
+//! Creates, changes and deletes clusters. Each is idempotent by itself: the answer is the cluster as it is afterwards.
+
+use contracts::compute as wire;
+use contracts::{CallContext, status_of, with_position};
+use documents::Format;
+use tonic::{Request, Response, Status};
+use vocabulary::Problem;
+
+use super::{Api, show};
+use crate::cluster::{Cluster, Command, read_change, read_spec};
+use crate::stream::ClusterName;
+
+fn format_of(text: &str) -> Result<Format, Status> {
+    match text {
+        "json" => Ok(Format::Json),
+        "yaml" => Ok(Format::Yaml),
+        other => {
+            let detail = format!("document format '{other}': one of json, yaml");
+            Err(status_of(&Problem::new(415, "UnsupportedMediaType", detail)))
+        }
+    }
+}
+
+impl Api {
+    pub(super) async fn put_cluster(
+        &self,
+        request: Request<wire::PutClusterRequest>,
+    ) -> Result<Response<wire::Cluster>, Status> {
+        let call = CallContext::of(&request);
+        let wire::PutClusterRequest { workspace, name, document, format } = request.into_inner();
+        let read = read_spec(&name, &document, format_of(&format)?);
+        let (spec, size) = read.map_err(|problem| status_of(&problem))?;
+        let at_us = self.core.clock.now_us();
+        let cluster = ClusterName::new(&workspace, &name);
+        let command = Command::Put { workspace, name, spec: Box::new(spec), size: Box::new(size), at_us };
+        self.change(&call, &cluster, command).await
+    }
+
+    pub(super) async fn update_cluster(
+        &self,
+        request: Request<wire::PutClusterRequest>,
+    ) -> Result<Response<wire::Cluster>, Status> {
+        let call = CallContext::of(&request);
+        let wire::PutClusterRequest { workspace, name, document, format } = request.into_inner();
+        let change = read_change(&document, format_of(&format)?).map_err(|problem| status_of(&problem))?;
+        let command = Command::Rescale { change, at_us: self.core.clock.now_us() };
+        self.change(&call, &ClusterName::new(workspace, name), command).await
+    }
+
+    pub(super) async fn delete_cluster(
+        &self,
+        request: Request<wire::GetClusterRequest>,
+    ) -> Result<Response<wire::Cluster>, Status> {
+        let call = CallContext::of(&request);
+        let wire::GetClusterRequest { workspace, name, .. } = request.into_inner();
+        let command = Command::Delete { at_us: self.core.clock.now_us() };
+        self.change(&call, &ClusterName::new(workspace, name), command).await
+    }
+
+    async fn change(
+        &self,
+        call: &CallContext,
+        cluster: &ClusterName,
+        command: Command,
+    ) -> Result<Response<wire::Cluster>, Status> {
+        let context = calls::context(call, self.core.entropy.as_ref(), Vec::new());
+        let committed = self.core.log.execute::<Cluster>(&cluster.stream(), command, context).await;
+        let committed = committed.map_err(|error| match calls::problem(error) {
+            problem if problem.status == 404 => status_of(&absent(cluster)),
+            problem => status_of(&problem),
+        })?;
+        self.core.caught_up(committed.position).await?;
+        let fleet = self.core.fleet();
+        let now = match fleet.pool(cluster) {
+            Some(pool) => show::cluster(pool),
+            // An empty cluster may be gone already when its deletion is answered.
+            None => wire::Cluster {
+                workspace: cluster.workspace.clone(),
+                name: cluster.name.clone(),
+                provisioning_state: "Succeeded".to_owned(),
+                version: committed.version,
+                ..wire::Cluster::default()
+            },
+        };
+        Ok(with_position(now, committed.position))
+    }
+}
+
+pub(super) fn absent(cluster: &ClusterName) -> Problem {
+    Problem::not_found("cluster", &cluster.name, &cluster.workspace)
+}

@@ -1,0 +1,128 @@
+//! Given, when, then for clusters.
+
+use documents::Format;
+use uuid::Uuid;
+use vocabulary::{Decider, NodeId, Problem};
+
+use super::*;
+
+fn node(number: u128) -> NodeId {
+    NodeId::new(Uuid::from_u128(number))
+}
+
+fn put(text: &str, at_us: i64) -> Command {
+    let (spec, size) = read_spec("spot", text.as_bytes(), Format::Yaml).unwrap();
+    Command::Put { workspace: "w".into(), name: "spot".into(), spec: Box::new(spec), size: Box::new(size), at_us }
+}
+
+fn create() -> Command {
+    put("vm_size: D2\nvm_priority: low_priority\nscale: {max_nodes: 2}", 1)
+}
+
+fn request(number: u128) -> Command {
+    Command::RequestNode { node_id: node(number), token_sha256: "ab".into(), reason: "2 wait".into(), at_us: 2 }
+}
+
+fn ready(number: u128) -> Command {
+    Command::NodeIsReady { node_id: node(number), at_us: 3 }
+}
+
+fn notice(number: u128) -> Command {
+    Command::Notice { node_id: node(number), deadline_us: 9, reason: "asked for".into(), at_us: 4 }
+}
+
+fn gone(number: u128, end: NodeEnd) -> Command {
+    Command::NodeIsGone { node_id: node(number), end, reason: "why".into(), at_us: 5 }
+}
+
+fn given(commands: &[Command]) -> Cluster {
+    let mut cluster = Cluster::default();
+    for command in commands {
+        for event in cluster.decide(command).unwrap() {
+            cluster.evolve(&event);
+        }
+    }
+    cluster
+}
+
+#[test]
+fn the_same_document_twice_changes_nothing() {
+    // A client that repeats its PUT must not move the version under others.
+    let cluster = given(&[create()]);
+    assert_eq!(cluster.decide(&create()), Ok(Vec::new()));
+    let more = put("vm_size: D2\nvm_priority: low_priority\nscale: {max_nodes: 5}", 2);
+    assert!(matches!(cluster.decide(&more).unwrap()[..], [ClusterEvent::ScaleChanged(_)]));
+}
+
+#[test]
+fn what_cannot_change_is_named() {
+    // Whoever changes a size in a file must learn that a new cluster is needed, not get nodes of the old size.
+    let cluster = given(&[create()]);
+    let other = put("vm_size: D8\nvm_priority: dedicated\nscale: {max_nodes: 2}", 2);
+    let rejection = cluster.decide(&other).unwrap_err();
+    assert_eq!(rejection, Rejection::Immutable { cluster: "spot".into(), fields: vec!["vm_size", "vm_priority"] });
+    let problem = Problem::from(rejection);
+    assert_eq!((problem.status, problem.code.as_str(), problem.errors.len()), (409, "Immutable", 2));
+}
+
+#[test]
+fn a_rescale_is_checked_against_what_is_there() {
+    let cluster = given(&[create()]);
+    let change = ScaleChange { min_nodes: Some(3), ..ScaleChange::default() };
+    assert_eq!(cluster.decide(&Command::Rescale { change, at_us: 2 }), Err(Rejection::BadScale { min: 3, max: 2 }));
+    assert_eq!(Cluster::default().decide(&Command::Rescale { change, at_us: 2 }), Err(Rejection::Absent));
+}
+
+#[test]
+fn there_are_never_more_nodes_than_allowed() {
+    // Two plans that overlap must not cost a third node.
+    let cluster = given(&[create(), request(1), request(2)]);
+    assert_eq!(cluster.decide(&request(3)), Ok(Vec::new()));
+    assert_eq!(cluster.nodes[&node(2)].ordinal, 1);
+    assert!(cluster.is_resizing());
+    let steady = given(&[create(), request(1), ready(1)]);
+    assert!(!steady.is_resizing());
+    assert_eq!(steady.allocation_changed_us, 3);
+}
+
+#[test]
+fn only_a_ready_node_is_noticed_and_only_once() {
+    let booting = given(&[create(), request(1)]);
+    assert_eq!(booting.decide(&notice(1)), Err(Rejection::NodeNotReady(node(1), "preparing")));
+    assert_eq!(booting.decide(&notice(7)), Err(Rejection::NodeAbsent(node(7))));
+    let noticed = given(&[create(), request(1), ready(1), notice(1)]);
+    assert_eq!(noticed.nodes[&node(1)].state, NodeState::Noticed { deadline_us: 9 });
+    assert_eq!(noticed.decide(&notice(1)), Ok(Vec::new()), "a second notice must not move the deadline");
+    let preempted = given(&[create(), request(1), ready(1), notice(1), gone(1, NodeEnd::Preempted)]);
+    assert_eq!(preempted.end_of(node(1)), Some(NodeEnd::Preempted));
+    assert_eq!(preempted.decide(&gone(1, NodeEnd::Failed)), Ok(Vec::new()), "a node goes once");
+}
+
+#[test]
+fn nodes_that_never_came_up_are_counted_until_one_does() {
+    // Without the count a wrong executable would be started for ever without a pause.
+    let failed = [create(), request(1), gone(1, NodeEnd::Failed), request(2), gone(2, NodeEnd::Failed)];
+    let cluster = given(&failed);
+    assert_eq!((cluster.boot_failures, cluster.errors.len()), (2, 2));
+    let cluster = given(&[&failed[..], &[request(3), ready(3)]].concat());
+    assert_eq!(cluster.boot_failures, 0);
+}
+
+#[test]
+fn a_deleted_cluster_leaves_its_name_free() {
+    let deleting = given(&[create(), request(1), Command::Delete { at_us: 6 }]);
+    assert_eq!(deleting.decide(&Command::Delete { at_us: 7 }), Ok(Vec::new()));
+    assert_eq!(deleting.decide(&create()), Err(Rejection::Deleting("spot".into())));
+    assert_eq!(deleting.decide(&Command::FinishDelete { at_us: 7 }), Ok(Vec::new()), "a node is left");
+    let again = given(&[
+        create(),
+        request(1),
+        Command::Delete { at_us: 6 },
+        gone(1, NodeEnd::Released),
+        Command::FinishDelete { at_us: 7 },
+        create(),
+        request(2),
+    ]);
+    assert_eq!(again.phase, Phase::Live);
+    assert_eq!(again.nodes[&node(2)].ordinal, 1, "ordinals are not used twice: simulated lives follow from them");
+}

@@ -1,0 +1,200 @@
+//! Given, when, then for jobs, and the fence under any order of commands.
+
+use contracts::compute::{JobEnd, JobSpec};
+use proptest::prelude::*;
+use uuid::Uuid;
+use vocabulary::{Decider, NodeId, StoredEvent};
+
+use super::*;
+use crate::cluster::ClusterEvent;
+
+fn node(number: u128) -> NodeId {
+    NodeId::new(Uuid::from_u128(number))
+}
+
+fn queue(max_retries: i32) -> Command {
+    let spec = JobSpec { cluster: "spot".into(), max_retries, ..JobSpec::default() };
+    let job = JobKey { workspace: "w".into(), run_id: "run_1".into(), cluster: "spot".into() };
+    Command::Queue { job, spec: Box::new(spec), at_us: 1 }
+}
+
+fn place(attempt: u32) -> Command {
+    Command::Place { attempt, node_id: node(1), reason: "fits".into(), at_us: 2 }
+}
+
+fn reach(attempt: u32, phase: JobPhase) -> Command {
+    Command::Reach { attempt, node_id: node(1), phase, at_us: 3 }
+}
+
+fn end(attempt: u32, outcome: &str) -> Command {
+    let end = JobEnd { outcome: outcome.into(), exit_code: Some(0), ..JobEnd::default() };
+    Command::EndAttempt { attempt, node_id: node(1), end, at_us: 4 }
+}
+
+fn stop(by: &str) -> Command {
+    Command::Stop { by: by.into(), decision: "sweep_1@7".into(), at_us: 3 }
+}
+
+fn run(job: &mut Job, command: &Command) -> Vec<JobEvent> {
+    let Ok(events) = job.decide(command);
+    events.iter().for_each(|event| job.evolve(event));
+    events
+}
+
+fn given(commands: &[Command]) -> Job {
+    let mut job = Job::default();
+    for command in commands {
+        run(&mut job, command);
+    }
+    job
+}
+
+#[test]
+fn a_preemption_spends_no_retry_and_keeps_the_place() {
+    // The promise that makes low-priority nodes usable at all.
+    let mut job = given(&[queue(0)]);
+    for attempt in 1..=20 {
+        run(&mut job, &place(attempt));
+        let events = run(&mut job, &end(attempt, "preempted"));
+        assert!(matches!(&events[..], [JobEvent::JobRequeued(event)] if event.next_attempt == attempt + 1));
+    }
+    assert_eq!((job.phase, job.attempt, job.retried, job.lost), (JobPhase::Queued, 21, 0, 0));
+}
+
+#[test]
+fn the_fourth_loss_is_a_failure() {
+    let mut job = given(&[queue(5)]);
+    for attempt in 1..=4 {
+        run(&mut job, &place(attempt));
+        run(&mut job, &end(attempt, "lost"));
+    }
+    assert_eq!(job.phase, JobPhase::Ended);
+    let end = job.end.unwrap();
+    assert_eq!((end.outcome.as_str(), end.reason.as_str()), ("failed", "lost"));
+}
+
+#[test]
+fn failures_are_tried_again_as_often_as_asked() {
+    let mut job = given(&[queue(1)]);
+    run(&mut job, &place(1));
+    let events = run(&mut job, &end(1, "failed"));
+    assert!(matches!(&events[..], [JobEvent::JobRequeued(event)] if event.cause == RequeueCause::Retry));
+    run(&mut job, &place(2));
+    let events = run(&mut job, &end(2, "failed"));
+    assert!(matches!(&events[..], [JobEvent::JobEnded(event)] if event.attempt == 2 && event.end.outcome == "failed"));
+}
+
+#[test]
+fn news_of_an_old_attempt_mean_nothing() {
+    // A node that was thought dead and comes back must not end the attempt that took over.
+    let mut job = given(&[queue(0), place(1), end(1, "lost"), place(2)]);
+    for late in [reach(1, JobPhase::Running), end(1, "completed"), place(2)] {
+        assert_eq!(run(&mut job, &late), [], "{late:?}");
+    }
+    let elsewhere = Command::EndAttempt { attempt: 2, node_id: node(9), end: JobEnd::default(), at_us: 5 };
+    assert_eq!(run(&mut job, &elsewhere), [], "another node cannot speak for the attempt");
+    assert_eq!(job.live(), Some((node(1), 2)));
+}
+
+#[test]
+fn a_stop_ends_what_waits_at_once_and_what_runs_when_it_has_ended() {
+    let waiting = given(&[queue(0)]).decide(&stop("policy")).unwrap();
+    assert!(matches!(&waiting[..], [JobEvent::StopRequested(_), JobEvent::JobEnded(event)]
+        if event.end.outcome == "canceled" && event.end.by == "policy" && event.end.decision == "sweep_1@7"));
+    for outcome in ["failed", "preempted", "lost", "canceled"] {
+        let mut job = given(&[queue(3), place(1), stop("user"), stop("policy")]);
+        assert_eq!(job.stop.as_ref().map(|stop| stop.by.as_str()), Some("user"), "the first wish counts");
+        let events = run(&mut job, &end(1, outcome));
+        assert!(
+            matches!(&events[..], [JobEvent::JobEnded(event)]
+            if event.end.outcome == "canceled" && event.end.by == "user"),
+            "{outcome}: {events:?}"
+        );
+    }
+    // It had finished before the stop reached it: runs decides what that is called.
+    let mut job = given(&[queue(0), place(1), stop("user")]);
+    assert!(
+        matches!(&run(&mut job, &end(1, "completed"))[..], [JobEvent::JobEnded(event)] if event.end.outcome == "completed")
+    );
+}
+
+#[test]
+fn running_time_is_summed_over_attempts() {
+    // A limit that began anew with each preemption would never end on a busy pool.
+    let mut spec = JobSpec { timeout_seconds: 10.0, ..JobSpec::default() };
+    spec.cluster = "spot".into();
+    let mut job = Job::default();
+    run(&mut job, &Command::Queue { job: JobKey::default(), spec: Box::new(spec), at_us: 0 });
+    run(&mut job, &place(1));
+    run(&mut job, &Command::Reach { attempt: 1, node_id: node(1), phase: JobPhase::Running, at_us: 1_000_000 });
+    assert_eq!(job.timeout_us(), Some(11_000_000));
+    let end = JobEnd { outcome: "preempted".into(), ..JobEnd::default() };
+    run(&mut job, &Command::EndAttempt { attempt: 1, node_id: node(1), end, at_us: 5_000_000 });
+    assert_eq!(job.timeout_us(), None, "waiting does not count");
+    run(&mut job, &place(2));
+    run(&mut job, &Command::Reach { attempt: 2, node_id: node(1), phase: JobPhase::Running, at_us: 20_000_000 });
+    assert_eq!(job.timeout_us(), Some(26_000_000));
+}
+
+#[test]
+fn numbers_that_json_cannot_hold_do_not_get_into_the_log() {
+    let spec = JobSpec { timeout_seconds: f64::NAN, parameters_json: "{".into(), ..JobSpec::default() };
+    let events =
+        Job::default().decide(&Command::Queue { job: JobKey::default(), spec: Box::new(spec), at_us: 0 }).unwrap();
+    let text = events[0].encode().unwrap();
+    assert_eq!(JobEvent::decode("JobQueued", 1, &text), Ok(events[0].clone()));
+}
+
+#[test]
+fn every_released_event_is_still_read() {
+    // An upgrade that cannot read an old event would lose jobs and clusters.
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/events");
+    let mut read = 0;
+    for file in std::fs::read_dir(folder).unwrap() {
+        let path = file.unwrap().path();
+        let (kind, schema) = path.file_stem().unwrap().to_str().unwrap().split_once('.').unwrap();
+        let (schema, data) = (schema.parse().unwrap(), std::fs::read_to_string(&path).unwrap());
+        let of_job = JobEvent::decode(kind, schema, &data).map(|event| event.encode().unwrap());
+        let again = of_job.or_else(|_| ClusterEvent::decode(kind, schema, &data).map(|event| event.encode().unwrap()));
+        let (stored, written): (serde_json::Value, serde_json::Value) =
+            (serde_json::from_str(&data).unwrap(), serde_json::from_str(&again.unwrap()).unwrap());
+        assert_eq!(stored, written, "{kind}: nothing of what is stored is lost by reading it");
+        read += 1;
+    }
+    assert_eq!(read, 17);
+}
+
+fn any_command() -> impl Strategy<Value = Command> {
+    let attempt = 1..6u32;
+    let outcome = prop_oneof![Just("completed"), Just("failed"), Just("preempted"), Just("lost"), Just("canceled")];
+    let phase = prop_oneof![Just(JobPhase::Starting), Just(JobPhase::Running), Just(JobPhase::Finalizing)];
+    prop_oneof![
+        Just(queue(2)),
+        attempt.clone().prop_map(place),
+        (attempt.clone(), phase).prop_map(|(attempt, phase)| reach(attempt, phase)),
+        (attempt, outcome).prop_map(|(attempt, outcome)| end(attempt, outcome)),
+        Just(stop("user")),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn a_job_ends_once_and_its_attempts_count_up(commands in proptest::collection::vec(any_command(), 0..60)) {
+        let mut job = Job::default();
+        let (mut ended, mut placed) = (0, 0);
+        for command in &commands {
+            for event in run(&mut job, command) {
+                match event {
+                    JobEvent::JobPlaced(event) => {
+                        prop_assert!(event.attempt > placed, "no attempt is placed twice");
+                        placed = event.attempt;
+                    }
+                    JobEvent::JobEnded(_) => ended += 1,
+                    _ => {}
+                }
+            }
+        }
+        prop_assert!(ended <= 1);
+        prop_assert!(job.lost <= MAX_LOST && job.retried <= 2);
+    }
+}

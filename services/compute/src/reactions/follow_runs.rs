@@ -1,0 +1,74 @@
+//! A run with a job was created: its job is queued. A run is to end: so is its job.
+
+use std::sync::Arc;
+
+use contracts::feed::Fact;
+use contracts::runs::{RunCreated, RunStopRequested};
+use eventlog::{BoxFuture, ExecuteError};
+use feed::{ReactError, Reaction};
+use prost::Message;
+use vocabulary::JobId;
+
+use crate::core::Core;
+use crate::job::{self, Command, Job, JobKey};
+use crate::views;
+
+/// Its cursor, and part of the ids of what it makes.
+const NAME: &str = "follow_runs";
+
+/// See the module.
+pub(super) struct FollowRuns {
+    pub core: Arc<Core>,
+}
+
+impl Reaction for FollowRuns {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn service(&self) -> &'static str {
+        "runs"
+    }
+
+    fn handle<'a>(&'a self, fact: &'a Fact) -> BoxFuture<'a, Result<(), ReactError>> {
+        Box::pin(async move {
+            match fact.r#type.as_str() {
+                "RunCreated" => self.created(fact, decode(fact)?).await,
+                "RunStopRequested" => self.stop(fact, decode(fact)?).await,
+                _ => Ok(()),
+            }
+        })
+    }
+}
+
+fn decode<M: Message + Default>(fact: &Fact) -> Result<M, ReactError> {
+    M::decode(fact.payload.as_slice()).map_err(|error| ReactError::Poison(error.to_string()))
+}
+
+impl FollowRuns {
+    /// The job's id follows from the fact, so that a second delivery means the same job.
+    async fn created(&self, fact: &Fact, created: RunCreated) -> Result<(), ReactError> {
+        let Some(spec) = created.job else { return Ok(()) };
+        let job_id = JobId::new(eventlog::command_id(&fact.source, fact.position, "job_of_run"));
+        let key = JobKey { workspace: created.workspace, run_id: created.run_id, cluster: spec.cluster.clone() };
+        let command = Command::Queue { job: key, spec: Box::new(spec), at_us: self.core.clock.now_us() };
+        self.execute(fact, job_id, command).await
+    }
+
+    async fn stop(&self, fact: &Fact, wanted: RunStopRequested) -> Result<(), ReactError> {
+        let found = views::job_by_id(self.core.log.reader(), &wanted.run_id).await;
+        let Some(row) = found.map_err(|error| ReactError::from(error.problem()))? else { return Ok(()) };
+        let job_id = JobId::parse(&row.job_id).map_err(|error| ReactError::Poison(error.to_string()))?;
+        let command = Command::Stop { by: wanted.by, decision: wanted.decision, at_us: self.core.clock.now_us() };
+        self.execute(fact, job_id, command).await
+    }
+
+    async fn execute(&self, fact: &Fact, job_id: JobId, command: Command) -> Result<(), ReactError> {
+        let context = calls::reaction_context(fact, NAME);
+        match self.core.log.execute::<Job>(&job::stream(job_id), command, context).await {
+            Ok(_) => Ok(()),
+            Err(ExecuteError::Rejected(never)) => match never {},
+            Err(error) => Err(ReactError::from(error.into_problem(|never| match never {}))),
+        }
+    }
+}
