@@ -16,6 +16,7 @@ use crate::job::{self, Job};
 use crate::providers::Provider;
 use crate::scheduler::Fleet;
 use crate::service::NodeWiring;
+use crate::serving::Serving;
 use crate::stream::ClusterName;
 use crate::views;
 
@@ -34,6 +35,8 @@ pub(crate) struct Core {
     pub wiring: NodeWiring,
     pub agents: Agents,
     pub provider: Arc<dyn Provider>,
+    /// Endpoints and their replicas.
+    pub serving: Serving,
     fleet: Mutex<Fleet>,
     /// The position that the fleet was folded to.
     pub folded: watch::Sender<i64>,
@@ -50,6 +53,7 @@ impl Core {
         (data, wiring): (PathBuf, NodeWiring),
         provider: Arc<dyn Provider>,
     ) -> Self {
+        let serving = Serving::of_compute(&log, &clock, &entropy, &data, &shutdown);
         Self {
             log,
             clock,
@@ -59,6 +63,7 @@ impl Core {
             wiring,
             agents: Agents::default(),
             provider,
+            serving,
             fleet: Mutex::default(),
             folded: watch::Sender::new(0),
             wake: Notify::new(),

@@ -22,6 +22,9 @@ impl Publish for Publisher {
             let decoded = ClusterEvent::decode(&event.kind, event.schema, &event.data)?;
             return Ok(of_cluster(name, decoded));
         }
+        if event.stream.starts_with(crate::views::endpoints::PREFIX) {
+            return crate::publish_endpoints::publish(event);
+        }
         Err(format!("unknown stream {}", event.stream))
     }
 }

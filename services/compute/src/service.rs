@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use contracts::compute::agent_service_server::AgentServiceServer;
 use contracts::compute::compute_service_server::ComputeServiceServer;
+use contracts::compute::routes_service_server::RoutesServiceServer;
 use contracts::peer::MESSAGE_BYTES_MAX;
 use eventlog::{EventLog, Options};
 use runtime::{Shutdown, Task};
@@ -14,7 +15,10 @@ use crate::core::Core;
 use crate::providers::{LocalProvider, Provider};
 use crate::{agents, api, engine, publish, reactions, views};
 
-const MIGRATIONS: &[(&str, &str)] = &[("0001_compute", include_str!("../migrations/0001_compute.sql"))];
+const MIGRATIONS: &[(&str, &str)] = &[
+    ("0001_compute", include_str!("../migrations/0001_compute.sql")),
+    ("0100_endpoints", include_str!("../migrations/0100_endpoints.sql")),
+];
 
 /// How nodes are started and whom they speak to.
 #[derive(Clone)]
@@ -91,6 +95,7 @@ impl Service {
                 .max_decoding_message_size(MESSAGE_BYTES_MAX)
                 .max_encoding_message_size(MESSAGE_BYTES_MAX),
         );
+        routes.add_service(RoutesServiceServer::new(core.serving.clone()).max_encoding_message_size(MESSAGE_BYTES_MAX));
         routes.add_service(
             AgentServiceServer::new(agents::Door { core })
                 .max_decoding_message_size(MESSAGE_BYTES_MAX)
@@ -107,6 +112,7 @@ impl Service {
     pub fn tasks(&self) -> Vec<Task> {
         let core = Arc::clone(&self.core);
         let mut tasks = vec![Task::new("compute-scheduler", move || engine::run(Arc::clone(&core)))];
+        tasks.extend(self.core.serving.tasks());
         tasks.extend(reactions::tasks(&self.core, &self.peers));
         tasks
     }

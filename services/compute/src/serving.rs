@@ -1,7 +1,7 @@
 //! Endpoints at work: what the calls, the agents' reports and the reaction that keeps replicas share.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,7 +11,8 @@ use runtime::{Shutdown, Task};
 use tokio::sync::watch;
 use vocabulary::{Clock, Entropy, Problem};
 
-use crate::endpoint::{Command, Endpoint, ReplicaLost, ReplicaReady, Replacement};
+use crate::endpoint::{Command, Endpoint, Replacement, ReplicaLost, ReplicaReady};
+use crate::reactions::replica_jobs::ReplicaJobs;
 use crate::reactions::replica_logs::ReplicaLogs;
 use crate::reactions::replicas::Keeper;
 
@@ -75,6 +76,27 @@ impl Serving {
         Self { inner: Arc::new(Inner { ground, routes, replicas: Mutex::default(), logs }) }
     }
 
+    /// On compute's own log, jobs and clusters.
+    pub(crate) fn of_compute(
+        log: &EventLog,
+        clock: &Arc<dyn Clock>,
+        entropy: &Arc<dyn Entropy>,
+        data: &Path,
+        shutdown: &Shutdown,
+    ) -> Self {
+        let (clock, entropy) = (Arc::clone(clock), Arc::clone(entropy));
+        let jobs = ReplicaJobs { log: log.clone(), clock: Arc::clone(&clock), entropy: Arc::clone(&entropy) };
+        Self::new(Ground {
+            log: log.clone(),
+            data: data.to_path_buf(),
+            clock,
+            entropy,
+            jobs: Arc::new(jobs),
+            facts: Arc::new(crate::publish::Publisher),
+            shutdown: shutdown.clone(),
+        })
+    }
+
     /// Keeps the replicas and the routes.
     pub(crate) fn tasks(&self) -> Vec<Task> {
         let serving = self.clone();
@@ -112,7 +134,8 @@ impl Serving {
     /// An agent says that a replica listens.
     pub(crate) async fn replica_ready(&self, node_id: &str, report: wire::ReplicaReady) {
         let wire::ReplicaReady { job_id, attempt, address } = report;
-        let ready = ReplicaReady { job_id: job_id.clone(), attempt, address, node_id: node_id.to_owned(), at: self.now() };
+        let ready =
+            ReplicaReady { job_id: job_id.clone(), attempt, address, node_id: node_id.to_owned(), at: self.now() };
         self.report(&job_id, Command::ReportReady(ready)).await;
     }
 

@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 use vocabulary::{Clock, Entropy, Problem};
 
 use crate::access::{self, Directory, Principal};
+use crate::telemetry;
 
 /// What answers `/version`.
 #[derive(Clone, Debug, Default, Serialize, ToSchema)]
@@ -57,14 +58,23 @@ impl Gateway {
         Self { dependencies, directory: Arc::new(Directory::default()) }
     }
 
-    /// What must run beside the routes: the projection of tokens.
+    /// What must run beside the routes: the projection of tokens, and the upkeep of counters.
     pub fn tasks(&self) -> Vec<Task> {
         let (directory, peer) = (Arc::clone(&self.directory), self.dependencies.peers.workspaces.clone());
         let shutdown = self.dependencies.shutdown.clone();
-        vec![Task::new("gateway tokens", move || {
+        let until = shutdown.clone();
+        let tokens = Task::new("gateway tokens", move || {
             let (directory, peer, shutdown) = (Arc::clone(&directory), peer.clone(), shutdown.clone());
             async move { directory.follow(peer, shutdown).await }
-        })]
+        });
+        let counters = Task::new("gateway counters", move || {
+            let until = until.clone();
+            async move {
+                telemetry::fold(until).await;
+                Ok(())
+            }
+        });
+        vec![tokens, counters]
     }
 
     /// Who sent the request. Routes outside of this crate (scoring) use it too.

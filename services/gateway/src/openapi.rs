@@ -1,7 +1,9 @@
-//! The OpenAPI document: made of the handlers, then completed with what is the same on every route. Bodies are checked against it.
+//! The OpenAPI document: made of the handlers, then completed with what is the same on every route. Bodies are checked
+//! against it.
 
 use std::sync::LazyLock;
 
+use actix_web::http::StatusCode;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
@@ -48,6 +50,16 @@ const PATH_PARAMETERS: &[(&str, &str)] = &[
     ("hash", "The SHA-256 of the content, 64 hexadecimal digits."),
 ];
 
+/// What the document says of itself.
+const DESCRIPTION: &str = "Sweeps, runs, models and endpoints. Every refusal is application/problem+json with a stable \
+    `code`. Answers to writes carry `Trialog-Position`; reads take it as `Trialog-At-Least`.";
+
+/// Operations whose body may be left out.
+const OPTIONAL_BODIES: &[&str] = &["put_workspace", "preempt_node", "pause_sweep", "put_endpoint"];
+
+/// Doubles that may be one of the texts of non-finite values.
+const LOOSE_NUMBERS: &[(&str, &str)] = &[("MetricPoint", "value"), ("MetricSummary", "last")];
+
 /// The paths that need no token.
 const OPEN: &[&str] = &["/health", "/readyz", "/version", "/metrics", "/openapi.json", "/docs/problems"];
 
@@ -61,7 +73,7 @@ impl Document {
     ///
     /// # Errors
     /// Never, but for the signature that utoipa's own document has.
-    pub fn to_pretty_json(&self) -> Result<String, serde_json::Error> {
+    pub fn to_pretty_json(self) -> Result<String, serde_json::Error> {
         serde_json::to_string_pretty(self.0)
     }
 }
@@ -92,12 +104,11 @@ fn complete(document: &mut Value) {
     document["info"] = json!({
         "title": "Trialog",
         "version": "v1",
-        "description": "Sweeps, runs, models and endpoints. Every refusal is application/problem+json with a stable `code`. \
-            Answers to writes carry `Trialog-Position`; reads take it as `Trialog-At-Least`.",
+        "description": DESCRIPTION,
         "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
     });
     document["components"]["securitySchemes"] = json!({
-        "bearer": { "type": "http", "scheme": "bearer", "description": "A user's token (tlg_…) or a run's (tlr_…)." },
+        "bearer": { "type": "http", "scheme": "bearer", "description": "A user's token or a run's." },
         "basic": { "type": "http", "scheme": "basic", "description": "The token as the password; any user name." },
     });
     document["components"]["schemas"]["ProblemDocument"] = problem();
@@ -111,6 +122,12 @@ fn complete(document: &mut Value) {
                 properties.remove(*member);
             });
         }
+    }
+    let loose = json!({ "oneOf": [
+        { "type": "number" }, { "type": "string", "enum": ["NaN", "Infinity", "-Infinity"] },
+    ]});
+    for (message, member) in LOOSE_NUMBERS {
+        document["components"]["schemas"][*message]["properties"][*member] = loose.clone();
     }
     close(&mut document["components"]["schemas"]);
     for (path, item) in document["paths"].as_object_mut().into_iter().flatten() {
@@ -141,6 +158,16 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value) {
             PATH_PARAMETERS.iter().find(|(known, _)| *known == name).map(|(_, text)| *text).unwrap_or_default();
         parameters.push(parameter("path", name, described));
     }
+    if OPTIONAL_BODIES.iter().any(|name| operation["operationId"] == **name) {
+        operation["requestBody"]["required"] = Value::Bool(false);
+    }
+    for (status, response) in operation["responses"].as_object_mut().into_iter().flatten() {
+        // A description is required, even where there is nothing to say.
+        if response["description"].as_str().is_none_or(str::is_empty) {
+            let reason = status.parse().ok().and_then(|code| StatusCode::from_u16(code).ok()?.canonical_reason());
+            response["description"] = reason.unwrap_or_default().into();
+        }
+    }
     if !OPEN.contains(&path) {
         operation["security"] = json!([{ "bearer": [] }, { "basic": [] }]);
         let headers: &[(&str, &str)] = match method {
@@ -162,7 +189,8 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value) {
 }
 
 fn parameter(place: &str, name: &str, description: &str) -> Value {
-    json!({ "name": name, "in": place, "description": description, "required": place == "path", "schema": { "type": "string" } })
+    let (required, schema) = (place == "path", json!({ "type": "string" }));
+    json!({ "name": name, "in": place, "description": description, "required": required, "schema": schema })
 }
 
 fn problem() -> Value {

@@ -1,8 +1,10 @@
 //! The process's counters and histograms, for `/metrics`.
 
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use runtime::Shutdown;
 
 /// Seconds: from what a warm read takes to what a long poll may.
 const BUCKETS_SECONDS: &[f64] =
@@ -21,4 +23,14 @@ pub fn prometheus() -> &'static PrometheusHandle {
         }
         handle
     })
+}
+
+/// How often samples are folded into their buckets; until then each takes memory.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// Folds samples until shutdown, whether or not anybody reads `/metrics`.
+pub async fn fold(shutdown: Shutdown) {
+    loop {
+        tokio::select! { () = tokio::time::sleep(UPKEEP) => prometheus().run_upkeep(), () = shutdown.requested() => return }
+    }
 }

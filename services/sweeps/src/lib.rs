@@ -1,12 +1,12 @@
 //! Sweeps and their trials: propose, observe, stop early, pause, extend, explain.
 //!
-//! A sweep is one stream that holds all its trials' events. Life: `Queued -> Running <-> Paused -> Completing -> Completed`, or
-//! `Failed`, or `Canceling -> Canceled`. A trial's run is created by `runs` from the fact `TrialProposed`; what becomes of it comes
-//! back as facts of `runs`.
+//! A sweep is one stream that holds all its trials' events. Life: `Queued -> Running <-> Paused -> Completing ->
+//! Completed`, or `Failed`, or `Canceling -> Canceled`. A trial's run is created by `runs` from the fact
+//! `TrialProposed`; what becomes of it comes back as facts of `runs`.
 //!
-//! Invariants, kept by the decider: no proposal while the total or the concurrency in force is reached; one live attempt a trial;
-//! a report and the policy's verdict are one append; the leader is never stopped by a policy; a proposal follows from the spec, the
-//! seed and its number alone, so that the log can be recomputed bit for bit.
+//! Invariants, kept by the decider: no proposal while the total or the concurrency in force is reached; one live
+//! attempt a trial; a report and the policy's verdict are one append; the leader is never stopped by a policy; a
+//! proposal follows from the spec, the seed and its number alone, so that the log can be recomputed bit for bit.
 
 mod api;
 mod audit;

@@ -49,8 +49,8 @@ async fn in_order(core: &Core, node_id: NodeId, reports: Vec<Report>, orders: &O
             Report::Phase(report) => phase(core, node_id, report).await,
             Report::Ended(report) => ended(core, node_id, report, orders).await,
             Report::Notice(report) => notice(core, node_id, report).await,
-            // Replicas belong to endpoints, which are not served yet: nobody waits for these.
-            Report::ReplicaReady(_) | Report::ReplicaLog(_) => {}
+            Report::ReplicaReady(report) => core.serving.replica_ready(&node_id.to_string(), report).await,
+            Report::ReplicaLog(report) => core.serving.replica_log(&report).await,
             Report::Hello(_) | Report::Heartbeat(_) => {}
         }
     }

@@ -1,23 +1,21 @@
-//! Endpoints and deployments: not offered yet, and said so.
+//! The calls of endpoints and deployments, handed on to what serves them.
 
 use contracts::compute as wire;
-use contracts::status_of;
 use tonic::{Request, Response, Status};
-use vocabulary::Problem;
 
 use super::Api;
 
-macro_rules! not_offered_yet {
+macro_rules! handed_on {
     ($($name:ident($request:ty) -> $reply:ty;)+) => {
         impl Api {
-            $(pub(super) async fn $name(&self, _: Request<$request>) -> Result<Response<$reply>, Status> {
-                Err(status_of(&Problem::new(422, "NotOfferedYet", "endpoints and deployments are not offered yet")))
+            $(pub(super) async fn $name(&self, request: Request<$request>) -> Result<Response<$reply>, Status> {
+                self.core.serving.$name(request).await
             })+
         }
     };
 }
 
-not_offered_yet! {
+handed_on! {
     put_endpoint(wire::PutEndpointRequest) -> wire::Endpoint;
     get_endpoint(wire::GetEndpointRequest) -> wire::Endpoint;
     list_endpoints(wire::ListEndpointsRequest) -> wire::ListEndpointsReply;

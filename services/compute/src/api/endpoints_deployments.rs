@@ -5,7 +5,7 @@ use contracts::{CallContext, status_of, with_position};
 use tonic::{Request, Response, Status};
 use vocabulary::Problem;
 
-use super::endpoints::absent;
+use super::endpoints_calls::absent;
 use super::endpoints_document::read_deployment;
 use super::endpoints_shown;
 use crate::endpoint::{Command, DeploymentRevised, Endpoint, ModelFile, ServedModel};
@@ -185,10 +185,7 @@ fn no_deployment(endpoint: &str, name: &str) -> Status {
 
 fn served(resolved: wire::ResolvedModel) -> ServedModel {
     let wire::ResolvedModel { model, version, version_id, run_id, files, alias } = resolved;
-    let files = files.into_iter().map(|file| ModelFile {
-        path: file.path,
-        sha256: file.sha256,
-        size_bytes: file.size_bytes,
-    });
+    let files =
+        files.into_iter().map(|file| ModelFile { path: file.path, sha256: file.sha256, size_bytes: file.size_bytes });
     ServedModel { model, version, version_id, run_id, alias, files: files.collect() }
 }

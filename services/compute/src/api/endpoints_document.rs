@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use documents::{Field, Fields, Findings, Format};
+use documents::{Field, Fields, Findings, Format, Tree};
 use vocabulary::{Problem, names};
 
 use crate::endpoint::{Auth, DeploymentSpec, EndpointSpec, RequestSettings};
@@ -79,10 +79,7 @@ pub fn read_deployment(name: &str, document: &[u8], written: &str) -> Result<Dep
     let mut spec = None;
     if let Some(mut fields) = Field::root(&root, &findings).map() {
         DEPLOYMENT_NOT_OFFERED.iter().for_each(|name| fields.field(name).not_offered());
-        let model = fields.required("model");
-        if model.is_present() {
-            model.text();
-        }
+        check_model(&fields.required("model"));
         let cluster = fields.required("cluster").text();
         let instance_count = fields.field("instance_count").integer_in(1..=INSTANCES_MAX).unwrap_or(1);
         let python = fields.map("environment").map(environment).unwrap_or_default();
@@ -100,6 +97,21 @@ pub fn read_deployment(name: &str, document: &[u8], written: &str) -> Result<Dep
         });
     }
     findings.finish(spec).map(|(spec, _)| spec)
+}
+
+/// `NAME/versions/N`, `NAME@ALIAS`, or `{name, version}`.
+fn check_model(model: &Field<'_>) {
+    let Some(node) = model.node() else { return };
+    match node.value {
+        Tree::Map(_) => {
+            let Some(mut fields) = model.map() else { return };
+            fields.required("name").text();
+            fields.field("version").scalar_text();
+        }
+        _ => {
+            model.text();
+        }
+    }
 }
 
 fn environment(mut fields: Fields<'_>) -> String {

@@ -2,7 +2,7 @@
 
 use contracts::compute as wire;
 
-use super::endpoints::auth_text;
+use super::endpoints_calls::auth_text;
 use crate::endpoint::{Deployment, Endpoint};
 use crate::reactions::replica_plan::{settings, shown};
 
@@ -62,9 +62,10 @@ fn errors(deployment: &Deployment) -> Vec<String> {
     if let Some(failure) = &deployment.failure {
         return vec![failure.clone()];
     }
-    let broken = deployment.slots.iter().filter(|((revision, _), slot)| {
-        *revision == deployment.target.revision && slot.failures > 0
-    });
+    let broken = deployment
+        .slots
+        .iter()
+        .filter(|((revision, _), slot)| *revision == deployment.target.revision && slot.failures > 0);
     broken
         .map(|((_, ordinal), slot)| {
             format!("replica {ordinal} ended {} times in a row; the last time: {}", slot.failures, slot.last_reason)

@@ -1,10 +1,15 @@
 //! The calls of the service.
 
 mod endpoints;
+mod endpoints_calls;
+mod endpoints_deployments;
+mod endpoints_document;
+mod endpoints_shown;
 mod jobs;
 mod nodes;
 mod put_cluster;
 mod read_clusters;
+mod routes;
 mod show;
 
 use std::sync::Arc;

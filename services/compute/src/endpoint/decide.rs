@@ -125,8 +125,7 @@ impl Endpoint {
         if self.created.is_none() {
             return Err(Rejection::Absent);
         }
-        let deployment =
-            self.deployments.get(name).ok_or_else(|| Rejection::DeploymentAbsent(name.to_owned()))?;
+        let deployment = self.deployments.get(name).ok_or_else(|| Rejection::DeploymentAbsent(name.to_owned()))?;
         if deployment.deleting {
             return Ok(Vec::new());
         }
@@ -156,9 +155,10 @@ impl Endpoint {
 
     fn request_replica(&self, wish: &ReplicaRequested) -> Result<Vec<EndpointEvent>, Rejection> {
         let deployment = self.deployments.get(&wish.deployment).ok_or(Rejection::Outdated)?;
-        let wanted = deployment.kept().iter().any(|revision| {
-            revision.revision == wish.revision && wish.ordinal < revision.spec.instance_count
-        });
+        let wanted = deployment
+            .kept()
+            .iter()
+            .any(|revision| revision.revision == wish.revision && wish.ordinal < revision.spec.instance_count);
         let is_taken = deployment.replicas.values().any(|replica| {
             (replica.revision, replica.ordinal) == (wish.revision, wish.ordinal) && replica.draining_at.is_none()
         });
@@ -189,8 +189,8 @@ impl Endpoint {
 
     fn report_lost(&self, report: &ReplicaLost) -> Result<Vec<EndpointEvent>, Rejection> {
         let (_, _, replica) = self.replica(&report.job_id).ok_or(Rejection::Outdated)?;
-        let is_news = report.attempt > replica.attempt
-            || (report.attempt == replica.attempt && replica.address.is_some());
+        let is_news =
+            report.attempt > replica.attempt || (report.attempt == replica.attempt && replica.address.is_some());
         Ok(if is_news { vec![report.clone().into()] } else { Vec::new() })
     }
 
@@ -209,9 +209,8 @@ impl Endpoint {
         }
         if gives_up(deployment, replica, at) {
             let revision = replica.revision;
-            events.push(
-                DeploymentFailed { deployment: name.to_owned(), revision, reason: give_up_text(how), at }.into(),
-            );
+            events
+                .push(DeploymentFailed { deployment: name.to_owned(), revision, reason: give_up_text(how), at }.into());
         }
         Ok(events)
     }

@@ -39,11 +39,7 @@ pub struct RequestSettings {
 
 impl Default for RequestSettings {
     fn default() -> Self {
-        Self {
-            request_timeout_seconds: 5.0,
-            max_concurrent_requests_per_instance: 1,
-            max_queue_wait_seconds: 0.5,
-        }
+        Self { request_timeout_seconds: 5.0, max_concurrent_requests_per_instance: 1, max_queue_wait_seconds: 0.5 }
     }
 }
 

@@ -10,6 +10,5 @@ pub use events::*;
 pub use reject::Rejection;
 pub use state::{Deployment, Endpoint, Replica, Slot};
 
-
 #[cfg(test)]
 mod decide_tests;

@@ -140,9 +140,8 @@ pub struct Endpoint {
 impl Endpoint {
     /// Percent over the deployments that can answer; sums to 100, or is empty when none with weight can.
     pub fn effective_traffic(&self) -> BTreeMap<String, f64> {
-        let ready = |name: &String| {
-            self.deployments.get(name).is_some_and(|deployment| deployment.serving().next().is_some())
-        };
+        let ready =
+            |name: &String| self.deployments.get(name).is_some_and(|deployment| deployment.serving().next().is_some());
         let weights: BTreeMap<_, _> =
             self.traffic.iter().filter(|(name, percent)| **percent > 0 && ready(name)).collect();
         shares(weights.into_iter().map(|(name, percent)| (name.clone(), *percent)))

@@ -1,6 +1,10 @@
 //! The stories that begin with facts of other services.
 
 mod follow_runs;
+pub(crate) mod replica_jobs;
+pub(crate) mod replica_logs;
+pub(crate) mod replica_plan;
+pub(crate) mod replicas;
 
 use std::sync::Arc;
 

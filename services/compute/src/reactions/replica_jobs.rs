@@ -51,8 +51,7 @@ impl JobQueue for ReplicaJobs {
     }
 
     fn stop<'a>(&'a self, job_id: &'a str) -> BoxFuture<'a, Result<(), Problem>> {
-        let command =
-            job::Command::Stop { by: BY.to_owned(), decision: String::new(), at_us: self.clock.now_us() };
+        let command = job::Command::Stop { by: BY.to_owned(), decision: String::new(), at_us: self.clock.now_us() };
         Box::pin(self.decide(job_id, command))
     }
 

@@ -110,7 +110,10 @@ mod tests {
         }
         logs.append("w", "e", "blue", "job_2 attempt 1", b"loaded\nready\n").await.unwrap();
         assert_eq!(logs.tail("w", "e", "blue", 3).await.unwrap(), "==> job_2 attempt 1 <==\nloaded\nready\n");
-        let bytes: u64 = std::fs::read_dir(folder.path().join("w/e")).unwrap().map(|file| file.unwrap().metadata().unwrap().len()).sum();
+        let bytes: u64 = std::fs::read_dir(folder.path().join("w/e"))
+            .unwrap()
+            .map(|file| file.unwrap().metadata().unwrap().len())
+            .sum();
         assert!(bytes < 2 * FILE_BYTES_MAX + 100_000, "{bytes}");
         logs.remove("w", "e", "blue").await;
         assert_eq!(logs.tail("w", "e", "blue", 5).await.unwrap(), "");

@@ -51,9 +51,10 @@ pub(crate) fn plan(endpoint: &Endpoint, now: Timestamp) -> Plan {
 
 impl Plan {
     fn place(&mut self, name: &str, deployment: &Deployment, revision: i64, ordinal: u32, now: Timestamp) {
-        let is_taken = deployment.replicas.values().any(|replica| {
-            (replica.revision, replica.ordinal) == (revision, ordinal) && replica.draining_at.is_none()
-        });
+        let is_taken = deployment
+            .replicas
+            .values()
+            .any(|replica| (replica.revision, replica.ordinal) == (revision, ordinal) && replica.draining_at.is_none());
         if is_taken {
             return;
         }

@@ -191,7 +191,9 @@ impl Keeper {
     async fn queue(&mut self, stream: &str, endpoint: &Endpoint, job_id: String) {
         let Some((_, deployment, replica)) = endpoint.replica(&job_id) else { return };
         let revisions = deployment.kept();
-        let Some(revision) = revisions.into_iter().find(|revision| revision.revision == replica.revision) else { return };
+        let Some(revision) = revisions.into_iter().find(|revision| revision.revision == replica.revision) else {
+            return;
+        };
         let (workspace, _) = names_of(stream);
         match self.serving.inner.ground.jobs.queue(&job_id, workspace, job_spec(revision)).await {
             Ok(()) => {

@@ -1,5 +1,6 @@
 //! The read models: which clusters there ever were, every job, and where its attempts were placed.
 
+pub(crate) mod endpoints;
 mod jobs;
 
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use crate::stream::ClusterName;
 
 /// The views that are kept in the transaction of the events.
 pub(crate) fn all() -> Vec<Arc<dyn View>> {
-    vec![Arc::new(Clusters), Arc::new(jobs::Jobs)]
+    vec![Arc::new(Clusters), Arc::new(jobs::Jobs), Arc::new(endpoints::EndpointsListed)]
 }
 
 /// The names of clusters, to find their streams again.

@@ -19,7 +19,8 @@ const RUN_TOKEN_ROUTES: &[(&str, &[Method])] = &[
 /// The part of a path that stands before a workspace's own routes.
 const WORKSPACE_ROUTES: &str = "/api/v1/workspaces/{workspace}/";
 
-/// Checks the principal against the route `template`. `workspace` and `run` are what the path names, where it names any.
+/// Checks the principal against the route `template`. `workspace` and `run` are what the path names, where it names
+/// any.
 ///
 /// # Errors
 /// 404 for another workspace, 403 when the scope does not suffice.

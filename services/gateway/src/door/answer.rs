@@ -16,7 +16,13 @@ pub trait Versioned {
 }
 
 macro_rules! versioned {
-    ($($message:ty: $field:ident),+ $(,)?) => { $(impl Versioned for $message { fn version(&self) -> i64 { self.$field } })+ };
+    ($($message:ty: $field:ident),+ $(,)?) => {
+        $(impl Versioned for $message {
+            fn version(&self) -> i64 {
+                self.$field
+            }
+        })+
+    };
 }
 versioned! {
     compute::Cluster: version, compute::Endpoint: version, compute::Deployment: version, models::Model: etag_version,

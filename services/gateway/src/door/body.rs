@@ -26,7 +26,8 @@ pub type Document = Body<DOCUMENT_BYTES_MAX>;
 /// A batch of metric points.
 pub type MetricsBody = Body<METRICS_BYTES_MAX>;
 
-/// A JSON or YAML body of at most `LIMIT` bytes. Put it before `Call` in a handler: what is wrong with the transport answers first.
+/// A JSON or YAML body of at most `LIMIT` bytes. Put it before `Call` in a handler: what is wrong with the transport
+/// answers first.
 #[derive(Debug)]
 pub struct Body<const LIMIT: usize> {
     /// The body as it came.

@@ -192,7 +192,8 @@ impl FromRequest for Call {
     }
 }
 
-/// The parameters of the path. Actix leaves `%2F`, `%25` and `%2B` as they came, so that they do not change what matches.
+/// The parameters of the path. Actix leaves `%2F`, `%25` and `%2B` as they came, so that they do not change what
+/// matches.
 fn parameters(request: &HttpRequest) -> Result<BTreeMap<String, String>, Problem> {
     let parameters = request.match_info().iter().map(|(name, value)| {
         let decoded = decoded(value).ok_or_else(|| {

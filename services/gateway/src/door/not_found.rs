@@ -60,7 +60,7 @@ fn segment_fits(wanted: &str, given: &str) -> bool {
     let inner = given.strip_prefix(before).and_then(|text| text.strip_suffix(after));
     // A parameter alone does not swallow a verb.
     let alone = before.is_empty() && after.is_empty();
-    inner.is_some_and(|inner| !inner.is_empty() && !(alone && inner.contains(':')))
+    inner.is_some_and(|inner| !(inner.is_empty() || alone && inner.contains(':')))
 }
 
 /// A path of the same shape in which one fixed segment is spelt better.

@@ -64,7 +64,7 @@ fn count(answered: &ServiceResponse, watch: &Stopwatch) {
     let method = request.method().to_string();
     let status = answered.status().as_str().to_owned();
     let seconds = watch.elapsed().as_secs_f64();
-    metrics::counter!("trialog_http_requests_total", "method" => method.clone(), "route" => route.clone(), "status" => status)
-        .increment(1);
+    let labels = [("method", method.clone()), ("route", route.clone()), ("status", status)];
+    metrics::counter!("trialog_http_requests_total", &labels).increment(1);
     metrics::histogram!("trialog_http_request_seconds", "method" => method, "route" => route).record(seconds);
 }

@@ -1,5 +1,5 @@
-//! Checks a message against the very OpenAPI document that describes it, so that the two cannot disagree: unknown fields with what
-//! was probably meant, and values of the wrong type, all at once and with their places.
+//! Checks a message against the very OpenAPI document that describes it, so that the two cannot disagree: unknown
+//! fields with what was probably meant, and values of the wrong type, all at once and with their places.
 
 use documents::{Findings, Node, Tree, did_you_mean, pointer};
 use serde_json::Value;

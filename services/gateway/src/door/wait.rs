@@ -13,8 +13,8 @@ const WAIT_SECONDS_MAX: f64 = 60.0;
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub struct WaitQuery {
-    /// How long to wait for a version above `after_version` (or above the one in If-None-Match), e.g. `30s`, `500ms`, `1m`; at
-    /// most 60 s. Without a version the answer comes at once.
+    /// How long to wait for a version above `after_version` (or above the one in If-None-Match), e.g. `30s`, `500ms`,
+    /// `1m`; at most 60 s. Without a version the answer comes at once.
     #[serde(default)]
     wait: Option<String>,
     /// The version that the caller has already seen.

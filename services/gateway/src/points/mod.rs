@@ -1,5 +1,5 @@
-//! Batches of metric points: read straight from the bytes, for this is the busiest route; only what that cannot read is read again,
-//! slowly, to say what is wrong and where.
+//! Batches of metric points: read straight from the bytes, for this is the busiest route; only what that cannot read
+//! is read again, slowly, to say what is wrong and where.
 
 mod fast;
 mod slow;

@@ -51,7 +51,8 @@ pub(crate) async fn list_artifacts(call: Call, query: Query<ArtifactsQuery>) -> 
 }
 
 /// Names objects of the store as artifacts of a run.
-#[utoipa::path(tag = "artifacts", request_body = RecordArtifactsRequest, responses((status = 201, body = RecordArtifactsReply)))]
+#[utoipa::path(tag = "artifacts", request_body = RecordArtifactsRequest,
+    responses((status = 201, body = RecordArtifactsReply)))]
 #[post("/api/v1/workspaces/{workspace}/runs/{run}/artifacts")]
 pub(crate) async fn record_artifacts(body: Document, call: Call) -> Reply {
     let (workspace, run_id) = (call.workspace.clone(), call.run_id()?);

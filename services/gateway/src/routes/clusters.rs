@@ -33,7 +33,8 @@ pub(crate) async fn list_clusters(call: Call, page: Query<PageQuery>) -> Reply {
 }
 
 /// Creates a cluster, or changes the scale of an existing one.
-#[utoipa::path(tag = "clusters", request_body(content((Cluster = "application/json"), (Cluster = "application/yaml"))),
+#[utoipa::path(tag = "clusters",
+    request_body(content((Cluster = "application/json"), (Cluster = "application/yaml"))),
     responses((status = 200, body = Cluster)))]
 #[put("/api/v1/workspaces/{workspace}/clusters/{cluster}")]
 pub(crate) async fn put_cluster(body: Document, call: Call) -> Reply {
@@ -52,7 +53,8 @@ pub(crate) async fn get_cluster(call: Call, wait: Query<WaitQuery>) -> Reply {
 }
 
 /// Changes a cluster's scale; nothing else of a cluster can change.
-#[utoipa::path(tag = "clusters", request_body(content((Cluster = "application/json"), (Cluster = "application/yaml"))),
+#[utoipa::path(tag = "clusters",
+    request_body(content((Cluster = "application/json"), (Cluster = "application/yaml"))),
     responses((status = 200, body = Cluster)))]
 #[patch("/api/v1/workspaces/{workspace}/clusters/{cluster}")]
 pub(crate) async fn update_cluster(body: Document, call: Call) -> Reply {

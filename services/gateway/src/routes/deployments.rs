@@ -35,8 +35,8 @@ pub(crate) async fn list_deployments(call: Call) -> Reply {
     json(StatusCode::OK, reply.get_ref())
 }
 
-/// Creates a deployment or a new revision of it. `model` is `NAME/versions/N`, `NAME@ALIAS`, or `{name, version}`; an alias is
-/// resolved now and recorded: moving it later moves nothing here.
+/// Creates a deployment or a new revision of it. `model` is `NAME/versions/N`, `NAME@ALIAS`, or `{name, version}`; an
+/// alias is resolved now and recorded: moving it later moves nothing here.
 #[utoipa::path(tag = "endpoints",
     request_body(content((serde_json::Value = "application/json"), (serde_json::Value = "application/yaml"))),
     responses((status = 200, body = Deployment)))]
@@ -69,7 +69,8 @@ pub(crate) async fn put_deployment(body: Document, call: Call) -> Reply {
     changed(StatusCode::OK, Service::Compute, reply)
 }
 
-/// Model and version (a number, `latest` or `@alias`) that a document names; `None` when it names none that can be looked up.
+/// Model and version (a number, `latest` or `@alias`) that a document names; `None` when it names none that can be
+/// looked up.
 fn model_named(node: &Node) -> Option<(String, String)> {
     match &node.value {
         Tree::Text(text) => reference(text),

@@ -23,7 +23,8 @@ pub(crate) async fn list_endpoints(call: Call, page: Query<PageQuery>) -> Reply 
 }
 
 /// Creates an endpoint, or changes its description, tags and auth.
-#[utoipa::path(tag = "endpoints", request_body(content((Endpoint = "application/json"), (Endpoint = "application/yaml"))),
+#[utoipa::path(tag = "endpoints",
+    request_body(content((Endpoint = "application/json"), (Endpoint = "application/yaml"))),
     responses((status = 200, body = Endpoint)))]
 #[put("/api/v1/workspaces/{workspace}/endpoints/{endpoint}")]
 pub(crate) async fn put_endpoint(body: Document, call: Call) -> Reply {

@@ -14,7 +14,8 @@ use crate::stream::{EventsOf, follow};
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(default, deny_unknown_fields)]
 pub struct FromQuery {
-    /// The last positions seen, e.g. `sweeps=1234,runs=99`; from the beginning when absent. Last-Event-ID takes precedence.
+    /// The last positions seen, e.g. `sweeps=1234,runs=99`; from the beginning when absent. Last-Event-ID takes
+    /// precedence.
     from: String,
 }
 

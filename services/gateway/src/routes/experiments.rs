@@ -11,7 +11,8 @@ use super::page::PageQuery;
 use crate::door::{Call, Document, Reply, Service, json, written};
 
 /// Creates an experiment.
-#[utoipa::path(tag = "experiments", request_body = CreateExperimentRequest, responses((status = 201, body = Experiment)))]
+#[utoipa::path(tag = "experiments", request_body = CreateExperimentRequest,
+    responses((status = 201, body = Experiment)))]
 #[post("/api/v1/workspaces/{workspace}/experiments")]
 pub(crate) async fn create_experiment(body: Document, call: Call) -> Reply {
     let request = CreateExperimentRequest { workspace: call.workspace.clone(), ..body.message()? };

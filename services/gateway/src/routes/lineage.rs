@@ -14,7 +14,8 @@ use super::sweeps::absent_is_none;
 use super::trials::explain;
 use crate::door::{self, Call, Refusal, Reply, Service};
 
-/// Walks back from a request id of an endpoint (`req_…`), a version (`MODEL/versions/N`) or a run: `{"chain": [{kind, id, …}, …]}`.
+/// Walks back from a request id of an endpoint (`req_…`), a version (`MODEL/versions/N`) or a run: `{"chain": [{kind,
+/// id, …}, …]}`.
 #[utoipa::path(tag = "lineage", responses((status = 200, body = serde_json::Value)))]
 #[get("/api/v1/workspaces/{workspace}/lineage/{id:.+}")]
 pub(crate) async fn get_lineage(call: Call) -> Reply {

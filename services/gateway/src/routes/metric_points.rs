@@ -14,9 +14,10 @@ use crate::access::Principal;
 use crate::door::{Call, MetricsBody, Reply, Service, json, written};
 use crate::points;
 
-/// Records up to 10,000 points. With `writer` and `sequence` a repeated batch is accepted once. A value is a number or the text
-/// "NaN", "Infinity" or "-Infinity".
-#[utoipa::path(tag = "metrics", request_body = RecordMetricsRequest, responses((status = 200, body = RecordMetricsReply)))]
+/// Records up to 10,000 points. With `writer` and `sequence` a repeated batch is accepted once. A value is a number or
+/// the text "NaN", "Infinity" or "-Infinity".
+#[utoipa::path(tag = "metrics", request_body = RecordMetricsRequest,
+    responses((status = 200, body = RecordMetricsReply)))]
 #[post("/api/v1/workspaces/{workspace}/runs/{run}/metrics")]
 pub(crate) async fn record_metrics(body: MetricsBody, call: Call) -> Reply {
     let mut request = points::read(&body.bytes)?;

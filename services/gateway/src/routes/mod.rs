@@ -1,4 +1,5 @@
-//! All routes, by noun. A handler's documentation is the operation's in the OpenAPI document, its name the operation's id.
+//! All routes, by noun. A handler's documentation is the operation's in the OpenAPI document, its name the operation's
+//! id.
 
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, PathConfig, QueryConfig, ServiceConfig};
@@ -51,7 +52,8 @@ routes! {
     process: health, readyz, version, metrics, openapi_document, problems_page;
     workspaces: list_workspaces, put_workspace, get_workspace;
     tokens: create_token, list_tokens, revoke_token;
-    clusters: list_vm_sizes, list_clusters, put_cluster, get_cluster, update_cluster, delete_cluster, list_nodes, preempt_node;
+    clusters: list_vm_sizes, list_clusters, put_cluster, get_cluster, update_cluster, delete_cluster, list_nodes,
+        preempt_node;
     sweeps: submit_sweep, list_sweeps, get_sweep, update_sweep;
     sweep_actions: pause_sweep, resume_sweep, cancel_sweep, extend_sweep, verify_sweep;
     trials: list_trials, get_trial, explain_trial;
@@ -69,7 +71,8 @@ routes! {
     events: stream_events, stream_sweep_events, stream_run_events;
 }
 
-/// Registers all routes. Routes of others (scoring) must be registered before: these take whatever is left, to say that it is not there.
+/// Registers all routes. Routes of others (scoring) must be registered before: these take whatever is left, to say
+/// that it is not there.
 pub fn configure(state: web::Data<Gateway>, config: &mut ServiceConfig) {
     // Starts the recorder before the first request is counted.
     crate::telemetry::prometheus();

@@ -40,7 +40,8 @@ pub struct SweepsQuery {
 /// Submits a sweep document. All its errors are answered at once; what is probably not meant comes as warnings.
 #[utoipa::path(tag = "sweeps",
     request_body(content((serde_json::Value = "application/json"), (serde_json::Value = "application/yaml"))),
-    responses((status = 201, body = SubmitSweepReply), (status = 200, description = "The plan of a dry run", body = SubmitSweepReply)))]
+    responses((status = 201, body = SubmitSweepReply),
+        (status = 200, description = "The plan of a dry run", body = SubmitSweepReply)))]
 #[post("/api/v1/workspaces/{workspace}/sweeps")]
 pub(crate) async fn submit_sweep(body: Document, call: Call, query: Query<SubmitQuery>) -> Reply {
     let tree = body.tree()?;

@@ -11,7 +11,8 @@ use vocabulary::Problem;
 use crate::access::{Scope, UserToken};
 use crate::door::{Call, Document, Reply, Service, json, written};
 
-/// Makes a token. Scope is owner, contributor, reader or scorer (then with an endpoint); admin tokens are made by admins.
+/// Makes a token. Scope is owner, contributor, reader or scorer (then with an endpoint); admin tokens are made by
+/// admins.
 #[utoipa::path(tag = "tokens", request_body = CreateTokenRequest, responses((status = 201, body = CreatedToken)))]
 #[post("/api/v1/workspaces/{workspace}/tokens")]
 pub(crate) async fn create_token(body: Document, call: Call) -> Reply {

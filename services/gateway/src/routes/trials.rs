@@ -48,7 +48,8 @@ pub(crate) async fn get_trial(call: Call) -> Reply {
     door::json(StatusCode::OK, reply.get_ref())
 }
 
-/// Says why a trial has its parameters, ran where it ran and ended as it did: `{trial, proposal, decisions, placements, attempts}`.
+/// Says why a trial has its parameters, ran where it ran and ended as it did: `{trial, proposal, decisions,
+/// placements, attempts}`.
 #[utoipa::path(tag = "trials", responses((status = 200, body = serde_json::Value)))]
 #[get("/api/v1/workspaces/{workspace}/sweeps/{sweep}/trials/{index:[^/:]+}/why")]
 pub(crate) async fn explain_trial(call: Call) -> Reply {

@@ -19,7 +19,8 @@ const ARTIFACTS_PAGE: i32 = 1000;
 /// Files of one model. Beyond it the folder is probably not a model; the answer says so.
 const MODEL_FILES_MAX: usize = 10_000;
 
-/// Registers a version of a model: the artifacts of `run_id` below `artifact_path`. The model is created with its first version.
+/// Registers a version of a model: the artifacts of `run_id` below `artifact_path`. The model is created with its
+/// first version.
 #[utoipa::path(tag = "models", request_body = RegisterVersionRequest, responses((status = 201, body = ModelVersion)))]
 #[post("/api/v1/workspaces/{workspace}/models/{model}/versions")]
 pub(crate) async fn register_version(body: Document, call: Call) -> Reply {
@@ -76,7 +77,8 @@ async fn artifacts(call: &Call, run_id: &str, prefix: &str) -> Result<Vec<Artifa
     }
 }
 
-/// The newest artifact of each path, as paths below the model's folder. An artifact that is itself the path keeps its file name.
+/// The newest artifact of each path, as paths below the model's folder. An artifact that is itself the path keeps its
+/// file name.
 fn files_below(folder: &str, mut artifacts: Vec<Artifact>) -> Vec<ModelFile> {
     artifacts.sort_by(|a, b| a.path.cmp(&b.path).then(b.attempt.cmp(&a.attempt)));
     artifacts.dedup_by(|later, first| later.path == first.path);

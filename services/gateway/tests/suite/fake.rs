@@ -129,13 +129,16 @@ impl FeedService for Fake {
     }
 }
 
+type Answer<M> = Result<Response<M>, Status>;
+
 macro_rules! fake {
-    ($service:ident, $module:ident, { $($types:tt)* } { $($special:tt)* } $($method:ident: $request:ident => $reply:ident),+ $(,)?) => {
+    ($service:ident, $module:ident, { $($types:tt)* } { $($special:tt)* }
+        $($method:ident: $request:ident => $reply:ident),+ $(,)?) => {
         #[tonic::async_trait]
         impl $service for Fake {
             $($types)*
             $($special)*
-            $(async fn $method(&self, request: Request<$module::$request>) -> Result<Response<$module::$reply>, Status> {
+            $(async fn $method(&self, request: Request<$module::$request>) -> Answer<$module::$reply> {
                 self.take(stringify!($method), request)
             })+
         }
@@ -218,12 +221,13 @@ fake!(RunsService, runs, {
             }
             let sha256 = self.object(&content);
             if !expected.is_empty() && expected != sha256 {
-                return Err(contracts::status_of(&Problem::new(422, "HashMismatch", "the content hashes to something else")));
+                let problem = Problem::new(422, "HashMismatch", "the content hashes to something else");
+                return Err(contracts::status_of(&problem));
             }
             Ok(Response::new(ObjectFacts { sha256, size_bytes: content.len() as u64 }))
         }
 
-        async fn get_object(&self, request: Request<GetObjectRequest>) -> Result<Response<Self::GetObjectStream>, Status> {
+        async fn get_object(&self, request: Request<GetObjectRequest>) -> Answer<Self::GetObjectStream> {
             let GetObjectRequest { sha256, offset, length } = request.into_inner();
             let content = self.0.objects.lock().unwrap().get(&sha256).cloned().unwrap_or_default();
             let end = if length == 0 { content.len() } else { (offset + length) as usize };
@@ -232,7 +236,7 @@ fake!(RunsService, runs, {
             Ok(Response::new(stream::iter(parts.collect::<Vec<_>>()).boxed()))
         }
 
-        async fn head_object(&self, request: Request<runs::HeadObjectRequest>) -> Result<Response<ObjectFacts>, Status> {
+        async fn head_object(&self, request: Request<runs::HeadObjectRequest>) -> Answer<ObjectFacts> {
             let sha256 = request.into_inner().sha256;
             let size = self.0.objects.lock().unwrap().get(&sha256).map(Vec::len);
             match size {

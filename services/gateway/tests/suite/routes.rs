@@ -29,8 +29,7 @@ async fn every_documented_route_is_there() {
                 .replace("{workspace}", "lab")
                 .replace("{run}", &run)
                 .replace("{index}", "1")
-                .replace('{', "")
-                .replace('}', "");
+                .replace(['{', '}'], "");
             let method: Method = method.to_uppercase().parse().unwrap();
             let request = as_token(TestRequest::default().method(method.clone()).uri(&uri), "tlg_admin_x");
             let answer = door.ask(request.set_json(json!({}))).await;

@@ -1,4 +1,5 @@
-//! The document in force, in the form in which documents are sent: defaults filled in, limits and texts as they are now.
+//! The document in force, in the form in which documents are sent: defaults filled in, limits and texts as they are
+//! now.
 
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};

@@ -6,6 +6,7 @@ use tonic::{Request, Response};
 use vocabulary::Problem;
 
 use super::{Answer, Api, shown};
+use crate::sweep::SweepState;
 use crate::views;
 
 impl Api {
@@ -13,6 +14,11 @@ impl Api {
         calls::at_least(&self.log, &CallContext::of(&request)).await?;
         let request = request.into_inner();
         let (size, token) = calls::page(request.page_size, &request.page_token)?;
+        if !request.state.is_empty() && SweepState::read(&request.state).is_none() {
+            let names = SweepState::ALL.map(SweepState::as_str).join(", ");
+            let message = format!("state '{}': one of {names}", request.state);
+            return Err(status_of(&Problem::invalid("/state", "BadState", message)));
+        }
         let before = match token {
             None => i64::MAX,
             Some(token) => token.parse().map_err(|_| {
@@ -27,7 +33,7 @@ impl Api {
         let next_page_token = rows.last().filter(|_| full).map_or_else(String::new, |row| row.position.to_string());
         let mut sweeps = Vec::with_capacity(rows.len());
         for row in rows {
-            let ended = ["Completed", "Failed", "Canceled"].contains(&row.state.as_str());
+            let ended = SweepState::read(&row.state).is_some_and(SweepState::is_terminal);
             // An open sweep is in memory; folding an ended one again only to list it would be a waste.
             let live = if ended { None } else { self.look(row.sweep_id, shown::sweep).await? };
             sweeps.push(live.unwrap_or_else(|| shown::listed(row, &request.workspace)));

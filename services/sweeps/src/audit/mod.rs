@@ -1,5 +1,5 @@
-//! Goes through a sweep's history from its first event, recomputes every suggestion and every decision from it alone, and notes
-//! what differs. `verify` shows the differences, `why` what was found about one trial.
+//! Goes through a sweep's history from its first event, recomputes every suggestion and every decision from it alone,
+//! and notes what differs. `verify` shows the differences, `why` what was found about one trial.
 
 mod explain;
 mod findings;

@@ -1,4 +1,5 @@
-//! Ends sweeps and trials whose time is up: sleeps until the earliest deadline, woken by every change that may move one.
+//! Ends sweeps and trials whose time is up: sleeps until the earliest deadline, woken by every change that may move
+//! one.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -11,7 +11,8 @@ use crate::views;
 /// Events read at once.
 const PAGE_EVENTS: u32 = 1000;
 
-/// Names sweeps as they change. It begins with every sweep that has not ended, so that nothing is forgotten over a restart.
+/// Names sweeps as they change. It begins with every sweep that has not ended, so that nothing is forgotten over a
+/// restart.
 pub(crate) struct OwnEvents {
     log: EventLog,
     head: watch::Receiver<i64>,

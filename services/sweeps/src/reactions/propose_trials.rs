@@ -1,7 +1,7 @@
 //! Fills free places of running sweeps: asks the sampler, beside the log, and executes what it says.
 //!
-//! The command's id follows from the sweep and the proposal's number, and the decider refuses what was made from an older state, so
-//! a crash or a second start never gives a trial too many.
+//! The command's id follows from the sweep and the proposal's number, and the decider refuses what was made from an
+//! older state, so a crash or a second start never gives a trial too many.
 
 use std::time::Duration;
 
@@ -43,8 +43,8 @@ pub(super) async fn run(api: Api, shutdown: Shutdown) -> anyhow::Result<()> {
     }
 }
 
-/// Tries again as long as the log is what is missing. Anything else waits for the sweep's next event: one sweep that cannot go on
-/// must not hold up the others.
+/// Tries again as long as the log is what is missing. Anything else waits for the sweep's next event: one sweep that
+/// cannot go on must not hold up the others.
 async fn keep_filling(api: &Api, sweep: SweepId) {
     let mut wait = RETRY_MIN;
     loop {

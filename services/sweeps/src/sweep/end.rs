@@ -52,7 +52,8 @@ impl Sweep {
         Ok(events)
     }
 
-    /// Ends a trial: the one place that says as what. A policy's stop that is in the log wins over whatever the program did.
+    /// Ends a trial: the one place that says as what. A policy's stop that is in the log wins over whatever the
+    /// program did.
     pub(super) fn end(&self, run: &RunEnd) -> Decided {
         let submitted = self.known()?;
         let trial = self.trial(run.trial)?;
@@ -137,7 +138,8 @@ impl Sweep {
         })
     }
 
-    /// No more proposals. With `stop` the live trials are stopped, without they run on; with none left it is over at once.
+    /// No more proposals. With `stop` the live trials are stopped, without they run on; with none left it is over at
+    /// once.
     pub(super) fn begin_ending(
         &self,
         outcome: Outcome,

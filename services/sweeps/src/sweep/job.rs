@@ -19,7 +19,8 @@ pub fn goal_text(goal: Goal) -> &'static str {
     }
 }
 
-/// A trial as compute and its node see it. Stored with the proposal, so that it is what it was even if rendering changes.
+/// A trial as compute and its node see it. Stored with the proposal, so that it is what it was even if rendering
+/// changes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TrialJob {
     /// Where it runs.

@@ -14,8 +14,8 @@ use crate::document::OnNonFinite;
 const OTHER_METRIC: &str = "OtherMetric";
 
 impl Sweep {
-    /// Takes in the points of one request and asks the policy at each. A stop takes effect at once: the points after it are
-    /// kept and count for nothing.
+    /// Takes in the points of one request and asks the policy at each. A stop takes effect at once: the points after
+    /// it are kept and count for nothing.
     pub(super) fn observe(&self, observation: &Observation) -> Decided {
         let submitted = self.known()?;
         let trial = self.trial(observation.trial)?;
@@ -114,8 +114,8 @@ impl Sweep {
     }
 }
 
-/// Whether somebody could have meant one name by the other. Names that are only logged beside it give no warning here: in most
-/// sweeps the loss comes first. That the watched one never came is said when the trial ends.
+/// Whether somebody could have meant one name by the other. Names that are only logged beside it give no warning
+/// here: in most sweeps the loss comes first. That the watched one never came is said when the trial ends.
 fn alike(name: &str, watched: &str) -> bool {
     documents::did_you_mean(name, [watched]).is_some()
 }

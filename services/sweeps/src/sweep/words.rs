@@ -28,6 +28,23 @@ pub enum SweepState {
 }
 
 impl SweepState {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Queued,
+        Self::Running,
+        Self::Paused,
+        Self::Completing,
+        Self::Completed,
+        Self::Failed,
+        Self::Canceling,
+        Self::Canceled,
+    ];
+
+    /// Reads what [`SweepState::as_str`] writes.
+    pub fn read(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.as_str() == text)
+    }
+
     /// The spelling in answers.
     pub fn as_str(self) -> &'static str {
         match self {

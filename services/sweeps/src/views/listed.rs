@@ -1,4 +1,5 @@
-//! The list of sweeps. An open sweep is in memory anyway, so its row has only what finds it; an ended one has its result too.
+//! The list of sweeps. An open sweep is in memory anyway, so its row has only what finds it; an ended one has its
+//! result too.
 
 use std::collections::BTreeMap;
 

@@ -50,8 +50,8 @@ pub(crate) async fn stop_of(reader: &SqlitePool, sweep_id: SweepId, trial: u32) 
         .await
 }
 
-/// The positions of the decisions that stopped the trials from one on. `page` trials are wanted, of any kind, so the first
-/// so many stops are enough.
+/// The positions of the decisions that stopped the trials from one on. `page` trials are wanted, of any kind, so the
+/// first so many stops are enough.
 pub(crate) async fn stops_from(
     reader: &SqlitePool,
     sweep_id: SweepId,

@@ -92,13 +92,12 @@ impl CreateCluster {
     fn document(&self) -> Value {
         let mut scale = json!({ "min_nodes": self.min, "max_nodes": self.max });
         let mut provider = json!({ "kind": "local" });
-        for (target, name, value) in [
-            (&mut scale, "idle_seconds_before_scaledown", self.idle_seconds),
-            (&mut provider, "boot_seconds", self.boot_seconds),
-            (&mut provider, "notice_seconds", self.notice_seconds),
-        ] {
+        if let Some(idle) = self.idle_seconds {
+            scale["idle_seconds_before_scaledown"] = json!(idle);
+        }
+        for (name, value) in [("boot_seconds", self.boot_seconds), ("notice_seconds", self.notice_seconds)] {
             if let Some(value) = value {
-                target[name] = json!(value);
+                provider[name] = json!(value);
             }
         }
         if let (Some(mean), Some(seed)) = (self.preemption_mean_seconds, self.preemption_seed) {

@@ -96,7 +96,6 @@ pub fn http(
         shutdown: door.shutdown.clone(),
         signing_key: door.signing_key,
         public_url: door.url,
-        version: gateway::Version { version: env!("CARGO_PKG_VERSION").to_owned(), ..Default::default() },
     });
     tasks.extend(gateway.tasks());
     let state = Data::new(gateway);

@@ -57,7 +57,10 @@ fn a_trial_carries_everything_that_its_node_needs() {
         },
         "limits": {"max_total_trials": 1, "trial_timeout_seconds": 60, "max_retries": 2},
         "trial": {
-            "command": ["python", "t.py", "--lr=${{search_space.lr-rate}}", ["--m", "${{search_space.momentum}}"], "${{trial.index}}"],
+            "command": [
+                "python", "t.py", "--lr=${{search_space.lr-rate}}",
+                ["--m", "${{search_space.momentum}}"], "${{trial.index}}",
+            ],
             "environment_variables": {"OPT": "${{search_space.opt}}"},
             "environment": {"python": "/opt/python"},
             "outputs": {"model": {}},
