@@ -26,6 +26,8 @@ mod reactions;
 pub mod run_token;
 pub mod scheduler;
 mod service;
+#[cfg(test)]
+mod service_tests;
 mod serving;
 pub mod sizes;
 pub mod stream;

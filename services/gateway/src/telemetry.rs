@@ -31,6 +31,7 @@ const UPKEEP: Duration = Duration::from_secs(5);
 /// Folds samples until shutdown, whether or not anybody reads `/metrics`.
 pub async fn fold(shutdown: Shutdown) {
     loop {
-        tokio::select! { () = tokio::time::sleep(UPKEEP) => prometheus().run_upkeep(), () = shutdown.requested() => return }
+        tokio::select! { () = tokio::time::sleep(UPKEEP) => {}, () = shutdown.requested() => return }
+        prometheus().run_upkeep();
     }
 }

@@ -16,6 +16,9 @@ const HASH_DIGITS: usize = 64;
 /// Bytes that are written or read at once; what one transfer holds in memory.
 const PART_BYTES: usize = 1 << 20;
 
+/// The folder of objects on their way in, whose hash is not known yet.
+const STAGED: &str = "incoming";
+
 /// The store.
 #[derive(Clone, Debug)]
 pub struct Objects {
@@ -54,12 +57,16 @@ fn failed(error: &object_store::Error) -> Problem {
 }
 
 impl Objects {
-    /// A store in a local folder, which is made when it is not there.
+    /// A store in a local folder, which is made when it is not there. What a broken end left half received goes away.
     ///
     /// # Errors
     /// When the folder cannot be made.
     pub fn local(folder: &std::path::Path) -> anyhow::Result<Self> {
         std::fs::create_dir_all(folder)?;
+        let staged = folder.join(STAGED);
+        if staged.exists() {
+            std::fs::remove_dir_all(staged)?;
+        }
         Ok(Self { store: Arc::new(LocalFileSystem::new_with_prefix(folder)?.with_fsync(true)) })
     }
 
@@ -74,7 +81,7 @@ impl Objects {
         mut content: impl Stream<Item = Result<Bytes, E>> + Unpin,
         entropy: &dyn Entropy,
     ) -> Result<(Hash, u64), Problem> {
-        let staged = Path::from_iter(["incoming", &entropy.uuid().simple().to_string()]);
+        let staged = Path::from_iter([STAGED, &entropy.uuid().simple().to_string()]);
         let known = match &expected {
             Some(hash) => self.size(hash).await?.is_some(),
             None => false,

@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand};
 
 /// Tunes models and keeps them: sweeps, runs, models, clusters, endpoints.
 #[derive(Parser)]
-#[command(name = "trialog", version, propagate_version = true, arg_required_else_help = true)]
+#[command(name = "trialog", version, arg_required_else_help = true)]
 struct Cli {
     #[command(flatten)]
     common: client::Common,
@@ -46,5 +46,16 @@ fn main() -> ExitCode {
         Command::Openapi => server::openapi(),
         Command::Doctor(arguments) => server::run(server::doctor::doctor(arguments)),
         Command::Client(command) => client::run(command, &cli.common),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        // clap finds clashes of options only when a command is used: a user would meet a panic.
+        super::Cli::command().debug_assert();
     }
 }

@@ -1,6 +1,8 @@
 //! Who gives nodes: brings them up, keeps their agents running, and takes them away so that nothing of them is left.
 
 mod local;
+#[cfg(test)]
+mod local_tests;
 mod process;
 
 pub(crate) use local::LocalProvider;

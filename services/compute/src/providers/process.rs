@@ -103,7 +103,7 @@ pub(super) fn kill_node(node_id: &str, folder: &Path, executable: &Path) -> anyh
 }
 
 /// The living processes of a node: those whose environment names it, and processes of our executable that work in its folder.
-fn of_node(node_id: &str, folder: &Path, executable: &Path) -> Vec<i32> {
+pub(super) fn of_node(node_id: &str, folder: &Path, executable: &Path) -> Vec<i32> {
     let own = rustix::process::getpid().as_raw_pid();
     let variable = format!("TRIALOG_NODE_ID={node_id}");
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };

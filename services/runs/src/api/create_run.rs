@@ -225,11 +225,18 @@ fn complete_job(job: &JobSpec, params: &BTreeMap<String, String>, experiment: &s
     if job.parameters_json.is_empty() {
         job.parameters_json = serde_json::to_string(params).unwrap_or_default();
     }
-    for (name, value) in params {
+    for (name, value) in params.iter().filter(|(name, _)| is_variable_name(name)) {
         let name = format!("TRIALOG_PARAM_{}", name.to_uppercase().replace(['.', '-'], "_"));
         job.contract_variables.entry(name).or_insert_with(|| value.clone());
     }
     stored_form(&job)
+}
+
+/// Whether a param can be a variable of the environment: the rule for parameters of sweeps. Others are in the params
+/// file only.
+fn is_variable_name(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
 }
 
 /// The job as it comes back from the log, so that a run in memory is the same as one that was read.

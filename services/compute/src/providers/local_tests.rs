@@ -1,0 +1,101 @@
+//! The local provider with a script in the agent's place.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use runtime::MachineClock;
+use uuid::Uuid;
+use vocabulary::NodeId;
+
+use super::local::LocalProvider;
+use super::process::{Identity, of_node};
+use super::{NodeOrder, Provider};
+use crate::service::NodeWiring;
+use crate::stream::ClusterName;
+
+/// Longer than anything takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Says who it is, leaves a child of its own, and waits.
+const AGENT: &str = r#"#!/bin/sh
+start=$(cut -d' ' -f22 /proc/$$/stat)
+printf '%s' "$TRIALOG_NODE_TOKEN" > "$5/token"
+echo "$*" > "$5/words"
+(sleep 1000 &)
+echo "$$ $start" > "$5/agent.tmp"
+mv "$5/agent.tmp" "$5/agent.pid"
+exec sleep 1000
+"#;
+
+fn provider(data: &Path, script: &str) -> LocalProvider {
+    let executable = data.join("agent.sh");
+    if !executable.exists() {
+        std::fs::write(&executable, script).unwrap();
+        std::fs::set_permissions(&executable, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let wiring = NodeWiring {
+        executable,
+        compute_address: "unix:/nowhere".into(),
+        runs_address: String::new(),
+        api_url: String::new(),
+        signing_key: [0; 32],
+    };
+    LocalProvider::new(data, wiring, Arc::new(MachineClock))
+}
+
+fn order() -> NodeOrder {
+    let node_id = NodeId::new(Uuid::from_u128(u128::from(std::process::id()) << 64 | 7));
+    NodeOrder { node_id, cluster: ClusterName::new("w", "spot"), boot_us: 0, token: "secret".into() }
+}
+
+fn folder(data: &Path) -> PathBuf {
+    data.join("nodes").join(order().node_id.to_string())
+}
+
+async fn agent(data: &Path, but: Option<Identity>) -> Identity {
+    let found = async {
+        loop {
+            match Identity::read(&folder(data).join("agent.pid")) {
+                Some(agent) if Some(agent) != but && agent.lives() => return agent,
+                _ => tokio::time::sleep(Duration::from_millis(5)).await,
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, found).await.expect("an agent should run")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_is_kept_up_taken_over_and_cleared_away() {
+    // An agent that dies is started again; a server that dies finds the agent that it had; nothing stays of a node that goes.
+    let data = tempfile::tempdir().unwrap();
+    let first = provider(data.path(), AGENT);
+    first.tend(order());
+    first.tend(order());
+    let agent_one = agent(data.path(), None).await;
+    let words = std::fs::read_to_string(folder(data.path()).join("words")).unwrap();
+    assert!(words.starts_with("agent --node node_") && !words.contains("secret"), "{words}");
+    assert_eq!(std::fs::read_to_string(folder(data.path()).join("token")).unwrap(), "secret");
+    agent_one.kill();
+    let agent_two = agent(data.path(), Some(agent_one)).await;
+    drop(first);
+    let second = provider(data.path(), AGENT);
+    second.tend(order());
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(agent(data.path(), None).await, agent_two, "not a second one");
+    tokio::time::timeout(PATIENCE, second.remove(order().node_id, false)).await.unwrap().unwrap();
+    let (id, path) = (order().node_id.to_string(), folder(data.path()));
+    assert_eq!(of_node(&id, &path, &data.path().join("agent.sh")), [] as [i32; 0]);
+    assert!(!agent_two.lives());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_cannot_start_is_given_up_with_its_words() {
+    let data = tempfile::tempdir().unwrap();
+    let broken = provider(data.path(), "#!/bin/sh\necho no such option >&2\nexit 2\n");
+    let mut failures = broken.failures();
+    broken.tend(order());
+    let failure = tokio::time::timeout(PATIENCE, failures.recv()).await.unwrap().unwrap();
+    assert_eq!(failure.node_id, order().node_id);
+    assert!(failure.reason.contains("no such option"), "{}", failure.reason);
+}

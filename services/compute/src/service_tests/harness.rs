@@ -1,0 +1,282 @@
+//! The players around the service: runs' feed, a provider that starts nothing, and agents on the real stream.
+
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use contracts::compute::agent_order::Order;
+use contracts::compute::agent_report::Report;
+use contracts::compute::{
+    AgentOrder, AgentReport, AttemptEnded, AttemptPhase, AttemptStatus, Hello, Job, JobEnd, JobSpec, Resources,
+    StartAttempt,
+};
+use contracts::feed::feed_service_server::{FeedService, FeedServiceServer};
+use contracts::feed::{Fact, ReadRequest};
+use contracts::{CallContext, Peers};
+use eventlog::BoxFuture;
+use futures_util::Stream;
+use prost::Message;
+use runtime::{MachineClock, MachineEntropy, Shutdown};
+use tokio::sync::{broadcast, mpsc, watch};
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::service::Routes;
+use tonic::{Request, Response, Status, Streaming};
+use vocabulary::NodeId;
+
+use crate::providers::{NodeFailure, NodeOrder, Provider};
+use crate::service::{Dependencies, NodeWiring, open_with};
+
+/// Longer than anything takes on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const KEY: [u8; 32] = [7; 32];
+
+/// Runs as compute sees it: its facts.
+#[derive(Clone)]
+pub struct Runs(watch::Sender<Vec<Fact>>);
+
+impl Runs {
+    fn tell(&self, kind: &str, stream: &str, payload: &impl Message) {
+        self.0.send_modify(|facts| {
+            facts.push(Fact {
+                source: "runs@test".into(),
+                position: facts.len() as i64 + 1,
+                stream: stream.into(),
+                version: 1,
+                r#type: kind.into(),
+                payload: payload.encode_to_vec(),
+                ..Fact::default()
+            });
+        });
+    }
+
+    pub fn create(&self, run_id: &str, spec: JobSpec) {
+        let (workspace, run_id, job) = ("w".to_owned(), run_id.to_owned(), Some(spec));
+        let stream = format!("run-{run_id}");
+        let created = contracts::runs::RunCreated { workspace, run_id, job, ..Default::default() };
+        self.tell("RunCreated", &stream, &created);
+    }
+
+    pub fn stop(&self, run_id: &str, by: &str) {
+        let (workspace, by, decision) = ("w".to_owned(), by.to_owned(), "sweep_1@7".to_owned());
+        let wanted = contracts::runs::RunStopRequested { workspace, run_id: run_id.to_owned(), decision, by };
+        self.tell("RunStopRequested", &format!("run-{run_id}"), &wanted);
+    }
+}
+
+#[tonic::async_trait]
+impl FeedService for Runs {
+    type ReadStream = Pin<Box<dyn Stream<Item = Result<Fact, Status>> + Send>>;
+
+    async fn read(&self, request: Request<ReadRequest>) -> Result<Response<Self::ReadStream>, Status> {
+        let (mut facts, mut from) = (self.0.subscribe(), request.into_inner().from);
+        let (sender, receiver) = mpsc::channel(16);
+        tokio::spawn(async move {
+            loop {
+                let new: Vec<Fact> =
+                    facts.borrow_and_update().iter().filter(|fact| fact.position > from).cloned().collect();
+                for fact in new {
+                    from = fact.position;
+                    if sender.send(Ok(fact)).await.is_err() {
+                        return;
+                    }
+                }
+                tokio::select! { changed = facts.changed() => if changed.is_err() { return }, () = sender.closed() => return }
+            }
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+    }
+}
+
+/// A provider that starts nothing and notes what it was asked for.
+pub struct Played {
+    tended: Mutex<Vec<NodeId>>,
+    orders: mpsc::UnboundedSender<NodeOrder>,
+    removed: mpsc::UnboundedSender<NodeId>,
+    failures: broadcast::Sender<NodeFailure>,
+}
+
+impl Provider for Played {
+    fn tend(&self, order: NodeOrder) {
+        let mut tended = self.tended.lock().unwrap();
+        if !tended.contains(&order.node_id) {
+            tended.push(order.node_id);
+            self.orders.send(order).unwrap();
+        }
+    }
+
+    fn remove(&self, node_id: NodeId, _: bool) -> BoxFuture<'_, anyhow::Result<()>> {
+        self.removed.send(node_id).unwrap();
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn failures(&self) -> broadcast::Receiver<NodeFailure> {
+        self.failures.subscribe()
+    }
+}
+
+/// A service that runs.
+pub struct Running {
+    pub peers: Peers,
+    pub runs: Runs,
+    pub orders: mpsc::UnboundedReceiver<NodeOrder>,
+    pub removed: mpsc::UnboundedReceiver<NodeId>,
+    shutdown: Shutdown,
+    tasks: tokio::task::JoinSet<()>,
+}
+
+impl Running {
+    pub async fn start(data: &Path, runs: Option<Runs>) -> Self {
+        std::fs::create_dir_all(data.join("db")).unwrap();
+        let runs = runs.unwrap_or_else(|| Runs(watch::Sender::new(Vec::new())));
+        let (peers, shutdown) = (Peers::default(), Shutdown::new());
+        let (orders, orders_made) = mpsc::unbounded_channel();
+        let (removed, removed_nodes) = mpsc::unbounded_channel();
+        let provider = Played { tended: Mutex::default(), orders, removed, failures: broadcast::Sender::new(8) };
+        let wiring = NodeWiring {
+            executable: "/nowhere".into(),
+            compute_address: "unix:/nowhere".into(),
+            runs_address: "unix:/runs".into(),
+            api_url: "http://127.0.0.1:1".into(),
+            signing_key: KEY,
+        };
+        let dependencies = Dependencies {
+            data: data.to_owned(),
+            clock: Arc::new(MachineClock),
+            entropy: Arc::new(MachineEntropy::default()),
+            peers: peers.clone(),
+            shutdown: shutdown.clone(),
+            wiring,
+        };
+        let service = open_with(dependencies, Arc::new(provider)).await.unwrap();
+        let mut routes = Routes::builder();
+        service.routes(&mut routes);
+        peers.compute.connect_routes(routes.routes());
+        peers.runs.connect_routes(Routes::new(FeedServiceServer::new(runs.clone())));
+        let tasks = runtime::supervise(service.tasks(), &shutdown);
+        Self { peers, runs, orders: orders_made, removed: removed_nodes, shutdown, tasks }
+    }
+
+    /// Ends it and starts it again on the same folder.
+    pub async fn restart(mut self, data: &Path) -> Self {
+        let runs = self.runs.clone();
+        self.shutdown.request();
+        while self.tasks.join_next().await.is_some() {}
+        drop(self);
+        Self::start(data, Some(runs)).await
+    }
+
+    pub async fn put(&self, name: &str, document: &str) -> Result<contracts::compute::Cluster, Status> {
+        let request = contracts::compute::PutClusterRequest {
+            workspace: "w".into(),
+            name: name.into(),
+            document: document.as_bytes().to_vec(),
+            format: "yaml".into(),
+        };
+        self.peers.compute_client().put_cluster(request).await.map(Response::into_inner)
+    }
+
+    pub async fn cluster(&self, name: &str) -> contracts::compute::Cluster {
+        let request =
+            contracts::compute::GetClusterRequest { workspace: "w".into(), name: name.into(), ..Default::default() };
+        self.peers.compute_client().get_cluster(request).await.unwrap().into_inner()
+    }
+
+    pub async fn job(&self, id: &str) -> Result<Job, Status> {
+        let request = contracts::compute::GetJobRequest { workspace: "w".into(), id: id.into() };
+        self.peers.compute_client().get_job(CallContext::default().attach(request)).await.map(Response::into_inner)
+    }
+
+    /// Waits until a job stands where it should.
+    pub async fn until(&self, id: &str, wanted: impl Fn(&Job) -> bool) -> Job {
+        let looked = async {
+            loop {
+                match self.job(id).await {
+                    Ok(job) if wanted(&job) => return job,
+                    _ => tokio::time::sleep(Duration::from_millis(2)).await,
+                }
+            }
+        };
+        match tokio::time::timeout(PATIENCE, looked).await {
+            Ok(job) => job,
+            Err(_) => panic!("it stands elsewhere: {:?}", self.job(id).await),
+        }
+    }
+
+    /// The next node that the provider is asked for.
+    pub async fn next_node(&mut self) -> NodeOrder {
+        tokio::time::timeout(PATIENCE, self.orders.recv()).await.unwrap().unwrap()
+    }
+
+    /// Connects an agent and takes the welcome.
+    pub async fn agent(&self, order: &NodeOrder, attempts: Vec<AttemptStatus>) -> Agent {
+        let mut agent = self.connect(&order.node_id.to_string(), &order.token, attempts).await;
+        assert!(matches!(agent.next().await, Order::Welcome(welcome) if welcome.runs_address == "unix:/runs"));
+        agent
+    }
+
+    pub async fn connect(&self, node_id: &str, token: &str, attempts: Vec<AttemptStatus>) -> Agent {
+        let (sender, receiver) = mpsc::channel(64);
+        let hello = Hello { node_id: node_id.into(), token: token.into(), pid: 1, attempts };
+        sender.send(AgentReport { report: Some(Report::Hello(hello)) }).await.unwrap();
+        let orders = self.peers.agent_client().connect(ReceiverStream::new(receiver)).await.unwrap().into_inner();
+        Agent { reports: sender, orders }
+    }
+}
+
+/// An agent that the test plays.
+pub struct Agent {
+    pub reports: mpsc::Sender<AgentReport>,
+    pub orders: Streaming<AgentOrder>,
+}
+
+impl Agent {
+    pub async fn next(&mut self) -> Order {
+        let order = tokio::time::timeout(PATIENCE, self.orders.next()).await.unwrap().unwrap().unwrap();
+        order.order.unwrap()
+    }
+
+    pub async fn next_start(&mut self) -> StartAttempt {
+        match self.next().await {
+            Order::Start(start) => start,
+            other => panic!("expected a start, got {other:?}"),
+        }
+    }
+
+    pub async fn say(&self, report: Report) {
+        self.reports.send(AgentReport { report: Some(report) }).await.unwrap();
+    }
+
+    pub async fn phase(&self, job_id: &str, attempt: u32, phase: &str) {
+        let (job_id, phase) = (job_id.to_owned(), phase.to_owned());
+        self.say(Report::Phase(AttemptPhase { job_id, attempt, phase })).await;
+    }
+
+    /// Reports an end and waits for the acknowledgement.
+    pub async fn end(&mut self, job_id: &str, attempt: u32, outcome: &str) {
+        let end = Some(JobEnd { outcome: outcome.into(), phase: "run".into(), ..JobEnd::default() });
+        self.say(Report::Ended(AttemptEnded { job_id: job_id.into(), attempt, end })).await;
+        loop {
+            if let Order::Acknowledged(acknowledged) = self.next().await {
+                assert_eq!((acknowledged.job_id.as_str(), acknowledged.attempt), (job_id, attempt));
+                return;
+            }
+        }
+    }
+}
+
+pub fn spec(cluster: &str) -> JobSpec {
+    JobSpec {
+        cluster: cluster.into(),
+        command: vec!["true".into()],
+        resources: Some(Resources { cpu_count: 1.0, node_count: 1, ..Resources::default() }),
+        checkpoint: true,
+        ..JobSpec::default()
+    }
+}
+
+/// The id of a run by a number.
+pub fn run_id(number: u128) -> String {
+    vocabulary::RunId::new(uuid::Uuid::from_u128(number)).to_string()
+}

@@ -1,0 +1,5 @@
+//! The whole service on a temporary folder, with agents, a provider and runs that the tests play.
+
+mod harness;
+mod scenarios;
+mod speed;

@@ -1,0 +1,215 @@
+//! Stories from the first document to the last acknowledgement.
+
+use contracts::CallContext;
+use contracts::compute::agent_order::Order;
+use contracts::compute::{AttemptStatus, GetClusterRequest, ListJobsRequest, PreemptNodeRequest};
+use tokio_stream::StreamExt;
+
+use super::harness::{KEY, PATIENCE, Running, run_id, spec};
+use crate::run_token;
+
+const SPOT: &str = "vm_size: D2\nvm_priority: low_priority\nscale: {max_nodes: 2, idle_seconds_before_scaledown: 60}\nprovider: {boot_seconds: 0}";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_is_placed_runs_and_ends() {
+    let data = tempfile::tempdir().unwrap();
+    let mut running = Running::start(data.path(), None).await;
+    let created = running.put("spot", SPOT).await.unwrap();
+    assert_eq!((created.version, created.node_state_counts.len()), (1, 6));
+    assert_eq!(running.put("spot", SPOT).await.unwrap().version, 1);
+    let run = run_id(1);
+    running.runs.create(&run, spec("spot"));
+    let waiting = running.until(&run, |job| job.reason.contains("booting")).await;
+    assert_eq!(waiting.state, "queued");
+    let order = running.next_node().await;
+    let mut agent = running.agent(&order, Vec::new()).await;
+    let start = agent.next_start().await;
+    assert_eq!((start.attempt, start.run_id.as_str(), start.workspace.as_str()), (1, run.as_str(), "w"));
+    assert_eq!(start.run_token, run_token::mint("w", &run, 1, &KEY));
+    assert_eq!(start.checkpoint_folder, data.path().join("checkpoints").join(&run).display().to_string());
+    agent.phase(&start.job_id, 1, "starting").await;
+    agent.phase(&start.job_id, 1, "running").await;
+    let seen = running.until(&run, |job| job.state == "running").await;
+    assert_eq!(seen.placements.len(), 1);
+    assert!(seen.placements[0].reason.contains("1 vCPU"), "{}", seen.placements[0].reason);
+    assert_eq!(running.cluster("spot").await.node_state_counts["running"], 1);
+    agent.end(&start.job_id, 1, "completed").await;
+    let ended = running.until(&run, |job| job.state == "ended").await;
+    assert_eq!(ended.end.unwrap().outcome, "completed");
+    assert_eq!(running.job(&start.job_id).await.unwrap().run_id, run, "found by either id");
+    let (workspace, state) = ("w".to_owned(), "ended".to_owned());
+    let listed =
+        running.peers.compute_client().list_jobs(ListJobsRequest { workspace, state, ..Default::default() }).await;
+    assert_eq!(listed.unwrap().into_inner().jobs.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_preempted_job_goes_on_elsewhere() {
+    let data = tempfile::tempdir().unwrap();
+    let mut running = Running::start(data.path(), None).await;
+    running.put("spot", SPOT).await.unwrap();
+    let run = run_id(1);
+    running.runs.create(&run, spec("spot"));
+    let first = running.next_node().await;
+    let mut agent = running.agent(&first, Vec::new()).await;
+    let start = agent.next_start().await;
+    agent.phase(&start.job_id, 1, "running").await;
+    running.until(&run, |job| job.state == "running").await;
+    let request = PreemptNodeRequest {
+        workspace: "w".into(),
+        cluster: "spot".into(),
+        node_id: first.node_id.to_string(),
+        reason: String::new(),
+    };
+    let node = running.peers.compute_client().preempt_node(request).await.unwrap().into_inner();
+    assert_eq!((node.node_state.as_str(), node.jobs.len()), ("preempted", 1));
+    assert!(matches!(agent.next().await, Order::Notice(notice) if !notice.deadline.is_empty()));
+    agent.end(&start.job_id, 1, "preempted").await;
+    assert_eq!(tokio::time::timeout(PATIENCE, running.removed.recv()).await.unwrap(), Some(first.node_id));
+    let second = running.next_node().await;
+    assert_ne!(second.node_id, first.node_id);
+    let mut agent = running.agent(&second, Vec::new()).await;
+    let again = agent.next_start().await;
+    assert_eq!((again.attempt, &again.job_id, &again.checkpoint_folder), (2, &start.job_id, &start.checkpoint_folder));
+    // The end of the first attempt, said again, must not touch the second.
+    agent.end(&start.job_id, 1, "failed").await;
+    assert_eq!(running.job(&run).await.unwrap().attempt, 2);
+    agent.end(&start.job_id, 2, "completed").await;
+    let job = running.until(&run, |job| job.state == "ended").await;
+    assert_eq!(job.placements.iter().map(|placement| placement.attempt).collect::<Vec<_>>(), [1, 2]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_restart_what_runs_goes_on_and_what_was_lost_is_queued_again() {
+    let data = tempfile::tempdir().unwrap();
+    let mut running = Running::start(data.path(), None).await;
+    running.put("spot", SPOT).await.unwrap();
+    let (kept, lost) = (run_id(1), run_id(2));
+    running.runs.create(&kept, spec("spot"));
+    running.runs.create(&lost, spec("spot"));
+    let order = running.next_node().await;
+    let mut agent = running.agent(&order, Vec::new()).await;
+    let starts = [agent.next_start().await, agent.next_start().await];
+    for start in &starts {
+        agent.phase(&start.job_id, 1, "running").await;
+        running.until(&start.run_id, |job| job.state == "running").await;
+    }
+    drop(agent);
+    let mut running = running.restart(data.path()).await;
+    let again = running.next_node().await;
+    assert_eq!(
+        (again.node_id, &again.token),
+        (order.node_id, &order.token),
+        "the node is tended again, with its secret"
+    );
+    let find = |run: &str| starts.iter().find(|start| start.run_id == run).unwrap().job_id.clone();
+    let (kept_job, lost_job) = (find(&kept), find(&lost));
+    let status = |job_id: &str, attempt| AttemptStatus { job_id: job_id.into(), attempt, phase: "running".into() };
+    let stranger = vocabulary::JobId::new(uuid::Uuid::from_u128(99)).to_string();
+    let mut agent = running.agent(&order, vec![status(&kept_job, 1), status(&stranger, 1)]).await;
+    let (mut fenced, mut restarted) = (false, false);
+    while !(fenced && restarted) {
+        match agent.next().await {
+            Order::Stop(stop) => {
+                assert_eq!((stop.job_id.as_str(), stop.reason.as_str()), (stranger.as_str(), "fenced"));
+                fenced = true;
+            }
+            Order::Start(start) => {
+                assert_eq!((start.job_id.as_str(), start.attempt), (lost_job.as_str(), 2));
+                restarted = true;
+            }
+            other => panic!("unexpected: {other:?}"),
+        }
+    }
+    agent.end(&kept_job, 1, "completed").await;
+    agent.end(&lost_job, 2, "completed").await;
+    let (kept, lost) = (
+        running.until(&kept, |job| job.state == "ended").await,
+        running.until(&lost, |job| job.state == "ended").await,
+    );
+    assert_eq!((kept.attempt, lost.attempt), (1, 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_that_was_not_delivered_is_given_again() {
+    // The connection may break between the placement and its delivery.
+    let data = tempfile::tempdir().unwrap();
+    let mut running = Running::start(data.path(), None).await;
+    running.put("spot", SPOT).await.unwrap();
+    running.runs.create(&run_id(1), spec("spot"));
+    let order = running.next_node().await;
+    let mut agent = running.agent(&order, Vec::new()).await;
+    let first = agent.next_start().await;
+    drop(agent);
+    let mut agent = running.agent(&order, Vec::new()).await;
+    assert_eq!(agent.next_start().await, first);
+    running.runs.stop(&first.run_id, "policy");
+    assert!(matches!(agent.next().await, Order::Stop(stop)
+        if stop.reason == "stopped" && stop.decision == "sweep_1@7" && stop.attempt == 1));
+    agent.end(&first.job_id, 1, "canceled").await;
+    let job = running.until(&first.run_id, |job| job.state == "ended").await;
+    assert_eq!(job.end.unwrap().by, "policy");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_is_known_by_its_secret() {
+    let data = tempfile::tempdir().unwrap();
+    let mut running = Running::start(data.path(), None).await;
+    running.put("spot", &SPOT.replace("max_nodes: 2", "min_nodes: 1, max_nodes: 2")).await.unwrap();
+    let order = running.next_node().await;
+    let mut stranger = running.connect(&order.node_id.to_string(), "guess", Vec::new()).await;
+    let refused = tokio::time::timeout(PATIENCE, stranger.orders.next()).await.unwrap().unwrap().unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::Unauthenticated);
+    assert_eq!(running.cluster("spot").await.node_state_counts["preparing"], 1, "it has not become ready by that");
+    // A node that is gone is told to leave, so that nothing of it stays.
+    let gone = vocabulary::NodeId::new(uuid::Uuid::from_u128(5)).to_string();
+    let mut agent = running.connect(&gone, &run_token::node_token(&gone, &KEY), Vec::new()).await;
+    assert!(matches!(agent.next().await, Order::Leave(_)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_cluster_cancels_its_jobs_and_is_gone() {
+    let data = tempfile::tempdir().unwrap();
+    let mut running = Running::start(data.path(), None).await;
+    running.put("spot", &SPOT.replace("max_nodes: 2", "max_nodes: 1")).await.unwrap();
+    for number in 1..=3 {
+        running.runs.create(&run_id(number), spec("spot"));
+    }
+    let order = running.next_node().await;
+    let mut agent = running.agent(&order, Vec::new()).await;
+    let starts = [agent.next_start().await, agent.next_start().await];
+    let mut client = running.peers.compute_client();
+    let named = || GetClusterRequest { workspace: "w".into(), name: "spot".into(), ..Default::default() };
+    let deleting = client.delete_cluster(CallContext::default().attach(named())).await.unwrap().into_inner();
+    assert_eq!(deleting.provisioning_state, "Deleting");
+    for _ in &starts {
+        let Order::Stop(stop) = agent.next().await else { panic!("a stop was expected") };
+        assert_eq!((stop.reason.as_str(), stop.by.as_str()), ("canceled", "user"));
+    }
+    for start in &starts {
+        agent.end(&start.job_id, 1, "canceled").await;
+    }
+    for number in 1..=3 {
+        let job = running.until(&run_id(number), |job| job.state == "ended").await;
+        assert_eq!(job.end.unwrap().outcome, "canceled");
+    }
+    assert!(matches!(agent.next().await, Order::Leave(_)));
+    let gone = async {
+        while client.get_cluster(named()).await.is_ok() {
+            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, gone).await.unwrap();
+    assert_eq!(running.put("spot", SPOT).await.unwrap().provisioning_state, "Succeeded", "the name is free again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_of_a_cluster_that_is_not_there_fails_and_says_so() {
+    let data = tempfile::tempdir().unwrap();
+    let running = Running::start(data.path(), None).await;
+    running.runs.create(&run_id(1), spec("spott"));
+    let job = running.until(&run_id(1), |job| job.state == "ended").await;
+    let end = job.end.unwrap();
+    assert_eq!((end.outcome.as_str(), end.reason.as_str()), ("failed", "no_cluster"));
+    assert!(end.stderr_tail.contains("'spott'"));
+}
