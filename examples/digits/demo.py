@@ -47,7 +47,8 @@ def trialog(*words, show=False):
 
 
 def start_server():
-    server = subprocess.Popen([TRIALOG, "up", "--data", str(DATA), "--listen", LISTEN], stdout=sys.stdout, stderr=sys.stderr)
+    # A session of its own: Ctrl-C ends the demo, which then ends the nodes and the server in order.
+    server = subprocess.Popen([TRIALOG, "up", "--data", str(DATA), "--listen", LISTEN], start_new_session=True)
     announced = DATA / "run" / "server.json"
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:

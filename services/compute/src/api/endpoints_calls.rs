@@ -140,7 +140,7 @@ impl Serving {
             // It is gone already: nothing had to be drained.
             Err(gone) => {
                 let shown = endpoints_shown::endpoint(&before, version).ok_or(gone)?;
-                wire::Endpoint { provisioning_state: "Deleting".to_owned(), ..shown }
+                wire::Endpoint { provisioning_state: "Deleted".to_owned(), ..shown }
             }
         };
         Ok(with_position(shown, position))

@@ -129,7 +129,7 @@ impl Serving {
         let shown = match self.deployment_now(&workspace, &endpoint, &name).await {
             Ok(shown) => shown,
             // It is gone already: nothing had to be drained.
-            Err(_) => wire::Deployment { provisioning_state: "Deleting".to_owned(), ..before },
+            Err(_) => wire::Deployment { provisioning_state: "Deleted".to_owned(), ..before },
         };
         Ok(with_position(shown, position))
     }

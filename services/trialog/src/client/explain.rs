@@ -7,6 +7,9 @@ use serde_json::{Value, json};
 use super::http::{Body, encoded};
 use super::{Client, Failure, show, sweeps};
 
+/// Longer facts of a lineage are for `-o json`: a chain is to be read at a glance.
+const LINEAGE_FACT_MAX: usize = 100;
+
 /// Arguments of `trialog why`.
 #[derive(Args)]
 pub struct Why {
@@ -129,8 +132,10 @@ pub async fn lineage(client: &Client, arguments: Lineage) -> Result<(), Failure>
             .as_object()
             .into_iter()
             .flatten()
-            .filter(|(name, value)| !["kind", "id"].contains(&name.as_str()) && !show::text(value).is_empty())
-            .map(|(name, value)| format!("{name} {}", show::text(value)))
+            .filter(|(name, _)| !["kind", "id"].contains(&name.as_str()))
+            .map(|(name, value)| (name, show::text(value)))
+            .filter(|(_, text)| !text.is_empty() && text.len() <= LINEAGE_FACT_MAX)
+            .map(|(name, text)| format!("{name} {text}"))
             .collect();
         let arrow = if depth == 0 { String::new() } else { format!("{}<- ", "  ".repeat(depth - 1)) };
         println!("{arrow}{} {}  {}", show::field(link, "kind"), show::field(link, "id"), facts.join(", "));
