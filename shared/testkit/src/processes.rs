@@ -64,8 +64,26 @@ pub fn processes_of(folder: &Path) -> Vec<Process> {
             names_it.then(|| process(pid, &command_line))
         })
         .collect();
+    name_the_unborn(&mut found);
     found.sort_by_key(|process| (process.kind, process.pid));
     found
+}
+
+/// A child between fork and exec still has its parent's command line: it is what it will become, not a second shim.
+fn name_the_unborn(found: &mut [Process]) {
+    let known: Vec<(i32, Vec<String>)> = found.iter().map(|process| (process.pid, process.words.clone())).collect();
+    for process in found.iter_mut() {
+        let parent = parent_of(process.pid);
+        if known.iter().any(|(pid, words)| Some(*pid) == parent && *words == process.words) {
+            process.kind = Kind::Job;
+        }
+    }
+}
+
+/// Field 4 of /proc/PID/stat; the name before it is in parentheses and may hold anything.
+fn parent_of(pid: i32) -> Option<i32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
 }
 
 fn entries() -> impl Iterator<Item = i32> {

@@ -32,6 +32,8 @@ pub struct Replica {
     pub ready_at: Option<Timestamp>,
     /// Since when it gets no requests and is to end.
     pub draining_at: Option<Timestamp>,
+    /// The longest that a request may take there.
+    pub request_timeout_seconds: f64,
 }
 
 impl Replica {
@@ -170,6 +172,8 @@ impl Endpoint {
             EndpointEvent::DeploymentRevised(event) => self.take_revision(event),
             EndpointEvent::ReplicaRequested(event) => {
                 let Some(deployment) = self.deployments.get_mut(&event.deployment) else { return };
+                let revision = deployment.kept().into_iter().find(|kept| kept.revision == event.revision);
+                let settings = revision.map(|kept| kept.spec.request_settings).unwrap_or_default();
                 let slot = deployment.slots.entry((event.revision, event.ordinal)).or_default();
                 slot.restarts += u32::from(slot.failed_at.is_some());
                 let replica = Replica {
@@ -180,6 +184,7 @@ impl Endpoint {
                     node_id: String::new(),
                     ready_at: None,
                     draining_at: None,
+                    request_timeout_seconds: settings.request_timeout_seconds,
                 };
                 deployment.replicas.insert(event.job_id.clone(), replica);
             }

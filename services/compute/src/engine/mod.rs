@@ -39,15 +39,13 @@ pub(crate) async fn run(core: Arc<Core>) -> anyhow::Result<()> {
         let known = *head.borrow_and_update();
         fold(&core, known).await?;
         let Plan { actions, next_us } = look(&core);
-        if !actions.is_empty() {
-            let changed = perform::perform(&core, actions).await;
-            if changed {
-                continue;
-            }
+        let is_stuck = !actions.is_empty();
+        if is_stuck && perform::perform(&core, actions).await {
+            continue;
         }
         let now_us = core.clock.now_us();
         let until = next_us.map_or(SLEEP_MAX, |next| Duration::from_micros((next - now_us).max(0).unsigned_abs()));
-        let pause = if until.is_zero() { STUCK_PAUSE } else { until.min(SLEEP_MAX) };
+        let pause = if is_stuck { STUCK_PAUSE } else { until.min(SLEEP_MAX) };
         let slept = Stopwatch::start();
         tokio::select! {
             changed = head.changed() => changed.map_err(|_| anyhow::anyhow!("the log has stopped"))?,

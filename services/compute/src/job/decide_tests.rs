@@ -7,6 +7,7 @@ use vocabulary::{Decider, NodeId, StoredEvent};
 
 use super::*;
 use crate::cluster::ClusterEvent;
+use crate::endpoint::EndpointEvent;
 
 fn node(number: u128) -> NodeId {
     NodeId::new(Uuid::from_u128(number))
@@ -156,12 +157,13 @@ fn every_released_event_is_still_read() {
         let (schema, data) = (schema.parse().unwrap(), std::fs::read_to_string(&path).unwrap());
         let of_job = JobEvent::decode(kind, schema, &data).map(|event| event.encode().unwrap());
         let again = of_job.or_else(|_| ClusterEvent::decode(kind, schema, &data).map(|event| event.encode().unwrap()));
+        let again = again.or_else(|_| EndpointEvent::decode(kind, schema, &data).map(|event| event.encode().unwrap()));
         let (stored, written): (serde_json::Value, serde_json::Value) =
             (serde_json::from_str(&data).unwrap(), serde_json::from_str(&again.unwrap()).unwrap());
         assert_eq!(stored, written, "{kind}: nothing of what is stored is lost by reading it");
         read += 1;
     }
-    assert_eq!(read, 17);
+    assert_eq!(read, 31);
 }
 
 fn any_command() -> impl Strategy<Value = Command> {

@@ -128,8 +128,36 @@ fn runs(pid: i32, executable: &Path) -> bool {
 }
 
 fn mentions(pid: i32, node_id: &str, folder: &Path) -> bool {
+    is_of_node(&words(&format!("/proc/{pid}/cmdline")), node_id, folder)
+}
+
+/// Whether argv is that of the node's agent or of a shim in its folder. A client command that only speaks of the node is a bystander.
+fn is_of_node(argv: &[Vec<u8>], node_id: &str, folder: &Path) -> bool {
     let folder = folder.as_os_str().as_bytes();
-    words(&format!("/proc/{pid}/cmdline")).iter().any(|word| {
-        word == node_id.as_bytes() || word.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
-    })
+    let is_inside =
+        |word: &[u8]| word.strip_prefix(folder).is_some_and(|rest| rest.first().is_none_or(|next| *next == b'/'));
+    match argv.get(1).map(Vec::as_slice) {
+        Some(b"agent") => argv.iter().any(|word| word == node_id.as_bytes()),
+        Some(b"shim") => argv.iter().any(|word| is_inside(word)),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bystanders_are_not_taken_for_a_part_of_the_node() {
+        // `trialog node preempt spot NODE` runs our executable and names the node; it must survive what it asks for.
+        let is_of_node = |line: &str| {
+            let argv: Vec<Vec<u8>> = line.split(' ').map(|word| word.as_bytes().to_vec()).collect();
+            is_of_node(&argv, "node_1", Path::new("/data/nodes/node_1"))
+        };
+        assert!(is_of_node("trialog agent --node node_1 --folder /data/nodes/node_1 --compute unix:/s"));
+        assert!(is_of_node("trialog shim /data/nodes/node_1/jobs/job_1/1"));
+        assert!(!is_of_node("trialog node preempt spot node_1"));
+        assert!(!is_of_node("trialog agent --node node_2 --folder /data/nodes/node_2 --compute unix:/s"));
+        assert!(!is_of_node("trialog shim /data/nodes/node_12/jobs/job_1/1"));
+    }
 }

@@ -39,7 +39,7 @@ pub(crate) fn plan(endpoint: &Endpoint, now: Timestamp) -> Plan {
             }
         }
         for (job_id, replica) in &deployment.replicas {
-            match drained_at(deployment, replica) {
+            match drained_at(replica) {
                 None => plan.keep.push(job_id.clone()),
                 Some(at) if at <= now => plan.stop.push(job_id.clone()),
                 Some(at) => plan.look_again(at),
@@ -78,16 +78,12 @@ fn back_off_until(slot: &Slot) -> Option<Timestamp> {
 }
 
 /// When a replica has no requests left; `None` = it is to go on.
-fn drained_at(deployment: &Deployment, replica: &Replica) -> Option<Timestamp> {
+fn drained_at(replica: &Replica) -> Option<Timestamp> {
     let since = replica.draining_at?;
     if replica.address.is_none() {
         return Some(since);
     }
-    let of = |revision: &DeploymentRevised| revision.spec.request_settings.request_timeout_seconds;
-    let live = deployment.live.as_ref().map_or(0.0, of);
-    // The settings of a revision that is gone are not kept; requests under them end within the longest that may be set.
-    let longest = if deployment.target.revision == replica.revision { of(&deployment.target) } else { 90.0 };
-    let longest = SignedDuration::try_from_secs_f64(live.max(longest)).unwrap_or(SignedDuration::ZERO);
+    let longest = SignedDuration::try_from_secs_f64(replica.request_timeout_seconds).unwrap_or(SignedDuration::ZERO);
     since.checked_add(longest + DRAIN_MARGIN).ok()
 }
 

@@ -6,6 +6,9 @@ use super::{Fleet, Pool};
 use crate::cluster::{NodeState, Phase};
 use crate::job::JobPhase;
 
+/// Jobs before one that are counted: a list of jobs explains each of them.
+const COUNTED_MAX: usize = 1000;
+
 impl Fleet {
     /// Why a job stands where it stands; empty for one that is over.
     pub fn explain(&self, job_id: JobId) -> String {
@@ -21,7 +24,8 @@ impl Fleet {
         }
         let Some(pool) = self.pools.get(&entry.cluster()) else { return String::new() };
         let ticket = entry.ticket(job_id);
-        let before: usize = pool.queue.values().map(|tickets| tickets.range(..ticket).count()).sum();
+        let before: usize = pool.queue.values().map(|tickets| tickets.range(..ticket).take(COUNTED_MAX).count()).sum();
+        let before = if before >= COUNTED_MAX { format!("at least {COUNTED_MAX}") } else { before.to_string() };
         let again = if entry.job.reason.is_empty() { String::new() } else { format!("; {}", entry.job.reason) };
         format!("claims {}; {before} jobs are before it; {}{again}", entry.shape, standing(pool))
     }
