@@ -1,4 +1,5 @@
-//! `job_start_p50`: from sending the submission of a run with a job to its process running on a warm node: the process prints
+//! `job_start_p50`: from sending the submission of a run with a job to its process running on a warm node: the process
+//! prints
 //! the time. The floor starts the same program without Trialog.
 
 use std::time::Duration;

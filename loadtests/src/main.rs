@@ -1,4 +1,5 @@
-//! Load tests through the public interface of a running server: one line of JSON a figure, with the machine's own floor of the
+//! Load tests through the public interface of a running server: one line of JSON a figure, with the machine's own
+//! floor of the
 //! same run. `TRIALOG` names the binary, which should be a release build; arguments name the figures to measure.
 
 mod door;

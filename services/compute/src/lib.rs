@@ -29,6 +29,8 @@ mod service;
 #[cfg(test)]
 mod service_tests;
 mod serving;
+#[cfg(test)]
+mod serving_tests;
 pub mod sizes;
 pub mod stream;
 pub mod time;

@@ -15,7 +15,7 @@ use crate::core::Core;
 use crate::providers::{LocalProvider, Provider};
 use crate::{agents, api, engine, publish, reactions, views};
 
-const MIGRATIONS: &[(&str, &str)] = &[
+pub(crate) const MIGRATIONS: &[(&str, &str)] = &[
     ("0001_compute", include_str!("../migrations/0001_compute.sql")),
     ("0100_endpoints", include_str!("../migrations/0100_endpoints.sql")),
 ];

@@ -224,7 +224,9 @@ impl Client {
         // The stream is opened before the first look, so that no change falls between the two.
         let mut events = self.events(&format!("{path}/events"));
         loop {
-            let seen = self.get(&path).expect(200);
+            let answer = self.get(&path);
+            // A trial is proposed before its run exists: the fact is on its way.
+            let seen = if answer.status == 404 { answer.json() } else { answer.expect(200) };
             if wanted(&seen) {
                 return seen;
             }

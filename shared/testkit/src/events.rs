@@ -30,7 +30,8 @@ impl Events {
     pub(crate) fn open(client: &Client, path: &str) -> Self {
         let (sender, waiting) = sync_channel(WAITING_MAX);
         let request = client.request("GET", path).header("Accept", "text/event-stream");
-        // An answer that is no stream, or nobody there, is an empty stream: whoever waits looks for itself and opens again.
+        // An answer that is no stream, or nobody there, is an empty stream: whoever waits looks for itself and opens
+        // again.
         if let Ok(response) = request.open()
             && response.status().is_success()
         {

@@ -1,4 +1,5 @@
-//! What runs on this machine for a data folder: found in `/proc` by the folder's path in a command line or an environment.
+//! What runs on this machine for a data folder: found in `/proc` by the folder's path in a command line or an
+//! environment.
 
 use std::fs;
 use std::path::{Path, PathBuf};

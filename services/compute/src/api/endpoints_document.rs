@@ -40,7 +40,14 @@ fn format(name: &str) -> Format {
 /// Notes a name that breaks the rule.
 fn check_name(findings: &Findings, what: &str, name: &str) {
     if let Some(wrong) = names::endpoint(name) {
-        findings.refuse("", "BadName", format!("{what} name {wrong}"));
+        findings.refuse("/name", "BadName", format!("the {what}'s name {wrong}"));
+    }
+}
+
+/// A document may repeat the name of the path, not contradict it.
+fn check_named(named: &Field<'_>, name: &str) {
+    if named.text().is_some_and(|other| other != name) {
+        named.refuse("NameMismatch", format_args!("{} is not the name in the path, '{name}'", named.received()));
     }
 }
 
@@ -54,6 +61,7 @@ pub fn read_endpoint(name: &str, document: &[u8], written: &str) -> Result<Endpo
     check_name(&findings, "endpoint", name);
     let mut spec = None;
     if let Some(mut fields) = Field::root(&root, &findings).map() {
+        check_named(&fields.field("name"), name);
         ENDPOINT_NOT_OFFERED.iter().for_each(|name| fields.field(name).not_offered());
         let auth = match fields.field("auth").one_of("UnknownAuth", &["key", "token"]) {
             Some("token") => Auth::Token,
@@ -78,6 +86,7 @@ pub fn read_deployment(name: &str, document: &[u8], written: &str) -> Result<Dep
     check_name(&findings, "deployment", name);
     let mut spec = None;
     if let Some(mut fields) = Field::root(&root, &findings).map() {
+        check_named(&fields.field("name"), name);
         DEPLOYMENT_NOT_OFFERED.iter().for_each(|name| fields.field(name).not_offered());
         check_model(&fields.required("model"));
         let cluster = fields.required("cluster").text();
@@ -196,11 +205,11 @@ mod tests {
         assert_eq!(
             codes(&problem),
             [
-                ("", "BadName"),
                 ("/cluster", "WrongType"),
                 ("/environment_variables/TRIALOG_X", "ReservedName"),
                 ("/instance_count", "OutOfRange"),
                 ("/model", "Required"),
+                ("/name", "BadName"),
                 ("/request_settings/max_queue_wait_seconds", "OutOfRange"),
                 ("/request_settings/request_timeout_seconds", "OutOfRange"),
                 ("/scale", "NotOfferedYet"),

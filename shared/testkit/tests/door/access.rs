@@ -59,7 +59,8 @@ pub fn a_workspace_is_not_seen_from_another(client: &Client) {
     let run = client.post("runs", &json!({"name": "hidden"})).expect(201)["run_id"].clone();
     let run = run.as_str().expect("an id");
     other.get(&format!("runs/{run}")).refused(404, "NotFound");
-    stranger.put("/api/v1/workspaces/third", &json!({})).refused(403, "Forbidden");
+    // Neither does it learn whether another one exists by trying to make it.
+    stranger.put("/api/v1/workspaces/third", &json!({})).refused(404, "NotFound");
     // Both spellings of a run's id, and the right workspace.
     let shown = client.get(&format!("runs/{run}")).expect(200);
     assert_eq!(shown["run_id"], json!(run));

@@ -16,7 +16,7 @@ pub fn traffic_of_an_endpoint(client: &Client) {
     client.put("endpoints/echo", &json!({"description": "says it again"})).expect(200);
     let score = |token: &Client| token.request("POST", "/endpoints/default/echo/score").json(&json!([1])).once().send();
     // Nothing carries weight.
-    score(client).refused(404, "NoDeployment");
+    score(client).refused(404, "NoTraffic");
     score(&client.with_token("")).refused(401, "Unauthenticated");
     let deployment = json!({"model": "echo/versions/1", "cluster": STILL, "instance_count": 1});
     for name in ["blue", "green"] {

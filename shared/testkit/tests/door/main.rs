@@ -1,7 +1,9 @@
-//! The HTTP door of one server against the table of bad input: what is refused, how it is told, what is done once only, and
+//! The HTTP door of one server against the table of bad input: what is refused, how it is told, what is done once
+//! only, and
 //! what becomes of a run that does not go as its owner thought.
 //!
-//! The rows that need no history are data (`*.toml`); those that do are told as short stories, one function a story. All faults
+//! The rows that need no history are data (`*.toml`); those that do are told as short stories, one function a story.
+//! All faults
 //! are reported at once.
 
 mod access;

@@ -80,7 +80,7 @@ pub fn a_metric_that_is_not_the_primary_one(client: &Client) {
     let mut events = client.events(&format!("sweeps/{sweep}/events"));
     let mut warned = 0;
     while let Some(event) = events.next_within(std::time::Duration::from_secs(2)) {
-        warned += u32::from(event.data["type"] == "SweepWarned");
+        warned += u32::from(event.data["data"]["code"] == "OtherMetric");
     }
     assert_eq!(warned, 1, "one warning event that val_accuracy is not val_acc");
 }

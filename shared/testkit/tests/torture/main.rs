@@ -1,5 +1,7 @@
-//! Forty short trials while server, agents and shims are killed at random and nodes are preempted. At the end every trial has
-//! ended once, nothing is left on the machine, the log agrees with its recomputation, and no acknowledged point is lost or
+//! Forty short trials while server, agents and shims are killed at random and nodes are preempted. At the end every
+//! trial has
+//! ended once, nothing is left on the machine, the log agrees with its recomputation, and no acknowledged point is
+//! lost or
 //! doubled.
 //!
 //! TRIALOG_TORTURE_KILLS: how many kills (10). TRIALOG_TORTURE_SEED: repeats the choices of a run.
@@ -25,7 +27,8 @@ pub const STEPS: u64 = 4;
 pub const CLUSTER: &str = "spot";
 /// Kills when nothing else is asked for: enough to hit each kind of process, few enough for every test run.
 const KILLS_DEFAULT: u64 = 10;
-/// Seconds that the whole test may take: a fixed part, and a part for each kill, which costs a restart or a new attempt.
+/// Seconds that the whole test may take: a fixed part, and a part for each kill, which costs a restart or a new
+/// attempt.
 const LIMIT_SECONDS: u64 = 240;
 const LIMIT_SECONDS_A_KILL: u64 = 10;
 /// How long the sweep may go on after the last kill.
@@ -33,7 +36,8 @@ const AFTER_LAST_KILL: Duration = Duration::from_secs(120);
 /// How long nodes may take to leave when their cluster is deleted.
 const DELETE_LIMIT: Duration = Duration::from_secs(60);
 
-/// A trial: it reports a step, then saves it; a new attempt goes on after the last saved step. The last trials wait for the
+/// A trial: it reports a step, then saves it; a new attempt goes on after the last saved step. The last trials wait
+/// for the
 /// file `go` before their last step, so that a sweep that is faster than the killing does not end before it.
 const TRIAL: &str = r#"
 step=0
