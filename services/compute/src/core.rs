@@ -20,7 +20,8 @@ use crate::serving::Serving;
 use crate::stream::ClusterName;
 use crate::views;
 
-/// How long a call waits until the fleet has taken in what was just written: the scheduler's task is never busy for longer.
+/// How long a call waits until the fleet has taken in what was just written: the scheduler's task is never busy for
+/// longer.
 const FOLD_WAIT: Duration = Duration::from_secs(2);
 /// Waits between two tries of a command that must go through.
 const RETRY_MIN: Duration = Duration::from_millis(20);

@@ -1,4 +1,5 @@
-//! Deployments on a real log: jobs are queued, reported ready, ended; the table of routes follows. Agents are played by the test.
+//! Deployments on a real log: jobs are queued, reported ready, ended; the table of routes follows. Agents are played
+//! by the test.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -7,7 +7,8 @@ use crate::table::{Deployment, Endpoint};
 /// Where a request goes.
 #[derive(Debug)]
 pub enum Choice<'a> {
-    /// To a deployment. It may have no ready replica: then none of those that could be drawn has, and the request waits for one.
+    /// To a deployment. It may have no ready replica: then none of those that could be drawn has, and the request
+    /// waits for one.
     To(&'a Arc<Deployment>),
     /// No deployment has weight.
     NoWeight,
@@ -15,7 +16,8 @@ pub enum Choice<'a> {
     Unknown,
 }
 
-/// Chooses; `draw` is uniform over all of u64. The share of a deployment that is not ready goes to the ready ones in proportion.
+/// Chooses; `draw` is uniform over all of u64. The share of a deployment that is not ready goes to the ready ones in
+/// proportion.
 pub fn choose<'a>(endpoint: &'a Endpoint, named: Option<&str>, draw: u64) -> Choice<'a> {
     if let Some(name) = named {
         let found = endpoint.deployments.iter().find(|deployment| deployment.name == name);

@@ -1,8 +1,12 @@
-//! The data plane of endpoints: takes scoring requests, chooses a deployment by weight, hands the request to one of its replicas.
+//! The data plane of endpoints: takes scoring requests, chooses a deployment by weight, hands the request to one of
+//! its replicas.
 //!
-//! Compute pushes the table of routes; an answer never waits for the control plane, and the last table stays in force while compute
-//! is away. Invariants: a request goes to a ready replica only; it is tried a second time only when no byte of an answer came; the
-//! shares of deployments that are not ready go to the ready ones in proportion; what waits and what is in flight is bounded.
+//! Compute pushes the table of routes; an answer never waits for the control plane, and the last table stays in force
+//! while compute
+//! is away. Invariants: a request goes to a ready replica only; it is tried a second time only when no byte of an
+//! answer came; the
+//! shares of deployments that are not ready go to the ready ones in proportion; what waits and what is in flight is
+//! bounded.
 
 mod choose;
 mod failure;

@@ -78,7 +78,8 @@ impl Replica {
         self.in_flight.fetch_sub(1, Ordering::AcqRel);
     }
 
-    /// Asks the replica on a kept connection or a new one. After a failure no kept connection is used again: they died together.
+    /// Asks the replica on a kept connection or a new one. After a failure no kept connection is used again: they died
+    /// together.
     ///
     /// # Errors
     /// See [`CallFailure`].

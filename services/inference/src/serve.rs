@@ -1,4 +1,5 @@
-//! The way of one request: let in, wait for a place at a replica, ask it, and ask another one if it died without a byte.
+//! The way of one request: let in, wait for a place at a replica, ask it, and ask another one if it died without a
+//! byte.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +14,8 @@ use crate::frame::{AnswerHeader, Kind, RequestHeader};
 use crate::replica::{CallFailure, Replica};
 use crate::table::{Deployment, Gate, Table};
 
-/// Reasons of the built-in worker that are not the model's failure: the request is not what it takes, or came too late to begin.
+/// Reasons of the built-in worker that are not the model's failure: the request is not what it takes, or came too late
+/// to begin.
 const BAD_REQUEST: &str = "BadRequest";
 const DEADLINE_EXCEEDED: &str = "DeadlineExceeded";
 /// The status of a model error that names none.

@@ -1,4 +1,5 @@
-//! The routes that requests are served from: what compute sent last, joined with what this process knows of each replica.
+//! The routes that requests are served from: what compute sent last, joined with what this process knows of each
+//! replica.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -68,7 +69,8 @@ impl Deployment {
         !self.replicas.is_empty()
     }
 
-    /// Takes a place at the replica with the fewest requests; one that broke lately, or that is among the `avoided`, only when no other is there.
+    /// Takes a place at the replica with the fewest requests; one that broke lately, or that is among the `avoided`,
+    /// only when no other is there.
     pub fn take_place(&self, avoided: &[String], now_us: i64) -> Option<Arc<Replica>> {
         let rank = |replica: &Arc<Replica>| {
             (replica.is_ejected(now_us) || avoided.contains(&replica.key), replica.in_flight())

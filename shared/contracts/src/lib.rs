@@ -12,7 +12,12 @@ pub use peer::{Peer, Peers};
 pub use status::{problem_of, status_of};
 
 /// What `proto/` generates, at the paths that the packages have.
-#[expect(missing_docs, clippy::all, clippy::allow_attributes, reason = "generated from proto/, which has the documentation")]
+#[expect(
+    missing_docs,
+    clippy::all,
+    clippy::allow_attributes,
+    reason = "generated from proto/, which has the documentation"
+)]
 mod generated {
     macro_rules! packages {
         ($($name:ident: $package:literal),+) => {

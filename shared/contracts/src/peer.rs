@@ -46,7 +46,8 @@ impl Peer {
     /// # Errors
     /// When the address is neither form, or the token cannot stand in a header.
     pub fn remote_with_token(address: &str, token: &str) -> Result<Self, String> {
-        let value: http::HeaderValue = token.parse().map_err(|_| "the peer token has characters that a header cannot hold")?;
+        let value: http::HeaderValue =
+            token.parse().map_err(|_| "the peer token has characters that a header cannot hold")?;
         let peer = Self::deferred();
         let channel = channel(address)?.map_request(move |mut request: Request<Body>| {
             request.headers_mut().insert(PEER_TOKEN, value.clone());

@@ -20,7 +20,8 @@ use vocabulary::NodeId;
 
 use crate::core::Core;
 
-/// Orders that may wait for one agent to take them. An agent that lets more wait is cut off; it dials again and gets what it needs.
+/// Orders that may wait for one agent to take them. An agent that lets more wait is cut off; it dials again and gets
+/// what it needs.
 const ORDERS_WAITING_MAX: usize = 4096;
 
 type Orders = mpsc::Sender<Result<AgentOrder, Status>>;

@@ -1,4 +1,5 @@
-//! What an agent reports, written down. The reports of one job go one after another, those of different jobs share a commit.
+//! What an agent reports, written down. The reports of one job go one after another, those of different jobs share a
+//! commit.
 
 use std::collections::BTreeMap;
 

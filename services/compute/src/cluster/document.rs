@@ -67,7 +67,8 @@ pub fn read_spec(name: &str, text: &[u8], format: Format) -> Result<(ClusterSpec
 /// Reads the body of PATCH.
 ///
 /// # Errors
-/// 400 for what is no document or has unknown fields, 409 for what cannot change, 422 with everything else that is wrong.
+/// 400 for what is no document or has unknown fields, 409 for what cannot change, 422 with everything else that is
+/// wrong.
 pub fn read_change(text: &[u8], format: Format) -> Result<ScaleChange, Problem> {
     const FIXED: [&str; 6] = ["name", "vm_size", "vm_priority", "os_type", "provider", "tags"];
     let document = documents::read(text, format)?;

@@ -7,7 +7,8 @@ use vocabulary::NodeId;
 use super::{ClusterEvent, ClusterSpec, NodeEnd};
 use crate::sizes::Size;
 
-/// Nodes that are gone and still remembered: a crash between the end of a node and the end of its jobs needs to know how it went.
+/// Nodes that are gone and still remembered: a crash between the end of a node and the end of its jobs needs to know
+/// how it went.
 const GONE_KEPT_MAX: usize = 256;
 /// What is shown of errors.
 const ERRORS_MAX: usize = 5;

@@ -1,4 +1,5 @@
-//! What may happen to an endpoint. The reaction that keeps replicas asks here too: what it does is decided like a user's wish.
+//! What may happen to an endpoint. The reaction that keeps replicas asks here too: what it does is decided like a
+//! user's wish.
 
 use jiff::Timestamp;
 use vocabulary::Decider;

@@ -67,7 +67,8 @@ async fn agent(data: &Path, but: Option<Identity>) -> Identity {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_is_kept_up_taken_over_and_cleared_away() {
-    // An agent that dies is started again; a server that dies finds the agent that it had; nothing stays of a node that goes.
+    // An agent that dies is started again; a server that dies finds the agent that it had; nothing stays of a node
+    // that goes.
     let data = tempfile::tempdir().unwrap();
     let first = provider(data.path(), AGENT);
     first.tend(order());

@@ -24,7 +24,8 @@ pub(super) struct Identity {
     start: u64,
 }
 
-/// Field 22 of a process's stat, counted after the name, which may hold anything; `None` for a zombie, which runs no more.
+/// Field 22 of a process's stat, counted after the name, which may hold anything; `None` for a zombie, which runs no
+/// more.
 fn start_time(pid: i32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let mut fields = stat.get(stat.rfind(')')? + 1..)?.split_ascii_whitespace();
@@ -76,7 +77,8 @@ fn readable(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     AsyncFd::with_interest(descriptor, Interest::READABLE)
 }
 
-/// Makes the command's process the head of a session, so that it neither gets the terminal's signals nor ends with the server's.
+/// Makes the command's process the head of a session, so that it neither gets the terminal's signals nor ends with the
+/// server's.
 #[expect(unsafe_code, reason = "the session is made between fork and exec, which std offers as unsafe only")]
 pub(super) fn in_own_session(command: &mut tokio::process::Command) {
     // SAFETY: setsid is a plain system call: it takes no lock and allocates nothing, so it may run in a forked child.
@@ -102,7 +104,8 @@ pub(super) fn kill_node(node_id: &str, folder: &Path, executable: &Path) -> anyh
     anyhow::bail!("processes of the node do not go away: {left:?}")
 }
 
-/// The living processes of a node: those whose environment names it, and processes of our executable that work in its folder.
+/// The living processes of a node: those whose environment names it, and processes of our executable that work in its
+/// folder.
 pub(super) fn of_node(node_id: &str, folder: &Path, executable: &Path) -> Vec<i32> {
     let own = rustix::process::getpid().as_raw_pid();
     let variable = format!("TRIALOG_NODE_ID={node_id}");
@@ -131,7 +134,8 @@ fn mentions(pid: i32, node_id: &str, folder: &Path) -> bool {
     is_of_node(&words(&format!("/proc/{pid}/cmdline")), node_id, folder)
 }
 
-/// Whether argv is that of the node's agent or of a shim in its folder. A client command that only speaks of the node is a bystander.
+/// Whether argv is that of the node's agent or of a shim in its folder. A client command that only speaks of the node
+/// is a bystander.
 fn is_of_node(argv: &[Vec<u8>], node_id: &str, folder: &Path) -> bool {
     let folder = folder.as_os_str().as_bytes();
     let is_inside =

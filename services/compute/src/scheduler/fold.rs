@@ -1,4 +1,5 @@
-//! Takes events into the fleet. Each job is taken out of the indexes, changed by its own `evolve`, and put in again where it belongs.
+//! Takes events into the fleet. Each job is taken out of the indexes, changed by its own `evolve`, and put in again
+//! where it belongs.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +16,8 @@ impl Fleet {
         let places: BTreeMap<_, _> = cluster
             .nodes
             .keys()
-            // When it became idle is not known any more: it idles from now on. Its agent has as long to call as a silent one has.
+            // When it became idle is not known any more: it idles from now on. Its agent has as long to call as a
+            // silent one has.
             .map(|node| (*node, Place { heard_us: now_us, idle_since_us: now_us, ..Place::default() }))
             .collect();
         self.nodes.extend(places.keys().map(|node| (*node, name.clone())));

@@ -290,7 +290,8 @@ fn plan_growth(name: &ClusterName, pool: &Pool, packing: &Packing, room: usize, 
     }
 }
 
-/// Gives idle nodes back: those beyond the maximum at once, others when they have idled long enough, never below the minimum.
+/// Gives idle nodes back: those beyond the maximum at once, others when they have idled long enough, never below the
+/// minimum.
 fn plan_shrinkage(name: &ClusterName, pool: &Pool, packing: &Packing, now_us: i64, plan: &mut Plan) {
     let scale = pool.cluster.spec.scale;
     let mut staying = pool.cluster.staying();

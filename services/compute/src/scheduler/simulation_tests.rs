@@ -1,4 +1,5 @@
-//! The scheduler under a virtual clock: random jobs, preemptions and losses, with the real deciders. No I/O, no waiting.
+//! The scheduler under a virtual clock: random jobs, preemptions and losses, with the real deciders. No I/O, no
+//! waiting.
 
 use std::collections::{BTreeMap, BTreeSet};
 

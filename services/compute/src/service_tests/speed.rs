@@ -1,4 +1,5 @@
-//! How fast jobs go through, with an agent that does nothing. Loose bounds: a debug build on a busy machine; the numbers are printed.
+//! How fast jobs go through, with an agent that does nothing. Loose bounds: a debug build on a busy machine; the
+//! numbers are printed.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
