@@ -1,9 +1,9 @@
-//! The tokens that compute gives out: a run's, which its processes report with, and a node's, which its agent connects
-//! with.
+//! The tokens that compute gives out: a run's, which its processes report with, and a node's, which its agent
+//! connects with.
 //!
 //! A run's token is `tlr_<workspace>.<run_id>.<attempt>.<hex mac>`; the MAC is HMAC-SHA256 with the installation's
-//! signing key over
-//! the three, each on a line. Nothing is stored: whoever has the key can check a token, and make the same one again.
+//! signing key over the three, each on a line. Nothing is stored: whoever has the key can check a token, and make the
+//! same one again.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};

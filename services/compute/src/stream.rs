@@ -35,6 +35,7 @@ impl ClusterName {
 
 /// An event of one of the aggregates that the scheduler knows.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "one lives at a time, on the stack")]
 pub enum Change {
     /// Of a cluster.
     Cluster(ClusterName, ClusterEvent),

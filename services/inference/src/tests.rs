@@ -78,19 +78,20 @@ async fn serve(mut stream: UnixStream, name: String, does: Does, asked: Arc<Atom
         asked.fetch_add(1, Ordering::SeqCst);
         let body = serde_json::json!({"by": name, "kind": header.kind, "body": String::from_utf8_lossy(&body)});
         let body = body.to_string();
-        let answer = match does {
+        let mut answer = crate::frame::AnswerHeader { id: header.id, status: "ok".to_owned(), ..Default::default() };
+        match does {
             Does::Die => return,
             Does::Fail(reason) => {
-                serde_json::json!({"id": header.id, "status": "error", "reason": reason, "error": "ValueError: no", "length": 0})
+                answer.status = "error".to_owned();
+                answer.reason = Some(reason.to_owned());
+                answer.error = Some("ValueError: no".to_owned());
             }
-            _ => {
-                serde_json::json!({"id": header.id, "status": "ok", "content_type": "application/json", "length": body.len()})
-            }
-        };
+            _ => answer.length = body.len(),
+        }
         if let Does::Wait(time) = does {
             tokio::time::sleep(time).await;
         }
-        let answer = answer.to_string();
+        let answer = serde_json::to_string(&answer).unwrap();
         stream.write_u32(answer.len() as u32).await.unwrap();
         stream.write_all(answer.as_bytes()).await.unwrap();
         match does {

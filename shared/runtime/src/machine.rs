@@ -43,10 +43,6 @@ impl Entropy for MachineEntropy {
         u64::from_le_bytes(bytes)
     }
 
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is the one source of randomness that everything else is handed"
-    )]
     fn fill(&self, bytes: &mut [u8]) {
         rand::rng().fill_bytes(bytes);
     }

@@ -66,7 +66,8 @@ async fn phase(core: &Core, node_id: NodeId, report: AttemptPhase) {
     core.of_job_surely(job_id, command, ACTOR).await;
 }
 
-/// An end is acknowledged once it is written down, or means nothing any more: an agent keeps what is not acknowledged.
+/// An end is acknowledged once it is written down, or means nothing any more: an agent keeps what is not
+/// acknowledged.
 async fn ended(core: &Core, node_id: NodeId, report: AttemptEnded, orders: &Orders) {
     let AttemptEnded { job_id, attempt, end } = report;
     if let Ok(id) = JobId::parse(&job_id) {

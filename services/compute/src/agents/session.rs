@@ -104,8 +104,7 @@ async fn admit(core: &Core, hello: &Hello) -> Result<Option<NodeId>, Problem> {
 }
 
 /// Registers the connection and sends what it must know, with the fleet held: an event is either in the fleet now, or
-/// goes to the
-/// registered connection later. Answers the connection's number and the attempts that the agent has lost.
+/// goes to the registered connection later. Answers the connection's number and the attempts that the agent has lost.
 fn greet(core: &Core, node_id: NodeId, hello: &Hello, orders: &Orders) -> (u64, Vec<(JobId, u32)>) {
     let mut fleet = core.fleet();
     let number = core.agents.open(node_id, orders.clone());

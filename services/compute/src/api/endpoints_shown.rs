@@ -7,7 +7,8 @@ use crate::endpoint::{Deployment, Endpoint};
 use crate::reactions::replica_plan::{settings, shown};
 
 /// Said plainly, so that nobody takes a process for a sandbox.
-const ISOLATION: &str = "process: a separate process of the node's user, without a sandbox; models that run code can read what this user can";
+const ISOLATION: &str = "process: a separate process of the node's user, without a sandbox; \
+                         models that run code can read what this user can";
 
 /// An endpoint; `None` when there is none.
 pub(crate) fn endpoint(endpoint: &Endpoint, version: i64) -> Option<wire::Endpoint> {

@@ -1,4 +1,5 @@
-//! Creates, changes and deletes clusters. Each is idempotent by itself: the answer is the cluster as it is afterwards.
+//! Creates, changes and deletes clusters. Each is idempotent by itself: the answer is the cluster as it is
+//! afterwards.
 
 use contracts::compute as wire;
 use contracts::{CallContext, status_of, with_position};

@@ -1,5 +1,5 @@
-//! The aggregate of a cluster: its definition and the life of each of its nodes. Which job runs where is the jobs' own
-//! history.
+//! The aggregate of a cluster: its definition and the life of each of its nodes. Which job runs where is the jobs'
+//! own history.
 
 mod decide;
 #[cfg(test)]

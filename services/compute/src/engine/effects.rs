@@ -1,6 +1,5 @@
-//! What a committed event means for agents and for the provider. Called with the fleet held, so that a connection that
-//! is being set up
-//! sees an event either in the fleet or on its channel.
+//! What a committed event means for agents and for the provider. Called with the fleet held, so that a connection
+//! that is being set up sees an event either in the fleet or on its channel.
 
 use contracts::compute::agent_order::Order;
 use contracts::compute::{NodeNotice, StartAttempt, StopAttempt};

@@ -2,8 +2,8 @@
 //! carries the plan out.
 //!
 //! Effects follow from committed events only, and are sent again on each connection: a crash between an event and its
-//! effect loses
-//! nothing. The task is woken by the log, by agents that come and go, and by the time that the plan names.
+//! effect loses nothing. The task is woken by the log, by agents that come and go, and by the time that the plan
+//! names.
 
 mod effects;
 mod perform;

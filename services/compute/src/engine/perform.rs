@@ -90,7 +90,9 @@ pub(super) fn node_failed(core: &Arc<Core>, failure: NodeFailure) {
 
 /// Takes a node away and says so once nothing of it runs any more: only then may its jobs begin elsewhere.
 async fn remove(core: Arc<Core>, cluster: ClusterName, node_id: NodeId, end: NodeEnd, reason: String) {
-    let told = core.agents.send(node_id, Order::Leave(Leave { reason: reason.clone() }));
+    let sent = core.agents.send(node_id, Order::Leave(Leave { reason: reason.clone() }));
+    // A node that is given up because it does not answer will not go by itself either.
+    let told = sent && end != NodeEnd::Failed;
     while !core.shutdown.is_requested() {
         match core.provider.remove(node_id, told).await {
             Ok(()) => break,

@@ -1,6 +1,5 @@
 //! Virtual nodes on this machine. A node is a process of our own agent in a session of its own, and a folder. It
-//! outlives the server:
-//! the next one finds it by the pid file, and its agent dials again by itself.
+//! outlives the server: the next one finds it by the pid file, and its agent dials again by itself.
 
 use std::collections::HashMap;
 use std::fs::{self, OpenOptions};

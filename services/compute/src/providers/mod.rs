@@ -37,8 +37,8 @@ pub(crate) struct NodeFailure {
 
 /// What every provider does.
 pub(crate) trait Provider: Send + Sync + 'static {
-    /// Brings a node up, or takes one over that is up, and keeps its agent running. A second order of the node changes
-    /// nothing.
+    /// Brings a node up, or takes one over that is up, and keeps its agent running. A second order of the node
+    /// changes nothing.
     fn tend(&self, order: NodeOrder);
 
     /// Takes the node away and answers once nothing of it runs. `told`: its agent was told to leave and may go by

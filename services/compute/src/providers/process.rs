@@ -1,4 +1,5 @@
-//! Processes of nodes: told apart from later ones of the same number, waited for, and ended without leaving any behind.
+//! Processes of nodes: told apart from later ones of the same number, waited for, and ended without leaving any
+//! behind.
 
 use std::fs;
 use std::io;
@@ -77,8 +78,8 @@ fn readable(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     AsyncFd::with_interest(descriptor, Interest::READABLE)
 }
 
-/// Makes the command's process the head of a session, so that it neither gets the terminal's signals nor ends with the
-/// server's.
+/// Makes the command's process the head of a session, so that it neither gets the terminal's signals nor ends with
+/// the server's.
 #[expect(unsafe_code, reason = "the session is made between fork and exec, which std offers as unsafe only")]
 pub(super) fn in_own_session(command: &mut tokio::process::Command) {
     // SAFETY: setsid is a plain system call: it takes no lock and allocates nothing, so it may run in a forked child.

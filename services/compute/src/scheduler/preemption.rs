@@ -1,5 +1,5 @@
-//! When a simulated preemption comes: a function of the seed and the node's ordinal alone, so that a demonstration can
-//! be repeated.
+//! When a simulated preemption comes: a function of the seed and the node's ordinal alone, so that a demonstration
+//! can be repeated.
 
 use vocabulary::{Entropy, SeededEntropy};
 

@@ -77,7 +77,8 @@ async fn insert_revision(tx: &mut SqliteConnection, key: i64, revised: &Deployme
         .execute(&mut *tx)
         .await?;
     sqlx::query(
-        "INSERT INTO revisions(key, workspace, endpoint, deployment, revision, model, model_version, version_id, run_id) \
+        "INSERT INTO revisions(\
+         key, workspace, endpoint, deployment, revision, model, model_version, version_id, run_id) \
          VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(key)
