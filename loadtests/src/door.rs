@@ -26,7 +26,8 @@ impl Connection {
     /// Posts a JSON body; anything but 200 is an error.
     pub fn post(&mut self, path: &str, body: &[u8]) -> anyhow::Result<()> {
         let head = format!(
-            "POST {path} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+            "POST {path} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\n\r\n",
             self.host,
             self.token,
             body.len()

@@ -28,13 +28,13 @@ mod reactions;
 pub mod run_token;
 pub mod scheduler;
 mod service;
-#[cfg(test)]
-mod service_tests;
 mod serving;
 #[cfg(test)]
 mod serving_tests;
 pub mod sizes;
 pub mod stream;
+#[cfg(test)]
+mod tests;
 pub mod time;
 mod views;
 

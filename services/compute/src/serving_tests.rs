@@ -169,7 +169,7 @@ const DOCUMENT: &str = "model: digits\ncluster: serving\nrequest_settings: {requ
 async fn a_deployment_comes_up_is_routed_to_and_survives_a_restart() {
     let stage = Stage::with_cluster().await;
     let refusal = stage.put_deployment(1, "model: digits\ncluster: nowhere").await.unwrap_err();
-    assert_eq!(contracts::problem_of(&refusal).code, "UnknownCluster");
+    assert_eq!(contracts::problem_of(&refusal).detail, "cluster 'nowhere' in workspace 'default'");
     let deployment = stage.put_deployment(1, DOCUMENT).await.unwrap();
     assert_eq!((deployment.provisioning_state.as_str(), deployment.revision), ("Creating", 1));
     stage.put_traffic(100).await;

@@ -148,7 +148,9 @@ macro_rules! clients {
     ($($(#[$meta:meta])* $name:ident: $client:path, $peer:ident;)+) => {
         impl Peers {
             $($(#[$meta])* pub fn $name(&self) -> $client {
-                <$client>::new(self.$peer.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX).max_encoding_message_size(MESSAGE_BYTES_MAX)
+                <$client>::new(self.$peer.clone())
+                    .max_decoding_message_size(MESSAGE_BYTES_MAX)
+                    .max_encoding_message_size(MESSAGE_BYTES_MAX)
             })+
         }
     };

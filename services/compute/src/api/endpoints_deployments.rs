@@ -29,8 +29,7 @@ impl Serving {
         })?;
         let jobs = &self.inner.ground.jobs;
         if !jobs.has_cluster(&workspace, &spec.cluster).await.map_err(|problem| status_of(&problem))? {
-            let message = format!("cluster: there is no cluster '{}' in workspace '{workspace}'", spec.cluster);
-            return Err(status_of(&Problem::invalid("/cluster", "UnknownCluster", message)));
+            return Err(status_of(&Problem::not_found("cluster", &spec.cluster, &workspace)));
         }
         let stream = stream(&workspace, &endpoint);
         let (known, _) = self.look(&stream).await.map_err(calls::unreadable)?;

@@ -129,7 +129,8 @@ vocabulary::stored_events! {
     /// What can happen to a cluster.
     pub enum ClusterEvent {
         ClusterCreated: 1, ScaleChanged: 1, ClusterDeleting: 1, ClusterDeleted: 1,
-        NodeRequested: 1, NodeReady: 1, NodeNoticed: 1, NodeLeaving: 1, NodePreempted: 1, NodeReleased: 1, NodeFailed: 1,
+        NodeRequested: 1, NodeReady: 1, NodeNoticed: 1, NodeLeaving: 1, NodePreempted: 1, NodeReleased: 1,
+        NodeFailed: 1,
     }
 }
 

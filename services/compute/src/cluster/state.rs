@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use vocabulary::NodeId;
 
-use super::{ClusterEvent, ClusterSpec, NodeEnd};
+use super::{ClusterEvent, ClusterSpec, NodeEnd, NodeRequested};
 use crate::sizes::Size;
 
 /// Nodes that are gone and still remembered: a crash between the end of a node and the end of its jobs needs to know
@@ -143,6 +143,21 @@ impl Cluster {
         }
     }
 
+    fn take_request(&mut self, event: &NodeRequested) -> i64 {
+        self.next_ordinal = event.ordinal + 1;
+        let node = Node {
+            ordinal: event.ordinal,
+            state: NodeState::Requested,
+            since_us: event.at_us,
+            requested_us: event.at_us,
+            ready_us: 0,
+            token_sha256: event.token_sha256.clone(),
+            reason: event.reason.clone(),
+        };
+        self.nodes.insert(event.node_id, node);
+        event.at_us
+    }
+
     /// Takes an event in and answers when it happened.
     fn take(&mut self, event: &ClusterEvent) -> i64 {
         match event {
@@ -173,20 +188,7 @@ impl Cluster {
                 self.phase = Phase::Absent;
                 event.at_us
             }
-            ClusterEvent::NodeRequested(event) => {
-                self.next_ordinal = event.ordinal + 1;
-                let node = Node {
-                    ordinal: event.ordinal,
-                    state: NodeState::Requested,
-                    since_us: event.at_us,
-                    requested_us: event.at_us,
-                    ready_us: 0,
-                    token_sha256: event.token_sha256.clone(),
-                    reason: event.reason.clone(),
-                };
-                self.nodes.insert(event.node_id, node);
-                event.at_us
-            }
+            ClusterEvent::NodeRequested(event) => self.take_request(event),
             ClusterEvent::NodeReady(event) => {
                 self.boot_failures = 0;
                 self.stand(event.node_id, NodeState::Ready, "", event.at_us);

@@ -114,9 +114,8 @@ fn a_stop_ends_what_waits_at_once_and_what_runs_when_it_has_ended() {
     }
     // It had finished before the stop reached it: runs decides what that is called.
     let mut job = given(&[queue(0), place(1), stop("user")]);
-    assert!(
-        matches!(&run(&mut job, &end(1, "completed"))[..], [JobEvent::JobEnded(event)] if event.end.outcome == "completed")
-    );
+    assert!(matches!(&run(&mut job, &end(1, "completed"))[..],
+            [JobEvent::JobEnded(event)] if event.end.outcome == "completed"));
 }
 
 #[test]

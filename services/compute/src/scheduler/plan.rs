@@ -261,8 +261,8 @@ fn plan_queue(fleet: &Fleet, name: &ClusterName, pool: &Pool, now_us: i64, plan:
 fn why_placed(pool: &Pool, placed: &Placed, queued: usize) -> String {
     let open = pool.places.iter().filter(|(node, place)| Fleet::is_open(pool, **node, place)).count();
     format!(
-        "claims {}; the node had {} free, the least of {open} ready nodes that suffices; {queued} queued, by priority, then \
-         in the order they came",
+        "claims {}; the node had {} free, the least of {open} ready nodes that suffices; {queued} queued, by priority, \
+         then in the order they came",
         placed.shape, placed.free
     )
 }

@@ -401,7 +401,8 @@ proptest! {
         happenings in proptest::collection::vec(any_happening(), 1..120),
         seed in any::<u64>(),
     ) {
-        let document = "vm_size: D8\nvm_priority: low_priority\nscale: {max_nodes: 4, idle_seconds_before_scaledown: 20}\n\
+        let document = "vm_size: D8\nvm_priority: low_priority\n\
+            scale: {max_nodes: 4, idle_seconds_before_scaledown: 20}\n\
                         provider: {preemption: {mean_seconds: 60, seed: 3}}";
         let mut world = World::new(document, seed);
         for happening in &happenings {

@@ -41,7 +41,8 @@ async fn take(
 ) -> Result<(), Error> {
     match event {
         JobEvent::JobQueued(event) => {
-            let insert = "INSERT INTO jobs(job_id, workspace, run_id, cluster, state, attempt, node_id, position, queued_at, ending) \
+            let insert = "INSERT INTO jobs\
+                (job_id, workspace, run_id, cluster, state, attempt, node_id, position, queued_at, ending) \
                           VALUES (?, ?, ?, ?, 'queued', 1, '', ?, ?, '')";
             sqlx::query(insert)
                 .bind(job_id)
@@ -55,7 +56,8 @@ async fn take(
         }
         JobEvent::JobPlaced(event) => {
             let node_id = event.node_id.to_string();
-            let insert = "INSERT INTO placements(job_id, attempt, position, node_id, reason, placed_at) VALUES (?, ?, ?, ?, ?, ?)";
+            let insert = "INSERT INTO placements(job_id, attempt, position, node_id, reason, placed_at) \
+                VALUES (?, ?, ?, ?, ?, ?)";
             sqlx::query(insert)
                 .bind(&job_id)
                 .bind(event.attempt)

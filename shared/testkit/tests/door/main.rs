@@ -69,6 +69,9 @@ const STORIES: &[(&str, Story)] = &[
     ("cancelling twice", sweeps::cancelling_twice),
     ("a cluster that goes takes no sweep", sweeps::a_cluster_that_goes_takes_no_sweep),
     ("lists are paged", sweeps::lists_are_paged),
+    ("a space has a limit", sweeps::a_space_has_a_limit),
+    ("events are resumed", sweeps::events_are_resumed),
+    ("a read sees the write before it", sweeps::a_read_sees_the_write_before_it),
     ("scopes", access::scopes),
     ("a workspace is not seen from another", access::a_workspace_is_not_seen_from_another),
     ("a revoked token", access::a_revoked_token),
@@ -82,6 +85,7 @@ const STORIES: &[(&str, Story)] = &[
     ("a preempted node", trials::a_preempted_node),
     ("registering models", models::registering_models),
     ("traffic of an endpoint", endpoints::traffic_of_an_endpoint),
+    ("answers that a model does not give", endpoints::answers_that_a_model_does_not_give),
 ];
 
 #[test]

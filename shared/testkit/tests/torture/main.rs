@@ -47,7 +47,8 @@ while [ "$step" -lt "$STEPS" ]; do
   if [ "$step" -eq $((STEPS - 1)) ] && [ "$TRIALOG_TRIAL_INDEX" -ge "$GATED_FROM" ]; then
     while [ ! -f "$GATE" ]; do sleep 0.1; done
   fi
-  echo "{\"trialog\": \"metric\", \"name\": \"score\", \"value\": $((TRIALOG_TRIAL_INDEX * 100 + step)), \"step\": $step}"
+  value=$((TRIALOG_TRIAL_INDEX * 100 + step))
+  echo "{\"trialog\": \"metric\", \"name\": \"score\", \"value\": $value, \"step\": $step}"
   step=$((step + 1))
   echo "$step" > "$TRIALOG_CHECKPOINT_DIR/step.draft"
   mv "$TRIALOG_CHECKPOINT_DIR/step.draft" "$TRIALOG_CHECKPOINT_DIR/step"

@@ -8,7 +8,8 @@ use tokio_stream::StreamExt;
 use super::harness::{KEY, PATIENCE, Running, run_id, spec};
 use crate::run_token;
 
-const SPOT: &str = "vm_size: D2\nvm_priority: low_priority\nscale: {max_nodes: 2, idle_seconds_before_scaledown: 60}\nprovider: {boot_seconds: 0}";
+const SPOT: &str = "vm_size: D2\nvm_priority: low_priority\n\
+    scale: {max_nodes: 2, idle_seconds_before_scaledown: 60}\nprovider: {boot_seconds: 0}";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_is_placed_runs_and_ends() {

@@ -82,7 +82,10 @@ impl FeedService for Runs {
                         return;
                     }
                 }
-                tokio::select! { changed = facts.changed() => if changed.is_err() { return }, () = sender.closed() => return }
+                tokio::select! {
+                    changed = facts.changed() => if changed.is_err() { return },
+                    () = sender.closed() => return,
+                }
             }
         });
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
