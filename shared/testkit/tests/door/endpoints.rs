@@ -34,7 +34,11 @@ pub fn traffic_of_an_endpoint(client: &Client) {
     client.put("endpoints/echo", &json!({"description": "says it again"})).expect(200);
     let score = |token: &Client| token.request("POST", "/endpoints/default/echo/score").json(&json!([1])).once().send();
     // Nothing carries weight.
-    score(client).refused(404, "NoTraffic");
+    let watch = runtime::Stopwatch::start();
+    while score(client).code() != "NoTraffic" {
+        assert!(watch.elapsed() < PATIENCE, "the router never hears of the endpoint");
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
     score(&client.with_token("")).refused(401, "Unauthenticated");
     let deployment = json!({"model": "echo/versions/1", "cluster": STILL, "instance_count": 1});
     for name in ["blue", "green"] {
@@ -85,7 +89,7 @@ pub fn answers_that_a_model_does_not_give(client: &Client) {
     let score =
         |wish: Value| -> Answer { client.request("POST", "/endpoints/default/moody/score").json(&wish).once().send() };
     let first = score(json!(0));
-    assert_eq!((first.status, first.header("trialog-model-version")), (200, "1"), "{}", first.text());
+    assert_eq!((first.status, first.header("trialog-model-version")), (200, "moody/1"), "{}", first.text());
     let failed = score(json!("fail"));
     assert_eq!(failed.status, 424, "{}", failed.text());
     assert!(failed.text().contains("no such mood") && !failed.header("x-request-id").is_empty(), "{}", failed.text());

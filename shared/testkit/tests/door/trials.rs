@@ -21,7 +21,9 @@ fn first_run(client: &Client, sweep: &str) -> String {
     let has_trial = |sweep: &Value| sweep["proposals"].as_u64() > Some(0);
     client.await_version(&format!("sweeps/{sweep}"), PATIENCE, has_trial);
     let trial = client.get(&format!("sweeps/{sweep}/trials/0")).expect(200);
-    trial["run_id"].as_str().expect("a run").to_owned()
+    let run = trial["run_id"].as_str().expect("a run").to_owned();
+    client.await_run(&run, PATIENCE, |run| run["run_id"].is_string());
+    run
 }
 
 fn cancel(client: &Client, sweep: &str) {
