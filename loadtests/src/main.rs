@@ -1,6 +1,5 @@
-//! Load tests through the public interface of a running server: one line of JSON a figure, with the machine's own
-//! floor of the
-//! same run. `TRIALOG` names the binary, which should be a release build; arguments name the figures to measure.
+//! Load tests through the public interface of a running server: one line of JSON a figure, with the machine's own floor
+//! of the same run. `TRIALOG` names the binary, which should be a release build; arguments name the figures to measure.
 
 mod door;
 mod figure;
@@ -9,10 +8,16 @@ mod metric_points;
 mod server_itself;
 mod trials;
 
+use std::time::Duration;
+
 use figure::Figure;
+use testkit::{Home, Options};
 
 /// A figure's name and how it is measured; one measurement may give several.
-type Measurement = (&'static str, fn() -> anyhow::Result<Vec<Figure>>);
+type Measurement = (&'static str, fn(Options) -> anyhow::Result<Vec<Figure>>);
+
+/// How long what a measurement has left may take to go.
+const END_PATIENCE: Duration = Duration::from_secs(10);
 
 const MEASUREMENTS: [Measurement; 4] = [
     ("http_metric_points", metric_points::measure),
@@ -23,11 +28,22 @@ const MEASUREMENTS: [Measurement; 4] = [
 
 fn main() -> anyhow::Result<()> {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
+    // One home until the end: ext4 makes files slowly for minutes after many were removed nearby, and most of what is
+    // measured makes files.
+    let home = Home::new();
     for (names, measure) in MEASUREMENTS {
         let is_wanted = wanted.is_empty() || wanted.iter().any(|name| names.split(' ').any(|known| known == name));
         if is_wanted {
-            measure()?.iter().for_each(Figure::print);
+            let name = names.split(' ').next().unwrap_or(names);
+            measure(options(&home, name))?.iter().for_each(Figure::print);
+            // Nodes outlive their server; those of the last measurement must not work during the next.
+            testkit::kill_and_await(home.path(), END_PATIENCE);
         }
     }
     Ok(())
+}
+
+/// A server with a data folder of its own for each measurement.
+fn options(home: &Home, name: &str) -> Options {
+    Options { data: home.join(name), log: home.join(&format!("{name}.log")), ..Options::up(home) }
 }

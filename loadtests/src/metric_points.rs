@@ -11,7 +11,7 @@ use anyhow::Context;
 use runtime::Stopwatch;
 use serde::Deserialize;
 use serde_json::json;
-use testkit::{Home, Options, Server};
+use testkit::{Options, Server};
 
 use crate::door::Connection;
 use crate::figure::Figure;
@@ -85,9 +85,8 @@ fn floor(folder: &Path, bodies: &[Vec<Vec<u8>>]) -> anyhow::Result<f64> {
 }
 
 /// Measures.
-pub fn measure() -> anyhow::Result<Vec<Figure>> {
-    let home = Home::new();
-    let server = Server::start(Options::up(&home));
+pub fn measure(options: Options) -> anyhow::Result<Vec<Figure>> {
+    let server = Server::start(options);
     let client = server.client();
     let mut paths = Vec::new();
     for number in 0..CLIENTS {
@@ -96,7 +95,7 @@ pub fn measure() -> anyhow::Result<Vec<Figure>> {
         paths.push(format!("/api/v1/workspaces/default/runs/{run}/metrics"));
     }
     let bodies: Vec<_> = (0..CLIENTS).map(batches).collect();
-    let floor = floor(home.path(), &bodies)?;
+    let floor = floor(server.data(), &bodies)?;
     let (url, token) = (server.url(), server.token());
     let send = |client: usize, bodies: &[Vec<u8>]| {
         let mut connection = Connection::open(&url, &token)?;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::Context;
 use runtime::Stopwatch;
 use serde_json::json;
-use testkit::{Home, Options, Server, binary};
+use testkit::{Options, Server, binary};
 
 use crate::figure::{Figure, median_ms};
 
@@ -30,9 +30,8 @@ fn pss_mb(pid: u32) -> anyhow::Result<f64> {
 }
 
 /// Measures.
-pub fn measure() -> anyhow::Result<Vec<Figure>> {
-    let home = Home::new();
-    let mut server = Server::start(Options::up(&home));
+pub fn measure(options: Options) -> anyhow::Result<Vec<Figure>> {
+    let mut server = Server::start(options);
     let client = server.client();
     for number in 0..RUNS {
         client.post("runs", &json!({"name": format!("run {number}")})).expect(201);

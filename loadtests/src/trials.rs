@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use runtime::Stopwatch;
 use serde_json::{Value, json};
-use testkit::{Home, Options, Server};
+use testkit::{Options, Server};
 
 use crate::figure::Figure;
 use crate::job_start::warm_node;
@@ -33,9 +33,8 @@ fn floor() -> f64 {
 }
 
 /// Measures.
-pub fn measure() -> anyhow::Result<Vec<Figure>> {
-    let home = Home::new();
-    let server = Server::start(Options::up(&home));
+pub fn measure(options: Options) -> anyhow::Result<Vec<Figure>> {
+    let server = Server::start(options);
     let client = server.client();
     warm_node(&client, "D8");
     let document = json!({

@@ -250,6 +250,7 @@ pub fn a_space_has_a_limit(client: &Client) {
 /// A stream goes on where it was left: nothing twice, nothing left out.
 pub fn events_are_resumed(client: &Client) {
     let id = submit(client, &sound("streamed"));
+    client.await_version(&format!("sweeps/{id}"), PATIENCE, |sweep| sweep["proposals"].as_u64() > Some(0));
     cancel(client, &id);
     let path = format!("sweeps/{id}/events");
     let read = |path: &str| {

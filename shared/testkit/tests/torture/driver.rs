@@ -12,6 +12,10 @@ use super::CLUSTER;
 
 /// Between two blows, in milliseconds: from "in the middle of the recovery from the last" to "all is quiet again".
 const PAUSE_MS: (u64, u64) = (20, 600);
+/// How long the server may stay away, in milliseconds.
+const AWAY_MS: u64 = 300;
+/// A kill in the middle of a start comes within so many milliseconds: about as long as a start takes.
+const START_MS: u64 = 120;
 /// A trial whose shim was killed three times is given up as lost; so each job's shim is killed fewer times than that.
 const SHIM_KILLS_A_JOB: u32 = 2;
 /// Looks for a victim before the driver says that there is none: each waits one pause.
@@ -49,15 +53,7 @@ pub fn drive(home: &Home, server: &Mutex<Server>, client: &Client, seed: u64, ki
         std::thread::sleep(Duration::from_millis(PAUSE_MS.0 + random.below(PAUSE_MS.1 - PAUSE_MS.0)));
         let before = story.kills();
         match random.below(10) {
-            0..3 => {
-                // Sometimes it stays away for a while: agents and shims must live through that.
-                let away = Duration::from_millis(random.below(2) * random.below(300));
-                let mut server = server.lock().expect("nobody panics while holding the server");
-                server.kill();
-                std::thread::sleep(away);
-                server.restart();
-                story.servers += 1;
-            }
+            0..3 => story.servers += kill_the_server(server, &mut random),
             3..6 => story.agents += kill_one(home, Kind::Agent, &mut random, |_| true).map_or(0, |_| 1),
             6..9 => {
                 let may = |shim: &Process| {
@@ -74,6 +70,22 @@ pub fn drive(home: &Home, server: &Mutex<Server>, client: &Client, seed: u64, ki
         assert!(looks < LOOKS_MAX, "nothing to kill any more after {story:?}: has the sweep stopped?");
     }
     story
+}
+
+/// Kills the server, sometimes once more while it starts, and starts it; how many times it was killed.
+fn kill_the_server(server: &Mutex<Server>, random: &mut Random) -> u64 {
+    let mut server = server.lock().expect("nobody panics while holding the server");
+    server.kill();
+    // Sometimes it stays away for a while: agents and shims must live through that.
+    std::thread::sleep(Duration::from_millis(random.below(2) * random.below(AWAY_MS)));
+    let in_its_start = random.below(3) == 0;
+    if in_its_start {
+        server.begin();
+        std::thread::sleep(Duration::from_millis(random.below(START_MS)));
+    }
+    // A server that still starts is killed by this.
+    server.restart();
+    1 + u64::from(in_its_start)
 }
 
 /// The folder of the job whose attempt a shim runs, without the node: a job moves.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use trialog_testkit::{Client, Home, Kind, Server, processes_of};
 
 use super::{CLUSTER, STEPS, TRIALS};
@@ -23,6 +23,12 @@ pub fn every_trial_ended_once(client: &Client, sweep: &str) {
         let lost = trial["state"] == "Failed" && trial["reason"].as_str().is_some_and(|reason| reason.contains("lost"));
         assert!(trial["state"] == "Completed" || lost, "a trial that nobody stopped ended otherwise: {trial}");
     }
+    let count = |wanted: fn(&Value) -> bool| trials.iter().filter(|trial| wanted(trial)).count();
+    let again = count(|trial| trial["attempt"].as_u64() > Some(1));
+    println!(
+        "torture: {again} trials needed several attempts, {} were lost",
+        count(|trial| trial["state"] == "Failed")
+    );
     let mut ends: BTreeMap<u64, u32> = BTreeMap::new();
     let mut events = client.events(&format!("sweeps/{sweep}/events"));
     while let Some(event) = events.next_within(SILENCE) {
