@@ -59,7 +59,7 @@ pub fn processes_of(folder: &Path) -> Vec<Process> {
     let mut found: Vec<Process> = entries()
         .filter(|pid| *pid != own)
         .filter_map(|pid| {
-            let command_line = fs::read(format!("/proc/{pid}/cmdline")).ok().filter(|bytes| !bytes.is_empty())?;
+            let command_line = command_line_of(pid)?;
             let names_it = holds(&command_line, needle)
                 || fs::read(format!("/proc/{pid}/environ")).is_ok_and(|environment| holds(&environment, needle));
             names_it.then(|| process(pid, &command_line))
@@ -68,6 +68,19 @@ pub fn processes_of(folder: &Path) -> Vec<Process> {
     name_the_unborn(&mut found);
     found.sort_by_key(|process| (process.kind, process.pid));
     found
+}
+
+/// None for a zombie or a thread of the kernel. A process in the middle of an exec has a program, but no command line
+/// for some microseconds: it is asked again, else it would be missed.
+fn command_line_of(pid: i32) -> Option<Vec<u8>> {
+    loop {
+        let command_line = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+        if !command_line.is_empty() {
+            return Some(command_line);
+        }
+        fs::read_link(format!("/proc/{pid}/exe")).ok()?;
+        std::thread::yield_now();
+    }
 }
 
 /// A child between fork and exec still has its parent's command line: it is what it will become, not a second shim.
@@ -140,18 +153,33 @@ pub(crate) fn await_end(pid: i32, patience: Duration) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{BufRead, BufReader};
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::Stdio;
+
     use super::*;
 
     #[test]
     fn a_process_is_found_by_its_environment_and_killed() {
         // A job's command line need not name the folder: only its environment does.
         let folder = tempfile::tempdir().unwrap();
-        let mut child = std::process::Command::new("sleep").arg("60").env("WHERE", folder.path()).spawn().unwrap();
+        // `spawn` may return in the middle of the exec; the word on its output says that it runs.
+        let mut child = std::process::Command::new("sh")
+            .args(["-c", "echo here; read never"])
+            .env("WHERE", folder.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let input = child.stdin.take().unwrap();
+        let mut word = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut word).unwrap();
         let found = processes_of(folder.path());
         assert_eq!(found.iter().map(|process| process.kind).collect::<Vec<_>>(), [Kind::Job], "{found:?}");
         let reaper = std::thread::spawn(move || child.wait());
         assert!(kill_and_await(folder.path(), Duration::from_secs(5)).is_empty());
-        reaper.join().unwrap().unwrap();
+        assert_eq!(reaper.join().unwrap().unwrap().signal(), Some(9));
+        drop(input);
     }
 
     #[test]
