@@ -7,6 +7,7 @@
 
 mod activity;
 mod check;
+mod compat;
 mod conditions;
 mod count;
 mod curve;
@@ -15,6 +16,7 @@ mod environment;
 mod grid;
 mod judge;
 mod lattice;
+mod locate;
 mod normal;
 mod policy;
 mod sampler;

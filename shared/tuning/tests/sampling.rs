@@ -213,14 +213,15 @@ proptest! {
         first in any_distribution(), second in any_distribution(), seed: u64, number in 0_u64..1000,
     ) {
         let mut space = one("x", first);
-        let gate = Distribution::Choice { values: vec![Value::from(true), Value::from(false)], weights: None, ordered: false };
-        space.parameters.push(Parameter { name: "gate".to_owned(), distribution: gate, when: Vec::new(), default: None });
+        let gate =
+            Distribution::Choice { values: vec![Value::from(true), Value::from(false)], weights: None, ordered: false };
+        space.parameters.push(named("gate", gate, Vec::new()));
         prop_assume!(space.check().iter().all(|issue| issue.warning));
         for sampler in [RANDOM, SOBOL] {
             let small = propose(&space, &sampler, seed, number, number, &never).unwrap();
             let mut larger = space.clone();
             let when = vec![Condition { parent: "gate".to_owned(), values: vec![Value::from(true)] }];
-            larger.parameters.push(Parameter { name: "y".to_owned(), distribution: second.clone(), when, default: None });
+            larger.parameters.push(named("y", second.clone(), when));
             let large = propose(&larger, &sampler, seed, number, number, &never).unwrap();
             prop_assert_eq!(&small.draws[..], &large.draws[..small.draws.len()]);
             let open = large.draws[1].value == Value::from(true);
@@ -236,7 +237,7 @@ proptest! {
     #[test]
     fn spaces_and_proposals_survive_json(space in conditional_space(), other in any_distribution(), seed: u64) {
         let mut space = space;
-        space.parameters.push(Parameter { name: "other".to_owned(), distribution: other, when: Vec::new(), default: None });
+        space.parameters.push(named("other", other, Vec::new()));
         let text = serde_json::to_string(&space).unwrap();
         prop_assert_eq!(&serde_json::from_str::<SearchSpace>(&text).unwrap(), &space);
         let proposal = propose(&space, &RANDOM, seed, 3, 0, &never).unwrap();
@@ -245,6 +246,10 @@ proptest! {
         prop_assert_eq!(read.draws[0].u.to_bits(), proposal.draws[0].u.to_bits());
         prop_assert_eq!(read, proposal);
     }
+}
+
+fn named(name: &str, distribution: Distribution, when: Vec<Condition>) -> Parameter {
+    Parameter { name: name.to_owned(), distribution, when, default: None }
 }
 
 fn one(name: &str, distribution: Distribution) -> SearchSpace {
@@ -325,7 +330,7 @@ fn large_grids_start_at_once_and_resume_anywhere() {
     }
     let gate =
         Distribution::Choice { values: vec![Value::from(false), Value::from(true)], weights: None, ordered: false };
-    space.parameters.push(Parameter { name: "gate".to_owned(), distribution: gate, when: Vec::new(), default: None });
+    space.parameters.push(named("gate", gate, Vec::new()));
     assert_eq!(grid_size(&space).unwrap(), Some(100_u64.pow(8) + 1));
     let proposals = run(&space, &SamplerSpec::Grid, 100);
     assert_eq!(proposals.len(), 100);
