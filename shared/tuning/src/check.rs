@@ -116,7 +116,7 @@ impl Check<'_> {
     fn distribution(&mut self) {
         let parameter = self.parameter;
         match parameter.distribution {
-            Distribution::Choice { ref values, ref weights } => self.choice(values, weights.as_deref()),
+            Distribution::Choice { ref values, ref weights, .. } => self.choice(values, weights.as_deref()),
             Distribution::Randint { upper, .. } => {
                 if !(1..=RANDINT_UPPER_MAX).contains(&upper) {
                     self.error("upper", "BadUpper", bad_upper(&parameter.name, &upper.to_string()));

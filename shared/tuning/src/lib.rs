@@ -32,7 +32,7 @@ pub use grid::grid_size;
 pub use judge::{Decision, Input, SkipReason, Verdict};
 pub use lattice::Lattice;
 pub use policy::{Goal, PolicySpec};
-pub use sampler::{Draw, Proposal, Rule, SamplerSpec, finite_size, propose, trial_seed};
+pub use sampler::{Draw, Method, Proposal, Rule, SamplerSpec, finite_size, propose, trial_seed};
 pub use space::{
     CHOICE_VALUES_MAX, Condition, Distribution, Issue, PARAMETERS_MAX, Parameter, RANDINT_UPPER_MAX, SearchSpace,
 };

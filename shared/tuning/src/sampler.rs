@@ -30,6 +30,41 @@ pub enum Rule {
     Sobol,
 }
 
+/// Which model `bayesian` proposes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Method {
+    /// Picked, and changed, by the space and the budget; each proposal says by what it was made.
+    #[default]
+    Auto,
+    /// A Gaussian process.
+    Gp,
+    /// Tree-structured Parzen estimators.
+    Tpe,
+    /// Covariance matrix adaptation.
+    CmaEs,
+}
+
+impl Method {
+    /// The names of all methods, as documents write them.
+    pub const KINDS: [&'static str; 4] = ["auto", "gp", "tpe", "cma_es"];
+
+    /// The name in documents.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Gp => "gp",
+            Self::Tpe => "tpe",
+            Self::CmaEs => "cma_es",
+        }
+    }
+
+    /// Reads what [`Method::as_str`] writes.
+    pub fn read(text: &str) -> Option<Self> {
+        [Self::Auto, Self::Gp, Self::Tpe, Self::CmaEs].into_iter().find(|method| method.as_str() == text)
+    }
+}
+
 /// The sampling algorithm as it is declared and stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
@@ -42,6 +77,12 @@ pub enum SamplerSpec {
     },
     /// Each active combination once, row-major in the written order.
     Grid,
+    /// From a model of what was observed.
+    Bayesian {
+        /// Which model.
+        #[serde(default)]
+        method: Method,
+    },
 }
 
 /// The value of one active parameter and the uniform number behind it.
@@ -79,6 +120,7 @@ impl SamplerSpec {
         match self {
             Self::Random { .. } => "random",
             Self::Grid => "grid",
+            Self::Bayesian { .. } => "bayesian",
         }
     }
 
@@ -90,7 +132,7 @@ impl SamplerSpec {
                 let message = format!("sobol has {limit} dimensions and the space {given} parameters; use rule random");
                 vec![Issue::error("", "", "SobolDimension", message)]
             }
-            Self::Random { .. } => Vec::new(),
+            Self::Random { .. } | Self::Bayesian { .. } => Vec::new(),
             Self::Grid => crate::grid::check(space, trials),
         }
     }
@@ -119,7 +161,8 @@ pub fn propose(
             };
             (0..=REDRAWS_MAX).find_map(|redraw| fresh(&redraw))
         }
-        SamplerSpec::Random { rule: Rule::Sobol } => {
+        // Without a model, `bayesian` begins with the same even points.
+        SamplerSpec::Random { rule: Rule::Sobol } | SamplerSpec::Bayesian { .. } => {
             let keys: Vec<u64> = (0..plan.parameters.len().min(sobol::DIMENSIONS) as u32)
                 .map(|j| sobol::dimension_key(seed, j))
                 .collect();

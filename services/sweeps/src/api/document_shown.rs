@@ -46,8 +46,10 @@ fn sampler(submitted: &Submitted) -> Value {
     let spec = &submitted.spec;
     let seed = if submitted.seed <= EXACT_MAX { json!(submitted.seed) } else { json!(submitted.seed.to_string()) };
     let mut fields = Map::from_iter([("type".to_owned(), json!(spec.sampler.kind())), ("seed".to_owned(), seed)]);
-    if let SamplerSpec::Random { rule } = &spec.sampler {
-        fields.insert("rule".to_owned(), json!(rule));
+    match &spec.sampler {
+        SamplerSpec::Random { rule } => drop(fields.insert("rule".to_owned(), json!(rule))),
+        SamplerSpec::Bayesian { method } => drop(fields.insert("method".to_owned(), json!(method))),
+        SamplerSpec::Grid => {}
     }
     if let Some(base) = spec.space.logbase {
         fields.insert("logbase".to_owned(), json!(base));

@@ -23,8 +23,8 @@ pub use changes::{SweepChanges, read_changes};
 pub use plan::{Plan, plan};
 pub use render::{parameter_variables, render_command, render_environment_variables};
 pub use spec::{
-    ClusterFacts, Environment, Input, InputMode, Limits, Objective, OnNonFinite, Output, Resources, ServerLimits,
-    SweepSpec, TrialSpec,
+    ClusterFacts, Environment, Input, InputMode, Limits, Noise, Objective, OnNonFinite, Output, Resources,
+    ServerLimits, SweepSpec, TrialSpec,
 };
 pub use template::{Argument, Filling, Reference, Template};
 
@@ -131,7 +131,10 @@ fn read_title(field: &Field<'_>) -> Option<String> {
 
 fn read_objective(mut fields: Fields<'_>) -> Option<Objective> {
     fields.field("target").not_offered();
-    fields.field("noise").not_offered();
+    let noise = match fields.field("noise").one_of("BadNoise", &["none", "declared"]) {
+        Some("declared") => Noise::Declared,
+        _ => Noise::None,
+    };
     let goal = read_goal(&fields.required("goal"));
     let metric = fields.required("primary_metric");
     let on_non_finite = match fields.field("on_non_finite").one_of("BadOnNonFinite", &["ignore", "fail"]) {
@@ -144,7 +147,7 @@ fn read_objective(mut fields: Fields<'_>) -> Option<Objective> {
         metric.refuse("BadMetricName", format_args!("{rule}; received {}", metric.received()));
         return None;
     }
-    Some(Objective { goal: goal?, primary_metric: primary_metric.to_owned(), on_non_finite })
+    Some(Objective { goal: goal?, primary_metric: primary_metric.to_owned(), on_non_finite, noise })
 }
 
 /// Either goal, in any case.

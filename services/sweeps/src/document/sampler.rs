@@ -1,7 +1,7 @@
 //! The sampling algorithm and its seed: `random`, or a map with `type`.
 
 use documents::{Field, Fields, Tree};
-use tuning::SamplerSpec;
+use tuning::{Method, SamplerSpec};
 
 /// What the section says.
 pub(super) struct Sampler {
@@ -49,8 +49,8 @@ fn algorithm(kind: &Field<'_>, fields: Option<&mut Fields<'_>>) -> Option<Sample
             Some(SamplerSpec::Random { rule })
         }
         _ => {
-            kind.not_offered();
-            None
+            let method = fields.and_then(|fields| fields.field("method").one_of("UnknownMethod", &Method::KINDS));
+            Some(SamplerSpec::Bayesian { method: method.and_then(Method::read).unwrap_or_default() })
         }
     }
 }

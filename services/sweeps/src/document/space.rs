@@ -63,13 +63,13 @@ fn check_sampler(space: &SearchSpace, sampler: &Sampler, limits: Option<&Limits>
 fn parameter(name: &str, place: &Field<'_>) -> Option<Parameter> {
     let mut fields = place.map()?;
     fields.field("when").not_offered();
-    fields.field("default").not_offered();
     let Some(kind) = fields.required("type").one_of("UnknownDistribution", &Distribution::KINDS) else {
         fields.ignore_rest();
         return None;
     };
+    fields.field("default").not_offered();
     let distribution = distribution(kind, name, &mut fields)?;
-    Some(Parameter { name: name.to_owned(), distribution, when: Vec::new() })
+    Some(Parameter { name: name.to_owned(), distribution, when: Vec::new(), default: None })
 }
 
 /// Every field is read before any `?`, so that all of them are checked and none looks unknown.
@@ -123,7 +123,7 @@ fn upper(name: &str, field: &Field<'_>) -> Option<u64> {
 }
 
 fn choice(fields: &mut Fields<'_>) -> Option<Distribution> {
-    fields.field("ordered").not_offered();
+    let ordered = fields.boolean("ordered").unwrap_or_default();
     let values = fields.required("values").list();
     let weights = fields.field("weights");
     let read_weights = || weights.list()?.iter().map(Field::number).collect::<Option<Vec<f64>>>();
@@ -131,7 +131,7 @@ fn choice(fields: &mut Fields<'_>) -> Option<Distribution> {
     // All values are looked at before the first that is wrong ends it.
     let values: Vec<Option<Value>> = values?.iter().map(choice_value).collect();
     let values = values.into_iter().collect::<Option<Vec<Value>>>();
-    Some(Distribution::Choice { values: values?, weights: weights? })
+    Some(Distribution::Choice { values: values?, weights: weights?, ordered })
 }
 
 fn choice_value(field: &Field<'_>) -> Option<Value> {

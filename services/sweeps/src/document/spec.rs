@@ -57,6 +57,20 @@ pub struct Objective {
     /// What a NaN or infinite report of it does.
     #[serde(default)]
     pub on_non_finite: OnNonFinite,
+    /// Whether the same configuration may give different values.
+    #[serde(default)]
+    pub noise: Noise,
+}
+
+/// Whether the same configuration may give different values.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Noise {
+    /// Not declared: a finished configuration is not tried again.
+    #[default]
+    None,
+    /// It may.
+    Declared,
 }
 
 /// What a non-finite report of the primary metric does to its trial.

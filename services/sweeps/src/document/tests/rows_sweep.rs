@@ -85,10 +85,8 @@ fn what_comes_later_is_refused_by_name() {
                 &[
                     ("NotOfferedYet", "/limits/convergence"),
                     ("NotOfferedYet", "/limits/max_trials_without_improvement"),
-                    ("NotOfferedYet", "/objective/noise"),
                     ("NotOfferedYet", "/objective/target"),
                     ("NotOfferedYet", "/search_space/a/default"),
-                    ("NotOfferedYet", "/search_space/a/ordered"),
                     ("NotOfferedYet", "/search_space/b/when"),
                 ],
             ),
