@@ -1,13 +1,15 @@
 //! A tuner on standard input and output, one JSON document a line, for measurements beside other tuners.
 use std::io::{BufRead, Write};
 use trialog_tuning as tuning;
-use trialog_tuning::bayes::{Method, Outcome, Tuner, TunerSetup};
+use trialog_tuning::bayes::{Method, Outcome, Recipe, Tuner, TunerSetup};
 
 fn main() {
     let stdin = std::io::stdin();
     let mut lines = stdin.lock().lines().map(|line| line.expect("input"));
     let setup: serde_json::Value = serde_json::from_str(&lines.next().expect("setup")).expect("json");
-    let mut tuner = Tuner::new(TunerSetup {
+    let recipe =
+        std::env::var("RECIPE").map_or_else(|_| Recipe::default(), |text| serde_json::from_str(&text).expect("recipe"));
+    let tuner_setup = TunerSetup {
         space: serde_json::from_value(setup["space"].clone()).expect("space"),
         method: serde_json::from_value::<Method>(setup["method"].clone()).expect("method"),
         goal: tuning::Goal::Minimize,
@@ -15,7 +17,8 @@ fn main() {
         noisy: false,
         max_total_trials: setup["budget"].as_u64().expect("budget"),
         max_concurrent_trials: setup["batch"].as_u64().unwrap_or(1),
-    });
+    };
+    let mut tuner = Tuner::with_recipe(tuner_setup, recipe);
     let mut number = 0;
     let mut out = std::io::stdout().lock();
     for line in lines {
@@ -23,7 +26,9 @@ fn main() {
         if call["ask"].is_u64() {
             if let Some(task) = tuner.fit_due() {
                 let fit = task.run();
-                if std::env::var("SHOW").is_ok() { eprintln!("{:.2?}", fit.parameters); }
+                if std::env::var("SHOW").is_ok() {
+                    eprintln!("{:.2?}", fit.parameters);
+                }
                 tuner.use_fit(fit);
             }
             let suggestion = tuner.suggest(number, tuner.known()).expect("used up");

@@ -161,13 +161,13 @@ impl Dims {
 
 fn dim(distribution: &Distribution, manner: Manner) -> Dim {
     match distribution {
-        Distribution::Choice { values, .. } => {
+        Distribution::Choice { values, ordered, .. } => {
             let shares = shares(distribution, manner).unwrap_or_else(|| Shares {
                 edges: Vec::new(),
                 middles: vec![0.5],
                 values: values.iter().take(1).cloned().collect(),
             });
-            if is_ordered(values) { Dim::Steps(shares) } else { Dim::Category(shares) }
+            if *ordered || is_ordered(values) { Dim::Steps(shares) } else { Dim::Category(shares) }
         }
         Distribution::Randint { .. }
         | Distribution::Quniform { .. }

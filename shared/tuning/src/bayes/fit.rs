@@ -176,12 +176,14 @@ mod tests {
             name: name.to_owned(),
             distribution: Distribution::Uniform { min_value: 0.0, max_value: 1.0 },
             when: Vec::new(),
+            default: None,
         };
         let values = ["a", "b", "c"].map(crate::value::Value::from).to_vec();
         let choice = Parameter {
             name: "c".to_owned(),
-            distribution: Distribution::Choice { values, weights: None },
+            distribution: Distribution::Choice { values, weights: None, ordered: false },
             when: Vec::new(),
+            default: None,
         };
         let space = SearchSpace { parameters: vec![uniform("x"), choice, uniform("y")], ..SearchSpace::default() };
         let (dims, mut stream) = (Dims::new(&space), Stream::new(1, 2, "test"));

@@ -21,4 +21,7 @@ mod stream;
 mod tuner;
 
 pub use explained::{Explained, Near};
-pub use tuner::{Fit, FitTask, Method, Outcome, Suggestion, Tuner, TunerSetup};
+pub use recipe::{Recipe, Transform};
+pub use tuner::{Fit, FitTask, Outcome, Suggestion, Tuner, TunerSetup};
+
+pub use crate::sampler::Method;

@@ -5,42 +5,65 @@ use serde::Deserialize;
 /// How raw values are brought near to normal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Transform {
+pub enum Transform {
+    /// Standardised only.
     None,
+    /// Outliers clipped.
     Clip,
+    /// Clipped, then Yeo and Johnson's power by maximum likelihood.
     Power,
+    /// Normal scores of the ranks.
     Ranks,
+    /// A power, or ranks when it leaves the values skewed.
     Auto,
 }
 
-/// See the module.
+/// What the sampler is made of. The defaults are in force; others are for measuring what each of them does.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub(crate) struct Recipe {
+pub struct Recipe {
+    /// How values are brought near to normal.
     pub output: Transform,
-    /// Sum and product of the numeric and the categorical kernel, or both inside the Matern distance.
+    /// Sum and product of the numeric and the categorical kernel; false: both inside the Matern distance.
     pub mixed: bool,
+    /// Fewest proposals of the initial design.
     pub design_min: usize,
+    /// Most proposals of the initial design.
     pub design_max: usize,
+    /// Proposals of the initial design a parameter.
     pub design_factor: f64,
+    /// Improve on the best posterior mean; false: on the best observation.
     pub incumbent_mean: bool,
+    /// Prior mean of ln noise variance.
     pub noise_mean: f64,
+    /// Prior standard deviation of ln noise variance.
     pub noise_spread: f64,
+    /// Prior median of ln lengthscale, before half the logarithm of the dimension.
     pub length_mean: f64,
+    /// Prior variance of ln lengthscale.
     pub length_variance: f64,
+    /// Learn the output scale too.
     pub scale_free: bool,
     /// Every so many proposals one comes from elsewhere; 0: never.
     pub insurance: u32,
+    /// Candidates from Sobol points.
     pub sobol: usize,
+    /// Candidates near the best observations.
     pub near: usize,
+    /// Candidates one step from them.
     pub steps: usize,
+    /// Candidates mixed from the good observations.
     pub mixes: usize,
+    /// Candidates that local searches start from.
     pub starts: usize,
+    /// Rounds of gradient and neighbours.
     pub rounds: usize,
+    /// Gradient iterations a round.
     pub climbs: usize,
+    /// Neighbours a round.
     pub neighbours: usize,
+    /// Every so many endings a fit starts from the prior's mode too.
     pub cold_every: u32,
-    pub region: bool,
 }
 
 impl Default for Recipe {
@@ -67,7 +90,6 @@ impl Default for Recipe {
             climbs: 20,
             neighbours: 24,
             cold_every: 5,
-            region: false,
         }
     }
 }

@@ -117,9 +117,7 @@ impl Search<'_> {
     /// A point of the cube for a row: what is inactive gets a number of the stream.
     fn filled(&self, row: &[f64], stream: &mut Stream) -> Vec<f64> {
         let entries = row.iter().enumerate();
-        entries
-            .map(|(place, entry)| if entry.is_nan() { stream.unit() } else { self.dims.u(place, *entry) })
-            .collect()
+        entries.map(|(place, entry)| if entry.is_nan() { stream.unit() } else { self.dims.u(place, *entry) }).collect()
     }
 
     fn candidates(&self, stream: &mut Stream) -> Vec<Candidate> {

@@ -14,23 +14,8 @@ use super::recipe::Recipe;
 use super::search::Search;
 use super::stream::{Points, Stream};
 use crate::policy::Goal;
-use crate::sampler::{Draw, Proposal};
+use crate::sampler::{Draw, Method, Proposal};
 use crate::space::SearchSpace;
-
-/// Which model makes the suggestions.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Method {
-    /// What suits the space and the number of trials; the choice is said with each suggestion.
-    #[default]
-    Auto,
-    /// A Gaussian process.
-    Gp,
-    /// Tree-structured Parzen estimators.
-    Tpe,
-    /// Covariance matrix adaptation.
-    CmaEs,
-}
 
 /// What a tuner is for.
 #[derive(Clone, Debug)]
@@ -135,11 +120,15 @@ const WALK_MAX: u128 = 1 << 20;
 impl Tuner {
     /// A tuner that knows nothing yet.
     pub fn new(setup: TunerSetup) -> Self {
+        Self::with_recipe(setup, Recipe::default())
+    }
+
+    /// The same with other constants, for measurements of what each of them does.
+    pub fn with_recipe(setup: TunerSetup, recipe: Recipe) -> Self {
         let dims = Arc::new(Dims::new(&setup.space));
-        let recipe = std::env::var("TRIALOG_RECIPE").ok().map(|t| serde_json::from_str(&t).expect("recipe"));
         Self {
             setup,
-            recipe: Arc::new(recipe.unwrap_or_default()),
+            recipe: Arc::new(recipe),
             dims,
             rows: Vec::new(),
             ended: Vec::new(),
@@ -233,13 +222,7 @@ impl Tuner {
         self.modelled(number, known, count, &taken).or_else(|| self.designed(number, &taken))
     }
 
-    fn modelled(
-        &mut self,
-        number: u32,
-        known: u32,
-        count: usize,
-        taken: &HashSet<Vec<u64>>,
-    ) -> Option<Suggestion> {
+    fn modelled(&mut self, number: u32, known: u32, count: usize, taken: &HashSet<Vec<u64>>) -> Option<Suggestion> {
         let fit = self.fit.as_ref()?;
         let fitted = self.count(fit.known);
         let ended: HashSet<u32> = self.ended[..known as usize].iter().map(|(trial, _)| *trial).collect();
