@@ -11,7 +11,11 @@ pub(crate) const BLOCK: usize = 16;
 
 /// Defines a loop in both versions: `$name` picks one at run time, `$plain` and `$wide` are the two.
 macro_rules! twice {
-    ($(#[$doc:meta])* $name:ident, $plain:ident, $wide:ident, ($($argument:ident: $type:ty),*) $(-> $answer:ty)? $body:block) => {
+    (
+        $(#[$doc:meta])*
+        $name:ident, $plain:ident, $wide:ident, ($($argument:ident: $type:ty),*) $(-> $answer:ty)?
+        $body:block
+    ) => {
         $(#[$doc])*
         pub(crate) fn $name($($argument: $type),*) $(-> $answer)? {
             #[cfg(target_arch = "x86_64")]
@@ -75,8 +79,8 @@ fn exp_negative(x: f64) -> f64 {
         2.505_210_838_544_172e-8,
         2.755_731_922_398_589_3e-7,
         2.755_731_922_398_589e-6,
-        2.480_158_730_158_730_2e-5,
-        1.984_126_984_126_984_1e-4,
+        2.480_158_730_158_73e-5,
+        1.984_126_984_126_984e-4,
         1.388_888_888_888_889e-3,
         8.333_333_333_333_333e-3,
         4.166_666_666_666_666_4e-2,
@@ -320,10 +324,10 @@ mod tests {
             solve_lower(&packed, &mut x);
             solve_upper(&packed, &mut x);
             let inverse = invert(&packed, n);
-            for i in 0..n {
-                let entry = |i: usize, j: usize| inverse[i.max(j) * (i.max(j) + 1) / 2 + i.min(j)];
+            let entry = |i: usize, j: usize| inverse[i.max(j) * (i.max(j) + 1) / 2 + i.min(j)];
+            for (i, x) in x.iter().enumerate() {
                 let sum: f64 = (0..n).map(|j| entry(i, j) * b[j]).sum();
-                assert!((sum - x[i]).abs() < 1e-6, "n {n}, {i}: {sum} {}", x[i]);
+                assert!((sum - x).abs() < 1e-6, "n {n}, {i}: {sum} {x}");
             }
             let mut block = vec![[0.0; BLOCK]; n];
             for i in 0..n {

@@ -34,9 +34,8 @@ pub(crate) fn minimize(
     let mut pairs: Vec<(Vec<f64>, Vec<f64>, f64)> = Vec::new();
     let mut trial_gradient = vec![0.0; n];
     for _ in 0..iterations {
-        let free: Vec<bool> = (0..n)
-            .map(|i| !(x[i] <= bounds[i].0 && gradient[i] > 0.0) && !(x[i] >= bounds[i].1 && gradient[i] < 0.0))
-            .collect();
+        let free: Vec<bool> =
+            (0..n).map(|i| if gradient[i] > 0.0 { x[i] > bounds[i].0 } else { x[i] < bounds[i].1 }).collect();
         let steepest = (0..n).filter(|i| free[*i]).map(|i| gradient[i].abs()).fold(0.0, f64::max);
         if !value.is_finite() || steepest <= GRADIENT_TOLERANCE {
             break;

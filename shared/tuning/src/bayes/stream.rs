@@ -5,8 +5,8 @@ use crate::sobol;
 /// 2^-53.
 const HALF_ULP: f64 = f64::EPSILON / 2.0;
 
-/// Numbers that depend on the seed, the proposal and the purpose alone: BLAKE3("trialog.bayes.1" || seed u64 || proposal
-/// u64 || purpose), integers little endian, read as an endless output.
+/// Numbers that depend on the seed, the proposal and the purpose alone: BLAKE3("trialog.bayes.1" || seed u64 ||
+/// proposal u64 || purpose), integers little endian, read as an endless output.
 #[derive(Clone, Debug)]
 pub(crate) struct Stream {
     reader: blake3::OutputReader,
