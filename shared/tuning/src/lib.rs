@@ -6,6 +6,7 @@
 //! system's library, no fused operations, no order that depends on a hash.
 
 mod activity;
+pub mod bayes;
 mod check;
 mod compat;
 mod conditions;
