@@ -34,7 +34,7 @@ impl Ladder {
                 hyperband(reduction_factor, min_resource, max_resource)
             }
             PolicySpec::LearningCurve { min_resource, max_resource, .. } => {
-                vec![Bracket { rungs: half_powers(min_resource, max_resource), weight: 1, number: 0 }]
+                vec![Bracket { rungs: widening(min_resource, max_resource), weight: 1, number: 0 }]
             }
             PolicySpec::None
             | PolicySpec::Bandit { .. }
@@ -89,13 +89,11 @@ fn powers(first: u32, factor: u32, end: u32) -> Vec<u32> {
     std::iter::successors(Some(first.max(1)), next).take_while(|rung| *rung < end).collect()
 }
 
-/// 1, 2, 3, 4, 6, 8, 12, 16, .. times `first`, below `end`: two rungs in each doubling.
-fn half_powers(first: u32, end: u32) -> Vec<u32> {
-    let first = first.max(1);
-    let mut rungs = powers(first, 2, end);
-    rungs.extend(first.checked_mul(3).into_iter().flat_map(|odd| powers(odd, 2, end)));
-    rungs.sort_unstable();
-    rungs
+/// 1, 4, 12, 32, 80, .. times `first`, below `end`: the k-th is k 2^(k - 1), so that the step from one to the next
+/// shrinks from 4 to 2.
+fn widening(first: u32, end: u32) -> Vec<u32> {
+    let rung = |k: u32| (k.checked_mul(1_u32.checked_shl(k - 1)?)?).checked_mul(first.max(1));
+    (1..=32).map_while(rung).take_while(|rung| *rung < end).collect()
 }
 
 fn hyperband(factor: u32, min: u32, max: u32) -> Vec<Bracket> {
@@ -117,7 +115,7 @@ fn hyperband(factor: u32, min: u32, max: u32) -> Vec<Bracket> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Ladder, half_powers, powers};
+    use super::{Ladder, powers, widening};
     use crate::policy::PolicySpec;
 
     fn hyperband(min_resource: u32, max_resource: u32) -> Ladder {
@@ -130,8 +128,9 @@ mod tests {
         assert_eq!(powers(1, 4, 64), [1, 4, 16]);
         assert_eq!(powers(3, 3, 28), [3, 9, 27]);
         assert_eq!(powers(1, 2, u32::MAX).len(), 32);
-        assert_eq!(half_powers(1, 52), [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48]);
-        assert_eq!(half_powers(2, 13), [2, 4, 6, 8, 12]);
+        assert_eq!(widening(1, 52), [1, 4, 12, 32]);
+        assert_eq!(widening(2, 25), [2, 8, 24]);
+        assert_eq!(widening(1, u32::MAX).last(), Some(&(28 << 27)));
     }
 
     #[test]

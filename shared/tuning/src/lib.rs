@@ -6,7 +6,9 @@
 //! system's library, no fused operations, no order that depends on a hash.
 
 mod activity;
+pub mod bayes;
 mod check;
+mod compat;
 mod conditions;
 mod count;
 mod curve;
@@ -16,6 +18,7 @@ mod grid;
 mod judge;
 mod ladder;
 mod lattice;
+mod locate;
 mod normal;
 mod policy;
 mod ranked;
@@ -36,7 +39,7 @@ pub use judge::{Decision, Input, SkipReason, Verdict};
 pub use lattice::Lattice;
 pub use policy::{Goal, PolicySpec, Variant};
 pub use rungs::{Entry, Promotion, RungTable};
-pub use sampler::{Draw, Proposal, Rule, SamplerSpec, finite_size, propose, trial_seed};
+pub use sampler::{Draw, Method, Proposal, Rule, SamplerSpec, finite_size, propose, trial_seed};
 pub use space::{
     CHOICE_VALUES_MAX, Condition, Distribution, Issue, PARAMETERS_MAX, Parameter, RANDINT_UPPER_MAX, SearchSpace,
 };

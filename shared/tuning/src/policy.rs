@@ -48,7 +48,7 @@ fn default_hyperband_factor() -> u32 {
 
 /// The defaults of the learning-curve rule were chosen on data sets that are in no test (`BENCHMARKS.md`).
 fn default_share() -> f64 {
-    0.4
+    0.25
 }
 
 fn default_hope() -> f64 {
@@ -143,7 +143,7 @@ pub enum PolicySpec {
         min_resource: u32,
         /// The interval at which a trial is done.
         max_resource: u32,
-        /// The share of all trials that goes on from the first interval; divided by the interval later.
+        /// The share of all trials that goes on from the first rung; at n times its interval it is the n-th part of that.
         #[serde(default = "default_share")]
         share: f64,
         /// How many times its gain of the last doublings a trial may be hoped to gain in each doubling to come.

@@ -13,10 +13,10 @@ use crate::ranked::{Ranked, Ranking};
 use crate::trials::Trials;
 
 /// The learning-curve rule keeps at least so many: a share of the first few trials says little.
-const KEPT_MIN: usize = 3;
+const KEPT_MIN: usize = 2;
 /// From this interval on it looks at what may be hoped for: before, a trial has not doubled often enough to show how it
 /// gains.
-const HOPE_FROM: u32 = 4;
+const HOPE_FROM: u32 = 8;
 
 /// A trial in a rung.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -149,8 +149,9 @@ impl Trials {
             PolicySpec::Asha { reduction_factor, .. } | PolicySpec::Hyperband { reduction_factor, .. } => {
                 (entries / reduction_factor.max(2) as usize).max(1)
             }
-            PolicySpec::LearningCurve { share, .. } => {
-                ((entries as f64 * share / f64::from(interval)) as usize).max(KEPT_MIN)
+            PolicySpec::LearningCurve { share, min_resource, .. } => {
+                let share = share * f64::from(min_resource) / f64::from(interval.max(1));
+                ((entries as f64 * share) as usize).max(KEPT_MIN)
             }
             _ => entries,
         }

@@ -172,35 +172,48 @@ fn the_learning_curve_rule_counts_everybody() {
         let value = f64::from(trial + 1) / 10.0;
         assert!(matches!(report(&mut trials, trial, value), Verdict::Keep(_)), "the best so far");
     }
-    // 0.4 of the trials go on at the first interval.
-    let Verdict::Keep(decision) = report(&mut trials, 10, 0.75) else { panic!("the fourth of eleven") };
-    assert_eq!((decision.rank, decision.kept, decision.population), (Some(3), Some(4), 11));
+    // A quarter of the trials go on at the first interval, at least two.
+    let Verdict::Keep(decision) = report(&mut trials, 10, 0.95) else { panic!("the second of eleven") };
+    assert_eq!((decision.rank, decision.kept, decision.population), (Some(1), Some(2), 11));
     let Verdict::Stop(decision) = report(&mut trials, 11, 0.65) else { panic!("the sixth of twelve") };
-    assert_eq!((decision.rank, decision.threshold), (Some(5), Some(0.75)));
-    // At the second interval half as many, but at least three, and those behind it are compared with as well.
-    assert!(matches!(report(&mut trials, 0, 0.85), Verdict::Keep(_)), "the third of all");
-    let Verdict::Stop(decision) = report(&mut trials, 1, 0.76) else { panic!("the fifth of all") };
-    assert_eq!((decision.interval, decision.population, decision.kept), (2, 12, Some(3)));
+    assert_eq!((decision.rank, decision.kept, decision.threshold), (Some(5), Some(3), Some(0.9)));
+    // At the second rung two, and those behind it are compared with as well.
+    for _ in 0..2 {
+        assert!(matches!(report(&mut trials, 0, 0.2), Verdict::Skip { .. }));
+    }
+    let Verdict::Stop(decision) = report(&mut trials, 0, 0.93) else { panic!("two are ahead after one interval") };
+    assert_eq!((decision.interval, decision.rung, decision.population), (4, Some(1), 12));
+    assert_eq!((decision.kept, decision.rank, decision.threshold), (Some(2), Some(2), Some(0.95)));
 }
 
 #[test]
 fn a_trial_that_cannot_reach_the_leader_is_stopped() {
-    let mut trials = Trials::new(learning_curve(16), Goal::Maximize);
-    for trial in 0..60 {
-        report(&mut trials, trial, 0.1);
+    let mut trials = Trials::new(learning_curve(24), Goal::Maximize);
+    // The rule looks at the values through 3, 6 and 12 intervals.
+    let curves = [[0.7, 0.8, 0.9], [0.8, 0.8, 0.8]];
+    let mut verdicts = Vec::new();
+    for (trial, curve) in (0_u32..).zip(curves) {
+        let all: Vec<Verdict> =
+            (1..=12).map(|n| report(&mut trials, trial, curve[usize::from(n > 3) + usize::from(n > 6)])).collect();
+        verdicts.extend(all.last().cloned());
     }
-    for value in [0.6, 0.7, 0.8, 0.8, 0.8, 0.8, 0.8] {
-        assert!(!matches!(report(&mut trials, 0, value), Verdict::Stop(_)));
+    assert!(matches!(&verdicts[0], Verdict::Keep(decision) if decision.rank == Some(0)));
+    // The second of the two that go on by their place has stood still since its third interval.
+    let Verdict::Stop(decision) = &verdicts[1] else { panic!("{verdicts:?}") };
+    assert_eq!((decision.rank, decision.kept), (Some(1), Some(2)));
+    assert_eq!((decision.best, decision.optimistic), (Some(0.9), Some(0.8)));
+}
+
+#[test]
+fn a_trial_that_gains_may_still_reach_the_leader() {
+    let mut trials = Trials::new(learning_curve(24), Goal::Minimize);
+    for _ in 0..12 {
+        report(&mut trials, 0, 0.1);
     }
-    // At eight intervals 0.4 * 60 / 8 = 3 go on by their place; the second has stood still since the second interval.
-    let verdicts = [0.7, 0.7, 0.7, 0.7, 0.7, 0.7, 0.7].map(|value| report(&mut trials, 1, value));
-    let Verdict::Stop(decision) = &verdicts[6] else { panic!("{:?}", verdicts[6]) };
-    assert_eq!((decision.rank, decision.kept, decision.best), (Some(1), Some(3), Some(0.8)));
-    assert_eq!(decision.optimistic, Some(0.7));
-    // One that gains as much in each doubling may still do it.
-    let verdicts = [0.55, 0.55, 0.6, 0.6, 0.6, 0.6, 0.7].map(|value| report(&mut trials, 2, value));
-    let Verdict::Keep(decision) = &verdicts[6] else { panic!("{:?}", verdicts[6]) };
-    assert!(decision.optimistic.is_some_and(|optimistic| optimistic >= 0.8), "{decision:?}");
+    let all: Vec<Verdict> =
+        (1..=12).map(|n| report(&mut trials, 1, [0.9, 0.7, 0.5][usize::from(n > 3) + usize::from(n > 6)])).collect();
+    let Some(Verdict::Keep(decision)) = all.last() else { panic!("0.5 - 2 * 0.2 * log2(24 / 12) is 0.1") };
+    assert!(decision.optimistic.is_some_and(|hoped| (hoped - 0.1).abs() < 1e-12 && hoped <= 0.1), "{decision:?}");
 }
 
 #[test]

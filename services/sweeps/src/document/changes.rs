@@ -55,7 +55,8 @@ pub fn read_changes(
     let mut fixed = Vec::new();
     if let Some(mut fields) = Field::root(&document, &findings).map() {
         let section = fields.field("limits");
-        let limits = limits::read(&section, server, Some(&current.limits)).filter(|_| section.is_present());
+        let limits = limits::read(&section, server, current.space.compat, Some(&current.limits))
+            .filter(|_| section.is_present());
         let description = fields.text("description").map(str::to_owned);
         let tags = fields.texts("tags").map(|tags| tags.into_iter().collect());
         for name in FIXED {
