@@ -49,6 +49,22 @@ fn fact(sweep_id: SweepId, position: i64, event: SweepEvent) -> Option<Publicati
             };
             Some(Publication::new("TrialStopRequested", &fact))
         }
+        SweepEvent::TrialPaused(event) => {
+            let fact = wire::TrialStopRequested {
+                workspace: event.workspace,
+                sweep_id: sweep,
+                trial_index: event.trial,
+                run_id: event.run_id.to_string(),
+                decision: decision_id(sweep_id, position),
+                by: "rung".to_owned(),
+            };
+            Some(Publication::new("TrialStopRequested", &fact))
+        }
+        SweepEvent::TrialPromoted(event) => {
+            let (workspace, run_id) = (event.workspace, event.run_id.to_string());
+            let fact = wire::TrialPromoted { workspace, sweep_id: sweep, trial_index: event.trial, run_id };
+            Some(Publication::new("TrialPromoted", &fact))
+        }
         SweepEvent::TrialEnded(event) => Some(Publication::new("TrialEnded", &ended(sweep, event))),
         SweepEvent::SweepWarned(event) => {
             let (workspace, code, message) = (event.workspace, event.code, event.message);

@@ -1,5 +1,7 @@
 //! The intervals at which rung policies judge, and which trials go up which ladder.
 
+use std::collections::BTreeSet;
+
 use crate::policy::PolicySpec;
 
 /// One series of rungs. Successive halving and the learning-curve rule have one, Hyperband has several.
@@ -81,6 +83,13 @@ impl Ladder {
     pub(crate) fn rung_at(&self, bracket: usize, interval: u32) -> Option<usize> {
         self.brackets.get(bracket)?.rungs.binary_search(&interval).ok()
     }
+}
+
+/// The intervals at which a policy with rungs decides, over all of its brackets.
+pub fn rung_intervals(policy: &PolicySpec) -> Vec<u32> {
+    let all: BTreeSet<u32> =
+        Ladder::of(policy).brackets.iter().flat_map(|bracket| bracket.rungs.iter().copied()).collect();
+    all.into_iter().collect()
 }
 
 /// first, first * factor, first * factor^2, .. below `end`.

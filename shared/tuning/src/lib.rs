@@ -36,6 +36,7 @@ pub use curve::End;
 pub use environment::{PARAMETER_PREFIX, environment_form, parameter_environment_name};
 pub use grid::grid_size;
 pub use judge::{Decision, Input, SkipReason, Verdict};
+pub use ladder::rung_intervals;
 pub use lattice::Lattice;
 pub use policy::{Goal, PolicySpec, Variant};
 pub use rungs::{Entry, Promotion, RungTable};

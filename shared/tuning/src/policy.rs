@@ -46,13 +46,12 @@ fn default_hyperband_factor() -> u32 {
     3
 }
 
-/// The defaults of the learning-curve rule were chosen on data sets that are in no test (`BENCHMARKS.md`).
 fn default_share() -> f64 {
-    0.25
+    PolicySpec::SHARE_DEFAULT
 }
 
 fn default_hope() -> f64 {
-    2.0
+    PolicySpec::HOPE_DEFAULT
 }
 
 /// What successive halving does with a trial that is not among the best of a rung.
@@ -157,6 +156,12 @@ impl PolicySpec {
     pub const KINDS: [&'static str; 7] =
         ["bandit", "median_stopping", "truncation_selection", "asha", "hyperband", "learning_curve", "none"];
 
+    /// The share and the hope of the learning-curve rule unless the document says otherwise: chosen on data sets that
+    /// are in no test (`BENCHMARKS.md`).
+    pub const SHARE_DEFAULT: f64 = 0.25;
+    /// See [`PolicySpec::SHARE_DEFAULT`].
+    pub const HOPE_DEFAULT: f64 = 2.0;
+
     /// The name in documents.
     pub fn kind(&self) -> &'static str {
         match self {
@@ -198,7 +203,7 @@ impl PolicySpec {
     }
 
     /// Whether a policy with an evaluation interval is asked when a trial's clock reads `interval`.
-    pub(crate) fn is_due(&self, interval: u32) -> bool {
+    pub fn is_due(&self, interval: u32) -> bool {
         self.clock().is_some_and(|(every, delay)| interval.is_multiple_of(every) && interval >= delay)
     }
 

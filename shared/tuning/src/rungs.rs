@@ -112,6 +112,34 @@ impl Trials {
         for trial in 0..count {
             let nothing = self.entries(trial, &Curve::default());
             self.update_rungs(trial, &nothing);
+            let curve = &self.curves[trial as usize];
+            if let Some(rung) = curve.paused.filter(|_| !curve.is_finished()) {
+                self.wait_at(trial, rung);
+            }
+        }
+    }
+
+    /// The entry of a trial in a rung of the first bracket, which is the only one of promotion.
+    fn entry_at(&self, trial: u32, rung: u32) -> Option<Ranked> {
+        let interval = *self.ladder.brackets.first()?.rungs.get(rung as usize)?;
+        Some(Ranked { value: self.curve(trial)?.running(interval).best(self.goal)?, trial })
+    }
+
+    fn wait_at(&mut self, trial: u32, rung: u32) {
+        if let Some(entry) = self.entry_at(trial, rung)
+            && let Some(table) = self.waiting.get_mut(rung as usize)
+        {
+            table.insert(self.goal, entry);
+        }
+    }
+
+    /// Takes a trial that waits out of those that may be promoted.
+    pub(crate) fn wait_no_more(&mut self, trial: u32) {
+        let Some(rung) = self.curve(trial).and_then(|curve| curve.paused) else { return };
+        if let Some(entry) = self.entry_at(trial, rung)
+            && let Some(table) = self.waiting.get_mut(rung as usize)
+        {
+            table.remove(self.goal, &entry);
         }
     }
 
@@ -140,6 +168,13 @@ impl Trials {
         tables
     }
 
+    /// The place of a trial in a rung of its bracket, 0 is the best; `None` while it is not in it.
+    pub fn place_in_rung(&self, trial: u32, rung: u32) -> Option<u32> {
+        let bracket = self.ladder.bracket_of(trial)?;
+        let value = (*self.entries(trial, self.curve(trial)?).get(rung as usize)?)?;
+        Some(count_of(self.rungs[bracket].get(rung as usize)?.place(self.goal, &Ranked { value, trial })))
+    }
+
     /// How many of a rung's entries go on.
     fn kept(&self, entries: usize, interval: u32) -> usize {
         match self.policy {
@@ -161,11 +196,13 @@ impl Trials {
     pub fn pause(&mut self, trial: u32, rung: u32) {
         if let Some(curve) = self.curve_mut(trial) {
             curve.paused = Some(rung);
+            self.wait_at(trial, rung);
         }
     }
 
     /// The trial goes on from the rung at which it waits.
     pub fn promote(&mut self, trial: u32) {
+        self.wait_no_more(trial);
         if let Some(curve) = self.curve_mut(trial)
             && let Some(rung) = curve.paused.take()
         {
@@ -188,28 +225,42 @@ impl Trials {
         for (place, (interval, table)) in intervals.iter().zip(tables).enumerate().rev() {
             let rung = count_of(place);
             let kept = self.kept(table.len(), *interval);
-            let waits = |entry: &Ranked| {
-                self.curve(entry.trial)
-                    .is_some_and(|curve| curve.paused == Some(rung) && curve.ended.is_none() && !curve.stopping)
-            };
-            let found = table.iter().take(kept).enumerate().find(|(_, entry)| waits(entry));
-            let Some((place, entry)) = found else { continue };
-            let threshold = table.at(kept - 1);
-            let decision = Decision {
-                policy: self.policy.kind().to_owned(),
-                interval: *interval,
-                value: entry.value,
-                threshold: threshold.map(|last| last.value),
-                population: count_of(table.len()),
-                rank: Some(count_of(place)),
-                rung: Some(rung),
-                kept: Some(count_of(kept)),
-                inputs: threshold.map(|last| self.input(last, *interval)).into_iter().collect(),
-                ..Decision::default()
-            };
-            return Some(Promotion { trial: entry.trial, rung, decision });
+            let Some(entry) = self.waiting.get(place).and_then(|waiting| waiting.at(0)) else { continue };
+            if table.place(self.goal, &entry) < kept {
+                return Some(self.promotion(entry, rung, *interval));
+            }
         }
         None
+    }
+
+    /// The leader, or one that equals it, if it waits at a rung. When nothing else is left to do it goes on, since no
+    /// policy stops it.
+    pub fn waiting_leader(&self) -> Option<Promotion> {
+        let leader = self.leader?.value;
+        let intervals = &self.ladder.brackets.first()?.rungs;
+        let firsts = self.waiting.iter().zip(intervals).enumerate().rev();
+        let mut waiting = firsts.filter_map(|(rung, (table, interval))| Some((rung, table.at(0)?, *interval)));
+        let (rung, entry, interval) = waiting.find(|(_, entry, _)| entry.value == leader)?;
+        Some(self.promotion(entry, count_of(rung), interval))
+    }
+
+    fn promotion(&self, entry: Ranked, rung: u32, interval: u32) -> Promotion {
+        let table = &self.rungs[0][rung as usize];
+        let kept = self.kept(table.len(), interval);
+        let threshold = kept.checked_sub(1).and_then(|last| table.at(last));
+        let decision = Decision {
+            policy: self.policy.kind().to_owned(),
+            interval,
+            value: entry.value,
+            threshold: threshold.map(|last| last.value),
+            population: count_of(table.len()),
+            rank: Some(count_of(table.place(self.goal, &entry))),
+            rung: Some(rung),
+            kept: Some(count_of(kept)),
+            inputs: threshold.map(|last| self.input(last, interval)).into_iter().collect(),
+            ..Decision::default()
+        };
+        Promotion { trial: entry.trial, rung, decision }
     }
 
     fn input(&self, entry: Ranked, interval: u32) -> Input {

@@ -69,6 +69,8 @@ pub struct Trials {
     pub(crate) ladder: Ladder,
     /// The table of each rung, by bracket. It follows from the curves and is kept up to date with them.
     pub(crate) rungs: Vec<Vec<Ranking>>,
+    /// Of promotion: the trials that wait at each rung.
+    pub(crate) waiting: Vec<Ranking>,
 }
 
 impl Trials {
@@ -76,7 +78,11 @@ impl Trials {
     pub fn new(policy: PolicySpec, goal: Goal) -> Self {
         let ladder = Ladder::of(&policy);
         let rungs = ladder.brackets.iter().map(|bracket| vec![Ranking::default(); bracket.rungs.len()]).collect();
-        Self { policy, goal, ladder, rungs, ..Self::default() }
+        let waiting = match ladder.brackets.first() {
+            Some(bracket) if policy.promotes() => vec![Ranking::default(); bracket.rungs.len()],
+            _ => Vec::new(),
+        };
+        Self { policy, goal, ladder, rungs, waiting, ..Self::default() }
     }
 
     /// The policy that judges.
@@ -131,6 +137,7 @@ impl Trials {
 
     /// The trial has ended, in whatever way. What it reported goes on to count.
     pub fn end(&mut self, trial: u32, end: End) {
+        self.wait_no_more(trial);
         if let Some(curve) = self.curve_mut(trial) {
             curve.ended = Some(end);
         }
@@ -140,6 +147,7 @@ impl Trials {
     /// does not count. `hinted`: whether the decision carried a hint, which is then not given again.
     pub fn stop(&mut self, trial: u32, hinted: bool) {
         self.hinted |= hinted;
+        self.wait_no_more(trial);
         if let Some(curve) = self.curve_mut(trial) {
             curve.stopping = true;
         }

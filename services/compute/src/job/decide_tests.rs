@@ -162,7 +162,7 @@ fn every_released_event_is_still_read() {
         assert_eq!(stored, written, "{kind}: nothing of what is stored is lost by reading it");
         read += 1;
     }
-    assert_eq!(read, 31);
+    assert_eq!(read, 33);
 }
 
 fn any_command() -> impl Strategy<Value = Command> {

@@ -1,9 +1,10 @@
-//! A trial that its sweep wants to end: its run asks compute, or is relabelled when it has just ended.
+//! A trial that its sweep wants to end, to wait at a rung, or to go on from there: its run asks compute, or is relabelled
+//! when it has just ended.
 
 use std::sync::Arc;
 
 use contracts::feed::Fact;
-use contracts::sweeps::TrialStopRequested;
+use contracts::sweeps::{TrialPromoted, TrialStopRequested};
 use eventlog::BoxFuture;
 use feed::{ReactError, Reaction};
 
@@ -24,12 +25,19 @@ impl Reaction for StopRuns {
 
     fn handle<'a>(&'a self, fact: &'a Fact) -> BoxFuture<'a, Result<(), ReactError>> {
         Box::pin(async move {
-            if fact.r#type != "TrialStopRequested" {
-                return Ok(());
-            }
-            let stop: TrialStopRequested = decode(fact)?;
-            let run = run_of(&stop.run_id)?;
-            let command = Command::Stop { decision: stop.decision, by: stop.by, at_us: fact.recorded_at_us };
+            let at_us = fact.recorded_at_us;
+            let (run_id, command) = match fact.r#type.as_str() {
+                "TrialStopRequested" => {
+                    let TrialStopRequested { run_id, decision, by, .. } = decode(fact)?;
+                    (run_id, Command::Stop { decision, by, at_us })
+                }
+                "TrialPromoted" => {
+                    let TrialPromoted { run_id, .. } = decode(fact)?;
+                    (run_id, Command::Release { at_us })
+                }
+                _ => return Ok(()),
+            };
+            let run = run_of(&run_id)?;
             match execute(&self.0, fact, self.name(), run, command).await? {
                 Outcome::Done => Ok(()),
                 Outcome::Absent => Err(not_yet(run)),

@@ -25,8 +25,8 @@ pub use changes::{SweepChanges, read_changes};
 pub use plan::{Plan, plan};
 pub use render::{parameter_variables, render_command, render_environment_variables};
 pub use spec::{
-    ClusterFacts, Constraint, ConstraintOperator, Environment, Input, InputMode, Limits, Noise, Objective, OnNonFinite,
-    Output, Resources, ServerLimits, SweepSpec, TrialSpec,
+    ClusterFacts, Constraint, ConstraintOperator, Convergence, Environment, Input, InputMode, Limits, Noise, Objective,
+    OnNonFinite, Output, Resources, ServerLimits, SweepSpec, TrialSpec,
 };
 pub use template::{Argument, Filling, Reference, Template};
 
@@ -111,6 +111,14 @@ fn read_fields(
     if let (true, Some(trial), Some(space)) = (compat, &mut trial, &space) {
         compat::append_arguments(&mut trial.command, space, findings);
     }
+    if let (Some(policy), Some(trial)) = (&policy, &trial)
+        && policy.promotes()
+        && !trial.checkpoint
+    {
+        let message = "variant promotion stops a trial at each rung and goes on from its checkpoint: set \
+                       trial.checkpoint to true and save one, or use variant stopping";
+        findings.refuse("/early_termination/variant", "NeedsCheckpoint", message);
+    }
     if let (Some(limits), Some(trial), Some(cluster)) = (&limits, &trial, resolved) {
         limits::check_gate(limits, &trial.resources, cluster, findings);
     }
@@ -142,7 +150,16 @@ fn read_title(field: &Field<'_>) -> Option<String> {
 }
 
 fn read_objective(mut fields: Fields<'_>) -> Option<Objective> {
-    fields.field("target").not_offered();
+    let target = fields.field("target");
+    // A target that is no finite number has a code of its own, whatever is wrong with it.
+    let good_enough = match target.node().map(|node| &node.value) {
+        None => Some(None),
+        Some(documents::Tree::Number(_)) => target.number().map(Some),
+        Some(_) => {
+            target.refuse("BadTarget", format_args!("a finite number, received {}", target.received()));
+            None
+        }
+    };
     let noise = match fields.field("noise").one_of("BadNoise", &["none", "declared"]) {
         Some("declared") => Noise::Declared,
         _ => Noise::None,
@@ -154,7 +171,7 @@ fn read_objective(mut fields: Fields<'_>) -> Option<Objective> {
         _ => OnNonFinite::Ignore,
     };
     let primary_metric = metric_name(&metric)?;
-    Some(Objective { goal: goal?, primary_metric, on_non_finite, noise })
+    Some(Objective { goal: goal?, primary_metric, on_non_finite, noise, target: good_enough? })
 }
 
 fn metric_name(metric: &Field<'_>) -> Option<String> {

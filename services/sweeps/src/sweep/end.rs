@@ -30,7 +30,13 @@ impl Sweep {
         let trial = self.trial(run.trial)?;
         let attempt = run.attempt.max(1);
         let known = trial.state == run.state && trial.attempts.last().is_some_and(|last| last.number == attempt);
-        if trial.end.is_some() || run.state.is_terminal() || attempt < trial.attempt() || known {
+        if trial.end.is_some()
+            || trial.paused.is_some()
+            || run.state.is_terminal()
+            // That it waits is what the sweep itself has said.
+            || run.state == TrialState::Paused
+            || attempt < trial.attempt() || known
+        {
             return Ok(Vec::new());
         }
         let moved = TrialStateChanged {
@@ -83,7 +89,8 @@ impl Sweep {
 
     /// What the end of a trial means for the sweep.
     fn after(&self, submitted: &Submitted, trial: &Trial, ending: Ending<'_>, run: &RunEnd) -> Vec<SweepEvent> {
-        let last = self.live.iter().all(|&live| live == ending.trial);
+        let mut left = self.live.iter().chain(&self.paused);
+        let last = left.all(|&left| left == ending.trial);
         match &self.status {
             Status::Completing(outcome) if last => vec![self.finish_as(outcome, Some(ending), run.at)],
             Status::Canceling(by) if last => vec![self.canceled(by, Some(ending), run.at)],
@@ -94,6 +101,10 @@ impl Sweep {
                 if last && self.proposals() >= submitted.limits.max_total_trials {
                     let outcome = Outcome::Completed { reason: CompletedReason::MaxTotalTrials };
                     return self.begin_ending(outcome, None, Some(ending), run.at);
+                }
+                if let Some(reason) = self.enough(&submitted.limits) {
+                    // Others may still find something better: they run on.
+                    return self.begin_ending(Outcome::Completed { reason }, None, Some(ending), run.at);
                 }
                 self.silent(submitted, trial, ending, run).into_iter().collect()
             }
@@ -148,8 +159,8 @@ impl Sweep {
         at: Timestamp,
     ) -> Vec<SweepEvent> {
         let Some(submitted) = &self.submitted else { return Vec::new() };
-        let left: Vec<u32> =
-            self.live.iter().copied().filter(|&live| ending.is_none_or(|ending| ending.trial != live)).collect();
+        let left = self.live.iter().chain(&self.paused).copied();
+        let left: Vec<u32> = left.filter(|&left| ending.is_none_or(|ending| ending.trial != left)).collect();
         let mut events = Vec::with_capacity(left.len() + 2);
         let fails = matches!(outcome, Outcome::Failed { .. });
         if !(fails && left.is_empty()) {
@@ -220,7 +231,10 @@ fn end_of(trial: &Trial, run: &RunEnd, no_objective: bool) -> TrialEnd {
     }
     match end.outcome.as_str() {
         // A program that had ended well before the wish to end it arrived has completed; its model is whole.
-        "completed" => TrialEnd::Completed { no_objective },
+        "completed" => TrialEnd::Completed { no_objective, max_resource: false },
+        "canceled" if trial.stop.is_some_and(|stop| stop.by == StopBy::MaxResource) => {
+            TrialEnd::Completed { no_objective, max_resource: true }
+        }
         "canceled" => {
             let said = if end.by.is_empty() { "user" } else { end.by.as_str() };
             TrialEnd::Canceled { by: trial.stop.map_or(said, |stop| stop.by.as_str()).to_owned() }

@@ -48,10 +48,10 @@ impl Sweep {
             return Ok(Vec::new());
         }
         let mut events = vec![SweepCanceling { workspace, by: by.to_owned(), at }.into()];
-        if self.live.is_empty() {
+        if self.live.is_empty() && self.paused.is_empty() {
             events.push(self.canceled(by, None, at));
         } else {
-            events.extend(self.stops(self.live.iter().copied(), StopBy::Sweep, at));
+            events.extend(self.stops(self.live.iter().chain(&self.paused).copied(), StopBy::Sweep, at));
         }
         Ok(events)
     }
@@ -150,7 +150,7 @@ impl Sweep {
     /// Lower limits may mean that nothing is left to do.
     fn settle(&self, limits: &Limits, at: Timestamp) -> Vec<SweepEvent> {
         let started = matches!(self.status, Status::Running | Status::Paused);
-        if started && self.live.is_empty() && self.proposals() >= limits.max_total_trials {
+        if started && self.live.is_empty() && self.paused.is_empty() && self.proposals() >= limits.max_total_trials {
             let outcome = Outcome::Completed { reason: CompletedReason::MaxTotalTrials };
             return self.begin_ending(outcome, None, None, at);
         }

@@ -3,9 +3,11 @@
 mod decide;
 mod end;
 mod events;
+mod goal;
 mod job;
 mod life;
 mod observe;
+mod promote;
 mod propose;
 mod state;
 mod trial;

@@ -60,6 +60,10 @@ impl Sweep {
         if !matches!(self.status, Status::Queued | Status::Running) {
             return 0;
         }
+        // A place that is free goes to a trial that may be promoted first.
+        if self.promotion().is_some() {
+            return 0;
+        }
         let live = u32::try_from(self.live.len()).unwrap_or(u32::MAX);
         let left = submitted.limits.max_total_trials.saturating_sub(self.proposals());
         left.min(submitted.limits.max_concurrent_trials.saturating_sub(live))

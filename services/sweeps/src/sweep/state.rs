@@ -5,7 +5,7 @@
 //!           Running, Paused -> Completing -> Completed, Failed        Completed -> Running by extend
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -16,8 +16,8 @@ use super::job::parameters_json;
 use super::trial::{Stop, Trial};
 use super::words::{Best, CompletedReason, Outcome, StopBy, SweepState, TrialState};
 use super::{
-    ObservationRecorded, SweepEvent, SweepExtended, SweepSubmitted, TrialEnded, TrialProposed, TrialStateChanged,
-    TrialStopRequested,
+    ObservationRecorded, SweepEvent, SweepExtended, SweepSubmitted, TrialEnded, TrialPaused, TrialPromoted,
+    TrialProposed, TrialStateChanged, TrialStopRequested,
 };
 use crate::document::{Limits, SweepSpec};
 
@@ -109,6 +109,8 @@ pub struct Sweep {
     pub trials: Vec<Trial>,
     /// Indices of the trials that have not ended.
     pub live: BTreeSet<u32>,
+    /// Indices of the trials that wait at a rung.
+    pub paused: BTreeSet<u32>,
     /// How many trials are in each state.
     pub counts: BTreeMap<TrialState, u32>,
     /// What the policy and the ranking see.
@@ -132,6 +134,10 @@ pub struct Sweep {
     /// Of the first failure in the row.
     pub(super) first_stderr_tail: String,
     pub(super) unreported_in_a_row: u32,
+    /// Trials that ended since the leader got better.
+    pub(super) unimproved_in_a_row: u32,
+    /// The leader's value when each of the last trials ended, as many as the patience of convergence and one more.
+    pub(super) leads: VecDeque<f64>,
 }
 
 impl Sweep {
@@ -165,6 +171,8 @@ impl Sweep {
             SweepEvent::ObservationRecorded(event) => self.take_observation(event),
             SweepEvent::DecisionMade(_) => {}
             SweepEvent::TrialStopRequested(event) => self.take_stop(event),
+            SweepEvent::TrialPaused(event) => self.take_pause(event),
+            SweepEvent::TrialPromoted(event) => self.take_promotion(event),
             SweepEvent::TrialEnded(event) => self.take_end(event),
             SweepEvent::SweepPaused(_) => self.status = Status::Paused,
             SweepEvent::SweepResumed(_) => self.status = Status::Running,
@@ -252,11 +260,38 @@ impl Sweep {
         if let Some(trial) = self.trials.get_mut(event.trial as usize) {
             trial.stop = Some(Stop { by: event.by, version: self.version });
         }
+        // One that waited has still to end, as those that run have.
+        if self.paused.remove(&event.trial) {
+            self.live.insert(event.trial);
+        }
+    }
+
+    fn take_pause(&mut self, event: &TrialPaused) {
+        self.curves.pause(event.trial, event.rung);
+        self.live.remove(&event.trial);
+        self.paused.insert(event.trial);
+        let Some(trial) = self.trials.get_mut(event.trial as usize) else { return };
+        let before = trial.state;
+        trial.pause(event);
+        self.count(Some(before), TrialState::Paused);
+    }
+
+    fn take_promotion(&mut self, event: &TrialPromoted) {
+        self.curves.promote(event.trial);
+        self.paused.remove(&event.trial);
+        self.live.insert(event.trial);
+        let Some(trial) = self.trials.get_mut(event.trial as usize) else { return };
+        let before = trial.state;
+        trial.promote(event);
+        self.count(Some(before), TrialState::Queued);
     }
 
     fn take_end(&mut self, event: &TrialEnded) {
+        self.unimproved_in_a_row = self.unimproved();
+        self.remember_lead();
         self.curves.end(event.trial, event.end.for_policies());
         self.live.remove(&event.trial);
+        self.paused.remove(&event.trial);
         let Some(trial) = self.trials.get_mut(event.trial as usize) else { return };
         let (before, reported) = (trial.state, trial.reported);
         trial.finish(event);

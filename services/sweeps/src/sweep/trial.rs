@@ -1,11 +1,11 @@
 //! A trial as it stands.
 
 use jiff::Timestamp;
-use tuning::Draw;
+use tuning::{Decision, Draw};
 use vocabulary::RunId;
 
 use super::words::{AttemptEnd, StopBy, TrialEnd, TrialState};
-use super::{TrialEnded, TrialProposed, TrialStateChanged};
+use super::{TrialEnded, TrialPaused, TrialPromoted, TrialProposed, TrialStateChanged};
 
 /// One attempt to run a trial.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,6 +50,8 @@ pub struct Trial {
     pub preemptions_in_a_row: u32,
     /// That it is to end.
     pub stop: Option<Stop>,
+    /// Why it waits at a rung, if it does.
+    pub paused: Option<Decision>,
     /// How it ended.
     pub end: Option<TrialEnd>,
     /// Its latest counted report, finite or not.
@@ -77,6 +79,7 @@ impl Trial {
             preemptions: 0,
             preemptions_in_a_row: 0,
             stop: None,
+            paused: None,
             end: None,
             last_value: None,
             reported: false,
@@ -130,6 +133,23 @@ impl Trial {
             self.preemptions = self.preemptions.saturating_add(1);
             self.preemptions_in_a_row = self.preemptions_in_a_row.saturating_add(1);
         }
+    }
+
+    pub(super) fn pause(&mut self, event: &TrialPaused) {
+        self.count_time(false, event.at);
+        self.state = TrialState::Paused;
+        self.paused = Some(event.decision.clone());
+    }
+
+    /// It is queued again, as a new attempt.
+    pub(super) fn promote(&mut self, event: &TrialPromoted) {
+        self.paused = None;
+        self.state = TrialState::Queued;
+        if let Some(before) = self.attempts.last_mut() {
+            before.ended_at.get_or_insert(event.at);
+        }
+        let (number, node) = (event.attempt, String::new());
+        self.attempts.push(Attempt { number, node, started_at: None, ended_at: None, end: None });
     }
 
     pub(super) fn finish(&mut self, event: &TrialEnded) {
