@@ -29,15 +29,19 @@ impl Serialize for Document<'_> {
         map.serialize_entry("experiment", &spec.experiment)?;
         map.serialize_entry("description", description)?;
         map.serialize_entry("tags", tags)?;
-        map.serialize_entry("cluster", &spec.cluster)?;
-        map.serialize_entry("mode", "managed")?;
+        if !spec.is_external() {
+            map.serialize_entry("cluster", &spec.cluster)?;
+        }
+        map.serialize_entry("mode", &spec.mode)?;
         map.serialize_entry("objective", &spec.objective)?;
         map.serialize_entry("search_space", &Space(&spec.space))?;
         map.serialize_entry("sampling_algorithm", &sampler(self.0))?;
         map.serialize_entry("early_termination", &spec.policy)?;
         map.serialize_entry("limits", limits)?;
         map.serialize_entry("record_keeps", &spec.record_keeps)?;
-        map.serialize_entry("trial", &spec.trial)?;
+        if !spec.is_external() {
+            map.serialize_entry("trial", &spec.trial)?;
+        }
         map.end()
     }
 }

@@ -1,6 +1,7 @@
 //! The sweep document: from a user's text to a [`SweepSpec`], with every rule that can be checked before anything runs.
 
 mod changes;
+mod external;
 mod limits;
 mod plan;
 mod policy;
@@ -23,7 +24,7 @@ pub use changes::{SweepChanges, read_changes};
 pub use plan::{Plan, plan};
 pub use render::{parameter_variables, render_command, render_environment_variables};
 pub use spec::{
-    ClusterFacts, Environment, Input, InputMode, Limits, Objective, OnNonFinite, Output, Resources, ServerLimits,
+    ClusterFacts, Environment, Input, InputMode, Limits, Mode, Objective, OnNonFinite, Output, Resources, ServerLimits,
     SweepSpec, TrialSpec,
 };
 pub use template::{Argument, Filling, Reference, Template};
@@ -74,23 +75,21 @@ fn read_fields(
     for later in ["compat", "resume_from", "resume_trials", "constraints"] {
         fields.field(later).not_offered();
     }
-    let mode = fields.field("mode");
-    let external = mode.one_of("BadMode", &["managed", "external"]) == Some("external");
-    if external {
-        mode.not_offered();
-    }
+    let external = fields.field("mode").one_of("BadMode", &["managed", "external"]) == Some("external");
+    let mode = if external { Mode::External } else { Mode::Managed };
     let name = read_title(&fields.field("name"));
     let experiment = read_title(&fields.field("experiment")).unwrap_or_else(|| DEFAULT_EXPERIMENT.to_owned());
     let description = fields.text("description").unwrap_or_default().to_owned();
     let tags = fields.texts("tags").unwrap_or_default().into_iter().collect();
     let cluster = fields.field("cluster");
-    let cluster = if external { cluster } else { cluster.required() }.text();
+    let cluster = if external { external::nothing_in(&cluster) } else { cluster.required().text() };
     let objectives = fields.field("objectives");
     objectives.not_offered();
     let objective = fields.field("objective");
     let objective = if objectives.is_present() { objective } else { objective.required() };
     let objective = objective.map().and_then(read_objective);
-    let limits = limits::read(&fields.field("limits"), server, None);
+    let limits = fields.field("limits");
+    let limits = limits::read(&limits, &server.of(mode), None).filter(|read| external::allows(mode, read, &limits));
     let sampler = sampler::read(&fields.required("sampling_algorithm"));
     let space = fields.required("search_space");
     let names = space::names(&space);
@@ -98,9 +97,14 @@ fn read_fields(
     let policy = policy::read(&fields.field("early_termination"), findings);
     let record_keeps = fields.boolean("record_keeps").unwrap_or_default();
     let trial = fields.field("trial");
-    let trial = if external { trial } else { trial.required() };
-    let trial = trial.map().and_then(|fields| trial::read(fields, names.as_deref(), resolved, findings));
-    if let (Some(limits), Some(trial), Some(cluster)) = (&limits, &trial, resolved) {
+    let trial = match mode {
+        Mode::External => external::nothing_in(&trial).map(|_| TrialSpec::default()),
+        Mode::Managed => {
+            let trial = trial.required().map();
+            trial.and_then(|fields| trial::read(fields, names.as_deref(), resolved, findings))
+        }
+    };
+    if let (Some(limits), Some(trial), Some(cluster)) = (&limits, &trial, resolved.filter(|_| !external)) {
         limits::check_gate(limits, &trial.resources, cluster, findings);
     }
     let sampler = sampler?;
@@ -109,6 +113,7 @@ fn read_fields(
         experiment,
         description,
         tags,
+        mode,
         cluster: cluster?.to_owned(),
         objective: objective?,
         space: space?,

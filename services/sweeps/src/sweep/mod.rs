@@ -3,7 +3,9 @@
 mod decide;
 mod end;
 mod events;
+mod external;
 mod job;
+mod lease;
 mod life;
 mod observe;
 mod propose;
@@ -15,7 +17,9 @@ mod words;
 mod tests;
 
 pub use decide::{Changes, Command, NamedPoint, NewTrial, Observation, Rejection, RunEnd, RunMove};
+pub use external::{Ask, Heartbeat, Saying, Tell, offer_state};
 pub use events::*;
+pub use lease::{ExternalTrial, Lease, Told};
 pub use job::{TrialJob, goal_text, parameters_json};
 pub use propose::{Ground, proposals};
 pub use state::{Status, Submitted, Sweep};

@@ -69,7 +69,8 @@ impl Sweep {
     pub fn ground(&self) -> Option<Ground> {
         let submitted = self.submitted.as_ref()?;
         let allowed = self.allowed();
-        (allowed > 0).then(|| Ground {
+        // Trials of an external sweep are proposed when somebody asks for them.
+        (allowed > 0 && !submitted.spec.is_external()).then(|| Ground {
             spec: Arc::clone(&submitted.spec),
             seed: submitted.seed,
             from: self.proposals(),
@@ -106,7 +107,8 @@ impl Sweep {
                 workspace: workspace.clone(),
                 trial,
                 run_id: new.run_id,
-                job: TrialJob::render(source, trial, new.run_id, draws),
+                job: Some(TrialJob::render(source, trial, new.run_id, draws)),
+                external: None,
                 draws: draws.clone(),
                 sampler_index: *index,
                 redraw: *redraw,
