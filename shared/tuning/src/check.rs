@@ -35,7 +35,26 @@ impl SearchSpace {
             check.distribution();
         }
         crate::conditions::check(self, &mut issues);
+        self.check_defaults(&mut issues);
         issues
+    }
+
+    /// A default is a value that its parameter can have. Those of parameters that are wrong themselves say nothing.
+    fn check_defaults(&self, issues: &mut Vec<Issue>) {
+        for (place, parameter) in self.parameters.iter().enumerate() {
+            let name = &parameter.name;
+            let wrong = |issue: &Issue| !issue.warning && (issue.parameter.is_empty() || issue.parameter == *name);
+            let Some(default) = &parameter.default else { continue };
+            if self.compat {
+                let message = format!("{name}: default is not in compat azure; remove it or use the native mode");
+                issues.push(Issue::error(name, "default", "NotInCompat", message));
+            } else if !issues.iter().any(wrong)
+                && let Err(wrong) = self.u_of(place, default)
+            {
+                let message = format!("{wrong}; the default must be a value of the parameter");
+                issues.push(Issue::error(name, "default", "BadDefault", message));
+            }
+        }
     }
 }
 
@@ -96,6 +115,7 @@ impl Check<'_> {
         let field = match self.parameter.distribution {
             Distribution::LogUniformValues { .. } => Some("type"),
             Distribution::Choice { weights: Some(_), .. } => Some("weights"),
+            Distribution::Choice { ordered: true, .. } => Some("ordered"),
             Distribution::Randint { grid_points: true, .. } | Distribution::Quniform { grid_points: true, .. } => {
                 Some("grid_points")
             }
@@ -116,7 +136,7 @@ impl Check<'_> {
     fn distribution(&mut self) {
         let parameter = self.parameter;
         match parameter.distribution {
-            Distribution::Choice { ref values, ref weights } => self.choice(values, weights.as_deref()),
+            Distribution::Choice { ref values, ref weights, .. } => self.choice(values, weights.as_deref()),
             Distribution::Randint { upper, .. } => {
                 if !(1..=RANDINT_UPPER_MAX).contains(&upper) {
                     self.error("upper", "BadUpper", bad_upper(&parameter.name, &upper.to_string()));

@@ -36,7 +36,7 @@ impl Distribution {
     /// The value for a uniform `u` strictly between 0 and 1. A checked space gives a finite value for each of them.
     pub(crate) fn value(&self, u: f64, manner: Manner) -> Value {
         match self {
-            Self::Choice { values, weights } => choose(values, weights.as_deref(), u),
+            Self::Choice { values, weights, .. } => choose(values, weights.as_deref(), u),
             Self::Randint { upper, .. } => {
                 let upper = *upper as f64;
                 Value::Number((u * upper).floor().min(upper - 1.0))

@@ -172,6 +172,12 @@ pub(crate) fn check(space: &SearchSpace, trials: Option<u64>) -> Vec<Issue> {
             let message = format!("{}: a grid takes each value once; remove weights or use random", parameter.name);
             issues.push(Issue::error(&parameter.name, "weights", "BadWeights", message));
         }
+        if parameter.default.is_some() {
+            // A default in front would make the cursor, which is the whole memory of a grid, say something else.
+            let message =
+                format!("{}: a grid tries its values in written order; remove default or use random", parameter.name);
+            issues.push(Issue::error(&parameter.name, "default", "BadDefault", message));
+        }
     }
     if space.logbase.is_some() {
         let message = "logbase goes with random only; remove it".to_owned();

@@ -6,7 +6,9 @@
 //! system's library, no fused operations, no order that depends on a hash.
 
 mod activity;
+pub mod bayes;
 mod check;
+mod compat;
 mod conditions;
 mod count;
 mod curve;
@@ -15,6 +17,7 @@ mod environment;
 mod grid;
 mod judge;
 mod lattice;
+mod locate;
 mod normal;
 mod policy;
 mod sampler;
@@ -31,7 +34,7 @@ pub use grid::grid_size;
 pub use judge::{Decision, Input, SkipReason, Verdict};
 pub use lattice::Lattice;
 pub use policy::{Goal, PolicySpec};
-pub use sampler::{Draw, Proposal, Rule, SamplerSpec, finite_size, propose, trial_seed};
+pub use sampler::{Draw, Method, Proposal, Rule, SamplerSpec, finite_size, propose, trial_seed};
 pub use space::{
     CHOICE_VALUES_MAX, Condition, Distribution, Issue, PARAMETERS_MAX, Parameter, RANDINT_UPPER_MAX, SearchSpace,
 };

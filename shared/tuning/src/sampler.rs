@@ -30,6 +30,41 @@ pub enum Rule {
     Sobol,
 }
 
+/// Which model `bayesian` proposes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Method {
+    /// Picked, and changed, by the space and the budget; each proposal says by what it was made.
+    #[default]
+    Auto,
+    /// A Gaussian process.
+    Gp,
+    /// Tree-structured Parzen estimators.
+    Tpe,
+    /// Covariance matrix adaptation.
+    CmaEs,
+}
+
+impl Method {
+    /// The names of all methods, as documents write them.
+    pub const KINDS: [&'static str; 4] = ["auto", "gp", "tpe", "cma_es"];
+
+    /// The name in documents.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Gp => "gp",
+            Self::Tpe => "tpe",
+            Self::CmaEs => "cma_es",
+        }
+    }
+
+    /// Reads what [`Method::as_str`] writes.
+    pub fn read(text: &str) -> Option<Self> {
+        [Self::Auto, Self::Gp, Self::Tpe, Self::CmaEs].into_iter().find(|method| method.as_str() == text)
+    }
+}
+
 /// The sampling algorithm as it is declared and stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
@@ -42,6 +77,12 @@ pub enum SamplerSpec {
     },
     /// Each active combination once, row-major in the written order.
     Grid,
+    /// From a model of what was observed.
+    Bayesian {
+        /// Which model.
+        #[serde(default)]
+        method: Method,
+    },
 }
 
 /// The value of one active parameter and the uniform number behind it.
@@ -79,6 +120,7 @@ impl SamplerSpec {
         match self {
             Self::Random { .. } => "random",
             Self::Grid => "grid",
+            Self::Bayesian { .. } => "bayesian",
         }
     }
 
@@ -91,12 +133,24 @@ impl SamplerSpec {
                 vec![Issue::error("", "", "SobolDimension", message)]
             }
             Self::Random { .. } => Vec::new(),
+            Self::Bayesian { .. } => {
+                let mut issues = Vec::new();
+                if space.logbase.is_some() {
+                    let message = "logbase goes with random only; remove it".to_owned();
+                    issues.push(Issue::error("", "logbase", "BadLogbase", message));
+                }
+                if space.compat {
+                    issues.extend(crate::compat::check_bayesian(space));
+                }
+                issues
+            }
             Self::Grid => crate::grid::check(space, trials),
         }
     }
 }
 
-/// The next proposal; `None` when the space is used up.
+/// The next proposal; `None` when the space is used up. The first one has the defaults of the parameters that declare
+/// one, except in a grid.
 ///
 /// `proposal` is its number from 0, `next_index` the first Sobol or grid index not yet used (one more than the last
 /// proposal's), `taken` says whether a configuration was proposed before.
@@ -114,12 +168,14 @@ pub fn propose(
         SamplerSpec::Random { rule: Rule::Random } => {
             let fresh = |redraw: &u32| {
                 let u = |place: usize| random_u(seed, proposal, *redraw, &plan.parameters[place].name);
-                let drawn = Proposal { draws: draw(&plan, manner, u), index: proposal, redraw: *redraw };
+                let first = (proposal == 0 && *redraw == 0).then_some(space);
+                let drawn = Proposal { draws: draw(&plan, manner, first, u), index: proposal, redraw: *redraw };
                 (!taken(&drawn.configuration())).then_some(drawn)
             };
             (0..=REDRAWS_MAX).find_map(|redraw| fresh(&redraw))
         }
-        SamplerSpec::Random { rule: Rule::Sobol } => {
+        // Without a model, `bayesian` begins with the same even points.
+        SamplerSpec::Random { rule: Rule::Sobol } | SamplerSpec::Bayesian { .. } => {
             let keys: Vec<u64> = (0..plan.parameters.len().min(sobol::DIMENSIONS) as u32)
                 .map(|j| sobol::dimension_key(seed, j))
                 .collect();
@@ -130,7 +186,8 @@ pub fn propose(
                 .map_or(SCAN_MAX, |size| size.saturating_mul(SCAN_PER_CONFIGURATION).clamp(SCAN_MIN, SCAN_MAX));
             (next_index..next_index.saturating_add(scan as u64)).find_map(|index| {
                 let u = |place: usize| unit(sobol::scramble(sobol::coordinate(index, place), keys[place]));
-                let drawn = Proposal { draws: draw(&plan, manner, u), index, redraw: 0 };
+                let first = (proposal == 0 && index == next_index).then_some(space);
+                let drawn = Proposal { draws: draw(&plan, manner, first, u), index, redraw: 0 };
                 (!taken(&drawn.configuration())).then_some(drawn)
             })
         }
@@ -190,11 +247,18 @@ fn random_u(seed: u64, proposal: u64, redraw: u32, name: &str) -> f64 {
     unit(sobol::first_eight(&hasher.finalize()) >> (64 - sobol::BITS))
 }
 
-fn draw(plan: &Plan<'_>, manner: Manner, u: impl Fn(usize) -> f64) -> Vec<Draw> {
+/// `defaults`: the space whose defaults are in force, for the first proposal.
+fn draw(plan: &Plan<'_>, manner: Manner, defaults: Option<&SearchSpace>, u: impl Fn(usize) -> f64) -> Vec<Draw> {
     let mut numbers = vec![0.0; plan.parameters.len()];
     let values = plan.resolve(|place| {
+        let parameter = &plan.parameters[place];
+        let given = defaults.zip(parameter.default.as_ref());
+        if let Some(given) = given.and_then(|(space, value)| space.draw_of(place, value).ok()) {
+            numbers[place] = given.u;
+            return given.value;
+        }
         numbers[place] = u(place);
-        plan.parameters[place].distribution.value(numbers[place], manner)
+        parameter.distribution.value(numbers[place], manner)
     });
     let named = plan.parameters.iter().zip(numbers).zip(values);
     named.filter_map(|((parameter, u), value)| Some(Draw { name: parameter.name.clone(), u, value: value? })).collect()

@@ -22,6 +22,9 @@ pub enum Distribution {
         /// A positive weight for each value; absent: all equal.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         weights: Option<Vec<f64>>,
+        /// Whether the written order of the values means something to a model.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        ordered: bool,
     },
     /// An integer in `[0, upper)`.
     Randint {
@@ -161,6 +164,9 @@ pub struct Parameter {
     /// It is active iff all of these hold. Empty: always.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub when: Vec<Condition>,
+    /// The value that the first proposal has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default: Option<Value>,
 }
 
 /// The whole space.

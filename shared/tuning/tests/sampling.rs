@@ -22,6 +22,7 @@ fn finite() -> impl Strategy<Value = Distribution> {
         (1_usize..4).prop_map(|count| Distribution::Choice {
             values: ["sgd", "adam", "lamb"][..count].iter().map(|&text| Value::from(text)).collect(),
             weights: None,
+            ordered: false,
         }),
         (1_u64..4).prop_map(|upper| Distribution::Randint { upper, grid_points: true }),
         (-3_i32..3, 1_i32..4).prop_map(|(low, steps)| Distribution::Quniform {
@@ -74,7 +75,7 @@ fn conditional_space() -> impl Strategy<Value = SearchSpace> {
                     when.push(Condition { parent: parent.name.clone(), values });
                 }
             }
-            parameters.push(Parameter { name: format!("p{at}"), distribution, when });
+            parameters.push(Parameter { name: format!("p{at}"), distribution, when, default: None });
         }
         if backwards {
             parameters.reverse();
@@ -212,14 +213,15 @@ proptest! {
         first in any_distribution(), second in any_distribution(), seed: u64, number in 0_u64..1000,
     ) {
         let mut space = one("x", first);
-        let gate = Distribution::Choice { values: vec![Value::from(true), Value::from(false)], weights: None };
-        space.parameters.push(Parameter { name: "gate".to_owned(), distribution: gate, when: Vec::new() });
+        let gate =
+            Distribution::Choice { values: vec![Value::from(true), Value::from(false)], weights: None, ordered: false };
+        space.parameters.push(named("gate", gate, Vec::new()));
         prop_assume!(space.check().iter().all(|issue| issue.warning));
         for sampler in [RANDOM, SOBOL] {
             let small = propose(&space, &sampler, seed, number, number, &never).unwrap();
             let mut larger = space.clone();
             let when = vec![Condition { parent: "gate".to_owned(), values: vec![Value::from(true)] }];
-            larger.parameters.push(Parameter { name: "y".to_owned(), distribution: second.clone(), when });
+            larger.parameters.push(named("y", second.clone(), when));
             let large = propose(&larger, &sampler, seed, number, number, &never).unwrap();
             prop_assert_eq!(&small.draws[..], &large.draws[..small.draws.len()]);
             let open = large.draws[1].value == Value::from(true);
@@ -235,7 +237,7 @@ proptest! {
     #[test]
     fn spaces_and_proposals_survive_json(space in conditional_space(), other in any_distribution(), seed: u64) {
         let mut space = space;
-        space.parameters.push(Parameter { name: "other".to_owned(), distribution: other, when: Vec::new() });
+        space.parameters.push(named("other", other, Vec::new()));
         let text = serde_json::to_string(&space).unwrap();
         prop_assert_eq!(&serde_json::from_str::<SearchSpace>(&text).unwrap(), &space);
         let proposal = propose(&space, &RANDOM, seed, 3, 0, &never).unwrap();
@@ -246,8 +248,12 @@ proptest! {
     }
 }
 
+fn named(name: &str, distribution: Distribution, when: Vec<Condition>) -> Parameter {
+    Parameter { name: name.to_owned(), distribution, when, default: None }
+}
+
 fn one(name: &str, distribution: Distribution) -> SearchSpace {
-    let parameters = vec![Parameter { name: name.to_owned(), distribution, when: Vec::new() }];
+    let parameters = vec![Parameter { name: name.to_owned(), distribution, when: Vec::new(), default: None }];
     SearchSpace { parameters, logbase: None, compat: false }
 }
 
@@ -274,7 +280,7 @@ fn sobol_points_are_even() {
     let mut space = SearchSpace::default();
     for at in 0..256 {
         let distribution = Distribution::Uniform { min_value: 0.0, max_value: 1.0 };
-        space.parameters.push(Parameter { name: format!("p{at}"), distribution, when: Vec::new() });
+        space.parameters.push(Parameter { name: format!("p{at}"), distribution, when: Vec::new(), default: None });
     }
     assert_eq!(space.check(), []);
     let mut slices = vec![HashSet::new(); 256];
@@ -292,7 +298,7 @@ fn sobol_points_are_even() {
 
 #[test]
 fn a_space_with_one_configuration_is_used_up_after_it() {
-    let space = one("x", Distribution::Choice { values: vec![Value::from(0.5)], weights: None });
+    let space = one("x", Distribution::Choice { values: vec![Value::from(0.5)], weights: None, ordered: false });
     for sampler in [RANDOM, SOBOL, SamplerSpec::Grid] {
         assert_eq!(run(&space, &sampler, 10).len(), 1, "{sampler:?}");
     }
@@ -320,10 +326,11 @@ fn large_grids_start_at_once_and_resume_anywhere() {
     for at in 0..8 {
         let when = vec![Condition { parent: "gate".to_owned(), values: vec![Value::from(true)] }];
         let distribution = Distribution::Randint { upper: 100, grid_points: true };
-        space.parameters.push(Parameter { name: format!("p{at}"), distribution, when });
+        space.parameters.push(Parameter { name: format!("p{at}"), distribution, when, default: None });
     }
-    let gate = Distribution::Choice { values: vec![Value::from(false), Value::from(true)], weights: None };
-    space.parameters.push(Parameter { name: "gate".to_owned(), distribution: gate, when: Vec::new() });
+    let gate =
+        Distribution::Choice { values: vec![Value::from(false), Value::from(true)], weights: None, ordered: false };
+    space.parameters.push(named("gate", gate, Vec::new()));
     assert_eq!(grid_size(&space).unwrap(), Some(100_u64.pow(8) + 1));
     let proposals = run(&space, &SamplerSpec::Grid, 100);
     assert_eq!(proposals.len(), 100);

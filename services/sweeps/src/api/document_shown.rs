@@ -33,6 +33,9 @@ impl Serialize for Document<'_> {
             map.serialize_entry("cluster", &spec.cluster)?;
         }
         map.serialize_entry("mode", &spec.mode)?;
+        if spec.space.compat {
+            map.serialize_entry("compat", "azure")?;
+        }
         map.serialize_entry("objective", &spec.objective)?;
         map.serialize_entry("search_space", &Space(&spec.space))?;
         map.serialize_entry("sampling_algorithm", &sampler(self.0))?;
@@ -50,8 +53,10 @@ fn sampler(submitted: &Submitted) -> Value {
     let spec = &submitted.spec;
     let seed = if submitted.seed <= EXACT_MAX { json!(submitted.seed) } else { json!(submitted.seed.to_string()) };
     let mut fields = Map::from_iter([("type".to_owned(), json!(spec.sampler.kind())), ("seed".to_owned(), seed)]);
-    if let SamplerSpec::Random { rule } = &spec.sampler {
-        fields.insert("rule".to_owned(), json!(rule));
+    match &spec.sampler {
+        SamplerSpec::Random { rule } => drop(fields.insert("rule".to_owned(), json!(rule))),
+        SamplerSpec::Bayesian { method } => drop(fields.insert("method".to_owned(), json!(method))),
+        SamplerSpec::Grid => {}
     }
     if let Some(base) = spec.space.logbase {
         fields.insert("logbase".to_owned(), json!(base));
@@ -74,11 +79,12 @@ impl Serialize for Space<'_> {
 
 fn shown(parameter: &Parameter) -> Value {
     let mut value = serde_json::to_value(&parameter.distribution).unwrap_or_default();
-    if let Value::Object(fields) = &mut value
-        && !parameter.when.is_empty()
-    {
-        let when = parameter.when.iter().map(|condition| (condition.parent.clone(), json!(condition.values)));
-        fields.insert("when".to_owned(), Value::Object(when.collect()));
+    if let Value::Object(fields) = &mut value {
+        if !parameter.when.is_empty() {
+            let when = parameter.when.iter().map(|condition| (condition.parent.clone(), json!(condition.values)));
+            fields.insert("when".to_owned(), Value::Object(when.collect()));
+        }
+        fields.extend(parameter.default.iter().map(|default| ("default".to_owned(), json!(default))));
     }
     value
 }

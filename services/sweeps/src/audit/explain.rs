@@ -33,7 +33,7 @@ pub(crate) fn explanation(audit: &Audit, index: u32) -> Option<Value> {
 fn proposal(audit: &Audit, submitted: &Submitted, trial: &Trial, index: u32) -> Value {
     let rule = match submitted.spec.sampler {
         SamplerSpec::Random { rule } => json!(rule),
-        SamplerSpec::Grid => Value::Null,
+        SamplerSpec::Bayesian { .. } | SamplerSpec::Grid => Value::Null,
     };
     let parameters: Map<String, Value> =
         trial.draws.iter().map(|draw| (draw.name.clone(), json!({"u": draw.u, "value": draw.value}))).collect();

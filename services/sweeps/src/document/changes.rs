@@ -55,7 +55,7 @@ pub fn read_changes(
     let mut fixed = Vec::new();
     if let Some(mut fields) = Field::root(&document, &findings).map() {
         let section = fields.field("limits");
-        let limits = limits::read(&section, &server.of(current.mode), Some(&current.limits))
+        let limits = limits::read(&section, &server.of(current.mode), current.space.compat, Some(&current.limits))
             .filter(|read| section.is_present() && external::allows(current.mode, read, &section));
         let description = fields.text("description").map(str::to_owned);
         let tags = fields.texts("tags").map(|tags| tags.into_iter().collect());

@@ -1,8 +1,9 @@
 //! Limits, and what they mean on a given cluster.
 
-use documents::{Field, Fields, Findings};
+use documents::{Field, Fields, Findings, Tree};
 use tuning::number_text;
 
+use super::compat;
 use super::spec::{ClusterFacts, Limits, Resources, ServerLimits};
 
 /// 60 days: longer than any sweep should need, shorter than for ever.
@@ -12,11 +13,12 @@ const FAILED_TRIALS_DEFAULT: u32 = 3;
 /// More retries than this hide a broken script.
 const RETRIES_MAX: u32 = 10;
 
-/// Reads the section. What is absent is taken from `current`, or from the defaults.
-pub(super) fn read(field: &Field<'_>, server: &ServerLimits, current: Option<&Limits>) -> Option<Limits> {
+/// Reads the section. What is absent is taken from `current`, or from the defaults. In `compat` Azure's names of the
+/// timeouts will do too.
+pub(super) fn read(field: &Field<'_>, server: &ServerLimits, compat: bool, current: Option<&Limits>) -> Option<Limits> {
     let limits = match field.is_present() {
         false => current.cloned().unwrap_or_else(|| defaults(server)),
-        true => read_fields(field.map()?, server, current)?,
+        true => read_fields(field.map()?, server, compat, current)?,
     };
     check_together(field, &limits).then_some(limits)
 }
@@ -37,7 +39,12 @@ fn concurrent_default(total: u32, server: &ServerLimits) -> u32 {
     total.min(server.max_concurrent_trials)
 }
 
-fn read_fields(mut fields: Fields<'_>, server: &ServerLimits, current: Option<&Limits>) -> Option<Limits> {
+fn read_fields(
+    mut fields: Fields<'_>,
+    server: &ServerLimits,
+    in_compat: bool,
+    current: Option<&Limits>,
+) -> Option<Limits> {
     fields.field("max_trials_without_improvement").not_offered();
     fields.field("convergence").not_offered();
     let base = current.cloned().unwrap_or_else(|| defaults(server));
@@ -49,8 +56,10 @@ fn read_fields(mut fields: Fields<'_>, server: &ServerLimits, current: Option<&L
     };
     let most = server.max_concurrent_trials;
     let concurrent = count(&mut fields, "max_concurrent_trials", concurrent_base, 1, most);
-    let timeout = seconds(&fields.field("timeout_seconds"), Some(base.timeout_seconds));
-    let trial_timeout = seconds(&fields.field("trial_timeout_seconds"), base.trial_timeout_seconds);
+    let timeout = compat::limit(&mut fields, "timeout_seconds", "timeout", in_compat);
+    let timeout = seconds(&timeout, in_compat, Some(base.timeout_seconds));
+    let trial_timeout = compat::limit(&mut fields, "trial_timeout_seconds", "trial_timeout", in_compat);
+    let trial_timeout = seconds(&trial_timeout, in_compat, base.trial_timeout_seconds);
     let failed = count(&mut fields, "max_failed_trials", base.max_failed_trials, 1, u32::MAX);
     let retries = count(&mut fields, "max_retries", base.max_retries, 0, RETRIES_MAX);
     Some(Limits {
@@ -69,11 +78,19 @@ fn count(fields: &mut Fields<'_>, name: &'static str, default: u32, least: u32, 
 }
 
 /// `None` for a wrong value, `Some(None)` for no limit.
-fn seconds(field: &Field<'_>, default: Option<f64>) -> Option<Option<f64>> {
-    if !field.is_present() {
-        return Some(default);
-    }
-    let seconds = field.number()?;
+fn seconds(field: &Field<'_>, in_compat: bool, default: Option<f64>) -> Option<Option<f64>> {
+    let seconds = match field.node().map(|node| &node.value) {
+        None => return Some(default),
+        Some(Tree::Text(text)) if in_compat && text.starts_with('P') => match compat::duration_seconds(text) {
+            Some(seconds) => seconds,
+            None => {
+                let how = "expected seconds, or an ISO 8601 duration of W, D, H, M and whole S such as PT1H30M";
+                field.refuse("BadTimeout", format_args!("{how}, received {}", field.received()));
+                return None;
+            }
+        },
+        Some(_) => field.number()?,
+    };
     if seconds <= 0.0 {
         field.refuse("BadTimeout", format_args!("{} must be > 0 seconds", number_text(seconds)));
         return None;
@@ -95,7 +112,9 @@ fn check_together(field: &Field<'_>, limits: &Limits) -> bool {
     if !timeout_good {
         let (trial, whole) = (number_text(trial_timeout), number_text(limits.timeout_seconds));
         let message = format!("{trial} must be <= timeout_seconds {whole}");
-        fields.field("trial_timeout_seconds").refuse("BadTimeout", message);
+        let azure = fields.field("trial_timeout");
+        let field = if azure.is_present() { azure } else { fields.field("trial_timeout_seconds") };
+        field.refuse("BadTimeout", message);
     }
     concurrency_good && timeout_good
 }

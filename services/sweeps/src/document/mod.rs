@@ -1,8 +1,10 @@
 //! The sweep document: from a user's text to a [`SweepSpec`], with every rule that can be checked before anything runs.
 
 mod changes;
+mod compat;
 mod external;
 mod limits;
+mod objectives;
 mod plan;
 mod policy;
 mod references;
@@ -24,8 +26,8 @@ pub use changes::{SweepChanges, read_changes};
 pub use plan::{Plan, plan};
 pub use render::{parameter_variables, render_command, render_environment_variables};
 pub use spec::{
-    ClusterFacts, Environment, Input, InputMode, Limits, Mode, Objective, OnNonFinite, Output, Resources, ServerLimits,
-    SweepSpec, TrialSpec,
+    ClusterFacts, Constraint, ConstraintOperator, Environment, Input, InputMode, Limits, Mode, Noise, Objective,
+    OnNonFinite, Output, Resources, ServerLimits, SweepSpec, TrialSpec,
 };
 pub use template::{Argument, Filling, Reference, Template};
 
@@ -53,7 +55,10 @@ pub fn read_sweep(
         let detail = format!("the document has {} bytes, limit {DOCUMENT_BYTES_MAX}", text.len());
         return Err(Problem::new(413, "TooLarge", detail));
     }
-    let document = documents::read(text, format)?;
+    let mut document = documents::read(text, format)?;
+    if compat::is_asked_for(&document) {
+        compat::write_lists_as_maps(&mut document);
+    }
     let findings = Findings::new();
     let spec =
         Field::root(&document, &findings).map().and_then(|fields| read_fields(fields, server, resolved, &findings));
@@ -72,9 +77,10 @@ fn read_fields(
     resolved: Option<&ClusterFacts>,
     findings: &Findings,
 ) -> Option<SweepSpec> {
-    for later in ["compat", "resume_from", "resume_trials", "constraints"] {
+    for later in ["resume_from", "resume_trials"] {
         fields.field(later).not_offered();
     }
+    let compat = compat::read(&fields.field("compat"));
     let external = fields.field("mode").one_of("BadMode", &["managed", "external"]) == Some("external");
     let mode = if external { Mode::External } else { Mode::Managed };
     let name = read_title(&fields.field("name"));
@@ -83,25 +89,32 @@ fn read_fields(
     let tags = fields.texts("tags").unwrap_or_default().into_iter().collect();
     let cluster = fields.field("cluster");
     let cluster = if external { external::nothing_in(&cluster) } else { cluster.required().text() };
-    let objectives = fields.field("objectives");
-    objectives.not_offered();
-    let objective = fields.field("objective");
-    let objective = if objectives.is_present() { objective } else { objective.required() };
-    let objective = objective.map().and_then(read_objective);
+    let objective = objectives::read(&mut fields);
+    let constraints = objectives::read_constraints(&fields.field("constraints"));
     let limits = fields.field("limits");
-    let limits = limits::read(&limits, &server.of(mode), None).filter(|read| external::allows(mode, read, &limits));
-    let sampler = sampler::read(&fields.required("sampling_algorithm"));
+    let limits =
+        limits::read(&limits, &server.of(mode), compat, None).filter(|read| external::allows(mode, read, &limits));
+    let sampler = sampler::read(&fields.required("sampling_algorithm"), compat);
     let space = fields.required("search_space");
     let names = space::names(&space);
-    let space = space::read(&space, sampler.as_ref(), limits.as_ref(), findings);
-    let policy = policy::read(&fields.field("early_termination"), findings);
+    let space = space::read(&space, compat, sampler.as_ref(), limits.as_ref(), findings);
+    let policy = fields.field("early_termination");
+    let has_policy = policy::is_there(&policy);
+    let policy = policy::read(&policy, compat, findings);
+    if let (true, Some(sampler), Some(names), Some(limits)) = (compat, &sampler, &names, &limits) {
+        compat::check(sampler, names.all.len(), limits, has_policy, findings);
+    }
     let record_keeps = fields.boolean("record_keeps").unwrap_or_default();
     let trial = fields.field("trial");
     let trial = match mode {
         Mode::External => external::nothing_in(&trial).map(|_| TrialSpec::default()),
         Mode::Managed => {
             let trial = trial.required().map();
-            trial.and_then(|fields| trial::read(fields, names.as_deref(), resolved, findings))
+            let mut trial = trial.and_then(|fields| trial::read(fields, names.as_ref(), resolved, findings));
+            if let (true, Some(trial), Some(space)) = (compat, &mut trial, &space) {
+                compat::append_arguments(&mut trial.command, space, findings);
+            }
+            trial
         }
     };
     if let (Some(limits), Some(trial), Some(cluster)) = (&limits, &trial, resolved.filter(|_| !external)) {
@@ -116,6 +129,7 @@ fn read_fields(
         mode,
         cluster: cluster?.to_owned(),
         objective: objective?,
+        constraints: constraints?,
         space: space?,
         sampler: sampler.spec,
         seed: sampler.seed,
@@ -136,20 +150,28 @@ fn read_title(field: &Field<'_>) -> Option<String> {
 
 fn read_objective(mut fields: Fields<'_>) -> Option<Objective> {
     fields.field("target").not_offered();
-    fields.field("noise").not_offered();
+    let noise = match fields.field("noise").one_of("BadNoise", &["none", "declared"]) {
+        Some("declared") => Noise::Declared,
+        _ => Noise::None,
+    };
     let goal = read_goal(&fields.required("goal"));
     let metric = fields.required("primary_metric");
     let on_non_finite = match fields.field("on_non_finite").one_of("BadOnNonFinite", &["ignore", "fail"]) {
         Some("fail") => OnNonFinite::Fail,
         _ => OnNonFinite::Ignore,
     };
-    let primary_metric = metric.text()?;
-    if !(1..=METRIC_NAME_MAX).contains(&primary_metric.chars().count()) || primary_metric.contains(char::is_control) {
+    let primary_metric = metric_name(&metric)?;
+    Some(Objective { goal: goal?, primary_metric, on_non_finite, noise })
+}
+
+fn metric_name(metric: &Field<'_>) -> Option<String> {
+    let name = metric.text()?;
+    if !(1..=METRIC_NAME_MAX).contains(&name.chars().count()) || name.contains(char::is_control) {
         let rule = format!("1 to {METRIC_NAME_MAX} characters, no control characters");
         metric.refuse("BadMetricName", format_args!("{rule}; received {}", metric.received()));
         return None;
     }
-    Some(Objective { goal: goal?, primary_metric: primary_metric.to_owned(), on_non_finite })
+    Some(name.to_owned())
 }
 
 /// Either goal, in any case.

@@ -1,32 +1,46 @@
 //! Early termination: types and fields here, the rules on their values in `tuning`.
 
-use documents::{Field, Fields, Findings, Tree};
+use documents::{Field, Fields, Findings, Node, Tree};
 use tuning::PolicySpec;
 
-use super::note;
+use super::{compat, note};
 
 const KINDS: [&str; 7] = ["bandit", "median_stopping", "truncation_selection", "none", "asha", "hyperband", "pbt"];
 const LATER: [&str; 3] = ["asha", "hyperband", "pbt"];
 
-/// Reads the section; absent, every trial runs to its end.
-pub(super) fn read(field: &Field<'_>, findings: &Findings) -> Option<PolicySpec> {
+/// Whether the section names a policy other than none.
+pub(super) fn is_there(field: &Field<'_>) -> bool {
+    let kind = match field.node().map(|node| (&node.value, node.get("type"))) {
+        Some((Tree::Text(kind), _)) => Some(kind),
+        Some((_, Some(Node { value: Tree::Text(kind), .. }))) => Some(kind),
+        _ => None,
+    };
+    field.is_present() && kind.is_none_or(|kind| kind != "none")
+}
+
+/// Reads the section; absent, every trial runs to its end. In `compat` only what Azure has.
+pub(super) fn read(field: &Field<'_>, compat: bool, findings: &Findings) -> Option<PolicySpec> {
     let policy = match field.node().map(|node| &node.value) {
         None => return Some(PolicySpec::None),
-        Some(Tree::Text(_)) => match kind(field)? {
+        Some(Tree::Text(_)) => match kind(field, compat)? {
             "none" => PolicySpec::None,
             "median_stopping" => PolicySpec::MedianStopping { evaluation_interval: 1, delay_evaluation: 0 },
             _ => return field.wrong_type("a map with a type and its settings"),
         },
-        Some(_) => read_map(field.map()?)?,
+        Some(_) => read_map(field.map()?, compat)?,
     };
-    let issues = policy.check(false);
+    let issues = policy.check(compat);
     let good = issues.iter().all(|issue| issue.warning);
     issues.into_iter().for_each(|issue| note(issue, field.pointer(), findings));
     good.then_some(policy)
 }
 
-fn kind(field: &Field<'_>) -> Option<&'static str> {
+fn kind(field: &Field<'_>, in_compat: bool) -> Option<&'static str> {
     let kind = field.one_of("UnknownPolicy", &KINDS)?;
+    if in_compat && LATER.contains(&kind) {
+        compat::refuse_native(field, kind);
+        return None;
+    }
     if LATER.contains(&kind) {
         field.not_offered();
         return None;
@@ -34,8 +48,8 @@ fn kind(field: &Field<'_>) -> Option<&'static str> {
     Some(kind)
 }
 
-fn read_map(mut fields: Fields<'_>) -> Option<PolicySpec> {
-    let Some(kind) = kind(&fields.required("type")) else {
+fn read_map(mut fields: Fields<'_>, compat: bool) -> Option<PolicySpec> {
+    let Some(kind) = kind(&fields.required("type"), compat) else {
         fields.ignore_rest();
         return None;
     };

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use documents::{Field, Findings, did_you_mean};
 
+use super::space::Names;
 use super::template::{Reference, Template};
 
 /// All references of a document with their places.
@@ -11,6 +12,9 @@ use super::template::{Reference, Template};
 pub(super) struct References {
     found: Vec<(String, Reference)>,
     in_command: bool,
+    /// Parameters in words of the string form that are no `--x=value`: these words leave something behind when the
+    /// parameter is not there.
+    loose: Vec<(String, String)>,
 }
 
 impl References {
@@ -22,17 +26,31 @@ impl References {
         }
     }
 
-    /// Notes unknown references, and parameters that nothing refers to.
+    /// Takes a word of a command that was written as one text.
+    pub(super) fn add_word(&mut self, field: &Field<'_>, text: &str, template: &Template) {
+        let flag = text.split_once("${{").map_or("", |(before, _)| before);
+        if flag.starts_with('-') && flag.contains('=') {
+            return;
+        }
+        for reference in template.references() {
+            if let Reference::Parameter(name) = reference {
+                self.loose.push((field.pointer().to_owned(), name.clone()));
+            }
+        }
+    }
+
+    /// Notes unknown references, conditional ones that would leave something behind, and parameters that nothing
+    /// refers to.
     pub(super) fn check<I, O>(
         &self,
-        parameters: Option<&[String]>,
+        parameters: Option<&Names>,
         inputs: &BTreeMap<String, I>,
         outputs: &BTreeMap<String, O>,
         findings: &Findings,
     ) {
         let inputs: Vec<&str> = inputs.keys().map(String::as_str).collect();
         let outputs: Vec<&str> = outputs.keys().map(String::as_str).collect();
-        let names: Vec<&str> = parameters.unwrap_or_default().iter().map(String::as_str).collect();
+        let names: Vec<&str> = parameters.iter().flat_map(|names| &names.all).map(String::as_str).collect();
         let mut used = HashSet::new();
         for (pointer, reference) in &self.found {
             let (received, known) = match reference {
@@ -52,6 +70,15 @@ impl References {
             let unchecked = matches!(reference, Reference::Parameter(_)) && parameters.is_none();
             if !unchecked && !known.contains(&received.as_str()) {
                 unknown(pointer, reference, did_you_mean(received, known.iter().copied()).map(str::to_owned), findings);
+            }
+        }
+        for (pointer, name) in &self.loose {
+            if parameters.is_some_and(|names| names.conditional.contains(name)) {
+                let message = format!(
+                    "trial.command: {name} is not always there; write --{name}=${{{{search_space.{name}}}}}, or the \
+                     command as a list with a group"
+                );
+                findings.refuse(pointer, "ConditionalReference", message);
             }
         }
         if self.in_command {

@@ -1,7 +1,9 @@
 //! The sampling algorithm and its seed: `random`, or a map with `type`.
 
 use documents::{Field, Fields, Tree};
-use tuning::SamplerSpec;
+use tuning::{Method, SamplerSpec};
+
+use super::compat;
 
 /// What the section says.
 pub(super) struct Sampler {
@@ -16,18 +18,18 @@ pub(super) struct Sampler {
 const KINDS: [&str; 3] = ["random", "grid", "bayesian"];
 
 /// Reads the section.
-pub(super) fn read(field: &Field<'_>) -> Option<Sampler> {
+pub(super) fn read(field: &Field<'_>, compat: bool) -> Option<Sampler> {
     match &field.node()?.value {
         Tree::Text(_) => {
             let spec = algorithm(field, None)?;
             Some(Sampler { spec, seed: None, logbase: None })
         }
-        Tree::Map(_) => field.map().and_then(read_map),
+        Tree::Map(_) => field.map().and_then(|fields| read_map(fields, compat)),
         _ => field.wrong_type("random, grid, or a map with a type"),
     }
 }
 
-fn read_map(mut fields: Fields<'_>) -> Option<Sampler> {
+fn read_map(mut fields: Fields<'_>, in_compat: bool) -> Option<Sampler> {
     let kind = fields.required("type");
     let spec = algorithm(&kind, Some(&mut fields));
     if spec.is_none() {
@@ -35,7 +37,24 @@ fn read_map(mut fields: Fields<'_>) -> Option<Sampler> {
     }
     let seed = fields.field("seed");
     let rule = "must be an integer in 0..2^64-1";
-    let given = if seed.is_present() { seed.integer_as("BadSeed", rule, true).map(Some) } else { Some(None) };
+    let seedless = spec.as_ref().filter(|spec| in_compat && !matches!(spec, SamplerSpec::Random { .. }));
+    if let Some(spec) = seedless.filter(|_| seed.is_present()) {
+        let kind = spec.kind();
+        seed.refuse("BadSeed", format_args!("goes with random only in compat azure, not with {kind}; remove it"));
+    }
+    let given = if seedless.is_some() {
+        Some(None)
+    } else if seed.is_present() {
+        seed.integer_as("BadSeed", rule, true).map(Some)
+    } else {
+        Some(None)
+    };
+    if matches!(spec, Some(SamplerSpec::Bayesian { .. })) {
+        let method = fields.field("method");
+        if in_compat && method.is_present() {
+            compat::refuse_native(&method, "method");
+        }
+    }
     let logbase = read_logbase(&fields.field("logbase"));
     Some(Sampler { spec: spec?, seed: given?, logbase })
 }
@@ -49,8 +68,8 @@ fn algorithm(kind: &Field<'_>, fields: Option<&mut Fields<'_>>) -> Option<Sample
             Some(SamplerSpec::Random { rule })
         }
         _ => {
-            kind.not_offered();
-            None
+            let method = fields.and_then(|fields| fields.field("method").one_of("UnknownMethod", &Method::KINDS));
+            Some(SamplerSpec::Bayesian { method: method.and_then(Method::read).unwrap_or_default() })
         }
     }
 }

@@ -2,25 +2,34 @@
 
 use std::collections::HashSet;
 
-use documents::{Field, Fields, Findings, Tree};
-use tuning::{Distribution, Issue, PARAMETERS_MAX, Parameter, SearchSpace, Value};
+use documents::{Field, Fields, Findings, Node, Tree};
+use tuning::{Condition, Distribution, Issue, PARAMETERS_MAX, Parameter, SearchSpace, Value};
 
-use super::note;
 use super::sampler::Sampler;
 use super::spec::Limits;
 use super::template::looks_like_a_placeholder;
+use super::{compat, note};
 
 /// The names that references may use: also those of parameters that are wrong in some other way.
-pub(super) fn names(field: &Field<'_>) -> Option<Vec<String>> {
-    match &field.node()?.value {
-        Tree::Map(entries) => Some(entries.iter().map(|(name, _)| name.clone()).collect()),
-        _ => None,
-    }
+pub(super) struct Names {
+    /// Of all parameters.
+    pub(super) all: Vec<String>,
+    /// Of those that are not always active.
+    pub(super) conditional: Vec<String>,
+}
+
+/// Reads the names alone.
+pub(super) fn names(field: &Field<'_>) -> Option<Names> {
+    let Tree::Map(entries) = &field.node()?.value else { return None };
+    let of = |entries: &mut dyn Iterator<Item = &(String, Node)>| entries.map(|(name, _)| name.clone()).collect();
+    let conditional = |(_, node): &&(String, Node)| node.get("when").is_some_and(|when| when.value != Tree::Null);
+    Some(Names { all: of(&mut entries.iter()), conditional: of(&mut entries.iter().filter(conditional)) })
 }
 
 /// Reads the section and checks it, also against the sampler.
 pub(super) fn read(
     field: &Field<'_>,
+    compat: bool,
     sampler: Option<&Sampler>,
     limits: Option<&Limits>,
     findings: &Findings,
@@ -32,9 +41,11 @@ pub(super) fn read(
         findings.refuse(field.pointer(), "TooLarge", message);
         return None;
     }
-    let parameters: Vec<Option<Parameter>> = entries.into_iter().map(|(name, place)| parameter(name, &place)).collect();
+    let parameters: Vec<Option<Parameter>> =
+        entries.into_iter().map(|(name, place)| parameter(name, &place, compat)).collect();
     let complete = parameters.iter().all(Option::is_some);
-    let mut space = SearchSpace { parameters: parameters.into_iter().flatten().collect(), ..SearchSpace::default() };
+    let mut space =
+        SearchSpace { parameters: parameters.into_iter().flatten().collect(), compat, ..SearchSpace::default() };
     space.logbase = sampler.and_then(|sampler| sampler.logbase);
     let mut issues = space.check();
     if !complete {
@@ -60,16 +71,41 @@ fn check_sampler(space: &SearchSpace, sampler: &Sampler, limits: Option<&Limits>
     sampler.spec.check(&right, limits.map(|limits| u64::from(limits.max_total_trials)))
 }
 
-fn parameter(name: &str, place: &Field<'_>) -> Option<Parameter> {
+fn parameter(name: &str, place: &Field<'_>, in_compat: bool) -> Option<Parameter> {
+    if matches!(place.node().map(|node| &node.value), Some(Tree::List(_))) {
+        compat::refuse_list(place, in_compat);
+        return None;
+    }
     let mut fields = place.map()?;
-    fields.field("when").not_offered();
-    fields.field("default").not_offered();
+    let when = fields.field("when");
+    let when = if when.is_present() { conditions(&when) } else { Some(Vec::new()) };
+    let default = fields.field("default");
+    let default = if default.is_present() { choice_value(&default).map(Some) } else { Some(None) };
     let Some(kind) = fields.required("type").one_of("UnknownDistribution", &Distribution::KINDS) else {
         fields.ignore_rest();
         return None;
     };
     let distribution = distribution(kind, name, &mut fields)?;
-    Some(Parameter { name: name.to_owned(), distribution, when: Vec::new() })
+    Some(Parameter { name: name.to_owned(), distribution, when: when?, default: default? })
+}
+
+/// `{parent: value}` or `{parent: [value, value]}`.
+fn conditions(field: &Field<'_>) -> Option<Vec<Condition>> {
+    let entries = field.entries()?;
+    if entries.is_empty() {
+        field.refuse("ImpossibleCondition", "names no parameter; remove it, or say when the parameter is there");
+        return None;
+    }
+    let read = |(parent, value): (&str, Field<'_>)| {
+        let values = match &value.node()?.value {
+            Tree::List(_) => value.list()?.iter().map(choice_value).collect::<Vec<_>>(),
+            _ => vec![choice_value(&value)],
+        };
+        Some(Condition { parent: parent.to_owned(), values: values.into_iter().collect::<Option<_>>()? })
+    };
+    // All are looked at before the first that is wrong ends it.
+    let read: Vec<Option<Condition>> = entries.into_iter().map(read).collect();
+    read.into_iter().collect()
 }
 
 /// Every field is read before any `?`, so that all of them are checked and none looks unknown.
@@ -123,7 +159,7 @@ fn upper(name: &str, field: &Field<'_>) -> Option<u64> {
 }
 
 fn choice(fields: &mut Fields<'_>) -> Option<Distribution> {
-    fields.field("ordered").not_offered();
+    let ordered = fields.boolean("ordered").unwrap_or_default();
     let values = fields.required("values").list();
     let weights = fields.field("weights");
     let read_weights = || weights.list()?.iter().map(Field::number).collect::<Option<Vec<f64>>>();
@@ -131,7 +167,7 @@ fn choice(fields: &mut Fields<'_>) -> Option<Distribution> {
     // All values are looked at before the first that is wrong ends it.
     let values: Vec<Option<Value>> = values?.iter().map(choice_value).collect();
     let values = values.into_iter().collect::<Option<Vec<Value>>>();
-    Some(Distribution::Choice { values: values?, weights: weights? })
+    Some(Distribution::Choice { values: values?, weights: weights?, ordered })
 }
 
 fn choice_value(field: &Field<'_>) -> Option<Value> {

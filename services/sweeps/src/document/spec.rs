@@ -30,6 +30,9 @@ pub struct SweepSpec {
     pub cluster: String,
     /// What is optimised.
     pub objective: Objective,
+    /// What other metrics must be.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub constraints: Vec<Constraint>,
     /// The parameters and their distributions.
     #[serde(rename = "search_space")]
     pub space: SearchSpace,
@@ -86,6 +89,43 @@ pub struct Objective {
     /// What a NaN or infinite report of it does.
     #[serde(default)]
     pub on_non_finite: OnNonFinite,
+    /// Whether the same configuration may give different values.
+    #[serde(default)]
+    pub noise: Noise,
+}
+
+/// What another metric than the objective must be.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Constraint {
+    /// The metric's key, matched exactly.
+    pub metric: String,
+    /// On which side of the value it must be.
+    #[serde(rename = "op")]
+    pub operator: ConstraintOperator,
+    /// The bound, itself allowed.
+    pub value: f64,
+}
+
+/// On which side of a bound a metric must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ConstraintOperator {
+    /// At most the bound.
+    #[serde(rename = "<=")]
+    AtMost,
+    /// At least the bound.
+    #[serde(rename = ">=")]
+    AtLeast,
+}
+
+/// Whether the same configuration may give different values.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Noise {
+    /// Not declared: a finished configuration is not tried again.
+    #[default]
+    None,
+    /// It may.
+    Declared,
 }
 
 /// What a non-finite report of the primary metric does to its trial.

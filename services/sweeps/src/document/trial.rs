@@ -6,6 +6,7 @@ use documents::{Field, Fields, Findings, Tree};
 use tuning::environment_form;
 
 use super::references::References;
+use super::space::Names;
 use super::spec::{ClusterFacts, Environment, Input, InputMode, Output, Resources, TrialSpec};
 use super::template::{Argument, Template};
 
@@ -17,14 +18,14 @@ const ID_LENGTH_MAX: usize = 64;
 /// Reads the section. `parameters` are the names in the search space, if that could be read.
 pub(super) fn read(
     mut fields: Fields<'_>,
-    parameters: Option<&[String]>,
+    parameters: Option<&Names>,
     cluster: Option<&ClusterFacts>,
     findings: &Findings,
 ) -> Option<TrialSpec> {
     let input_fields = fields.field("inputs");
     let inputs = ids(&input_fields, read_input);
     let outputs = ids(&fields.field("outputs"), read_output);
-    for name in inputs.keys().filter(|id| parameters.is_some_and(|names| names.contains(id))) {
+    for name in inputs.keys().filter(|id| parameters.is_some_and(|names| names.all.contains(id))) {
         let pointer = documents::pointer::child(input_fields.pointer(), name);
         let message = format!("trial.inputs.{name}: the search space has a parameter of this name; rename one of them");
         findings.refuse(pointer, "NameCollision", message);
@@ -57,7 +58,7 @@ fn read_command(field: &Field<'_>, references: &mut References) -> Option<Vec<Ar
     let arguments: Vec<Option<Argument>> = match &field.node()?.value {
         Tree::Text(text) => {
             let words = split(field, text)?;
-            words.iter().map(|word| template(field, word, references).map(Argument::Word)).collect()
+            words.iter().map(|word| whole_word(field, word, references).map(Argument::Word)).collect()
         }
         _ => field.list()?.iter().map(|item| read_argument(item, references)).collect(),
     };
@@ -106,6 +107,13 @@ fn template(field: &Field<'_>, text: &str, references: &mut References) -> Optio
             None
         }
     }
+}
+
+/// A word of the string form, which knows no groups.
+fn whole_word(field: &Field<'_>, text: &str, references: &mut References) -> Option<Template> {
+    let template = template(field, text, references)?;
+    references.add_word(field, text, &template);
+    Some(template)
 }
 
 fn read_variables(field: &Field<'_>, references: &mut References) -> BTreeMap<String, Template> {

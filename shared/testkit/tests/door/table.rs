@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 use trialog_testkit::{Answer, Client};
 
 const REQUESTS: &str = include_str!("transport.toml");
-const DOCUMENTS: [&str; 3] = [include_str!("space.toml"), include_str!("sweep.toml"), include_str!("trial.toml")];
+const DOCUMENTS: [&str; 4] =
+    [include_str!("compat.toml"), include_str!("space.toml"), include_str!("sweep.toml"), include_str!("trial.toml")];
 
 /// The sound document, section by section; a row replaces some.
 const SOUND: [(&str, &str); 6] = [

@@ -1,6 +1,8 @@
 //! The sweep document against the table of bad input: one line a rule, with the exact errors and warnings.
 
 mod reading;
+mod rows_compat;
+mod rows_native;
 mod rows_space;
 mod rows_sweep;
 mod rows_trial;

@@ -219,11 +219,12 @@ fn samplers() {
             ],
             Refused(422, &[("GridTooLarge", "/sampling_algorithm")]),
         ),
-        Case(28, &[("sampling_algorithm", "bayesian")], Refused(422, &[("NotOfferedYet", "/sampling_algorithm")])),
+        Case(0, &[("sampling_algorithm", "bayesian")], Accepted),
+        Case(0, &[("sampling_algorithm", "{type: bayesian, method: cma_es, seed: 4}")], Accepted),
         Case(
-            30,
-            &[("sampling_algorithm", "{type: bayesian, method: gp}")],
-            Refused(422, &[("NotOfferedYet", "/sampling_algorithm/type")]),
+            0,
+            &[("sampling_algorithm", "{type: bayesian, method: gpp}")],
+            Refused(422, &[("UnknownMethod", "/sampling_algorithm/method")]),
         ),
         Case(
             0,

@@ -1,0 +1,38 @@
+//! Why a configuration was suggested.
+
+use serde::{Deserialize, Serialize};
+
+/// What a sampler can say about its suggestion. Values are in the metric's own units.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Explained {
+    /// default | sobol | gp | tpe | cma_es | random.
+    pub by: String,
+    /// Why this sampler, in words.
+    pub why: String,
+    /// The value that the model expects.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mean: Option<f64>,
+    /// Where the model expects two thirds of the outcomes: one standard deviation to each side.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interval: Option<(f64, f64)>,
+    /// The logarithm of the expected improvement, in the model's units.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_expected_improvement: Option<f64>,
+    /// The best value that the model believes in so far.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub incumbent: Option<f64>,
+    /// The nearest tried configurations by the model's own measure, nearest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nearest: Vec<Near>,
+}
+
+/// A tried configuration that is near.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Near {
+    /// Which trial.
+    pub trial: u32,
+    /// The correlation that the model assumes: 1 is the same point, 0 has nothing to say.
+    pub correlation: f64,
+    /// Its value.
+    pub value: f64,
+}

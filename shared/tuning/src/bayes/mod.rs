@@ -1,0 +1,27 @@
+//! Model-based suggestions: Gaussian process, TPE, CMA-ES, and the choice between them.
+//!
+//! A [`Tuner`] holds all that was proposed and all that has ended, in the order of the log. A suggestion is a pure
+//! function of the setup, the number of the proposal, the first `known` endings and the last fit; a fit is a pure
+//! function of the setup, the first `known` endings and the fit before it. So a log that records `known` and the fits
+//! can be recomputed bit for bit, whatever ran in parallel.
+
+mod acquire;
+mod dims;
+mod explained;
+mod fit;
+mod gp;
+mod lanes;
+mod minimize;
+mod model;
+mod output;
+mod recipe;
+mod search;
+mod special;
+mod stream;
+mod tuner;
+
+pub use explained::{Explained, Near};
+pub use recipe::{Recipe, Transform};
+pub use tuner::{Fit, FitTask, Outcome, Suggestion, Tuner, TunerSetup};
+
+pub use crate::sampler::Method;

@@ -1,0 +1,92 @@
+//! The Gaussian process of one fit, with what was observed since.
+
+use super::dims::{Dims, Row};
+use super::fit::{Prior, fit};
+use super::gp::{Posterior, Shape};
+use super::output::Scale;
+use super::recipe::Recipe;
+
+/// Observations of trials that gave a value, in the order in which they ended.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Observed {
+    pub trials: Vec<u32>,
+    pub rows: Vec<Row>,
+    /// Smaller is better.
+    pub values: Vec<f64>,
+}
+
+impl Observed {
+    pub(crate) fn len(&self) -> usize {
+        self.rows.len()
+    }
+}
+
+/// The hyperparameters for the first `count` observations.
+pub(crate) fn hyperparameters(
+    dims: &Dims,
+    recipe: &Recipe,
+    observed: &Observed,
+    count: usize,
+    last: Option<&[f64]>,
+    cold: bool,
+) -> Vec<f64> {
+    let shape = Shape::new(dims, recipe);
+    let prior = Prior::new(dims, &shape, recipe);
+    let chosen = chosen(observed, count);
+    let scale = Scale::learn(&observed.values[..count], recipe);
+    let rows: Vec<Row> = chosen.iter().map(|at| observed.rows[*at].clone()).collect();
+    let y: Vec<f64> = chosen.iter().map(|at| scale.apply(observed.values[*at])).collect();
+    fit(&shape, &prior, &rows, &y, last, cold)
+}
+
+/// Most observations that a model holds when it is fitted: the factor costs the third power.
+const ACTIVE_MAX: usize = 400;
+
+/// Which of the first `count` observations the model holds.
+fn chosen(observed: &Observed, count: usize) -> Vec<usize> {
+    let _ = observed;
+    (count.saturating_sub(ACTIVE_MAX)..count).collect()
+}
+
+/// The posterior of a fit, extended by later observations.
+#[derive(Clone, Debug)]
+pub(crate) struct Model {
+    pub posterior: Posterior,
+    pub scale: Scale,
+    /// Which observations it holds, in the order of its rows.
+    pub members: Vec<usize>,
+    /// How many observations it has seen.
+    pub seen: usize,
+}
+
+impl Model {
+    /// The model of a fit that saw `fitted` observations.
+    pub(crate) fn new(dims: &Dims, recipe: &Recipe, observed: &Observed, fitted: usize, theta: &[f64]) -> Self {
+        let posterior = Posterior::new(Shape::new(dims, recipe), theta);
+        let scale = Scale::learn(&observed.values[..fitted], recipe);
+        let mut model = Self { posterior, scale, members: Vec::new(), seen: fitted };
+        for at in chosen(observed, fitted) {
+            model.take(observed, at);
+        }
+        model
+    }
+
+    fn take(&mut self, observed: &Observed, at: usize) {
+        let before = self.posterior.observed;
+        self.posterior.observe(&observed.rows[at], self.scale.apply(observed.values[at]));
+        if self.posterior.observed > before {
+            self.members.push(at);
+        }
+    }
+
+    /// Takes in what ended since, and conditions on what is under way.
+    pub(crate) fn extend(&mut self, observed: &Observed, until: usize, pending: &[&Row]) {
+        self.posterior.drop_pending();
+        for at in self.seen..until {
+            self.take(observed, at);
+        }
+        self.seen = until;
+        self.posterior.settle();
+        pending.iter().for_each(|row| self.posterior.pend(row));
+    }
+}
