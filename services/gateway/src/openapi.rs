@@ -61,7 +61,8 @@ const DESCRIPTION: &str = "Sweeps, runs, models and endpoints. Every refusal is 
 const OPTIONAL_BODIES: &[&str] = &["put_workspace", "preempt_node", "pause_sweep", "put_endpoint", "ask_trials"];
 
 /// Doubles that may be one of the texts of non-finite values.
-const LOOSE_NUMBERS: &[(&str, &str)] = &[("MetricPoint", "value"), ("MetricSummary", "last"), ("TellTrialRequest", "value")];
+const LOOSE_NUMBERS: &[(&str, &str)] =
+    &[("MetricPoint", "value"), ("MetricSummary", "last"), ("TellTrialRequest", "value")];
 
 /// The paths that need no token.
 const OPEN: &[&str] = &["/health", "/readyz", "/version", "/metrics", "/openapi.json", "/docs/problems"];

@@ -6,7 +6,10 @@ use eventlog::RecordedEvent;
 use feed::{Publication, Publish};
 use vocabulary::{RunId, SweepId};
 
-use crate::sweep::{ObservationRecorded, SweepEvent, SweepState, TrialEnd, TrialEnded, TrialJob, TrialProposed, goal_text, parameters_json};
+use crate::sweep::{
+    ObservationRecorded, SweepEvent, SweepState, TrialEnd, TrialEnded, TrialJob, TrialProposed, goal_text,
+    parameters_json,
+};
 
 /// The map of this service.
 pub struct Publisher;

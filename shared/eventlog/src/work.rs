@@ -192,8 +192,7 @@ impl<D: Decider, F: Fn(&D, &[D::Event]) -> Vec<u8> + Send> Work for Answering<D,
             Ok(Ok(events)) => {
                 let decision = evolve(state, &events, Vec::new())?;
                 let reply = catch_unwind(AssertUnwindSafe(|| (self.reply_of)(state, &events)));
-                let reply =
-                    reply.map_err(|panic| Refusal::Poisoned(Error::Panicked(panic_text(panic.as_ref()))))?;
+                let reply = reply.map_err(|panic| Refusal::Poisoned(Error::Panicked(panic_text(panic.as_ref()))))?;
                 Ok(Decision { reply, ..decision })
             }
             Ok(Err(rejection)) => {

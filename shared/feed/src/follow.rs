@@ -97,9 +97,7 @@ pub async fn follow(peer: Peer, log: EventLog, reaction: Arc<dyn Reaction>, shut
             }
         }
         stream::iter(lanes.into_values().map(Ok::<_, anyhow::Error>))
-            .try_for_each_concurrent(LANES_AT_ONCE, |facts| {
-                handle_all(Arc::clone(&reaction), facts, shutdown.clone())
-            })
+            .try_for_each_concurrent(LANES_AT_ONCE, |facts| handle_all(Arc::clone(&reaction), facts, shutdown.clone()))
             .await?;
         if shutdown.is_requested() {
             return Ok(());

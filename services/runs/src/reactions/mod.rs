@@ -17,10 +17,7 @@ use crate::service::Core;
 
 /// All stories.
 pub(crate) fn all(core: &Arc<Core>) -> Vec<Arc<dyn Reaction>> {
-    vec![
-        Arc::new(follow_trials::FollowTrials(Arc::clone(core))),
-        Arc::new(follow_jobs::FollowJobs(Arc::clone(core))),
-    ]
+    vec![Arc::new(follow_trials::FollowTrials(Arc::clone(core))), Arc::new(follow_jobs::FollowJobs(Arc::clone(core)))]
 }
 
 fn decode<M: Message + Default>(fact: &Fact) -> Result<M, ReactError> {

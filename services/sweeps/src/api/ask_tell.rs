@@ -150,7 +150,8 @@ fn offers(sweep: &Sweep, events: &[SweepEvent]) -> wire::AskTrialsReply {
 /// Whether the trial is over for whoever runs it although it said nothing of an end.
 fn verdict(events: &[SweepEvent]) -> wire::TellTrialReply {
     let by_policy = events.iter().any(|event| matches!(event, SweepEvent::TrialStopRequested(_)));
-    let fails = |event: &SweepEvent| matches!(event, SweepEvent::TrialEnded(ended) if ended.attempt_end.reason == "non_finite");
+    let fails =
+        |event: &SweepEvent| matches!(event, SweepEvent::TrialEnded(ended) if ended.attempt_end.reason == "non_finite");
     // The id is made of the position, which is known after the commit.
     let decision = if by_policy { STOPPED.to_owned() } else { String::new() };
     wire::TellTrialReply { stop: by_policy || events.iter().any(fails), decision }

@@ -195,7 +195,11 @@ impl Audit {
                 self.curves.report(&Report { trial, attempt, step: point.step, value: point.value, position });
             let last = event.told.as_ref().is_some_and(|told| told.last);
             let fails = !point.value.is_finite() && submitted.spec.objective.on_non_finite == OnNonFinite::Fail;
-            if !matches!(counted, Reported::Counted { .. }) || fails || last || submitted.spec.policy == PolicySpec::None {
+            if !matches!(counted, Reported::Counted { .. })
+                || fails
+                || last
+                || submitted.spec.policy == PolicySpec::None
+            {
                 continue;
             }
             match self.curves.judge(trial) {

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use documents::{Field, Findings, Format};
 use vocabulary::{FieldError, Problem, Warning};
 
-use super::{external, limits};
 use super::spec::{Limits, ServerLimits, SweepSpec};
+use super::{external, limits};
 
 /// The changes that a document asks for; absent means unchanged.
 #[derive(Clone, Debug, Default, PartialEq)]

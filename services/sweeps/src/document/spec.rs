@@ -260,8 +260,7 @@ pub struct ServerLimits {
 }
 
 /// External trials are rows of a log, not processes: far more of them are no burden.
-const EXTERNAL: ServerLimits =
-    ServerLimits { max_total_trials: tuning::TRIALS_MAX, max_concurrent_trials: 10_000 };
+const EXTERNAL: ServerLimits = ServerLimits { max_total_trials: tuning::TRIALS_MAX, max_concurrent_trials: 10_000 };
 
 impl ServerLimits {
     /// What sweeps of a mode may ask for.

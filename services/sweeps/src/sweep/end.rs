@@ -226,13 +226,7 @@ impl Sweep {
     }
 
     /// The ends of external trials that nobody is to tell of any more.
-    fn withdrawn(
-        &self,
-        submitted: &Submitted,
-        trials: Vec<u32>,
-        end: &TrialEnd,
-        at: Timestamp,
-    ) -> Vec<SweepEvent> {
+    fn withdrawn(&self, submitted: &Submitted, trials: Vec<u32>, end: &TrialEnd, at: Timestamp) -> Vec<SweepEvent> {
         let found = trials.into_iter().filter_map(|index| Some((index, self.trials.get(index as usize)?)));
         let ends = found.map(|(index, trial)| {
             let (outcome, by) = ("canceled".to_owned(), end.reason());

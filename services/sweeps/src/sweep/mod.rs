@@ -17,10 +17,10 @@ mod words;
 mod tests;
 
 pub use decide::{Changes, Command, NamedPoint, NewTrial, Observation, Rejection, RunEnd, RunMove};
-pub use external::{Ask, Heartbeat, Saying, Tell, offer_state};
 pub use events::*;
-pub use lease::{ExternalTrial, Lease, Told};
+pub use external::{Ask, Heartbeat, Saying, Tell, offer_state};
 pub use job::{TrialJob, goal_text, parameters_json};
+pub use lease::{ExternalTrial, Lease, Told};
 pub use propose::{Ground, proposals};
 pub use state::{Status, Submitted, Sweep};
 pub use trial::{Attempt, Stop, Trial};

@@ -61,7 +61,8 @@ async fn a_worker_asks_tells_and_is_told_to_stop() {
     assert_eq!(event.kind, "TrialStopRequested");
     let facts = bench.facts().await;
     let kinds: Vec<&str> = facts.iter().map(|(kind, _)| kind.as_str()).collect();
-    let expected = ["TrialProposed", "TrialProposed", "TrialReported", "TrialReported", "TrialStopRequested", "TrialEnded"];
+    let expected =
+        ["TrialProposed", "TrialProposed", "TrialReported", "TrialReported", "TrialStopRequested", "TrialEnded"];
     assert_eq!(kinds[2..], expected);
     let proposed = wire::TrialProposed::decode(facts[2].1.as_slice()).unwrap();
     assert_eq!((proposed.job, proposed.run_name.as_str(), proposed.experiment.as_str()), (None, "digits-0", "Default"));
@@ -96,7 +97,8 @@ async fn a_lease_is_kept_by_a_heartbeat_and_given_on_without() {
     let sweep = bench.submit(&external(json!({}))).await;
     bench.asked(sweep, 2).await;
     bench.clock.advance_us(50_000_000);
-    let beat = wire::HeartbeatTrialRequest { workspace: "default".into(), sweep: sweep.to_string(), index: 1, attempt: 1 };
+    let beat =
+        wire::HeartbeatTrialRequest { workspace: "default".into(), sweep: sweep.to_string(), index: 1, attempt: 1 };
     let kept = bench.api().heartbeat_trial(Request::new(beat)).await.unwrap().into_inner();
     assert_eq!(kept.lease_expires_at, "2026-11-01T10:01:50Z");
     bench.clock.advance_us(20_000_000);
