@@ -119,6 +119,7 @@ fn ended(run_id: String, event: run::RunEnded) -> Publication {
         end: Some(event.end),
         state: event.state.as_str().to_owned(),
         metric_names: event.metric_names,
+        with_trial: event.with_trial,
     };
     Publication::new("RunEnded", &fact)
 }

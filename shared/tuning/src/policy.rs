@@ -142,7 +142,7 @@ pub enum PolicySpec {
         min_resource: u32,
         /// The interval at which a trial is done.
         max_resource: u32,
-        /// The share of all trials that goes on from the first rung; at n times its interval it is the n-th part of that.
+        /// The share of all trials that goes on from the first rung; at n times its interval the n-th part of that.
         #[serde(default = "default_share")]
         share: f64,
         /// How many times its gain of the last doublings a trial may be hoped to gain in each doubling to come.

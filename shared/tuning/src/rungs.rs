@@ -218,19 +218,25 @@ impl Trials {
     /// The trial that goes on when there is room: at the highest rung that has one, the best of the first
     /// floor(entries / reduction_factor) that has not gone on yet.
     pub fn promotable(&self) -> Option<Promotion> {
-        if !self.policy.promotes() {
-            return None;
-        }
-        let (intervals, tables) = (&self.ladder.brackets.first()?.rungs, self.rungs.first()?);
-        for (place, (interval, table)) in intervals.iter().zip(tables).enumerate().rev() {
-            let rung = count_of(place);
+        self.promotables().next()
+    }
+
+    /// The trials that go on, in this order, as there is room. That one goes on changes nothing for the others.
+    pub fn promotables(&self) -> impl Iterator<Item = Promotion> {
+        let bracket = self.ladder.brackets.first().filter(|_| self.policy.promotes());
+        let intervals = bracket.map_or(&[][..], |bracket| &bracket.rungs);
+        let rungs = self.waiting.iter().zip(intervals).enumerate().rev();
+        rungs.flat_map(move |(rung, (waiting, interval))| {
+            let table = &self.rungs[0][rung];
             let kept = self.kept(table.len(), *interval);
-            let Some(entry) = self.waiting.get(place).and_then(|waiting| waiting.at(0)) else { continue };
-            if table.place(self.goal, &entry) < kept {
-                return Some(self.promotion(entry, rung, *interval));
-            }
-        }
-        None
+            let ahead = waiting.iter().take_while(move |entry| table.place(self.goal, entry) < kept);
+            ahead.map(move |entry| self.promotion(entry, count_of(rung), *interval))
+        })
+    }
+
+    /// How many rungs a trial was promoted from.
+    pub fn promotions(&self, trial: u32) -> u32 {
+        self.curve(trial).map_or(0, |curve| curve.promoted)
     }
 
     /// The leader, or one that equals it, if it waits at a rung. When nothing else is left to do it goes on, since no

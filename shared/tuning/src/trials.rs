@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::curve::{Curve, End, Latest};
+use crate::curve::{Curve, End, Latest, Running};
 use crate::ladder::Ladder;
 use crate::policy::{Goal, PolicySpec};
 use crate::ranked::Ranking;
@@ -185,6 +185,22 @@ impl Trials {
         let curve = self.curve(trial)?;
         let (value, position) = curve.running(curve.interval()).best_at(self.goal)?;
         Some(Standing { trial, value, position })
+    }
+
+    /// The result that the report's trial would have with the report. Cheap: nothing is changed.
+    pub fn standing_after(&self, report: &Report) -> Option<Standing> {
+        let goal = self.goal;
+        let running = match self.curve(report.trial) {
+            Some(curve) if curve.supersedes(report) => {
+                let mut curve = curve.clone();
+                curve.push(report, goal);
+                curve.running(u32::MAX)
+            }
+            Some(curve) => curve.running(u32::MAX).with(report.value, report.position, goal),
+            None => Running::EMPTY.with(report.value, report.position, goal),
+        };
+        let (value, position) = running.best_at(goal)?;
+        Some(Standing { trial: report.trial, value, position })
     }
 
     /// The trial that leads the ranking, whatever became of it. Ties: the lower index.

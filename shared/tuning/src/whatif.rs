@@ -1,9 +1,9 @@
 //! Another policy on recorded curves: who would have been stopped when, what that would have saved, and whether the
 //! winner would have survived.
 //!
-//! A curve says nothing beyond its recorded end. A trial that was cut there (stopped, canceled, lost) and that the other
-//! policy would have let go on is `unknown`: what is saved and the regret are bounds then. No trial and no value is made
-//! up, and promotion takes place in the recorded order only as far as a trial's own curve goes.
+//! A curve says nothing beyond its recorded end. A trial that was cut there (stopped, canceled, lost) and that the
+//! other policy would have let go on is `unknown`: what is saved and the regret are bounds then. No trial and no value
+//! is made up.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;

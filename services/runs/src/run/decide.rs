@@ -94,7 +94,7 @@ pub(super) fn decide(run: &Run, command: &Command) -> Result<Vec<RunEvent>, Reje
                 return Ok(Vec::new());
             }
             let end = JobEnd { decision: decision.clone(), reason: reason.clone(), ..end_of(*state) };
-            Ok(vec![end_now(run, *state, end, *at_us)])
+            Ok(vec![end_now(run, *state, end, true, *at_us)])
         }
         Command::Job(news) => {
             there(run)?;
@@ -149,7 +149,7 @@ fn change(run: &Run, update: &Update, at_us: i64) -> Result<Vec<RunEvent>, Rejec
             Some(ended) if ended == state => {}
             _ if run.has_job() => return Err(Rejection::HasJob),
             Some(ended) => return Err(Rejection::Terminal { state: ended }),
-            None => events.push(end_now(run, state, end_of(state), at_us)),
+            None => events.push(end_now(run, state, end_of(state), false, at_us)),
         }
     }
     Ok(events)
@@ -173,7 +173,8 @@ fn stop(run: &Run, decision: &str, by: &str, at_us: i64) -> Vec<RunEvent> {
         None => {
             let state = if by_policy { RunState::EarlyStopped } else { RunState::Canceled };
             let end = JobEnd { by: by.to_owned(), decision: decision.to_owned(), ..end_of(state) };
-            vec![end_now(run, state, end, at_us)]
+            // Its user is the only one to end it without its sweep.
+            vec![end_now(run, state, end, by != "user", at_us)]
         }
     }
 }
@@ -187,13 +188,14 @@ fn end_of(state: RunState) -> JobEnd {
     JobEnd { outcome: outcome.to_owned(), ..JobEnd::default() }
 }
 
-fn end_now(run: &Run, state: RunState, end: JobEnd, at_us: i64) -> RunEvent {
+fn end_now(run: &Run, state: RunState, end: JobEnd, with_trial: bool, at_us: i64) -> RunEvent {
     RunEnded {
         subject: run.subject.clone(),
         attempt: run.attempt(),
         state,
         end,
         metric_names: run.metric_names(),
+        with_trial,
         at_us,
     }
     .into()

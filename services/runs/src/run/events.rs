@@ -153,6 +153,9 @@ pub struct RunEnded {
     /// Keys that were logged, at most 20; only of runs with a watched key.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub metric_names: Vec<String>,
+    /// The run ended with its trial: sweeps need not be told.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub with_trial: bool,
     /// Microseconds since 1970.
     pub at_us: i64,
 }

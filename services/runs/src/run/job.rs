@@ -76,7 +76,15 @@ fn ended(run: &Run, attempt: u32, end: &JobEnd, at_us: i64) -> RunEnded {
         end.by.clone_from(&stop.by);
         end.decision.clone_from(&stop.decision);
     }
-    RunEnded { subject: run.subject.clone(), attempt, state, end, metric_names: run.metric_names(), at_us }
+    RunEnded {
+        subject: run.subject.clone(),
+        attempt,
+        state,
+        end,
+        metric_names: run.metric_names(),
+        with_trial: false,
+        at_us,
+    }
 }
 
 /// Without a number that JSON cannot hold.

@@ -29,8 +29,10 @@ impl Serialize for Document<'_> {
         map.serialize_entry("experiment", &spec.experiment)?;
         map.serialize_entry("description", description)?;
         map.serialize_entry("tags", tags)?;
-        map.serialize_entry("cluster", &spec.cluster)?;
-        map.serialize_entry("mode", "managed")?;
+        if !spec.is_external() {
+            map.serialize_entry("cluster", &spec.cluster)?;
+        }
+        map.serialize_entry("mode", &spec.mode)?;
         if spec.space.compat {
             map.serialize_entry("compat", "azure")?;
         }
@@ -40,7 +42,9 @@ impl Serialize for Document<'_> {
         map.serialize_entry("early_termination", &spec.policy)?;
         map.serialize_entry("limits", limits)?;
         map.serialize_entry("record_keeps", &spec.record_keeps)?;
-        map.serialize_entry("trial", &spec.trial)?;
+        if !spec.is_external() {
+            map.serialize_entry("trial", &spec.trial)?;
+        }
         map.end()
     }
 }

@@ -43,6 +43,9 @@ fn facts_of(cluster: &wire::ClusterFacts) -> ClusterFacts {
 
 /// What must exist and be ready: 404 before 409.
 fn check_resolved(spec: &SweepSpec, workspace: &str, resolved: Option<&wire::Resolved>) -> Result<(), Problem> {
+    if spec.is_external() {
+        return Ok(());
+    }
     let Some(cluster) = resolved.and_then(|resolved| resolved.cluster.as_ref()) else {
         return Err(Problem::not_found("cluster", &spec.cluster, workspace));
     };

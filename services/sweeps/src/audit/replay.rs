@@ -205,9 +205,10 @@ impl Audit {
         for point in &event.points {
             let counted =
                 self.curves.report(&Report { trial, attempt, step: point.step, value: point.value, position });
+            let last = event.told.as_ref().is_some_and(|told| told.last);
             let fails = !point.value.is_finite() && submitted.spec.objective.on_non_finite == OnNonFinite::Fail;
-            let unasked = fails || self.sweep.reaches_target(point.value) || submitted.spec.policy == PolicySpec::None;
-            if !matches!(counted, Reported::Counted { .. }) || unasked {
+            let settled = fails || last || self.sweep.reaches_target(point.value);
+            if !matches!(counted, Reported::Counted { .. }) || settled || submitted.spec.policy == PolicySpec::None {
                 continue;
             }
             match self.curves.judge(trial) {

@@ -2,6 +2,7 @@
 
 mod changes;
 mod compat;
+mod external;
 mod limits;
 mod objectives;
 mod plan;
@@ -25,8 +26,8 @@ pub use changes::{SweepChanges, read_changes};
 pub use plan::{Plan, plan};
 pub use render::{parameter_variables, render_command, render_environment_variables};
 pub use spec::{
-    ClusterFacts, Constraint, ConstraintOperator, Convergence, Environment, Input, InputMode, Limits, Noise, Objective,
-    OnNonFinite, Output, Resources, ServerLimits, SweepSpec, TrialSpec,
+    ClusterFacts, Constraint, ConstraintOperator, Convergence, Environment, Input, InputMode, Limits, Mode, Noise,
+    Objective, OnNonFinite, Output, Resources, ServerLimits, SweepSpec, TrialSpec,
 };
 pub use template::{Argument, Filling, Reference, Template};
 
@@ -80,20 +81,19 @@ fn read_fields(
         fields.field(later).not_offered();
     }
     let compat = compat::read(&fields.field("compat"));
-    let mode = fields.field("mode");
-    let external = mode.one_of("BadMode", &["managed", "external"]) == Some("external");
-    if external {
-        mode.not_offered();
-    }
+    let external = fields.field("mode").one_of("BadMode", &["managed", "external"]) == Some("external");
+    let mode = if external { Mode::External } else { Mode::Managed };
     let name = read_title(&fields.field("name"));
     let experiment = read_title(&fields.field("experiment")).unwrap_or_else(|| DEFAULT_EXPERIMENT.to_owned());
     let description = fields.text("description").unwrap_or_default().to_owned();
     let tags = fields.texts("tags").unwrap_or_default().into_iter().collect();
     let cluster = fields.field("cluster");
-    let cluster = if external { cluster } else { cluster.required() }.text();
+    let cluster = if external { external::nothing_in(&cluster) } else { cluster.required().text() };
     let objective = objectives::read(&mut fields);
     let constraints = objectives::read_constraints(&fields.field("constraints"));
-    let limits = limits::read(&fields.field("limits"), server, compat, None);
+    let limits = fields.field("limits");
+    let limits =
+        limits::read(&limits, &server.of(mode), compat, None).filter(|read| external::allows(mode, read, &limits));
     let sampler = sampler::read(&fields.required("sampling_algorithm"), compat);
     let space = fields.required("search_space");
     let names = space::names(&space);
@@ -106,12 +106,18 @@ fn read_fields(
     }
     let record_keeps = fields.boolean("record_keeps").unwrap_or_default();
     let trial = fields.field("trial");
-    let trial = if external { trial } else { trial.required() };
-    let mut trial = trial.map().and_then(|fields| trial::read(fields, names.as_ref(), resolved, findings));
-    if let (true, Some(trial), Some(space)) = (compat, &mut trial, &space) {
-        compat::append_arguments(&mut trial.command, space, findings);
-    }
-    if let (Some(policy), Some(trial)) = (&policy, &trial)
+    let trial = match mode {
+        Mode::External => external::nothing_in(&trial).map(|_| TrialSpec::default()),
+        Mode::Managed => {
+            let trial = trial.required().map();
+            let mut trial = trial.and_then(|fields| trial::read(fields, names.as_ref(), resolved, findings));
+            if let (true, Some(trial), Some(space)) = (compat, &mut trial, &space) {
+                compat::append_arguments(&mut trial.command, space, findings);
+            }
+            trial
+        }
+    };
+    if let (Some(policy), Some(trial)) = (&policy, trial.as_ref().filter(|_| !external))
         && policy.promotes()
         && !trial.checkpoint
     {
@@ -119,7 +125,7 @@ fn read_fields(
                        trial.checkpoint to true and save one, or use variant stopping";
         findings.refuse("/early_termination/variant", "NeedsCheckpoint", message);
     }
-    if let (Some(limits), Some(trial), Some(cluster)) = (&limits, &trial, resolved) {
+    if let (Some(limits), Some(trial), Some(cluster)) = (&limits, &trial, resolved.filter(|_| !external)) {
         limits::check_gate(limits, &trial.resources, cluster, findings);
     }
     let sampler = sampler?;
@@ -128,6 +134,7 @@ fn read_fields(
         experiment,
         description,
         tags,
+        mode,
         cluster: cluster?.to_owned(),
         objective: objective?,
         constraints: constraints?,

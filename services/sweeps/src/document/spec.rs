@@ -22,7 +22,11 @@ pub struct SweepSpec {
     /// Labels.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tags: BTreeMap<String, String>,
-    /// Where the trials run.
+    /// Who runs the trials.
+    #[serde(default, skip_serializing_if = "Mode::is_managed")]
+    pub mode: Mode,
+    /// Where the trials run; empty in external mode.
+    #[serde(default)]
     pub cluster: String,
     /// What is optimised.
     pub objective: Objective,
@@ -46,8 +50,33 @@ pub struct SweepSpec {
     /// Whether decisions to keep a trial are recorded too.
     #[serde(default)]
     pub record_keeps: bool,
-    /// What a trial runs.
+    /// What a trial runs; nothing in external mode.
+    #[serde(default)]
     pub trial: TrialSpec,
+}
+
+impl SweepSpec {
+    /// Whether the trials are asked for and told, and run by somebody else.
+    pub fn is_external(&self) -> bool {
+        self.mode == Mode::External
+    }
+}
+
+/// Who runs the trials.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// Trialog, as jobs on a cluster.
+    #[default]
+    Managed,
+    /// Whoever asks for them and tells what they give.
+    External,
+}
+
+impl Mode {
+    fn is_managed(&self) -> bool {
+        *self == Self::Managed
+    }
 }
 
 /// The objective.
@@ -147,7 +176,7 @@ pub struct Convergence {
 }
 
 /// What a trial runs.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct TrialSpec {
     /// The words of the command, with references.
     pub command: Vec<Argument>,
@@ -246,6 +275,19 @@ pub struct ServerLimits {
     pub max_total_trials: u32,
     /// Most live trials of a sweep.
     pub max_concurrent_trials: u32,
+}
+
+/// External trials are rows of a log, not processes: far more of them are no burden.
+const EXTERNAL: ServerLimits = ServerLimits { max_total_trials: tuning::TRIALS_MAX, max_concurrent_trials: 10_000 };
+
+impl ServerLimits {
+    /// What sweeps of a mode may ask for.
+    pub fn of(&self, mode: Mode) -> Self {
+        match mode {
+            Mode::Managed => *self,
+            Mode::External => EXTERNAL,
+        }
+    }
 }
 
 impl Default for ServerLimits {

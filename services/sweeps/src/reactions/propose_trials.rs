@@ -1,4 +1,5 @@
-//! Fills free places of running sweeps: promotes trials that wait at a rung, then asks the sampler, beside the log, and executes what it says.
+//! Fills free places of running sweeps: promotes trials that wait at a rung, then asks the sampler, beside the log, and
+//! executes what it says.
 //!
 //! The command's id follows from the sweep and the proposal's number, and the decider refuses what was made from an
 //! older state, so a crash or a second start never gives a trial too many.

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use tuning::Proposal;
 use vocabulary::{Decider, Problem, RunId};
 
+use super::external::{Ask, Heartbeat, Tell};
 use super::state::{Submitted, Sweep};
 use super::trial::Trial;
 use super::words::{AttemptEnd, Point, TrialState};
@@ -158,6 +159,12 @@ pub enum Command {
         /// Now.
         at: Timestamp,
     },
+    /// Trials to run, in external mode.
+    Ask(Ask),
+    /// To take in what an external trial gave.
+    Tell(Tell),
+    /// To keep the lease of an external trial.
+    Heartbeat(Heartbeat),
     /// More trials or time.
     Extend {
         /// New totals; absent = unchanged.
@@ -228,6 +235,9 @@ impl Decider for Sweep {
             Command::Resume { at } => self.resume(*at),
             Command::Cancel { by, at } => self.cancel(by, *at),
             Command::Change { changes, at } => self.change_to(changes, *at),
+            Command::Ask(ask) => self.ask(ask),
+            Command::Tell(tell) => self.tell(tell),
+            Command::Heartbeat(heartbeat) => self.heartbeat(heartbeat),
             Command::Extend { max_total_trials, timeout_seconds, at } => {
                 self.extend(*max_total_trials, *timeout_seconds, *at)
             }

@@ -8,6 +8,7 @@ use tuning::{Decision, Draw};
 use vocabulary::{RunId, SweepId, Warning};
 
 use super::job::TrialJob;
+use super::lease::{ExternalTrial, Lease, Told};
 use super::words::{AttemptEnd, Closing, CompletedReason, Outcome, Point, StopBy, SweepState, TrialEnd, TrialState};
 use crate::document::{Limits, SweepSpec};
 
@@ -66,8 +67,12 @@ pub struct TrialProposed {
     /// The observations that it depends on.
     #[serde(default)]
     pub basis: Basis,
-    /// Everything that a node needs to run it.
-    pub job: TrialJob,
+    /// Everything that a node needs to run it; absent in an external sweep.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<TrialJob>,
+    /// Who runs it instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external: Option<ExternalTrial>,
     /// When.
     pub at: Timestamp,
 }
@@ -103,6 +108,33 @@ pub struct ObservationRecorded {
     /// The trial was being stopped: the points are kept and count for nothing.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub after_stop: bool,
+    /// Of an external trial: it was told by whoever runs it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told: Option<Told>,
+}
+
+/// An external trial whose lease had run out was given to somebody else.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrialLeased {
+    /// Which trial.
+    pub trial: u32,
+    /// The attempt that holds it from here on.
+    pub attempt: u32,
+    /// By whom and until when.
+    pub lease: Lease,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// Whoever holds an external trial is still at it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrialLeaseRenewed {
+    /// Which trial.
+    pub trial: u32,
+    /// The attempt that holds it.
+    pub attempt: u32,
+    /// Until when.
+    pub expires_at: Timestamp,
 }
 
 /// A policy was asked and kept the trial. Recorded only where the document says so, since it can be computed again.
@@ -344,6 +376,8 @@ vocabulary::stored_events! {
         SweepStarted: 1,
         TrialProposed: 1,
         TrialStateChanged: 1,
+        TrialLeased: 1,
+        TrialLeaseRenewed: 1,
         ObservationRecorded: 1,
         DecisionMade: 1,
         TrialStopRequested: 1,

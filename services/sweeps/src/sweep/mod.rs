@@ -3,8 +3,10 @@
 mod decide;
 mod end;
 mod events;
+mod external;
 mod goal;
 mod job;
+mod lease;
 mod life;
 mod observe;
 mod promote;
@@ -18,7 +20,9 @@ mod tests;
 
 pub use decide::{Changes, Command, NamedPoint, NewTrial, Observation, Rejection, RunEnd, RunMove};
 pub use events::*;
+pub use external::{Ask, Heartbeat, Saying, Tell, offer_state};
 pub use job::{TrialJob, goal_text, parameters_json};
+pub use lease::{ExternalTrial, Lease, Told};
 pub use propose::{Ground, proposals};
 pub use state::{Status, Submitted, Sweep};
 pub use trial::{Attempt, Stop, Trial};

@@ -25,11 +25,15 @@ impl Sweep {
         let watched = &submitted.spec.objective.primary_metric;
         let points = observation.points.iter().filter(|named| named.name == *watched);
         let points: Vec<Point> = points.map(|named| named.point).collect();
+        // Values of an external trial are told, not reported by a run.
+        if submitted.spec.is_external() {
+            return Ok(Vec::new());
+        }
         if trial.end.is_some() || attempt < trial.attempt() || points.is_empty() {
             return Ok(Vec::new());
         }
         let recorded = |points: &[Point], after_stop: bool| -> SweepEvent {
-            ObservationRecorded { trial: index, attempt, points: points.to_vec(), after_stop }.into()
+            ObservationRecorded { trial: index, attempt, points: points.to_vec(), after_stop, told: None }.into()
         };
         if trial.stop.is_some() || trial.paused.is_some() {
             return Ok(vec![recorded(&points, true)]);

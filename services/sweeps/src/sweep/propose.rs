@@ -56,15 +56,17 @@ pub fn proposals(ground: &Ground, most: u32) -> (Vec<Proposal>, bool) {
 impl Sweep {
     /// How many proposals the state and the limits in force allow now.
     pub fn allowed(&self) -> u32 {
+        // A place that is free goes to a trial that may be promoted first.
+        if self.promotion().is_some() { 0 } else { self.allowed_beside(0) }
+    }
+
+    /// The same when so many trials that waited take places.
+    pub(super) fn allowed_beside(&self, promoted: usize) -> u32 {
         let Some(submitted) = &self.submitted else { return 0 };
         if !matches!(self.status, Status::Queued | Status::Running) {
             return 0;
         }
-        // A place that is free goes to a trial that may be promoted first.
-        if self.promotion().is_some() {
-            return 0;
-        }
-        let live = u32::try_from(self.live.len()).unwrap_or(u32::MAX);
+        let live = u32::try_from(self.live.len() + promoted).unwrap_or(u32::MAX);
         let left = submitted.limits.max_total_trials.saturating_sub(self.proposals());
         left.min(submitted.limits.max_concurrent_trials.saturating_sub(live))
     }
@@ -73,7 +75,8 @@ impl Sweep {
     pub fn ground(&self) -> Option<Ground> {
         let submitted = self.submitted.as_ref()?;
         let allowed = self.allowed();
-        (allowed > 0).then(|| Ground {
+        // Trials of an external sweep are proposed when somebody asks for them.
+        (allowed > 0 && !submitted.spec.is_external()).then(|| Ground {
             spec: Arc::clone(&submitted.spec),
             seed: submitted.seed,
             from: self.proposals(),
@@ -110,7 +113,8 @@ impl Sweep {
                 workspace: workspace.clone(),
                 trial,
                 run_id: new.run_id,
-                job: TrialJob::render(source, trial, new.run_id, draws),
+                job: Some(TrialJob::render(source, trial, new.run_id, draws)),
+                external: None,
                 draws: draws.clone(),
                 sampler_index: *index,
                 redraw: *redraw,

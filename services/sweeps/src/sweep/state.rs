@@ -16,8 +16,8 @@ use super::job::parameters_json;
 use super::trial::{Stop, Trial};
 use super::words::{Best, CompletedReason, Outcome, StopBy, SweepState, TrialState};
 use super::{
-    ObservationRecorded, SweepEvent, SweepExtended, SweepSubmitted, TrialEnded, TrialPaused, TrialPromoted,
-    TrialProposed, TrialStateChanged, TrialStopRequested,
+    ObservationRecorded, SweepEvent, SweepExtended, SweepSubmitted, TrialEnded, TrialLeased, TrialPaused,
+    TrialPromoted, TrialProposed, TrialStateChanged, TrialStopRequested,
 };
 use crate::document::{Limits, SweepSpec};
 
@@ -115,6 +115,9 @@ pub struct Sweep {
     pub counts: BTreeMap<TrialState, u32>,
     /// What the policy and the ranking see.
     pub curves: Trials,
+    /// Of the external trials that have not ended: when each one's lease runs out, in microseconds since 1970, the
+    /// earliest first.
+    pub leases: BTreeSet<(i64, u32)>,
     /// Digests of the configurations that were proposed. Shared, so that a proposal is computed beside the log.
     pub taken: Arc<HashSet<u128>>,
     /// The first Sobol point or grid cell that is not used.
@@ -168,6 +171,8 @@ impl Sweep {
             }
             SweepEvent::TrialProposed(event) => self.take_proposal(event),
             SweepEvent::TrialStateChanged(event) => self.take_move(event),
+            SweepEvent::TrialLeased(event) => self.take_lease(event),
+            SweepEvent::TrialLeaseRenewed(event) => self.renew(event.trial, event.expires_at),
             SweepEvent::ObservationRecorded(event) => self.take_observation(event),
             SweepEvent::DecisionMade(_) => {}
             SweepEvent::TrialStopRequested(event) => self.take_stop(event),
@@ -224,8 +229,38 @@ impl Sweep {
         Arc::make_mut(&mut self.taken).insert(fingerprint(&configuration));
         self.next_index = self.next_index.max(event.sampler_index.saturating_add(1));
         self.live.insert(event.trial);
-        self.trials.push(Trial::new(event, self.version));
-        self.count(None, TrialState::Proposed);
+        let trial = Trial::new(event, self.version);
+        let state = trial.state;
+        self.trials.push(trial);
+        self.change_lease(event.trial, |_| {});
+        self.count(None, state);
+    }
+
+    /// Changes a trial's lease and keeps the order of the leases in step. A trial that has ended has none.
+    fn change_lease(&mut self, index: u32, change: impl FnOnce(&mut Trial)) {
+        let Some(trial) = self.trials.get_mut(index as usize) else { return };
+        let due = |trial: &Trial| Some((trial.lease.as_ref()?.expires_at.as_microsecond(), index));
+        let before = due(trial);
+        change(trial);
+        let after = due(trial);
+        if let Some(before) = before {
+            self.leases.remove(&before);
+        }
+        self.leases.extend(after);
+    }
+
+    fn take_lease(&mut self, event: &TrialLeased) {
+        let Some(before) = self.trials.get(event.trial as usize).map(|trial| trial.state) else { return };
+        self.change_lease(event.trial, |trial| trial.lease_again(event));
+        self.count(Some(before), TrialState::Running);
+    }
+
+    fn renew(&mut self, index: u32, expires_at: Timestamp) {
+        self.change_lease(index, |trial| {
+            if let Some(lease) = trial.lease.as_mut() {
+                lease.expires_at = expires_at;
+            }
+        });
     }
 
     fn take_move(&mut self, event: &TrialStateChanged) {
@@ -240,6 +275,9 @@ impl Sweep {
 
     fn take_observation(&mut self, event: &ObservationRecorded) {
         self.reported = true;
+        if let Some(told) = &event.told {
+            self.renew(event.trial, told.lease_expires_at);
+        }
         let position = self.version.unsigned_abs();
         let Some(trial) = self.trials.get_mut(event.trial as usize) else { return };
         trial.reported = true;
@@ -270,9 +308,8 @@ impl Sweep {
         self.curves.pause(event.trial, event.rung);
         self.live.remove(&event.trial);
         self.paused.insert(event.trial);
-        let Some(trial) = self.trials.get_mut(event.trial as usize) else { return };
-        let before = trial.state;
-        trial.pause(event);
+        let Some(before) = self.trials.get(event.trial as usize).map(|trial| trial.state) else { return };
+        self.change_lease(event.trial, |trial| trial.pause(event));
         self.count(Some(before), TrialState::Paused);
     }
 
@@ -292,10 +329,13 @@ impl Sweep {
         self.curves.end(event.trial, event.end.for_policies());
         self.live.remove(&event.trial);
         self.paused.remove(&event.trial);
-        let Some(trial) = self.trials.get_mut(event.trial as usize) else { return };
+        let Some(trial) = self.trials.get(event.trial as usize) else { return };
         let (before, reported) = (trial.state, trial.reported);
-        trial.finish(event);
-        let state = trial.state;
+        let mut state = before;
+        self.change_lease(event.trial, |trial| {
+            trial.finish(event);
+            state = trial.state;
+        });
         if state == TrialState::Failed {
             if self.failed_in_a_row == 0 {
                 self.first_stderr_tail.clone_from(&event.attempt_end.stderr_tail);

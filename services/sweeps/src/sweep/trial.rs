@@ -4,8 +4,9 @@ use jiff::Timestamp;
 use tuning::{Decision, Draw};
 use vocabulary::RunId;
 
+use super::lease::Lease;
 use super::words::{AttemptEnd, StopBy, TrialEnd, TrialState};
-use super::{TrialEnded, TrialPaused, TrialPromoted, TrialProposed, TrialStateChanged};
+use super::{TrialEnded, TrialLeased, TrialPaused, TrialPromoted, TrialProposed, TrialStateChanged};
 
 /// One attempt to run a trial.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,6 +21,13 @@ pub struct Attempt {
     pub ended_at: Option<Timestamp>,
     /// How.
     pub end: Option<AttemptEnd>,
+}
+
+impl Attempt {
+    /// Of an external trial: it begins when it is asked for.
+    fn held(number: u32, lease: &Lease, at: Timestamp) -> Self {
+        Self { number, node: lease.worker.clone(), started_at: Some(at), ended_at: None, end: None }
+    }
 }
 
 /// That a trial is to end.
@@ -58,6 +66,8 @@ pub struct Trial {
     pub last_value: Option<f64>,
     /// It has reported the watched metric, be it NaN.
     pub reported: bool,
+    /// Who holds it, when it is external and has not ended.
+    pub lease: Option<Lease>,
     /// When it was proposed.
     pub proposed_at: Timestamp,
     /// When it ended.
@@ -70,12 +80,15 @@ pub struct Trial {
 
 impl Trial {
     pub(super) fn new(event: &TrialProposed, version: i64) -> Self {
+        let lease = event.external.as_ref().map(|external| external.lease.clone());
+        let state = if lease.is_some() { TrialState::Running } else { TrialState::Proposed };
+        let attempts = lease.iter().map(|lease| Attempt::held(1, lease, event.at)).collect();
         Self {
             run_id: event.run_id,
             version,
             draws: event.draws.clone(),
-            state: TrialState::Proposed,
-            attempts: Vec::new(),
+            state,
+            attempts,
             preemptions: 0,
             preemptions_in_a_row: 0,
             stop: None,
@@ -83,10 +96,11 @@ impl Trial {
             end: None,
             last_value: None,
             reported: false,
+            running_since: lease.is_some().then_some(event.at),
+            lease,
             proposed_at: event.at,
             ended_at: None,
             ran_us: 0,
-            running_since: None,
         }
     }
 
@@ -139,6 +153,7 @@ impl Trial {
         self.count_time(false, event.at);
         self.state = TrialState::Paused;
         self.paused = Some(event.decision.clone());
+        self.lease = None;
     }
 
     /// It is queued again, as a new attempt.
@@ -152,11 +167,27 @@ impl Trial {
         self.attempts.push(Attempt { number, node, started_at: None, ended_at: None, end: None });
     }
 
+    /// Somebody else holds it from here on; whoever did has fallen silent.
+    pub(super) fn lease_again(&mut self, event: &TrialLeased) {
+        self.state = TrialState::Running;
+        // The attempt of a promoted trial is there already.
+        if self.attempt() == event.attempt {
+            self.attempts.pop();
+            self.count_time(true, event.at);
+        } else if let Some(before) = self.attempts.last_mut() {
+            before.ended_at = Some(event.at);
+            before.end = Some(AttemptEnd { outcome: "lost".to_owned(), ..AttemptEnd::default() });
+        }
+        self.attempts.push(Attempt::held(event.attempt, &event.lease, event.at));
+        self.lease = Some(event.lease.clone());
+    }
+
     pub(super) fn finish(&mut self, event: &TrialEnded) {
         self.count_time(false, event.at);
         self.state = event.end.state();
         self.end = Some(event.end.clone());
         self.ended_at = Some(event.at);
+        self.lease = None;
         if let Some(attempt) = self.attempts.last_mut() {
             attempt.ended_at = Some(event.at);
             attempt.end = Some(event.attempt_end.clone());

@@ -1,5 +1,6 @@
 //! Calls on a service of its own, with what `runs` would say told by hand.
 
+mod asking;
 mod changing;
 mod submitting;
 mod together;

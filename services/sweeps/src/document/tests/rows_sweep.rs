@@ -44,9 +44,49 @@ fn the_document() {
 }
 
 #[test]
+fn an_external_sweep_says_nothing_of_running() {
+    check(&[
+        Case(4, &[("mode", "external"), ("cluster", ""), ("trial", "")], Accepted),
+        Case(
+            4,
+            &[("mode", "external"), ("trial", "{comand: 7}")],
+            Refused(422, &[("NotInExternal", "/cluster"), ("NotInExternal", "/trial")]),
+        ),
+        Case(
+            41,
+            &[
+                ("mode", "external"),
+                ("cluster", ""),
+                ("trial", ""),
+                ("limits", "{max_total_trials: 2000000, max_concurrent_trials: 10000}"),
+                ("early_termination", "{type: bandit, slack_amount: 0.1}"),
+            ],
+            Accepted,
+        ),
+        Case(
+            41,
+            &[
+                ("mode", "external"),
+                ("cluster", ""),
+                ("trial", ""),
+                ("limits", "{max_total_trials: 2000001, max_concurrent_trials: 10001}"),
+            ],
+            Refused(
+                422,
+                &[("OutOfRange", "/limits/max_concurrent_trials"), ("OutOfRange", "/limits/max_total_trials")],
+            ),
+        ),
+        Case(
+            41,
+            &[("mode", "external"), ("cluster", ""), ("trial", ""), ("limits", "{max_retries: 1}")],
+            Refused(422, &[("NotInExternal", "/limits/max_retries")]),
+        ),
+    ]);
+}
+
+#[test]
 fn what_comes_later_is_refused_by_name() {
     check(&[
-        Case(0, &[("mode", "external"), ("cluster", ""), ("trial", "")], Refused(422, &[("NotOfferedYet", "/mode")])),
         Case(0, &[("mode", "managed")], Accepted),
         Case(0, &[("mode", "manged")], Refused(422, &[("BadMode", "/mode")])),
         Case(

@@ -2,6 +2,8 @@
 
 mod ending;
 mod events;
+mod external;
+mod leases;
 mod life;
 mod observing;
 mod promoting;

@@ -88,6 +88,35 @@ fn canceling_ends_those_that_wait_too() {
     assert_eq!(story.status(), ("Canceled", "user".into()));
 }
 
+#[test]
+fn whoever_asks_next_goes_on_with_a_trial_that_waited() {
+    let mut story = super::external::external(json!({
+        "early_termination": {"type": "asha", "reduction_factor": 2, "max_resource": 3, "variant": "promotion"},
+        "limits": {"max_total_trials": 2, "max_concurrent_trials": 2},
+    }));
+    let value = |value| crate::sweep::Saying::Value { step: None, value, last: false };
+    assert_eq!(story.asks(3), [(0, 1), (1, 1)]);
+    let events = story.says(0, 1, value(0.4)).unwrap();
+    assert_eq!(kinds_of(&events), ["ObservationRecorded", "TrialPaused"]);
+    assert!(story.says(0, 1, value(0.5)).is_err(), "it waits");
+    assert_eq!(story.asks(1), [], "floor(1 / 2) go on");
+    story.says(1, 1, value(0.6)).unwrap();
+    assert!(!story.sweep.has_waiting_work(), "it is for whoever asks");
+    assert_eq!(story.asks(2), [(1, 2)]);
+    assert_eq!(kinds_of(&story.says(1, 2, value(0.7)).unwrap()), ["ObservationRecorded", "TrialPaused"]);
+    // Alone in its rung, but the leader; then as far as any trial goes.
+    assert_eq!(story.asks(2), [(1, 3)]);
+    let events = story.says(1, 3, value(0.8)).unwrap();
+    assert_eq!(kinds_of(&events), ["ObservationRecorded", "TrialEnded"]);
+    assert_eq!(story.sweep.trials[1].end.as_ref().unwrap().reason(), "max_resource");
+    assert!(story.sweep.has_waiting_work());
+    let at = story.now;
+    let kinds = kinds_of(&story.when(Command::Promote { at }).unwrap());
+    assert_eq!(kinds, ["SweepCompleting", "TrialStopRequested", "TrialEnded", "SweepCompleted"]);
+    assert_eq!(states(&story), ["EarlyStopped", "Completed"]);
+    assert_eq!(story.sweep.best().map(|best| (best.trial, best.value)), Some((1, 0.8)));
+}
+
 fn plain(objective: Value, limits: Value) -> Story {
     let mut all = json!({"max_total_trials": 9, "max_concurrent_trials": 2});
     if let (Value::Object(all), Value::Object(limits)) = (&mut all, limits) {

@@ -202,7 +202,7 @@ fn check(before: &Sweep, events: &[SweepEvent]) {
 }
 
 /// Events through their stored form.
-fn stored(story: &Story) -> Vec<eventlog::RecordedEvent> {
+pub(super) fn stored(story: &Story) -> Vec<eventlog::RecordedEvent> {
     (1_i64..)
         .zip(&story.events)
         .map(|(version, event)| eventlog::RecordedEvent {
