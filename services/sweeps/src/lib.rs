@@ -14,6 +14,7 @@ pub mod document;
 pub mod publish;
 mod reactions;
 pub mod sweep;
+mod tuner;
 mod views;
 
 use std::path::PathBuf;
@@ -66,7 +67,8 @@ pub async fn open(dependencies: Dependencies) -> anyhow::Result<Service> {
         entropy: Arc::clone(&entropy),
     })
     .await?;
-    Ok(Service { api: api::Api { log, clock, entropy, limits }, peers, shutdown })
+    let tuners = tuner::Tuners::new(log.clone(), Arc::clone(&clock), Arc::clone(&entropy));
+    Ok(Service { api: api::Api { log, clock, entropy, limits, tuners }, peers, shutdown })
 }
 
 impl Service {

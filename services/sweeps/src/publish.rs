@@ -18,7 +18,7 @@ impl Publish for Publisher {
     fn publish(&self, event: &RecordedEvent) -> Result<Option<Publication>, String> {
         // Most events are reports, which are private unless they were told: they need not be read.
         let private = match event.kind.as_str() {
-            "DecisionMade" | "TrialStateChanged" | "TrialLeased" | "TrialLeaseRenewed" => true,
+            "DecisionMade" | "TrialStateChanged" | "TrialLeased" | "TrialLeaseRenewed" | "ModelFitted" => true,
             "ObservationRecorded" => !event.data.contains(TOLD),
             _ => false,
         };
@@ -94,6 +94,7 @@ fn fact(sweep_id: SweepId, position: i64, event: SweepEvent) -> Option<Publicati
         | SweepEvent::TrialLeased(_)
         | SweepEvent::TrialLeaseRenewed(_)
         | SweepEvent::DecisionMade(_)
+        | SweepEvent::ModelFitted(_)
         | SweepEvent::LimitsChanged(_)
         | SweepEvent::SweepDescribed(_)
         | SweepEvent::SweepUnstalled(_) => None,

@@ -2,11 +2,12 @@
 
 use jiff::Timestamp;
 use tuning::Draw;
+use tuning::bayes::Explained;
 use vocabulary::RunId;
 
 use super::lease::Lease;
 use super::words::{AttemptEnd, StopBy, TrialEnd, TrialState};
-use super::{TrialEnded, TrialLeased, TrialProposed, TrialStateChanged};
+use super::{Basis, TrialEnded, TrialLeased, TrialProposed, TrialStateChanged};
 
 /// One attempt to run a trial.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,6 +49,10 @@ pub struct Trial {
     pub version: i64,
     /// Its active parameters.
     pub draws: Vec<Draw>,
+    /// What they were proposed from.
+    pub basis: Basis,
+    /// What the model said about them.
+    pub explained: Option<Explained>,
     /// Where it is in its life.
     pub state: TrialState,
     /// Oldest first; the last one is the current one. Empty until its run has moved.
@@ -85,6 +90,8 @@ impl Trial {
             run_id: event.run_id,
             version,
             draws: event.draws.clone(),
+            basis: event.basis.clone(),
+            explained: event.explained.clone(),
             state,
             attempts,
             preemptions: 0,
