@@ -6,7 +6,8 @@
 //!
 //! Invariants, kept by the decider: no proposal while the total or the concurrency in force is reached; one live
 //! attempt a trial; a report and the policy's verdict are one append; the leader is never stopped by a policy; a
-//! proposal follows from the spec, the seed and its number alone, so that the log can be recomputed bit for bit.
+//! proposal follows from the spec, the seed, its number and its recorded basis, so that the log can be recomputed bit
+//! for bit.
 
 mod api;
 mod audit;
