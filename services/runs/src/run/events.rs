@@ -219,7 +219,7 @@ pub struct ArtifactsRecorded {
 vocabulary::stored_events! {
     /// What can happen to a run.
     pub enum RunEvent {
-        RunCreated: 1, RunUpdated: 1, RunStateChanged: 1, AttemptEnded: 1, RunStopRequested: 1, RunReleased: 1, RunEnded: 1,
-        RunRelabelled: 1, MetricReported: 1, MetricNameSeen: 1, ArtifactsRecorded: 1,
+        RunCreated: 1, RunUpdated: 1, RunStateChanged: 1, AttemptEnded: 1, RunStopRequested: 1, RunReleased: 1,
+        RunEnded: 1, RunRelabelled: 1, MetricReported: 1, MetricNameSeen: 1, ArtifactsRecorded: 1,
     }
 }

@@ -3,7 +3,7 @@
 
 use contracts::sweeps as wire;
 use contracts::{CallContext, status_of, with_position};
-use eventlog::{Committed, ExecuteError};
+use eventlog::{Committed, Context, ExecuteError};
 use prost::Message;
 use tonic::{Request, Status};
 use vocabulary::{FieldError, Problem, RunId, SweepId};
@@ -37,18 +37,29 @@ impl Api {
             worker: request.worker,
             lease_seconds,
             run_ids: (0..count).map(|_| RunId::new(self.entropy.uuid())).collect(),
+            suggested: Vec::new(),
+            exhausted: false,
             at: self.clock.now(),
         };
         let context = calls::context(&call, self.entropy.as_ref(), Vec::new());
-        let asked = self
-            .log
-            .execute_answering::<Sweep>(&stream_of(sweep_id), Command::Ask(ask), context, |sweep, events| {
-                offers(sweep, events).encode_to_vec()
-            })
-            .await;
+        let asked = self.asked(sweep_id, ask, context).await;
         let committed = asked.map_err(|error| refused(error, &request.workspace, &request.sweep))?;
         let reply = wire::AskTrialsReply::decode(committed.reply.as_slice()).map_err(calls::unreadable)?;
         Ok(with_position(reply, committed.position))
+    }
+
+    /// What a model proposes comes from the model; all else is decided at once.
+    async fn asked(&self, sweep_id: SweepId, ask: Ask, context: Context) -> Result<Committed, ExecuteError<Rejection>> {
+        let reply_of = |sweep: &Sweep, events: &[SweepEvent]| offers(sweep, events).encode_to_vec();
+        if !self.tuners.has(sweep_id) {
+            let command = Command::Ask(ask.clone());
+            let stream = stream_of(sweep_id);
+            let asked = self.log.execute_answering::<Sweep>(&stream, command, context.clone(), reply_of).await;
+            if !matches!(asked, Err(ExecuteError::Rejected(Rejection::NeedsSuggestion))) {
+                return asked;
+            }
+        }
+        self.tuners.ask(sweep_id, ask, context, reply_of).await
     }
 
     pub(super) async fn tell(&self, request: Request<wire::TellTrialRequest>) -> Answer<wire::TellTrialReply> {
@@ -71,6 +82,7 @@ impl Api {
             })
             .await;
         let committed = told.map_err(|error| refused(error, &request.workspace, &request.sweep))?;
+        self.tuners.nudge(sweep_id);
         let mut reply = wire::TellTrialReply::decode(committed.reply.as_slice()).map_err(calls::unreadable)?;
         if !reply.decision.is_empty() {
             reply.decision = stop_id(sweep_id, &committed);
@@ -133,7 +145,7 @@ fn offers(sweep: &Sweep, events: &[SweepEvent]) -> wire::AskTrialsReply {
             attempt: trial.attempt(),
             parameters_json: parameters_json(&trial.draws),
             lease_expires_at: trial.lease.as_ref()?.expires_at.to_string(),
-            basis_lag: 0,
+            basis_lag: trial.basis.model.as_ref().map_or(0, |basis| sweep.lag(basis)),
             resume: sweep.curves.promotions(index) > 0,
         })
     };

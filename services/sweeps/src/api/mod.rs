@@ -24,6 +24,7 @@ use vocabulary::{Clock, Entropy, Problem, SweepId};
 
 use crate::document::ServerLimits;
 use crate::sweep::Sweep;
+use crate::tuner::Tuners;
 use crate::{stream_of, views};
 
 /// What each call needs.
@@ -33,6 +34,7 @@ pub(crate) struct Api {
     pub clock: Arc<dyn Clock>,
     pub entropy: Arc<dyn Entropy>,
     pub limits: ServerLimits,
+    pub tuners: Tuners,
 }
 
 type Answer<T> = Result<Response<T>, Status>;

@@ -14,6 +14,7 @@ use vocabulary::{Decider, Problem, SweepId, Warning};
 use super::{Answer, Api};
 use crate::document::{ClusterFacts, SweepSpec, plan, read_sweep};
 use crate::sweep::{Command, Ground, Rejection, Sweep, SweepState, SweepSubmitted, parameters_json, proposals};
+use crate::tuner::{first_proposals, setup};
 use crate::{stream_of, views};
 
 /// So many proposals show what will be tried.
@@ -148,7 +149,10 @@ impl Api {
             next_index: 0,
             taken: Arc::default(),
         };
-        let (made, _) = proposals(&ground, PROPOSALS_SHOWN);
+        let made = match setup(&ground.spec, ground.seed) {
+            Some(setup) => first_proposals(setup, PROPOSALS_SHOWN.min(ground.allowed)),
+            None => proposals(&ground, PROPOSALS_SHOWN).0,
+        };
         let first: Vec<Value> = (0_u32..)
             .zip(&made)
             .map(|(index, proposal)| {

@@ -61,15 +61,31 @@ fn proposal(audit: &Audit, submitted: &Submitted, trial: &Trial, index: u32) -> 
     };
     let parameters: Map<String, Value> =
         trial.draws.iter().map(|draw| (draw.name.clone(), json!({"u": draw.u, "value": draw.value}))).collect();
-    json!({
+    let basis = trial.basis.model.as_ref();
+    let shown_basis = basis.map_or_else(
+        || json!([]),
+        |basis| {
+            json!({
+                "position": position(audit, basis.version),
+                "known": basis.known,
+                "pending": basis.pending,
+                "fit": basis.fit.and_then(|fit| position(audit, fit)),
+            })
+        },
+    );
+    let mut shown = json!({
         "algorithm": submitted.spec.sampler.kind(),
         "rule": rule,
         "seed": submitted.seed.to_string(),
         "index": index,
-        "basis": [],
+        "basis": shown_basis,
         "position": position(audit, trial.version),
         "parameters": parameters,
-    })
+    });
+    if let Some(explained) = &trial.explained {
+        shown["explained"] = json!(explained);
+    }
+    shown
 }
 
 fn decision(audit: &Audit, judged: &Judged) -> Value {

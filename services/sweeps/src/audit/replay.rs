@@ -1,6 +1,6 @@
 //! The recomputation itself, an event at a time.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 
 use eventlog::{EventLog, RecordedEvent};
 use serde_json::json;
@@ -9,6 +9,7 @@ use uuid::Uuid;
 use vocabulary::{Decider, SweepId};
 
 use super::findings::{Difference, between_decisions, between_proposals, broken};
+use super::model::ModelAudit;
 use crate::document::OnNonFinite;
 use crate::stream_of;
 use crate::sweep::{
@@ -45,7 +46,10 @@ pub(crate) struct Audit {
     pub differences: Vec<Difference>,
     /// Verdicts on the trial that is looked at.
     pub judged: Vec<Judged>,
+    /// Proposals by samplers of other versions, by version: they cannot be recomputed here.
+    pub unverifiable: BTreeMap<u32, u64>,
     watched: Option<u32>,
+    model: Option<ModelAudit>,
     curves: Trials,
     taken: HashSet<u128>,
     next_index: u64,
@@ -85,11 +89,14 @@ pub(crate) async fn audit(log: &EventLog, sweep_id: SweepId, watched: Option<u32
         let page = log.read_stream(&stream, version, PAGE_EVENTS).await?;
         let Some(last) = page.last() else { break };
         version = last.version;
-        for event in &page {
-            audit.take(event, &event.decode::<SweepEvent>()?);
-        }
-        // A long history must not keep others from this thread.
-        tokio::task::yield_now().await;
+        // A model takes its time, and a long history must not keep others from this thread.
+        let taken = tokio::task::spawn_blocking(move || {
+            for event in &page {
+                audit.take(event, &event.decode::<SweepEvent>()?);
+            }
+            Ok::<_, eventlog::Error>(audit)
+        });
+        audit = taken.await.map_err(|error| eventlog::Error::Panicked(error.to_string()))??;
     }
     audit.settle();
     Ok(audit)
@@ -104,7 +111,9 @@ impl Audit {
             decisions_checked: 0,
             differences: Vec::new(),
             judged: Vec::new(),
+            unverifiable: BTreeMap::new(),
             watched,
+            model: None,
             curves: Trials::default(),
             taken: HashSet::new(),
             next_index: 0,
@@ -131,6 +140,7 @@ impl Audit {
         match decoded {
             SweepEvent::SweepSubmitted(submitted) => {
                 self.curves = Trials::new(submitted.spec.policy.clone(), submitted.spec.objective.goal);
+                self.model = ModelAudit::new(&submitted.spec, submitted.seed);
             }
             SweepEvent::TrialProposed(proposed) => self.proposed(proposed),
             SweepEvent::ObservationRecorded(observed) => self.observed(observed, event),
@@ -148,10 +158,18 @@ impl Audit {
             SweepEvent::TrialStopRequested(stop) => self.stopped(stop, event.position),
             SweepEvent::TrialPaused(paused) => self.paused(paused, event.position),
             SweepEvent::TrialPromoted(promoted) => self.promoted(promoted, event.position),
+            SweepEvent::ModelFitted(fitted) => {
+                let recompute = self.watched.is_none() && self.unverifiable.is_empty();
+                let found = self.model.as_mut().map(|model| model.fitted(fitted, event.version, recompute));
+                self.differ(found.unwrap_or_default());
+            }
             SweepEvent::TrialEnded(ended) => self.curves.end(ended.trial, ended.end.for_policies()),
             _ => {}
         }
         self.sweep.evolve(decoded);
+        if let Some(model) = self.model.as_mut() {
+            model.catch_up(&self.sweep);
+        }
     }
 
     /// What was called for and did not come.
@@ -175,13 +193,9 @@ impl Audit {
     }
 
     fn proposed(&mut self, event: &TrialProposed) {
-        self.proposals_checked += 1;
-        let Some(submitted) = self.sweep.submitted.as_ref() else { return };
         let recorded = Proposal { draws: event.draws.clone(), index: event.sampler_index, redraw: event.redraw };
-        let taken = |configuration: &Configuration| self.taken.contains(&fingerprint(configuration));
-        let (spec, number) = (&submitted.spec, u64::from(event.trial));
-        let recomputed = propose(&spec.space, &spec.sampler, submitted.seed, number, self.next_index, &taken);
-        let mut found = between_proposals(event.trial, &recorded, recomputed.as_ref());
+        let mut found = self.recomputed(event, &recorded);
+        let Some(submitted) = self.sweep.submitted.as_ref() else { return };
         if self.sweep.allowed() == 0 {
             let (total, live) = (submitted.limits.max_total_trials, submitted.limits.max_concurrent_trials);
             let recorded = json!({"proposals": self.sweep.proposals(), "live": self.sweep.live.len()});
@@ -194,6 +208,35 @@ impl Audit {
         self.differ(found);
         self.next_index = self.next_index.max(event.sampler_index.saturating_add(1));
         self.taken.insert(fingerprint(&recorded.configuration()));
+    }
+
+    /// How a proposal differs from what its sampler says now. Of a model's proposals `why` shows what was recorded: to
+    /// compute them all again takes too long for one answer.
+    fn recomputed(&mut self, event: &TrialProposed, recorded: &Proposal) -> Vec<Difference> {
+        let Some(submitted) = self.sweep.submitted.as_ref() else { return Vec::new() };
+        if event.sampler_version != tuning::SAMPLER_VERSION {
+            *self.unverifiable.entry(event.sampler_version).or_default() += 1;
+            if let Some(model) = self.model.as_mut() {
+                model.take(event.trial, &event.draws);
+            }
+            return Vec::new();
+        }
+        if let Some(model) = self.model.as_mut() {
+            let found = if self.watched.is_none() { model.proposed(event, recorded) } else { Vec::new() };
+            model.take(event.trial, &event.draws);
+            self.proposals_checked += u64::from(self.watched.is_none());
+            return found;
+        }
+        self.proposals_checked += 1;
+        let taken = |configuration: &Configuration| self.taken.contains(&fingerprint(configuration));
+        let (spec, number) = (&submitted.spec, u64::from(event.trial));
+        let recomputed = propose(&spec.space, &spec.sampler, submitted.seed, number, self.next_index, &taken);
+        between_proposals(event.trial, recorded, recomputed.as_ref())
+    }
+
+    /// How many fits of the model were recomputed.
+    pub(crate) fn fits_checked(&self) -> u64 {
+        self.model.as_ref().map_or(0, |model| model.fits_checked)
     }
 
     fn observed(&mut self, event: &ObservationRecorded, at: &RecordedEvent) {

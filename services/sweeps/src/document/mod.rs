@@ -117,14 +117,7 @@ fn read_fields(
             trial
         }
     };
-    if let (Some(policy), Some(trial)) = (&policy, trial.as_ref().filter(|_| !external))
-        && policy.promotes()
-        && !trial.checkpoint
-    {
-        let message = "variant promotion stops a trial at each rung and goes on from its checkpoint: set \
-                       trial.checkpoint to true and save one, or use variant stopping";
-        findings.refuse("/early_termination/variant", "NeedsCheckpoint", message);
-    }
+    policy::check_checkpoint(policy.as_ref(), trial.as_ref().filter(|_| !external), findings);
     if let (Some(limits), Some(trial), Some(cluster)) = (&limits, &trial, resolved.filter(|_| !external)) {
         limits::check_gate(limits, &trial.resources, cluster, findings);
     }

@@ -3,14 +3,15 @@
 use documents::{Field, Fields, Findings, Node, Tree};
 use tuning::{PolicySpec, Variant};
 
+use super::spec::TrialSpec;
 use super::{compat, note};
 
 const KINDS: [&str; 8] =
     ["bandit", "median_stopping", "truncation_selection", "none", "asha", "hyperband", "learning_curve", "pbt"];
 /// What Azure does not have.
 const NATIVE: [&str; 4] = ["asha", "hyperband", "learning_curve", "pbt"];
-/// Settings of the policies that are asked at multiples of an interval. Those with rungs refuse them by name, since they
-/// look as if they could be meant.
+/// Settings of the policies that are asked at multiples of an interval. Those with rungs refuse them by name, since
+/// they look as if they could be meant.
 const CLOCK: [&str; 2] = ["evaluation_interval", "delay_evaluation"];
 
 /// Whether the section names a policy other than none.
@@ -91,6 +92,15 @@ fn read_map(mut fields: Fields<'_>, compat: bool) -> Option<PolicySpec> {
                 delay_evaluation: delay?,
             })
         }
+    }
+}
+
+/// Promotion stops a trial at each rung and lets it go on later, which needs a checkpoint.
+pub(super) fn check_checkpoint(policy: Option<&PolicySpec>, trial: Option<&TrialSpec>, findings: &Findings) {
+    if policy.is_some_and(PolicySpec::promotes) && trial.is_some_and(|trial| !trial.checkpoint) {
+        let message = "variant promotion stops a trial at each rung and goes on from its checkpoint: set \
+                       trial.checkpoint to true and save one, or use variant stopping";
+        findings.refuse("/early_termination/variant", "NeedsCheckpoint", message);
     }
 }
 

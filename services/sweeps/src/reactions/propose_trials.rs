@@ -72,19 +72,23 @@ async fn keep_filling(api: &Api, sweep: SweepId) {
 /// When the log does not answer for now.
 pub(crate) async fn fill(api: &Api, sweep_id: SweepId) -> Result<(), Problem> {
     let stream = stream_of(sweep_id);
+    let context_of = |from: u32| {
+        let command_id = eventlog::command_id(&stream, i64::from(from), NAME);
+        let mut context = Context::new(command_id, format!("reaction:{NAME}"), String::new());
+        context.causation = Some(format!("{stream}:{from}"));
+        context
+    };
     loop {
         promote(api, sweep_id, &stream).await?;
-        let ground = api.log.inspect::<Sweep, _>(&stream, |sweep, _| sweep.ground()).await;
-        let Some(ground) = ground.map_err(|error| error.problem())? else { return Ok(()) };
+        let looked = api.log.inspect::<Sweep, _>(&stream, |sweep, _| (sweep.ground(), sweep.asks_its_model())).await;
+        let (ground, modelled) = looked.map_err(|error| error.problem())?;
+        if modelled {
+            return api.tuners.fill(sweep_id, AT_ONCE as usize, context_of).await;
+        }
+        let Some(ground) = ground else { return Ok(()) };
         let from = ground.from;
         let command = next(api, ground).await?;
-        let mut context = Context::new(
-            eventlog::command_id(&stream, i64::from(from), NAME),
-            format!("reaction:{NAME}"),
-            String::new(),
-        );
-        context.causation = Some(format!("{stream}:{from}"));
-        match api.log.execute::<Sweep>(&stream, command, context).await {
+        match api.log.execute::<Sweep>(&stream, command, context_of(from)).await {
             Ok(committed) if committed.repeated => {
                 // The log has this proposal and the state must show it; anything else would go round for ever.
                 tracing::error!(%sweep_id, from, "a proposal is in the log but not in the state");
@@ -125,6 +129,7 @@ async fn next(api: &Api, ground: Ground) -> Result<Command, Problem> {
     if made.is_empty() {
         return Ok(Command::Exhaust { from, at });
     }
-    let trials = made.into_iter().map(|proposal| NewTrial { run_id: RunId::new(api.entropy.uuid()), proposal });
+    let trials =
+        made.into_iter().map(|proposal| NewTrial { run_id: RunId::new(api.entropy.uuid()), proposal, made: None });
     Ok(Command::Propose { from, trials: trials.collect(), at })
 }

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use tuning::Proposal;
+use tuning::bayes::Fit;
 use vocabulary::{Decider, Problem, RunId};
 
 use super::external::{Ask, Heartbeat, Tell};
+use super::model::Made;
 use super::state::{Submitted, Sweep};
 use super::trial::Trial;
 use super::words::{AttemptEnd, Point, TrialState};
@@ -20,6 +22,8 @@ pub struct NewTrial {
     pub run_id: RunId,
     /// What the sampler said.
     pub proposal: Proposal,
+    /// How it came about, when a model made it.
+    pub made: Option<Made>,
 }
 
 /// A reported value of some metric.
@@ -159,6 +163,15 @@ pub enum Command {
         /// Now.
         at: Timestamp,
     },
+    /// To note new hyperparameters of the sweep's model.
+    NoteFit {
+        /// The version of the fit that it started from.
+        previous: Option<i64>,
+        /// The hyperparameters.
+        fit: Fit,
+        /// Now.
+        at: Timestamp,
+    },
     /// Trials to run, in external mode.
     Ask(Ask),
     /// To take in what an external trial gave.
@@ -187,6 +200,8 @@ pub enum Rejection {
     Exists,
     /// The limits or the state allow no proposal now, or it was made from an older state.
     NothingToPropose,
+    /// A model proposes in this sweep, and what came with the command is not what it says now.
+    NeedsSuggestion,
     /// Another reason, ready to be told.
     Refused(Box<Problem>),
 }
@@ -198,6 +213,7 @@ impl From<Rejection> for Problem {
             Rejection::NoSuchTrial(index) => Self::new(404, "NotFound", format!("the sweep has no trial {index}")),
             Rejection::Exists => Self::conflict("SweepExists", "a sweep with this id exists"),
             Rejection::NothingToPropose => Self::conflict("NothingToPropose", "no proposal is allowed now"),
+            Rejection::NeedsSuggestion => Self::unavailable("NoSuggestionYet", "the model is not ready; try again", 1),
             Rejection::Refused(problem) => *problem,
         }
     }
@@ -235,6 +251,7 @@ impl Decider for Sweep {
             Command::Resume { at } => self.resume(*at),
             Command::Cancel { by, at } => self.cancel(by, *at),
             Command::Change { changes, at } => self.change_to(changes, *at),
+            Command::NoteFit { previous, fit, at } => self.note_fit(*previous, fit, *at),
             Command::Ask(ask) => self.ask(ask),
             Command::Tell(tell) => self.tell(tell),
             Command::Heartbeat(heartbeat) => self.heartbeat(heartbeat),

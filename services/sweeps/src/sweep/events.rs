@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use tuning::bayes::{Explained, Fit};
 use tuning::{Decision, Draw};
 use vocabulary::{RunId, SweepId, Warning};
 
 use super::job::TrialJob;
 use super::lease::{ExternalTrial, Lease, Told};
+use super::model::ModelBasis;
 use super::words::{AttemptEnd, Closing, CompletedReason, Outcome, Point, StopBy, SweepState, TrialEnd, TrialState};
 use crate::document::{Limits, SweepSpec};
 
@@ -43,9 +45,13 @@ pub struct SweepStarted {
     pub at: Timestamp,
 }
 
-/// What a proposal was made from beside the spec and the seed. The samplers of this version look at no observation.
+/// What a proposal was made from beside the spec and the seed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Basis {}
+pub struct Basis {
+    /// Of a model; the other samplers look at no observation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<ModelBasis>,
+}
 
 /// A configuration is to be tried.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -67,6 +73,9 @@ pub struct TrialProposed {
     /// The observations that it depends on.
     #[serde(default)]
     pub basis: Basis,
+    /// What the model said about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub explained: Option<Explained>,
     /// Everything that a node needs to run it; absent in an external sweep.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job: Option<TrialJob>,
@@ -273,6 +282,20 @@ pub struct SweepDescribed {
     pub at: Timestamp,
 }
 
+/// The model of the sweep has new hyperparameters. They are in the log, because a fit starts from the one before.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ModelFitted {
+    /// How many endings it saw: the first so many of the log.
+    pub known: u32,
+    /// The version of the fit that it started from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<i64>,
+    /// The hyperparameters.
+    pub fit: Fit,
+    /// When.
+    pub at: Timestamp,
+}
+
 /// There will be no more proposals; the live trials have still to end.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SweepCompleting {
@@ -397,5 +420,6 @@ vocabulary::stored_events! {
         SweepWarned: 1,
         SweepStalled: 1,
         SweepUnstalled: 1,
+        ModelFitted: 1,
     }
 }

@@ -8,6 +8,7 @@ use vocabulary::{Problem, RunId};
 use super::decide::{Decided, Rejection, RunEnd};
 use super::end::Ending;
 use super::lease::{ExternalTrial, Lease, Told};
+use super::model::{Made, Suggested};
 use super::propose::{Ground, proposals};
 use super::state::{Status, Submitted, Sweep};
 use super::trial::Trial;
@@ -29,6 +30,10 @@ pub struct Ask {
     pub lease_seconds: f64,
     /// A run for each trial that is wanted: as many may come, fewer will if there are not so many.
     pub run_ids: Vec<RunId>,
+    /// What the sweep's model suggests, in order; empty without a model.
+    pub suggested: Vec<Suggested>,
+    /// The model has nothing more to suggest after these.
+    pub exhausted: bool,
     /// Now.
     pub at: Timestamp,
 }
@@ -112,13 +117,17 @@ impl Sweep {
         if most == 0 {
             return Ok(events);
         }
-        let (made, exhausted) = proposals(&self.ground_of(submitted, most), most);
+        let (made, exhausted) = self.made(submitted, ask, most);
+        if made.is_empty() && !exhausted {
+            // What has to be offered again does not need the model.
+            return if events.is_empty() { Err(Rejection::NeedsSuggestion) } else { Ok(events) };
+        }
         if self.status == Status::Queued && !made.is_empty() {
             events.push(SweepStarted { workspace: submitted.workspace.clone(), at: ask.at }.into());
         }
         let nothing_new = made.is_empty();
-        for ((trial, proposal), run_id) in (self.proposals()..).zip(made).zip(wanted) {
-            events.push(offered(submitted, ask, trial, *run_id, proposal).into());
+        for ((trial, (proposal, made)), run_id) in (self.proposals()..).zip(made).zip(wanted) {
+            events.push(offered(submitted, ask, trial, *run_id, proposal, made).into());
         }
         // With new trials in the same answer the next ask finds out again.
         if exhausted && nothing_new {
@@ -134,6 +143,18 @@ impl Sweep {
         let lease = Lease::new(&ask.worker, ask.lease_seconds, ask.at);
         let leased = TrialLeased { trial: promoted.trial, attempt: promoted.attempt, lease, at: ask.at };
         vec![promoted.into(), leased.into()]
+    }
+
+    /// The next proposals, at most `most`, and whether there are no more after them.
+    fn made(&self, submitted: &Submitted, ask: &Ask, most: u32) -> (Vec<(Proposal, Option<Made>)>, bool) {
+        if self.is_modelled() {
+            let usable = self.usable(&ask.suggested, most);
+            let taken = ask.suggested.iter().take(usable).cloned();
+            let exhausted = ask.exhausted && usable == ask.suggested.len();
+            return (taken.map(|new| (new.proposal, Some(new.made))).collect(), exhausted);
+        }
+        let (made, exhausted) = proposals(&self.ground_of(submitted, most), most);
+        (made.into_iter().map(|proposal| (proposal, None)).collect(), exhausted)
     }
 
     fn ground_of(&self, submitted: &Submitted, allowed: u32) -> Ground {
@@ -334,7 +355,14 @@ impl Sweep {
     }
 }
 
-fn offered(submitted: &Submitted, ask: &Ask, trial: u32, run_id: RunId, proposal: Proposal) -> TrialProposed {
+fn offered(
+    submitted: &Submitted,
+    ask: &Ask,
+    trial: u32,
+    run_id: RunId,
+    proposal: Proposal,
+    made: Option<Made>,
+) -> TrialProposed {
     let external = ExternalTrial {
         experiment: submitted.spec.experiment.clone(),
         run_name: format!("{}-{trial}", submitted.name),
@@ -348,7 +376,8 @@ fn offered(submitted: &Submitted, ask: &Ask, trial: u32, run_id: RunId, proposal
         sampler_index: proposal.index,
         redraw: proposal.redraw,
         sampler_version: tuning::SAMPLER_VERSION,
-        basis: Basis {},
+        basis: Basis { model: made.as_ref().map(|made| made.basis) },
+        explained: made.map(|made| made.explained),
         job: None,
         external: Some(external),
         at: ask.at,

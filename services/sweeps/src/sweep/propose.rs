@@ -75,8 +75,8 @@ impl Sweep {
     pub fn ground(&self) -> Option<Ground> {
         let submitted = self.submitted.as_ref()?;
         let allowed = self.allowed();
-        // Trials of an external sweep are proposed when somebody asks for them.
-        (allowed > 0 && !submitted.spec.is_external()).then(|| Ground {
+        // Trials of an external sweep are proposed when somebody asks for them, and a model is asked elsewhere.
+        (allowed > 0 && !self.is_modelled() && !submitted.spec.is_external()).then(|| Ground {
             spec: Arc::clone(&submitted.spec),
             seed: submitted.seed,
             from: self.proposals(),
@@ -94,6 +94,10 @@ impl Sweep {
         if from != self.proposals() || allowed == 0 || trials.is_empty() {
             return Err(Rejection::NothingToPropose);
         }
+        let usable = self.usable_new(trials);
+        if usable == 0 {
+            return Err(Rejection::NeedsSuggestion);
+        }
         let workspace = &submitted.workspace;
         let mut events = Vec::with_capacity(trials.len() + 1);
         if self.status == Status::Queued {
@@ -107,7 +111,7 @@ impl Sweep {
             limits: &submitted.limits,
             seed: submitted.seed,
         };
-        for (trial, new) in (from..).zip(trials.iter().take(allowed)) {
+        for (trial, new) in (from..).zip(trials.iter().take(allowed.min(usable))) {
             let Proposal { draws, index, redraw } = &new.proposal;
             let proposed = TrialProposed {
                 workspace: workspace.clone(),
@@ -119,12 +123,23 @@ impl Sweep {
                 sampler_index: *index,
                 redraw: *redraw,
                 sampler_version: tuning::SAMPLER_VERSION,
-                basis: Basis {},
+                basis: Basis { model: new.made.as_ref().map(|made| made.basis) },
+                explained: new.made.as_ref().map(|made| made.explained.clone()),
                 at,
             };
             events.push(proposed.into());
         }
         Ok(events)
+    }
+
+    /// How many of the proposals know enough; all, when no model made them.
+    fn usable_new(&self, trials: &[NewTrial]) -> usize {
+        if !self.is_modelled() {
+            return trials.len();
+        }
+        let knows =
+            |(ahead, new): &(usize, &NewTrial)| new.made.as_ref().is_some_and(|made| self.knows_enough(made, *ahead));
+        trials.iter().enumerate().take_while(knows).count()
     }
 
     /// The sampler has nothing more: the sweep completes when its live trials have ended.

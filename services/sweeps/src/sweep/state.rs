@@ -9,10 +9,12 @@ use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use tuning::bayes::{self, Fit};
 use tuning::{Report, Trials, fingerprint};
 use vocabulary::{SweepId, Warning};
 
 use super::job::parameters_json;
+use super::model::outcome_of;
 use super::trial::{Stop, Trial};
 use super::words::{Best, CompletedReason, Outcome, StopBy, SweepState, TrialState};
 use super::{
@@ -120,6 +122,10 @@ pub struct Sweep {
     pub leases: BTreeSet<(i64, u32)>,
     /// Digests of the configurations that were proposed. Shared, so that a proposal is computed beside the log.
     pub taken: Arc<HashSet<u128>>,
+    /// Of a modelled sweep: the trials that have ended and what that says, in log order.
+    pub endings: Vec<(u32, bayes::Outcome)>,
+    /// Of a modelled sweep: the hyperparameters in force, with the version of their event.
+    pub fit: Option<(i64, Fit)>,
     /// The first Sobol point or grid cell that is not used.
     pub next_index: u64,
     /// When the first trial was proposed.
@@ -202,6 +208,7 @@ impl Sweep {
             SweepEvent::SweepStalled(event) => {
                 self.stalled.insert(event.trial, event.reason.clone());
             }
+            SweepEvent::ModelFitted(event) => self.fit = Some((self.version, event.fit.clone())),
             SweepEvent::SweepUnstalled(event) => {
                 self.stalled.remove(&event.trial);
             }
@@ -329,6 +336,9 @@ impl Sweep {
         self.curves.end(event.trial, event.end.for_policies());
         self.live.remove(&event.trial);
         self.paused.remove(&event.trial);
+        if self.is_modelled() && self.trials.get(event.trial as usize).is_some_and(|trial| trial.end.is_none()) {
+            self.endings.push((event.trial, outcome_of(&event.end, event.best)));
+        }
         let Some(trial) = self.trials.get(event.trial as usize) else { return };
         let (before, reported) = (trial.state, trial.reported);
         let mut state = before;

@@ -1,12 +1,13 @@
 //! A trial as it stands.
 
 use jiff::Timestamp;
+use tuning::bayes::Explained;
 use tuning::{Decision, Draw};
 use vocabulary::RunId;
 
 use super::lease::Lease;
 use super::words::{AttemptEnd, StopBy, TrialEnd, TrialState};
-use super::{TrialEnded, TrialLeased, TrialPaused, TrialPromoted, TrialProposed, TrialStateChanged};
+use super::{Basis, TrialEnded, TrialLeased, TrialPaused, TrialPromoted, TrialProposed, TrialStateChanged};
 
 /// One attempt to run a trial.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,6 +49,10 @@ pub struct Trial {
     pub version: i64,
     /// Its active parameters.
     pub draws: Vec<Draw>,
+    /// What they were proposed from.
+    pub basis: Basis,
+    /// What the model said about them.
+    pub explained: Option<Explained>,
     /// Where it is in its life.
     pub state: TrialState,
     /// Oldest first; the last one is the current one. Empty until its run has moved.
@@ -87,6 +92,8 @@ impl Trial {
             run_id: event.run_id,
             version,
             draws: event.draws.clone(),
+            basis: event.basis.clone(),
+            explained: event.explained.clone(),
             state,
             attempts,
             preemptions: 0,

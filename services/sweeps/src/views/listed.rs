@@ -60,7 +60,10 @@ impl View for Listed {
             for event in events {
                 // Reports and moves of trials are most of a log and change nothing here.
                 let silent = ["ObservationRecorded", "DecisionMade", "TrialStateChanged", "TrialProposed"];
-                if silent.contains(&event.kind.as_str()) || event.kind.starts_with("Trial") {
+                if silent.contains(&event.kind.as_str())
+                    || event.kind.starts_with("Trial")
+                    || event.kind == "ModelFitted"
+                {
                     continue;
                 }
                 let Some(sweep_id) = crate::sweep_of(&event.stream) else { continue };

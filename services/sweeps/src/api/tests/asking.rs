@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn external(changes: Value) -> Value {
+pub(super) fn external(changes: Value) -> Value {
     let mut document = document(json!({"mode": "external", "cluster": null, "trial": null}));
     if let (Value::Object(document), Value::Object(changes)) = (&mut document, changes) {
         document.extend(changes);
@@ -10,12 +10,12 @@ fn external(changes: Value) -> Value {
     document
 }
 
-fn ask(sweep: impl ToString, count: u32) -> wire::AskTrialsRequest {
+pub(super) fn ask(sweep: impl ToString, count: u32) -> wire::AskTrialsRequest {
     let (workspace, sweep, worker) = ("default".into(), sweep.to_string(), "w1".into());
     wire::AskTrialsRequest { workspace, sweep, count: Some(count), worker, lease_seconds: None }
 }
 
-fn tell(sweep: SweepId, index: u32, value: f64) -> wire::TellTrialRequest {
+pub(super) fn tell(sweep: SweepId, index: u32, value: f64) -> wire::TellTrialRequest {
     wire::TellTrialRequest {
         workspace: "default".into(),
         sweep: sweep.to_string(),
@@ -27,11 +27,11 @@ fn tell(sweep: SweepId, index: u32, value: f64) -> wire::TellTrialRequest {
 }
 
 impl Bench {
-    async fn asked(&self, sweep: impl ToString, count: u32) -> wire::AskTrialsReply {
+    pub(super) async fn asked(&self, sweep: impl ToString, count: u32) -> wire::AskTrialsReply {
         self.api().ask_trials(Request::new(ask(sweep, count))).await.unwrap().into_inner()
     }
 
-    async fn told(&self, request: wire::TellTrialRequest) -> wire::TellTrialReply {
+    pub(super) async fn told(&self, request: wire::TellTrialRequest) -> wire::TellTrialReply {
         self.api().tell_trial(Request::new(request)).await.unwrap().into_inner()
     }
 }

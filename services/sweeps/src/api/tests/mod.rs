@@ -2,6 +2,7 @@
 
 mod asking;
 mod changing;
+mod modelled;
 mod submitting;
 mod together;
 mod walking;

@@ -149,6 +149,12 @@ fn policies_with_rungs() {
                 ],
             ),
         ),
+    ]);
+}
+
+#[test]
+fn promotion_needs_checkpoints() {
+    check(&[
         Case(
             0,
             &[("early_termination", "{type: asha, max_resource: 9, variant: promote}")],

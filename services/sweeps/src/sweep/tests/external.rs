@@ -29,6 +29,8 @@ impl Story {
             worker: "w1".into(),
             lease_seconds: LEASE_SECONDS,
             run_ids: (0..count).map(|place| RunId::new(Uuid::from_u128(first + place))).collect(),
+            suggested: Vec::new(),
+            exhausted: false,
             at: self.now,
         };
         let events = self.when(Command::Ask(ask)).unwrap();
@@ -271,6 +273,8 @@ fn a_managed_sweep_and_another_workspace_are_refused() {
         worker: String::new(),
         lease_seconds: 1.0,
         run_ids: vec![RunId::new(Uuid::nil())],
+        suggested: Vec::new(),
+        exhausted: false,
         at: story.now,
     };
     assert_eq!(story.when(Command::Ask(ask)), Err(Rejection::Absent));

@@ -94,7 +94,7 @@ impl Story {
         }
         let trials = made.into_iter().map(|proposal| {
             self.runs += 1;
-            NewTrial { run_id: RunId::new(Uuid::from_u128(0x1000 + self.runs)), proposal }
+            NewTrial { run_id: RunId::new(Uuid::from_u128(0x1000 + self.runs)), proposal, made: None }
         });
         Some(Command::Propose { from, trials: trials.collect(), at })
     }
