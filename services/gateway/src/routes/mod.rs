@@ -57,7 +57,7 @@ routes! {
     clusters: list_vm_sizes, list_clusters, put_cluster, get_cluster, update_cluster, delete_cluster, list_nodes,
         preempt_node;
     sweeps: submit_sweep, list_sweeps, get_sweep, update_sweep;
-    sweep_actions: pause_sweep, resume_sweep, cancel_sweep, extend_sweep, verify_sweep;
+    sweep_actions: pause_sweep, resume_sweep, cancel_sweep, extend_sweep, verify_sweep, what_if;
     trials: list_trials, get_trial, explain_trial;
     experiments: create_experiment, list_experiments, get_experiment;
     runs: create_run, list_runs, get_run, update_run, cancel_run, list_children;

@@ -9,6 +9,7 @@ mod list_sweeps;
 mod shown;
 mod submit_sweep;
 mod trials;
+mod what_if;
 
 #[cfg(test)]
 mod tests;
@@ -107,6 +108,9 @@ impl SweepsService for Api {
         request: Request<wire::HeartbeatTrialRequest>,
     ) -> Answer<wire::HeartbeatTrialReply> {
         self.heartbeat(request).await
+    }
+    async fn what_if(&self, request: Request<wire::WhatIfRequest>) -> Answer<wire::WhatIfReply> {
+        self.replay_policies(request).await
     }
     async fn verify_sweep(&self, request: Request<wire::VerifySweepRequest>) -> Answer<wire::Verification> {
         self.verify(request).await

@@ -3,6 +3,7 @@
 mod asking;
 mod changing;
 mod modelled;
+mod replaying;
 mod submitting;
 mod together;
 mod walking;
