@@ -7,8 +7,8 @@ use feed::{Publication, Publish};
 use vocabulary::{RunId, SweepId};
 
 use crate::sweep::{
-    ObservationRecorded, SweepEvent, SweepState, TrialEnd, TrialEnded, TrialJob, TrialProposed, goal_text,
-    parameters_json,
+    ObservationRecorded, SweepEvent, SweepState, TrialEnd, TrialEnded, TrialJob, TrialPaused, TrialPromoted,
+    TrialProposed, goal_text, parameters_json,
 };
 
 /// The map of this service.
@@ -60,6 +60,8 @@ fn fact(sweep_id: SweepId, position: i64, event: SweepEvent) -> Option<Publicati
             };
             Some(Publication::new("TrialStopRequested", &fact))
         }
+        SweepEvent::TrialPaused(event) => Some(paused(sweep, decision_id(sweep_id, position), event)),
+        SweepEvent::TrialPromoted(event) => Some(promoted(sweep, event)),
         SweepEvent::TrialEnded(event) => {
             // An external trial ends right behind the stop, in the same append.
             let stop = decision_id(sweep_id, position - 1);
@@ -99,6 +101,24 @@ fn fact(sweep_id: SweepId, position: i64, event: SweepEvent) -> Option<Publicati
         | SweepEvent::SweepDescribed(_)
         | SweepEvent::SweepUnstalled(_) => None,
     }
+}
+
+/// For others it is a stop that ends nothing yet.
+fn paused(sweep_id: String, decision: String, event: TrialPaused) -> Publication {
+    let fact = wire::TrialStopRequested {
+        workspace: event.workspace,
+        sweep_id,
+        trial_index: event.trial,
+        run_id: event.run_id.to_string(),
+        decision,
+        by: "rung".to_owned(),
+    };
+    Publication::new("TrialStopRequested", &fact)
+}
+
+fn promoted(sweep_id: String, event: TrialPromoted) -> Publication {
+    let (workspace, run_id) = (event.workspace, event.run_id.to_string());
+    Publication::new("TrialPromoted", &wire::TrialPromoted { workspace, sweep_id, trial_index: event.trial, run_id })
 }
 
 /// The id of a decision: SWEEP@position.

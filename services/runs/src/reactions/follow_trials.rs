@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use contracts::feed::Fact;
 use contracts::runs::{MetricPoint, RecordMetricsRequest};
-use contracts::sweeps::{TrialEnded, TrialProposed, TrialReported, TrialStopRequested};
+use contracts::sweeps::{TrialEnded, TrialPromoted, TrialProposed, TrialReported, TrialStopRequested};
 use eventlog::{BoxFuture, Context, ExecuteError};
 use feed::{ReactError, Reaction};
 use vocabulary::RunId;
@@ -38,6 +38,7 @@ impl Reaction for FollowTrials {
         let run_id = match fact.r#type.as_str() {
             "TrialProposed" => decode::<TrialProposed>(fact).map(|proposed| proposed.run_id),
             "TrialStopRequested" => decode::<TrialStopRequested>(fact).map(|stop| stop.run_id),
+            "TrialPromoted" => decode::<TrialPromoted>(fact).map(|promoted| promoted.run_id),
             "TrialReported" => decode::<TrialReported>(fact).map(|reported| reported.run_id),
             "TrialEnded" => decode::<TrialEnded>(fact).map(|ended| ended.run_id),
             _ => Ok(fact.stream.clone()),
@@ -50,6 +51,7 @@ impl Reaction for FollowTrials {
             match fact.r#type.as_str() {
                 "TrialProposed" => self.proposed(fact, decode(fact)?).await,
                 "TrialStopRequested" => self.stopped(fact, decode(fact)?).await,
+                "TrialPromoted" => self.promoted(fact, decode(fact)?).await,
                 "TrialReported" => self.reported(fact, decode(fact)?).await,
                 "TrialEnded" => self.ended(fact, decode(fact)?).await,
                 _ => Ok(()),
@@ -87,6 +89,11 @@ impl FollowTrials {
         let run = run_of(&stop.run_id)?;
         let command = Command::Stop { decision: stop.decision, by: stop.by, at_us: fact.recorded_at_us };
         self.must_be_there(fact, "stop_runs", run, command).await
+    }
+
+    async fn promoted(&self, fact: &Fact, promoted: TrialPromoted) -> Result<(), ReactError> {
+        let run = run_of(&promoted.run_id)?;
+        self.must_be_there(fact, "release_runs", run, Command::Release { at_us: fact.recorded_at_us }).await
     }
 
     /// Values that were told. A run that its user has ended takes none, like any other.

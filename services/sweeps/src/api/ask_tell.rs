@@ -146,6 +146,7 @@ fn offers(sweep: &Sweep, events: &[SweepEvent]) -> wire::AskTrialsReply {
             parameters_json: parameters_json(&trial.draws),
             lease_expires_at: trial.lease.as_ref()?.expires_at.to_string(),
             basis_lag: trial.basis.model.as_ref().map_or(0, |basis| sweep.lag(basis)),
+            resume: sweep.curves.promotions(index) > 0,
         })
     };
     let indices = events.iter().filter_map(|event| match event {
@@ -161,9 +162,13 @@ fn offers(sweep: &Sweep, events: &[SweepEvent]) -> wire::AskTrialsReply {
 
 /// Whether the trial is over for whoever runs it although it said nothing of an end.
 fn verdict(events: &[SweepEvent]) -> wire::TellTrialReply {
-    let by_policy = events.iter().any(|event| matches!(event, SweepEvent::TrialStopRequested(_)));
-    let fails =
-        |event: &SweepEvent| matches!(event, SweepEvent::TrialEnded(ended) if ended.attempt_end.reason == "non_finite");
+    let by_policy =
+        events.iter().any(|event| matches!(event, SweepEvent::TrialStopRequested(_) | SweepEvent::TrialPaused(_)));
+    // It failed for its value, or was ended: by its policy's limit, or because the target is reached.
+    let fails = |event: &SweepEvent| {
+        matches!(event, SweepEvent::TrialEnded(ended)
+            if ended.attempt_end.reason == "non_finite" || ended.attempt_end.outcome == "canceled")
+    };
     // The id is made of the position, which is known after the commit.
     let decision = if by_policy { STOPPED.to_owned() } else { String::new() };
     wire::TellTrialReply { stop: by_policy || events.iter().any(fails), decision }

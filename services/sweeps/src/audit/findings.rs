@@ -96,6 +96,10 @@ pub(super) fn between_decisions(
     found.extend(plain(trial, &at("population"), &ours.population, &theirs.population));
     found.extend(plain(trial, &at("cut"), &ours.cut, &theirs.cut));
     found.extend(plain(trial, &at("rank"), &ours.rank, &theirs.rank));
+    found.extend(plain(trial, &at("bracket"), &ours.bracket, &theirs.bracket));
+    found.extend(plain(trial, &at("rung"), &ours.rung, &theirs.rung));
+    found.extend(plain(trial, &at("kept"), &ours.kept, &theirs.kept));
+    found.extend(options(trial, &at("optimistic"), ours.optimistic, theirs.optimistic));
     found.extend(plain(trial, &at("inputs"), &ours.inputs, &theirs.inputs));
     found
 }

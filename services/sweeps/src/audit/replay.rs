@@ -12,7 +12,9 @@ use super::findings::{Difference, between_decisions, between_proposals, broken};
 use super::model::ModelAudit;
 use crate::document::OnNonFinite;
 use crate::stream_of;
-use crate::sweep::{ObservationRecorded, StopBy, Sweep, SweepEvent, TrialProposed, TrialStopRequested};
+use crate::sweep::{
+    ObservationRecorded, StopBy, Sweep, SweepEvent, TrialPaused, TrialPromoted, TrialProposed, TrialStopRequested,
+};
 
 /// Events read at once.
 const PAGE_EVENTS: u32 = 1000;
@@ -24,7 +26,7 @@ const DIFFERENCES_MAX: usize = 1000;
 pub(crate) struct Judged {
     /// Where it is in the log: its own event if it has one, else the report that it was about.
     pub position: i64,
-    /// stop | keep.
+    /// stop | keep | pause | promote.
     pub verdict: &'static str,
     /// With versions of the stream for positions.
     pub decision: Decision,
@@ -51,12 +53,19 @@ pub(crate) struct Audit {
     curves: Trials,
     taken: HashSet<u128>,
     next_index: u64,
-    stop: Option<(u32, Decision)>,
+    halt: Option<Halt>,
     keeps: VecDeque<(u32, Decision)>,
     last: Option<Last>,
     versions_wrong: Option<i64>,
     appends_wrong: Option<i64>,
     times_wrong: Option<i64>,
+}
+
+/// A stop or a pause that a report called for.
+struct Halt {
+    trial: u32,
+    verdict: &'static str,
+    decision: Decision,
 }
 
 struct Last {
@@ -108,7 +117,7 @@ impl Audit {
             curves: Trials::default(),
             taken: HashSet::new(),
             next_index: 0,
-            stop: None,
+            halt: None,
             keeps: VecDeque::new(),
             last: None,
             versions_wrong: None,
@@ -122,7 +131,10 @@ impl Audit {
         self.check_log(event);
         self.positions.push(event.position);
         // What a report called for follows it at once.
-        if !matches!(decoded, SweepEvent::TrialStopRequested(_) | SweepEvent::DecisionMade(_)) {
+        if !matches!(
+            decoded,
+            SweepEvent::TrialStopRequested(_) | SweepEvent::DecisionMade(_) | SweepEvent::TrialPaused(_)
+        ) {
             self.settle();
         }
         match decoded {
@@ -144,6 +156,8 @@ impl Audit {
                 self.place(kept.trial, kept.decision.interval, event.position);
             }
             SweepEvent::TrialStopRequested(stop) => self.stopped(stop, event.position),
+            SweepEvent::TrialPaused(paused) => self.paused(paused, event.position),
+            SweepEvent::TrialPromoted(promoted) => self.promoted(promoted, event.position),
             SweepEvent::ModelFitted(fitted) => {
                 let recompute = self.watched.is_none() && self.unverifiable.is_empty();
                 let found = self.model.as_mut().map(|model| model.fitted(fitted, event.version, recompute));
@@ -160,9 +174,7 @@ impl Audit {
 
     /// What was called for and did not come.
     pub(crate) fn settle(&mut self) {
-        if let Some((trial, decision)) = self.stop.take() {
-            self.differ(between_decisions(trial, "stop", None, Some(&decision)));
-        }
+        self.settle_halt();
         while let Some((trial, decision)) = self.keeps.pop_front() {
             self.differ(between_decisions(trial, "keep", None, Some(&decision)));
         }
@@ -238,11 +250,8 @@ impl Audit {
                 self.curves.report(&Report { trial, attempt, step: point.step, value: point.value, position });
             let last = event.told.as_ref().is_some_and(|told| told.last);
             let fails = !point.value.is_finite() && submitted.spec.objective.on_non_finite == OnNonFinite::Fail;
-            if !matches!(counted, Reported::Counted { .. })
-                || fails
-                || last
-                || submitted.spec.policy == PolicySpec::None
-            {
+            let settled = fails || last || self.sweep.reaches_target(point.value);
+            if !matches!(counted, Reported::Counted { .. }) || settled || submitted.spec.policy == PolicySpec::None {
                 continue;
             }
             match self.curves.judge(trial) {
@@ -255,18 +264,47 @@ impl Audit {
                 }
                 Verdict::Stop(decision) => {
                     self.judged(trial, "stop", &decision, at.position);
-                    self.settle_stop();
-                    self.stop = Some((trial, decision));
+                    self.settle_halt();
+                    self.halt = Some(Halt { trial, verdict: "stop", decision });
+                }
+                Verdict::Pause(decision) => {
+                    self.judged(trial, "pause", &decision, at.position);
+                    self.settle_halt();
+                    self.halt = Some(Halt { trial, verdict: "pause", decision });
                 }
             }
         }
     }
 
-    /// A second stop before the first was recorded means that the first was passed over.
-    fn settle_stop(&mut self) {
-        if let Some((trial, decision)) = self.stop.take() {
-            self.differ(between_decisions(trial, "stop", None, Some(&decision)));
+    /// A second stop or pause before the first was recorded means that the first was passed over.
+    fn settle_halt(&mut self) {
+        if let Some(Halt { trial, verdict, decision }) = self.halt.take() {
+            self.differ(between_decisions(trial, verdict, None, Some(&decision)));
         }
+    }
+
+    fn expected(&mut self, trial: u32, verdict: &str) -> Option<Decision> {
+        let halt = self.halt.take()?;
+        (halt.trial == trial && halt.verdict == verdict).then_some(halt.decision)
+    }
+
+    fn paused(&mut self, event: &TrialPaused, position: i64) {
+        let expected = self.expected(event.trial, "pause");
+        self.differ(between_decisions(event.trial, "pause", Some(&event.decision), expected.as_ref()));
+        self.place(event.trial, event.decision.interval, position);
+        self.curves.pause(event.trial, event.rung);
+    }
+
+    /// Who goes on follows from the tables alone, and from what else there is to do.
+    fn promoted(&mut self, event: &TrialPromoted, position: i64) {
+        self.decisions_checked += 1;
+        let expected = self.sweep.promotion().filter(|promotion| promotion.trial == event.trial);
+        let recomputed = expected.map(|promotion| promotion.decision);
+        self.differ(between_decisions(event.trial, "promote", Some(&event.decision), recomputed.as_ref()));
+        if self.watched == Some(event.trial) {
+            self.judged.push(Judged { position, verdict: "promote", decision: event.decision.clone() });
+        }
+        self.curves.promote(event.trial);
     }
 
     fn judged(&mut self, trial: u32, verdict: &'static str, decision: &Decision, position: i64) {
@@ -277,10 +315,11 @@ impl Audit {
     }
 
     fn stopped(&mut self, event: &TrialStopRequested, position: i64) {
+        // A trial that waits at a rung is stopped when nothing else is left to do, for the reason for which it waits.
+        let waited = self.sweep.trials.get(event.trial as usize).and_then(|trial| trial.paused.clone());
         if event.by == StopBy::Policy {
-            let expected = self.stop.take().filter(|(trial, _)| *trial == event.trial);
-            let recomputed = expected.as_ref().map(|(_, decision)| decision);
-            self.differ(between_decisions(event.trial, "stop", event.decision.as_ref(), recomputed));
+            let recomputed = waited.or_else(|| self.expected(event.trial, "stop"));
+            self.differ(between_decisions(event.trial, "stop", event.decision.as_ref(), recomputed.as_ref()));
             let standing = self.curves.standing(event.trial).map(|standing| standing.value);
             let leader = self.curves.leader().map(|leader| leader.value);
             if standing.is_some() && standing == leader {

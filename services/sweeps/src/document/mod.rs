@@ -26,8 +26,8 @@ pub use changes::{SweepChanges, read_changes};
 pub use plan::{Plan, plan};
 pub use render::{parameter_variables, render_command, render_environment_variables};
 pub use spec::{
-    ClusterFacts, Constraint, ConstraintOperator, Environment, Input, InputMode, Limits, Mode, Noise, Objective,
-    OnNonFinite, Output, Resources, ServerLimits, SweepSpec, TrialSpec,
+    ClusterFacts, Constraint, ConstraintOperator, Convergence, Environment, Input, InputMode, Limits, Mode, Noise,
+    Objective, OnNonFinite, Output, Resources, ServerLimits, SweepSpec, TrialSpec,
 };
 pub use template::{Argument, Filling, Reference, Template};
 
@@ -117,6 +117,7 @@ fn read_fields(
             trial
         }
     };
+    policy::check_checkpoint(policy.as_ref(), trial.as_ref().filter(|_| !external), findings);
     if let (Some(limits), Some(trial), Some(cluster)) = (&limits, &trial, resolved.filter(|_| !external)) {
         limits::check_gate(limits, &trial.resources, cluster, findings);
     }
@@ -149,7 +150,16 @@ fn read_title(field: &Field<'_>) -> Option<String> {
 }
 
 fn read_objective(mut fields: Fields<'_>) -> Option<Objective> {
-    fields.field("target").not_offered();
+    let target = fields.field("target");
+    // A target that is no finite number has a code of its own, whatever is wrong with it.
+    let good_enough = match target.node().map(|node| &node.value) {
+        None => Some(None),
+        Some(documents::Tree::Number(_)) => target.number().map(Some),
+        Some(_) => {
+            target.refuse("BadTarget", format_args!("a finite number, received {}", target.received()));
+            None
+        }
+    };
     let noise = match fields.field("noise").one_of("BadNoise", &["none", "declared"]) {
         Some("declared") => Noise::Declared,
         _ => Noise::None,
@@ -161,7 +171,7 @@ fn read_objective(mut fields: Fields<'_>) -> Option<Objective> {
         _ => OnNonFinite::Ignore,
     };
     let primary_metric = metric_name(&metric)?;
-    Some(Objective { goal: goal?, primary_metric, on_non_finite, noise })
+    Some(Objective { goal: goal?, primary_metric, on_non_finite, noise, target: good_enough? })
 }
 
 fn metric_name(metric: &Field<'_>) -> Option<String> {

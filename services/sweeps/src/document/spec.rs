@@ -80,7 +80,7 @@ impl Mode {
 }
 
 /// The objective.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Objective {
     /// Whether larger or smaller is better.
     pub goal: Goal,
@@ -92,6 +92,9 @@ pub struct Objective {
     /// Whether the same configuration may give different values.
     #[serde(default)]
     pub noise: Noise,
+    /// The value that is good enough: the sweep completes when a trial reports it or a better one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<f64>,
 }
 
 /// What another metric than the objective must be.
@@ -155,6 +158,21 @@ pub struct Limits {
     pub max_failed_trials: u32,
     /// New attempts after a failure; preemptions are free.
     pub max_retries: u32,
+    /// So many ended trials in a row without a better leader complete the sweep.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_trials_without_improvement: Option<u32>,
+    /// When the sweep completes because its leader hardly gets better.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub convergence: Option<Convergence>,
+}
+
+/// A sweep has converged when over so many ended trials its leader has improved by no more than a part of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Convergence {
+    /// Ended trials over which the improvement is measured.
+    pub patience: u32,
+    /// The improvement, as a part of the leader's value before, that is none.
+    pub relative_improvement: f64,
 }
 
 /// What a trial runs.

@@ -1,4 +1,5 @@
-//! Fills free places of running sweeps: asks the sampler, beside the log, and executes what it says.
+//! Fills free places of running sweeps: promotes trials that wait at a rung, then asks the sampler, beside the log, and
+//! executes what it says.
 //!
 //! The command's id follows from the sweep and the proposal's number, and the decider refuses what was made from an
 //! older state, so a crash or a second start never gives a trial too many.
@@ -24,6 +25,8 @@ const RETRY_MIN: Duration = Duration::from_millis(20);
 const RETRY_MAX: Duration = Duration::from_secs(2);
 /// The reaction's name, in command ids and as the actor.
 const NAME: &str = "propose_trials";
+/// The same for promotions.
+const PROMOTE: &str = "promote_trials";
 
 /// Whether an event can make room for a proposal.
 fn matters(kind: &str) -> bool {
@@ -76,6 +79,7 @@ pub(crate) async fn fill(api: &Api, sweep_id: SweepId) -> Result<(), Problem> {
         context
     };
     loop {
+        promote(api, sweep_id, &stream).await?;
         let looked = api.log.inspect::<Sweep, _>(&stream, |sweep, _| (sweep.ground(), sweep.asks_its_model())).await;
         let (ground, modelled) = looked.map_err(|error| error.problem())?;
         if modelled {
@@ -94,6 +98,24 @@ pub(crate) async fn fill(api: &Api, sweep_id: SweepId) -> Result<(), Problem> {
             // The state has moved on since it was looked at: look again.
             Err(ExecuteError::Rejected(Rejection::NothingToPropose)) => tokio::task::yield_now().await,
             Err(error) => return Err(calls::problem(error)),
+        }
+    }
+}
+
+/// Lets trials that wait at a rung go on as long as there is room, which they take before new ones.
+async fn promote(api: &Api, sweep_id: SweepId, stream: &str) -> Result<(), Problem> {
+    loop {
+        let look = |sweep: &Sweep, _| sweep.has_waiting_work().then_some(sweep.version);
+        let version = api.log.inspect::<Sweep, _>(stream, look).await.map_err(|error| error.problem())?;
+        let Some(version) = version else { return Ok(()) };
+        let command = Command::Promote { at: api.clock.now() };
+        let id = eventlog::command_id(stream, version, PROMOTE);
+        let context = Context::new(id, format!("reaction:{PROMOTE}"), String::new());
+        let committed = api.log.execute::<Sweep>(stream, command, context).await.map_err(calls::problem)?;
+        if committed.repeated {
+            // The log has this and the state must show it; anything else would go round for ever.
+            tracing::error!(%sweep_id, version, "a promotion is in the log but not in the state");
+            return Ok(());
         }
     }
 }

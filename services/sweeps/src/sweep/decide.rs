@@ -114,6 +114,11 @@ pub enum Command {
         /// Now.
         at: Timestamp,
     },
+    /// That a trial which waits at a rung goes on, if there is room; or, when nothing else is left, that the rest end.
+    Promote {
+        /// Now.
+        at: Timestamp,
+    },
     /// To take in reports, and to ask the policy.
     Observe(Observation),
     /// To note where a trial is.
@@ -236,6 +241,7 @@ impl Decider for Sweep {
             },
             Command::Propose { from, trials, at } => self.propose(*from, trials, *at),
             Command::Exhaust { from, at } => self.exhaust(*from, *at),
+            Command::Promote { at } => self.promote(*at),
             Command::Observe(observation) => self.observe(observation),
             Command::Move(run) => self.follow(run),
             Command::End(run) => self.end(run),

@@ -43,7 +43,9 @@ impl Sweep {
         if submitted.spec.is_external() {
             return Ok(Vec::new());
         }
-        if trial.end.is_some() || run.state.is_terminal() || attempt < trial.attempt() || known {
+        // That it waits at a rung is what the sweep itself has said.
+        let waits = trial.paused.is_some() || run.state == TrialState::Paused;
+        if trial.end.is_some() || waits || run.state.is_terminal() || attempt < trial.attempt() || known {
             return Ok(Vec::new());
         }
         let moved = TrialStateChanged {
@@ -88,11 +90,27 @@ impl Sweep {
         ending: Ending<'_>,
         run: &RunEnd,
     ) -> Vec<SweepEvent> {
+        let mut events = vec![self.end_event(submitted, trial, ending, run)];
+        if self.stalled.contains_key(&run.trial) {
+            events.push(SweepUnstalled { trial: run.trial }.into());
+        }
+        events.extend(self.after(submitted, trial, ending, run));
+        events
+    }
+
+    /// A trial's end alone.
+    pub(super) fn end_event(
+        &self,
+        submitted: &Submitted,
+        trial: &Trial,
+        ending: Ending<'_>,
+        run: &RunEnd,
+    ) -> SweepEvent {
         let standing = match ending.report {
             Some(report) => self.curves.standing_after(report),
             None => self.curves.standing(run.trial),
         };
-        let ended = TrialEnded {
+        TrialEnded {
             workspace: submitted.workspace.clone(),
             trial: run.trial,
             run_id: trial.run_id,
@@ -101,18 +119,14 @@ impl Sweep {
             attempt_end: run.end.clone(),
             best: standing.map(|standing| standing.value),
             at: run.at,
-        };
-        let mut events = vec![ended.into()];
-        if self.stalled.contains_key(&run.trial) {
-            events.push(SweepUnstalled { trial: run.trial }.into());
         }
-        events.extend(self.after(submitted, trial, ending, run));
-        events
+        .into()
     }
 
     /// What the end of a trial means for the sweep.
     fn after(&self, submitted: &Submitted, trial: &Trial, ending: Ending<'_>, run: &RunEnd) -> Vec<SweepEvent> {
-        let last = self.live.iter().all(|&live| live == ending.trial);
+        let mut left = self.live.iter().chain(&self.paused);
+        let last = left.all(|&left| left == ending.trial);
         match &self.status {
             Status::Completing(outcome) if last => vec![self.finish_as(outcome, &[ending], run.at)],
             Status::Canceling(by) if last => vec![self.canceled(by, &[ending], run.at)],
@@ -123,6 +137,10 @@ impl Sweep {
                 if last && self.proposals() >= submitted.limits.max_total_trials {
                     let outcome = Outcome::Completed { reason: CompletedReason::MaxTotalTrials };
                     return self.begin_ending(outcome, None, Some(ending), run.at);
+                }
+                if let Some(reason) = self.enough(&submitted.limits) {
+                    // Others may still find something better: they run on.
+                    return self.begin_ending(Outcome::Completed { reason }, None, Some(ending), run.at);
                 }
                 self.silent(submitted, trial, ending, run).into_iter().collect()
             }
@@ -177,8 +195,8 @@ impl Sweep {
         at: Timestamp,
     ) -> Vec<SweepEvent> {
         let Some(submitted) = &self.submitted else { return Vec::new() };
-        let mut left: Vec<u32> =
-            self.live.iter().copied().filter(|&live| ending.is_none_or(|ending| ending.trial != live)).collect();
+        let left = self.live.iter().chain(&self.paused).copied();
+        let mut left: Vec<u32> = left.filter(|&left| ending.is_none_or(|ending| ending.trial != left)).collect();
         let mut events = Vec::with_capacity(left.len() + 2);
         let fails = matches!(outcome, Outcome::Failed { .. });
         if !(fails && left.is_empty()) {
@@ -209,7 +227,7 @@ impl Sweep {
         let end = TrialEnd::Canceled { by: by.as_str().to_owned() };
         let endings = withdrawals(&trials, &end);
         let mut events = self.withdrawn(submitted, trials, &end, at);
-        if endings.len() < self.live.len() {
+        if endings.len() < self.live.len() + self.paused.len() {
             return events;
         }
         match &self.status {
@@ -226,7 +244,13 @@ impl Sweep {
     }
 
     /// The ends of external trials that nobody is to tell of any more.
-    fn withdrawn(&self, submitted: &Submitted, trials: Vec<u32>, end: &TrialEnd, at: Timestamp) -> Vec<SweepEvent> {
+    pub(super) fn withdrawn(
+        &self,
+        submitted: &Submitted,
+        trials: Vec<u32>,
+        end: &TrialEnd,
+        at: Timestamp,
+    ) -> Vec<SweepEvent> {
         let found = trials.into_iter().filter_map(|index| Some((index, self.trials.get(index as usize)?)));
         let ends = found.map(|(index, trial)| {
             let (outcome, by) = ("canceled".to_owned(), end.reason());
@@ -247,7 +271,7 @@ impl Sweep {
 
     /// Canceled, with the ends that the state does not have yet. External trials end with their sweep.
     pub(super) fn cancel_all(&self, by: &str, at: Timestamp) -> Vec<SweepEvent> {
-        let live: Vec<u32> = self.live.iter().copied().collect();
+        let live: Vec<u32> = self.live.iter().chain(&self.paused).copied().collect();
         let external = self.submitted.as_ref().filter(|submitted| submitted.spec.is_external());
         match external {
             Some(submitted) => {
@@ -267,7 +291,7 @@ impl Sweep {
         SweepCanceled { workspace, by: by.to_owned(), closing: self.closing(endings), at }.into()
     }
 
-    fn finish_as(&self, outcome: &Outcome, endings: &[Ending<'_>], at: Timestamp) -> SweepEvent {
+    pub(super) fn finish_as(&self, outcome: &Outcome, endings: &[Ending<'_>], at: Timestamp) -> SweepEvent {
         let workspace = self.submitted.as_ref().map_or_else(String::new, |submitted| submitted.workspace.clone());
         let closing = self.closing(endings);
         match outcome {
@@ -311,7 +335,7 @@ impl Sweep {
     }
 }
 
-fn withdrawals<'a>(trials: &[u32], end: &'a TrialEnd) -> Vec<Ending<'a>> {
+pub(super) fn withdrawals<'a>(trials: &[u32], end: &'a TrialEnd) -> Vec<Ending<'a>> {
     trials.iter().map(|&trial| Ending { trial, end, report: None }).collect()
 }
 
@@ -328,7 +352,10 @@ fn end_of(trial: &Trial, run: &RunEnd, no_objective: bool) -> TrialEnd {
     }
     match end.outcome.as_str() {
         // A program that had ended well before the wish to end it arrived has completed; its model is whole.
-        "completed" => TrialEnd::Completed { no_objective },
+        "completed" => TrialEnd::Completed { no_objective, max_resource: false },
+        "canceled" if trial.stop.is_some_and(|stop| stop.by == StopBy::MaxResource) => {
+            TrialEnd::Completed { no_objective, max_resource: true }
+        }
         "canceled" => {
             let said = if end.by.is_empty() { "user" } else { end.by.as_str() };
             TrialEnd::Canceled { by: trial.stop.map_or(said, |stop| stop.by.as_str()).to_owned() }

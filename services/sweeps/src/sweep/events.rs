@@ -173,6 +173,42 @@ pub struct TrialStopRequested {
     pub at: Timestamp,
 }
 
+/// A trial is to wait at a rung until it is promoted.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrialPaused {
+    /// Whose it is.
+    pub workspace: String,
+    /// Which trial.
+    pub trial: u32,
+    /// Its run.
+    pub run_id: RunId,
+    /// The number of the rung, from 0.
+    pub rung: u32,
+    /// With its inputs; positions in it are versions of this stream.
+    pub decision: Decision,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// A trial goes on from the rung at which it waited, as a new attempt.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrialPromoted {
+    /// Whose it is.
+    pub workspace: String,
+    /// Which trial.
+    pub trial: u32,
+    /// Its run.
+    pub run_id: RunId,
+    /// The number of the rung, from 0.
+    pub rung: u32,
+    /// The number of the attempt that goes on.
+    pub attempt: u32,
+    /// With its inputs; positions in it are versions of this stream.
+    pub decision: Decision,
+    /// When.
+    pub at: Timestamp,
+}
+
 /// A trial has ended, and how it counts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TrialEnded {
@@ -368,6 +404,8 @@ vocabulary::stored_events! {
         ObservationRecorded: 1,
         DecisionMade: 1,
         TrialStopRequested: 1,
+        TrialPaused: 1,
+        TrialPromoted: 1,
         TrialEnded: 1,
         SweepPaused: 1,
         SweepResumed: 1,

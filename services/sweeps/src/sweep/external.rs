@@ -2,7 +2,7 @@
 //! it, is one append each; a lease that has run out is seen at the next ask.
 
 use jiff::Timestamp;
-use tuning::{PolicySpec, Proposal, Report, Verdict};
+use tuning::{PolicySpec, Promotion, Proposal, Report, Verdict};
 use vocabulary::{Problem, RunId};
 
 use super::decide::{Decided, Rejection, RunEnd};
@@ -14,8 +14,8 @@ use super::state::{Status, Submitted, Sweep};
 use super::trial::Trial;
 use super::words::{AttemptEnd, CompletedReason, Outcome, Point, StopBy, TrialEnd};
 use super::{
-    Basis, DecisionMade, ObservationRecorded, SweepEvent, SweepStarted, TrialLeaseRenewed, TrialLeased, TrialProposed,
-    TrialStopRequested,
+    Basis, DecisionMade, ObservationRecorded, SweepEvent, SweepStarted, TrialLeaseRenewed, TrialLeased, TrialPaused,
+    TrialProposed, TrialStopRequested,
 };
 use crate::document::OnNonFinite;
 
@@ -88,7 +88,7 @@ pub struct Heartbeat {
 /// Whether a sweep has trials to offer, or why not.
 pub fn offer_state(sweep: &Sweep) -> &'static str {
     match sweep.status {
-        Status::Queued | Status::Running if sweep.allowed() > 0 => "running",
+        Status::Queued | Status::Running if sweep.allowed() > 0 || sweep.promotion().is_some() => "running",
         Status::Queued | Status::Running => "limit",
         Status::Paused => "paused",
         Status::Completing(_) => "completing",
@@ -106,7 +106,14 @@ impl Sweep {
         let submitted = self.external_of(&ask.workspace)?;
         let mut events = self.lost(ask);
         let wanted = ask.run_ids.get(events.len()..).unwrap_or_default();
-        let most = self.allowed().min(u32::try_from(wanted.len()).unwrap_or(u32::MAX));
+        // Whoever waits at a rung and may go on takes a place before a new trial.
+        let promotions = self.promotions(wanted.len());
+        let promoted = promotions.len();
+        for promotion in promotions {
+            events.extend(self.goes_on(submitted, ask, promotion));
+        }
+        let wanted = wanted.get(promoted..).unwrap_or_default();
+        let most = self.allowed_beside(promoted).min(u32::try_from(wanted.len()).unwrap_or(u32::MAX));
         if most == 0 {
             return Ok(events);
         }
@@ -128,6 +135,14 @@ impl Sweep {
             events.extend(self.begin_ending(outcome, None, None, ask.at));
         }
         Ok(events)
+    }
+
+    /// A trial that goes on from its rung, held by whoever asks.
+    fn goes_on(&self, submitted: &Submitted, ask: &Ask, promotion: Promotion) -> Vec<SweepEvent> {
+        let Some(promoted) = self.promoted(submitted, promotion, ask.at) else { return Vec::new() };
+        let lease = Lease::new(&ask.worker, ask.lease_seconds, ask.at);
+        let leased = TrialLeased { trial: promoted.trial, attempt: promoted.attempt, lease, at: ask.at };
+        vec![promoted.into(), leased.into()]
     }
 
     /// The next proposals, at most `most`, and whether there are no more after them.
@@ -203,7 +218,7 @@ impl Sweep {
         }
         let completes = |report: Option<&Report>| {
             let best = report.map_or_else(|| self.curves.standing(index), |report| self.curves.standing_after(report));
-            let end = TrialEnd::Completed { no_objective: best.is_none() };
+            let end = TrialEnd::Completed { no_objective: best.is_none(), max_resource: false };
             let ending = Ending { trial: index, end: &end, report };
             self.ended(submitted, trial, ending, &run_end(tell, attempt_end("completed")))
         };
@@ -219,6 +234,8 @@ impl Sweep {
             let ending = Ending { trial: index, end: &end, report: Some(&report) };
             let attempt_end = AttemptEnd { reason: "non_finite".to_owned(), ..attempt_end("failed") };
             events.extend(self.ended(submitted, trial, ending, &run_end(tell, attempt_end)));
+        } else if self.reaches_target(value) {
+            events.extend(self.found(submitted, trial, tell, &report, last));
         } else if last {
             events.extend(completes(Some(&report)));
         } else {
@@ -252,8 +269,38 @@ impl Sweep {
             Verdict::Keep(decision) if submitted.spec.record_keeps => {
                 vec![DecisionMade { trial: report.trial, decision }.into()]
             }
+            Verdict::Pause(decision) => {
+                let (workspace, run_id) = (submitted.workspace.clone(), trial.run_id);
+                let (trial, rung) = (report.trial, decision.rung.unwrap_or_default());
+                vec![TrialPaused { workspace, trial, run_id, rung, decision, at: tell.at }.into()]
+            }
+            Verdict::Skip { interval: Some(interval), .. }
+                if submitted.spec.policy.max_resource().is_some_and(|max| interval >= max) =>
+            {
+                let no_objective = self.curves.standing_after(report).is_none();
+                let end = TrialEnd::Completed { no_objective, max_resource: true };
+                let ending = Ending { trial: report.trial, end: &end, report: Some(report) };
+                let by = StopBy::MaxResource.as_str().to_owned();
+                let attempt_end = AttemptEnd { by, ..attempt_end("canceled") };
+                self.ended(submitted, trial, ending, &run_end(tell, attempt_end))
+            }
             Verdict::Keep(_) | Verdict::Skip { .. } => Vec::new(),
         }
+    }
+
+    /// The value is the one that the sweep looks for: every trial ends with it, and the sweep.
+    fn found(&self, submitted: &Submitted, trial: &Trial, tell: &Tell, report: &Report, last: bool) -> Vec<SweepEvent> {
+        let by = StopBy::TargetReached.as_str().to_owned();
+        let (end, attempt_end) = if last {
+            (TrialEnd::Completed { no_objective: false, max_resource: false }, attempt_end("completed"))
+        } else {
+            (TrialEnd::Canceled { by: by.clone() }, AttemptEnd { by, ..attempt_end("canceled") })
+        };
+        let ending = Ending { trial: report.trial, end: &end, report: Some(report) };
+        let mut events = vec![self.end_event(submitted, trial, ending, &run_end(tell, attempt_end))];
+        let outcome = Outcome::Completed { reason: CompletedReason::TargetReached };
+        events.extend(self.begin_ending(outcome, Some(StopBy::TargetReached), Some(ending), tell.at));
+        events
     }
 
     /// Notes a sign of life.
@@ -292,6 +339,13 @@ impl Sweep {
             let state = end.state().as_str();
             let detail = format!("trial {index} has ended ({state}) and takes nothing more");
             return Err(Problem::conflict("RunTerminal", detail).with("state", state).into());
+        }
+        if trial.paused.is_some() {
+            let rung = self.curves.paused_at(index).unwrap_or_default();
+            let detail = format!(
+                "trial {index} waits at rung {rung} and takes nothing now; ask again: it is offered when it is promoted"
+            );
+            return Err(Problem::conflict("TrialPaused", detail).with("rung", rung).into());
         }
         if attempt > current {
             let detail = format!("attempt {attempt} of trial {index} was never offered; it is at attempt {current}");

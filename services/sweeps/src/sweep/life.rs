@@ -146,7 +146,7 @@ impl Sweep {
     /// Lower limits may mean that nothing is left to do.
     fn settle(&self, limits: &Limits, at: Timestamp) -> Vec<SweepEvent> {
         let started = matches!(self.status, Status::Running | Status::Paused);
-        if started && self.live.is_empty() && self.proposals() >= limits.max_total_trials {
+        if started && self.live.is_empty() && self.paused.is_empty() && self.proposals() >= limits.max_total_trials {
             let outcome = Outcome::Completed { reason: CompletedReason::MaxTotalTrials };
             return self.begin_ending(outcome, None, None, at);
         }

@@ -56,11 +56,17 @@ pub fn proposals(ground: &Ground, most: u32) -> (Vec<Proposal>, bool) {
 impl Sweep {
     /// How many proposals the state and the limits in force allow now.
     pub fn allowed(&self) -> u32 {
+        // A place that is free goes to a trial that may be promoted first.
+        if self.promotion().is_some() { 0 } else { self.allowed_beside(0) }
+    }
+
+    /// The same when so many trials that waited take places.
+    pub(super) fn allowed_beside(&self, promoted: usize) -> u32 {
         let Some(submitted) = &self.submitted else { return 0 };
         if !matches!(self.status, Status::Queued | Status::Running) {
             return 0;
         }
-        let live = u32::try_from(self.live.len()).unwrap_or(u32::MAX);
+        let live = u32::try_from(self.live.len() + promoted).unwrap_or(u32::MAX);
         let left = submitted.limits.max_total_trials.saturating_sub(self.proposals());
         left.min(submitted.limits.max_concurrent_trials.saturating_sub(live))
     }

@@ -5,7 +5,7 @@
 //!           Running, Paused -> Completing -> Completed, Failed        Completed -> Running by extend
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -18,8 +18,8 @@ use super::model::outcome_of;
 use super::trial::{Stop, Trial};
 use super::words::{Best, CompletedReason, Outcome, StopBy, SweepState, TrialState};
 use super::{
-    ObservationRecorded, SweepEvent, SweepExtended, SweepSubmitted, TrialEnded, TrialProposed, TrialStateChanged,
-    TrialStopRequested,
+    ObservationRecorded, SweepEvent, SweepExtended, SweepSubmitted, TrialEnded, TrialLeased, TrialPaused,
+    TrialPromoted, TrialProposed, TrialStateChanged, TrialStopRequested,
 };
 use crate::document::{Limits, SweepSpec};
 
@@ -111,6 +111,8 @@ pub struct Sweep {
     pub trials: Vec<Trial>,
     /// Indices of the trials that have not ended.
     pub live: BTreeSet<u32>,
+    /// Indices of the trials that wait at a rung.
+    pub paused: BTreeSet<u32>,
     /// How many trials are in each state.
     pub counts: BTreeMap<TrialState, u32>,
     /// What the policy and the ranking see.
@@ -141,6 +143,10 @@ pub struct Sweep {
     /// Of the first failure in the row.
     pub(super) first_stderr_tail: String,
     pub(super) unreported_in_a_row: u32,
+    /// Trials that ended since the leader got better.
+    pub(super) unimproved_in_a_row: u32,
+    /// The leader's value when each of the last trials ended, as many as the patience of convergence and one more.
+    pub(super) leads: VecDeque<f64>,
 }
 
 impl Sweep {
@@ -171,13 +177,13 @@ impl Sweep {
             }
             SweepEvent::TrialProposed(event) => self.take_proposal(event),
             SweepEvent::TrialStateChanged(event) => self.take_move(event),
-            SweepEvent::TrialLeased(event) => {
-                self.change_lease(event.trial, |trial| trial.lease_again(event));
-            }
+            SweepEvent::TrialLeased(event) => self.take_lease(event),
             SweepEvent::TrialLeaseRenewed(event) => self.renew(event.trial, event.expires_at),
             SweepEvent::ObservationRecorded(event) => self.take_observation(event),
             SweepEvent::DecisionMade(_) => {}
             SweepEvent::TrialStopRequested(event) => self.take_stop(event),
+            SweepEvent::TrialPaused(event) => self.take_pause(event),
+            SweepEvent::TrialPromoted(event) => self.take_promotion(event),
             SweepEvent::TrialEnded(event) => self.take_end(event),
             SweepEvent::SweepPaused(_) => self.status = Status::Paused,
             SweepEvent::SweepResumed(_) => self.status = Status::Running,
@@ -250,6 +256,12 @@ impl Sweep {
         self.leases.extend(after);
     }
 
+    fn take_lease(&mut self, event: &TrialLeased) {
+        let Some(before) = self.trials.get(event.trial as usize).map(|trial| trial.state) else { return };
+        self.change_lease(event.trial, |trial| trial.lease_again(event));
+        self.count(Some(before), TrialState::Running);
+    }
+
     fn renew(&mut self, index: u32, expires_at: Timestamp) {
         self.change_lease(index, |trial| {
             if let Some(lease) = trial.lease.as_mut() {
@@ -293,11 +305,37 @@ impl Sweep {
         if let Some(trial) = self.trials.get_mut(event.trial as usize) {
             trial.stop = Some(Stop { by: event.by, version: self.version });
         }
+        // One that waited has still to end, as those that run have.
+        if self.paused.remove(&event.trial) {
+            self.live.insert(event.trial);
+        }
+    }
+
+    fn take_pause(&mut self, event: &TrialPaused) {
+        self.curves.pause(event.trial, event.rung);
+        self.live.remove(&event.trial);
+        self.paused.insert(event.trial);
+        let Some(before) = self.trials.get(event.trial as usize).map(|trial| trial.state) else { return };
+        self.change_lease(event.trial, |trial| trial.pause(event));
+        self.count(Some(before), TrialState::Paused);
+    }
+
+    fn take_promotion(&mut self, event: &TrialPromoted) {
+        self.curves.promote(event.trial);
+        self.paused.remove(&event.trial);
+        self.live.insert(event.trial);
+        let Some(trial) = self.trials.get_mut(event.trial as usize) else { return };
+        let before = trial.state;
+        trial.promote(event);
+        self.count(Some(before), TrialState::Queued);
     }
 
     fn take_end(&mut self, event: &TrialEnded) {
+        self.unimproved_in_a_row = self.unimproved();
+        self.remember_lead();
         self.curves.end(event.trial, event.end.for_policies());
         self.live.remove(&event.trial);
+        self.paused.remove(&event.trial);
         if self.is_modelled() && self.trials.get(event.trial as usize).is_some_and(|trial| trial.end.is_none()) {
             self.endings.push((event.trial, outcome_of(&event.end, event.best)));
         }

@@ -1,13 +1,13 @@
 //! A trial as it stands.
 
 use jiff::Timestamp;
-use tuning::Draw;
 use tuning::bayes::Explained;
+use tuning::{Decision, Draw};
 use vocabulary::RunId;
 
 use super::lease::Lease;
 use super::words::{AttemptEnd, StopBy, TrialEnd, TrialState};
-use super::{Basis, TrialEnded, TrialLeased, TrialProposed, TrialStateChanged};
+use super::{Basis, TrialEnded, TrialLeased, TrialPaused, TrialPromoted, TrialProposed, TrialStateChanged};
 
 /// One attempt to run a trial.
 #[derive(Clone, Debug, PartialEq)]
@@ -63,6 +63,8 @@ pub struct Trial {
     pub preemptions_in_a_row: u32,
     /// That it is to end.
     pub stop: Option<Stop>,
+    /// Why it waits at a rung, if it does.
+    pub paused: Option<Decision>,
     /// How it ended.
     pub end: Option<TrialEnd>,
     /// Its latest counted report, finite or not.
@@ -97,6 +99,7 @@ impl Trial {
             preemptions: 0,
             preemptions_in_a_row: 0,
             stop: None,
+            paused: None,
             end: None,
             last_value: None,
             reported: false,
@@ -153,9 +156,32 @@ impl Trial {
         }
     }
 
+    pub(super) fn pause(&mut self, event: &TrialPaused) {
+        self.count_time(false, event.at);
+        self.state = TrialState::Paused;
+        self.paused = Some(event.decision.clone());
+        self.lease = None;
+    }
+
+    /// It is queued again, as a new attempt.
+    pub(super) fn promote(&mut self, event: &TrialPromoted) {
+        self.paused = None;
+        self.state = TrialState::Queued;
+        if let Some(before) = self.attempts.last_mut() {
+            before.ended_at.get_or_insert(event.at);
+        }
+        let (number, node) = (event.attempt, String::new());
+        self.attempts.push(Attempt { number, node, started_at: None, ended_at: None, end: None });
+    }
+
     /// Somebody else holds it from here on; whoever did has fallen silent.
     pub(super) fn lease_again(&mut self, event: &TrialLeased) {
-        if let Some(before) = self.attempts.last_mut() {
+        self.state = TrialState::Running;
+        // The attempt of a promoted trial is there already.
+        if self.attempt() == event.attempt {
+            self.attempts.pop();
+            self.count_time(true, event.at);
+        } else if let Some(before) = self.attempts.last_mut() {
             before.ended_at = Some(event.at);
             before.end = Some(AttemptEnd { outcome: "lost".to_owned(), ..AttemptEnd::default() });
         }

@@ -160,7 +160,7 @@ fn the_same_point_again_is_nothing_new_and_another_value_a_conflict() {
     assert_eq!(story.sweep.curves.interval(0), 1);
     let last = story.says(0, 1, Saying::Value { step: Some(4), value: f64::NAN, last: true }).unwrap();
     assert_eq!(kinds_of(&last), ["TrialEnded"]);
-    assert_eq!(story.sweep.trials[0].end, Some(TrialEnd::Completed { no_objective: true }));
+    assert_eq!(story.sweep.trials[0].end, Some(TrialEnd::Completed { no_objective: true, max_resource: false }));
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod external;
 mod leases;
 mod life;
 mod observing;
+mod promoting;
 mod proposing;
 mod random;
 
@@ -100,7 +101,10 @@ impl Story {
 
     /// Proposes as the reaction does, until nothing is allowed.
     pub(crate) fn fill(&mut self) -> usize {
-        let before = self.sweep.trials.len();
+        let (before, at) = (self.sweep.trials.len(), self.now);
+        while self.sweep.has_waiting_work() {
+            self.when(Command::Promote { at }).unwrap();
+        }
         while let Some(command) = self.next_proposals() {
             self.when(command).unwrap();
         }
