@@ -68,8 +68,8 @@ pub(crate) async fn verify_sweep(call: Call) -> Reply {
 
 /// Replays other policies on a sweep's recorded curves: who would have been stopped when, what that would have saved,
 /// and whether the best trial would have survived. The body names the policies as a sweep document does:
-/// `{policies: [{type: asha, max_resource: 52}, ..]}`; with `workers` and `max_reports` the trials are run in turn by so
-/// many workers instead of in the recorded order.
+/// `{policies: [{type: asha, max_resource: 52}, ..]}`; with `workers` and `max_reports` the trials are run in turn by
+/// so many workers instead of in the recorded order.
 #[utoipa::path(tag = "sweeps", request_body = serde_json::Value, responses((status = 200, body = serde_json::Value)))]
 #[post("/api/v1/workspaces/{workspace}/sweeps/{sweep:[^/:]+}:whatif")]
 pub(crate) async fn what_if(body: Document, call: Call) -> Reply {
