@@ -1,23 +1,34 @@
 //! The Gaussian process of one fit, with what was observed since.
 
 use super::dims::{Dims, Row};
-use super::fit::{Prior, fit};
+use super::fit::{Data, Prior, fit};
 use super::gp::{Posterior, Shape};
 use super::output::Scale;
 use super::recipe::Recipe;
+use super::region::chosen;
 
 /// Observations of trials that gave a value, in the order in which they ended.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Observed {
-    pub trials: Vec<u32>,
+    /// None for trials of earlier sweeps.
+    pub trials: Vec<Option<u32>>,
     pub rows: Vec<Row>,
     /// Smaller is better.
     pub values: Vec<f64>,
+    /// How many times the noise of an ordinary observation it has.
+    pub noise: Vec<f64>,
 }
 
 impl Observed {
     pub(crate) fn len(&self) -> usize {
         self.rows.len()
+    }
+
+    pub(crate) fn push(&mut self, trial: Option<u32>, row: Row, value: f64, noise: f64) {
+        self.trials.push(trial);
+        self.rows.push(row);
+        self.values.push(value);
+        self.noise.push(noise);
     }
 }
 
@@ -36,16 +47,8 @@ pub(crate) fn hyperparameters(
     let scale = Scale::learn(&observed.values[..count], recipe);
     let rows: Vec<Row> = chosen.iter().map(|at| observed.rows[*at].clone()).collect();
     let y: Vec<f64> = chosen.iter().map(|at| scale.apply(observed.values[*at])).collect();
-    fit(&shape, &prior, &rows, &y, last, cold)
-}
-
-/// Most observations that a model holds when it is fitted: the factor costs the third power.
-const ACTIVE_MAX: usize = 400;
-
-/// Which of the first `count` observations the model holds.
-fn chosen(observed: &Observed, count: usize) -> Vec<usize> {
-    let _ = observed;
-    (count.saturating_sub(ACTIVE_MAX)..count).collect()
+    let noise: Vec<f64> = chosen.iter().map(|at| observed.noise[*at]).collect();
+    fit(&shape, &prior, &Data { rows: &rows, y: &y, noise: &noise }, last, cold)
 }
 
 /// The posterior of a fit, extended by later observations.
@@ -73,7 +76,8 @@ impl Model {
 
     fn take(&mut self, observed: &Observed, at: usize) {
         let before = self.posterior.observed;
-        self.posterior.observe(&observed.rows[at], self.scale.apply(observed.values[at]));
+        let y = self.scale.apply(observed.values[at]);
+        self.posterior.observe(&observed.rows[at], y, observed.noise[at]);
         if self.posterior.observed > before {
             self.members.push(at);
         }

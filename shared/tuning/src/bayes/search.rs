@@ -1,7 +1,5 @@
 //! Looks for the configuration that promises most: candidates from several sources, then local searches from the best.
 
-use std::collections::HashSet;
-
 use super::acquire::Acquisition;
 use super::dims::{Dim, Dims, Row};
 use super::minimize::minimize;
@@ -21,17 +19,18 @@ pub(crate) struct Candidate {
 }
 
 /// What a search works on.
-#[derive(Debug)]
 pub(crate) struct Search<'a> {
     pub dims: &'a Dims,
     pub recipe: &'a Recipe,
     pub acquisition: &'a Acquisition<'a>,
-    /// Rows that must not be proposed again.
-    pub taken: &'a HashSet<Vec<u64>>,
+    /// Whether a row may be proposed.
+    pub fresh: &'a dyn Fn(&[f64]) -> bool,
     /// Observed rows, best first.
     pub ranked: &'a [Row],
     /// How much work it may be: the share of the recipe's local searches.
     pub effort: f64,
+    /// The side of the box round the best row that the even candidates lie in; none: the whole cube.
+    pub region: Option<f64>,
 }
 
 impl Search<'_> {
@@ -52,7 +51,7 @@ impl Search<'_> {
     }
 
     fn fresh(&self, row: &[f64]) -> bool {
-        !self.taken.contains(&self.dims.key(row))
+        (self.fresh)(row)
     }
 
     /// With their scores, best first. Equal scores keep their order.
@@ -123,8 +122,15 @@ impl Search<'_> {
     fn candidates(&self, stream: &mut Stream) -> Vec<Candidate> {
         let (d, recipe) = (self.dims.len(), self.recipe);
         let points = Points::new(stream, d);
-        let mut found: Vec<Candidate> =
-            (0..recipe.sobol as u64).map(|index| self.candidate(points.point(index))).collect();
+        let centre = self.region.zip(self.ranked.first()).map(|(side, best)| (side, self.filled(best, stream)));
+        let even = (0..recipe.sobol as u64).map(|index| {
+            let mut u = points.point(index);
+            if let Some((side, centre)) = &centre {
+                self.into_region(&mut u, *side, centre, stream);
+            }
+            self.candidate(u)
+        });
+        let mut found: Vec<Candidate> = even.collect();
         let bases = &self.ranked[..self.ranked.len().min(BASES)];
         if bases.is_empty() {
             return found;
@@ -156,6 +162,20 @@ impl Search<'_> {
             found.push(self.candidate(u));
         }
         found
+    }
+
+    /// Moves a point of the cube into the box; categories stay those of the centre in proportion to its size.
+    fn into_region(&self, u: &mut [f64], side: f64, centre: &[f64], stream: &mut Stream) {
+        for (place, entry) in u.iter_mut().enumerate() {
+            match self.dims.dims[place] {
+                Dim::Category(_) if stream.unit() < side => {}
+                Dim::Category(_) => *entry = centre[place],
+                Dim::Continuous | Dim::Steps(_) => {
+                    let (low, high) = ((centre[place] - side / 2.0).max(0.0), (centre[place] + side / 2.0).min(1.0));
+                    *entry = inside(low + *entry * (high - low));
+                }
+            }
+        }
     }
 
     /// One entry from another good row each time, as the univariate TPE's good density would draw it.
