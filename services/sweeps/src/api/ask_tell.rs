@@ -38,7 +38,7 @@ impl Api {
             lease_seconds,
             run_ids: (0..count).map(|_| RunId::new(self.entropy.uuid())).collect(),
             suggested: Vec::new(),
-            exhausted: false,
+            exhausted: None,
             at: self.clock.now(),
         };
         let context = calls::context(&call, self.entropy.as_ref(), Vec::new());

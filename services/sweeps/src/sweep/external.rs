@@ -32,8 +32,8 @@ pub struct Ask {
     pub run_ids: Vec<RunId>,
     /// What the sweep's model suggests, in order; empty without a model.
     pub suggested: Vec<Suggested>,
-    /// The model has nothing more to suggest after these.
-    pub exhausted: bool,
+    /// The number for which the model has nothing to suggest, nor after it.
+    pub exhausted: Option<u32>,
     /// Now.
     pub at: Timestamp,
 }
@@ -150,7 +150,7 @@ impl Sweep {
         if self.is_modelled() {
             let usable = self.usable(&ask.suggested, most);
             let taken = ask.suggested.iter().take(usable).cloned();
-            let exhausted = ask.exhausted && usable == ask.suggested.len();
+            let exhausted = ask.exhausted == u32::try_from(usable).ok().map(|usable| self.proposals() + usable);
             return (taken.map(|new| (new.proposal, Some(new.made))).collect(), exhausted);
         }
         let (made, exhausted) = proposals(&self.ground_of(submitted, most), most);

@@ -2,7 +2,7 @@
 //! fits run beside them, at most one a core.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,8 +13,9 @@ use tuning::bayes::FitTask;
 use vocabulary::{Clock, Entropy, Problem, RunId, SweepId};
 
 use super::inner::Inner;
+use super::ready::Ready;
 use crate::stream_of;
-use crate::sweep::{Ask, Command, NewTrial, Rejection, Suggested, Sweep, SweepEvent};
+use crate::sweep::{Ask, Command, NewTrial, Rejection, Sweep, SweepEvent};
 
 /// Models kept in memory. One with 1,000 observations holds a few MiB; one that was dropped is made again in well under
 /// a second.
@@ -43,6 +44,9 @@ struct Models {
 /// The model of one sweep; empty until it is first asked.
 #[derive(Default)]
 struct Model {
+    /// Whoever proposes in the sweep: one after another.
+    asking: tokio::sync::Mutex<()>,
+    ready: Arc<Ready>,
     inner: Arc<tokio::sync::Mutex<Option<Inner>>>,
     /// Somebody renews the suggestions, and is to do so once more.
     renewing: AtomicBool,
@@ -99,7 +103,7 @@ impl Tuners {
     async fn hold(&self, model: &Model, stream: &str) -> Result<Held, Problem> {
         let mut guard = Arc::clone(&model.inner).lock_owned().await;
         if guard.is_none() {
-            *guard = Some(Inner::new(&self.log, stream).await?);
+            *guard = Some(Inner::new(&self.log, stream, &model.ready).await?);
         }
         Ok(Held { guard })
     }
@@ -115,19 +119,22 @@ impl Tuners {
         let (stream, watch) = (stream_of(sweep_id), Stopwatch::start());
         let model = self.model(sweep_id);
         let wanted = ask.run_ids.len();
-        let mut held = self.hold(&model, &stream).await.map_err(refused)?;
+        let asking = model.asking.lock().await;
         loop {
-            let inner = held.inner().map_err(refused)?;
-            ask.suggested = waiting(inner, wanted, watch.elapsed() > BUDGET);
-            ask.exhausted = inner.exhausted;
+            let late = watch.elapsed() > BUDGET;
+            (ask.suggested, ask.exhausted) = model.ready.peek(wanted);
+            ask.suggested.iter_mut().for_each(|new| new.made.waived = late);
             let command = Command::Ask(ask.clone());
-            let asked = self.log.execute_answering::<Sweep>(&stream, command, context.clone(), reply_of).await;
+            let (replied, proposals) = counting(reply_of);
+            let asked = self.log.execute_answering::<Sweep>(&stream, command, context.clone(), replied).await;
             if !matches!(asked, Err(ExecuteError::Rejected(Rejection::NeedsSuggestion))) {
-                drop(held);
+                model.ready.took(&ask.suggested, proposals.load(Ordering::SeqCst));
+                drop(asking);
                 self.nudge(sweep_id);
                 return asked;
             }
-            held = self.prepare(held, &stream, wanted).await.map_err(refused)?;
+            let held = self.hold(&model, &stream).await.map_err(refused)?;
+            drop(self.prepare(held, &model, &stream, wanted).await.map_err(refused)?);
         }
     }
 
@@ -140,32 +147,39 @@ impl Tuners {
     ) -> Result<(), Problem> {
         let (stream, mut watch) = (stream_of(sweep_id), Stopwatch::start());
         let model = self.model(sweep_id);
-        let mut held = self.hold(&model, &stream).await?;
+        let asking = model.asking.lock().await;
         loop {
-            held = self.prepare(held, &stream, at_once).await?;
+            let held = self.hold(&model, &stream).await?;
+            let mut held = self.prepare(held, &model, &stream, at_once).await?;
             let inner = held.inner()?;
-            if inner.allowed == 0 {
-                drop(held);
+            let (from, allowed, at) = (inner.next_number(), inner.allowed as usize, self.clock.now());
+            drop(held);
+            if allowed == 0 {
+                drop(asking);
                 self.nudge(sweep_id);
                 return Ok(());
             }
-            let (from, at) = (inner.next_number(), self.clock.now());
-            let suggested = waiting(inner, at_once.min(inner.allowed as usize), watch.elapsed() > BUDGET);
-            let command = if suggested.is_empty() {
+            let (mut suggested, exhausted) = model.ready.peek(at_once.min(allowed));
+            let command = if suggested.is_empty() && exhausted == Some(from) {
                 Command::Exhaust { from, at }
             } else {
-                let trials = suggested.into_iter().map(|new| NewTrial {
+                suggested.iter_mut().for_each(|new| new.made.waived = watch.elapsed() > BUDGET);
+                let trials = suggested.iter().cloned().map(|new| NewTrial {
                     run_id: RunId::new(self.entropy.uuid()),
                     proposal: new.proposal,
                     made: Some(new.made),
                 });
                 Command::Propose { from, trials: trials.collect(), at }
             };
-            match self.log.execute::<Sweep>(&stream, command, context_of(from)).await {
+            let (replied, proposals) = counting(|_, _| Vec::new());
+            match self.log.execute_answering::<Sweep>(&stream, command, context_of(from), replied).await {
                 Ok(committed) if committed.repeated => {
                     return Err(Problem::internal("a proposal is in the log but not in the state"));
                 }
-                Ok(_) => watch = Stopwatch::start(),
+                Ok(_) => {
+                    model.ready.took(&suggested, proposals.load(Ordering::SeqCst));
+                    watch = Stopwatch::start();
+                }
                 // The state has moved on since it was looked at: look again.
                 Err(ExecuteError::Rejected(Rejection::NothingToPropose | Rejection::NeedsSuggestion)) => {}
                 Err(error) => return Err(calls::problem(error)),
@@ -174,22 +188,19 @@ impl Tuners {
     }
 
     /// Looks at the state and makes what is missing of the suggestions that are wanted and allowed now.
-    async fn prepare(&self, mut held: Held, stream: &str, wanted: usize) -> Result<Held, Problem> {
+    async fn prepare(&self, mut held: Held, model: &Model, stream: &str, wanted: usize) -> Result<Held, Problem> {
         let inner = held.inner()?;
         inner.sync(&self.log, stream).await?;
         if inner.lag() > inner.live {
             inner.withdraw();
         }
         let enough = wanted.min(inner.allowed as usize);
-        if inner.queue.len() >= enough || inner.exhausted {
+        let ready = Arc::clone(&model.ready);
+        let missing = move || ready.waiting().0 < enough && !ready.is_exhausted();
+        if !missing() {
             return Ok(held);
         }
-        held.blocking(move |inner| {
-            while inner.queue.len() < enough && !inner.exhausted {
-                inner.suggest();
-            }
-        })
-        .await
+        held.blocking(move |inner| while missing() && inner.suggest() {}).await
     }
 
     /// Something has happened in a sweep: its model, if it is in memory, takes that in and makes suggestions ahead.
@@ -237,11 +248,14 @@ impl Tuners {
             // With no free place something has to end before the next ask, and what is made now does not know that.
             let usable = inner.open && (inner.allowed > 0 || inner.live > 1);
             let depth = (inner.live / 2).clamp(1, inner.depth_max.max(1)) as usize;
-            if !usable || inner.exhausted || inner.queue.len() >= depth {
+            if !usable || model.ready.is_exhausted() || model.ready.waiting().0 >= depth {
                 return Ok(());
             }
-            // Between two suggestions an ask may come in.
-            drop(held.blocking(Inner::suggest).await?);
+            // Between two suggestions an ask that found none may come in.
+            let suggest = |inner: &mut Inner| {
+                inner.suggest();
+            };
+            drop(held.blocking(suggest).await?);
             tokio::task::yield_now().await;
         }
     }
@@ -272,11 +286,17 @@ impl Tuners {
     }
 }
 
-/// The first suggestions that wait.
-fn waiting(inner: &Inner, most: usize, waived: bool) -> Vec<Suggested> {
-    let mut taken: Vec<Suggested> = inner.queue.iter().take(most).cloned().collect();
-    taken.iter_mut().for_each(|new| new.made.waived = waived);
-    taken
+/// A reply that also says how many trials were proposed after the command; 0 of a repeat.
+fn counting(
+    reply_of: impl Fn(&Sweep, &[SweepEvent]) -> Vec<u8> + Send + 'static,
+) -> (impl Fn(&Sweep, &[SweepEvent]) -> Vec<u8> + Send + 'static, Arc<AtomicU32>) {
+    let proposals = Arc::new(AtomicU32::new(0));
+    let after = Arc::clone(&proposals);
+    let replied = move |sweep: &Sweep, events: &[SweepEvent]| {
+        after.store(sweep.proposals(), Ordering::SeqCst);
+        reply_of(sweep, events)
+    };
+    (replied, proposals)
 }
 
 fn refused(problem: Problem) -> ExecuteError<Rejection> {

@@ -1,12 +1,14 @@
-//! A model with what it was told, and the suggestions that wait.
+//! A model with what it was told.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use eventlog::EventLog;
 use tuning::Draw;
 use tuning::bayes::{Explained, Fit, FitTask, Outcome, Tuner};
 use vocabulary::Problem;
 
+use super::ready::Ready;
 use crate::sweep::{Made, ModelBasis, Suggested, Sweep, SweepState};
 
 /// Trials taken over from the state at once: the writer waits meanwhile.
@@ -21,10 +23,9 @@ pub(super) struct Inner {
     version: i64,
     /// The version of the fit in use.
     fit: Option<i64>,
-    /// Suggestions for the numbers from `logged` on.
-    pub queue: VecDeque<Suggested>,
-    /// There is nothing to suggest after the queue.
-    pub exhausted: bool,
+    /// What the model assumes of the numbers from `logged` on: its own suggestions that are not in the log yet.
+    assumed: VecDeque<Vec<Draw>>,
+    ready: Arc<Ready>,
     /// A fit is being made.
     pub fitting: bool,
     /// Trials that had not ended.
@@ -72,7 +73,7 @@ fn news(sweep: &Sweep, version: i64, logged: u32, known: u32, fit: Option<i64>) 
 
 impl Inner {
     /// A model of the sweep as it stands.
-    pub async fn new(log: &EventLog, stream: &str) -> Result<Self, Problem> {
+    pub async fn new(log: &EventLog, stream: &str, ready: &Arc<Ready>) -> Result<Self, Problem> {
         let setup = log.inspect::<Sweep, _>(stream, |sweep, _| {
             let submitted = sweep.submitted.as_ref()?;
             super::setup(&submitted.spec, submitted.seed)
@@ -84,14 +85,15 @@ impl Inner {
             logged: 0,
             version: 0,
             fit: None,
-            queue: VecDeque::new(),
-            exhausted: false,
+            assumed: VecDeque::new(),
+            ready: Arc::clone(ready),
             fitting: false,
             live: 0,
             allowed: 0,
             open: false,
             depth_max: 1,
         };
+        inner.withdraw();
         inner.sync(log, stream).await?;
         Ok(inner)
     }
@@ -114,15 +116,15 @@ impl Inner {
 
     fn take(&mut self, news: News) {
         for draws in &news.draws {
-            let is_next = |next: &Suggested| next.number == self.logged && next.proposal.draws == *draws;
-            if self.queue.front().is_some_and(is_next) {
-                self.queue.pop_front();
+            if self.assumed.front() == Some(draws) {
+                self.assumed.pop_front();
             } else {
                 self.withdraw();
                 self.tuner.proposed(self.logged, draws);
             }
             self.logged += 1;
         }
+        self.ready.seen(self.logged);
         for (trial, outcome) in news.endings {
             self.tuner.ended(trial, outcome);
         }
@@ -142,28 +144,38 @@ impl Inner {
     /// Takes back what waits.
     pub fn withdraw(&mut self) {
         self.tuner.withdraw_from(self.logged);
-        self.queue.clear();
-        self.exhausted = false;
+        self.assumed.clear();
+        self.ready.clear();
     }
 
     /// How many endings the first suggestion that waits does not know.
     pub fn lag(&self) -> u32 {
-        self.queue.front().map_or(0, |next| self.tuner.known().saturating_sub(next.made.basis.known))
+        self.ready.waiting().1.map_or(0, |known| self.tuner.known().saturating_sub(known))
     }
 
-    /// Makes one more suggestion from all that is known. May take a while.
-    pub fn suggest(&mut self) {
+    /// Makes one more suggestion from all that is known. May take a while. False when it is of no use, because
+    /// something else was proposed meanwhile.
+    pub fn suggest(&mut self) -> bool {
         let known = self.tuner.known();
-        let number = self.logged.saturating_add(u32::try_from(self.queue.len()).unwrap_or(u32::MAX));
+        let number = self.logged.saturating_add(u32::try_from(self.assumed.len()).unwrap_or(u32::MAX));
         let Some(suggestion) = self.tuner.suggest(number, known) else {
-            self.exhausted = true;
-            return;
+            let put = self.ready.put(Err(number), self.logged, &self.assumed);
+            if !put {
+                self.withdraw();
+            }
+            return put;
         };
         self.tuner.proposed(number, &suggestion.proposal.draws);
         let pending = number.saturating_sub(known);
         let basis = ModelBasis { version: self.version, known, pending, fit: self.fit };
         let made = Made { basis, explained: finite(suggestion.explained), waived: false };
-        self.queue.push_back(Suggested { number, proposal: suggestion.proposal, made });
+        self.assumed.push_back(suggestion.proposal.draws.clone());
+        let suggested = Suggested { number, proposal: suggestion.proposal, made };
+        let put = self.ready.put(Ok(suggested), self.logged, &self.assumed);
+        if !put {
+            self.withdraw();
+        }
+        put
     }
 
     /// A fit to be made elsewhere, with the version of the one that it starts from.

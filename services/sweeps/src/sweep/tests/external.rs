@@ -30,7 +30,7 @@ impl Story {
             lease_seconds: LEASE_SECONDS,
             run_ids: (0..count).map(|place| RunId::new(Uuid::from_u128(first + place))).collect(),
             suggested: Vec::new(),
-            exhausted: false,
+            exhausted: None,
             at: self.now,
         };
         let events = self.when(Command::Ask(ask)).unwrap();
@@ -274,7 +274,7 @@ fn a_managed_sweep_and_another_workspace_are_refused() {
         lease_seconds: 1.0,
         run_ids: vec![RunId::new(Uuid::nil())],
         suggested: Vec::new(),
-        exhausted: false,
+        exhausted: None,
         at: story.now,
     };
     assert_eq!(story.when(Command::Ask(ask)), Err(Rejection::Absent));
