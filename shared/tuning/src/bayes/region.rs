@@ -3,14 +3,18 @@
 use super::dims::Row;
 use super::model::Observed;
 
-/// Most observations that a model is fitted to: the factor costs the third power.
+/// Most observations that a model starts with: an ask costs the square.
 pub(crate) const ACTIVE_MAX: usize = 400;
-/// Of these the best and the latest, and points far from all others; the rest are those round the best.
-const BEST: usize = 64;
+/// Most observations that hyperparameters are learned from: each step of the search costs the third power.
+pub(crate) const LEARNED_MAX: usize = 256;
+/// Most observations that are appended to a model before it is chosen anew.
+const LATER_MAX: usize = 200;
+/// Shares of what is held: the best, the latest, and points far from all others; the rest are those round the best.
+const BEST: f64 = 0.16;
 /// See [`BEST`].
-const LATEST: usize = 64;
+const LATEST: f64 = 0.16;
 /// See [`BEST`].
-const FAR: usize = 64;
+const FAR: f64 = 0.16;
 /// Lengths of the trust region: at first, at most, and where it starts again (Eriksson et al. 2019, arXiv 1910.01739).
 const LENGTH_START: f64 = 0.8;
 /// See [`LENGTH_START`].
@@ -20,31 +24,37 @@ const LENGTH_MIN: f64 = 0.0078125;
 /// Successes in a row that double the length.
 const SUCCESSES: usize = 3;
 
-/// Which of the first `count` observations a model holds, in order.
-pub(crate) fn chosen(observed: &Observed, count: usize) -> Vec<usize> {
-    if count <= ACTIVE_MAX {
+/// From how many observations the members of a model are chosen, when `fitted` of `count` were known to its fit.
+pub(crate) fn chosen_from(fitted: usize, count: usize) -> usize {
+    fitted + count.saturating_sub(fitted) / LATER_MAX * LATER_MAX
+}
+
+/// `most` of the first `count` observations that say most, in order.
+pub(crate) fn chosen(observed: &Observed, count: usize, most: usize) -> Vec<usize> {
+    if count <= most {
         return (0..count).collect();
     }
+    let share = |share: f64| (share * most as f64) as usize;
     let mut order: Vec<usize> = (0..count).collect();
     order.sort_by(|a, b| observed.values[*a].total_cmp(&observed.values[*b]));
     let mut held = vec![false; count];
-    order[..BEST].iter().for_each(|at| held[*at] = true);
-    held[count - LATEST..].fill(true);
+    order[..share(BEST)].iter().for_each(|at| held[*at] = true);
+    held[count - share(LATEST)..].fill(true);
     let best = &observed.rows[order[0]];
     let from_best: Vec<f64> = observed.rows[..count].iter().map(|row| distance(row, best)).collect();
     let mut near: Vec<usize> = (0..count).collect();
     near.sort_by(|a, b| from_best[*a].total_cmp(&from_best[*b]));
     let have = held.iter().filter(|held| **held).count();
-    let wanted = ACTIVE_MAX - FAR - have;
+    let wanted = most - share(FAR) - have;
     let nearest: Vec<usize> = near.into_iter().filter(|at| !held[*at]).take(wanted).collect();
     nearest.into_iter().for_each(|at| held[at] = true);
-    spread_out(observed, &mut held, from_best);
+    spread_out(observed, &mut held, from_best, share(FAR));
     (0..count).filter(|at| held[*at]).collect()
 }
 
 /// Adds the farthest point from the best and from what was added, again and again.
-fn spread_out(observed: &Observed, held: &mut [bool], mut nearest: Vec<f64>) {
-    for _ in 0..FAR {
+fn spread_out(observed: &Observed, held: &mut [bool], mut nearest: Vec<f64>, times: usize) {
+    for _ in 0..times {
         let left = (0..held.len()).filter(|at| !held[*at]);
         let Some(farthest) = left.max_by(|a, b| nearest[*a].total_cmp(&nearest[*b]).then(b.cmp(a))) else { return };
         held[farthest] = true;

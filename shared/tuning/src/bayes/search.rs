@@ -8,6 +8,8 @@ use super::stream::{Points, Stream};
 
 /// A step has to gain this much of the score to be taken.
 const GAIN_MIN: f64 = 1e-9;
+/// The least share of the recipe's candidates.
+const EFFORT_MIN: f64 = 0.4;
 /// Observations whose surroundings are searched.
 const BASES: usize = 8;
 
@@ -27,7 +29,7 @@ pub(crate) struct Search<'a> {
     pub fresh: &'a dyn Fn(&[f64]) -> bool,
     /// Observed rows, best first.
     pub ranked: &'a [Row],
-    /// How much work it may be: the share of the recipe's local searches.
+    /// How much work it may be: the share of the recipe's candidates and local searches.
     pub effort: f64,
     /// The side of the box round the best row that the even candidates lie in; none: the whole cube.
     pub region: Option<f64>,
@@ -122,8 +124,9 @@ impl Search<'_> {
     fn candidates(&self, stream: &mut Stream) -> Vec<Candidate> {
         let (d, recipe) = (self.dims.len(), self.recipe);
         let points = Points::new(stream, d);
+        let some = |count: usize| (count as f64 * self.effort.max(EFFORT_MIN)).ceil() as u64;
         let centre = self.region.zip(self.ranked.first()).map(|(side, best)| (side, self.filled(best, stream)));
-        let even = (0..recipe.sobol as u64).map(|index| {
+        let even = (0..some(recipe.sobol)).map(|index| {
             let mut u = points.point(index);
             if let Some((side, centre)) = &centre {
                 self.into_region(&mut u, *side, centre, stream);
@@ -136,7 +139,7 @@ impl Search<'_> {
             return found;
         }
         let few = f64::max(2.0 / d as f64, 0.2);
-        for i in 0..recipe.near {
+        for i in 0..some(recipe.near) as usize {
             let mut u = self.filled(&bases[i % bases.len()], stream);
             let width = libm::exp(stream.between(libm::log(0.02), libm::log(0.2)));
             let mut moved: Vec<bool> = (0..d).map(|_| i % 2 == 1 || stream.unit() < few).collect();
@@ -150,14 +153,14 @@ impl Search<'_> {
             }
             found.push(self.candidate(u));
         }
-        for i in 0..recipe.steps {
+        for i in 0..some(recipe.steps) as usize {
             let mut u = self.filled(&bases[i % bases.len()], stream);
             let place = stream.below(d);
             self.nudge(&mut u, place, 0.1, stream);
             found.push(self.candidate(u));
         }
         let good = &self.ranked[..(self.ranked.len() / 7).max(4).min(self.ranked.len())];
-        for _ in 0..recipe.mixes {
+        for _ in 0..some(recipe.mixes) {
             let u = (0..d).map(|place| self.mixed(good, place, stream)).collect();
             found.push(self.candidate(u));
         }

@@ -7,7 +7,7 @@ use super::cma::Cma;
 use super::dims::{Dim, Row};
 use super::explained::{Explained, Near};
 use super::gp::{Columns, Line, Shape};
-use super::model::Model;
+use super::model::{Known, Model};
 use super::region;
 use super::search::Search;
 use super::stream::{Points, Stream};
@@ -150,12 +150,10 @@ impl Tuner {
 
     fn by_gp(&mut self, number: u32, known: u32, count: usize, why: &str) -> Option<Suggestion> {
         let fit = self.fit.clone()?;
-        let reusable = self.model.take().filter(|(of, model)| *of == fit.known && model.seen <= count);
+        let seen = Known { fitted: self.count(fit.known).min(count), count };
+        let reusable = self.model.take().filter(|(of, model)| *of == fit.known && model.reaches(seen));
         let mut model = reusable.map_or_else(
-            || {
-                let fitted = self.count(fit.known).min(count);
-                Model::new(&self.dims, &self.recipe, &self.observed, fitted, &fit.parameters)
-            },
+            || Model::new(&self.dims, &self.recipe, &self.observed, seen, &fit.parameters),
             |(_, model)| model,
         );
         model.extend(&self.observed, count, &self.pending(number, known));
