@@ -128,8 +128,30 @@ fn objective(
     let ln_determinant: f64 = diagonal.map(libm::log).sum();
     let mut value = 0.5 * lanes::dot(y, &alpha) + ln_determinant;
     let inverse = lanes::invert(&work.packed, n);
+    add_slopes(shape, columns, data, &weights, &alpha, &inverse, work, gradient);
+    for (at, entry) in gradient.iter_mut().enumerate() {
+        let off = theta[at] - prior.centre[at];
+        value += 0.5 * prior.precision[at] * off * off + prior.slope[at] * theta[at];
+        *entry = -*entry + prior.precision[at] * off + prior.slope[at];
+    }
+    value
+}
+
+/// The gradient of the logarithm of the likelihood (equation 5.9).
+#[expect(clippy::too_many_arguments, reason = "the second half of one computation, split for its length")]
+fn add_slopes(
+    shape: &Shape,
+    columns: &Columns,
+    data: &Data<'_>,
+    weights: &Weights,
+    alpha: &[f64],
+    inverse: &[f64],
+    work: &Workspace,
+    gradient: &mut [f64],
+) {
     gradient.fill(0.0);
-    let noise = weights.noise;
+    let (n, noise) = (alpha.len(), weights.noise);
+    let scale = weights.output_scale;
     let mut trace = 0.0;
     let mut by_scale = 0.0;
     let (mut number_pull, mut category_pull) = (Vec::new(), Vec::new());
@@ -163,12 +185,6 @@ fn objective(
     }
     gradient[shape.output_scale()] = by_scale;
     gradient[shape.noise()] = trace * noise;
-    for (at, entry) in gradient.iter_mut().enumerate() {
-        let off = theta[at] - prior.centre[at];
-        value += 0.5 * prior.precision[at] * off * off + prior.slope[at] * theta[at];
-        *entry = -*entry + prior.precision[at] * off + prior.slope[at];
-    }
-    value
 }
 
 #[cfg(test)]

@@ -105,7 +105,7 @@ impl Search<'_> {
             reached.row[*place] = *x;
         }
         let score = self.acquisition.score(std::slice::from_ref(&reached.row))[0];
-        if score > at.1 {
+        if score > at.1 && self.fresh(&reached.row) {
             *at = (reached, score);
         }
     }
@@ -129,7 +129,7 @@ impl Search<'_> {
         let even = (0..some(recipe.sobol)).map(|index| {
             let mut u = points.point(index);
             if let Some((side, centre)) = &centre {
-                self.into_region(&mut u, *side, centre, stream);
+                self.confine(&mut u, *side, centre, stream);
             }
             self.candidate(u)
         });
@@ -168,7 +168,7 @@ impl Search<'_> {
     }
 
     /// Moves a point of the cube into the box; categories stay those of the centre in proportion to its size.
-    fn into_region(&self, u: &mut [f64], side: f64, centre: &[f64], stream: &mut Stream) {
+    fn confine(&self, u: &mut [f64], side: f64, centre: &[f64], stream: &mut Stream) {
         for (place, entry) in u.iter_mut().enumerate() {
             match self.dims.dims[place] {
                 Dim::Category(_) if stream.unit() < side => {}

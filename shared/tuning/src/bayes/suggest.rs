@@ -262,9 +262,8 @@ impl Tuner {
             let row = parzen.apart(&mut stream);
             (0..row.len()).map(|at| if row[at].is_nan() { 0.5 } else { self.dims.u(at, row[at]) }).collect()
         };
-        let mut drawn = std::iter::repeat_with(|| self.dims.row(&cma.draw(&others, &mut stream)));
-        let row = drawn.by_ref().take(REDRAWS).find(|row| self.is_fresh(row, number, known));
-        drop(drawn);
+        let drawn = std::iter::repeat_with(|| self.dims.row(&cma.draw(&others, &mut stream)));
+        let row = drawn.take(REDRAWS).find(|row| self.is_fresh(row, number, known));
         self.cma = Some(cma);
         let proposal = self.dims.proposal(&row?, u64::from(number));
         Some(Suggestion { proposal, explained: Explained::by("cma_es", why) })
