@@ -6,6 +6,7 @@
 //! can be recomputed bit for bit, whatever ran in parallel.
 
 mod acquire;
+mod cma;
 mod dims;
 mod explained;
 mod fit;
@@ -15,13 +16,16 @@ mod minimize;
 mod model;
 mod output;
 mod recipe;
+mod region;
 mod search;
 mod special;
 mod stream;
+mod suggest;
+mod tpe;
 mod tuner;
 
 pub use explained::{Explained, Near};
 pub use recipe::{Recipe, Transform};
-pub use tuner::{Fit, FitTask, Outcome, Suggestion, Tuner, TunerSetup};
+pub use tuner::{Fit, FitTask, Inherited, Outcome, Suggestion, Tuner, TunerSetup};
 
 pub use crate::sampler::Method;
