@@ -67,6 +67,9 @@ struct Question {
     trials: Vec<Curve>,
 }
 
+/// Step, place in the file, value.
+type Row = (i64, u64, f64);
+
 #[derive(Deserialize)]
 struct Curve {
     id: String,
@@ -181,7 +184,7 @@ fn read_curves(file: &Path) -> Result<Vec<RecordedTrial>, Failure> {
         return Err(wrong(1, "the columns trial, step and value are needed"));
     };
     let mut places: BTreeMap<String, usize> = BTreeMap::new();
-    let mut rows: Vec<(String, Vec<(i64, u64, f64)>)> = Vec::new();
+    let mut rows: Vec<(String, Vec<Row>)> = Vec::new();
     for (number, line) in (2_usize..).zip(lines) {
         let line = line.map_err(|error| wrong(number, &error.to_string()))?;
         if line.trim().is_empty() {
