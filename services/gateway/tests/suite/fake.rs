@@ -166,6 +166,7 @@ fake!(SweepsService, sweeps, {} {}
     get_trial: GetTrialRequest => Trial,
     explain_trial: ExplainTrialRequest => Explanation,
     verify_sweep: VerifySweepRequest => Verification,
+    parameter_importance: ParameterImportanceRequest => ParameterImportanceReply,
     ask_trials: AskTrialsRequest => AskTrialsReply,
     tell_trial: TellTrialRequest => TellTrialReply,
     heartbeat_trial: HeartbeatTrialRequest => HeartbeatTrialReply,

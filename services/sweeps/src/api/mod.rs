@@ -5,6 +5,7 @@ mod change_sweep;
 mod document_shown;
 mod explain_trial;
 mod get_sweep;
+mod importance;
 mod list_sweeps;
 mod shown;
 mod submit_sweep;
@@ -95,6 +96,12 @@ impl SweepsService for Api {
     }
     async fn explain_trial(&self, request: Request<wire::ExplainTrialRequest>) -> Answer<wire::Explanation> {
         self.explain(request).await
+    }
+    async fn parameter_importance(
+        &self,
+        request: Request<wire::ParameterImportanceRequest>,
+    ) -> Answer<wire::ParameterImportanceReply> {
+        self.importance(request).await
     }
     async fn ask_trials(&self, request: Request<wire::AskTrialsRequest>) -> Answer<wire::AskTrialsReply> {
         self.ask(request).await

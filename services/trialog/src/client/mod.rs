@@ -7,6 +7,7 @@ mod document;
 mod explain;
 mod follow;
 mod http;
+mod importance;
 mod models;
 mod runs;
 mod serving;
@@ -87,6 +88,8 @@ pub enum Command {
     Why(explain::Why),
     /// Recompute every suggestion and every stop of a sweep from its log.
     Verify(explain::Verify),
+    /// How much each parameter of a sweep matters to its objective.
+    Importance(importance::Importance),
     /// Where an answer, a run or a model version comes from.
     Lineage(explain::Lineage),
     /// Write .trialog.toml, so that commands below this folder find the server.
@@ -149,6 +152,7 @@ async fn dispatch(command: Command, common: &Common) -> Result<(), Failure> {
         Command::Deployment(command) => serving::deployment(&client, command).await,
         Command::Why(arguments) => explain::why(&client, arguments).await,
         Command::Verify(arguments) => explain::verify(&client, arguments).await,
+        Command::Importance(arguments) => importance::importance(&client, arguments).await,
         Command::Lineage(arguments) => explain::lineage(&client, arguments).await,
         Command::Init(_) | Command::Completions(_) => Ok(()),
     }

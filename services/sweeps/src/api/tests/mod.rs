@@ -2,6 +2,7 @@
 
 mod asking;
 mod changing;
+mod importances;
 mod modelled;
 mod submitting;
 mod together;
