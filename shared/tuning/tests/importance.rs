@@ -22,9 +22,9 @@ fn space(parameters: Vec<Parameter>) -> SearchSpace {
 }
 
 fn sample(space: &SearchSpace, count: u64) -> Vec<Vec<Draw>> {
-    let sampler = serde_json::from_str(r#"{"type": "random", "rule": "random"}"#).unwrap();
+    let sampler = serde_json::from_str(r#"{"type": "random", "rule": "random"}"#).expect("a sampler");
     let made = (0..count).map(|number| propose(space, &sampler, 11, number, number, &|_| false));
-    made.map(|proposal| proposal.unwrap().draws).collect()
+    made.map(|proposal| proposal.expect("the space is endless").draws).collect()
 }
 
 fn number(draws: &[Draw], name: &str) -> Option<f64> {
@@ -32,7 +32,7 @@ fn number(draws: &[Draw], name: &str) -> Option<f64> {
 }
 
 fn text(draws: &[Draw], name: &str) -> String {
-    draws.iter().find(|draw| draw.name == name).unwrap().value.to_string()
+    draws.iter().find(|draw| draw.name == name).expect("it is always active").value.to_string()
 }
 
 fn of(space: &SearchSpace, trials: &[Vec<Draw>], f: impl Fn(&[Draw]) -> f64) -> Importance {
@@ -41,7 +41,7 @@ fn of(space: &SearchSpace, trials: &[Vec<Draw>], f: impl Fn(&[Draw]) -> f64) -> 
 }
 
 fn share(found: &Importance, name: &str) -> f64 {
-    let share = found.parameters.iter().find(|share| share.parameter == name).unwrap();
+    let share = found.parameters.iter().find(|share| share.parameter == name).expect("every parameter has one");
     assert!(0.0 <= share.low && share.low <= share.high && share.high <= 1.0, "{share:?}");
     share.importance
 }

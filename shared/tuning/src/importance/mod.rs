@@ -7,8 +7,8 @@
 //! boxes of the leaves. What the main effects leave over is interactions.
 //!
 //! A parameter that its conditions turn off changes nothing, whatever its u would have been: each tree gives it one at
-//! random, so that the value of the parent is credited to the parent. A parameter that is absent without a condition, as
-//! in an imported study, has its absence as one more value, as likely as it was among the trials.
+//! random, so that the value of the parent is credited to the parent. A parameter that is absent without a condition,
+//! as in an imported study, has its absence as one more value, as likely as it was among the trials.
 
 mod effect;
 mod tree;

@@ -39,7 +39,7 @@ async fn what_matters_is_told_once_enough_trials_have_completed() {
     assert_eq!((found.trials, found.clipped, found.parameters.len()), (40, 0, 2));
     let (lr, idle) = (&found.parameters[0], &found.parameters[1]);
     assert_eq!((lr.parameter.as_str(), idle.parameter.as_str()), ("lr", "idle"));
-    assert!(lr.importance > 0.8 && lr.low <= lr.importance && lr.importance <= lr.high, "{lr:?}");
+    assert!(lr.importance > 0.8 && lr.low > 0.7 && lr.low <= lr.high, "{lr:?}");
     assert!(idle.importance < 0.1, "{idle:?}");
     assert_eq!(found, importance(&bench, sweep).await.unwrap().into_inner());
     let nobody = problem(importance(&bench, SweepId::new(uuid::Uuid::from_u128(9))).await);
