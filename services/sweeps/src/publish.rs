@@ -47,6 +47,9 @@ fn fact(sweep_id: SweepId, position: i64, event: SweepEvent) -> Option<Publicati
             let fact = wire::SweepSubmitted { workspace, sweep_id: sweep, name, experiment };
             Some(Publication::new("SweepSubmitted", &fact))
         }
+        // What is imported has no run: a large study would flood `runs` with runs that never ran here.
+        SweepEvent::TrialProposed(event) if event.basis.imported => None,
+        SweepEvent::TrialEnded(event) if event.attempt_end.outcome == crate::sweep::IMPORTED => None,
         SweepEvent::TrialProposed(event) => Some(Publication::new("TrialProposed", &proposed(sweep, event))),
         SweepEvent::TrialStopRequested(event) => {
             let decision = event.decision.map_or_else(String::new, |_| decision_id(sweep_id, position));

@@ -73,9 +73,10 @@ fn proposal(audit: &Audit, submitted: &Submitted, trial: &Trial, index: u32) -> 
             })
         },
     );
+    let imported = trial.basis.imported;
     let mut shown = json!({
-        "algorithm": submitted.spec.sampler.kind(),
-        "rule": rule,
+        "algorithm": if imported { "imported" } else { submitted.spec.sampler.kind() },
+        "rule": if imported { Value::Null } else { rule },
         "seed": submitted.seed.to_string(),
         "index": index,
         "basis": shown_basis,
