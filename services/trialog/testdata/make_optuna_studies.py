@@ -4,6 +4,7 @@
 """
 
 import math
+import sqlite3
 import sys
 
 import optuna
@@ -45,6 +46,10 @@ def main(path):
     up.optimize(lambda trial: trial.suggest_float("x", -1.0, 1.0), n_trials=12)
     pareto = optuna.create_study(storage=storage, study_name="pareto", directions=["minimize", "maximize"])
     pareto.optimize(lambda trial: (trial.suggest_float("x", 0, 1), 1.0), n_trials=1)
+    # Small pages keep a file of many small tables small.
+    with sqlite3.connect(path, isolation_level=None) as file:
+        file.execute("PRAGMA page_size = 512")
+        file.execute("VACUUM")
     print(optuna.__version__, study.best_trial.number, study.best_value, up.best_trial.number, up.best_value)
 
 

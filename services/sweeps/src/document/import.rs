@@ -101,7 +101,9 @@ fn read_rows(rows: &[Field<'_>], space: &SearchSpace, findings: &Findings) -> Op
                 shown += problem.errors.len().max(1);
                 for error in problem.errors {
                     let message = format!("row {number}: {}", error.message);
-                    findings.add(FieldError::new(format!("{}{}", row.pointer(), error.pointer), error.code, message));
+                    let told = FieldError::new(format!("{}{}", row.pointer(), error.pointer), error.code, message);
+                    // A field that nobody knows is a fault of an earlier stage.
+                    if problem.status == 400 { findings.add_unknown(told) } else { findings.add(told) }
                 }
             }
             Err(_) => more.push(number),
