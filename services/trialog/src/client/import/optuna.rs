@@ -45,6 +45,8 @@ enum Range {
 enum Written {
     /// A value for each of Optuna's choices.
     Choices(Vec<Node>),
+    /// The nearest of these: Optuna's rounding of a step may differ from ours in the last digit.
+    Nearest(Vec<f64>),
     /// The numbers themselves.
     Numbers,
 }
@@ -164,7 +166,10 @@ fn joined(a: &Range, b: &Range) -> Option<Range> {
             Range::Numbers { low, high, step, log, whole },
             Range::Numbers { low: l, high: h, step: s, log: g, whole: w },
         ) => {
-            let step = if step == s { *step } else { None };
+            // The values of both must be on the same steps.
+            let aligned =
+                |step: &f64| *s == Some(*step) && ((l - low) / step - ((l - low) / step).round()).abs() <= NEAR;
+            let step = step.filter(aligned);
             (whole == w).then(|| Range::Numbers {
                 low: low.min(*l),
                 high: high.max(*h),
@@ -211,23 +216,26 @@ fn distribution(range: &Range) -> (Node, Written) {
             let distribution = map(vec![("type", text("choice")), ("values", node(Tree::List(values.clone())))]);
             (distribution, Written::Choices(values))
         }
-        Range::Numbers { low, high, step, log, whole } => (numbers(*low, *high, *step, *log, *whole), Written::Numbers),
+        Range::Numbers { low, high, step, log, whole } => numbers(*low, *high, *step, *log, *whole),
     }
 }
 
-fn numbers(low: f64, high: f64, step: Option<f64>, log: bool, whole: bool) -> Node {
+fn numbers(low: f64, high: f64, step: Option<f64>, log: bool, whole: bool) -> (Node, Written) {
     let of = |kind: &str, low: f64, high: f64, q: Option<f64>| {
         let mut fields = vec![("type", text(kind)), ("min_value", number(low)), ("max_value", number(high))];
         fields.extend(q.map(|q| ("q", number(q))));
-        map(fields)
+        (map(fields), Written::Numbers)
     };
-    let listed = |values: Vec<Node>| {
-        map(vec![("type", text("choice")), ("values", node(Tree::List(values))), ("ordered", node(Tree::Bool(true)))])
+    let listed = |values: Vec<f64>| {
+        let nodes = values.iter().map(|value| number(*value)).collect();
+        let fields =
+            vec![("type", text("choice")), ("values", node(Tree::List(nodes))), ("ordered", node(Tree::Bool(true)))];
+        (map(fields), Written::Nearest(values))
     };
     let on_step = |step: f64| (low / step - (low / step).round()).abs() <= NEAR * (low / step).abs().max(1.0);
     let count = step.map_or(f64::INFINITY, |step| ((high - low) / step).round() + 1.0);
     match step {
-        _ if low >= high => listed(vec![number(low)]),
+        _ if low >= high => listed(vec![low]),
         // Optuna draws these from half a step below to half a step above.
         None if log && whole => of("qloguniform", (low - 0.5).ln(), (high + 0.5).ln(), Some(1.0)),
         None if log => of("log_uniform_values", low, high, None),
@@ -235,7 +243,7 @@ fn numbers(low: f64, high: f64, step: Option<f64>, log: bool, whole: bool) -> No
         Some(step) if on_step(step) => of("quniform", low, high, Some(step)),
         // Steps are counted from the lower bound there and from 0 here.
         Some(step) if count <= CHOICE_VALUES_MAX => {
-            listed((0..count as u32).map(|at| number(low + f64::from(at) * step)).collect())
+            listed((0..count as u32).map(|at| low + f64::from(at) * step).collect())
         }
         Some(_) if whole => of("quniform", low, high, Some(1.0)),
         Some(_) => of("uniform", low, high, None),
@@ -311,6 +319,10 @@ fn point((step, value): (String, f64)) -> Node {
 fn written_value(manner: &Written, value: f64) -> Option<Node> {
     match manner {
         Written::Choices(values) => values.get(value as usize).cloned(),
+        Written::Nearest(values) => {
+            let far = |known: &f64| (known - value).abs();
+            values.iter().min_by(|a, b| far(a).total_cmp(&far(b))).map(|nearest| number(*nearest))
+        }
         Written::Numbers => Some(number(value)),
     }
 }

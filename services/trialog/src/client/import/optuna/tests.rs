@@ -111,4 +111,7 @@ fn ranges_map_to_the_distributions_of_a_sweep() {
     let wide = range(r#"{"name": "IntDistribution", "attributes": {"low": 2, "high": 8, "step": 2}}"#).unwrap();
     let both = Range::Numbers { low: 1.0, high: 8.0, step: Some(1.0), log: false, whole: true };
     assert_eq!(joined(&narrow, &wide), Some(both));
+    let odd = range(r#"{"name": "IntDistribution", "attributes": {"low": 3, "high": 9, "step": 2}}"#).unwrap();
+    let shifted = Range::Numbers { low: 2.0, high: 9.0, step: Some(1.0), log: false, whole: true };
+    assert_eq!(joined(&wide, &odd), Some(shifted), "values on other steps keep their own");
 }
