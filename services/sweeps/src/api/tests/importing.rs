@@ -88,6 +88,7 @@ async fn an_imported_sweep_is_over_and_reads_like_any_other() {
     let why = bench.api().explain_trial(Request::new(why)).await.unwrap().into_inner();
     let told: Value = serde_json::from_str(&why.explanation_json).unwrap();
     assert_eq!((&told["proposal"]["algorithm"], why.run_id.as_str()), (&json!("imported"), ""));
+    assert_eq!(told["trial"]["run_id"], Value::Null);
     assert_eq!(told["proposal"]["parameters"]["extra"]["u"], json!(0.5));
     let asked = wire::ParameterImportanceRequest { workspace: "default".into(), sweep: "old".into() };
     let importance = bench.api().parameter_importance(Request::new(asked)).await.unwrap().into_inner();
