@@ -5,6 +5,7 @@ mod change_sweep;
 mod document_shown;
 mod explain_trial;
 mod get_sweep;
+mod import_sweep;
 mod importance;
 mod list_sweeps;
 mod shown;
@@ -66,6 +67,9 @@ impl Api {
 impl SweepsService for Api {
     async fn submit_sweep(&self, request: Request<wire::SubmitSweepRequest>) -> Answer<wire::SubmitSweepReply> {
         self.submit(request).await
+    }
+    async fn import_sweep(&self, request: Request<wire::ImportSweepRequest>) -> Answer<wire::SubmitSweepReply> {
+        self.import(request).await
     }
     async fn get_sweep(&self, request: Request<wire::GetSweepRequest>) -> Answer<wire::Sweep> {
         self.get(request).await

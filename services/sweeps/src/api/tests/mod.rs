@@ -3,6 +3,7 @@
 mod asking;
 mod changing;
 mod importances;
+mod importing;
 mod modelled;
 mod submitting;
 mod together;
