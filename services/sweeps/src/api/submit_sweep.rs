@@ -173,7 +173,7 @@ impl Api {
     }
 }
 
-fn refuse(problem: Problem) -> Status {
+pub(super) fn refuse(problem: Problem) -> Status {
     status_of(&problem)
 }
 
@@ -183,7 +183,10 @@ fn name_taken(name: &str, holder: SweepId) -> Problem {
 }
 
 /// Takes the name, if one was given, in the transaction of the submission.
-async fn take_name(tx: &mut SqliteConnection, submitted: &SweepSubmitted) -> Result<(), RecordError<Rejection>> {
+pub(super) async fn take_name(
+    tx: &mut SqliteConnection,
+    submitted: &SweepSubmitted,
+) -> Result<(), RecordError<Rejection>> {
     let Some(name) = &submitted.spec.name else { return Ok(()) };
     let id = submitted.sweep_id.to_string();
     let taken = "INSERT INTO sweep_names(workspace, name, sweep_id) VALUES (?, ?, ?) ON CONFLICT DO NOTHING";
@@ -213,7 +216,7 @@ fn reply_of(submitted: &SweepSubmitted) -> wire::SubmitSweepReply {
 }
 
 /// The first reply, also of a repeat.
-fn answer(done: Result<Committed, ExecuteError<Rejection>>) -> Answer<wire::SubmitSweepReply> {
+pub(super) fn answer(done: Result<Committed, ExecuteError<Rejection>>) -> Answer<wire::SubmitSweepReply> {
     let committed = done.map_err(calls::refused)?;
     let reply = wire::SubmitSweepReply::decode(committed.reply.as_slice()).map_err(calls::unreadable)?;
     Ok(with_position(reply, committed.position))

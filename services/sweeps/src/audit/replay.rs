@@ -40,6 +40,8 @@ pub(crate) struct Audit {
     pub positions: Vec<i64>,
     /// How many suggestions were recomputed.
     pub proposals_checked: u64,
+    /// How many suggestions were made elsewhere, and so cannot be recomputed.
+    pub imported: u64,
     /// How many verdicts were recomputed, kept or stopped.
     pub decisions_checked: u64,
     /// What differs.
@@ -108,6 +110,7 @@ impl Audit {
             sweep: Sweep::default(),
             positions: Vec::new(),
             proposals_checked: 0,
+            imported: 0,
             decisions_checked: 0,
             differences: Vec::new(),
             judged: Vec::new(),
@@ -214,6 +217,10 @@ impl Audit {
     /// compute them all again takes too long for one answer.
     fn recomputed(&mut self, event: &TrialProposed, recorded: &Proposal) -> Vec<Difference> {
         let Some(submitted) = self.sweep.submitted.as_ref() else { return Vec::new() };
+        if event.basis.imported {
+            self.imported += 1;
+            return Vec::new();
+        }
         if event.sampler_version != tuning::SAMPLER_VERSION {
             *self.unverifiable.entry(event.sampler_version).or_default() += 1;
             if let Some(model) = self.model.as_mut() {

@@ -376,7 +376,7 @@ fn offered(
         sampler_index: proposal.index,
         redraw: proposal.redraw,
         sampler_version: tuning::SAMPLER_VERSION,
-        basis: Basis { model: made.as_ref().map(|made| made.basis) },
+        basis: Basis { model: made.as_ref().map(|made| made.basis), imported: false },
         explained: made.map(|made| made.explained),
         job: None,
         external: Some(external),

@@ -123,7 +123,7 @@ impl Sweep {
                 sampler_index: *index,
                 redraw: *redraw,
                 sampler_version: tuning::SAMPLER_VERSION,
-                basis: Basis { model: new.made.as_ref().map(|made| made.basis) },
+                basis: Basis { model: new.made.as_ref().map(|made| made.basis), imported: false },
                 explained: new.made.as_ref().map(|made| made.explained.clone()),
                 at,
             };

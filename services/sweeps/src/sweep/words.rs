@@ -86,6 +86,8 @@ pub enum CompletedReason {
     NoImprovement,
     /// The leader hardly got better over so many trials.
     Converged,
+    /// All its trials had ended elsewhere.
+    Imported,
 }
 
 impl CompletedReason {
@@ -98,6 +100,7 @@ impl CompletedReason {
             Self::TargetReached => "target_reached",
             Self::NoImprovement => "no_improvement",
             Self::Converged => "converged",
+            Self::Imported => "imported",
         }
     }
 }

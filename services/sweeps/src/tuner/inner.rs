@@ -28,6 +28,8 @@ pub(super) struct Inner {
     ready: Arc<Ready>,
     /// A fit is being made.
     pub fitting: bool,
+    /// .. and is soon there.
+    pub quick: bool,
     /// Trials that had not ended.
     pub live: u32,
     /// Proposals that the limits allowed.
@@ -88,6 +90,7 @@ impl Inner {
             assumed: VecDeque::new(),
             ready: Arc::clone(ready),
             fitting: false,
+            quick: false,
             live: 0,
             allowed: 0,
             open: false,
@@ -176,6 +179,12 @@ impl Inner {
             self.withdraw();
         }
         put
+    }
+
+    /// Whether the next suggestion is better made after the fit that is under way: nothing is running, so whoever asks
+    /// next wants everything that is known to be in it.
+    pub fn awaits_fit(&self) -> bool {
+        self.fitting && self.quick && self.live == 0
     }
 
     /// A fit to be made elsewhere, with the version of the one that it starts from.

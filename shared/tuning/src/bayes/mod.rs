@@ -7,19 +7,19 @@
 
 mod acquire;
 mod cma;
-mod dims;
+pub(crate) mod dims;
 mod explained;
 mod fit;
 mod gp;
 mod lanes;
 mod minimize;
 mod model;
-mod output;
+pub(crate) mod output;
 mod recipe;
 mod region;
 mod search;
 mod special;
-mod stream;
+pub(crate) mod stream;
 mod suggest;
 mod tpe;
 mod tuner;

@@ -135,7 +135,15 @@ pub struct FitTask {
     last: Option<Vec<f64>>,
 }
 
+/// A fit to so many observations takes some 20 ms.
+const QUICK_MAX: usize = 128;
+
 impl FitTask {
+    /// Whether it takes no longer than somebody may be kept waiting.
+    pub fn is_quick(&self) -> bool {
+        self.count <= QUICK_MAX
+    }
+
     /// Computes it: up to about a second for some hundred observations.
     pub fn run(self) -> Fit {
         let cold = self.recipe.cold_every > 0 && self.known.is_multiple_of(self.recipe.cold_every);

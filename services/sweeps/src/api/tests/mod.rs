@@ -2,6 +2,8 @@
 
 mod asking;
 mod changing;
+mod importances;
+mod importing;
 mod modelled;
 mod replaying;
 mod submitting;
