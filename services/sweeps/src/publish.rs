@@ -14,7 +14,10 @@ pub struct Publisher;
 impl Publish for Publisher {
     fn publish(&self, event: &RecordedEvent) -> Result<Option<Publication>, String> {
         // Most events are reports, which are private: they need not be read.
-        if matches!(event.kind.as_str(), "ObservationRecorded" | "DecisionMade" | "TrialStateChanged") {
+        if matches!(
+            event.kind.as_str(),
+            "ObservationRecorded" | "DecisionMade" | "TrialStateChanged" | "ObservationsInherited" | "TrialsAdopted"
+        ) {
             return Ok(None);
         }
         let sweep_id = crate::sweep_of(&event.stream).ok_or_else(|| format!("'{}' is not a sweep", event.stream))?;
@@ -77,6 +80,8 @@ fn fact(sweep_id: SweepId, position: i64, event: SweepEvent) -> Option<Publicati
         SweepEvent::TrialStateChanged(_)
         | SweepEvent::ObservationRecorded(_)
         | SweepEvent::DecisionMade(_)
+        | SweepEvent::ObservationsInherited(_)
+        | SweepEvent::TrialsAdopted(_)
         | SweepEvent::LimitsChanged(_)
         | SweepEvent::SweepDescribed(_)
         | SweepEvent::SweepUnstalled(_) => None,
@@ -126,6 +131,7 @@ fn job_of(sweep_id: String, trial: u32, parameters_json: String, wanted: TrialJo
             node_count: wanted.resources.node_count,
         }),
         checkpoint: wanted.checkpoint,
+        checkpoint_from: wanted.checkpoint_from,
         prepare: wanted.prepare,
         max_retries: i32::try_from(wanted.max_retries).unwrap_or(i32::MAX),
         timeout_seconds: wanted.timeout_seconds,

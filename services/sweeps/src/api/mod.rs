@@ -8,6 +8,7 @@ mod list_sweeps;
 mod shown;
 mod submit_sweep;
 mod trials;
+mod warm_start;
 
 #[cfg(test)]
 mod tests;

@@ -51,7 +51,7 @@ pub(super) fn sweep_with_document(state: &Sweep, version: i64) -> Option<wire::S
 fn best(best: Best) -> wire::Best {
     wire::Best {
         trial_index: best.trial,
-        run_id: best.run_id.to_string(),
+        run_id: if best.run_id.uuid().is_nil() { String::new() } else { best.run_id.to_string() },
         value: best.value,
         parameters_json: best.parameters,
     }
@@ -99,7 +99,7 @@ pub(super) fn trial(state: &Sweep, index: u32, trial: &Trial, stop: Option<i64>)
     };
     wire::Trial {
         index,
-        run_id: trial.run_id.to_string(),
+        run_id: trial.run().map(|run| run.to_string()).unwrap_or_default(),
         state: trial.state.as_str().to_owned(),
         parameters_json: parameters_json(&trial.draws),
         best_value: state.curves.standing(index).map(|standing| standing.value),

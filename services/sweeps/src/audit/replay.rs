@@ -11,7 +11,9 @@ use vocabulary::{Decider, SweepId};
 use super::findings::{Difference, between_decisions, between_proposals, broken};
 use crate::document::OnNonFinite;
 use crate::stream_of;
-use crate::sweep::{ObservationRecorded, StopBy, Sweep, SweepEvent, TrialProposed, TrialStopRequested};
+use crate::sweep::{
+    ObservationRecorded, StopBy, Sweep, SweepEvent, TrialProposed, TrialStopRequested, TrialsAdopted, configuration_of,
+};
 
 /// Events read at once.
 const PAGE_EVENTS: u32 = 1000;
@@ -134,6 +136,7 @@ impl Audit {
                 self.place(kept.trial, kept.decision.interval, event.position);
             }
             SweepEvent::TrialStopRequested(stop) => self.stopped(stop, event.position),
+            SweepEvent::TrialsAdopted(adopted) => self.adopted(adopted, event),
             SweepEvent::TrialEnded(ended) => self.curves.end(ended.trial, ended.end.for_policies()),
             _ => {}
         }
@@ -168,7 +171,10 @@ impl Audit {
         let recorded = Proposal { draws: event.draws.clone(), index: event.sampler_index, redraw: event.redraw };
         let taken = |configuration: &Configuration| self.taken.contains(&fingerprint(configuration));
         let (spec, number) = (&submitted.spec, u64::from(event.trial));
-        let recomputed = propose(&spec.space, &spec.sampler, submitted.seed, number, self.next_index, &taken);
+        let recomputed = match self.sweep.inheritance.resumed(number) {
+            Some((resumed, _)) => Some(resumed),
+            None => propose(&spec.space, &spec.sampler, submitted.seed, number, self.next_index, &taken),
+        };
         let mut found = between_proposals(event.trial, &recorded, recomputed.as_ref());
         if self.sweep.allowed() == 0 {
             let (total, live) = (submitted.limits.max_total_trials, submitted.limits.max_concurrent_trials);
@@ -182,6 +188,17 @@ impl Audit {
         self.differ(found);
         self.next_index = self.next_index.max(event.sampler_index.saturating_add(1));
         self.taken.insert(fingerprint(&recorded.configuration()));
+    }
+
+    /// Trials that had ended elsewhere: nothing about them was decided here.
+    fn adopted(&mut self, event: &TrialsAdopted, at: &RecordedEvent) {
+        for (index, trial) in (self.sweep.proposals()..).zip(&event.trials) {
+            trial.report_to(&mut self.curves, index, at.version.unsigned_abs());
+            self.taken.insert(fingerprint(&configuration_of(&trial.draws)));
+            if let Some(used) = trial.sampler_index {
+                self.next_index = self.next_index.max(used.saturating_add(1));
+            }
+        }
     }
 
     fn observed(&mut self, event: &ObservationRecorded, at: &RecordedEvent) {

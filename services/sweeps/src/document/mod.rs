@@ -8,6 +8,7 @@ mod plan;
 mod policy;
 mod references;
 mod render;
+mod resume;
 mod sampler;
 mod space;
 mod spec;
@@ -25,8 +26,8 @@ pub use changes::{SweepChanges, read_changes};
 pub use plan::{Plan, plan};
 pub use render::{parameter_variables, render_command, render_environment_variables};
 pub use spec::{
-    ClusterFacts, Constraint, ConstraintOperator, Environment, Input, InputMode, Limits, Noise, Objective, OnNonFinite,
-    Output, Resources, ServerLimits, SweepSpec, TrialSpec,
+    ClusterFacts, Constraint, ConstraintOperator, EarlierTrial, Environment, Input, InputMode, Limits, Noise,
+    Objective, OnNonFinite, Output, Resources, ResumeFrom, ServerLimits, SpaceRule, SweepSpec, TrialSpec,
 };
 pub use template::{Argument, Filling, Reference, Template};
 
@@ -76,9 +77,6 @@ fn read_fields(
     resolved: Option<&ClusterFacts>,
     findings: &Findings,
 ) -> Option<SweepSpec> {
-    for later in ["resume_from", "resume_trials"] {
-        fields.field(later).not_offered();
-    }
     let compat = compat::read(&fields.field("compat"));
     let mode = fields.field("mode");
     let external = mode.one_of("BadMode", &["managed", "external"]) == Some("external");
@@ -114,6 +112,9 @@ fn read_fields(
     if let (Some(limits), Some(trial), Some(cluster)) = (&limits, &trial, resolved) {
         limits::check_gate(limits, &trial.resources, cluster, findings);
     }
+    let resume_from = resume::read_from(&fields.field("resume_from"), compat);
+    let earlier = resume_from.as_ref().and_then(Option::as_ref);
+    let resume_trials = resume::read_trials(&fields.field("resume_trials"), earlier, limits.as_ref());
     let sampler = sampler?;
     Some(SweepSpec {
         name,
@@ -129,6 +130,8 @@ fn read_fields(
         policy: policy?,
         limits: limits?,
         record_keeps,
+        resume_from: resume_from?,
+        resume_trials: resume_trials?,
         trial: trial?,
     })
 }

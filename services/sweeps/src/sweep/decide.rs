@@ -93,6 +93,15 @@ pub struct Changes {
 pub enum Command {
     /// That it exists.
     Submit(Box<SweepSubmitted>),
+    /// That it exists with what it has from others.
+    Found {
+        /// The submission.
+        submitted: Box<SweepSubmitted>,
+        /// What it has: `ObservationsInherited` and `TrialsAdopted`.
+        history: Vec<SweepEvent>,
+        /// It is over with that.
+        ended: bool,
+    },
     /// These trials, of which the first has the number `from`. As many as the limits allow are taken.
     Propose {
         /// How many trials were proposed when these were made.
@@ -211,6 +220,7 @@ impl Decider for Sweep {
                 None => Ok(vec![SweepEvent::SweepSubmitted((**event).clone())]),
                 Some(_) => Err(Rejection::Exists),
             },
+            Command::Found { submitted, history, ended } => self.found(submitted, history, *ended),
             Command::Propose { from, trials, at } => self.propose(*from, trials, *at),
             Command::Exhaust { from, at } => self.exhaust(*from, *at),
             Command::Observe(observation) => self.observe(observation),

@@ -91,7 +91,7 @@ impl Sweep {
                 if let Some(outcome) = self.failure(submitted, trial, ending, run) {
                     return self.begin_ending(outcome, Some(StopBy::Sweep), Some(ending), run.at);
                 }
-                if last && self.proposals() >= submitted.limits.max_total_trials {
+                if last && self.spent() >= submitted.limits.max_total_trials {
                     let outcome = Outcome::Completed { reason: CompletedReason::MaxTotalTrials };
                     return self.begin_ending(outcome, None, Some(ending), run.at);
                 }
@@ -178,6 +178,11 @@ impl Sweep {
                 SweepFailed { workspace, code: code.clone(), detail: detail.clone(), closing, at }.into()
             }
         }
+    }
+
+    /// What came out so far.
+    pub(super) fn closing_now(&self) -> Closing {
+        self.closing(None)
     }
 
     /// What came out, with an end that the state does not have yet.

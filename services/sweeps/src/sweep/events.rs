@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use tuning::{Decision, Draw};
 use vocabulary::{RunId, SweepId, Warning};
 
+use super::inherit::{ObservationsInherited, Parent, TrialsAdopted};
 use super::job::TrialJob;
 use super::words::{AttemptEnd, Closing, CompletedReason, Outcome, Point, StopBy, SweepState, TrialEnd, TrialState};
 use crate::document::{Limits, SweepSpec};
@@ -29,6 +30,9 @@ pub struct SweepSubmitted {
     /// What was accepted but probably not meant.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<Warning>,
+    /// Of a fork: from where.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<Parent>,
     /// When.
     pub at: Timestamp,
 }
@@ -325,5 +329,7 @@ vocabulary::stored_events! {
         SweepWarned: 1,
         SweepStalled: 1,
         SweepUnstalled: 1,
+        ObservationsInherited: 1,
+        TrialsAdopted: 1,
     }
 }

@@ -3,6 +3,7 @@
 mod decide;
 mod end;
 mod events;
+mod inherit;
 mod job;
 mod life;
 mod observe;
@@ -16,6 +17,9 @@ mod tests;
 
 pub use decide::{Changes, Command, NamedPoint, NewTrial, Observation, Rejection, RunEnd, RunMove};
 pub use events::*;
+pub use inherit::{
+    AdoptedTrial, Inheritance, InheritedTrial, ObservationsInherited, Parent, TrialsAdopted, configuration_of,
+};
 pub use job::{TrialJob, goal_text, parameters_json};
 pub use propose::{Ground, proposals};
 pub use state::{Status, Submitted, Sweep};

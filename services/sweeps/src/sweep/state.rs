@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use tuning::{Report, Trials, fingerprint};
 use vocabulary::{SweepId, Warning};
 
+use super::inherit::{Inheritance, Parent};
 use super::job::parameters_json;
 use super::trial::{Stop, Trial};
 use super::words::{Best, CompletedReason, Outcome, StopBy, SweepState, TrialState};
@@ -42,6 +43,8 @@ pub struct Submitted {
     pub seed: u64,
     /// Of the submission, and those since.
     pub warnings: Vec<Warning>,
+    /// Of a fork: from where.
+    pub parent: Option<Parent>,
     /// When it was submitted.
     pub at: Timestamp,
 }
@@ -117,6 +120,8 @@ pub struct Sweep {
     pub taken: Arc<HashSet<u128>>,
     /// The first Sobol point or grid cell that is not used.
     pub next_index: u64,
+    /// What it has from earlier sweeps.
+    pub inheritance: Arc<Inheritance>,
     /// When the first trial was proposed.
     pub started_at: Option<Timestamp>,
     /// When it ended.
@@ -161,6 +166,8 @@ impl Sweep {
                 self.started_at = Some(event.at);
             }
             SweepEvent::TrialProposed(event) => self.take_proposal(event),
+            SweepEvent::ObservationsInherited(event) => self.take_inherited(event),
+            SweepEvent::TrialsAdopted(event) => self.take_adopted(event),
             SweepEvent::TrialStateChanged(event) => self.take_move(event),
             SweepEvent::ObservationRecorded(event) => self.take_observation(event),
             SweepEvent::DecisionMade(_) => {}
@@ -207,6 +214,7 @@ impl Sweep {
             tags: event.spec.tags.clone(),
             seed: event.seed,
             warnings: event.warnings.clone(),
+            parent: event.parent.clone(),
             at: event.at,
         });
     }
@@ -298,7 +306,7 @@ impl Sweep {
         }
     }
 
-    fn count(&mut self, from: Option<TrialState>, to: TrialState) {
+    pub(super) fn count(&mut self, from: Option<TrialState>, to: TrialState) {
         if let Some(from) = from
             && let Some(count) = self.counts.get_mut(&from)
         {

@@ -4,8 +4,12 @@ use jiff::Timestamp;
 use tuning::Draw;
 use vocabulary::RunId;
 
+use super::inherit::AdoptedTrial;
 use super::words::{AttemptEnd, StopBy, TrialEnd, TrialState};
 use super::{TrialEnded, TrialProposed, TrialStateChanged};
+
+/// Stands for the run of a trial that has none.
+const NO_RUN: RunId = RunId::new(uuid::Uuid::nil());
 
 /// One attempt to run a trial.
 #[derive(Clone, Debug, PartialEq)]
@@ -85,6 +89,32 @@ impl Trial {
             ran_us: 0,
             running_since: None,
         }
+    }
+
+    /// A trial that had ended elsewhere.
+    pub(super) fn adopted(adopted: &AdoptedTrial, version: i64, at: Timestamp) -> Self {
+        Self {
+            run_id: adopted.run_id.unwrap_or(NO_RUN),
+            version,
+            draws: adopted.draws.clone(),
+            state: adopted.end.state(),
+            attempts: Vec::new(),
+            preemptions: 0,
+            preemptions_in_a_row: 0,
+            stop: None,
+            end: Some(adopted.end.clone()),
+            last_value: adopted.points.last().map(|point| point.value),
+            reported: !adopted.points.is_empty(),
+            proposed_at: at,
+            ended_at: Some(at),
+            ran_us: 0,
+            running_since: None,
+        }
+    }
+
+    /// Its run; a trial that was given in a table has none.
+    pub fn run(&self) -> Option<RunId> {
+        (self.run_id != NO_RUN).then_some(self.run_id)
     }
 
     /// The number of the current attempt; 1 before the run has moved.

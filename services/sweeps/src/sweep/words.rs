@@ -80,6 +80,8 @@ pub enum CompletedReason {
     SpaceExhausted,
     /// The time is up.
     Timeout,
+    /// It was made from trials that had ended elsewhere.
+    Imported,
 }
 
 impl CompletedReason {
@@ -89,6 +91,7 @@ impl CompletedReason {
             Self::MaxTotalTrials => "max_total_trials",
             Self::SpaceExhausted => "space_exhausted",
             Self::Timeout => "timeout",
+            Self::Imported => "imported",
         }
     }
 }
