@@ -24,9 +24,14 @@ impl Connection {
     }
 
     /// Posts a JSON body; anything but 200 is an error.
-    pub fn post(&mut self, path: &str, body: &[u8]) -> anyhow::Result<()> {
+    pub fn post(&mut self, path: &str, body: &[u8]) -> anyhow::Result<Vec<u8>> {
+        self.send("POST", path, body)
+    }
+
+    /// Sends a request and answers the body; anything but 200 is an error.
+    pub fn send(&mut self, method: &str, path: &str, body: &[u8]) -> anyhow::Result<Vec<u8>> {
         let head = format!(
-            "POST {path} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\n\
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\n\
              Content-Length: {}\r\n\r\n",
             self.host,
             self.token,
@@ -56,6 +61,6 @@ impl Connection {
         if !status.starts_with("HTTP/1.1 200") {
             bail!("{} {}", status.trim_end(), String::from_utf8_lossy(&answer));
         }
-        Ok(())
+        Ok(answer)
     }
 }

@@ -1,6 +1,7 @@
 //! Load tests through the public interface of a running server: one line of JSON a figure, with the machine's own floor
 //! of the same run. `TRIALOG` names the binary, which should be a release build; arguments name the figures to measure.
 
+mod ask_tell;
 mod door;
 mod figure;
 mod job_start;
@@ -19,7 +20,8 @@ type Measurement = (&'static str, fn(Options) -> anyhow::Result<Vec<Figure>>);
 /// How long what a measurement has left may take to go.
 const END_PATIENCE: Duration = Duration::from_secs(10);
 
-const MEASUREMENTS: [Measurement; 4] = [
+const MEASUREMENTS: [Measurement; 5] = [
+    ("ask_tell", ask_tell::measure),
     ("http_metric_points", metric_points::measure),
     ("job_start_p50", job_start::measure),
     ("start idle_memory", server_itself::measure),

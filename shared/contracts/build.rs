@@ -10,6 +10,7 @@ const JSON_TEXTS: &[(&str, &str)] = &[
     (".trialog.sweeps.v1.Sweep.spec_json", "spec"),
     (".trialog.sweeps.v1.Best.parameters_json", "parameters"),
     (".trialog.sweeps.v1.Trial.parameters_json", "parameters"),
+    (".trialog.sweeps.v1.OfferedTrial.parameters_json", "parameters"),
     (".trialog.sweeps.v1.Explanation.explanation_json", "explanation"),
     (".trialog.sweeps.v1.Verification.verification_json", "verification"),
 ];
@@ -19,7 +20,14 @@ const LOOSE_NUMBERS: &[&str] = &[
     ".trialog.runs.v1.MetricPoint.value",
     ".trialog.runs.v1.ReportedPoint.value",
     ".trialog.runs.v1.MetricSummary.last",
+    ".trialog.sweeps.v1.ToldPoint.value",
 ];
+
+/// The same where they may be absent.
+const LOOSE_OPTIONAL_NUMBERS: &[&str] = &[".trialog.sweeps.v1.TellTrialRequest.value"];
+
+/// Texts that are left out of JSON when they are empty.
+const SPARSE_TEXTS: &[&str] = &[".trialog.sweeps.v1.TellTrialReply.decision"];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let root = PathBuf::from(std::env::var("CARGO_MANIFEST_DIR")?).join("../../proto");
@@ -45,6 +53,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     for field in LOOSE_NUMBERS {
         builder = builder.field_attribute(field, "#[serde(with = \"vocabulary::number\")] #[schema(value_type = f64)]");
+    }
+    for field in LOOSE_OPTIONAL_NUMBERS {
+        let attribute = "#[serde(with = \"vocabulary::number::option\")] #[schema(value_type = Option<f64>)]";
+        builder = builder.field_attribute(field, attribute);
+    }
+    for field in SPARSE_TEXTS {
+        builder = builder.field_attribute(field, "#[serde(skip_serializing_if = \"String::is_empty\")]");
     }
     builder.compile_fds(descriptors)?;
     Ok(())

@@ -70,6 +70,17 @@ fn of_job(job_id: String, event: JobEvent) -> Option<Publication> {
             };
             Publication::new("JobRequeued", &fact)
         }
+        JobEvent::JobHeld(event) => {
+            let fact = facts::JobHeld {
+                workspace: event.job.workspace,
+                job_id,
+                run_id: event.job.run_id,
+                attempt: event.attempt,
+                end: Some(event.end),
+                node_id: event.node_id.to_string(),
+            };
+            Publication::new("JobHeld", &fact)
+        }
         JobEvent::JobEnded(event) => {
             let fact = facts::JobEnded {
                 workspace: event.job.workspace,
@@ -82,7 +93,7 @@ fn of_job(job_id: String, event: JobEvent) -> Option<Publication> {
             Publication::new("JobEnded", &fact)
         }
         // Who asked knows it; what comes of it is told by JobEnded.
-        JobEvent::StopRequested(_) => return None,
+        JobEvent::StopRequested(_) | JobEvent::JobReleased(_) => return None,
     })
 }
 

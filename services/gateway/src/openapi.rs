@@ -17,6 +17,9 @@ const FILLED_BY_PATH: &[(&str, &[&str])] = &[
     ("PreemptNodeRequest", &["workspace", "cluster", "node_id"]),
     ("PauseSweepRequest", &["workspace", "sweep"]),
     ("ExtendSweepRequest", &["workspace", "sweep"]),
+    ("AskTrialsRequest", &["workspace", "sweep"]),
+    ("TellTrialRequest", &["workspace", "sweep", "index"]),
+    ("HeartbeatTrialRequest", &["workspace", "sweep", "index"]),
     ("CreateExperimentRequest", &["workspace"]),
     ("CreateRunRequest", &["workspace"]),
     ("UpdateRunRequest", &["workspace", "run_id"]),
@@ -55,10 +58,11 @@ const DESCRIPTION: &str = "Sweeps, runs, models and endpoints. Every refusal is 
     `code`. Answers to writes carry `Trialog-Position`; reads take it as `Trialog-At-Least`.";
 
 /// Operations whose body may be left out.
-const OPTIONAL_BODIES: &[&str] = &["put_workspace", "preempt_node", "pause_sweep", "put_endpoint"];
+const OPTIONAL_BODIES: &[&str] = &["put_workspace", "preempt_node", "pause_sweep", "put_endpoint", "ask_trials"];
 
 /// Doubles that may be one of the texts of non-finite values.
-const LOOSE_NUMBERS: &[(&str, &str)] = &[("MetricPoint", "value"), ("MetricSummary", "last")];
+const LOOSE_NUMBERS: &[(&str, &str)] =
+    &[("MetricPoint", "value"), ("MetricSummary", "last"), ("TellTrialRequest", "value")];
 
 /// The paths that need no token.
 const OPEN: &[&str] = &["/health", "/readyz", "/version", "/metrics", "/openapi.json", "/docs/problems"];

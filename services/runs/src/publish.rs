@@ -50,7 +50,7 @@ fn of_run(run_id: String, event: RunEvent) -> Option<Publication> {
                 AttemptCause::Preempted => RunState::Preempted,
                 AttemptCause::Lost => RunState::NotResponding,
                 // The Queued that follows says all that others must know.
-                AttemptCause::Retry => return None,
+                AttemptCause::Retry | AttemptCause::Promoted => return None,
             };
             state_changed(facts::RunStateChanged {
                 workspace: event.subject.workspace,
@@ -66,6 +66,10 @@ fn of_run(run_id: String, event: RunEvent) -> Option<Publication> {
         RunEvent::RunStopRequested(event) => {
             let (workspace, decision, by) = (event.subject.workspace, event.decision, event.by);
             Publication::new("RunStopRequested", &facts::RunStopRequested { workspace, run_id, decision, by })
+        }
+        RunEvent::RunReleased(event) => {
+            let workspace = event.subject.workspace;
+            Publication::new("RunReleased", &facts::RunReleased { workspace, run_id })
         }
         RunEvent::RunEnded(event) => ended(run_id, event),
         RunEvent::RunRelabelled(event) => {
@@ -115,6 +119,7 @@ fn ended(run_id: String, event: run::RunEnded) -> Publication {
         end: Some(event.end),
         state: event.state.as_str().to_owned(),
         metric_names: event.metric_names,
+        with_trial: event.with_trial,
     };
     Publication::new("RunEnded", &fact)
 }

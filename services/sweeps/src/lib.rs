@@ -6,7 +6,8 @@
 //!
 //! Invariants, kept by the decider: no proposal while the total or the concurrency in force is reached; one live
 //! attempt a trial; a report and the policy's verdict are one append; the leader is never stopped by a policy; a
-//! proposal follows from the spec, the seed and its number alone, so that the log can be recomputed bit for bit.
+//! proposal follows from the spec, the seed, its number and its recorded basis, so that the log can be recomputed bit
+//! for bit.
 
 mod api;
 mod audit;
@@ -14,6 +15,7 @@ pub mod document;
 pub mod publish;
 mod reactions;
 pub mod sweep;
+mod tuner;
 mod views;
 
 use std::path::PathBuf;
@@ -66,7 +68,8 @@ pub async fn open(dependencies: Dependencies) -> anyhow::Result<Service> {
         entropy: Arc::clone(&entropy),
     })
     .await?;
-    Ok(Service { api: api::Api { log, clock, entropy, limits }, peers, shutdown })
+    let tuners = tuner::Tuners::new(log.clone(), Arc::clone(&clock), Arc::clone(&entropy));
+    Ok(Service { api: api::Api { log, clock, entropy, limits, tuners }, peers, shutdown })
 }
 
 impl Service {

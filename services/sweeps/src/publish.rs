@@ -6,18 +6,24 @@ use eventlog::RecordedEvent;
 use feed::{Publication, Publish};
 use vocabulary::{RunId, SweepId};
 
-use crate::sweep::{SweepEvent, SweepState, TrialEnd, TrialEnded, TrialJob, TrialProposed, goal_text, parameters_json};
+use crate::sweep::{
+    ObservationRecorded, SweepEvent, SweepState, TrialEnd, TrialEnded, TrialJob, TrialPaused, TrialPromoted,
+    TrialProposed, goal_text, parameters_json,
+};
 
 /// The map of this service.
 pub struct Publisher;
 
 impl Publish for Publisher {
     fn publish(&self, event: &RecordedEvent) -> Result<Option<Publication>, String> {
-        // Most events are reports, which are private: they need not be read.
-        if matches!(
-            event.kind.as_str(),
-            "ObservationRecorded" | "DecisionMade" | "TrialStateChanged" | "ObservationsInherited" | "TrialsAdopted"
-        ) {
+        // Most events are reports, which are private unless they were told: they need not be read.
+        let private = match event.kind.as_str() {
+            "DecisionMade" | "TrialStateChanged" | "TrialLeased" | "TrialLeaseRenewed" | "ModelFitted"
+            | "ObservationsInherited" | "TrialsAdopted" => true,
+            "ObservationRecorded" => !event.data.contains(TOLD),
+            _ => false,
+        };
+        if private {
             return Ok(None);
         }
         let sweep_id = crate::sweep_of(&event.stream).ok_or_else(|| format!("'{}' is not a sweep", event.stream))?;
@@ -25,6 +31,9 @@ impl Publish for Publisher {
         Ok(fact(sweep_id, event.position, decoded))
     }
 }
+
+/// The member that only a told report has; its other members hold no texts.
+const TOLD: &str = "\"told\":";
 
 fn fact(sweep_id: SweepId, position: i64, event: SweepEvent) -> Option<Publication> {
     let sweep = sweep_id.to_string();
@@ -52,7 +61,14 @@ fn fact(sweep_id: SweepId, position: i64, event: SweepEvent) -> Option<Publicati
             };
             Some(Publication::new("TrialStopRequested", &fact))
         }
-        SweepEvent::TrialEnded(event) => Some(Publication::new("TrialEnded", &ended(sweep, event))),
+        SweepEvent::TrialPaused(event) => Some(paused(sweep, decision_id(sweep_id, position), event)),
+        SweepEvent::TrialPromoted(event) => Some(promoted(sweep, event)),
+        SweepEvent::TrialEnded(event) => {
+            // An external trial ends right behind the stop, in the same append.
+            let stop = decision_id(sweep_id, position - 1);
+            Some(Publication::new("TrialEnded", &ended(sweep, event, stop)))
+        }
+        SweepEvent::ObservationRecorded(event) => reported(sweep, event),
         SweepEvent::SweepWarned(event) => {
             let (workspace, code, message) = (event.workspace, event.code, event.message);
             Some(Publication::new("SweepWarned", &wire::SweepWarned { workspace, sweep_id: sweep, code, message }))
@@ -78,14 +94,34 @@ fn fact(sweep_id: SweepId, position: i64, event: SweepEvent) -> Option<Publicati
         SweepEvent::SweepCanceling(event) => moved(event.workspace, SweepState::Canceling, event.by),
         SweepEvent::SweepCanceled(event) => moved(event.workspace, SweepState::Canceled, event.by),
         SweepEvent::TrialStateChanged(_)
-        | SweepEvent::ObservationRecorded(_)
+        | SweepEvent::TrialLeased(_)
+        | SweepEvent::TrialLeaseRenewed(_)
         | SweepEvent::DecisionMade(_)
         | SweepEvent::ObservationsInherited(_)
         | SweepEvent::TrialsAdopted(_)
+        | SweepEvent::ModelFitted(_)
         | SweepEvent::LimitsChanged(_)
         | SweepEvent::SweepDescribed(_)
         | SweepEvent::SweepUnstalled(_) => None,
     }
+}
+
+/// For others it is a stop that ends nothing yet.
+fn paused(sweep_id: String, decision: String, event: TrialPaused) -> Publication {
+    let fact = wire::TrialStopRequested {
+        workspace: event.workspace,
+        sweep_id,
+        trial_index: event.trial,
+        run_id: event.run_id.to_string(),
+        decision,
+        by: "rung".to_owned(),
+    };
+    Publication::new("TrialStopRequested", &fact)
+}
+
+fn promoted(sweep_id: String, event: TrialPromoted) -> Publication {
+    let (workspace, run_id) = (event.workspace, event.run_id.to_string());
+    Publication::new("TrialPromoted", &wire::TrialPromoted { workspace, sweep_id, trial_index: event.trial, run_id })
 }
 
 /// The id of a decision: SWEEP@position.
@@ -97,16 +133,21 @@ fn proposed(sweep_id: String, event: TrialProposed) -> wire::TrialProposed {
     let params = event.draws.iter().map(|draw| (draw.name.clone(), draw.value.argv_text())).collect();
     let tags = [("trialog.sweep_id", sweep_id.clone()), ("trialog.trial_index", event.trial.to_string())];
     let parameters = parameters_json(&event.draws);
+    let (experiment, run_name) = match (&event.job, &event.external) {
+        (Some(job), _) => (job.experiment.clone(), job.run_name.clone()),
+        (None, Some(external)) => (external.experiment.clone(), external.run_name.clone()),
+        (None, None) => Default::default(),
+    };
     wire::TrialProposed {
         workspace: event.workspace,
         sweep_id: sweep_id.clone(),
         trial_index: event.trial,
         run_id: event.run_id.to_string(),
-        experiment: event.job.experiment.clone(),
-        run_name: event.job.run_name.clone(),
+        experiment,
+        run_name,
         params,
         tags: tags.map(|(name, value)| (name.to_owned(), value)).into(),
-        job: Some(job_of(sweep_id, event.trial, parameters, event.job)),
+        job: event.job.map(|job| job_of(sweep_id, event.trial, parameters, job)),
     }
 }
 
@@ -147,8 +188,24 @@ fn job_of(sweep_id: String, trial: u32, parameters_json: String, wanted: TrialJo
     }
 }
 
-fn ended(sweep_id: String, event: TrialEnded) -> wire::TrialEnded {
+fn reported(sweep_id: String, event: ObservationRecorded) -> Option<Publication> {
+    let told = event.told?;
+    let points = event.points.iter().map(|point| wire::ToldPoint { step: point.step, value: point.value });
+    let fact = wire::TrialReported {
+        workspace: told.workspace,
+        sweep_id,
+        trial_index: event.trial,
+        run_id: told.run_id.to_string(),
+        attempt: event.attempt,
+        metric: told.metric,
+        points: points.collect(),
+    };
+    Some(Publication::new("TrialReported", &fact))
+}
+
+fn ended(sweep_id: String, event: TrialEnded, stop: String) -> wire::TrialEnded {
     let decision = match &event.end {
+        TrialEnd::EarlyStopped { decision } if decision.is_empty() => stop,
         TrialEnd::EarlyStopped { decision } => decision.clone(),
         _ => String::new(),
     };

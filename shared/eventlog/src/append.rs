@@ -179,7 +179,8 @@ impl Batch {
             }
         }
         let committed = Committed { position: self.head, version, events, repeated: false, reply };
-        let promised = !committed.reply.is_empty() || append.context.request_hash.is_some();
+        // A reply that was made of nothing that happened can be made again.
+        let promised = !append.context.reply.is_empty() || append.context.request_hash.is_some();
         if events > 0 || promised || append.work.records() {
             self.remember(append.context.command_id, fingerprint, first, &committed);
         }

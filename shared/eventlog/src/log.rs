@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use vocabulary::Decider;
 
-use crate::work::{Append, Execute, Inspect, Item, Record, Work};
+use crate::work::{Answering, Append, Execute, Inspect, Item, Record, Work};
 use crate::writer::Writer;
 use crate::{
     BoxFuture, Committed, Context, CursorMove, Error, ExecuteError, Options, RecordError, Recorded, RecordedEvent,
@@ -75,6 +75,23 @@ impl EventLog {
     ) -> Result<Committed, ExecuteError<D::Rejection>> {
         let (reply, answer) = oneshot::channel();
         self.append(stream, context, Box::new(Execute::<D>::new(command, reply)), answer).await
+    }
+
+    /// Decides a command whose reply is made of the state that it leads to and of its events. The reply is stored with
+    /// the command id, but for a command that led to nothing and that no Idempotency-Key promises to remember.
+    ///
+    /// # Errors
+    /// See [`ExecuteError`].
+    pub async fn execute_answering<D: Decider>(
+        &self,
+        stream: &str,
+        command: D::Command,
+        context: Context,
+        reply_of: impl Fn(&D, &[D::Event]) -> Vec<u8> + Send + 'static,
+    ) -> Result<Committed, ExecuteError<D::Rejection>> {
+        let (reply, answer) = oneshot::channel();
+        let work = Answering::<D, _>::new(command, reply_of, reply);
+        self.append(stream, context, Box::new(work), answer).await
     }
 
     /// Decides together with rows of the caller's own tables: `work` runs inside the transaction in a savepoint of

@@ -159,6 +159,64 @@ impl<D: Decider> Work for Execute<D> {
     }
 }
 
+/// A plain command whose reply is made of what was decided.
+pub(crate) struct Answering<D: Decider, F> {
+    command: D::Command,
+    reply_of: F,
+    rejection: Option<D::Rejection>,
+    reply: Reply<D::Rejection>,
+}
+
+impl<D: Decider, F> Answering<D, F> {
+    pub fn new(command: D::Command, reply_of: F, reply: Reply<D::Rejection>) -> Self {
+        Self { command, reply_of, rejection: None, reply }
+    }
+}
+
+impl<D: Decider, F: Fn(&D, &[D::Event]) -> Vec<u8> + Send> Work for Answering<D, F> {
+    fn fresh(&self) -> Box<dyn State> {
+        Box::new(D::default())
+    }
+
+    fn understands(&self, state: &dyn State) -> bool {
+        (state as &dyn Any).is::<D>()
+    }
+
+    fn records(&self) -> bool {
+        false
+    }
+
+    fn decide(&mut self, state: &mut dyn State) -> Result<Decision, Refusal> {
+        let state = typed::<D>(state)?;
+        match catch_unwind(AssertUnwindSafe(|| state.decide(&self.command))) {
+            Ok(Ok(events)) => {
+                let decision = evolve(state, &events, Vec::new())?;
+                let reply = catch_unwind(AssertUnwindSafe(|| (self.reply_of)(state, &events)));
+                let reply = reply.map_err(|panic| Refusal::Poisoned(Error::Panicked(panic_text(panic.as_ref()))))?;
+                Ok(Decision { reply, ..decision })
+            }
+            Ok(Err(rejection)) => {
+                self.rejection = Some(rejection);
+                Err(Refusal::Rejected)
+            }
+            Err(panic) => Err(Refusal::Failed(Error::Panicked(panic_text(panic.as_ref())))),
+        }
+    }
+
+    fn run<'a>(
+        &'a mut self,
+        state: &'a mut dyn State,
+        _: &'a mut SqliteConnection,
+    ) -> BoxFuture<'a, Result<Decision, Refusal>> {
+        let decided = self.decide(state);
+        std::future::ready(decided).boxed()
+    }
+
+    fn answer(self: Box<Self>, answer: Answer) {
+        tell(self.reply, self.rejection, answer);
+    }
+}
+
 /// What the work of [`crate::EventLog::record`] answers.
 #[derive(Clone, Debug)]
 pub struct Recorded<E> {

@@ -18,8 +18,8 @@ use runtime::Shutdown;
 
 /// Facts handled between two moves of the cursor.
 const CHUNK_FACTS: usize = 256;
-/// Streams handled at the same time: enough to fill the writer's batches.
-const STREAMS_AT_ONCE: usize = 64;
+/// Lanes handled at the same time: enough to fill the writer's batches.
+const LANES_AT_ONCE: usize = 64;
 /// Waits between tries when the follower's own log is overloaded or unavailable.
 const RETRY_MIN: Duration = Duration::from_millis(20);
 const RETRY_MAX: Duration = Duration::from_secs(2);
@@ -51,7 +51,11 @@ pub trait Reaction: Send + Sync + 'static {
     fn name(&self) -> &'static str;
     /// The service whose facts it follows.
     fn service(&self) -> &'static str;
-    /// Does what the fact calls for. Facts of one stream come one after another, in order.
+    /// What the fact belongs to: facts of one lane come one after another, in order, and lanes beside each other.
+    fn lane(&self, fact: &Fact) -> String {
+        fact.stream.clone()
+    }
+    /// Does what the fact calls for.
     fn handle<'a>(&'a self, fact: &'a Fact) -> BoxFuture<'a, Result<(), ReactError>>;
 }
 
@@ -73,7 +77,7 @@ pub async fn follow(peer: Peer, log: EventLog, reaction: Arc<dyn Reaction>, shut
     loop {
         let chunk = tokio::select! { chunk = chunks.next() => chunk, () = shutdown.requested() => return Ok(()) };
         let Some(chunk) = chunk else { anyhow::bail!("the feed of {service} ended") };
-        let mut streams: BTreeMap<String, Vec<Fact>> = BTreeMap::new();
+        let mut lanes: BTreeMap<String, Vec<Fact>> = BTreeMap::new();
         let mut last = cursor;
         let mut broken = None;
         for item in chunk {
@@ -83,7 +87,7 @@ pub async fn follow(peer: Peer, log: EventLog, reaction: Arc<dyn Reaction>, shut
                 Ok(fact) => {
                     last = last.max(fact.position);
                     if !fact.watermark {
-                        streams.entry(fact.stream.clone()).or_default().push(fact);
+                        lanes.entry(reaction.lane(&fact)).or_default().push(fact);
                     }
                 }
                 Err(status) => {
@@ -92,10 +96,8 @@ pub async fn follow(peer: Peer, log: EventLog, reaction: Arc<dyn Reaction>, shut
                 }
             }
         }
-        stream::iter(streams.into_values().map(Ok::<_, anyhow::Error>))
-            .try_for_each_concurrent(STREAMS_AT_ONCE, |facts| {
-                handle_all(Arc::clone(&reaction), facts, shutdown.clone())
-            })
+        stream::iter(lanes.into_values().map(Ok::<_, anyhow::Error>))
+            .try_for_each_concurrent(LANES_AT_ONCE, |facts| handle_all(Arc::clone(&reaction), facts, shutdown.clone()))
             .await?;
         if shutdown.is_requested() {
             return Ok(());

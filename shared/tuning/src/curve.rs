@@ -116,6 +116,10 @@ pub(crate) struct Curve {
     pub latest: Latest,
     pub ended: Option<End>,
     pub stopping: bool,
+    /// The number of the rung at which the trial waits for its promotion.
+    pub paused: Option<u32>,
+    /// How many rungs the trial was promoted from.
+    pub promoted: u32,
 }
 
 impl Curve {

@@ -4,9 +4,9 @@ use std::cmp::Ordering;
 
 use serde::{Deserialize, Serialize};
 
-use crate::curve::{Latest, Running};
-use crate::policy::{Goal, PolicySpec};
-use crate::trials::{Report, Trials, ask};
+use crate::curve::{Curve, Latest, Running};
+use crate::policy::{Goal, PolicySpec, Variant};
+use crate::trials::{Report, Trials};
 
 /// What a bandit with a factor says when the best is zero.
 const HINT_ZERO_BEST: &str = "the best value is 0, so a factor leaves no slack; use slack_amount";
@@ -19,7 +19,7 @@ pub enum SkipReason {
     NotDue,
     /// The trial has no finite value yet.
     NoValue,
-    /// The trial is being stopped; its report comes late.
+    /// The trial is being stopped, or is paused; its report comes late.
     Stopping,
     /// The interval was decided before a new attempt set the clock back.
     AlreadyDecided,
@@ -37,7 +37,7 @@ pub struct Input {
 }
 
 /// A decision with everything that it followed from.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Decision {
     /// The policy's name.
     pub policy: String,
@@ -56,11 +56,23 @@ pub struct Decision {
     /// Truncation: how many are cut.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cut: Option<u32>,
-    /// Truncation: the trial's place, 0 is the worst.
+    /// The trial's place: truncation from the worst, which is 0; at a rung from the best, which is 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rank: Option<u32>,
+    /// Hyperband: the number of the trial's bracket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bracket: Option<u32>,
+    /// The number of the rung, from 0; its interval is `interval`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rung: Option<u32>,
+    /// How many of the rung's entries go on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<u32>,
+    /// Learning curve: the best value that the trial can be hoped to end with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub optimistic: Option<f64>,
     /// The trials whose values are the threshold: the best one (bandit), the one or two in the middle (median), the
-    /// worst survivor (truncation).
+    /// worst survivor (truncation, rungs).
     pub inputs: Vec<Input>,
     /// Advice about the policy itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -83,23 +95,32 @@ pub enum Verdict {
     Keep(Decision),
     /// The trial is stopped.
     Stop(Decision),
+    /// The trial waits at a rung until it is promoted.
+    Pause(Decision),
 }
 
 /// A trial as a policy sees it at interval n.
-struct Seen {
-    trial: u32,
-    running: Running,
+pub(crate) struct Seen {
+    pub trial: u32,
+    pub running: Running,
     /// It has itself come as far as n.
     reached: bool,
     finished: bool,
 }
 
 /// The reporting trial, and everybody as seen at its interval.
-struct Hearing<'a> {
-    trials: &'a Trials,
-    own: Seen,
-    interval: u32,
-    value: f64,
+pub(crate) struct Hearing<'a> {
+    pub trials: &'a Trials,
+    pub own: Seen,
+    pub interval: u32,
+    pub value: f64,
+    /// The trial through half and through a quarter of its intervals.
+    pub earlier: [Running; 2],
+}
+
+/// Through half and through a quarter of n intervals; at least through one.
+fn earlier(curve: &Curve, n: u32) -> [Running; 2] {
+    [curve.running((n / 2).max(1)), curve.running((n / 4).max(1))]
 }
 
 impl Trials {
@@ -109,45 +130,40 @@ impl Trials {
         let Some(curve) = self.curve(trial) else {
             return Verdict::Skip { reason: SkipReason::NotDue, interval: Some(0) };
         };
-        if curve.stopping {
+        if curve.stopping || curve.paused.is_some() {
             return Verdict::Skip { reason: SkipReason::Stopping, interval: None };
         }
         let interval = curve.interval();
         let own = Seen { trial, running: curve.running(interval), reached: true, finished: curve.is_finished() };
-        self.verdict(curve.latest, own, interval)
+        self.verdict(curve.latest, own, interval, earlier(curve, interval))
     }
 
     /// The verdict that [`Trials::judge`] would give once the report is counted. Changes nothing.
     /// A report of a stale attempt, which [`Trials::report`] refuses, reads as one that comes after a stop.
     pub fn preview(&self, report: &Report) -> Verdict {
-        let curve = self.curve(report.trial);
-        if curve.is_some_and(|curve| curve.stopping || report.attempt < curve.attempt) {
+        let empty = Curve::default();
+        let curve = self.curve(report.trial).unwrap_or(&empty);
+        if curve.stopping || curve.paused.is_some() || report.attempt < curve.attempt {
             return Verdict::Skip { reason: SkipReason::Stopping, interval: None };
         }
-        let goal = self.goal;
-        let finished = curve.is_some_and(|curve| curve.is_finished());
-        let (interval, running, latest) = match curve {
-            Some(curve) if curve.supersedes(report) => {
-                let mut curve = curve.clone();
-                curve.push(report, goal);
-                let (interval, running) = (curve.interval(), curve.running(u32::MAX));
-                (interval, running, ask(&self.policy, &curve, interval, running.best(goal).is_some()))
-            }
-            Some(curve) => {
-                let interval = curve.interval() + 1;
-                let running = curve.running(u32::MAX).with(report.value, report.position, goal);
-                (interval, running, ask(&self.policy, curve, interval, running.best(goal).is_some()))
-            }
-            None => {
-                let running = Running::EMPTY.with(report.value, report.position, goal);
-                let empty = crate::curve::Curve::default();
-                (1, running, ask(&self.policy, &empty, 1, running.best(goal).is_some()))
-            }
+        let (goal, finished) = (self.goal, curve.is_finished());
+        let (interval, running, latest, earlier) = if curve.supersedes(report) {
+            let mut curve = curve.clone();
+            curve.push(report, goal);
+            let (interval, running) = (curve.interval(), curve.running(u32::MAX));
+            let latest = self.ask(report.trial, &curve, interval, running.best(goal).is_some());
+            (interval, running, latest, earlier(&curve, interval))
+        } else {
+            let interval = curve.interval() + 1;
+            let running = curve.running(u32::MAX).with(report.value, report.position, goal);
+            let latest = self.ask(report.trial, curve, interval, running.best(goal).is_some());
+            (interval, running, latest, earlier(curve, interval))
         };
-        self.verdict(latest, Seen { trial: report.trial, running, reached: true, finished }, interval)
+        let own = Seen { trial: report.trial, running, reached: true, finished };
+        self.verdict(latest, own, interval, earlier)
     }
 
-    fn verdict(&self, latest: Latest, own: Seen, interval: u32) -> Verdict {
+    fn verdict(&self, latest: Latest, own: Seen, interval: u32, earlier: [Running; 2]) -> Verdict {
         let skip = |reason| Verdict::Skip { reason, interval: Some(interval) };
         let value = own.running.best(self.goal);
         match (latest, value) {
@@ -155,7 +171,7 @@ impl Trials {
             (Latest::AlreadyDecided, _) => skip(SkipReason::AlreadyDecided),
             (Latest::NoValue, _) | (Latest::Asked, None) => skip(SkipReason::NoValue),
             (Latest::Asked, Some(value)) => {
-                let hearing = Hearing { trials: self, own, interval, value };
+                let hearing = Hearing { trials: self, own, interval, value, earlier };
                 let decided = match self.policy {
                     PolicySpec::None => return skip(SkipReason::NotDue),
                     PolicySpec::Bandit { slack_factor, slack_amount, .. } => hearing.bandit(slack_factor, slack_amount),
@@ -163,6 +179,11 @@ impl Trials {
                     PolicySpec::TruncationSelection { truncation_percentage, exclude_finished_jobs, .. } => {
                         hearing.truncation(truncation_percentage, exclude_finished_jobs)
                     }
+                    PolicySpec::Asha { variant: Variant::Promotion, .. } => {
+                        return Verdict::Pause(hearing.halving().1);
+                    }
+                    PolicySpec::Asha { .. } | PolicySpec::Hyperband { .. } => hearing.halving(),
+                    PolicySpec::LearningCurve { max_resource, hope, .. } => hearing.learning_curve(max_resource, hope),
                 };
                 if decided.0 { Verdict::Stop(decided.1) } else { Verdict::Keep(decided.1) }
             }
@@ -171,7 +192,7 @@ impl Trials {
 }
 
 impl Hearing<'_> {
-    fn goal(&self) -> Goal {
+    pub(crate) fn goal(&self) -> Goal {
         self.trials.goal
     }
 
@@ -188,18 +209,15 @@ impl Hearing<'_> {
         others.chain(std::iter::once(Seen { ..*own }))
     }
 
-    fn decision(&self, threshold: Option<f64>, population: u32, inputs: Vec<Input>) -> Decision {
+    pub(crate) fn decision(&self, threshold: Option<f64>, population: u32, inputs: Vec<Input>) -> Decision {
         Decision {
             policy: self.trials.policy.kind().to_owned(),
             interval: self.interval,
             value: self.value,
             threshold,
             population,
-            best: None,
-            cut: None,
-            rank: None,
             inputs,
-            hint: None,
+            ..Decision::default()
         }
     }
 
@@ -295,6 +313,6 @@ fn middle_of(a: f64, b: f64) -> f64 {
     if sum.is_finite() { sum / 2.0 } else { a / 2.0 + b / 2.0 }
 }
 
-fn count_of(count: usize) -> u32 {
+pub(crate) fn count_of(count: usize) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }

@@ -16,30 +16,37 @@ mod distribution;
 mod environment;
 mod grid;
 mod judge;
+mod ladder;
 mod lattice;
 mod locate;
 mod normal;
 mod policy;
+mod ranked;
+mod rungs;
 mod sampler;
 mod snapshot;
 mod sobol;
 mod space;
 mod trials;
 mod value;
+mod whatif;
 
 pub use check::bad_upper;
 pub use curve::End;
 pub use environment::{PARAMETER_PREFIX, environment_form, parameter_environment_name};
 pub use grid::grid_size;
 pub use judge::{Decision, Input, SkipReason, Verdict};
+pub use ladder::rung_intervals;
 pub use lattice::Lattice;
-pub use policy::{Goal, PolicySpec};
+pub use policy::{Goal, PolicySpec, Variant};
+pub use rungs::{Entry, Promotion, RungTable};
 pub use sampler::{Draw, Method, Proposal, Rule, SamplerSpec, finite_size, propose, trial_seed};
 pub use space::{
     CHOICE_VALUES_MAX, Condition, Distribution, Issue, PARAMETERS_MAX, Parameter, RANDINT_UPPER_MAX, SearchSpace,
 };
 pub use trials::{Report, Reported, Standing, TRIALS_MAX, Trials};
 pub use value::{Configuration, Value, fingerprint, number_text};
+pub use whatif::{Clock, Fate, RecordedTrial, Replay, ReplayedBest, ReplayedTrial, WhatIf, replay, what_if};
 
 /// Raised whenever a sampler would give another value for the same inputs; recorded with each proposal.
 pub const SAMPLER_VERSION: u32 = 1;

@@ -34,6 +34,37 @@ fn default_interval() -> u32 {
     1
 }
 
+fn default_resource() -> u32 {
+    1
+}
+
+fn default_asha_factor() -> u32 {
+    4
+}
+
+fn default_hyperband_factor() -> u32 {
+    3
+}
+
+fn default_share() -> f64 {
+    PolicySpec::SHARE_DEFAULT
+}
+
+fn default_hope() -> f64 {
+    PolicySpec::HOPE_DEFAULT
+}
+
+/// What successive halving does with a trial that is not among the best of a rung.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Variant {
+    /// It is stopped; the others go on at once. Needs no checkpoints.
+    #[default]
+    Stopping,
+    /// Every trial is paused at the rung; the best go on from their checkpoints when there is room.
+    Promotion,
+}
+
 /// The rule that stops trials early.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
@@ -79,11 +110,57 @@ pub enum PolicySpec {
         #[serde(default)]
         delay_evaluation: u32,
     },
+    /// Asynchronous successive halving: of a rung's trials one in `reduction_factor` goes on.
+    Asha {
+        /// At least 2.
+        #[serde(default = "default_asha_factor")]
+        reduction_factor: u32,
+        /// The interval of the first rung.
+        #[serde(default = "default_resource")]
+        min_resource: u32,
+        /// The interval at which a trial is done.
+        max_resource: u32,
+        /// What becomes of the others.
+        #[serde(default)]
+        variant: Variant,
+    },
+    /// Several successive halvings beside each other, which begin to judge at different intervals.
+    Hyperband {
+        /// At least 2.
+        #[serde(default = "default_hyperband_factor")]
+        reduction_factor: u32,
+        /// The interval of the first rung of the first bracket.
+        #[serde(default = "default_resource")]
+        min_resource: u32,
+        /// The interval at which a trial is done.
+        max_resource: u32,
+    },
+    /// Trialog's own rule: a share of all trials that shrinks with the interval, and an end that must be in reach.
+    LearningCurve {
+        /// The interval of the first rung.
+        #[serde(default = "default_resource")]
+        min_resource: u32,
+        /// The interval at which a trial is done.
+        max_resource: u32,
+        /// The share of all trials that goes on from the first rung; at n times its interval the n-th part of that.
+        #[serde(default = "default_share")]
+        share: f64,
+        /// How many times its gain of the last doublings a trial may be hoped to gain in each doubling to come.
+        #[serde(default = "default_hope")]
+        hope: f64,
+    },
 }
 
 impl PolicySpec {
     /// The names of all policies, as documents write them.
-    pub const KINDS: [&'static str; 4] = ["bandit", "median_stopping", "truncation_selection", "none"];
+    pub const KINDS: [&'static str; 7] =
+        ["bandit", "median_stopping", "truncation_selection", "asha", "hyperband", "learning_curve", "none"];
+
+    /// The share and the hope of the learning-curve rule unless the document says otherwise: chosen on data sets that
+    /// are in no test (`BENCHMARKS.md`).
+    pub const SHARE_DEFAULT: f64 = 0.25;
+    /// See [`PolicySpec::SHARE_DEFAULT`].
+    pub const HOPE_DEFAULT: f64 = 2.0;
 
     /// The name in documents.
     pub fn kind(&self) -> &'static str {
@@ -92,13 +169,31 @@ impl PolicySpec {
             Self::Bandit { .. } => "bandit",
             Self::MedianStopping { .. } => "median_stopping",
             Self::TruncationSelection { .. } => "truncation_selection",
+            Self::Asha { .. } => "asha",
+            Self::Hyperband { .. } => "hyperband",
+            Self::LearningCurve { .. } => "learning_curve",
         }
     }
 
-    /// Evaluation interval (an interval of 0 is read as 1) and delay; `None` without a policy.
+    /// The interval at which a trial is done, for the policies that know one.
+    pub fn max_resource(&self) -> Option<u32> {
+        match *self {
+            Self::Asha { max_resource, .. }
+            | Self::Hyperband { max_resource, .. }
+            | Self::LearningCurve { max_resource, .. } => Some(max_resource),
+            _ => None,
+        }
+    }
+
+    /// Whether trials are paused at rungs and promoted later.
+    pub fn promotes(&self) -> bool {
+        matches!(self, Self::Asha { variant: Variant::Promotion, .. })
+    }
+
+    /// Evaluation interval (an interval of 0 is read as 1) and delay; `None` for a policy without such a clock.
     fn clock(&self) -> Option<(u32, u32)> {
         match *self {
-            Self::None => None,
+            Self::None | Self::Asha { .. } | Self::Hyperband { .. } | Self::LearningCurve { .. } => None,
             Self::Bandit { evaluation_interval, delay_evaluation, .. }
             | Self::MedianStopping { evaluation_interval, delay_evaluation }
             | Self::TruncationSelection { evaluation_interval, delay_evaluation, .. } => {
@@ -107,7 +202,7 @@ impl PolicySpec {
         }
     }
 
-    /// Whether the policy is asked when a trial's clock reads `interval`.
+    /// Whether a policy with an evaluation interval is asked when a trial's clock reads `interval`.
     pub fn is_due(&self, interval: u32) -> bool {
         self.clock().is_some_and(|(every, delay)| interval.is_multiple_of(every) && interval >= delay)
     }
@@ -135,6 +230,25 @@ impl PolicySpec {
                 }
             }
             Self::None | Self::MedianStopping { .. } => {}
+            Self::Asha { reduction_factor, min_resource, max_resource, .. }
+            | Self::Hyperband { reduction_factor, min_resource, max_resource } => {
+                if reduction_factor < 2 {
+                    let message = format!("reduction_factor {reduction_factor} must be an integer >= 2");
+                    issues.push(Issue::error("", "reduction_factor", "OutOfRange", message));
+                }
+                issues.extend(check_resources(min_resource, max_resource));
+            }
+            Self::LearningCurve { min_resource, max_resource, share, hope } => {
+                issues.extend(check_resources(min_resource, max_resource));
+                // Written so that NaN is refused too.
+                if !(share > 0.0 && share <= 1.0) {
+                    let message = format!("share {share} must be > 0 and <= 1, the part of the trials that goes on");
+                    issues.push(Issue::error("", "share", "OutOfRange", message));
+                }
+                if !(hope >= 0.0 && hope.is_finite()) {
+                    issues.push(Issue::error("", "hope", "OutOfRange", format!("hope {hope} must be finite and >= 0")));
+                }
+            }
         }
         issues.extend(self.check_interval(compat));
         issues
@@ -142,7 +256,7 @@ impl PolicySpec {
 
     fn check_interval(&self, compat: bool) -> Option<Issue> {
         let every = match *self {
-            Self::None => return None,
+            Self::None | Self::Asha { .. } | Self::Hyperband { .. } | Self::LearningCurve { .. } => return None,
             Self::Bandit { evaluation_interval, .. }
             | Self::MedianStopping { evaluation_interval, .. }
             | Self::TruncationSelection { evaluation_interval, .. } => evaluation_interval,
@@ -159,6 +273,18 @@ impl PolicySpec {
             _ => None,
         }
     }
+}
+
+/// The first rung is at an interval that exists, and before the end.
+fn check_resources(min: u32, max: u32) -> Option<Issue> {
+    if min == 0 {
+        let message = "min_resource 0 must be >= 1, the first interval of a trial".to_owned();
+        return Some(Issue::error("", "min_resource", "OutOfRange", message));
+    }
+    (max <= min).then(|| {
+        let message = format!("min_resource {min} must be < max_resource {max}, or no trial is ever judged");
+        Issue::error("", "max_resource", "BadRange", message)
+    })
 }
 
 fn check_slack(field: &'static str, slack: f64, compat: bool) -> Option<Issue> {

@@ -23,6 +23,10 @@ struct StoredCurve {
     latest: Latest,
     ended: Option<End>,
     stopping: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    paused: Option<u32>,
+    #[serde(default)]
+    promoted: u32,
 }
 
 /// Step, position, attempt, value.
@@ -42,6 +46,8 @@ impl From<Trials> for StoredTrials {
             latest: curve.latest,
             ended: curve.ended,
             stopping: curve.stopping,
+            paused: curve.paused,
+            promoted: curve.promoted,
         };
         Self {
             policy: trials.policy,
@@ -62,6 +68,8 @@ impl From<StoredTrials> for Trials {
                 latest: stored.latest,
                 ended: stored.ended,
                 stopping: stored.stopping,
+                paused: stored.paused,
+                promoted: stored.promoted,
                 ..Curve::default()
             };
             for StoredPoint(step, position, attempt, value) in stored.points {
@@ -74,6 +82,7 @@ impl From<StoredTrials> for Trials {
         trials.hinted = stored.hinted;
         trials.curves = stored.curves.into_iter().map(restore).collect();
         trials.find_leader();
+        trials.fill_rungs();
         trials
     }
 }

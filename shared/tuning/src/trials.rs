@@ -2,8 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::curve::{Curve, End, Latest};
+use crate::curve::{Curve, End, Latest, Running};
+use crate::ladder::Ladder;
 use crate::policy::{Goal, PolicySpec};
+use crate::ranked::Ranking;
 
 /// Most trials of one sweep; a report with a higher index is refused, so that no index can make the table grow further.
 pub const TRIALS_MAX: u32 = 2_000_000;
@@ -34,7 +36,7 @@ pub enum Reported {
         /// How many points of earlier attempts it took out of the count.
         superseded: u32,
     },
-    /// The trial is being stopped: the report is stored as such and counts for nothing.
+    /// The trial is being stopped, or is paused at a rung: the report is stored as such and counts for nothing.
     AfterStop,
     /// An older attempt than the one that reports now.
     StaleAttempt,
@@ -63,12 +65,24 @@ pub struct Trials {
     pub(crate) leader: Option<Standing>,
     /// A decision with the hint about a best of zero was recorded.
     pub(crate) hinted: bool,
+    /// Of a policy with rungs: where they are, and which trials are in which bracket.
+    pub(crate) ladder: Ladder,
+    /// The table of each rung, by bracket. It follows from the curves and is kept up to date with them.
+    pub(crate) rungs: Vec<Vec<Ranking>>,
+    /// Of promotion: the trials that wait at each rung.
+    pub(crate) waiting: Vec<Ranking>,
 }
 
 impl Trials {
     /// No trials yet.
     pub fn new(policy: PolicySpec, goal: Goal) -> Self {
-        Self { policy, goal, ..Self::default() }
+        let ladder = Ladder::of(&policy);
+        let rungs = ladder.brackets.iter().map(|bracket| vec![Ranking::default(); bracket.rungs.len()]).collect();
+        let waiting = match ladder.brackets.first() {
+            Some(bracket) if policy.promotes() => vec![Ranking::default(); bracket.rungs.len()],
+            _ => Vec::new(),
+        };
+        Self { policy, goal, ladder, rungs, waiting, ..Self::default() }
     }
 
     /// The policy that judges.
@@ -93,21 +107,24 @@ impl Trials {
         }
         let goal = self.goal;
         let place = report.trial as usize;
-        if self.curves.len() <= place {
-            self.curves.resize_with(place + 1, Curve::default);
-        }
-        let curve = &mut self.curves[place];
-        if curve.stopping {
+        self.make_room(place);
+        let curve = &self.curves[place];
+        if curve.stopping || curve.paused.is_some() {
             return Reported::AfterStop;
         }
         if report.attempt < curve.attempt {
             return Reported::StaleAttempt;
         }
-        let superseded = curve.push(report, goal);
+        let entries = self.entries(report.trial, curve);
+        let superseded = self.curves[place].push(report, goal);
+        self.update_rungs(report.trial, &entries);
+        let curve = &self.curves[place];
         let interval = curve.interval();
         let has_value = curve.running(interval).best(goal).is_some();
-        curve.latest = ask(&self.policy, curve, interval, has_value);
-        if curve.latest == Latest::Asked {
+        let latest = self.ask(report.trial, curve, interval, has_value);
+        let curve = &mut self.curves[place];
+        curve.latest = latest;
+        if latest == Latest::Asked {
             curve.mark_decided(interval);
         }
         if superseded == 0 {
@@ -120,6 +137,7 @@ impl Trials {
 
     /// The trial has ended, in whatever way. What it reported goes on to count.
     pub fn end(&mut self, trial: u32, end: End) {
+        self.wait_no_more(trial);
         if let Some(curve) = self.curve_mut(trial) {
             curve.ended = Some(end);
         }
@@ -129,6 +147,7 @@ impl Trials {
     /// does not count. `hinted`: whether the decision carried a hint, which is then not given again.
     pub fn stop(&mut self, trial: u32, hinted: bool) {
         self.hinted |= hinted;
+        self.wait_no_more(trial);
         if let Some(curve) = self.curve_mut(trial) {
             curve.stopping = true;
         }
@@ -168,6 +187,22 @@ impl Trials {
         Some(Standing { trial, value, position })
     }
 
+    /// The result that the report's trial would have with the report. Cheap: nothing is changed.
+    pub fn standing_after(&self, report: &Report) -> Option<Standing> {
+        let goal = self.goal;
+        let running = match self.curve(report.trial) {
+            Some(curve) if curve.supersedes(report) => {
+                let mut curve = curve.clone();
+                curve.push(report, goal);
+                curve.running(u32::MAX)
+            }
+            Some(curve) => curve.running(u32::MAX).with(report.value, report.position, goal),
+            None => Running::EMPTY.with(report.value, report.position, goal),
+        };
+        let (value, position) = running.best_at(goal)?;
+        Some(Standing { trial: report.trial, value, position })
+    }
+
     /// The trial that leads the ranking, whatever became of it. Ties: the lower index.
     pub fn leader(&self) -> Option<Standing> {
         self.leader
@@ -205,15 +240,19 @@ impl Trials {
         self.curves.get(trial as usize)
     }
 
-    fn curve_mut(&mut self, trial: u32) -> Option<&mut Curve> {
+    pub(crate) fn curve_mut(&mut self, trial: u32) -> Option<&mut Curve> {
         if trial >= TRIALS_MAX {
             return None;
         }
-        let place = trial as usize;
+        self.make_room(trial as usize);
+        self.curves.get_mut(trial as usize)
+    }
+
+    fn make_room(&mut self, place: usize) {
         if self.curves.len() <= place {
             self.curves.resize_with(place + 1, Curve::default);
+            self.ladder.assign(u32::try_from(place).unwrap_or(TRIALS_MAX));
         }
-        self.curves.get_mut(place)
     }
 
     /// Makes the trial the leader if it is ahead now.
@@ -235,17 +274,17 @@ impl Trials {
         self.leader =
             self.standings().reduce(|best, other| if goal.worse(best.value, other.value) { other } else { best });
     }
-}
 
-/// Whether a policy is asked about a trial at an interval of its clock.
-pub(crate) fn ask(policy: &PolicySpec, curve: &Curve, interval: u32, has_value: bool) -> Latest {
-    if !policy.is_due(interval) {
-        Latest::NotDue
-    } else if curve.is_decided(interval) {
-        Latest::AlreadyDecided
-    } else if !has_value {
-        Latest::NoValue
-    } else {
-        Latest::Asked
+    /// Whether the policy is asked about a trial at an interval of its clock.
+    pub(crate) fn ask(&self, trial: u32, curve: &Curve, interval: u32, has_value: bool) -> Latest {
+        if !self.policy.is_due(interval) && self.rung(trial, interval).is_none() {
+            Latest::NotDue
+        } else if curve.is_decided(interval) {
+            Latest::AlreadyDecided
+        } else if !has_value {
+            Latest::NoValue
+        } else {
+            Latest::Asked
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! What must hold for every history of reports: the leader lives, the clock follows the attempts, and it is cheap.
 
 use proptest::prelude::*;
-use trialog_tuning::{End, Goal, PolicySpec, Report, Reported, SkipReason, Trials, Verdict};
+use trialog_tuning::{End, Goal, PolicySpec, Report, Reported, SkipReason, Trials, Variant, Verdict};
 
 fn policy() -> impl Strategy<Value = PolicySpec> {
     let clock = (1_u32..4, 0_u32..5);
@@ -27,6 +27,18 @@ fn policy() -> impl Strategy<Value = PolicySpec> {
                 evaluation_interval: every,
                 delay_evaluation: delay,
             }
+        }),
+        (2_u32..4, 1_u32..3, 3_u32..20).prop_map(|(reduction_factor, min_resource, max_resource)| PolicySpec::Asha {
+            reduction_factor,
+            min_resource,
+            max_resource,
+            variant: Variant::Stopping,
+        }),
+        (2_u32..4, 1_u32..3, 3_u32..20).prop_map(|(reduction_factor, min_resource, max_resource)| {
+            PolicySpec::Hyperband { reduction_factor, min_resource, max_resource }
+        }),
+        (1_u32..3, 3_u32..40, 0.01..1.0_f64, 0.0..3.0_f64).prop_map(|(min_resource, max_resource, share, hope)| {
+            PolicySpec::LearningCurve { min_resource, max_resource, share, hope }
         }),
     ]
 }
@@ -204,4 +216,14 @@ fn declarations_are_checked() {
         [("BadPercentage", false)]
     );
     assert_eq!(codes(r#"{"type": "none"}"#, false), []);
+    assert_eq!(codes(r#"{"type": "asha", "max_resource": 9}"#, false), []);
+    assert_eq!(
+        codes(r#"{"type": "asha", "reduction_factor": 1, "max_resource": 1}"#, false),
+        [("OutOfRange", false), ("BadRange", false)]
+    );
+    assert_eq!(codes(r#"{"type": "hyperband", "min_resource": 0, "max_resource": 9}"#, false), [("OutOfRange", false)]);
+    assert_eq!(
+        codes(r#"{"type": "learning_curve", "max_resource": 9, "share": 0, "hope": -1}"#, false),
+        [("OutOfRange", false), ("OutOfRange", false)]
+    );
 }

@@ -43,6 +43,7 @@ fn agrees(verdict: &Verdict, want: &Json) -> bool {
         }
         Verdict::Keep(decision) => ("keep", decision),
         Verdict::Stop(decision) => ("stop", decision),
+        Verdict::Pause(decision) => ("pause", decision),
     };
     let Decision { interval, value, threshold, population, best, cut, rank, .. } = decision;
     want["verdict"] == name

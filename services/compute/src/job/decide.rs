@@ -6,8 +6,8 @@ use contracts::compute::{JobEnd, JobSpec};
 use vocabulary::{Decider, NodeId};
 
 use super::{
-    Job, JobEnded, JobEvent, JobKey, JobPhase, JobPhaseChanged, JobPlaced, JobQueued, JobRequeued, RequeueCause,
-    StopRequested,
+    Job, JobEnded, JobEvent, JobHeld, JobKey, JobPhase, JobPhaseChanged, JobPlaced, JobQueued, JobReleased,
+    JobRequeued, RequeueCause, StopRequested,
 };
 
 /// Lost attempts that are tried again; the next one is a failure.
@@ -67,6 +67,11 @@ pub enum Command {
         /// Microseconds since 1970.
         at_us: i64,
     },
+    /// If it was to be held, it goes on.
+    Release {
+        /// Microseconds since 1970.
+        at_us: i64,
+    },
     /// It waits and can never run.
     GiveUp {
         /// How it ends.
@@ -75,6 +80,9 @@ pub enum Command {
         at_us: i64,
     },
 }
+
+/// Who wants a job to wait at a rung of its sweep, and not to end.
+const HOLD: &str = "rung";
 
 /// The end of a job that compute itself says cannot run.
 pub fn failed_end(reason: &str, detail: String) -> JobEnd {
@@ -119,6 +127,9 @@ impl Job {
         if let Some(stop) = &self.stop
             && end.outcome != "completed"
         {
+            if stop.by == HOLD {
+                return vec![self.after_hold(node_id, end, at_us)];
+            }
             // It was to end and has ended: how does not matter, but it must not be queued again.
             let kept = JobEnd { reason: String::new(), ..end };
             return self.ended(merge(kept, self.canceled(&stop.by, &stop.decision)), at_us);
@@ -137,14 +148,43 @@ impl Job {
         vec![JobRequeued { job, attempt, next_attempt: attempt + 1, cause, end, node_id, at_us }.into()]
     }
 
+    /// An attempt that was to be held has ended.
+    fn after_hold(&self, node_id: NodeId, end: JobEnd, at_us: i64) -> JobEvent {
+        if self.released {
+            return self.promoted(node_id, end, at_us);
+        }
+        JobHeld { job: self.key.clone(), attempt: self.attempt, end, node_id, at_us }.into()
+    }
+
+    fn promoted(&self, node_id: NodeId, end: JobEnd, at_us: i64) -> JobEvent {
+        let (job, attempt, cause) = (self.key.clone(), self.attempt, RequeueCause::Promoted);
+        JobRequeued { job, attempt, next_attempt: attempt + 1, cause, end, node_id, at_us }.into()
+    }
+
+    /// Lets a job go on that is held, or is about to be.
+    fn release(&self, at_us: i64) -> Vec<JobEvent> {
+        let is_to_wait = self.stop.as_ref().is_some_and(|stop| stop.by == HOLD);
+        if !is_to_wait || self.released || self.phase == JobPhase::Ended {
+            return Vec::new();
+        }
+        let mut events = vec![JobReleased { job: self.key.clone(), at_us }.into()];
+        if let (JobPhase::Held, Some((node_id, end))) = (self.phase, self.held.clone()) {
+            events.push(self.promoted(node_id, end, at_us));
+        }
+        events
+    }
+
     fn stop(&self, by: String, decision: String, at_us: i64) -> Vec<JobEvent> {
-        if self.stop.is_some() || matches!(self.phase, JobPhase::Absent | JobPhase::Ended) {
+        // A wish that it ends goes before the wish that it waits.
+        let known = self.stop.as_ref().is_some_and(|stop| stop.by != HOLD || by == HOLD);
+        let may_wait = self.phase.is_live() || by != HOLD;
+        if known || !may_wait || matches!(self.phase, JobPhase::Absent | JobPhase::Ended) {
             return Vec::new();
         }
         let requested =
             StopRequested { job: self.key.clone(), by: by.clone(), decision: decision.clone(), at_us }.into();
         let mut events = vec![requested];
-        if self.phase == JobPhase::Queued {
+        if matches!(self.phase, JobPhase::Queued | JobPhase::Held) {
             events.extend(self.ended(self.canceled(&by, &decision), at_us));
         }
         events
@@ -180,6 +220,7 @@ impl Decider for Job {
             Command::EndAttempt { attempt, node_id, end, at_us } if self.live() == Some((node_id, attempt)) => {
                 self.end_attempt(node_id, end, at_us)
             }
+            Command::Release { at_us } => self.release(at_us),
             Command::Stop { by, decision, at_us } => self.stop(by, decision, at_us),
             Command::GiveUp { end, at_us } if self.phase == JobPhase::Queued => self.ended(end, at_us),
             _ => Vec::new(),

@@ -119,6 +119,43 @@ fn a_stop_ends_what_waits_at_once_and_what_runs_when_it_has_ended() {
 }
 
 #[test]
+fn a_job_that_is_held_waits_without_a_node_and_goes_on_as_a_new_attempt() {
+    let release = Command::Release { at_us: 5 };
+    for outcome in ["canceled", "failed", "preempted", "lost"] {
+        let mut job = given(&[queue(0), place(1), stop("rung")]);
+        let events = run(&mut job, &end(1, outcome));
+        assert!(matches!(&events[..], [JobEvent::JobHeld(held)] if held.attempt == 1), "{outcome}: {events:?}");
+        assert_eq!((job.phase, job.node_id, job.lost, job.retried), (JobPhase::Held, None, 0, 0));
+        assert_eq!(run(&mut job, &place(1)), [], "it asks for nothing");
+        let events = run(&mut job, &release);
+        assert!(matches!(&events[..], [JobEvent::JobReleased(_), JobEvent::JobRequeued(event)]
+            if event.next_attempt == 2 && event.cause == RequeueCause::Promoted));
+        assert_eq!((job.phase, job.attempt, job.stop.clone()), (JobPhase::Queued, 2, None));
+        assert_eq!(run(&mut job, &release), [], "once");
+        // It can be held again, and end as any other.
+        run(&mut job, &place(2));
+        run(&mut job, &end(2, "completed"));
+        assert_eq!(job.phase, JobPhase::Ended);
+    }
+    // Promoted before its attempt had ended: it does not even wait.
+    let mut job = given(&[queue(0), place(1), stop("rung"), release]);
+    let events = run(&mut job, &end(1, "canceled"));
+    assert!(matches!(&events[..], [JobEvent::JobRequeued(event)] if event.next_attempt == 2));
+}
+
+#[test]
+fn the_wish_that_a_job_ends_goes_before_the_wish_that_it_waits() {
+    let mut held = given(&[queue(0), place(1), stop("rung"), end(1, "canceled")]);
+    assert_eq!(run(&mut held, &stop("rung")), []);
+    let events = run(&mut held, &stop("policy"));
+    assert!(matches!(&events[..], [JobEvent::StopRequested(_), JobEvent::JobEnded(event)] if event.end.by == "policy"));
+    let mut running = given(&[queue(0), place(1), stop("rung"), stop("user"), stop("rung")]);
+    let events = run(&mut running, &end(1, "canceled"));
+    assert!(matches!(&events[..], [JobEvent::JobEnded(event)] if event.end.by == "user"));
+    assert_eq!(run(&mut given(&[queue(0)]), &stop("rung")), [], "what waits for a node has reported nothing");
+}
+
+#[test]
 fn running_time_is_summed_over_attempts() {
     // A limit that began anew with each preemption would never end on a busy pool.
     let mut spec = JobSpec { timeout_seconds: 10.0, ..JobSpec::default() };
@@ -162,7 +199,7 @@ fn every_released_event_is_still_read() {
         assert_eq!(stored, written, "{kind}: nothing of what is stored is lost by reading it");
         read += 1;
     }
-    assert_eq!(read, 31);
+    assert_eq!(read, 33);
 }
 
 fn any_command() -> impl Strategy<Value = Command> {
@@ -175,6 +212,8 @@ fn any_command() -> impl Strategy<Value = Command> {
         (attempt.clone(), phase).prop_map(|(attempt, phase)| reach(attempt, phase)),
         (attempt, outcome).prop_map(|(attempt, outcome)| end(attempt, outcome)),
         Just(stop("user")),
+        Just(stop("rung")),
+        Just(Command::Release { at_us: 4 }),
     ]
 }
 

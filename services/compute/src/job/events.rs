@@ -66,6 +66,8 @@ pub enum RequeueCause {
     Lost,
     /// The attempt has failed and may be tried again.
     Retry,
+    /// The job was held at a rung of its sweep and goes on.
+    Promoted,
 }
 
 impl RequeueCause {
@@ -75,6 +77,7 @@ impl RequeueCause {
             Self::Preempted => "preempted",
             Self::Lost => "lost",
             Self::Retry => "retry",
+            Self::Promoted => "promoted",
         }
     }
 }
@@ -103,10 +106,34 @@ pub struct JobRequeued {
 pub struct StopRequested {
     /// Whose it is.
     pub job: JobKey,
-    /// user | sweep | sweep_timeout | trial_timeout | target_reached | policy
+    /// user | sweep | sweep_timeout | trial_timeout | target_reached | policy | max_resource; rung: it is only held.
     pub by: String,
     /// Of a policy: SWEEP@position.
     pub decision: String,
+    /// Microseconds since 1970.
+    pub at_us: i64,
+}
+
+/// The attempt has ended as was wished, and the job waits for its sweep to let it go on or end.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct JobHeld {
+    /// Whose it is.
+    pub job: JobKey,
+    /// The attempt that has ended.
+    pub attempt: u32,
+    /// How it ended.
+    pub end: JobEnd,
+    /// Where it ran.
+    pub node_id: NodeId,
+    /// Microseconds since 1970.
+    pub at_us: i64,
+}
+
+/// A job that is held, or is about to be, goes on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobReleased {
+    /// Whose it is.
+    pub job: JobKey,
     /// Microseconds since 1970.
     pub at_us: i64,
 }
@@ -130,6 +157,7 @@ pub struct JobEnded {
 vocabulary::stored_events! {
     /// What can happen to a job.
     pub enum JobEvent {
-        JobQueued: 1, JobPlaced: 1, JobPhaseChanged: 1, JobRequeued: 1, StopRequested: 1, JobEnded: 1,
+        JobQueued: 1, JobPlaced: 1, JobPhaseChanged: 1, JobRequeued: 1, StopRequested: 1, JobHeld: 1, JobReleased: 1,
+        JobEnded: 1,
     }
 }

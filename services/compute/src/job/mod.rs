@@ -8,7 +8,8 @@ mod state;
 
 pub use decide::{Command, MAX_LOST, failed_end};
 pub use events::{
-    JobEnded, JobEvent, JobKey, JobPhaseChanged, JobPlaced, JobQueued, JobRequeued, RequeueCause, StopRequested,
+    JobEnded, JobEvent, JobHeld, JobKey, JobPhaseChanged, JobPlaced, JobQueued, JobReleased, JobRequeued, RequeueCause,
+    StopRequested,
 };
 pub use state::{Job, JobPhase, Stop, micros};
 

@@ -13,6 +13,8 @@ pub enum JobPhase {
     /// It never was.
     #[default]
     Absent,
+    /// It waits at a rung of its sweep, and holds nothing.
+    Held,
     /// It waits for a node.
     Queued,
     /// It has a node, whose agent has not answered yet.
@@ -34,6 +36,7 @@ impl JobPhase {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Absent => "absent",
+            Self::Held => "held",
             Self::Queued => "queued",
             Self::Placed => "placed",
             Self::Starting => "starting",
@@ -81,6 +84,10 @@ pub struct Job {
     pub node_id: Option<NodeId>,
     /// Set once its end is wanted.
     pub stop: Option<Stop>,
+    /// The attempt that is to be held goes on as soon as it has ended.
+    pub released: bool,
+    /// How and where the attempt ended before the job was held.
+    pub held: Option<(NodeId, JobEnd)>,
     /// Attempts that were lost.
     pub lost: u32,
     /// Attempts that failed and were tried again.
@@ -150,6 +157,11 @@ impl Job {
                     RequeueCause::Preempted => {}
                     RequeueCause::Lost => self.lost += 1,
                     RequeueCause::Retry => self.retried += 1,
+                    RequeueCause::Promoted => {
+                        self.stop = None;
+                        self.released = false;
+                        self.held = None;
+                    }
                 }
                 self.phase = JobPhase::Queued;
                 self.attempt = event.next_attempt;
@@ -160,6 +172,15 @@ impl Job {
             JobEvent::StopRequested(event) => {
                 self.stop = Some(Stop { by: event.by.clone(), decision: event.decision.clone() });
             }
+            JobEvent::JobHeld(event) => {
+                self.attempt_over(event.at_us);
+                self.phase = JobPhase::Held;
+                self.node_id = None;
+                self.since_us = event.at_us;
+                self.reason = "its trial waits at a rung".to_owned();
+                self.held = Some((event.node_id, event.end.clone()));
+            }
+            JobEvent::JobReleased(_) => self.released = true,
             JobEvent::JobEnded(event) => {
                 self.attempt_over(event.at_us);
                 self.phase = JobPhase::Ended;
@@ -176,6 +197,7 @@ fn past(cause: RequeueCause) -> &'static str {
         RequeueCause::Preempted => "preempted",
         RequeueCause::Lost => "lost",
         RequeueCause::Retry => "a failure that may be tried again",
+        RequeueCause::Promoted => "held, and its trial was promoted",
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use contracts::feed::Fact;
-use contracts::runs::{RunCreated, RunStopRequested};
+use contracts::runs::{RunCreated, RunReleased, RunStopRequested};
 use eventlog::{BoxFuture, ExecuteError};
 use feed::{ReactError, Reaction};
 use prost::Message;
@@ -35,6 +35,7 @@ impl Reaction for FollowRuns {
             match fact.r#type.as_str() {
                 "RunCreated" => self.created(fact, decode(fact)?).await,
                 "RunStopRequested" => self.stop(fact, decode(fact)?).await,
+                "RunReleased" => self.release(fact, decode(fact)?).await,
                 _ => Ok(()),
             }
         })
@@ -56,11 +57,20 @@ impl FollowRuns {
     }
 
     async fn stop(&self, fact: &Fact, wanted: RunStopRequested) -> Result<(), ReactError> {
-        let found = views::job_by_id(self.core.log.reader(), &wanted.run_id).await;
-        let Some(row) = found.map_err(|error| ReactError::from(error.problem()))? else { return Ok(()) };
-        let job_id = JobId::parse(&row.job_id).map_err(|error| ReactError::Poison(error.to_string()))?;
+        let Some(job_id) = self.job_of(&wanted.run_id).await? else { return Ok(()) };
         let command = Command::Stop { by: wanted.by, decision: wanted.decision, at_us: self.core.clock.now_us() };
         self.execute(fact, job_id, command).await
+    }
+
+    async fn release(&self, fact: &Fact, released: RunReleased) -> Result<(), ReactError> {
+        let Some(job_id) = self.job_of(&released.run_id).await? else { return Ok(()) };
+        self.execute(fact, job_id, Command::Release { at_us: self.core.clock.now_us() }).await
+    }
+
+    async fn job_of(&self, run_id: &str) -> Result<Option<JobId>, ReactError> {
+        let found = views::job_by_id(self.core.log.reader(), run_id).await;
+        let Some(row) = found.map_err(|error| ReactError::from(error.problem()))? else { return Ok(None) };
+        Ok(Some(JobId::parse(&row.job_id).map_err(|error| ReactError::Poison(error.to_string()))?))
     }
 
     async fn execute(&self, fact: &Fact, job_id: JobId, command: Command) -> Result<(), ReactError> {

@@ -159,6 +159,10 @@ impl Fleet {
             }
             return;
         }
+        // It asks for nothing until it goes on.
+        if entry.job.phase == JobPhase::Held {
+            return;
+        }
         match pool {
             None => {
                 let detail = format!("there is no cluster '{}' in workspace '{}'", name.name, name.workspace);

@@ -73,7 +73,8 @@ async fn take(
             stand(tx, &job_id, &event.phase, event.attempt, &event.node_id.to_string()).await?;
         }
         JobEvent::JobRequeued(event) => stand(tx, &job_id, "queued", event.next_attempt, "").await?,
-        JobEvent::StopRequested(_) => {}
+        JobEvent::JobHeld(event) => stand(tx, &job_id, "held", event.attempt, "").await?,
+        JobEvent::StopRequested(_) | JobEvent::JobReleased(_) => {}
         JobEvent::JobEnded(event) => {
             let ending = serde_json::to_string(&event.end).map_err(|error| Error::Encode(error.to_string()))?;
             let node_id = event.node_id.map(|node| node.to_string()).unwrap_or_default();

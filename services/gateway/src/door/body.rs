@@ -38,6 +38,12 @@ pub struct Body<const LIMIT: usize> {
 }
 
 impl<const LIMIT: usize> Body<LIMIT> {
+    /// A JSON body of these bytes.
+    #[cfg(test)]
+    pub(crate) fn of_json(bytes: Bytes) -> Self {
+        Self { bytes, format: Format::Json, query: String::new() }
+    }
+
     /// The format as services name it.
     pub fn format_name(&self) -> String {
         match self.format {

@@ -6,7 +6,7 @@ mod call;
 mod not_found;
 mod observe;
 mod refusal;
-mod shape;
+pub(crate) mod shape;
 mod template;
 mod wait;
 

@@ -33,7 +33,7 @@ pub(super) struct Point<'a> {
 }
 
 /// A number, or one of the three texts of non-finite ones. An untagged enum would buffer every value first.
-pub(super) struct Value(pub(super) f64);
+pub(crate) struct Value(pub(crate) f64);
 
 impl<'de> Deserialize<'de> for Value {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -4,6 +4,9 @@
 mod fast;
 mod slow;
 
+pub(crate) use fast::Value;
+pub(crate) use slow::check_value;
+
 use contracts::runs::{MetricPoint, RecordMetricsRequest};
 use vocabulary::Problem;
 

@@ -29,7 +29,8 @@ fn walk(tree: &Node, findings: &Findings) {
     }
 }
 
-fn check_value(value: &Field<'_>) {
+/// Refuses what is neither a number that a double can hold nor one of the three texts.
+pub(crate) fn check_value(value: &Field<'_>) {
     let Some(node) = value.node() else { return };
     let good = match &node.value {
         Tree::Number(text) => text.parse::<f64>().is_ok_and(f64::is_finite),

@@ -12,9 +12,6 @@ const LATER: &[&str] = &[
     "/api/v1/workspaces/{workspace}/sweeps/{sweep:[^/:]+}:importance",
     "/api/v1/workspaces/{workspace}/sweeps/{sweep:[^/:]+}:import",
     "/api/v1/workspaces/{workspace}/sweeps:import",
-    "/api/v1/workspaces/{workspace}/sweeps/{sweep}/trials:ask",
-    "/api/v1/workspaces/{workspace}/sweeps/{sweep}/trials/{index:[^/:]+}:tell",
-    "/api/v1/workspaces/{workspace}/sweeps/{sweep}/trials/{index:[^/:]+}:heartbeat",
 ];
 
 /// Registers them.

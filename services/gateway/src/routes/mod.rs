@@ -12,6 +12,7 @@ use crate::door::{Refusal, observe, route_not_found};
 
 pub(crate) mod aliases;
 pub(crate) mod artifacts;
+pub(crate) mod ask_tell;
 pub(crate) mod clusters;
 pub(crate) mod deployments;
 pub(crate) mod endpoints;
@@ -49,6 +50,7 @@ macro_rules! routes {
 
 routes! {
     metric_points: record_metrics, list_metrics, get_metric_history;
+    ask_tell: ask_trials, tell_trial, heartbeat_trial;
     process: health, readyz, version, metrics, openapi_document, problems_page;
     workspaces: list_workspaces, put_workspace, get_workspace;
     tokens: create_token, list_tokens, revoke_token;

@@ -166,6 +166,9 @@ fake!(SweepsService, sweeps, {} {}
     get_trial: GetTrialRequest => Trial,
     explain_trial: ExplainTrialRequest => Explanation,
     verify_sweep: VerifySweepRequest => Verification,
+    ask_trials: AskTrialsRequest => AskTrialsReply,
+    tell_trial: TellTrialRequest => TellTrialReply,
+    heartbeat_trial: HeartbeatTrialRequest => HeartbeatTrialReply,
 );
 fake!(ModelsService, models, {} {}
     register_version: RegisterVersionRequest => ModelVersion,

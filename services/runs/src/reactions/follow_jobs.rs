@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use contracts::compute::{JobEnded, JobPhaseChanged, JobPlaced, JobQueued, JobRequeued};
+use contracts::compute::{JobEnded, JobHeld, JobPhaseChanged, JobPlaced, JobQueued, JobRequeued};
 use contracts::feed::Fact;
 use eventlog::BoxFuture;
 use feed::{ReactError, Reaction};
@@ -65,6 +65,10 @@ fn read(fact: &Fact) -> Result<Option<(String, JobNews)>, ReactError> {
                 .ok_or_else(|| ReactError::Poison(format!("{cause:?} is no cause of a new attempt")))?;
             let end = end.unwrap_or_default();
             (run_id, JobNews::Requeued { attempt, next_attempt, cause, end, node_id, at_us })
+        }
+        "JobHeld" => {
+            let JobHeld { run_id, attempt, .. } = decode(fact)?;
+            (run_id, JobNews::Held { attempt, at_us })
         }
         "JobEnded" => {
             let JobEnded { run_id, attempt, end, .. } = decode(fact)?;

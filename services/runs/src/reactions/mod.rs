@@ -1,10 +1,8 @@
 //! What runs does about other services' facts. One file a story; a command a fact; the command's id is made of the
 //! fact, so that a second delivery changes nothing.
 
-mod create_runs;
-mod end_trials;
 mod follow_jobs;
-mod stop_runs;
+mod follow_trials;
 
 use std::sync::Arc;
 
@@ -19,12 +17,7 @@ use crate::service::Core;
 
 /// All stories.
 pub(crate) fn all(core: &Arc<Core>) -> Vec<Arc<dyn Reaction>> {
-    vec![
-        Arc::new(create_runs::CreateRuns(Arc::clone(core))),
-        Arc::new(stop_runs::StopRuns(Arc::clone(core))),
-        Arc::new(end_trials::EndTrials(Arc::clone(core))),
-        Arc::new(follow_jobs::FollowJobs(Arc::clone(core))),
-    ]
+    vec![Arc::new(follow_trials::FollowTrials(Arc::clone(core))), Arc::new(follow_jobs::FollowJobs(Arc::clone(core)))]
 }
 
 fn decode<M: Message + Default>(fact: &Fact) -> Result<M, ReactError> {

@@ -6,9 +6,12 @@ use std::collections::BTreeMap;
 use contracts::compute::JobEnd;
 
 use super::{
-    AttemptCause, Rejection, Run, RunCreated, RunEnded, RunEvent, RunRelabelled, RunState, RunStopRequested,
-    RunUpdated, job,
+    AttemptCause, Rejection, Run, RunCreated, RunEnded, RunEvent, RunRelabelled, RunReleased, RunState,
+    RunStopRequested, RunUpdated, job,
 };
+
+/// Who wants a run to wait at a rung of its sweep, and not to end.
+const HOLD: &str = "rung";
 
 /// What users may change.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -35,6 +38,8 @@ pub enum JobNews {
     Reached { attempt: u32, state: RunState, node_id: String, at_us: i64 },
     /// The attempt ended and the next one waits for a node.
     Requeued { attempt: u32, next_attempt: u32, cause: AttemptCause, end: JobEnd, node_id: String, at_us: i64 },
+    /// The attempt ended because its trial waits at a rung.
+    Held { attempt: u32, at_us: i64 },
     /// The job is over.
     Ended { attempt: u32, end: JobEnd, at_us: i64 },
 }
@@ -51,6 +56,8 @@ pub enum Command {
     Cancel { workspace: String, run: String, at_us: i64 },
     /// Its sweep wants its end.
     Stop { decision: String, by: String, at_us: i64 },
+    /// Its sweep lets it go on from a rung.
+    Release { at_us: i64 },
     /// Its sweep has ended the trial: the end of a run without a job.
     EndTrial { state: RunState, decision: String, reason: String, at_us: i64 },
     /// Compute has news of its job.
@@ -73,13 +80,21 @@ pub(super) fn decide(run: &Run, command: &Command) -> Result<Vec<RunEvent>, Reje
             there(run)?;
             Ok(stop(run, decision, by, *at_us))
         }
+        Command::Release { at_us } => {
+            there(run)?;
+            let is_held = run.ended().is_none() && run.stop.as_ref().is_some_and(|stop| stop.by == HOLD);
+            Ok(is_held
+                .then(|| RunReleased { subject: run.subject.clone(), at_us: *at_us }.into())
+                .into_iter()
+                .collect())
+        }
         Command::EndTrial { state, decision, reason, at_us } => {
             there(run)?;
             if run.has_job() || run.ended().is_some() {
                 return Ok(Vec::new());
             }
             let end = JobEnd { decision: decision.clone(), reason: reason.clone(), ..end_of(*state) };
-            Ok(vec![end_now(run, *state, end, *at_us)])
+            Ok(vec![end_now(run, *state, end, true, *at_us)])
         }
         Command::Job(news) => {
             there(run)?;
@@ -134,7 +149,7 @@ fn change(run: &Run, update: &Update, at_us: i64) -> Result<Vec<RunEvent>, Rejec
             Some(ended) if ended == state => {}
             _ if run.has_job() => return Err(Rejection::HasJob),
             Some(ended) => return Err(Rejection::Terminal { state: ended }),
-            None => events.push(end_now(run, state, end_of(state), at_us)),
+            None => events.push(end_now(run, state, end_of(state), false, at_us)),
         }
     }
     Ok(events)
@@ -148,14 +163,18 @@ fn stop(run: &Run, decision: &str, by: &str, at_us: i64) -> Vec<RunEvent> {
             vec![RunRelabelled { subject, state: RunState::EarlyStopped, decision: decision.to_owned() }.into()]
         }
         Some(_) => Vec::new(),
-        None if run.stop.is_some() => Vec::new(),
+        // A wish that it ends goes before the wish that it waits.
+        None if run.stop.as_ref().is_some_and(|stop| stop.by != HOLD || by == HOLD) => Vec::new(),
         None if run.has_job() => {
             vec![RunStopRequested { subject, decision: decision.to_owned(), by: by.to_owned(), at_us }.into()]
         }
+        // Whoever evaluates it without a job asks for it again when it is promoted.
+        None if by == HOLD => Vec::new(),
         None => {
             let state = if by_policy { RunState::EarlyStopped } else { RunState::Canceled };
             let end = JobEnd { by: by.to_owned(), decision: decision.to_owned(), ..end_of(state) };
-            vec![end_now(run, state, end, at_us)]
+            // Its user is the only one to end it without its sweep.
+            vec![end_now(run, state, end, by != "user", at_us)]
         }
     }
 }
@@ -169,13 +188,14 @@ fn end_of(state: RunState) -> JobEnd {
     JobEnd { outcome: outcome.to_owned(), ..JobEnd::default() }
 }
 
-fn end_now(run: &Run, state: RunState, end: JobEnd, at_us: i64) -> RunEvent {
+fn end_now(run: &Run, state: RunState, end: JobEnd, with_trial: bool, at_us: i64) -> RunEvent {
     RunEnded {
         subject: run.subject.clone(),
         attempt: run.attempt(),
         state,
         end,
         metric_names: run.metric_names(),
+        with_trial,
         at_us,
     }
     .into()

@@ -94,6 +94,8 @@ pub enum AttemptCause {
     Lost,
     /// It failed and the job may try again.
     Retry,
+    /// It waited at a rung of its sweep and was promoted.
+    Promoted,
 }
 
 /// An attempt ended and another one follows.
@@ -122,8 +124,17 @@ pub struct RunStopRequested {
     /// SWEEP@position of a policy's decision, else empty.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub decision: String,
-    /// policy | user | sweep | sweep_timeout | trial_timeout | target_reached
+    /// policy | user | sweep | sweep_timeout | trial_timeout | target_reached | max_resource; rung: it is only held.
     pub by: String,
+    /// Microseconds since 1970.
+    pub at_us: i64,
+}
+
+/// Compute is to let the run's job go on, which it was to hold.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunReleased {
+    /// Whose run it is.
+    pub subject: Subject,
     /// Microseconds since 1970.
     pub at_us: i64,
 }
@@ -142,6 +153,9 @@ pub struct RunEnded {
     /// Keys that were logged, at most 20; only of runs with a watched key.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub metric_names: Vec<String>,
+    /// The run ended with its trial: sweeps need not be told.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub with_trial: bool,
     /// Microseconds since 1970.
     pub at_us: i64,
 }
@@ -205,7 +219,7 @@ pub struct ArtifactsRecorded {
 vocabulary::stored_events! {
     /// What can happen to a run.
     pub enum RunEvent {
-        RunCreated: 1, RunUpdated: 1, RunStateChanged: 1, AttemptEnded: 1, RunStopRequested: 1, RunEnded: 1,
-        RunRelabelled: 1, MetricReported: 1, MetricNameSeen: 1, ArtifactsRecorded: 1,
+        RunCreated: 1, RunUpdated: 1, RunStateChanged: 1, AttemptEnded: 1, RunStopRequested: 1, RunReleased: 1,
+        RunEnded: 1, RunRelabelled: 1, MetricReported: 1, MetricNameSeen: 1, ArtifactsRecorded: 1,
     }
 }

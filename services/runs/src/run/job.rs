@@ -12,6 +12,7 @@ impl JobNews {
             Self::Queued { attempt, .. }
             | Self::Reached { attempt, .. }
             | Self::Requeued { attempt, .. }
+            | Self::Held { attempt, .. }
             | Self::Ended { attempt, .. } => *attempt,
         }
     }
@@ -43,6 +44,7 @@ pub(super) fn decide(run: &Run, news: &JobNews) -> Vec<RunEvent> {
             };
             vec![ended.into(), queued.into()]
         }
+        JobNews::Held { attempt, at_us } => reach(run, RunState::Paused, *attempt, "", *at_us),
         JobNews::Ended { attempt, end, at_us } => vec![ended(run, *attempt, end, *at_us).into()],
     }
 }
@@ -62,6 +64,8 @@ fn ended(run: &Run, attempt: u32, end: &JobEnd, at_us: i64) -> RunEnded {
     let by_policy = run.stop.as_ref().filter(|stop| stop.by == "policy");
     let state = match end.outcome.as_str() {
         _ if by_policy.is_some() => RunState::EarlyStopped,
+        // As far as its policy lets any trial come: what it has is its result.
+        "canceled" if run.stop.as_ref().is_some_and(|stop| stop.by == "max_resource") => RunState::Completed,
         "completed" => RunState::Completed,
         "canceled" => RunState::Canceled,
         _ => RunState::Failed,
@@ -72,7 +76,15 @@ fn ended(run: &Run, attempt: u32, end: &JobEnd, at_us: i64) -> RunEnded {
         end.by.clone_from(&stop.by);
         end.decision.clone_from(&stop.decision);
     }
-    RunEnded { subject: run.subject.clone(), attempt, state, end, metric_names: run.metric_names(), at_us }
+    RunEnded {
+        subject: run.subject.clone(),
+        attempt,
+        state,
+        end,
+        metric_names: run.metric_names(),
+        with_trial: false,
+        at_us,
+    }
 }
 
 /// Without a number that JSON cannot hold.
@@ -102,6 +114,7 @@ impl AttemptCause {
             "preempted" => Some(Self::Preempted),
             "lost" => Some(Self::Lost),
             "retry" => Some(Self::Retry),
+            "promoted" => Some(Self::Promoted),
             _ => None,
         }
     }

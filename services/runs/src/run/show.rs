@@ -30,7 +30,7 @@ pub fn show(run: &mut wire::Run, event: &RunEvent) {
                     run.preemptions += 1;
                 }
                 AttemptCause::Lost => run.state = RunState::NotResponding.as_str().to_owned(),
-                AttemptCause::Retry => {}
+                AttemptCause::Retry | AttemptCause::Promoted => {}
             }
             let attempt = attempt(run, event.attempt, event.at_us);
             if !event.node_id.is_empty() {
@@ -57,6 +57,7 @@ pub fn show(run: &mut wire::Run, event: &RunEvent) {
             run.end.get_or_insert_default().decision.clone_from(&event.decision);
         }
         RunEvent::RunStopRequested(_)
+        | RunEvent::RunReleased(_)
         | RunEvent::MetricReported(_)
         | RunEvent::MetricNameSeen(_)
         | RunEvent::ArtifactsRecorded(_) => {}

@@ -4,7 +4,7 @@
 //! with a job:    Proposed -> Queued -> Starting -> Preparing -> Running -> Finalizing -> Completed | Failed
 //!                any of them -> Canceled | EarlyStopped
 //!                Completed | Failed -> EarlyStopped (a policy's stop came late)
-//!                any of them -> Preempted | NotResponding -> Queued (attempt + 1)
+//!                any of them -> Preempted | NotResponding | Paused (at a rung) -> Queued (attempt + 1)
 //! without one:   Running -> Completed | Failed | Canceled | EarlyStopped
 //! ```
 
@@ -30,6 +30,7 @@ pub enum RunState {
     Running,
     Finalizing,
     Preempted,
+    Paused,
     NotResponding,
     Completed,
     Failed,
@@ -39,7 +40,7 @@ pub enum RunState {
 
 impl RunState {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Proposed,
         Self::Queued,
         Self::Starting,
@@ -47,6 +48,7 @@ impl RunState {
         Self::Running,
         Self::Finalizing,
         Self::Preempted,
+        Self::Paused,
         Self::NotResponding,
         Self::Completed,
         Self::Failed,
@@ -64,6 +66,7 @@ impl RunState {
             Self::Running => "Running",
             Self::Finalizing => "Finalizing",
             Self::Preempted => "Preempted",
+            Self::Paused => "Paused",
             Self::NotResponding => "NotResponding",
             Self::Completed => "Completed",
             Self::Failed => "Failed",
@@ -144,6 +147,7 @@ impl Run {
             RunEvent::RunStopRequested(event) => {
                 self.stop = Some(Stop { decision: event.decision.clone(), by: event.by.clone() });
             }
+            RunEvent::RunReleased(_) => self.stop = None,
             RunEvent::MetricReported(event) => {
                 for point in &event.points {
                     if let Some(series) = self.watched.get_mut(&point.name) {

@@ -32,7 +32,7 @@ impl View for RunsView {
                 let Some(run) = run::of_stream(&event.stream) else { continue };
                 if matches!(
                     event.kind.as_str(),
-                    "MetricReported" | "MetricNameSeen" | "ArtifactsRecorded" | "RunStopRequested"
+                    "MetricReported" | "MetricNameSeen" | "ArtifactsRecorded" | "RunStopRequested" | "RunReleased"
                 ) {
                     continue;
                 }

@@ -53,7 +53,7 @@ impl Api {
     pub(super) async fn extend(&self, request: Request<wire::ExtendSweepRequest>) -> Answer<wire::Sweep> {
         let call = CallContext::of(&request);
         let request = request.into_inner();
-        let most = self.limits.max_total_trials;
+        let most = self.most_trials(&request.workspace, &request.sweep).await?;
         if let Some(total) = request.max_total_trials.filter(|total| !(1..=most).contains(total)) {
             let message = format!("max_total_trials {total} must be in 1..={most}");
             return Err(status_of(&Problem::invalid("/max_total_trials", "OutOfRange", message)));
@@ -92,6 +92,13 @@ impl Api {
         let changes = Changes { limits: changes.limits, description: changes.description, tags: changes.tags };
         let command = Command::Change { changes, at: self.clock.now() };
         self.change(&call, &request.workspace, &request.sweep, command).await
+    }
+
+    /// How many trials the sweep may have at most.
+    async fn most_trials(&self, workspace: &str, sweep: &str) -> Result<u32, Status> {
+        let sweep_id = self.find(workspace, sweep).await?;
+        let mode = self.look(sweep_id, |sweep, _| sweep.submitted.as_ref().map(|known| known.spec.mode)).await?;
+        Ok(self.limits.of(mode.unwrap_or_default()).max_total_trials)
     }
 
     async fn change(&self, call: &CallContext, workspace: &str, sweep: &str, command: Command) -> Answer<wire::Sweep> {

@@ -29,8 +29,10 @@ impl Serialize for Document<'_> {
         map.serialize_entry("experiment", &spec.experiment)?;
         map.serialize_entry("description", description)?;
         map.serialize_entry("tags", tags)?;
-        map.serialize_entry("cluster", &spec.cluster)?;
-        map.serialize_entry("mode", "managed")?;
+        if !spec.is_external() {
+            map.serialize_entry("cluster", &spec.cluster)?;
+        }
+        map.serialize_entry("mode", &spec.mode)?;
         if spec.space.compat {
             map.serialize_entry("compat", "azure")?;
         }
@@ -44,7 +46,9 @@ impl Serialize for Document<'_> {
             map.serialize_entry("resume_from", from)?;
             map.serialize_entry("resume_trials", &spec.resume_trials)?;
         }
-        map.serialize_entry("trial", &spec.trial)?;
+        if !spec.is_external() {
+            map.serialize_entry("trial", &spec.trial)?;
+        }
         map.end()
     }
 }

@@ -1,5 +1,6 @@
 //! The calls of the service.
 
+mod ask_tell;
 mod change_sweep;
 mod document_shown;
 mod explain_trial;
@@ -24,6 +25,7 @@ use vocabulary::{Clock, Entropy, Problem, SweepId};
 
 use crate::document::ServerLimits;
 use crate::sweep::Sweep;
+use crate::tuner::Tuners;
 use crate::{stream_of, views};
 
 /// What each call needs.
@@ -33,6 +35,7 @@ pub(crate) struct Api {
     pub clock: Arc<dyn Clock>,
     pub entropy: Arc<dyn Entropy>,
     pub limits: ServerLimits,
+    pub tuners: Tuners,
 }
 
 type Answer<T> = Result<Response<T>, Status>;
@@ -93,6 +96,18 @@ impl SweepsService for Api {
     }
     async fn explain_trial(&self, request: Request<wire::ExplainTrialRequest>) -> Answer<wire::Explanation> {
         self.explain(request).await
+    }
+    async fn ask_trials(&self, request: Request<wire::AskTrialsRequest>) -> Answer<wire::AskTrialsReply> {
+        self.ask(request).await
+    }
+    async fn tell_trial(&self, request: Request<wire::TellTrialRequest>) -> Answer<wire::TellTrialReply> {
+        self.tell(request).await
+    }
+    async fn heartbeat_trial(
+        &self,
+        request: Request<wire::HeartbeatTrialRequest>,
+    ) -> Answer<wire::HeartbeatTrialReply> {
+        self.heartbeat(request).await
     }
     async fn verify_sweep(&self, request: Request<wire::VerifySweepRequest>) -> Answer<wire::Verification> {
         self.verify(request).await

@@ -94,7 +94,7 @@ pub(super) fn listed(row: ListedSweep, workspace: &str) -> wire::Sweep {
 pub(super) fn trial(state: &Sweep, index: u32, trial: &Trial, stop: Option<i64>) -> wire::Trial {
     let sweep_id = state.submitted.as_ref().map(|submitted| submitted.sweep_id);
     let decision = match &trial.end {
-        Some(TrialEnd::EarlyStopped { decision }) => decision.clone(),
+        Some(TrialEnd::EarlyStopped { decision }) if !decision.is_empty() => decision.clone(),
         _ => sweep_id.zip(stop).map(|(sweep, position)| decision_id(sweep, position)).unwrap_or_default(),
     };
     wire::Trial {

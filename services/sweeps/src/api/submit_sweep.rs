@@ -16,6 +16,7 @@ use crate::document::{ClusterFacts, SweepSpec, plan, read_sweep};
 use crate::sweep::{
     Command, Ground, Rejection, Sweep, SweepEvent, SweepState, SweepSubmitted, parameters_json, proposals,
 };
+use crate::tuner::{first_proposals, setup};
 use crate::{stream_of, views};
 
 /// So many proposals show what will be tried.
@@ -45,6 +46,9 @@ fn facts_of(cluster: &wire::ClusterFacts) -> ClusterFacts {
 
 /// What must exist and be ready: 404 before 409.
 fn check_resolved(spec: &SweepSpec, workspace: &str, resolved: Option<&wire::Resolved>) -> Result<(), Problem> {
+    if spec.is_external() {
+        return Ok(());
+    }
     let Some(cluster) = resolved.and_then(|resolved| resolved.cluster.as_ref()) else {
         return Err(Problem::not_found("cluster", &spec.cluster, workspace));
     };
@@ -166,7 +170,10 @@ impl Api {
             taken: Arc::default(),
             inheritance: Arc::clone(&inherited.inheritance),
         };
-        let (made, _) = proposals(&ground, PROPOSALS_SHOWN);
+        let made = match setup(&ground.spec, ground.seed) {
+            Some(setup) => first_proposals(setup, PROPOSALS_SHOWN.min(ground.allowed)),
+            None => proposals(&ground, PROPOSALS_SHOWN).0,
+        };
         let first: Vec<Value> = (0_u32..)
             .zip(&made)
             .map(|(index, proposal)| {

@@ -7,7 +7,10 @@ use super::findings::number;
 use super::replay::{Audit, Judged};
 use crate::sweep::{Attempt, Submitted, Trial};
 
-/// `{trial, proposal, decisions, attempts}`; `None` when there is no such trial.
+/// Entries of a rung that are shown: those at its head are the ones that a trial is compared with.
+const RUNG_ENTRIES_SHOWN: usize = 10;
+
+/// `{trial, proposal, decisions, rungs, attempts}`; `None` when there is no such trial.
 pub(crate) fn explanation(audit: &Audit, index: u32) -> Option<Value> {
     let submitted = audit.sweep.submitted.as_ref()?;
     let trial = audit.sweep.trials.get(index as usize)?;
@@ -26,8 +29,29 @@ pub(crate) fn explanation(audit: &Audit, index: u32) -> Option<Value> {
         },
         "proposal": proposal(audit, submitted, trial, index),
         "decisions": decisions,
+        "rungs": rungs(audit, index),
         "attempts": attempts,
     }))
+}
+
+/// The rungs of the trial's bracket as they stand now, with its own entry where it has one.
+fn rungs(audit: &Audit, index: u32) -> Vec<Value> {
+    let curves = &audit.sweep.curves;
+    let bracket = curves.bracket(index).unwrap_or(0);
+    let tables = curves.rung_tables(RUNG_ENTRIES_SHOWN).into_iter().filter(|table| table.bracket == bracket);
+    let shown = tables.map(|table| {
+        let place = curves.place_in_rung(index, table.rung);
+        json!({
+            "bracket": table.bracket,
+            "rung": table.rung,
+            "interval": table.interval,
+            "entries": table.entries,
+            "kept": table.kept,
+            "place": place,
+            "best": table.best,
+        })
+    });
+    shown.collect()
 }
 
 fn proposal(audit: &Audit, submitted: &Submitted, trial: &Trial, index: u32) -> Value {
@@ -37,15 +61,31 @@ fn proposal(audit: &Audit, submitted: &Submitted, trial: &Trial, index: u32) -> 
     };
     let parameters: Map<String, Value> =
         trial.draws.iter().map(|draw| (draw.name.clone(), json!({"u": draw.u, "value": draw.value}))).collect();
-    json!({
+    let basis = trial.basis.model.as_ref();
+    let shown_basis = basis.map_or_else(
+        || json!([]),
+        |basis| {
+            json!({
+                "position": position(audit, basis.version),
+                "known": basis.known,
+                "pending": basis.pending,
+                "fit": basis.fit.and_then(|fit| position(audit, fit)),
+            })
+        },
+    );
+    let mut shown = json!({
         "algorithm": submitted.spec.sampler.kind(),
         "rule": rule,
         "seed": submitted.seed.to_string(),
         "index": index,
-        "basis": [],
+        "basis": shown_basis,
         "position": position(audit, trial.version),
         "parameters": parameters,
-    })
+    });
+    if let Some(explained) = &trial.explained {
+        shown["explained"] = json!(explained);
+    }
+    shown
 }
 
 fn decision(audit: &Audit, judged: &Judged) -> Value {
@@ -72,6 +112,10 @@ fn decision(audit: &Audit, judged: &Judged) -> Value {
     if let Value::Object(fields) = &mut shown {
         fields.extend(decision.cut.map(|cut| ("cut".to_owned(), json!(cut))));
         fields.extend(decision.rank.map(|rank| ("rank".to_owned(), json!(rank))));
+        fields.extend(decision.bracket.map(|bracket| ("bracket".to_owned(), json!(bracket))));
+        fields.extend(decision.rung.map(|rung| ("rung".to_owned(), json!(rung))));
+        fields.extend(decision.kept.map(|kept| ("kept".to_owned(), json!(kept))));
+        fields.extend(decision.optimistic.map(|hoped| ("optimistic".to_owned(), number(hoped))));
         fields.extend(decision.hint.as_ref().map(|hint| ("hint".to_owned(), json!(hint))));
     }
     shown

@@ -96,6 +96,10 @@ pub(super) fn between_decisions(
     found.extend(plain(trial, &at("population"), &ours.population, &theirs.population));
     found.extend(plain(trial, &at("cut"), &ours.cut, &theirs.cut));
     found.extend(plain(trial, &at("rank"), &ours.rank, &theirs.rank));
+    found.extend(plain(trial, &at("bracket"), &ours.bracket, &theirs.bracket));
+    found.extend(plain(trial, &at("rung"), &ours.rung, &theirs.rung));
+    found.extend(plain(trial, &at("kept"), &ours.kept, &theirs.kept));
+    found.extend(options(trial, &at("optimistic"), ours.optimistic, theirs.optimistic));
     found.extend(plain(trial, &at("inputs"), &ours.inputs, &theirs.inputs));
     found
 }
@@ -105,13 +109,21 @@ pub(super) fn broken(trial: u32, what: &str, recorded: Value, allowed: Value) ->
     differing(trial, what, recorded, allowed)
 }
 
-/// `{checked, differences, log}`.
+/// `{checked, differences, log}`, and `unverifiable` when another version of the samplers made proposals.
 pub(crate) fn verification(audit: &Audit) -> Value {
     let log: serde_json::Map<String, Value> =
         audit.log_checks().into_iter().map(|(name, wrong)| (name.to_owned(), Value::from(wrong))).collect();
-    json!({
+    let mut shown = json!({
         "checked": {"proposals": audit.proposals_checked, "decisions": audit.decisions_checked},
         "differences": audit.differences,
         "log": log,
-    })
+    });
+    if audit.fits_checked() > 0 {
+        shown["checked"]["fits"] = json!(audit.fits_checked());
+    }
+    if !audit.unverifiable.is_empty() {
+        let made = audit.unverifiable.iter().map(|(version, count)| json!({"made_by": version, "proposals": count}));
+        shown["unverifiable"] = made.collect();
+    }
+    shown
 }

@@ -3,6 +3,7 @@
 
 mod explain;
 mod findings;
+mod model;
 mod replay;
 
 pub(crate) use explain::explanation;

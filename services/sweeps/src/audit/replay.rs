@@ -1,6 +1,6 @@
 //! The recomputation itself, an event at a time.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 
 use eventlog::{EventLog, RecordedEvent};
 use serde_json::json;
@@ -9,10 +9,12 @@ use uuid::Uuid;
 use vocabulary::{Decider, SweepId};
 
 use super::findings::{Difference, between_decisions, between_proposals, broken};
+use super::model::ModelAudit;
 use crate::document::OnNonFinite;
 use crate::stream_of;
 use crate::sweep::{
-    ObservationRecorded, StopBy, Sweep, SweepEvent, TrialProposed, TrialStopRequested, TrialsAdopted, configuration_of,
+    ObservationRecorded, StopBy, Sweep, SweepEvent, TrialPaused, TrialPromoted, TrialProposed, TrialStopRequested,
+    TrialsAdopted, configuration_of,
 };
 
 /// Events read at once.
@@ -25,7 +27,7 @@ const DIFFERENCES_MAX: usize = 1000;
 pub(crate) struct Judged {
     /// Where it is in the log: its own event if it has one, else the report that it was about.
     pub position: i64,
-    /// stop | keep.
+    /// stop | keep | pause | promote.
     pub verdict: &'static str,
     /// With versions of the stream for positions.
     pub decision: Decision,
@@ -45,16 +47,26 @@ pub(crate) struct Audit {
     pub differences: Vec<Difference>,
     /// Verdicts on the trial that is looked at.
     pub judged: Vec<Judged>,
+    /// Proposals by samplers of other versions, by version: they cannot be recomputed here.
+    pub unverifiable: BTreeMap<u32, u64>,
     watched: Option<u32>,
+    model: Option<ModelAudit>,
     curves: Trials,
     taken: HashSet<u128>,
     next_index: u64,
-    stop: Option<(u32, Decision)>,
+    halt: Option<Halt>,
     keeps: VecDeque<(u32, Decision)>,
     last: Option<Last>,
     versions_wrong: Option<i64>,
     appends_wrong: Option<i64>,
     times_wrong: Option<i64>,
+}
+
+/// A stop or a pause that a report called for.
+struct Halt {
+    trial: u32,
+    verdict: &'static str,
+    decision: Decision,
 }
 
 struct Last {
@@ -78,11 +90,14 @@ pub(crate) async fn audit(log: &EventLog, sweep_id: SweepId, watched: Option<u32
         let page = log.read_stream(&stream, version, PAGE_EVENTS).await?;
         let Some(last) = page.last() else { break };
         version = last.version;
-        for event in &page {
-            audit.take(event, &event.decode::<SweepEvent>()?);
-        }
-        // A long history must not keep others from this thread.
-        tokio::task::yield_now().await;
+        // A model takes its time, and a long history must not keep others from this thread.
+        let taken = tokio::task::spawn_blocking(move || {
+            for event in &page {
+                audit.take(event, &event.decode::<SweepEvent>()?);
+            }
+            Ok::<_, eventlog::Error>(audit)
+        });
+        audit = taken.await.map_err(|error| eventlog::Error::Panicked(error.to_string()))??;
     }
     audit.settle();
     Ok(audit)
@@ -97,11 +112,13 @@ impl Audit {
             decisions_checked: 0,
             differences: Vec::new(),
             judged: Vec::new(),
+            unverifiable: BTreeMap::new(),
             watched,
+            model: None,
             curves: Trials::default(),
             taken: HashSet::new(),
             next_index: 0,
-            stop: None,
+            halt: None,
             keeps: VecDeque::new(),
             last: None,
             versions_wrong: None,
@@ -115,12 +132,16 @@ impl Audit {
         self.check_log(event);
         self.positions.push(event.position);
         // What a report called for follows it at once.
-        if !matches!(decoded, SweepEvent::TrialStopRequested(_) | SweepEvent::DecisionMade(_)) {
+        if !matches!(
+            decoded,
+            SweepEvent::TrialStopRequested(_) | SweepEvent::DecisionMade(_) | SweepEvent::TrialPaused(_)
+        ) {
             self.settle();
         }
         match decoded {
             SweepEvent::SweepSubmitted(submitted) => {
                 self.curves = Trials::new(submitted.spec.policy.clone(), submitted.spec.objective.goal);
+                self.model = ModelAudit::new(&submitted.spec, submitted.seed);
             }
             SweepEvent::TrialProposed(proposed) => self.proposed(proposed),
             SweepEvent::ObservationRecorded(observed) => self.observed(observed, event),
@@ -137,17 +158,25 @@ impl Audit {
             }
             SweepEvent::TrialStopRequested(stop) => self.stopped(stop, event.position),
             SweepEvent::TrialsAdopted(adopted) => self.adopted(adopted, event),
+            SweepEvent::TrialPaused(paused) => self.paused(paused, event.position),
+            SweepEvent::TrialPromoted(promoted) => self.promoted(promoted, event.position),
+            SweepEvent::ModelFitted(fitted) => {
+                let recompute = self.watched.is_none() && self.unverifiable.is_empty();
+                let found = self.model.as_mut().map(|model| model.fitted(fitted, event.version, recompute));
+                self.differ(found.unwrap_or_default());
+            }
             SweepEvent::TrialEnded(ended) => self.curves.end(ended.trial, ended.end.for_policies()),
             _ => {}
         }
         self.sweep.evolve(decoded);
+        if let Some(model) = self.model.as_mut() {
+            model.catch_up(&self.sweep);
+        }
     }
 
     /// What was called for and did not come.
     pub(crate) fn settle(&mut self) {
-        if let Some((trial, decision)) = self.stop.take() {
-            self.differ(between_decisions(trial, "stop", None, Some(&decision)));
-        }
+        self.settle_halt();
         while let Some((trial, decision)) = self.keeps.pop_front() {
             self.differ(between_decisions(trial, "keep", None, Some(&decision)));
         }
@@ -166,16 +195,9 @@ impl Audit {
     }
 
     fn proposed(&mut self, event: &TrialProposed) {
-        self.proposals_checked += 1;
-        let Some(submitted) = self.sweep.submitted.as_ref() else { return };
         let recorded = Proposal { draws: event.draws.clone(), index: event.sampler_index, redraw: event.redraw };
-        let taken = |configuration: &Configuration| self.taken.contains(&fingerprint(configuration));
-        let (spec, number) = (&submitted.spec, u64::from(event.trial));
-        let recomputed = match self.sweep.inheritance.resumed(number) {
-            Some((resumed, _)) => Some(resumed),
-            None => propose(&spec.space, &spec.sampler, submitted.seed, number, self.next_index, &taken),
-        };
-        let mut found = between_proposals(event.trial, &recorded, recomputed.as_ref());
+        let mut found = self.recomputed(event, &recorded);
+        let Some(submitted) = self.sweep.submitted.as_ref() else { return };
         if self.sweep.allowed() == 0 {
             let (total, live) = (submitted.limits.max_total_trials, submitted.limits.max_concurrent_trials);
             let recorded = json!({"proposals": self.sweep.proposals(), "live": self.sweep.live.len()});
@@ -201,6 +223,38 @@ impl Audit {
         }
     }
 
+    /// How a proposal differs from what its sampler says now. Of a model's proposals `why` shows what was recorded: to
+    /// compute them all again takes too long for one answer.
+    fn recomputed(&mut self, event: &TrialProposed, recorded: &Proposal) -> Vec<Difference> {
+        let Some(submitted) = self.sweep.submitted.as_ref() else { return Vec::new() };
+        if event.sampler_version != tuning::SAMPLER_VERSION {
+            *self.unverifiable.entry(event.sampler_version).or_default() += 1;
+            if let Some(model) = self.model.as_mut() {
+                model.take(event.trial, &event.draws);
+            }
+            return Vec::new();
+        }
+        if let Some(model) = self.model.as_mut() {
+            let found = if self.watched.is_none() { model.proposed(event, recorded) } else { Vec::new() };
+            model.take(event.trial, &event.draws);
+            self.proposals_checked += u64::from(self.watched.is_none());
+            return found;
+        }
+        self.proposals_checked += 1;
+        let taken = |configuration: &Configuration| self.taken.contains(&fingerprint(configuration));
+        let (spec, number) = (&submitted.spec, u64::from(event.trial));
+        let recomputed = match self.sweep.inheritance.resumed(number) {
+            Some((resumed, _)) => Some(resumed),
+            None => propose(&spec.space, &spec.sampler, submitted.seed, number, self.next_index, &taken),
+        };
+        between_proposals(event.trial, recorded, recomputed.as_ref())
+    }
+
+    /// How many fits of the model were recomputed.
+    pub(crate) fn fits_checked(&self) -> u64 {
+        self.model.as_ref().map_or(0, |model| model.fits_checked)
+    }
+
     fn observed(&mut self, event: &ObservationRecorded, at: &RecordedEvent) {
         let Some(submitted) = self.sweep.submitted.clone() else { return };
         if event.after_stop {
@@ -210,8 +264,10 @@ impl Audit {
         for point in &event.points {
             let counted =
                 self.curves.report(&Report { trial, attempt, step: point.step, value: point.value, position });
+            let last = event.told.as_ref().is_some_and(|told| told.last);
             let fails = !point.value.is_finite() && submitted.spec.objective.on_non_finite == OnNonFinite::Fail;
-            if !matches!(counted, Reported::Counted { .. }) || fails || submitted.spec.policy == PolicySpec::None {
+            let settled = fails || last || self.sweep.reaches_target(point.value);
+            if !matches!(counted, Reported::Counted { .. }) || settled || submitted.spec.policy == PolicySpec::None {
                 continue;
             }
             match self.curves.judge(trial) {
@@ -224,18 +280,47 @@ impl Audit {
                 }
                 Verdict::Stop(decision) => {
                     self.judged(trial, "stop", &decision, at.position);
-                    self.settle_stop();
-                    self.stop = Some((trial, decision));
+                    self.settle_halt();
+                    self.halt = Some(Halt { trial, verdict: "stop", decision });
+                }
+                Verdict::Pause(decision) => {
+                    self.judged(trial, "pause", &decision, at.position);
+                    self.settle_halt();
+                    self.halt = Some(Halt { trial, verdict: "pause", decision });
                 }
             }
         }
     }
 
-    /// A second stop before the first was recorded means that the first was passed over.
-    fn settle_stop(&mut self) {
-        if let Some((trial, decision)) = self.stop.take() {
-            self.differ(between_decisions(trial, "stop", None, Some(&decision)));
+    /// A second stop or pause before the first was recorded means that the first was passed over.
+    fn settle_halt(&mut self) {
+        if let Some(Halt { trial, verdict, decision }) = self.halt.take() {
+            self.differ(between_decisions(trial, verdict, None, Some(&decision)));
         }
+    }
+
+    fn expected(&mut self, trial: u32, verdict: &str) -> Option<Decision> {
+        let halt = self.halt.take()?;
+        (halt.trial == trial && halt.verdict == verdict).then_some(halt.decision)
+    }
+
+    fn paused(&mut self, event: &TrialPaused, position: i64) {
+        let expected = self.expected(event.trial, "pause");
+        self.differ(between_decisions(event.trial, "pause", Some(&event.decision), expected.as_ref()));
+        self.place(event.trial, event.decision.interval, position);
+        self.curves.pause(event.trial, event.rung);
+    }
+
+    /// Who goes on follows from the tables alone, and from what else there is to do.
+    fn promoted(&mut self, event: &TrialPromoted, position: i64) {
+        self.decisions_checked += 1;
+        let expected = self.sweep.promotion().filter(|promotion| promotion.trial == event.trial);
+        let recomputed = expected.map(|promotion| promotion.decision);
+        self.differ(between_decisions(event.trial, "promote", Some(&event.decision), recomputed.as_ref()));
+        if self.watched == Some(event.trial) {
+            self.judged.push(Judged { position, verdict: "promote", decision: event.decision.clone() });
+        }
+        self.curves.promote(event.trial);
     }
 
     fn judged(&mut self, trial: u32, verdict: &'static str, decision: &Decision, position: i64) {
@@ -246,10 +331,11 @@ impl Audit {
     }
 
     fn stopped(&mut self, event: &TrialStopRequested, position: i64) {
+        // A trial that waits at a rung is stopped when nothing else is left to do, for the reason for which it waits.
+        let waited = self.sweep.trials.get(event.trial as usize).and_then(|trial| trial.paused.clone());
         if event.by == StopBy::Policy {
-            let expected = self.stop.take().filter(|(trial, _)| *trial == event.trial);
-            let recomputed = expected.as_ref().map(|(_, decision)| decision);
-            self.differ(between_decisions(event.trial, "stop", event.decision.as_ref(), recomputed));
+            let recomputed = waited.or_else(|| self.expected(event.trial, "stop"));
+            self.differ(between_decisions(event.trial, "stop", event.decision.as_ref(), recomputed.as_ref()));
             let standing = self.curves.standing(event.trial).map(|standing| standing.value);
             let leader = self.curves.leader().map(|leader| leader.value);
             if standing.is_some() && standing == leader {

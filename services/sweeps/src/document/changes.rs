@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use documents::{Field, Findings, Format};
 use vocabulary::{FieldError, Problem, Warning};
 
-use super::limits;
 use super::spec::{Limits, ServerLimits, SweepSpec};
+use super::{external, limits};
 
 /// The changes that a document asks for; absent means unchanged.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -55,8 +55,8 @@ pub fn read_changes(
     let mut fixed = Vec::new();
     if let Some(mut fields) = Field::root(&document, &findings).map() {
         let section = fields.field("limits");
-        let limits = limits::read(&section, server, current.space.compat, Some(&current.limits))
-            .filter(|_| section.is_present());
+        let limits = limits::read(&section, &server.of(current.mode), current.space.compat, Some(&current.limits))
+            .filter(|read| section.is_present() && external::allows(current.mode, read, &section));
         let description = fields.text("description").map(str::to_owned);
         let tags = fields.texts("tags").map(|tags| tags.into_iter().collect());
         for name in FIXED {

@@ -4,12 +4,16 @@ use documents::{Field, Fields, Findings, Tree};
 use tuning::number_text;
 
 use super::compat;
-use super::spec::{ClusterFacts, Limits, Resources, ServerLimits};
+use super::spec::{ClusterFacts, Convergence, Limits, Resources, ServerLimits};
 
 /// 60 days: longer than any sweep should need, shorter than for ever.
 const TIMEOUT_DEFAULT_SECONDS: f64 = 5_184_000.0;
 /// So many failures in a row, without a success, look like a mistake in the script.
 const FAILED_TRIALS_DEFAULT: u32 = 3;
+/// Longest memory of a sweep for how its leader got better: one value an ended trial.
+const PATIENCE_MAX: u32 = 10_000;
+/// An improvement by less than one part in a thousand is rarely worth as many trials as the patience has.
+const RELATIVE_IMPROVEMENT_DEFAULT: f64 = 0.001;
 /// More retries than this hide a broken script.
 const RETRIES_MAX: u32 = 10;
 
@@ -32,6 +36,8 @@ fn defaults(server: &ServerLimits) -> Limits {
         trial_timeout_seconds: None,
         max_failed_trials: FAILED_TRIALS_DEFAULT,
         max_retries: 0,
+        max_trials_without_improvement: None,
+        convergence: None,
     }
 }
 
@@ -45,8 +51,6 @@ fn read_fields(
     in_compat: bool,
     current: Option<&Limits>,
 ) -> Option<Limits> {
-    fields.field("max_trials_without_improvement").not_offered();
-    fields.field("convergence").not_offered();
     let base = current.cloned().unwrap_or_else(|| defaults(server));
     let total = count(&mut fields, "max_total_trials", base.max_total_trials, 1, server.max_total_trials);
     // A total that is wrong is reported itself and must not make the concurrency look wrong.
@@ -62,6 +66,16 @@ fn read_fields(
     let trial_timeout = seconds(&trial_timeout, in_compat, base.trial_timeout_seconds);
     let failed = count(&mut fields, "max_failed_trials", base.max_failed_trials, 1, u32::MAX);
     let retries = count(&mut fields, "max_retries", base.max_retries, 0, RETRIES_MAX);
+    let patience = fields.field("max_trials_without_improvement");
+    let patience = match patience.is_present() {
+        true => patience.integer_in(1..=u32::MAX).map(Some),
+        false => Some(base.max_trials_without_improvement),
+    };
+    let convergence = fields.field("convergence");
+    let convergence = match convergence.is_present() {
+        true => convergence.map().and_then(read_convergence).map(Some),
+        false => Some(base.convergence),
+    };
     Some(Limits {
         max_total_trials: total?,
         max_concurrent_trials: concurrent?,
@@ -69,7 +83,24 @@ fn read_fields(
         trial_timeout_seconds: trial_timeout?,
         max_failed_trials: failed?,
         max_retries: retries?,
+        max_trials_without_improvement: patience?,
+        convergence: convergence?,
     })
+}
+
+fn read_convergence(mut fields: Fields<'_>) -> Option<Convergence> {
+    let patience = fields.required("patience").integer_in(1..=PATIENCE_MAX);
+    let improvement = fields.field("relative_improvement");
+    let improvement = if improvement.is_present() {
+        let given = improvement.number();
+        if let Some(wrong) = given.filter(|given| *given < 0.0) {
+            improvement.refuse("OutOfRange", format_args!("{} must be >= 0", number_text(wrong)));
+        }
+        given.filter(|given| *given >= 0.0)
+    } else {
+        Some(RELATIVE_IMPROVEMENT_DEFAULT)
+    };
+    Some(Convergence { patience: patience?, relative_improvement: improvement? })
 }
 
 fn count(fields: &mut Fields<'_>, name: &'static str, default: u32, least: u32, most: u32) -> Option<u32> {

@@ -2,6 +2,7 @@
 
 mod changes;
 mod compat;
+mod external;
 mod limits;
 mod objectives;
 mod plan;
@@ -26,8 +27,8 @@ pub use changes::{SweepChanges, read_changes};
 pub use plan::{Plan, plan};
 pub use render::{parameter_variables, render_command, render_environment_variables};
 pub use spec::{
-    ClusterFacts, Constraint, ConstraintOperator, EarlierTrial, Environment, Input, InputMode, Limits, Noise,
-    Objective, OnNonFinite, Output, Resources, ResumeFrom, ServerLimits, SpaceRule, SweepSpec, TrialSpec,
+    ClusterFacts, Constraint, ConstraintOperator, Convergence, EarlierTrial, Environment, Input, InputMode, Limits, Mode,
+    Noise, Objective, OnNonFinite, Output, Resources, ResumeFrom, ServerLimits, SpaceRule, SweepSpec, TrialSpec,
 };
 pub use template::{Argument, Filling, Reference, Template};
 
@@ -78,20 +79,19 @@ fn read_fields(
     findings: &Findings,
 ) -> Option<SweepSpec> {
     let compat = compat::read(&fields.field("compat"));
-    let mode = fields.field("mode");
-    let external = mode.one_of("BadMode", &["managed", "external"]) == Some("external");
-    if external {
-        mode.not_offered();
-    }
+    let external = fields.field("mode").one_of("BadMode", &["managed", "external"]) == Some("external");
+    let mode = if external { Mode::External } else { Mode::Managed };
     let name = read_title(&fields.field("name"));
     let experiment = read_title(&fields.field("experiment")).unwrap_or_else(|| DEFAULT_EXPERIMENT.to_owned());
     let description = fields.text("description").unwrap_or_default().to_owned();
     let tags = fields.texts("tags").unwrap_or_default().into_iter().collect();
     let cluster = fields.field("cluster");
-    let cluster = if external { cluster } else { cluster.required() }.text();
+    let cluster = if external { external::nothing_in(&cluster) } else { cluster.required().text() };
     let objective = objectives::read(&mut fields);
     let constraints = objectives::read_constraints(&fields.field("constraints"));
-    let limits = limits::read(&fields.field("limits"), server, compat, None);
+    let limits = fields.field("limits");
+    let limits =
+        limits::read(&limits, &server.of(mode), compat, None).filter(|read| external::allows(mode, read, &limits));
     let sampler = sampler::read(&fields.required("sampling_algorithm"), compat);
     let space = fields.required("search_space");
     let names = space::names(&space);
@@ -104,12 +104,19 @@ fn read_fields(
     }
     let record_keeps = fields.boolean("record_keeps").unwrap_or_default();
     let trial = fields.field("trial");
-    let trial = if external { trial } else { trial.required() };
-    let mut trial = trial.map().and_then(|fields| trial::read(fields, names.as_ref(), resolved, findings));
-    if let (true, Some(trial), Some(space)) = (compat, &mut trial, &space) {
-        compat::append_arguments(&mut trial.command, space, findings);
-    }
-    if let (Some(limits), Some(trial), Some(cluster)) = (&limits, &trial, resolved) {
+    let trial = match mode {
+        Mode::External => external::nothing_in(&trial).map(|_| TrialSpec::default()),
+        Mode::Managed => {
+            let trial = trial.required().map();
+            let mut trial = trial.and_then(|fields| trial::read(fields, names.as_ref(), resolved, findings));
+            if let (true, Some(trial), Some(space)) = (compat, &mut trial, &space) {
+                compat::append_arguments(&mut trial.command, space, findings);
+            }
+            trial
+        }
+    };
+    policy::check_checkpoint(policy.as_ref(), trial.as_ref().filter(|_| !external), findings);
+    if let (Some(limits), Some(trial), Some(cluster)) = (&limits, &trial, resolved.filter(|_| !external)) {
         limits::check_gate(limits, &trial.resources, cluster, findings);
     }
     let resume_from = resume::read_from(&fields.field("resume_from"), compat);
@@ -121,6 +128,7 @@ fn read_fields(
         experiment,
         description,
         tags,
+        mode,
         cluster: cluster?.to_owned(),
         objective: objective?,
         constraints: constraints?,
@@ -145,7 +153,16 @@ fn read_title(field: &Field<'_>) -> Option<String> {
 }
 
 fn read_objective(mut fields: Fields<'_>) -> Option<Objective> {
-    fields.field("target").not_offered();
+    let target = fields.field("target");
+    // A target that is no finite number has a code of its own, whatever is wrong with it.
+    let good_enough = match target.node().map(|node| &node.value) {
+        None => Some(None),
+        Some(documents::Tree::Number(_)) => target.number().map(Some),
+        Some(_) => {
+            target.refuse("BadTarget", format_args!("a finite number, received {}", target.received()));
+            None
+        }
+    };
     let noise = match fields.field("noise").one_of("BadNoise", &["none", "declared"]) {
         Some("declared") => Noise::Declared,
         _ => Noise::None,
@@ -157,7 +174,7 @@ fn read_objective(mut fields: Fields<'_>) -> Option<Objective> {
         _ => OnNonFinite::Ignore,
     };
     let primary_metric = metric_name(&metric)?;
-    Some(Objective { goal: goal?, primary_metric, on_non_finite, noise })
+    Some(Objective { goal: goal?, primary_metric, on_non_finite, noise, target: good_enough? })
 }
 
 fn metric_name(metric: &Field<'_>) -> Option<String> {

@@ -41,6 +41,7 @@ pub(super) fn read(fields: &mut Fields<'_>) -> Option<Objective> {
                 primary_metric: name,
                 on_non_finite: Default::default(),
                 noise: Default::default(),
+                target: None,
             })
         });
         read.push(objective);

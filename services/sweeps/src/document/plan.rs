@@ -42,6 +42,9 @@ fn first_intervals(policy: &PolicySpec) -> Vec<u64> {
         | PolicySpec::TruncationSelection { evaluation_interval, delay_evaluation, .. } => {
             (u64::from(evaluation_interval.max(1)), u64::from(delay_evaluation))
         }
+        PolicySpec::Asha { .. } | PolicySpec::Hyperband { .. } | PolicySpec::LearningCurve { .. } => {
+            return tuning::rung_intervals(policy).into_iter().take(INTERVALS_SHOWN as usize).map(u64::from).collect();
+        }
     };
     let first = delay.div_ceil(every).max(1);
     (first..first + INTERVALS_SHOWN).map(|multiple| multiple * every).collect()

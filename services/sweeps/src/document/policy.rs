@@ -1,12 +1,18 @@
 //! Early termination: types and fields here, the rules on their values in `tuning`.
 
 use documents::{Field, Fields, Findings, Node, Tree};
-use tuning::PolicySpec;
+use tuning::{PolicySpec, Variant};
 
+use super::spec::TrialSpec;
 use super::{compat, note};
 
-const KINDS: [&str; 7] = ["bandit", "median_stopping", "truncation_selection", "none", "asha", "hyperband", "pbt"];
-const LATER: [&str; 3] = ["asha", "hyperband", "pbt"];
+const KINDS: [&str; 8] =
+    ["bandit", "median_stopping", "truncation_selection", "none", "asha", "hyperband", "learning_curve", "pbt"];
+/// What Azure does not have.
+const NATIVE: [&str; 4] = ["asha", "hyperband", "learning_curve", "pbt"];
+/// Settings of the policies that are asked at multiples of an interval. Those with rungs refuse them by name, since
+/// they look as if they could be meant.
+const CLOCK: [&str; 2] = ["evaluation_interval", "delay_evaluation"];
 
 /// Whether the section names a policy other than none.
 pub(super) fn is_there(field: &Field<'_>) -> bool {
@@ -37,11 +43,11 @@ pub(super) fn read(field: &Field<'_>, compat: bool, findings: &Findings) -> Opti
 
 fn kind(field: &Field<'_>, in_compat: bool) -> Option<&'static str> {
     let kind = field.one_of("UnknownPolicy", &KINDS)?;
-    if in_compat && LATER.contains(&kind) {
+    if in_compat && NATIVE.contains(&kind) {
         compat::refuse_native(field, kind);
         return None;
     }
-    if LATER.contains(&kind) {
+    if kind == "pbt" {
         field.not_offered();
         return None;
     }
@@ -53,8 +59,10 @@ fn read_map(mut fields: Fields<'_>, compat: bool) -> Option<PolicySpec> {
         fields.ignore_rest();
         return None;
     };
-    if kind == "none" {
-        return Some(PolicySpec::None);
+    match kind {
+        "none" => return Some(PolicySpec::None),
+        "asha" | "hyperband" | "learning_curve" => return read_rungs(fields, kind),
+        _ => {}
     }
     let every = fields.field("evaluation_interval");
     let every = or_default(&every, 1, || every.integer_as("BadInterval", "must be an integer >= 1", false));
@@ -85,6 +93,49 @@ fn read_map(mut fields: Fields<'_>, compat: bool) -> Option<PolicySpec> {
             })
         }
     }
+}
+
+/// Promotion stops a trial at each rung and lets it go on later, which needs a checkpoint.
+pub(super) fn check_checkpoint(policy: Option<&PolicySpec>, trial: Option<&TrialSpec>, findings: &Findings) {
+    if policy.is_some_and(PolicySpec::promotes) && trial.is_some_and(|trial| !trial.checkpoint) {
+        let message = "variant promotion stops a trial at each rung and goes on from its checkpoint: set \
+                       trial.checkpoint to true and save one, or use variant stopping";
+        findings.refuse("/early_termination/variant", "NeedsCheckpoint", message);
+    }
+}
+
+/// The policies whose intervals are rungs.
+fn read_rungs(mut fields: Fields<'_>, kind: &str) -> Option<PolicySpec> {
+    for name in CLOCK {
+        let field = fields.field(name);
+        if field.is_present() {
+            let message = format!("{name} does not apply to {kind}, which decides at its rungs; use min_resource");
+            field.refuse("UnknownField", message);
+        }
+    }
+    let integer = |field: &Field<'_>, least: u32| {
+        field.integer_as("OutOfRange", &format!("must be an integer >= {least}"), false)
+    };
+    let min = fields.field("min_resource");
+    let min = or_default(&min, 1, || integer(&min, 1));
+    let max = integer(&fields.required("max_resource"), 2);
+    if kind == "learning_curve" {
+        let (share, hope) = (fields.field("share"), fields.field("hope"));
+        let share = or_default(&share, PolicySpec::SHARE_DEFAULT, || share.number());
+        let hope = or_default(&hope, PolicySpec::HOPE_DEFAULT, || hope.number());
+        return Some(PolicySpec::LearningCurve { min_resource: min?, max_resource: max?, share: share?, hope: hope? });
+    }
+    let factor = fields.field("reduction_factor");
+    let default = if kind == "asha" { 4 } else { 3 };
+    let factor = or_default(&factor, default, || integer(&factor, 2));
+    if kind == "hyperband" {
+        return Some(PolicySpec::Hyperband { reduction_factor: factor?, min_resource: min?, max_resource: max? });
+    }
+    let variant = match fields.field("variant").one_of("UnknownVariant", &["stopping", "promotion"]) {
+        Some("promotion") => Variant::Promotion,
+        _ => Variant::Stopping,
+    };
+    Some(PolicySpec::Asha { reduction_factor: factor?, min_resource: min?, max_resource: max?, variant })
 }
 
 /// `None` only for a value that is there and wrong.

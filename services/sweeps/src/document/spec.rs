@@ -22,7 +22,11 @@ pub struct SweepSpec {
     /// Labels.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tags: BTreeMap<String, String>,
-    /// Where the trials run.
+    /// Who runs the trials.
+    #[serde(default, skip_serializing_if = "Mode::is_managed")]
+    pub mode: Mode,
+    /// Where the trials run; empty in external mode.
+    #[serde(default)]
     pub cluster: String,
     /// What is optimised.
     pub objective: Objective,
@@ -52,7 +56,8 @@ pub struct SweepSpec {
     /// Trials of them that go on as the first trials of this sweep.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub resume_trials: Vec<EarlierTrial>,
-    /// What a trial runs.
+    /// What a trial runs; nothing in external mode.
+    #[serde(default)]
     pub trial: TrialSpec,
 }
 
@@ -86,8 +91,32 @@ pub struct EarlierTrial {
     pub trial: u32,
 }
 
+impl SweepSpec {
+    /// Whether the trials are asked for and told, and run by somebody else.
+    pub fn is_external(&self) -> bool {
+        self.mode == Mode::External
+    }
+}
+
+/// Who runs the trials.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// Trialog, as jobs on a cluster.
+    #[default]
+    Managed,
+    /// Whoever asks for them and tells what they give.
+    External,
+}
+
+impl Mode {
+    fn is_managed(&self) -> bool {
+        *self == Self::Managed
+    }
+}
+
 /// The objective.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Objective {
     /// Whether larger or smaller is better.
     pub goal: Goal,
@@ -99,6 +128,9 @@ pub struct Objective {
     /// Whether the same configuration may give different values.
     #[serde(default)]
     pub noise: Noise,
+    /// The value that is good enough: the sweep completes when a trial reports it or a better one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<f64>,
 }
 
 /// What another metric than the objective must be.
@@ -162,10 +194,25 @@ pub struct Limits {
     pub max_failed_trials: u32,
     /// New attempts after a failure; preemptions are free.
     pub max_retries: u32,
+    /// So many ended trials in a row without a better leader complete the sweep.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_trials_without_improvement: Option<u32>,
+    /// When the sweep completes because its leader hardly gets better.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub convergence: Option<Convergence>,
+}
+
+/// A sweep has converged when over so many ended trials its leader has improved by no more than a part of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Convergence {
+    /// Ended trials over which the improvement is measured.
+    pub patience: u32,
+    /// The improvement, as a part of the leader's value before, that is none.
+    pub relative_improvement: f64,
 }
 
 /// What a trial runs.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct TrialSpec {
     /// The words of the command, with references.
     pub command: Vec<Argument>,
@@ -264,6 +311,19 @@ pub struct ServerLimits {
     pub max_total_trials: u32,
     /// Most live trials of a sweep.
     pub max_concurrent_trials: u32,
+}
+
+/// External trials are rows of a log, not processes: far more of them are no burden.
+const EXTERNAL: ServerLimits = ServerLimits { max_total_trials: tuning::TRIALS_MAX, max_concurrent_trials: 10_000 };
+
+impl ServerLimits {
+    /// What sweeps of a mode may ask for.
+    pub fn of(&self, mode: Mode) -> Self {
+        match mode {
+            Mode::Managed => *self,
+            Mode::External => EXTERNAL,
+        }
+    }
 }
 
 impl Default for ServerLimits {

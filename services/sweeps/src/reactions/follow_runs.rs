@@ -71,6 +71,9 @@ impl FollowRuns {
 
     async fn ended(&self, fact: &Fact, run: wire::RunEnded) -> Result<(), ReactError> {
         let Some((sweep_id, trial)) = trial_of(&run.sweep_id, run.trial_index) else { return Ok(()) };
+        if run.with_trial {
+            return Ok(());
+        }
         let position = views::stop_of(self.log.reader(), sweep_id, trial)
             .await
             .map_err(|error| ReactError::Transient(error.to_string()))?;

@@ -1,4 +1,5 @@
-//! Fills free places of running sweeps: asks the sampler, beside the log, and executes what it says.
+//! Fills free places of running sweeps: promotes trials that wait at a rung, then asks the sampler, beside the log, and
+//! executes what it says.
 //!
 //! The command's id follows from the sweep and the proposal's number, and the decider refuses what was made from an
 //! older state, so a crash or a second start never gives a trial too many.
@@ -24,6 +25,8 @@ const RETRY_MIN: Duration = Duration::from_millis(20);
 const RETRY_MAX: Duration = Duration::from_secs(2);
 /// The reaction's name, in command ids and as the actor.
 const NAME: &str = "propose_trials";
+/// The same for promotions.
+const PROMOTE: &str = "promote_trials";
 
 /// Whether an event can make room for a proposal.
 fn matters(kind: &str) -> bool {
@@ -69,18 +72,23 @@ async fn keep_filling(api: &Api, sweep: SweepId) {
 /// When the log does not answer for now.
 pub(crate) async fn fill(api: &Api, sweep_id: SweepId) -> Result<(), Problem> {
     let stream = stream_of(sweep_id);
+    let context_of = |from: u32| {
+        let command_id = eventlog::command_id(&stream, i64::from(from), NAME);
+        let mut context = Context::new(command_id, format!("reaction:{NAME}"), String::new());
+        context.causation = Some(format!("{stream}:{from}"));
+        context
+    };
     loop {
-        let ground = api.log.inspect::<Sweep, _>(&stream, |sweep, _| sweep.ground()).await;
-        let Some(ground) = ground.map_err(|error| error.problem())? else { return Ok(()) };
+        promote(api, sweep_id, &stream).await?;
+        let looked = api.log.inspect::<Sweep, _>(&stream, |sweep, _| (sweep.ground(), sweep.asks_its_model())).await;
+        let (ground, modelled) = looked.map_err(|error| error.problem())?;
+        if modelled {
+            return api.tuners.fill(sweep_id, AT_ONCE as usize, context_of).await;
+        }
+        let Some(ground) = ground else { return Ok(()) };
         let from = ground.from;
         let command = next(api, ground).await?;
-        let mut context = Context::new(
-            eventlog::command_id(&stream, i64::from(from), NAME),
-            format!("reaction:{NAME}"),
-            String::new(),
-        );
-        context.causation = Some(format!("{stream}:{from}"));
-        match api.log.execute::<Sweep>(&stream, command, context).await {
+        match api.log.execute::<Sweep>(&stream, command, context_of(from)).await {
             Ok(committed) if committed.repeated => {
                 // The log has this proposal and the state must show it; anything else would go round for ever.
                 tracing::error!(%sweep_id, from, "a proposal is in the log but not in the state");
@@ -94,6 +102,24 @@ pub(crate) async fn fill(api: &Api, sweep_id: SweepId) -> Result<(), Problem> {
     }
 }
 
+/// Lets trials that wait at a rung go on as long as there is room, which they take before new ones.
+async fn promote(api: &Api, sweep_id: SweepId, stream: &str) -> Result<(), Problem> {
+    loop {
+        let look = |sweep: &Sweep, _| sweep.has_waiting_work().then_some(sweep.version);
+        let version = api.log.inspect::<Sweep, _>(stream, look).await.map_err(|error| error.problem())?;
+        let Some(version) = version else { return Ok(()) };
+        let command = Command::Promote { at: api.clock.now() };
+        let id = eventlog::command_id(stream, version, PROMOTE);
+        let context = Context::new(id, format!("reaction:{PROMOTE}"), String::new());
+        let committed = api.log.execute::<Sweep>(stream, command, context).await.map_err(calls::problem)?;
+        if committed.repeated {
+            // The log has this and the state must show it; anything else would go round for ever.
+            tracing::error!(%sweep_id, version, "a promotion is in the log but not in the state");
+            return Ok(());
+        }
+    }
+}
+
 /// What the sampler says. It may take a while in a space that is nearly used up, so it does not hold up the runtime.
 async fn next(api: &Api, ground: Ground) -> Result<Command, Problem> {
     let from = ground.from;
@@ -103,6 +129,7 @@ async fn next(api: &Api, ground: Ground) -> Result<Command, Problem> {
     if made.is_empty() {
         return Ok(Command::Exhaust { from, at });
     }
-    let trials = made.into_iter().map(|proposal| NewTrial { run_id: RunId::new(api.entropy.uuid()), proposal });
+    let trials =
+        made.into_iter().map(|proposal| NewTrial { run_id: RunId::new(api.entropy.uuid()), proposal, made: None });
     Ok(Command::Propose { from, trials: trials.collect(), at })
 }

@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use tuning::Proposal;
+use tuning::bayes::Fit;
 use vocabulary::{Decider, Problem, RunId};
 
+use super::external::{Ask, Heartbeat, Tell};
+use super::model::Made;
 use super::state::{Submitted, Sweep};
 use super::trial::Trial;
 use super::words::{AttemptEnd, Point, TrialState};
@@ -19,6 +22,8 @@ pub struct NewTrial {
     pub run_id: RunId,
     /// What the sampler said.
     pub proposal: Proposal,
+    /// How it came about, when a model made it.
+    pub made: Option<Made>,
 }
 
 /// A reported value of some metric.
@@ -118,6 +123,11 @@ pub enum Command {
         /// Now.
         at: Timestamp,
     },
+    /// That a trial which waits at a rung goes on, if there is room; or, when nothing else is left, that the rest end.
+    Promote {
+        /// Now.
+        at: Timestamp,
+    },
     /// To take in reports, and to ask the policy.
     Observe(Observation),
     /// To note where a trial is.
@@ -162,6 +172,21 @@ pub enum Command {
         /// Now.
         at: Timestamp,
     },
+    /// To note new hyperparameters of the sweep's model.
+    NoteFit {
+        /// The version of the fit that it started from.
+        previous: Option<i64>,
+        /// The hyperparameters.
+        fit: Fit,
+        /// Now.
+        at: Timestamp,
+    },
+    /// Trials to run, in external mode.
+    Ask(Ask),
+    /// To take in what an external trial gave.
+    Tell(Tell),
+    /// To keep the lease of an external trial.
+    Heartbeat(Heartbeat),
     /// More trials or time.
     Extend {
         /// New totals; absent = unchanged.
@@ -184,6 +209,8 @@ pub enum Rejection {
     Exists,
     /// The limits or the state allow no proposal now, or it was made from an older state.
     NothingToPropose,
+    /// A model proposes in this sweep, and what came with the command is not what it says now.
+    NeedsSuggestion,
     /// Another reason, ready to be told.
     Refused(Box<Problem>),
 }
@@ -195,6 +222,7 @@ impl From<Rejection> for Problem {
             Rejection::NoSuchTrial(index) => Self::new(404, "NotFound", format!("the sweep has no trial {index}")),
             Rejection::Exists => Self::conflict("SweepExists", "a sweep with this id exists"),
             Rejection::NothingToPropose => Self::conflict("NothingToPropose", "no proposal is allowed now"),
+            Rejection::NeedsSuggestion => Self::unavailable("NoSuggestionYet", "the model is not ready; try again", 1),
             Rejection::Refused(problem) => *problem,
         }
     }
@@ -223,6 +251,7 @@ impl Decider for Sweep {
             Command::Found { submitted, history, ended } => self.found(submitted, history, *ended),
             Command::Propose { from, trials, at } => self.propose(*from, trials, *at),
             Command::Exhaust { from, at } => self.exhaust(*from, *at),
+            Command::Promote { at } => self.promote(*at),
             Command::Observe(observation) => self.observe(observation),
             Command::Move(run) => self.follow(run),
             Command::End(run) => self.end(run),
@@ -232,6 +261,10 @@ impl Decider for Sweep {
             Command::Resume { at } => self.resume(*at),
             Command::Cancel { by, at } => self.cancel(by, *at),
             Command::Change { changes, at } => self.change_to(changes, *at),
+            Command::NoteFit { previous, fit, at } => self.note_fit(*previous, fit, *at),
+            Command::Ask(ask) => self.ask(ask),
+            Command::Tell(tell) => self.tell(tell),
+            Command::Heartbeat(heartbeat) => self.heartbeat(heartbeat),
             Command::Extend { max_total_trials, timeout_seconds, at } => {
                 self.extend(*max_total_trials, *timeout_seconds, *at)
             }

@@ -1,11 +1,12 @@
 //! A trial moves on and ends, and what follows from it for the sweep.
 
 use jiff::Timestamp;
+use tuning::Report;
 
 use super::decide::{Decided, RunEnd, RunMove};
 use super::state::{Status, Submitted, Sweep};
 use super::trial::Trial;
-use super::words::{Closing, CompletedReason, Outcome, StopBy, TrialEnd, TrialState};
+use super::words::{AttemptEnd, Closing, CompletedReason, Outcome, StopBy, TrialEnd, TrialState};
 use super::{
     SweepCanceled, SweepCompleted, SweepCompleting, SweepEvent, SweepFailed, SweepStalled, SweepUnstalled, SweepWarned,
     TrialEnded, TrialStateChanged,
@@ -21,6 +22,15 @@ const STALLED_PREEMPTIONS: u32 = 5;
 pub(super) struct Ending<'a> {
     pub(super) trial: u32,
     pub(super) end: &'a TrialEnd,
+    /// A report in the same append, which the state does not have yet either.
+    pub(super) report: Option<&'a Report>,
+}
+
+impl Ending<'_> {
+    /// Whether the trial has reported the watched metric.
+    fn reported(&self, trial: &Trial) -> bool {
+        trial.reported || self.report.is_some()
+    }
 }
 
 impl Sweep {
@@ -30,7 +40,12 @@ impl Sweep {
         let trial = self.trial(run.trial)?;
         let attempt = run.attempt.max(1);
         let known = trial.state == run.state && trial.attempts.last().is_some_and(|last| last.number == attempt);
-        if trial.end.is_some() || run.state.is_terminal() || attempt < trial.attempt() || known {
+        if submitted.spec.is_external() {
+            return Ok(Vec::new());
+        }
+        // That it waits at a rung is what the sweep itself has said.
+        let waits = trial.paused.is_some() || run.state == TrialState::Paused;
+        if trial.end.is_some() || waits || run.state.is_terminal() || attempt < trial.attempt() || known {
             return Ok(Vec::new());
         }
         let moved = TrialStateChanged {
@@ -57,36 +72,64 @@ impl Sweep {
     pub(super) fn end(&self, run: &RunEnd) -> Decided {
         let submitted = self.known()?;
         let trial = self.trial(run.trial)?;
-        if trial.end.is_some() || run.attempt.max(1) < trial.attempt() {
+        // The run of an external trial knows no attempts.
+        let stale = !submitted.spec.is_external() && run.attempt.max(1) < trial.attempt();
+        if trial.end.is_some() || stale {
             return Ok(Vec::new());
         }
-        let best = self.curves.standing(run.trial).map(|standing| standing.value);
-        let end = end_of(trial, run, best.is_none());
-        let ended = TrialEnded {
+        let end = end_of(trial, run, self.curves.standing(run.trial).is_none());
+        let ending = Ending { trial: run.trial, end: &end, report: None };
+        Ok(self.ended(submitted, trial, ending, run))
+    }
+
+    /// A trial's end and what follows from it.
+    pub(super) fn ended(
+        &self,
+        submitted: &Submitted,
+        trial: &Trial,
+        ending: Ending<'_>,
+        run: &RunEnd,
+    ) -> Vec<SweepEvent> {
+        let mut events = vec![self.end_event(submitted, trial, ending, run)];
+        if self.stalled.contains_key(&run.trial) {
+            events.push(SweepUnstalled { trial: run.trial }.into());
+        }
+        events.extend(self.after(submitted, trial, ending, run));
+        events
+    }
+
+    /// A trial's end alone.
+    pub(super) fn end_event(
+        &self,
+        submitted: &Submitted,
+        trial: &Trial,
+        ending: Ending<'_>,
+        run: &RunEnd,
+    ) -> SweepEvent {
+        let standing = match ending.report {
+            Some(report) => self.curves.standing_after(report),
+            None => self.curves.standing(run.trial),
+        };
+        TrialEnded {
             workspace: submitted.workspace.clone(),
             trial: run.trial,
             run_id: trial.run_id,
             attempt: run.attempt.max(1),
-            end: end.clone(),
+            end: ending.end.clone(),
             attempt_end: run.end.clone(),
-            best,
+            best: standing.map(|standing| standing.value),
             at: run.at,
-        };
-        let mut events = vec![ended.into()];
-        if self.stalled.contains_key(&run.trial) {
-            events.push(SweepUnstalled { trial: run.trial }.into());
         }
-        let ending = Ending { trial: run.trial, end: &end };
-        events.extend(self.after(submitted, trial, ending, run));
-        Ok(events)
+        .into()
     }
 
     /// What the end of a trial means for the sweep.
     fn after(&self, submitted: &Submitted, trial: &Trial, ending: Ending<'_>, run: &RunEnd) -> Vec<SweepEvent> {
-        let last = self.live.iter().all(|&live| live == ending.trial);
+        let mut left = self.live.iter().chain(&self.paused);
+        let last = left.all(|&left| left == ending.trial);
         match &self.status {
-            Status::Completing(outcome) if last => vec![self.finish_as(outcome, Some(ending), run.at)],
-            Status::Canceling(by) if last => vec![self.canceled(by, Some(ending), run.at)],
+            Status::Completing(outcome) if last => vec![self.finish_as(outcome, &[ending], run.at)],
+            Status::Canceling(by) if last => vec![self.canceled(by, &[ending], run.at)],
             Status::Running | Status::Paused => {
                 if let Some(outcome) = self.failure(submitted, trial, ending, run) {
                     return self.begin_ending(outcome, Some(StopBy::Sweep), Some(ending), run.at);
@@ -94,6 +137,10 @@ impl Sweep {
                 if last && self.spent() >= submitted.limits.max_total_trials {
                     let outcome = Outcome::Completed { reason: CompletedReason::MaxTotalTrials };
                     return self.begin_ending(outcome, None, Some(ending), run.at);
+                }
+                if let Some(reason) = self.enough(&submitted.limits) {
+                    // Others may still find something better: they run on.
+                    return self.begin_ending(Outcome::Completed { reason }, None, Some(ending), run.at);
                 }
                 self.silent(submitted, trial, ending, run).into_iter().collect()
             }
@@ -115,7 +162,7 @@ impl Sweep {
                 let detail = format!("{in_a_row} trials in a row failed (the last: {reason}); the first said: {said}");
                 Some(Outcome::Failed { code: "TrialsKeepFailing".to_owned(), detail })
             }
-            TrialEnd::Completed { .. } if !trial.reported => {
+            TrialEnd::Completed { .. } if !ending.reported(trial) => {
                 let in_a_row = self.unreported_in_a_row + 1;
                 (in_a_row >= UNREPORTED_TRIALS_MAX).then(|| {
                     let detail = saw(&run.metric_names, &submitted.spec.objective.primary_metric);
@@ -128,7 +175,7 @@ impl Sweep {
 
     /// A warning when a trial ended well without the watched metric, which nobody has reported yet.
     fn silent(&self, submitted: &Submitted, trial: &Trial, ending: Ending<'_>, run: &RunEnd) -> Option<SweepEvent> {
-        let unreported = matches!(ending.end, TrialEnd::Completed { .. }) && !trial.reported && !self.reported;
+        let unreported = matches!(ending.end, TrialEnd::Completed { .. }) && !ending.reported(trial) && !self.reported;
         let first = self.unreported_in_a_row == 0;
         (unreported && first).then(|| {
             let seen = saw(&run.metric_names, &submitted.spec.objective.primary_metric);
@@ -139,7 +186,7 @@ impl Sweep {
     }
 
     /// No more proposals. With `stop` the live trials are stopped, without they run on; with none left it is over at
-    /// once.
+    /// once. External trials are stopped by ending them.
     pub(super) fn begin_ending(
         &self,
         outcome: Outcome,
@@ -148,30 +195,105 @@ impl Sweep {
         at: Timestamp,
     ) -> Vec<SweepEvent> {
         let Some(submitted) = &self.submitted else { return Vec::new() };
-        let left: Vec<u32> =
-            self.live.iter().copied().filter(|&live| ending.is_none_or(|ending| ending.trial != live)).collect();
+        let left = self.live.iter().chain(&self.paused).copied();
+        let mut left: Vec<u32> = left.filter(|&left| ending.is_none_or(|ending| ending.trial != left)).collect();
         let mut events = Vec::with_capacity(left.len() + 2);
         let fails = matches!(outcome, Outcome::Failed { .. });
         if !(fails && left.is_empty()) {
             let workspace = submitted.workspace.clone();
             events.push(SweepCompleting { workspace, outcome: outcome.clone(), at }.into());
         }
+        let withdrawn = stop.map_or("", StopBy::as_str);
+        let withdrawn = TrialEnd::Canceled { by: withdrawn.to_owned() };
+        let mut endings: Vec<Ending<'_>> = ending.into_iter().collect();
+        if submitted.spec.is_external() && stop.is_some() {
+            endings.extend(withdrawals(&left, &withdrawn));
+            events.extend(self.withdrawn(submitted, std::mem::take(&mut left), &withdrawn, at));
+        }
         if left.is_empty() {
-            events.push(self.finish_as(&outcome, ending, at));
+            events.push(self.finish_as(&outcome, &endings, at));
         } else if let Some(by) = stop {
             events.extend(self.stops(left.into_iter(), by, at));
         }
         events
     }
 
-    pub(super) fn canceled(&self, by: &str, ending: Option<Ending<'_>>, at: Timestamp) -> SweepEvent {
-        let workspace = self.submitted.as_ref().map_or_else(String::new, |submitted| submitted.workspace.clone());
-        SweepCanceled { workspace, by: by.to_owned(), closing: self.closing(ending), at }.into()
+    /// Ends trials before their time. Those of jobs are asked to end; external ones end here and now, and with the
+    /// last of them perhaps the sweep.
+    pub(super) fn end_early(&self, trials: Vec<u32>, by: StopBy, at: Timestamp) -> Vec<SweepEvent> {
+        let Some(submitted) = self.submitted.as_ref().filter(|submitted| submitted.spec.is_external()) else {
+            return self.stops(trials.into_iter(), by, at);
+        };
+        let end = TrialEnd::Canceled { by: by.as_str().to_owned() };
+        let endings = withdrawals(&trials, &end);
+        let mut events = self.withdrawn(submitted, trials, &end, at);
+        if endings.len() < self.live.len() + self.paused.len() {
+            return events;
+        }
+        match &self.status {
+            Status::Completing(outcome) => events.push(self.finish_as(outcome, &endings, at)),
+            Status::Running | Status::Paused if self.proposals() >= submitted.limits.max_total_trials => {
+                let (workspace, reason) = (submitted.workspace.clone(), CompletedReason::MaxTotalTrials);
+                let outcome = Outcome::Completed { reason };
+                events.push(SweepCompleting { workspace, outcome: outcome.clone(), at }.into());
+                events.push(self.finish_as(&outcome, &endings, at));
+            }
+            _ => {}
+        }
+        events
     }
 
-    fn finish_as(&self, outcome: &Outcome, ending: Option<Ending<'_>>, at: Timestamp) -> SweepEvent {
+    /// The ends of external trials that nobody is to tell of any more.
+    pub(super) fn withdrawn(
+        &self,
+        submitted: &Submitted,
+        trials: Vec<u32>,
+        end: &TrialEnd,
+        at: Timestamp,
+    ) -> Vec<SweepEvent> {
+        let found = trials.into_iter().filter_map(|index| Some((index, self.trials.get(index as usize)?)));
+        let ends = found.map(|(index, trial)| {
+            let (outcome, by) = ("canceled".to_owned(), end.reason());
+            let ended = TrialEnded {
+                workspace: submitted.workspace.clone(),
+                trial: index,
+                run_id: trial.run_id,
+                attempt: trial.attempt(),
+                end: end.clone(),
+                attempt_end: AttemptEnd { outcome, by, ..AttemptEnd::default() },
+                best: self.curves.standing(index).map(|standing| standing.value),
+                at,
+            };
+            ended.into()
+        });
+        ends.collect()
+    }
+
+    /// Canceled, with the ends that the state does not have yet. External trials end with their sweep.
+    pub(super) fn cancel_all(&self, by: &str, at: Timestamp) -> Vec<SweepEvent> {
+        let live: Vec<u32> = self.live.iter().chain(&self.paused).copied().collect();
+        let external = self.submitted.as_ref().filter(|submitted| submitted.spec.is_external());
+        match external {
+            Some(submitted) => {
+                let end = TrialEnd::Canceled { by: StopBy::Sweep.as_str().to_owned() };
+                let canceled = self.canceled(by, &withdrawals(&live, &end), at);
+                let mut events = self.withdrawn(submitted, live, &end, at);
+                events.push(canceled);
+                events
+            }
+            None if live.is_empty() => vec![self.canceled(by, &[], at)],
+            None => self.stops(live.into_iter(), StopBy::Sweep, at),
+        }
+    }
+
+    fn canceled(&self, by: &str, endings: &[Ending<'_>], at: Timestamp) -> SweepEvent {
         let workspace = self.submitted.as_ref().map_or_else(String::new, |submitted| submitted.workspace.clone());
-        let closing = self.closing(ending);
+        SweepCanceled { workspace, by: by.to_owned(), closing: self.closing(endings), at }.into()
+    }
+
+    pub(super) fn finish_as(&self, outcome: &Outcome, endings: &[Ending<'_>], at: Timestamp) -> SweepEvent {
+        let workspace = self.submitted.as_ref().map_or_else(String::new, |submitted| submitted.workspace.clone());
+        let closing = self.closing(endings);
         match outcome {
             Outcome::Completed { reason } => SweepCompleted { workspace, reason: *reason, closing, at }.into(),
             Outcome::Failed { code, detail } => {
@@ -182,25 +304,31 @@ impl Sweep {
 
     /// What came out so far.
     pub(super) fn closing_now(&self) -> Closing {
-        self.closing(None)
+        self.closing(&[])
     }
 
-    /// What came out, with an end that the state does not have yet.
-    fn closing(&self, ending: Option<Ending<'_>>) -> Closing {
+    /// What came out, with ends that the state does not have yet.
+    fn closing(&self, endings: &[Ending<'_>]) -> Closing {
         let mut counts = self.counts.clone();
-        let best = match ending {
-            None => self.best(),
-            Some(Ending { trial, end }) => {
-                let before = self.trials.get(trial as usize).map(|trial| trial.state);
-                if let Some(count) = before.and_then(|state| counts.get_mut(&state)) {
-                    *count = count.saturating_sub(1);
-                }
-                *counts.entry(end.state()).or_default() += 1;
-                // Once a sweep: the ranking depends on which trials completed.
-                let mut curves = self.curves.clone();
-                curves.end(trial, end.for_policies());
-                self.best_of(&curves)
+        for Ending { trial, end, .. } in endings {
+            let before = self.trials.get(*trial as usize).map(|trial| trial.state);
+            if let Some(count) = before.and_then(|state| counts.get_mut(&state)) {
+                *count = count.saturating_sub(1);
             }
+            *counts.entry(end.state()).or_default() += 1;
+        }
+        let best = if endings.is_empty() {
+            self.best()
+        } else {
+            // Once a sweep: the ranking depends on which trials completed.
+            let mut curves = self.curves.clone();
+            for Ending { trial, end, report } in endings {
+                if let Some(report) = report {
+                    curves.report(report);
+                }
+                curves.end(*trial, end.for_policies());
+            }
+            self.best_of(&curves)
         };
         let counts = counts.into_iter().filter(|(_, count)| *count > 0);
         Closing {
@@ -210,6 +338,10 @@ impl Sweep {
             preemptions: self.preemptions,
         }
     }
+}
+
+pub(super) fn withdrawals<'a>(trials: &[u32], end: &'a TrialEnd) -> Vec<Ending<'a>> {
+    trials.iter().map(|&trial| Ending { trial, end, report: None }).collect()
 }
 
 /// As what a trial ends.
@@ -225,7 +357,10 @@ fn end_of(trial: &Trial, run: &RunEnd, no_objective: bool) -> TrialEnd {
     }
     match end.outcome.as_str() {
         // A program that had ended well before the wish to end it arrived has completed; its model is whole.
-        "completed" => TrialEnd::Completed { no_objective },
+        "completed" => TrialEnd::Completed { no_objective, max_resource: false },
+        "canceled" if trial.stop.is_some_and(|stop| stop.by == StopBy::MaxResource) => {
+            TrialEnd::Completed { no_objective, max_resource: true }
+        }
         "canceled" => {
             let said = if end.by.is_empty() { "user" } else { end.by.as_str() };
             TrialEnd::Canceled { by: trial.stop.map_or(said, |stop| stop.by.as_str()).to_owned() }

@@ -4,11 +4,14 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use tuning::bayes::{Explained, Fit};
 use tuning::{Decision, Draw};
 use vocabulary::{RunId, SweepId, Warning};
 
 use super::inherit::{ObservationsInherited, Parent, TrialsAdopted};
 use super::job::TrialJob;
+use super::lease::{ExternalTrial, Lease, Told};
+use super::model::ModelBasis;
 use super::words::{AttemptEnd, Closing, CompletedReason, Outcome, Point, StopBy, SweepState, TrialEnd, TrialState};
 use crate::document::{Limits, SweepSpec};
 
@@ -46,9 +49,13 @@ pub struct SweepStarted {
     pub at: Timestamp,
 }
 
-/// What a proposal was made from beside the spec and the seed. The samplers of this version look at no observation.
+/// What a proposal was made from beside the spec and the seed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Basis {}
+pub struct Basis {
+    /// Of a model; the other samplers look at no observation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<ModelBasis>,
+}
 
 /// A configuration is to be tried.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -70,8 +77,15 @@ pub struct TrialProposed {
     /// The observations that it depends on.
     #[serde(default)]
     pub basis: Basis,
-    /// Everything that a node needs to run it.
-    pub job: TrialJob,
+    /// What the model said about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub explained: Option<Explained>,
+    /// Everything that a node needs to run it; absent in an external sweep.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<TrialJob>,
+    /// Who runs it instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external: Option<ExternalTrial>,
     /// When.
     pub at: Timestamp,
 }
@@ -107,6 +121,33 @@ pub struct ObservationRecorded {
     /// The trial was being stopped: the points are kept and count for nothing.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub after_stop: bool,
+    /// Of an external trial: it was told by whoever runs it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told: Option<Told>,
+}
+
+/// An external trial whose lease had run out was given to somebody else.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrialLeased {
+    /// Which trial.
+    pub trial: u32,
+    /// The attempt that holds it from here on.
+    pub attempt: u32,
+    /// By whom and until when.
+    pub lease: Lease,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// Whoever holds an external trial is still at it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrialLeaseRenewed {
+    /// Which trial.
+    pub trial: u32,
+    /// The attempt that holds it.
+    pub attempt: u32,
+    /// Until when.
+    pub expires_at: Timestamp,
 }
 
 /// A policy was asked and kept the trial. Recorded only where the document says so, since it can be computed again.
@@ -132,6 +173,42 @@ pub struct TrialStopRequested {
     /// Of a policy: with its inputs; positions in it are versions of this stream.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decision: Option<Decision>,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// A trial is to wait at a rung until it is promoted.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrialPaused {
+    /// Whose it is.
+    pub workspace: String,
+    /// Which trial.
+    pub trial: u32,
+    /// Its run.
+    pub run_id: RunId,
+    /// The number of the rung, from 0.
+    pub rung: u32,
+    /// With its inputs; positions in it are versions of this stream.
+    pub decision: Decision,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// A trial goes on from the rung at which it waited, as a new attempt.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrialPromoted {
+    /// Whose it is.
+    pub workspace: String,
+    /// Which trial.
+    pub trial: u32,
+    /// Its run.
+    pub run_id: RunId,
+    /// The number of the rung, from 0.
+    pub rung: u32,
+    /// The number of the attempt that goes on.
+    pub attempt: u32,
+    /// With its inputs; positions in it are versions of this stream.
+    pub decision: Decision,
     /// When.
     pub at: Timestamp,
 }
@@ -205,6 +282,20 @@ pub struct SweepDescribed {
     pub description: String,
     /// The tags from here on.
     pub tags: BTreeMap<String, String>,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// The model of the sweep has new hyperparameters. They are in the log, because a fit starts from the one before.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ModelFitted {
+    /// How many endings it saw: the first so many of the log.
+    pub known: u32,
+    /// The version of the fit that it started from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<i64>,
+    /// The hyperparameters.
+    pub fit: Fit,
     /// When.
     pub at: Timestamp,
 }
@@ -312,9 +403,13 @@ vocabulary::stored_events! {
         SweepStarted: 1,
         TrialProposed: 1,
         TrialStateChanged: 1,
+        TrialLeased: 1,
+        TrialLeaseRenewed: 1,
         ObservationRecorded: 1,
         DecisionMade: 1,
         TrialStopRequested: 1,
+        TrialPaused: 1,
+        TrialPromoted: 1,
         TrialEnded: 1,
         SweepPaused: 1,
         SweepResumed: 1,
@@ -331,5 +426,6 @@ vocabulary::stored_events! {
         SweepUnstalled: 1,
         ObservationsInherited: 1,
         TrialsAdopted: 1,
+        ModelFitted: 1,
     }
 }

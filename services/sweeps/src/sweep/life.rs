@@ -48,11 +48,7 @@ impl Sweep {
             return Ok(Vec::new());
         }
         let mut events = vec![SweepCanceling { workspace, by: by.to_owned(), at }.into()];
-        if self.live.is_empty() {
-            events.push(self.canceled(by, None, at));
-        } else {
-            events.extend(self.stops(self.live.iter().copied(), StopBy::Sweep, at));
-        }
+        events.extend(self.cancel_all(by, at));
         Ok(events)
     }
 
@@ -150,7 +146,7 @@ impl Sweep {
     /// Lower limits may mean that nothing is left to do.
     fn settle(&self, limits: &Limits, at: Timestamp) -> Vec<SweepEvent> {
         let started = matches!(self.status, Status::Running | Status::Paused);
-        if started && self.live.is_empty() && self.spent() >= limits.max_total_trials {
+        if started && self.live.is_empty() && self.paused.is_empty() && self.spent() >= limits.max_total_trials {
             let outcome = Outcome::Completed { reason: CompletedReason::MaxTotalTrials };
             return self.begin_ending(outcome, None, None, at);
         }
@@ -194,7 +190,7 @@ impl Sweep {
                 return Ok(self.begin_ending(outcome, Some(StopBy::SweepTimeout), None, at));
             }
             Status::Completing(Outcome::Completed { .. }) if due => {
-                return Ok(self.stops(self.live_unstopped(), StopBy::SweepTimeout, at));
+                return Ok(self.end_early(self.live_unstopped().collect(), StopBy::SweepTimeout, at));
             }
             _ => {}
         }
@@ -203,7 +199,7 @@ impl Sweep {
             let runs_out = self.trials.get(index as usize).and_then(|trial| trial.runs_out_at_us(limit));
             runs_out.is_some_and(|deadline| deadline <= at.as_microsecond())
         });
-        Ok(self.stops(late, StopBy::TrialTimeout, at))
+        Ok(self.end_early(late.collect(), StopBy::TrialTimeout, at))
     }
 
     /// 409: not in this state.

@@ -3,10 +3,15 @@
 mod decide;
 mod end;
 mod events;
+mod external;
+mod goal;
 mod inherit;
 mod job;
+mod lease;
 mod life;
+mod model;
 mod observe;
+mod promote;
 mod propose;
 mod state;
 mod trial;
@@ -17,10 +22,13 @@ mod tests;
 
 pub use decide::{Changes, Command, NamedPoint, NewTrial, Observation, Rejection, RunEnd, RunMove};
 pub use events::*;
+pub use external::{Ask, Heartbeat, Saying, Tell, offer_state};
 pub use inherit::{
     AdoptedTrial, Inheritance, InheritedTrial, ObservationsInherited, Parent, TrialsAdopted, configuration_of,
 };
 pub use job::{TrialJob, goal_text, parameters_json};
+pub use lease::{ExternalTrial, Lease, Told};
+pub use model::{Made, ModelBasis, Suggested};
 pub use propose::{Ground, proposals};
 pub use state::{Status, Submitted, Sweep};
 pub use trial::{Attempt, Stop, Trial};

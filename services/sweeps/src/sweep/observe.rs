@@ -6,8 +6,10 @@ use tuning::{PolicySpec, Report, Trials, Verdict};
 use super::decide::{Decided, Observation};
 use super::state::{Submitted, Sweep};
 use super::trial::Trial;
-use super::words::{Point, StopBy};
-use super::{DecisionMade, ObservationRecorded, SweepEvent, SweepUnstalled, SweepWarned, TrialStopRequested};
+use super::words::{CompletedReason, Outcome, Point, StopBy};
+use super::{
+    DecisionMade, ObservationRecorded, SweepEvent, SweepUnstalled, SweepWarned, TrialPaused, TrialStopRequested,
+};
 use crate::document::OnNonFinite;
 
 /// The stable code of the warning about a metric that is probably meant to be the watched one.
@@ -23,22 +25,26 @@ impl Sweep {
         let watched = &submitted.spec.objective.primary_metric;
         let points = observation.points.iter().filter(|named| named.name == *watched);
         let points: Vec<Point> = points.map(|named| named.point).collect();
+        // Values of an external trial are told, not reported by a run.
+        if submitted.spec.is_external() {
+            return Ok(Vec::new());
+        }
         if trial.end.is_some() || attempt < trial.attempt() || points.is_empty() {
             return Ok(Vec::new());
         }
         let recorded = |points: &[Point], after_stop: bool| -> SweepEvent {
-            ObservationRecorded { trial: index, attempt, points: points.to_vec(), after_stop }.into()
+            ObservationRecorded { trial: index, attempt, points: points.to_vec(), after_stop, told: None }.into()
         };
-        if trial.stop.is_some() {
+        if trial.stop.is_some() || trial.paused.is_some() {
             return Ok(vec![recorded(&points, true)]);
         }
-        let (stopped_at, keeps) = self.judge(submitted, trial, observation, &points);
+        let (halted_at, keeps) = self.judge(submitted, trial, observation, &points);
         let mut events = Vec::with_capacity(2 + keeps.len());
-        let counted = stopped_at.as_ref().map_or(points.len(), |(place, _)| place + 1);
+        let counted = halted_at.as_ref().map_or(points.len(), |(place, _)| place + 1);
         let (points, late) = points.split_at(counted);
         events.push(recorded(points, false));
         events.extend(keeps);
-        events.extend(stopped_at.map(|(_, stop)| stop.into()));
+        events.extend(halted_at.into_iter().flat_map(|(_, halt)| halt));
         if !late.is_empty() {
             events.push(recorded(late, true));
         }
@@ -48,23 +54,20 @@ impl Sweep {
         Ok(events)
     }
 
-    /// Where the trial is stopped, if it is, and the decisions to keep it until then, if they are to be recorded.
+    /// Where the trial is halted and by which events, if it is, and the decisions to keep it until then, if they are to
+    /// be recorded.
     fn judge(
         &self,
         submitted: &Submitted,
         trial: &Trial,
         observation: &Observation,
         points: &[Point],
-    ) -> (Option<(usize, TrialStopRequested)>, Vec<SweepEvent>) {
+    ) -> (Option<(usize, Vec<SweepEvent>)>, Vec<SweepEvent>) {
         let spec = &submitted.spec;
-        let index = observation.trial;
-        let stop = |by, decision| TrialStopRequested {
-            workspace: submitted.workspace.clone(),
-            trial: index,
-            run_id: trial.run_id,
-            by,
-            decision,
-            at: observation.at,
+        let (index, at) = (observation.trial, observation.at);
+        let stop = |by, decision| -> Vec<SweepEvent> {
+            let (workspace, run_id) = (submitted.workspace.clone(), trial.run_id);
+            vec![TrialStopRequested { workspace, trial: index, run_id, by, decision, at }.into()]
         };
         let mut keeps: Vec<SweepEvent> = Vec::new();
         // Of several points each is judged on the ones before it; only then a copy of the curves is needed.
@@ -72,6 +75,10 @@ impl Sweep {
         for (place, point) in points.iter().enumerate() {
             if !point.value.is_finite() && spec.objective.on_non_finite == OnNonFinite::Fail {
                 return (Some((place, stop(StopBy::NonFinite, None))), keeps);
+            }
+            if self.reaches_target(point.value) {
+                let outcome = Outcome::Completed { reason: CompletedReason::TargetReached };
+                return (Some((place, self.begin_ending(outcome, Some(StopBy::TargetReached), None, at))), keeps);
             }
             if spec.policy == PolicySpec::None {
                 continue;
@@ -87,8 +94,19 @@ impl Sweep {
                 Verdict::Stop(decision) => {
                     return (Some((place, stop(StopBy::Policy, Some(decision)))), keeps);
                 }
+                Verdict::Pause(decision) => {
+                    let (workspace, run_id) = (submitted.workspace.clone(), trial.run_id);
+                    let rung = decision.rung.unwrap_or_default();
+                    let paused = TrialPaused { workspace, trial: index, run_id, rung, decision, at };
+                    return (Some((place, vec![paused.into()])), keeps);
+                }
                 Verdict::Keep(decision) if spec.record_keeps => {
                     keeps.push(DecisionMade { trial: index, decision }.into());
+                }
+                Verdict::Skip { interval: Some(interval), .. }
+                    if spec.policy.max_resource().is_some_and(|max| interval >= max) =>
+                {
+                    return (Some((place, stop(StopBy::MaxResource, None))), keeps);
                 }
                 Verdict::Keep(_) | Verdict::Skip { .. } => {}
             }

@@ -65,11 +65,17 @@ pub fn proposals(ground: &Ground, most: u32) -> (Vec<Proposal>, bool) {
 impl Sweep {
     /// How many proposals the state and the limits in force allow now.
     pub fn allowed(&self) -> u32 {
+        // A place that is free goes to a trial that may be promoted first.
+        if self.promotion().is_some() { 0 } else { self.allowed_beside(0) }
+    }
+
+    /// The same when so many trials that waited take places.
+    pub(super) fn allowed_beside(&self, promoted: usize) -> u32 {
         let Some(submitted) = &self.submitted else { return 0 };
         if !matches!(self.status, Status::Queued | Status::Running) {
             return 0;
         }
-        let live = u32::try_from(self.live.len()).unwrap_or(u32::MAX);
+        let live = u32::try_from(self.live.len() + promoted).unwrap_or(u32::MAX);
         let left = submitted.limits.max_total_trials.saturating_sub(self.spent());
         left.min(submitted.limits.max_concurrent_trials.saturating_sub(live))
     }
@@ -78,7 +84,8 @@ impl Sweep {
     pub fn ground(&self) -> Option<Ground> {
         let submitted = self.submitted.as_ref()?;
         let allowed = self.allowed();
-        (allowed > 0).then(|| Ground {
+        // Trials of an external sweep are proposed when somebody asks for them, and a model is asked elsewhere.
+        (allowed > 0 && !self.is_modelled() && !submitted.spec.is_external()).then(|| Ground {
             spec: Arc::clone(&submitted.spec),
             seed: submitted.seed,
             from: self.proposals(),
@@ -97,6 +104,10 @@ impl Sweep {
         if from != self.proposals() || allowed == 0 || trials.is_empty() {
             return Err(Rejection::NothingToPropose);
         }
+        let usable = self.usable_new(trials);
+        if usable == 0 {
+            return Err(Rejection::NeedsSuggestion);
+        }
         let workspace = &submitted.workspace;
         let mut events = Vec::with_capacity(trials.len() + 1);
         if self.status == Status::Queued {
@@ -110,7 +121,7 @@ impl Sweep {
             limits: &submitted.limits,
             seed: submitted.seed,
         };
-        for (trial, new) in (from..).zip(trials.iter().take(allowed)) {
+        for (trial, new) in (from..).zip(trials.iter().take(allowed.min(usable))) {
             let Proposal { draws, index, redraw } = &new.proposal;
             let mut job = TrialJob::render(source, trial, new.run_id, draws);
             if let Some((_, run)) = self.inheritance.resumed(u64::from(trial)) {
@@ -120,17 +131,29 @@ impl Sweep {
                 workspace: workspace.clone(),
                 trial,
                 run_id: new.run_id,
-                job,
+                job: Some(job),
+                external: None,
                 draws: draws.clone(),
                 sampler_index: *index,
                 redraw: *redraw,
                 sampler_version: tuning::SAMPLER_VERSION,
-                basis: Basis {},
+                basis: Basis { model: new.made.as_ref().map(|made| made.basis) },
+                explained: new.made.as_ref().map(|made| made.explained.clone()),
                 at,
             };
             events.push(proposed.into());
         }
         Ok(events)
+    }
+
+    /// How many of the proposals know enough; all, when no model made them.
+    fn usable_new(&self, trials: &[NewTrial]) -> usize {
+        if !self.is_modelled() {
+            return trials.len();
+        }
+        let knows =
+            |(ahead, new): &(usize, &NewTrial)| new.made.as_ref().is_some_and(|made| self.knows_enough(made, *ahead));
+        trials.iter().enumerate().take_while(knows).count()
     }
 
     /// The sampler has nothing more: the sweep completes when its live trials have ended.

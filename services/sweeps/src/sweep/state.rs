@@ -5,20 +5,22 @@
 //!           Running, Paused -> Completing -> Completed, Failed        Completed -> Running by extend
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use tuning::bayes::{self, Fit};
 use tuning::{Report, Trials, fingerprint};
 use vocabulary::{SweepId, Warning};
 
 use super::inherit::{Inheritance, Parent};
 use super::job::parameters_json;
+use super::model::outcome_of;
 use super::trial::{Stop, Trial};
 use super::words::{Best, CompletedReason, Outcome, StopBy, SweepState, TrialState};
 use super::{
-    ObservationRecorded, SweepEvent, SweepExtended, SweepSubmitted, TrialEnded, TrialProposed, TrialStateChanged,
-    TrialStopRequested,
+    ObservationRecorded, SweepEvent, SweepExtended, SweepSubmitted, TrialEnded, TrialLeased, TrialPaused,
+    TrialPromoted, TrialProposed, TrialStateChanged, TrialStopRequested,
 };
 use crate::document::{Limits, SweepSpec};
 
@@ -112,12 +114,21 @@ pub struct Sweep {
     pub trials: Vec<Trial>,
     /// Indices of the trials that have not ended.
     pub live: BTreeSet<u32>,
+    /// Indices of the trials that wait at a rung.
+    pub paused: BTreeSet<u32>,
     /// How many trials are in each state.
     pub counts: BTreeMap<TrialState, u32>,
     /// What the policy and the ranking see.
     pub curves: Trials,
+    /// Of the external trials that have not ended: when each one's lease runs out, in microseconds since 1970, the
+    /// earliest first.
+    pub leases: BTreeSet<(i64, u32)>,
     /// Digests of the configurations that were proposed. Shared, so that a proposal is computed beside the log.
     pub taken: Arc<HashSet<u128>>,
+    /// Of a modelled sweep: the trials that have ended and what that says, in log order.
+    pub endings: Vec<(u32, bayes::Outcome)>,
+    /// Of a modelled sweep: the hyperparameters in force, with the version of their event.
+    pub fit: Option<(i64, Fit)>,
     /// The first Sobol point or grid cell that is not used.
     pub next_index: u64,
     /// What it has from earlier sweeps.
@@ -137,6 +148,10 @@ pub struct Sweep {
     /// Of the first failure in the row.
     pub(super) first_stderr_tail: String,
     pub(super) unreported_in_a_row: u32,
+    /// Trials that ended since the leader got better.
+    pub(super) unimproved_in_a_row: u32,
+    /// The leader's value when each of the last trials ended, as many as the patience of convergence and one more.
+    pub(super) leads: VecDeque<f64>,
 }
 
 impl Sweep {
@@ -169,9 +184,13 @@ impl Sweep {
             SweepEvent::ObservationsInherited(event) => self.take_inherited(event),
             SweepEvent::TrialsAdopted(event) => self.take_adopted(event),
             SweepEvent::TrialStateChanged(event) => self.take_move(event),
+            SweepEvent::TrialLeased(event) => self.take_lease(event),
+            SweepEvent::TrialLeaseRenewed(event) => self.renew(event.trial, event.expires_at),
             SweepEvent::ObservationRecorded(event) => self.take_observation(event),
             SweepEvent::DecisionMade(_) => {}
             SweepEvent::TrialStopRequested(event) => self.take_stop(event),
+            SweepEvent::TrialPaused(event) => self.take_pause(event),
+            SweepEvent::TrialPromoted(event) => self.take_promotion(event),
             SweepEvent::TrialEnded(event) => self.take_end(event),
             SweepEvent::SweepPaused(_) => self.status = Status::Paused,
             SweepEvent::SweepResumed(_) => self.status = Status::Running,
@@ -196,6 +215,7 @@ impl Sweep {
             SweepEvent::SweepStalled(event) => {
                 self.stalled.insert(event.trial, event.reason.clone());
             }
+            SweepEvent::ModelFitted(event) => self.fit = Some((self.version, event.fit.clone())),
             SweepEvent::SweepUnstalled(event) => {
                 self.stalled.remove(&event.trial);
             }
@@ -224,8 +244,38 @@ impl Sweep {
         Arc::make_mut(&mut self.taken).insert(fingerprint(&configuration));
         self.next_index = self.next_index.max(event.sampler_index.saturating_add(1));
         self.live.insert(event.trial);
-        self.trials.push(Trial::new(event, self.version));
-        self.count(None, TrialState::Proposed);
+        let trial = Trial::new(event, self.version);
+        let state = trial.state;
+        self.trials.push(trial);
+        self.change_lease(event.trial, |_| {});
+        self.count(None, state);
+    }
+
+    /// Changes a trial's lease and keeps the order of the leases in step. A trial that has ended has none.
+    fn change_lease(&mut self, index: u32, change: impl FnOnce(&mut Trial)) {
+        let Some(trial) = self.trials.get_mut(index as usize) else { return };
+        let due = |trial: &Trial| Some((trial.lease.as_ref()?.expires_at.as_microsecond(), index));
+        let before = due(trial);
+        change(trial);
+        let after = due(trial);
+        if let Some(before) = before {
+            self.leases.remove(&before);
+        }
+        self.leases.extend(after);
+    }
+
+    fn take_lease(&mut self, event: &TrialLeased) {
+        let Some(before) = self.trials.get(event.trial as usize).map(|trial| trial.state) else { return };
+        self.change_lease(event.trial, |trial| trial.lease_again(event));
+        self.count(Some(before), TrialState::Running);
+    }
+
+    fn renew(&mut self, index: u32, expires_at: Timestamp) {
+        self.change_lease(index, |trial| {
+            if let Some(lease) = trial.lease.as_mut() {
+                lease.expires_at = expires_at;
+            }
+        });
     }
 
     fn take_move(&mut self, event: &TrialStateChanged) {
@@ -240,6 +290,9 @@ impl Sweep {
 
     fn take_observation(&mut self, event: &ObservationRecorded) {
         self.reported = true;
+        if let Some(told) = &event.told {
+            self.renew(event.trial, told.lease_expires_at);
+        }
         let position = self.version.unsigned_abs();
         let Some(trial) = self.trials.get_mut(event.trial as usize) else { return };
         trial.reported = true;
@@ -260,15 +313,47 @@ impl Sweep {
         if let Some(trial) = self.trials.get_mut(event.trial as usize) {
             trial.stop = Some(Stop { by: event.by, version: self.version });
         }
+        // One that waited has still to end, as those that run have.
+        if self.paused.remove(&event.trial) {
+            self.live.insert(event.trial);
+        }
+    }
+
+    fn take_pause(&mut self, event: &TrialPaused) {
+        self.curves.pause(event.trial, event.rung);
+        self.live.remove(&event.trial);
+        self.paused.insert(event.trial);
+        let Some(before) = self.trials.get(event.trial as usize).map(|trial| trial.state) else { return };
+        self.change_lease(event.trial, |trial| trial.pause(event));
+        self.count(Some(before), TrialState::Paused);
+    }
+
+    fn take_promotion(&mut self, event: &TrialPromoted) {
+        self.curves.promote(event.trial);
+        self.paused.remove(&event.trial);
+        self.live.insert(event.trial);
+        let Some(trial) = self.trials.get_mut(event.trial as usize) else { return };
+        let before = trial.state;
+        trial.promote(event);
+        self.count(Some(before), TrialState::Queued);
     }
 
     fn take_end(&mut self, event: &TrialEnded) {
+        self.unimproved_in_a_row = self.unimproved();
+        self.remember_lead();
         self.curves.end(event.trial, event.end.for_policies());
         self.live.remove(&event.trial);
-        let Some(trial) = self.trials.get_mut(event.trial as usize) else { return };
+        self.paused.remove(&event.trial);
+        if self.is_modelled() && self.trials.get(event.trial as usize).is_some_and(|trial| trial.end.is_none()) {
+            self.endings.push((event.trial, outcome_of(&event.end, event.best)));
+        }
+        let Some(trial) = self.trials.get(event.trial as usize) else { return };
         let (before, reported) = (trial.state, trial.reported);
-        trial.finish(event);
-        let state = trial.state;
+        let mut state = before;
+        self.change_lease(event.trial, |trial| {
+            trial.finish(event);
+            state = trial.state;
+        });
         if state == TrialState::Failed {
             if self.failed_in_a_row == 0 {
                 self.first_stderr_tail.clone_from(&event.attempt_end.stderr_tail);

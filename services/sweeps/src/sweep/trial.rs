@@ -1,12 +1,14 @@
 //! A trial as it stands.
 
 use jiff::Timestamp;
-use tuning::Draw;
+use tuning::bayes::Explained;
+use tuning::{Decision, Draw};
 use vocabulary::RunId;
 
 use super::inherit::AdoptedTrial;
+use super::lease::Lease;
 use super::words::{AttemptEnd, StopBy, TrialEnd, TrialState};
-use super::{TrialEnded, TrialProposed, TrialStateChanged};
+use super::{Basis, TrialEnded, TrialLeased, TrialPaused, TrialPromoted, TrialProposed, TrialStateChanged};
 
 /// Stands for the run of a trial that has none.
 const NO_RUN: RunId = RunId::new(uuid::Uuid::nil());
@@ -24,6 +26,13 @@ pub struct Attempt {
     pub ended_at: Option<Timestamp>,
     /// How.
     pub end: Option<AttemptEnd>,
+}
+
+impl Attempt {
+    /// Of an external trial: it begins when it is asked for.
+    fn held(number: u32, lease: &Lease, at: Timestamp) -> Self {
+        Self { number, node: lease.worker.clone(), started_at: Some(at), ended_at: None, end: None }
+    }
 }
 
 /// That a trial is to end.
@@ -44,6 +53,10 @@ pub struct Trial {
     pub version: i64,
     /// Its active parameters.
     pub draws: Vec<Draw>,
+    /// What they were proposed from.
+    pub basis: Basis,
+    /// What the model said about them.
+    pub explained: Option<Explained>,
     /// Where it is in its life.
     pub state: TrialState,
     /// Oldest first; the last one is the current one. Empty until its run has moved.
@@ -54,12 +67,16 @@ pub struct Trial {
     pub preemptions_in_a_row: u32,
     /// That it is to end.
     pub stop: Option<Stop>,
+    /// Why it waits at a rung, if it does.
+    pub paused: Option<Decision>,
     /// How it ended.
     pub end: Option<TrialEnd>,
     /// Its latest counted report, finite or not.
     pub last_value: Option<f64>,
     /// It has reported the watched metric, be it NaN.
     pub reported: bool,
+    /// Who holds it, when it is external and has not ended.
+    pub lease: Option<Lease>,
     /// When it was proposed.
     pub proposed_at: Timestamp,
     /// When it ended.
@@ -72,22 +89,29 @@ pub struct Trial {
 
 impl Trial {
     pub(super) fn new(event: &TrialProposed, version: i64) -> Self {
+        let lease = event.external.as_ref().map(|external| external.lease.clone());
+        let state = if lease.is_some() { TrialState::Running } else { TrialState::Proposed };
+        let attempts = lease.iter().map(|lease| Attempt::held(1, lease, event.at)).collect();
         Self {
             run_id: event.run_id,
             version,
             draws: event.draws.clone(),
-            state: TrialState::Proposed,
-            attempts: Vec::new(),
+            basis: event.basis.clone(),
+            explained: event.explained.clone(),
+            state,
+            attempts,
             preemptions: 0,
             preemptions_in_a_row: 0,
             stop: None,
+            paused: None,
             end: None,
             last_value: None,
             reported: false,
+            running_since: lease.is_some().then_some(event.at),
+            lease,
             proposed_at: event.at,
             ended_at: None,
             ran_us: 0,
-            running_since: None,
         }
     }
 
@@ -97,14 +121,18 @@ impl Trial {
             run_id: adopted.run_id.unwrap_or(NO_RUN),
             version,
             draws: adopted.draws.clone(),
+            basis: Basis::default(),
+            explained: None,
             state: adopted.end.state(),
             attempts: Vec::new(),
             preemptions: 0,
             preemptions_in_a_row: 0,
             stop: None,
+            paused: None,
             end: Some(adopted.end.clone()),
             last_value: adopted.points.last().map(|point| point.value),
             reported: !adopted.points.is_empty(),
+            lease: None,
             proposed_at: at,
             ended_at: Some(at),
             ran_us: 0,
@@ -162,11 +190,45 @@ impl Trial {
         }
     }
 
+    pub(super) fn pause(&mut self, event: &TrialPaused) {
+        self.count_time(false, event.at);
+        self.state = TrialState::Paused;
+        self.paused = Some(event.decision.clone());
+        self.lease = None;
+    }
+
+    /// It is queued again, as a new attempt.
+    pub(super) fn promote(&mut self, event: &TrialPromoted) {
+        self.paused = None;
+        self.state = TrialState::Queued;
+        if let Some(before) = self.attempts.last_mut() {
+            before.ended_at.get_or_insert(event.at);
+        }
+        let (number, node) = (event.attempt, String::new());
+        self.attempts.push(Attempt { number, node, started_at: None, ended_at: None, end: None });
+    }
+
+    /// Somebody else holds it from here on; whoever did has fallen silent.
+    pub(super) fn lease_again(&mut self, event: &TrialLeased) {
+        self.state = TrialState::Running;
+        // The attempt of a promoted trial is there already.
+        if self.attempt() == event.attempt {
+            self.attempts.pop();
+            self.count_time(true, event.at);
+        } else if let Some(before) = self.attempts.last_mut() {
+            before.ended_at = Some(event.at);
+            before.end = Some(AttemptEnd { outcome: "lost".to_owned(), ..AttemptEnd::default() });
+        }
+        self.attempts.push(Attempt::held(event.attempt, &event.lease, event.at));
+        self.lease = Some(event.lease.clone());
+    }
+
     pub(super) fn finish(&mut self, event: &TrialEnded) {
         self.count_time(false, event.at);
         self.state = event.end.state();
         self.end = Some(event.end.clone());
         self.ended_at = Some(event.at);
+        self.lease = None;
         if let Some(attempt) = self.attempts.last_mut() {
             attempt.ended_at = Some(event.at);
             attempt.end = Some(event.attempt_end.clone());

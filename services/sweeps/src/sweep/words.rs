@@ -82,6 +82,12 @@ pub enum CompletedReason {
     Timeout,
     /// It was made from trials that had ended elsewhere.
     Imported,
+    /// A trial reached the target.
+    TargetReached,
+    /// So many trials ended without a better leader.
+    NoImprovement,
+    /// The leader hardly got better over so many trials.
+    Converged,
 }
 
 impl CompletedReason {
@@ -92,6 +98,9 @@ impl CompletedReason {
             Self::SpaceExhausted => "space_exhausted",
             Self::Timeout => "timeout",
             Self::Imported => "imported",
+            Self::TargetReached => "target_reached",
+            Self::NoImprovement => "no_improvement",
+            Self::Converged => "converged",
         }
     }
 }
@@ -131,6 +140,8 @@ pub enum TrialState {
     Finalizing,
     /// Lost its node with notice; will be queued again.
     Preempted,
+    /// Waits at a rung for its promotion; holds no place.
+    Paused,
     /// Its node has fallen silent.
     NotResponding,
     /// Its command ended well.
@@ -145,7 +156,7 @@ pub enum TrialState {
 
 impl TrialState {
     /// All of them, in the order of a life.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Proposed,
         Self::Queued,
         Self::Starting,
@@ -153,6 +164,7 @@ impl TrialState {
         Self::Running,
         Self::Finalizing,
         Self::Preempted,
+        Self::Paused,
         Self::NotResponding,
         Self::Completed,
         Self::Failed,
@@ -170,6 +182,7 @@ impl TrialState {
             Self::Running => "Running",
             Self::Finalizing => "Finalizing",
             Self::Preempted => "Preempted",
+            Self::Paused => "Paused",
             Self::NotResponding => "NotResponding",
             Self::Completed => "Completed",
             Self::Failed => "Failed",
@@ -218,6 +231,10 @@ pub enum StopBy {
     TrialTimeout,
     /// It reported a value that is not finite, and the document says that this fails it.
     NonFinite,
+    /// A trial of the sweep, perhaps this one, reached the target.
+    TargetReached,
+    /// It has come as far as the policy lets any trial come.
+    MaxResource,
 }
 
 impl StopBy {
@@ -228,6 +245,8 @@ impl StopBy {
             Self::Sweep | Self::NonFinite => "sweep",
             Self::SweepTimeout => "sweep_timeout",
             Self::TrialTimeout => "trial_timeout",
+            Self::TargetReached => "target_reached",
+            Self::MaxResource => "max_resource",
         }
     }
 }
@@ -269,6 +288,9 @@ pub enum TrialEnd {
         /// It never reported a finite value of the watched metric.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         no_objective: bool,
+        /// It was ended as one that has come as far as the policy lets any trial come.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        max_resource: bool,
     },
     /// It failed.
     Failed {
@@ -319,7 +341,8 @@ impl TrialEnd {
     /// Why it ended so, in a few words; empty when there is nothing to say.
     pub fn reason(&self) -> String {
         match self {
-            Self::Completed { no_objective: true } => "no_objective".to_owned(),
+            Self::Completed { no_objective: true, .. } => "no_objective".to_owned(),
+            Self::Completed { max_resource: true, .. } => "max_resource".to_owned(),
             Self::Completed { .. } => String::new(),
             Self::Failed { phase, reason, exit_code: Some(code), .. } if reason == "exit_code" => {
                 format!("{phase}: exit code {code}")

@@ -59,14 +59,11 @@ impl View for Listed {
         Box::pin(async move {
             for event in events {
                 // Reports and moves of trials are most of a log and change nothing here.
-                let silent = [
-                    "ObservationsInherited",
-                    "ObservationRecorded",
-                    "DecisionMade",
-                    "TrialStateChanged",
-                    "TrialProposed",
-                ];
-                if silent.contains(&event.kind.as_str()) || event.kind.starts_with("Trial") {
+                let silent = ["ObservationsInherited", "ObservationRecorded", "DecisionMade", "TrialStateChanged", "TrialProposed"];
+                if silent.contains(&event.kind.as_str())
+                    || event.kind.starts_with("Trial")
+                    || event.kind == "ModelFitted"
+                {
                     continue;
                 }
                 let Some(sweep_id) = crate::sweep_of(&event.stream) else { continue };

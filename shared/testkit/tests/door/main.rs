@@ -7,6 +7,7 @@
 //! are reported at once.
 
 mod access;
+mod asking;
 mod endpoints;
 mod metrics;
 mod models;
@@ -83,6 +84,8 @@ const STORIES: &[(&str, Story)] = &[
     ("a metric that is not the primary one", trials::a_metric_that_is_not_the_primary_one),
     ("trials that all crash", trials::trials_that_all_crash),
     ("a preempted node", trials::a_preempted_node),
+    ("an external sweep is asked and told", asking::an_external_sweep_is_asked_and_told),
+    ("asks and tells that are wrong", asking::asks_and_tells_that_are_wrong),
     ("registering models", models::registering_models),
     ("traffic of an endpoint", endpoints::traffic_of_an_endpoint),
     ("answers that a model does not give", endpoints::answers_that_a_model_does_not_give),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use contracts::compute::{JobEnd, JobEnded, JobPhaseChanged, JobPlaced, JobQueued, JobRequeued};
 use contracts::feed::Fact;
-use contracts::sweeps::{TrialProposed, TrialStopRequested};
+use contracts::sweeps::{ToldPoint, TrialEnded, TrialProposed, TrialReported, TrialStopRequested};
 use feed::{Publish, ReactError, Reaction};
 use prost::Message;
 
@@ -173,4 +173,86 @@ async fn jobs_of_others_and_unknown_facts_are_passed_over() {
     stories.ended(2, 1, "failed").await;
     stories.tell("compute", 3, "SomethingNew", &JobEnded::default()).await.unwrap();
     assert!(stories.facts().await.is_empty());
+}
+
+impl Stories {
+    async fn propose_external(&self) {
+        let proposed = TrialProposed {
+            workspace: WORKSPACE.into(),
+            sweep_id: SWEEP.into(),
+            trial_index: 4,
+            run_id: self.run_id.clone(),
+            experiment: "digits".into(),
+            run_name: "trial 4".into(),
+            ..TrialProposed::default()
+        };
+        self.tell("sweeps", 1, "TrialProposed", &proposed).await.unwrap();
+    }
+
+    async fn report(&self, position: i64, step: i64, value: f64) {
+        let reported = TrialReported {
+            workspace: WORKSPACE.into(),
+            sweep_id: SWEEP.into(),
+            trial_index: 4,
+            run_id: self.run_id.clone(),
+            attempt: 2,
+            metric: "loss".into(),
+            points: vec![ToldPoint { step, value }],
+        };
+        self.tell("sweeps", position, "TrialReported", &reported).await.unwrap();
+    }
+
+    async fn end_trial(&self, position: i64, state: &str) {
+        let ended = TrialEnded { run_id: self.run_id.clone(), state: state.into(), ..TrialEnded::default() };
+        self.tell("sweeps", position, "TrialEnded", &ended).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn an_external_trial_has_a_run_with_what_was_told_and_ends_with_it() {
+    let stories = Stories::new().await;
+    stories.propose_external().await;
+    assert_eq!(stories.run().await.state, "Running");
+    stories.report(2, 0, 0.5).await;
+    stories.report(2, 0, 0.5).await;
+    stories.report(3, 1, f64::NAN).await;
+    stories.end_trial(4, "Completed").await;
+    let list = ListMetricsRequest { workspace: WORKSPACE.into(), run_id: stories.run_id.clone() };
+    let listed = stories.fixture.api.list_metrics(Request::new(list)).await.unwrap().into_inner();
+    assert_eq!((listed.metrics.len(), listed.metrics[0].name.as_str(), listed.metrics[0].count), (1, "loss", 2));
+    assert_eq!(stories.run().await.state, "Completed");
+    let (kind, payload) = stories.facts().await.pop().unwrap();
+    assert_eq!(kind, "RunEnded");
+    assert!(RunEnded::decode(payload.as_slice()).unwrap().with_trial, "sweeps need not be told what it said");
+    // A value that comes after the end of the run, which its user may bring about, is passed over.
+    stories.report(5, 2, 0.1).await;
+}
+
+#[tokio::test]
+async fn a_stopped_external_trial_is_early_stopped_and_a_user_may_end_its_run() {
+    let stories = Stories::new().await;
+    stories.propose_external().await;
+    stories.stop(2).await.unwrap();
+    stories.end_trial(3, "EarlyStopped").await;
+    let run = stories.run().await;
+    assert_eq!((run.state.as_str(), run.end.unwrap().decision), ("EarlyStopped", format!("{SWEEP}@9")));
+
+    let stories = Stories::new().await;
+    stories.propose_external().await;
+    let cancel = CancelRunRequest { workspace: WORKSPACE.into(), run_id: stories.run_id.clone() };
+    stories.fixture.api.cancel_run(Request::new(cancel)).await.unwrap();
+    let (kind, payload) = stories.facts().await.pop().unwrap();
+    let ended = RunEnded::decode(payload.as_slice()).unwrap();
+    assert_eq!((kind, ended.with_trial, ended.trial_index), ("RunEnded", false, Some(4)));
+}
+
+#[tokio::test]
+async fn trials_do_not_wait_for_each_other() {
+    let stories = Stories::new().await;
+    let story = stories.stories.iter().find(|story| story.service() == "sweeps").unwrap();
+    let of = |kind: &str, payload: Vec<u8>| story.lane(&Fact { r#type: kind.into(), payload, ..Fact::default() });
+    let ended = |run_id: &str| TrialEnded { run_id: run_id.into(), ..TrialEnded::default() }.encode_to_vec();
+    let stop = TrialStopRequested { run_id: "run_1".into(), ..TrialStopRequested::default() }.encode_to_vec();
+    assert_eq!(of("TrialEnded", ended("run_1")), of("TrialStopRequested", stop));
+    assert_ne!(of("TrialEnded", ended("run_1")), of("TrialEnded", ended("run_2")));
 }

@@ -47,6 +47,28 @@ fn news_of_an_older_attempt_mean_nothing() {
 }
 
 #[test]
+fn a_run_that_waits_at_a_rung_is_paused_until_its_sweep_lets_it_go_on() {
+    let held = Command::Job(JobNews::Held { attempt: 1, at_us: 5 });
+    let waiting = [with_job(), reached(1, RunState::Running), stop("rung"), held];
+    let run = given(&waiting);
+    assert_eq!((run.state, run.attempt()), (Some(RunState::Paused), 1));
+    let released = given(&[waiting.as_slice(), &[Command::Release { at_us: 6 }]].concat());
+    assert_eq!(released.stop, None);
+    assert_eq!(released.decide(&Command::Release { at_us: 7 }), Ok(vec![]), "once");
+    let queued = given(
+        &[
+            waiting.as_slice(),
+            &[Command::Release { at_us: 6 }, requeued(1, AttemptCause::Promoted), reached(2, RunState::Running)],
+        ]
+        .concat(),
+    );
+    assert_eq!((queued.state, queued.attempt(), queued.shown.preemptions), (Some(RunState::Running), 2, 0));
+    // The wish that it ends goes before the wish that it waits.
+    let stopped = given(&[waiting.as_slice(), &[stop("policy"), ended(1, "canceled")]].concat());
+    assert_eq!(stopped.state, Some(RunState::EarlyStopped));
+}
+
+#[test]
 fn the_end_says_who_wanted_it() {
     // EarlyStopped and Canceled must be told apart, and carry the decision.
     let running = [with_job(), reached(1, RunState::Running)];
@@ -56,6 +78,7 @@ fn the_end_says_who_wanted_it() {
     assert_eq!(stopped.shown.end.unwrap().decision, "sweep_1@17");
     assert_eq!(after("policy", "completed").state, Some(RunState::EarlyStopped), "the stop was in the log first");
     assert_eq!(after("sweep_timeout", "canceled").state, Some(RunState::Canceled));
+    assert_eq!(after("max_resource", "canceled").state, Some(RunState::Completed), "no trial goes further");
     assert_eq!(after("user", "completed").state, Some(RunState::Completed), "it had really finished");
     assert_eq!(after("user", "failed").state, Some(RunState::Failed));
     assert_eq!(state_after(&[with_job(), ended(1, "lost")]), RunState::Failed);

@@ -7,12 +7,13 @@ use vocabulary::StoredEvent;
 use super::*;
 use crate::experiment::ExperimentEvent;
 
-const KINDS: [&str; 10] = [
+const KINDS: [&str; 11] = [
     "RunCreated",
     "RunUpdated",
     "RunStateChanged",
     "AttemptEnded",
     "RunStopRequested",
+    "RunReleased",
     "RunEnded",
     "RunRelabelled",
     "MetricReported",

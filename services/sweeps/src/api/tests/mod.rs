@@ -1,6 +1,8 @@
 //! Calls on a service of its own, with what `runs` would say told by hand.
 
+mod asking;
 mod changing;
+mod modelled;
 mod submitting;
 mod together;
 mod walking;

@@ -44,9 +44,49 @@ fn the_document() {
 }
 
 #[test]
+fn an_external_sweep_says_nothing_of_running() {
+    check(&[
+        Case(4, &[("mode", "external"), ("cluster", ""), ("trial", "")], Accepted),
+        Case(
+            4,
+            &[("mode", "external"), ("trial", "{comand: 7}")],
+            Refused(422, &[("NotInExternal", "/cluster"), ("NotInExternal", "/trial")]),
+        ),
+        Case(
+            41,
+            &[
+                ("mode", "external"),
+                ("cluster", ""),
+                ("trial", ""),
+                ("limits", "{max_total_trials: 2000000, max_concurrent_trials: 10000}"),
+                ("early_termination", "{type: bandit, slack_amount: 0.1}"),
+            ],
+            Accepted,
+        ),
+        Case(
+            41,
+            &[
+                ("mode", "external"),
+                ("cluster", ""),
+                ("trial", ""),
+                ("limits", "{max_total_trials: 2000001, max_concurrent_trials: 10001}"),
+            ],
+            Refused(
+                422,
+                &[("OutOfRange", "/limits/max_concurrent_trials"), ("OutOfRange", "/limits/max_total_trials")],
+            ),
+        ),
+        Case(
+            41,
+            &[("mode", "external"), ("cluster", ""), ("trial", ""), ("limits", "{max_retries: 1}")],
+            Refused(422, &[("NotInExternal", "/limits/max_retries")]),
+        ),
+    ]);
+}
+
+#[test]
 fn what_comes_later_is_refused_by_name() {
     check(&[
-        Case(0, &[("mode", "external"), ("cluster", ""), ("trial", "")], Refused(422, &[("NotOfferedYet", "/mode")])),
         Case(0, &[("mode", "managed")], Accepted),
         Case(0, &[("mode", "manged")], Refused(422, &[("BadMode", "/mode")])),
         Case(
@@ -54,28 +94,127 @@ fn what_comes_later_is_refused_by_name() {
             &[("resume_from", "[sweep_1]"), ("resume_trials", "[1]")],
             Refused(422, &[("NotOfferedYet", "/resume_from"), ("NotOfferedYet", "/resume_trials")]),
         ),
+        Case(0, &[("early_termination", "{type: pbt}")], Refused(422, &[("NotOfferedYet", "/early_termination/type")])),
+    ]);
+}
+
+#[test]
+fn policies_with_rungs() {
+    check(&[
+        Case(0, &[("early_termination", "{type: asha, max_resource: 9}")], Accepted),
         Case(
             0,
-            &[
-                ("objective", "{goal: maximize, primary_metric: a, target: 0.9}"),
-                ("limits", "{max_trials_without_improvement: 3, convergence: {patience: 3}}"),
-            ],
+            &[("early_termination", "{type: asha, reduction_factor: 2, min_resource: 3, max_resource: 9}")],
+            Accepted,
+        ),
+        Case(0, &[("early_termination", "{type: hyperband, max_resource: 81}")], Accepted),
+        Case(0, &[("early_termination", "{type: learning_curve, max_resource: 52, share: 0.5, hope: 3}")], Accepted),
+        Case(
+            4,
+            &[("early_termination", "{type: asha}")],
+            Refused(422, &[("Required", "/early_termination/max_resource")]),
+        ),
+        Case(0, &[("early_termination", "hyperband")], Refused(422, &[("WrongType", "/early_termination")])),
+        Case(
+            0,
+            &[("early_termination", "{type: asha, max_resource: 9, evaluation_interval: 1, delay_evaluation: 0}")],
             Refused(
                 422,
                 &[
-                    ("NotOfferedYet", "/limits/convergence"),
-                    ("NotOfferedYet", "/limits/max_trials_without_improvement"),
-                    ("NotOfferedYet", "/objective/target"),
+                    ("UnknownField", "/early_termination/delay_evaluation"),
+                    ("UnknownField", "/early_termination/evaluation_interval"),
                 ],
             ),
         ),
         Case(
             0,
-            &[("early_termination", "{type: asha, max_resource: 9}")],
-            Refused(422, &[("NotOfferedYet", "/early_termination/type")]),
+            &[("early_termination", "{type: asha, max_resource: 4, min_resource: 4, reduction_factor: 1}")],
+            Refused(
+                422,
+                &[
+                    ("BadRange", "/early_termination/max_resource"),
+                    ("OutOfRange", "/early_termination/reduction_factor"),
+                ],
+            ),
         ),
-        Case(0, &[("early_termination", "hyperband")], Refused(422, &[("NotOfferedYet", "/early_termination")])),
-        Case(0, &[("early_termination", "{type: pbt}")], Refused(422, &[("NotOfferedYet", "/early_termination/type")])),
+        Case(
+            0,
+            &[("early_termination", "{type: hyperband, max_resource: 1.5, reduction_factor: two, min_resource: -1}")],
+            Refused(
+                422,
+                &[
+                    ("OutOfRange", "/early_termination/max_resource"),
+                    ("OutOfRange", "/early_termination/min_resource"),
+                    ("OutOfRange", "/early_termination/reduction_factor"),
+                ],
+            ),
+        ),
+    ]);
+}
+
+#[test]
+fn promotion_needs_checkpoints() {
+    check(&[
+        Case(
+            0,
+            &[("early_termination", "{type: asha, max_resource: 9, variant: promote}")],
+            Refused(422, &[("UnknownVariant", "/early_termination/variant")]),
+        ),
+        Case(
+            0,
+            &[("early_termination", "{type: asha, max_resource: 9, variant: promotion}")],
+            Refused(422, &[("NeedsCheckpoint", "/early_termination/variant")]),
+        ),
+        Case(
+            0,
+            &[
+                ("early_termination", "{type: asha, max_resource: 9, variant: promotion}"),
+                ("trial", "{command: [python, train.py], checkpoint: true}"),
+            ],
+            Accepted,
+        ),
+        Case(
+            0,
+            &[("early_termination", "{type: learning_curve, max_resource: 9, share: 0}")],
+            Refused(422, &[("OutOfRange", "/early_termination/share")]),
+        ),
+    ]);
+}
+
+#[test]
+fn what_is_enough() {
+    check(&[
+        Case(
+            0,
+            &[
+                ("objective", "{goal: maximize, primary_metric: a, target: 0.9}"),
+                ("limits", "{max_total_trials: 4, max_trials_without_improvement: 3, convergence: {patience: 3}}"),
+            ],
+            Accepted,
+        ),
+        Case(
+            0,
+            &[("objective", "{goal: maximize, primary_metric: a, target: NaN}")],
+            Refused(422, &[("BadTarget", "/objective/target")]),
+        ),
+        Case(
+            13,
+            &[("objective", "{goal: maximize, primary_metric: a, target: 1e999}")],
+            Refused(422, &[("NotFinite", "/objective/target")]),
+        ),
+        Case(
+            41,
+            &[("limits", "{max_trials_without_improvement: 0, convergence: {patience: 0, relative_improvement: -1}}")],
+            Refused(
+                422,
+                &[
+                    ("OutOfRange", "/limits/convergence/patience"),
+                    ("OutOfRange", "/limits/convergence/relative_improvement"),
+                    ("OutOfRange", "/limits/max_trials_without_improvement"),
+                ],
+            ),
+        ),
+        Case(4, &[("limits", "{convergence: {}}")], Refused(422, &[("Required", "/limits/convergence/patience")])),
     ]);
 }
 

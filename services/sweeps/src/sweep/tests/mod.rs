@@ -2,8 +2,11 @@
 
 mod ending;
 mod events;
+mod external;
+mod leases;
 mod life;
 mod observing;
+mod promoting;
 mod proposing;
 mod random;
 
@@ -91,14 +94,17 @@ impl Story {
         }
         let trials = made.into_iter().map(|proposal| {
             self.runs += 1;
-            NewTrial { run_id: RunId::new(Uuid::from_u128(0x1000 + self.runs)), proposal }
+            NewTrial { run_id: RunId::new(Uuid::from_u128(0x1000 + self.runs)), proposal, made: None }
         });
         Some(Command::Propose { from, trials: trials.collect(), at })
     }
 
     /// Proposes as the reaction does, until nothing is allowed.
     pub(crate) fn fill(&mut self) -> usize {
-        let before = self.sweep.trials.len();
+        let (before, at) = (self.sweep.trials.len(), self.now);
+        while self.sweep.has_waiting_work() {
+            self.when(Command::Promote { at }).unwrap();
+        }
         while let Some(command) = self.next_proposals() {
             self.when(command).unwrap();
         }

@@ -69,7 +69,7 @@ fn a_trial_carries_everything_that_its_node_needs() {
     })));
     story.fill();
     let SweepEvent::TrialProposed(proposed) = &story.events[2] else { panic!("{:?}", story.events) };
-    let job = &proposed.job;
+    let job = proposed.job.as_ref().unwrap();
     assert_eq!(job.command[..4], ["python", "t.py", "--lr=0.5", "--m"]);
     assert_eq!(job.command[5], "0");
     assert_eq!(job.environment_variables["OPT"], "sgd");

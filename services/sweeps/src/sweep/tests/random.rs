@@ -60,6 +60,11 @@ fn setting() -> impl Strategy<Value = Value> {
         Just(json!({"type": "bandit", "slack_amount": 0.05, "evaluation_interval": 2, "delay_evaluation": 1})),
         Just(json!({"type": "median_stopping"})),
         Just(json!({"type": "truncation_selection", "truncation_percentage": 60})),
+        Just(json!({"type": "asha", "reduction_factor": 2, "max_resource": 4})),
+        Just(json!({"type": "asha", "reduction_factor": 2, "max_resource": 5, "variant": "promotion"})),
+        Just(json!({"type": "asha", "reduction_factor": 3, "max_resource": 9, "variant": "promotion"})),
+        Just(json!({"type": "hyperband", "reduction_factor": 2, "max_resource": 6})),
+        Just(json!({"type": "learning_curve", "max_resource": 14})),
         Just(json!({"type": "truncation_selection", "truncation_percentage": 40, "exclude_finished_jobs": true})),
     ];
     let algorithm = prop_oneof![
@@ -67,9 +72,15 @@ fn setting() -> impl Strategy<Value = Value> {
         Just(json!({"type": "random", "rule": "sobol", "seed": 5})),
         Just(json!("grid")),
     ];
-    (policy, algorithm, any::<bool>(), any::<bool>(), any::<bool>()).prop_map(
-        |(policy, algorithm, keeps, up, fails)| {
-            json!({
+    let enough = prop_oneof![
+        3 => Just(json!({})),
+        1 => Just(json!({"max_trials_without_improvement": 2})),
+        1 => Just(json!({"convergence": {"patience": 2, "relative_improvement": 0.5}})),
+    ];
+    let target = prop_oneof![3 => Just(Value::Null), 1 => Just(json!(400)), 1 => Just(json!(-0.4))];
+    (policy, algorithm, any::<(bool, bool, bool)>(), enough, target).prop_map(
+        |(policy, algorithm, (keeps, up, fails), enough, target)| {
+            let mut document = json!({
                 "early_termination": policy,
                 "sampling_algorithm": algorithm,
                 "record_keeps": keeps,
@@ -83,7 +94,7 @@ fn setting() -> impl Strategy<Value = Value> {
                     "momentum": {"type": "choice", "values": [0, 0.5, 0.9]},
                     "deep": {"type": "choice", "values": [true, false]},
                 },
-                "trial": {"command": ["python", "train.py"]},
+                "trial": {"command": ["python", "train.py"], "checkpoint": true},
             "limits": {
                     "max_total_trials": 7,
                     "max_concurrent_trials": 3,
@@ -91,7 +102,14 @@ fn setting() -> impl Strategy<Value = Value> {
                     "trial_timeout_seconds": 50,
                     "max_failed_trials": 3,
                 },
-            })
+            });
+            if let (Value::Object(limits), Value::Object(enough)) = (&mut document["limits"], enough) {
+                limits.extend(enough);
+            }
+            if !target.is_null() {
+                document["objective"]["target"] = target;
+            }
+            document
         },
     )
 }
@@ -164,12 +182,19 @@ fn check(before: &Sweep, events: &[SweepEvent]) {
             SweepEvent::TrialStateChanged(moved) => {
                 assert!(moved.attempt >= sweep.trials[moved.trial as usize].attempt());
             }
-            SweepEvent::TrialEnded(ended) => assert!(sweep.live.contains(&ended.trial), "an end is final"),
+            SweepEvent::TrialEnded(ended) => {
+                let lives = sweep.live.contains(&ended.trial) || sweep.paused.contains(&ended.trial);
+                assert!(lives, "an end is final");
+            }
+            SweepEvent::TrialPromoted(_) => {
+                let most = sweep.submitted.as_ref().unwrap().limits.max_concurrent_trials as usize;
+                assert!(sweep.live.len() < most, "a promotion without a place");
+            }
             _ => {}
         }
         sweep.evolve(event);
         let live = sweep.trials.iter().filter(|trial| trial.end.is_none()).count();
-        assert_eq!(live, sweep.live.len());
+        assert_eq!(live, sweep.live.len() + sweep.paused.len());
         let counted: u32 = sweep.counts.values().sum();
         assert_eq!(counted, sweep.proposals());
         assert!(!(sweep.status.state().is_terminal() && live > 0), "it ended before its trials");
@@ -177,7 +202,7 @@ fn check(before: &Sweep, events: &[SweepEvent]) {
 }
 
 /// Events through their stored form.
-fn stored(story: &Story) -> Vec<eventlog::RecordedEvent> {
+pub(super) fn stored(story: &Story) -> Vec<eventlog::RecordedEvent> {
     (1_i64..)
         .zip(&story.events)
         .map(|(version, event)| eventlog::RecordedEvent {

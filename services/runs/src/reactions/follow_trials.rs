@@ -1,0 +1,153 @@
+//! What sweeps decides about trials, in one story: a proposed trial gets its run, in the experiment that its sweep
+//! names; a trial that is to stop has its run stopped, or relabelled when that has just ended; what is told of an
+//! external trial becomes points of its run; and a run that no job drives ends with its trial.
+//!
+//! One story, since these follow each other for each trial; trials do not wait for each other.
+
+use std::sync::Arc;
+
+use contracts::feed::Fact;
+use contracts::runs::{MetricPoint, RecordMetricsRequest};
+use contracts::sweeps::{TrialEnded, TrialPromoted, TrialProposed, TrialReported, TrialStopRequested};
+use eventlog::{BoxFuture, Context, ExecuteError};
+use feed::{ReactError, Reaction};
+use vocabulary::RunId;
+
+use super::{Outcome, decode, execute, not_yet, run_of};
+use crate::api::{experiment_of, name_of, stored_form};
+use crate::metrics::{Batch, store};
+use crate::run::{self, Command, Rejection, Run, RunCreated, RunState, Subject};
+use crate::service::Core;
+
+/// Microseconds of a millisecond.
+const US_A_MS: i64 = 1_000;
+
+pub(super) struct FollowTrials(pub Arc<Core>);
+
+impl Reaction for FollowTrials {
+    fn name(&self) -> &'static str {
+        "follow_trials"
+    }
+
+    fn service(&self) -> &'static str {
+        "sweeps"
+    }
+
+    fn lane(&self, fact: &Fact) -> String {
+        // A fact that cannot be decoded halts the story where it is handled.
+        let run_id = match fact.r#type.as_str() {
+            "TrialProposed" => decode::<TrialProposed>(fact).map(|proposed| proposed.run_id),
+            "TrialStopRequested" => decode::<TrialStopRequested>(fact).map(|stop| stop.run_id),
+            "TrialPromoted" => decode::<TrialPromoted>(fact).map(|promoted| promoted.run_id),
+            "TrialReported" => decode::<TrialReported>(fact).map(|reported| reported.run_id),
+            "TrialEnded" => decode::<TrialEnded>(fact).map(|ended| ended.run_id),
+            _ => Ok(fact.stream.clone()),
+        };
+        run_id.unwrap_or_else(|_| fact.stream.clone())
+    }
+
+    fn handle<'a>(&'a self, fact: &'a Fact) -> BoxFuture<'a, Result<(), ReactError>> {
+        Box::pin(async move {
+            match fact.r#type.as_str() {
+                "TrialProposed" => self.proposed(fact, decode(fact)?).await,
+                "TrialStopRequested" => self.stopped(fact, decode(fact)?).await,
+                "TrialPromoted" => self.promoted(fact, decode(fact)?).await,
+                "TrialReported" => self.reported(fact, decode(fact)?).await,
+                "TrialEnded" => self.ended(fact, decode(fact)?).await,
+                _ => Ok(()),
+            }
+        })
+    }
+}
+
+impl FollowTrials {
+    async fn proposed(&self, fact: &Fact, proposed: TrialProposed) -> Result<(), ReactError> {
+        let run = run_of(&proposed.run_id)?;
+        let context = calls::reaction_context(fact, "create_runs.experiment");
+        let experiment = experiment_of(&self.0, &proposed.workspace, &proposed.experiment, context).await?;
+        let created = RunCreated {
+            subject: Subject {
+                workspace: proposed.workspace,
+                sweep_id: proposed.sweep_id,
+                trial_index: Some(proposed.trial_index),
+            },
+            run_id: run,
+            experiment_id: experiment.experiment_id,
+            experiment: experiment.name,
+            name: if proposed.run_name.is_empty() { name_of(run) } else { proposed.run_name },
+            parent_run_id: String::new(),
+            params: proposed.params,
+            tags: proposed.tags,
+            job: proposed.job.as_ref().map(stored_form).transpose()?,
+            at_us: fact.recorded_at_us,
+        };
+        execute(&self.0, fact, "create_runs", run, Command::Create(Box::new(created))).await?;
+        Ok(())
+    }
+
+    async fn stopped(&self, fact: &Fact, stop: TrialStopRequested) -> Result<(), ReactError> {
+        let run = run_of(&stop.run_id)?;
+        let command = Command::Stop { decision: stop.decision, by: stop.by, at_us: fact.recorded_at_us };
+        self.must_be_there(fact, "stop_runs", run, command).await
+    }
+
+    async fn promoted(&self, fact: &Fact, promoted: TrialPromoted) -> Result<(), ReactError> {
+        let run = run_of(&promoted.run_id)?;
+        self.must_be_there(fact, "release_runs", run, Command::Release { at_us: fact.recorded_at_us }).await
+    }
+
+    /// Values that were told. A run that its user has ended takes none, like any other.
+    async fn reported(&self, fact: &Fact, reported: TrialReported) -> Result<(), ReactError> {
+        let run = run_of(&reported.run_id)?;
+        let timestamp_ms = fact.recorded_at_us / US_A_MS;
+        let points = reported.points.iter().map(|point| MetricPoint {
+            name: reported.metric.clone(),
+            value: point.value,
+            step: Some(point.step),
+            timestamp_ms: Some(timestamp_ms),
+            ..MetricPoint::default()
+        });
+        let request = RecordMetricsRequest {
+            workspace: reported.workspace,
+            run_id: reported.run_id,
+            metrics: points.collect(),
+            ..RecordMetricsRequest::default()
+        };
+        let batch = Arc::new(Batch::read(request, run, timestamp_ms)?);
+        let context: Context = calls::reaction_context(fact, "told_points");
+        let stream = run::stream(run);
+        let recorded = self.0.log.record::<Run, _>(&stream, context, move |state, tx| {
+            let batch = Arc::clone(&batch);
+            Box::pin(async move { store::store(&batch, state, tx).await })
+        });
+        match recorded.await {
+            Ok(_) => {
+                self.0.changed(run);
+                Ok(())
+            }
+            Err(ExecuteError::Rejected(Rejection::NotFound { .. })) => Err(not_yet(run)),
+            Err(ExecuteError::Rejected(Rejection::Terminal { .. })) => Ok(()),
+            Err(error) => Err(calls::problem(error).into()),
+        }
+    }
+
+    async fn ended(&self, fact: &Fact, ended: TrialEnded) -> Result<(), ReactError> {
+        // A trial that ended before it had a run has none to end.
+        if ended.run_id.is_empty() {
+            return Ok(());
+        }
+        let run = run_of(&ended.run_id)?;
+        let state = RunState::parse(&ended.state).filter(|state| state.is_terminal());
+        let state = state.ok_or_else(|| ReactError::Poison(format!("{:?} is no terminal state", ended.state)))?;
+        let (decision, reason) = (ended.decision, ended.reason);
+        let command = Command::EndTrial { state, decision, reason, at_us: fact.recorded_at_us };
+        self.must_be_there(fact, "end_trials", run, command).await
+    }
+
+    async fn must_be_there(&self, fact: &Fact, story: &str, run: RunId, command: Command) -> Result<(), ReactError> {
+        match execute(&self.0, fact, story, run, command).await? {
+            Outcome::Done => Ok(()),
+            Outcome::Absent => Err(not_yet(run)),
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! The recomputation of what a model did: each fit from its predecessor, each proposal from its recorded fit and the
+//! endings that it knew.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::json;
+use tuning::bayes::{Fit, Tuner};
+use tuning::{Draw, Proposal};
+
+use super::findings::{Difference, between_proposals, broken};
+use crate::document::SweepSpec;
+use crate::sweep::{ModelFitted, Sweep, TrialProposed};
+
+/// A model that is told the log again.
+pub(super) struct ModelAudit {
+    tuner: Tuner,
+    /// By the version of their event.
+    fits: BTreeMap<i64, Fit>,
+    /// The version of the fit in use.
+    used: Option<i64>,
+    /// How many fits were recomputed.
+    pub fits_checked: u64,
+}
+
+impl ModelAudit {
+    /// `None` when no model proposes in the sweep.
+    pub fn new(spec: &SweepSpec, seed: u64) -> Option<Self> {
+        let setup = crate::tuner::setup(&Arc::new(spec.clone()), seed)?;
+        Some(Self { tuner: Tuner::new(setup), fits: BTreeMap::new(), used: None, fits_checked: 0 })
+    }
+
+    /// Recomputes a proposal.
+    pub fn proposed(&mut self, event: &TrialProposed, recorded: &Proposal) -> Vec<Difference> {
+        let Some(basis) = event.basis.model else {
+            return vec![broken(event.trial, "basis", json!(null), json!("a model's proposal records its basis"))];
+        };
+        if basis.known > self.tuner.known() {
+            let known = self.tuner.known();
+            return vec![broken(event.trial, "basis.known", json!(basis.known), json!(known))];
+        }
+        if basis.fit != self.used {
+            match basis.fit.and_then(|version| self.fits.get(&version)) {
+                Some(fit) => self.tuner.use_fit(fit.clone()),
+                None => return vec![broken(event.trial, "basis.fit", json!(basis.fit), json!(self.used))],
+            }
+            self.used = basis.fit;
+        }
+        let suggested = self.tuner.suggest(event.trial, basis.known);
+        let mut found = between_proposals(event.trial, recorded, suggested.as_ref().map(|made| &made.proposal));
+        let pending = event.trial.saturating_sub(basis.known);
+        if basis.pending != pending {
+            found.push(broken(event.trial, "basis.pending", json!(basis.pending), json!(pending)));
+        }
+        found
+    }
+
+    /// Takes a proposal in as it is recorded.
+    pub fn take(&mut self, trial: u32, draws: &[Draw]) {
+        self.tuner.proposed(trial, draws);
+    }
+
+    /// Recomputes a fit and takes it in as it is recorded. `version` is its event's.
+    pub fn fitted(&mut self, event: &ModelFitted, version: i64, recompute: bool) -> Vec<Difference> {
+        let mut found = Vec::new();
+        if recompute && event.known <= self.tuner.known() {
+            self.fits_checked += 1;
+            let previous = event.previous.and_then(|previous| self.fits.get(&previous));
+            let fit = self.tuner.fit_task(event.known, previous).run();
+            let bits = |fit: &Fit| -> Vec<u64> { fit.parameters.iter().map(|number| number.to_bits()).collect() };
+            if bits(&fit) != bits(&event.fit) || fit.known != event.fit.known {
+                let trial = event.known.saturating_sub(1);
+                found.push(broken(trial, "hyperparameters", json!(event.fit), json!(fit)));
+            }
+        } else if recompute {
+            found.push(broken(0, "fit.known", json!(event.known), json!(self.tuner.known())));
+        }
+        self.fits.insert(version, event.fit.clone());
+        found
+    }
+
+    /// Takes in the endings that the state has.
+    pub fn catch_up(&mut self, sweep: &Sweep) {
+        for (trial, outcome) in sweep.endings.get(self.tuner.known() as usize..).unwrap_or_default() {
+            self.tuner.ended(*trial, *outcome);
+        }
+    }
+}

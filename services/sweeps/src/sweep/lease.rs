@@ -1,0 +1,63 @@
+//! Leases: who holds an external trial, and until when. A lease that has run out changes nothing by itself; the trial
+//! is offered again at the next ask, and only then its old attempt is over.
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use vocabulary::RunId;
+
+/// Who holds a trial, and until when.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Lease {
+    /// As it calls itself; may be empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub worker: String,
+    /// How long a lease lasts from the last sign of life.
+    pub seconds: f64,
+    /// When it runs out.
+    pub expires_at: Timestamp,
+}
+
+impl Lease {
+    /// A lease from now on.
+    pub fn new(worker: &str, seconds: f64, at: Timestamp) -> Self {
+        Self { worker: worker.to_owned(), seconds, expires_at: expiry(at, seconds) }
+    }
+
+    /// When it runs out if it is renewed now. A sign of life never shortens a lease.
+    pub fn renewed(&self, at: Timestamp) -> Timestamp {
+        expiry(at, self.seconds).max(self.expires_at)
+    }
+}
+
+/// So many seconds from now; what is longer than time lasts is as long as it.
+fn expiry(at: Timestamp, seconds: f64) -> Timestamp {
+    let span = SignedDuration::try_from_secs_f64(seconds).unwrap_or(SignedDuration::MAX);
+    at.checked_add(span).unwrap_or(Timestamp::MAX)
+}
+
+/// What an external trial has in the place of a job.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ExternalTrial {
+    /// The experiment of its run.
+    pub experiment: String,
+    /// The name of its run.
+    pub run_name: String,
+    /// Who holds it first.
+    pub lease: Lease,
+}
+
+/// What a told report says beside its point: enough to make a fact of it alone.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Told {
+    /// Whose trial it is.
+    pub workspace: String,
+    /// Its run.
+    pub run_id: RunId,
+    /// The watched metric.
+    pub metric: String,
+    /// It was the last value, which no policy is asked about: the trial has completed with it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub last: bool,
+    /// The lease is renewed until then.
+    pub lease_expires_at: Timestamp,
+}

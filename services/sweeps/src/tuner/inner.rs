@@ -1,0 +1,197 @@
+//! A model with what it was told.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use eventlog::EventLog;
+use tuning::Draw;
+use tuning::bayes::{Explained, Fit, FitTask, Outcome, Tuner};
+use vocabulary::Problem;
+
+use super::ready::Ready;
+use crate::sweep::{Made, ModelBasis, Suggested, Sweep, SweepState};
+
+/// Trials taken over from the state at once: the writer waits meanwhile.
+const TRIALS_AT_ONCE: usize = 5_000;
+
+/// A model of one sweep.
+pub(super) struct Inner {
+    tuner: Tuner,
+    /// Trials in the log that the model knows.
+    logged: u32,
+    /// The version of the state that was looked at last.
+    version: i64,
+    /// The version of the fit in use.
+    fit: Option<i64>,
+    /// What the model assumes of the numbers from `logged` on: its own suggestions that are not in the log yet.
+    assumed: VecDeque<Vec<Draw>>,
+    ready: Arc<Ready>,
+    /// A fit is being made.
+    pub fitting: bool,
+    /// Trials that had not ended.
+    pub live: u32,
+    /// Proposals that the limits allowed.
+    pub allowed: u32,
+    /// Whether there can be proposals again some time.
+    pub open: bool,
+    /// Most suggestions that may wait.
+    pub depth_max: u32,
+}
+
+/// What the state has beyond what a model knows.
+struct News {
+    draws: Vec<Vec<Draw>>,
+    endings: Vec<(u32, Outcome)>,
+    fit: Option<(i64, Fit)>,
+    version: i64,
+    live: u32,
+    allowed: u32,
+    concurrency: u32,
+    open: bool,
+    more: bool,
+}
+
+fn news(sweep: &Sweep, version: i64, logged: u32, known: u32, fit: Option<i64>) -> Option<News> {
+    let submitted = sweep.submitted.as_ref()?;
+    let trials = sweep.trials.get(logged as usize..).unwrap_or_default();
+    let more = trials.len() > TRIALS_AT_ONCE;
+    // An ending is understood only after its trial.
+    let endings = if more { &[] } else { sweep.endings.get(known as usize..).unwrap_or_default() };
+    Some(News {
+        draws: trials.iter().take(TRIALS_AT_ONCE).map(|trial| trial.draws.clone()).collect(),
+        endings: endings.to_vec(),
+        fit: sweep.fit.clone().filter(|(version, _)| Some(*version) != fit),
+        version,
+        live: u32::try_from(sweep.live.len()).unwrap_or(u32::MAX),
+        allowed: sweep.allowed(),
+        concurrency: submitted.limits.max_concurrent_trials,
+        open: matches!(sweep.status.state(), SweepState::Queued | SweepState::Running)
+            && sweep.proposals() < submitted.limits.max_total_trials,
+        more,
+    })
+}
+
+impl Inner {
+    /// A model of the sweep as it stands.
+    pub async fn new(log: &EventLog, stream: &str, ready: &Arc<Ready>) -> Result<Self, Problem> {
+        let setup = log.inspect::<Sweep, _>(stream, |sweep, _| {
+            let submitted = sweep.submitted.as_ref()?;
+            super::setup(&submitted.spec, submitted.seed)
+        });
+        let setup = setup.await.map_err(|error| error.problem())?;
+        let setup = setup.ok_or_else(|| Problem::internal("a sweep without a model was asked for its suggestions"))?;
+        let mut inner = Self {
+            tuner: Tuner::new(setup),
+            logged: 0,
+            version: 0,
+            fit: None,
+            assumed: VecDeque::new(),
+            ready: Arc::clone(ready),
+            fitting: false,
+            live: 0,
+            allowed: 0,
+            open: false,
+            depth_max: 1,
+        };
+        inner.withdraw();
+        inner.sync(log, stream).await?;
+        Ok(inner)
+    }
+
+    /// Takes in what has happened since.
+    pub async fn sync(&mut self, log: &EventLog, stream: &str) -> Result<(), Problem> {
+        loop {
+            let (logged, known, fit) = (self.logged, self.tuner.known(), self.fit);
+            let seen = log.inspect::<Sweep, _>(stream, move |sweep, version| news(sweep, version, logged, known, fit));
+            let Some(news) = seen.await.map_err(|error| error.problem())? else {
+                return Err(Problem::internal("a sweep that had a model is not there"));
+            };
+            let more = news.more;
+            self.take(news);
+            if !more {
+                return Ok(());
+            }
+        }
+    }
+
+    fn take(&mut self, news: News) {
+        for draws in &news.draws {
+            if self.assumed.front() == Some(draws) {
+                self.assumed.pop_front();
+            } else {
+                self.withdraw();
+                self.tuner.proposed(self.logged, draws);
+            }
+            self.logged += 1;
+        }
+        self.ready.seen(self.logged);
+        for (trial, outcome) in news.endings {
+            self.tuner.ended(trial, outcome);
+        }
+        if let Some((version, fit)) = news.fit {
+            self.tuner.use_fit(fit);
+            self.fit = Some(version);
+        }
+        (self.version, self.live, self.allowed) = (news.version, news.live, news.allowed);
+        (self.open, self.depth_max) = (news.open, news.concurrency.saturating_mul(2));
+    }
+
+    /// The number of the next proposal.
+    pub fn next_number(&self) -> u32 {
+        self.logged
+    }
+
+    /// Takes back what waits.
+    pub fn withdraw(&mut self) {
+        self.tuner.withdraw_from(self.logged);
+        self.assumed.clear();
+        self.ready.clear();
+    }
+
+    /// How many endings the first suggestion that waits does not know.
+    pub fn lag(&self) -> u32 {
+        self.ready.waiting().1.map_or(0, |known| self.tuner.known().saturating_sub(known))
+    }
+
+    /// Makes one more suggestion from all that is known. May take a while. False when it is of no use, because
+    /// something else was proposed meanwhile.
+    pub fn suggest(&mut self) -> bool {
+        let known = self.tuner.known();
+        let number = self.logged.saturating_add(u32::try_from(self.assumed.len()).unwrap_or(u32::MAX));
+        let Some(suggestion) = self.tuner.suggest(number, known) else {
+            let put = self.ready.put(Err(number), self.logged, &self.assumed);
+            if !put {
+                self.withdraw();
+            }
+            return put;
+        };
+        self.tuner.proposed(number, &suggestion.proposal.draws);
+        let pending = number.saturating_sub(known);
+        let basis = ModelBasis { version: self.version, known, pending, fit: self.fit };
+        let made = Made { basis, explained: finite(suggestion.explained), waived: false };
+        self.assumed.push_back(suggestion.proposal.draws.clone());
+        let suggested = Suggested { number, proposal: suggestion.proposal, made };
+        let put = self.ready.put(Ok(suggested), self.logged, &self.assumed);
+        if !put {
+            self.withdraw();
+        }
+        put
+    }
+
+    /// A fit to be made elsewhere, with the version of the one that it starts from.
+    pub fn fit_due(&self) -> Option<(Option<i64>, FitTask)> {
+        if self.fitting {
+            return None;
+        }
+        Some((self.fit, self.tuner.fit_due()?))
+    }
+}
+
+/// Numbers that have no JSON form say nothing: they are left out.
+fn finite(explained: Explained) -> Explained {
+    let numbers = [explained.mean, explained.log_expected_improvement, explained.incumbent];
+    let interval = explained.interval.into_iter().flat_map(|(low, high)| [low, high]);
+    let near = explained.nearest.iter().flat_map(|near| [near.correlation, near.value]);
+    let good = numbers.into_iter().flatten().chain(interval).chain(near).all(f64::is_finite);
+    if good { explained } else { Explained { by: explained.by, why: explained.why, ..Explained::default() } }
+}

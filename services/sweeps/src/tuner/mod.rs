@@ -1,0 +1,45 @@
+//! The models of modelled sweeps: one in memory for each sweep that was lately asked, fed in log order from the
+//! committed state, so that a model that was dropped, or lost in a crash, is made again with the same bits.
+//!
+//! Suggestions are made ahead, so that an ask takes one that waits, even while the model makes the next; the decider
+//! refuses those that lag too far behind, and then the ask makes its own. Fits are made beside all this and come into
+//! force through the log.
+
+mod host;
+mod inner;
+mod ready;
+
+use std::sync::Arc;
+
+use tuning::bayes::{Tuner, TunerSetup};
+use tuning::{Proposal, SamplerSpec};
+
+use crate::document::{Noise, SweepSpec};
+
+pub(crate) use host::Tuners;
+
+/// The setup of a sweep's model; `None` when no model proposes. It is the same whatever has become of the limits since.
+pub(crate) fn setup(spec: &Arc<SweepSpec>, seed: u64) -> Option<TunerSetup> {
+    let SamplerSpec::Bayesian { method } = spec.sampler else { return None };
+    Some(TunerSetup {
+        space: spec.space.clone(),
+        method,
+        goal: spec.objective.goal,
+        seed,
+        noisy: spec.objective.noise == Noise::Declared,
+        max_total_trials: u64::from(spec.limits.max_total_trials),
+        max_concurrent_trials: u64::from(spec.limits.max_concurrent_trials),
+    })
+}
+
+/// What a model proposes before anything has ended.
+pub(crate) fn first_proposals(setup: TunerSetup, most: u32) -> Vec<Proposal> {
+    let mut tuner = Tuner::new(setup);
+    let mut made = Vec::new();
+    for number in 0..most {
+        let Some(suggestion) = tuner.suggest(number, 0) else { break };
+        tuner.proposed(number, &suggestion.proposal.draws);
+        made.push(suggestion.proposal);
+    }
+    made
+}
