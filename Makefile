@@ -56,3 +56,7 @@ bench: tools ## one line of JSON a figure, with the machine's floor of the same 
 	cargo bench -p trialog-eventlog --bench append
 	cargo build --release -p trialog
 	TRIALOG=$(TARGET)/release/trialog cargo run --release --manifest-path loadtests/Cargo.toml --target-dir $(TARGET)/loadtests
+
+.PHONY: bench-tuning
+bench-tuning: tools ## what suggestions, fits and verdicts cost
+	cargo bench -p trialog-tuning --bench tuning

@@ -28,12 +28,21 @@ impl Publish for Publisher {
         }
         let sweep_id = crate::sweep_of(&event.stream).ok_or_else(|| format!("'{}' is not a sweep", event.stream))?;
         let decoded = event.decode::<SweepEvent>().map_err(|error| error.to_string())?;
-        Ok(fact(sweep_id, event.position, decoded))
+        Ok(if is_imported(&decoded) { None } else { fact(sweep_id, event.position, decoded) })
     }
 }
 
 /// The member that only a told report has; its other members hold no texts.
 const TOLD: &str = "\"told\":";
+
+/// What is imported has no run: a large study would flood `runs` with runs that never ran here.
+fn is_imported(event: &SweepEvent) -> bool {
+    match event {
+        SweepEvent::TrialProposed(event) => event.basis.imported,
+        SweepEvent::TrialEnded(event) => event.attempt_end.outcome == crate::sweep::IMPORTED,
+        _ => false,
+    }
+}
 
 fn fact(sweep_id: SweepId, position: i64, event: SweepEvent) -> Option<Publication> {
     let sweep = sweep_id.to_string();

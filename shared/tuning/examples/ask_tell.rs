@@ -1,46 +1,54 @@
 //! A tuner on standard input and output, one JSON document a line, for measurements beside other tuners.
-use std::io::{BufRead, Write};
-use trialog_tuning as tuning;
-use trialog_tuning::bayes::{Method, Outcome, Recipe, Tuner, TunerSetup};
+//!
+//! First `{"space", "method", "seed", "budget", "batch"}`, then `{"ask": 1}`, answered by `{"index", "parameters",
+//! "explained"}`, and `{"tell": index, "value": number or null}`. The environment's RECIPE may hold other constants.
 
-fn main() {
-    let stdin = std::io::stdin();
-    let mut lines = stdin.lock().lines().map(|line| line.expect("input"));
-    let setup: serde_json::Value = serde_json::from_str(&lines.next().expect("setup")).expect("json");
-    let recipe =
-        std::env::var("RECIPE").map_or_else(|_| Recipe::default(), |text| serde_json::from_str(&text).expect("recipe"));
+use std::io::{BufRead, Write};
+
+use serde_json::{Value, json};
+use trialog_tuning::Goal;
+use trialog_tuning::bayes::{Outcome, Recipe, Tuner, TunerSetup};
+
+fn setup(line: &str) -> Result<Tuner, serde_json::Error> {
+    let setup: Value = serde_json::from_str(line)?;
+    let recipe = match std::env::var("RECIPE") {
+        Ok(text) => serde_json::from_str(&text)?,
+        Err(_) => Recipe::default(),
+    };
     let tuner_setup = TunerSetup {
-        space: serde_json::from_value(setup["space"].clone()).expect("space"),
-        method: serde_json::from_value::<Method>(setup["method"].clone()).expect("method"),
-        goal: tuning::Goal::Minimize,
-        seed: setup["seed"].as_u64().expect("seed"),
+        space: serde_json::from_value(setup["space"].clone())?,
+        method: serde_json::from_value(setup["method"].clone())?,
+        goal: Goal::Minimize,
+        seed: setup["seed"].as_u64().unwrap_or_default(),
         noisy: false,
-        max_total_trials: setup["budget"].as_u64().expect("budget"),
+        max_total_trials: setup["budget"].as_u64().unwrap_or(100),
         max_concurrent_trials: setup["batch"].as_u64().unwrap_or(1),
     };
-    let mut tuner = Tuner::with_recipe(tuner_setup, recipe);
-    let mut number = 0;
+    Ok(Tuner::with_recipe(tuner_setup, recipe))
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut lines = std::io::stdin().lock().lines();
+    let mut tuner = setup(&lines.next().ok_or("the first line is the setup")??)?;
     let mut out = std::io::stdout().lock();
+    let mut number = 0;
     for line in lines {
-        let call: serde_json::Value = serde_json::from_str(&line).expect("json");
-        if call["ask"].is_u64() {
+        let call: Value = serde_json::from_str(&line?)?;
+        if call.get("ask").is_some() {
             if let Some(task) = tuner.fit_due() {
-                let fit = task.run();
-                if std::env::var("SHOW").is_ok() {
-                    eprintln!("{:.2?}", fit.parameters);
-                }
-                tuner.use_fit(fit);
+                tuner.use_fit(task.run());
             }
-            let suggestion = tuner.suggest(number, tuner.known()).expect("used up");
+            let suggestion = tuner.suggest(number, tuner.known()).ok_or("the space is used up")?;
             tuner.proposed(number, &suggestion.proposal.draws);
-            let answer = serde_json::json!({"index": number, "parameters": suggestion.proposal.configuration(), "explained": suggestion.explained});
-            writeln!(out, "{answer}").expect("output");
-            out.flush().expect("output");
+            let parameters = suggestion.proposal.configuration();
+            let answer = json!({"index": number, "parameters": parameters, "explained": suggestion.explained});
+            writeln!(out, "{answer}")?;
+            out.flush()?;
             number += 1;
-        } else {
-            let index = call["tell"].as_u64().expect("tell") as u32;
-            let outcome = call["value"].as_f64().filter(|v| v.is_finite()).map_or(Outcome::Failed, Outcome::Value);
-            tuner.ended(index, outcome);
+        } else if let Some(index) = call["tell"].as_u64() {
+            let value = call["value"].as_f64().filter(|value| value.is_finite());
+            tuner.ended(u32::try_from(index)?, value.map_or(Outcome::Failed, Outcome::Value));
         }
     }
+    Ok(())
 }

@@ -21,8 +21,13 @@ pub const DOCUMENT_BYTES_MAX: usize = 1 << 20;
 /// Largest batch of metric points.
 pub const METRICS_BYTES_MAX: usize = 4 << 20;
 
+/// Largest table of finished trials: with it a message to `sweeps` stays below 8 MiB.
+pub const IMPORT_BYTES_MAX: usize = 7 << 20;
+
 /// A document or a message.
 pub type Document = Body<DOCUMENT_BYTES_MAX>;
+/// A table of finished trials.
+pub type ImportBody = Body<IMPORT_BYTES_MAX>;
 /// A batch of metric points.
 pub type MetricsBody = Body<METRICS_BYTES_MAX>;
 

@@ -11,7 +11,7 @@ mod template;
 mod wait;
 
 pub use answer::{Versioned, changed, found, json, removed, written};
-pub use body::{Body, Document, MetricsBody, RawBody};
+pub use body::{Body, Document, ImportBody, MetricsBody, RawBody};
 pub use call::{Call, Service, parse_positions};
 pub use not_found::route_not_found;
 pub use observe::{RequestId, observe};

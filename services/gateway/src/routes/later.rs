@@ -9,9 +9,6 @@ use crate::door::{Call, Refusal, Reply};
 const LATER: &[&str] = &[
     "/api/v1/workspaces/{workspace}/sweeps/{sweep:[^/:]+}:fork",
     "/api/v1/workspaces/{workspace}/sweeps/{sweep:[^/:]+}:whatif",
-    "/api/v1/workspaces/{workspace}/sweeps/{sweep:[^/:]+}:importance",
-    "/api/v1/workspaces/{workspace}/sweeps/{sweep:[^/:]+}:import",
-    "/api/v1/workspaces/{workspace}/sweeps:import",
 ];
 
 /// Registers them.

@@ -18,6 +18,8 @@ pub(crate) mod deployments;
 pub(crate) mod endpoints;
 pub(crate) mod events;
 pub(crate) mod experiments;
+pub(crate) mod import;
+pub(crate) mod importance;
 pub(crate) mod later;
 pub(crate) mod lineage;
 pub(crate) mod logs;
@@ -58,6 +60,8 @@ routes! {
         preempt_node;
     sweeps: submit_sweep, list_sweeps, get_sweep, update_sweep;
     sweep_actions: pause_sweep, resume_sweep, cancel_sweep, extend_sweep, verify_sweep;
+    import: import_sweep;
+    importance: get_importance, compute_importance;
     trials: list_trials, get_trial, explain_trial;
     experiments: create_experiment, list_experiments, get_experiment;
     runs: create_run, list_runs, get_run, update_run, cancel_run, list_children;

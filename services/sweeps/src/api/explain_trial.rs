@@ -4,6 +4,7 @@ use contracts::CallContext;
 use contracts::sweeps as wire;
 use tonic::{Request, Response};
 
+use super::shown::run_text;
 use super::trials::absent;
 use super::{Answer, Api};
 use crate::audit::{audit, explanation, verification};
@@ -15,7 +16,7 @@ impl Api {
         let sweep_id = self.find(&request.workspace, &request.sweep).await?;
         let audit = audit(&self.log, sweep_id, Some(request.index)).await.map_err(calls::unreadable)?;
         let explained = explanation(&audit, request.index);
-        let run = audit.sweep.trials.get(request.index as usize).map(|trial| trial.run_id.to_string());
+        let run = audit.sweep.trials.get(request.index as usize).map(|trial| run_text(trial.run_id));
         let (Some(explained), Some(run_id)) = (explained, run) else {
             return Err(absent(&request.sweep, request.index));
         };

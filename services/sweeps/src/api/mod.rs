@@ -5,6 +5,8 @@ mod change_sweep;
 mod document_shown;
 mod explain_trial;
 mod get_sweep;
+mod import_sweep;
+mod importance;
 mod list_sweeps;
 mod shown;
 mod submit_sweep;
@@ -67,6 +69,9 @@ impl SweepsService for Api {
     async fn submit_sweep(&self, request: Request<wire::SubmitSweepRequest>) -> Answer<wire::SubmitSweepReply> {
         self.submit(request).await
     }
+    async fn import_sweep(&self, request: Request<wire::ImportSweepRequest>) -> Answer<wire::SubmitSweepReply> {
+        self.import(request).await
+    }
     async fn get_sweep(&self, request: Request<wire::GetSweepRequest>) -> Answer<wire::Sweep> {
         self.get(request).await
     }
@@ -96,6 +101,12 @@ impl SweepsService for Api {
     }
     async fn explain_trial(&self, request: Request<wire::ExplainTrialRequest>) -> Answer<wire::Explanation> {
         self.explain(request).await
+    }
+    async fn parameter_importance(
+        &self,
+        request: Request<wire::ParameterImportanceRequest>,
+    ) -> Answer<wire::ParameterImportanceReply> {
+        self.importance(request).await
     }
     async fn ask_trials(&self, request: Request<wire::AskTrialsRequest>) -> Answer<wire::AskTrialsReply> {
         self.ask(request).await

@@ -1,10 +1,11 @@
 //! Sweeps and trials as answers show them.
 
 use contracts::sweeps as wire;
+use vocabulary::RunId;
 
 use super::document_shown::document;
 use crate::publish::decision_id;
-use crate::sweep::{Best, Closing, Sweep, Trial, TrialEnd, goal_text, parameters_json};
+use crate::sweep::{Best, Closing, NO_RUN, Sweep, Trial, TrialEnd, goal_text, parameters_json};
 use crate::views::ListedSweep;
 
 /// A sweep without its document; `None` before it was submitted.
@@ -48,10 +49,15 @@ pub(super) fn sweep_with_document(state: &Sweep, version: i64) -> Option<wire::S
     Some(shown)
 }
 
+/// The run's id; empty for a trial that was imported, which has none.
+pub(super) fn run_text(run_id: RunId) -> String {
+    if run_id == NO_RUN { String::new() } else { run_id.to_string() }
+}
+
 fn best(best: Best) -> wire::Best {
     wire::Best {
         trial_index: best.trial,
-        run_id: if best.run_id.uuid().is_nil() { String::new() } else { best.run_id.to_string() },
+        run_id: run_text(best.run_id),
         value: best.value,
         parameters_json: best.parameters,
     }
@@ -99,7 +105,7 @@ pub(super) fn trial(state: &Sweep, index: u32, trial: &Trial, stop: Option<i64>)
     };
     wire::Trial {
         index,
-        run_id: trial.run().map(|run| run.to_string()).unwrap_or_default(),
+        run_id: run_text(trial.run_id),
         state: trial.state.as_str().to_owned(),
         parameters_json: parameters_json(&trial.draws),
         best_value: state.curves.standing(index).map(|standing| standing.value),

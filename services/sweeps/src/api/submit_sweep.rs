@@ -106,7 +106,7 @@ impl Api {
             parent: None,
             at,
         };
-        self.record(&call, Founding { submitted, history, ended: false }).await
+        self.record(&call, Founding { submitted, history }).await
     }
 
     pub(super) async fn record(&self, call: &CallContext, founding: Founding) -> Answer<wire::SubmitSweepReply> {
@@ -128,10 +128,10 @@ impl Api {
 
     /// The sweep's first event, with its name: both or neither.
     async fn append(&self, context: Context, founding: Founding) -> Result<Committed, ExecuteError<Rejection>> {
-        let Founding { submitted, history, ended } = founding;
+        let Founding { submitted, history } = founding;
         let stream = stream_of(submitted.sweep_id);
         let submitted = Arc::new(submitted);
-        let found = Command::Found { submitted: Box::new((*submitted).clone()), history, ended };
+        let found = Command::Found { submitted: Box::new((*submitted).clone()), history };
         self.log
             .record::<Sweep, _>(&stream, context, move |state, tx| {
                 let decided = state.decide(&found);
@@ -171,7 +171,7 @@ impl Api {
             inheritance: Arc::clone(&inherited.inheritance),
         };
         let made = match setup(&ground.spec, ground.seed) {
-            Some(setup) => first_proposals(setup, PROPOSALS_SHOWN.min(ground.allowed)),
+            Some(setup) => first_proposals(setup, &inherited.inheritance, PROPOSALS_SHOWN.min(ground.allowed)),
             None => proposals(&ground, PROPOSALS_SHOWN).0,
         };
         let first: Vec<Value> = (0_u32..)
@@ -194,7 +194,7 @@ impl Api {
     }
 }
 
-fn refuse(problem: Problem) -> Status {
+pub(super) fn refuse(problem: Problem) -> Status {
     status_of(&problem)
 }
 
@@ -214,8 +214,6 @@ pub(super) struct Founding {
     pub submitted: SweepSubmitted,
     /// What it has from others.
     pub history: Vec<SweepEvent>,
-    /// It is over with that.
-    pub ended: bool,
 }
 
 fn name_taken(name: &str, holder: SweepId) -> Problem {
@@ -224,7 +222,10 @@ fn name_taken(name: &str, holder: SweepId) -> Problem {
 }
 
 /// Takes the name, if one was given, in the transaction of the submission.
-async fn take_name(tx: &mut SqliteConnection, submitted: &SweepSubmitted) -> Result<(), RecordError<Rejection>> {
+pub(super) async fn take_name(
+    tx: &mut SqliteConnection,
+    submitted: &SweepSubmitted,
+) -> Result<(), RecordError<Rejection>> {
     let Some(name) = &submitted.spec.name else { return Ok(()) };
     let id = submitted.sweep_id.to_string();
     let taken = "INSERT INTO sweep_names(workspace, name, sweep_id) VALUES (?, ?, ?) ON CONFLICT DO NOTHING";
@@ -242,12 +243,10 @@ async fn take_name(tx: &mut SqliteConnection, submitted: &SweepSubmitted) -> Res
 }
 
 fn reply_of(submitted: &SweepSubmitted, events: &[SweepEvent]) -> wire::SubmitSweepReply {
-    let over = events.iter().any(|event| matches!(event, SweepEvent::SweepCompleted(_)));
-    let state = if over { SweepState::Completed } else { SweepState::Queued };
     wire::SubmitSweepReply {
         id: submitted.sweep_id.to_string(),
         name: submitted.name.clone(),
-        state: state.as_str().to_owned(),
+        state: SweepState::Queued.as_str().to_owned(),
         // They are the stream's first events.
         version: i64::try_from(events.len()).unwrap_or(i64::MAX),
         warnings: submitted.warnings.iter().cloned().map(Into::into).collect(),
@@ -256,7 +255,7 @@ fn reply_of(submitted: &SweepSubmitted, events: &[SweepEvent]) -> wire::SubmitSw
 }
 
 /// The first reply, also of a repeat.
-fn answer(done: Result<Committed, ExecuteError<Rejection>>) -> Answer<wire::SubmitSweepReply> {
+pub(super) fn answer(done: Result<Committed, ExecuteError<Rejection>>) -> Answer<wire::SubmitSweepReply> {
     let committed = done.map_err(calls::refused)?;
     let reply = wire::SubmitSweepReply::decode(committed.reply.as_slice()).map_err(calls::unreadable)?;
     Ok(with_position(reply, committed.position))

@@ -181,6 +181,9 @@ impl Gathered<'_> {
                 self.outside += 1;
                 continue;
             };
+            if resumed && !is_whole(&self.spec.space, &draws) {
+                continue;
+            }
             self.observations += usize::from(!resumed);
             taken.push(InheritedTrial { trial: index, run_id: past.run_id, draws, end, best: past.best, resumed });
         }
@@ -202,7 +205,7 @@ impl Gathered<'_> {
         }
         let kept: usize = self.events.iter().map(resumed_in).sum();
         if kept < resumed {
-            let message = "a trial to go on with has a value outside search_space; widen it, or leave the trial out";
+            let message = "a trial to go on with lacks a parameter of search_space, or has a value outside it; change it, or leave the trial out";
             return Err(Problem::invalid("/resume_trials", "OutsideSpace", message));
         }
         let mut warnings = Vec::new();
@@ -212,6 +215,12 @@ impl Gathered<'_> {
         }
         Ok((self.events, warnings))
     }
+}
+
+/// Whether a trial with these parameters could run: those that always apply are there.
+fn is_whole(space: &SearchSpace, draws: &[Draw]) -> bool {
+    let mut always = space.parameters.iter().filter(|parameter| parameter.when.is_none());
+    always.all(|parameter| draws.iter().any(|draw| draw.name == parameter.name))
 }
 
 fn resumed_in(event: &SweepEvent) -> usize {

@@ -5,7 +5,7 @@ use tuning::SamplerSpec;
 
 use super::findings::number;
 use super::replay::{Audit, Judged};
-use crate::sweep::{Attempt, Submitted, Trial};
+use crate::sweep::{Attempt, NO_RUN, Submitted, Trial};
 
 /// Entries of a rung that are shown: those at its head are the ones that a trial is compared with.
 const RUNG_ENTRIES_SHOWN: usize = 10;
@@ -20,7 +20,7 @@ pub(crate) fn explanation(audit: &Audit, index: u32) -> Option<Value> {
         "trial": {
             "sweep_id": submitted.sweep_id,
             "index": index,
-            "run_id": trial.run_id,
+            "run_id": Some(trial.run_id).filter(|run| *run != NO_RUN),
             "state": trial.state.as_str(),
             "reason": trial.end.as_ref().map(crate::sweep::TrialEnd::reason),
             "stopped_by": trial.stop.map(|stop| stop.by.as_str()),
@@ -73,9 +73,10 @@ fn proposal(audit: &Audit, submitted: &Submitted, trial: &Trial, index: u32) -> 
             })
         },
     );
+    let imported = trial.basis.imported;
     let mut shown = json!({
-        "algorithm": submitted.spec.sampler.kind(),
-        "rule": rule,
+        "algorithm": if imported { "imported" } else { submitted.spec.sampler.kind() },
+        "rule": if imported { Value::Null } else { rule },
         "seed": submitted.seed.to_string(),
         "index": index,
         "basis": shown_basis,

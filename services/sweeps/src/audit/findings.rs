@@ -121,6 +121,9 @@ pub(crate) fn verification(audit: &Audit) -> Value {
     if audit.fits_checked() > 0 {
         shown["checked"]["fits"] = json!(audit.fits_checked());
     }
+    if audit.imported > 0 {
+        shown["imported"] = json!(audit.imported);
+    }
     if !audit.unverifiable.is_empty() {
         let made = audit.unverifiable.iter().map(|(version, count)| json!({"made_by": version, "proposals": count}));
         shown["unverifiable"] = made.collect();

@@ -41,6 +41,8 @@ pub(crate) struct Audit {
     pub positions: Vec<i64>,
     /// How many suggestions were recomputed.
     pub proposals_checked: u64,
+    /// How many suggestions were made elsewhere, and so cannot be recomputed.
+    pub imported: u64,
     /// How many verdicts were recomputed, kept or stopped.
     pub decisions_checked: u64,
     /// What differs.
@@ -109,6 +111,7 @@ impl Audit {
             sweep: Sweep::default(),
             positions: Vec::new(),
             proposals_checked: 0,
+            imported: 0,
             decisions_checked: 0,
             differences: Vec::new(),
             judged: Vec::new(),
@@ -157,6 +160,11 @@ impl Audit {
                 self.place(kept.trial, kept.decision.interval, event.position);
             }
             SweepEvent::TrialStopRequested(stop) => self.stopped(stop, event.position),
+            SweepEvent::ObservationsInherited(inherited) => {
+                if let Some(model) = self.model.as_mut() {
+                    model.inherit(inherited);
+                }
+            }
             SweepEvent::TrialsAdopted(adopted) => self.adopted(adopted, event),
             SweepEvent::TrialPaused(paused) => self.paused(paused, event.position),
             SweepEvent::TrialPromoted(promoted) => self.promoted(promoted, event.position),
@@ -208,7 +216,9 @@ impl Audit {
             found.push(broken(event.trial, "trial index", json!(event.trial), json!(self.sweep.proposals())));
         }
         self.differ(found);
-        self.next_index = self.next_index.max(event.sampler_index.saturating_add(1));
+        if self.sweep.inheritance.resumed(u64::from(event.trial)).is_none() {
+            self.next_index = self.next_index.max(event.sampler_index.saturating_add(1));
+        }
         self.taken.insert(fingerprint(&recorded.configuration()));
     }
 
@@ -217,6 +227,9 @@ impl Audit {
         for (index, trial) in (self.sweep.proposals()..).zip(&event.trials) {
             trial.report_to(&mut self.curves, index, at.version.unsigned_abs());
             self.taken.insert(fingerprint(&configuration_of(&trial.draws)));
+            if let Some(model) = self.model.as_mut() {
+                model.take(index, &trial.draws);
+            }
             if let Some(used) = trial.sampler_index {
                 self.next_index = self.next_index.max(used.saturating_add(1));
             }
@@ -227,6 +240,10 @@ impl Audit {
     /// compute them all again takes too long for one answer.
     fn recomputed(&mut self, event: &TrialProposed, recorded: &Proposal) -> Vec<Difference> {
         let Some(submitted) = self.sweep.submitted.as_ref() else { return Vec::new() };
+        if event.basis.imported {
+            self.imported += 1;
+            return Vec::new();
+        }
         if event.sampler_version != tuning::SAMPLER_VERSION {
             *self.unverifiable.entry(event.sampler_version).or_default() += 1;
             if let Some(model) = self.model.as_mut() {
@@ -235,7 +252,9 @@ impl Audit {
             return Vec::new();
         }
         if let Some(model) = self.model.as_mut() {
-            let found = if self.watched.is_none() { model.proposed(event, recorded) } else { Vec::new() };
+            let inheritance = &self.sweep.inheritance;
+            let found =
+                if self.watched.is_none() { model.proposed(event, recorded, inheritance) } else { Vec::new() };
             model.take(event.trial, &event.draws);
             self.proposals_checked += u64::from(self.watched.is_none());
             return found;

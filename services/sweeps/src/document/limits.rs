@@ -27,7 +27,7 @@ pub(super) fn read(field: &Field<'_>, server: &ServerLimits, compat: bool, curre
     check_together(field, &limits).then_some(limits)
 }
 
-fn defaults(server: &ServerLimits) -> Limits {
+pub(super) fn defaults(server: &ServerLimits) -> Limits {
     let total = server.max_total_trials.min(ServerLimits::default().max_total_trials);
     Limits {
         max_total_trials: total,

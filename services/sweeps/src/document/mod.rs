@@ -3,6 +3,7 @@
 mod changes;
 mod compat;
 mod external;
+mod import;
 mod limits;
 mod objectives;
 mod plan;
@@ -24,6 +25,7 @@ use tuning::{Goal, Issue};
 use vocabulary::{Problem, Warning, names};
 
 pub use changes::{SweepChanges, read_changes};
+pub use import::{IMPORT_BYTES_MAX, IMPORT_TRIALS_MAX, read_import};
 pub use plan::{Plan, plan};
 pub use render::{parameter_variables, render_command, render_environment_variables};
 pub use spec::{

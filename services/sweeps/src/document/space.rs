@@ -170,7 +170,7 @@ fn choice(fields: &mut Fields<'_>) -> Option<Distribution> {
     Some(Distribution::Choice { values: values?, weights: weights?, ordered })
 }
 
-fn choice_value(field: &Field<'_>) -> Option<Value> {
+pub(super) fn choice_value(field: &Field<'_>) -> Option<Value> {
     let value = match &field.node()?.value {
         Tree::Text(text) if looks_like_a_placeholder(text) => {
             field

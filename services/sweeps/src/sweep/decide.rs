@@ -8,6 +8,7 @@ use tuning::bayes::Fit;
 use vocabulary::{Decider, Problem, RunId};
 
 use super::external::{Ask, Heartbeat, Tell};
+use super::import::ImportedTrial;
 use super::model::Made;
 use super::state::{Submitted, Sweep};
 use super::trial::Trial;
@@ -104,8 +105,13 @@ pub enum Command {
         submitted: Box<SweepSubmitted>,
         /// What it has: `ObservationsInherited` and `TrialsAdopted`.
         history: Vec<SweepEvent>,
-        /// It is over with that.
-        ended: bool,
+    },
+    /// That it exists, with trials that have all ended elsewhere, and is over.
+    Import {
+        /// The submission.
+        submitted: Box<SweepSubmitted>,
+        /// The trials, in order.
+        trials: Vec<ImportedTrial>,
     },
     /// These trials, of which the first has the number `from`. As many as the limits allow are taken.
     Propose {
@@ -248,7 +254,8 @@ impl Decider for Sweep {
                 None => Ok(vec![SweepEvent::SweepSubmitted((**event).clone())]),
                 Some(_) => Err(Rejection::Exists),
             },
-            Command::Found { submitted, history, ended } => self.found(submitted, history, *ended),
+            Command::Found { submitted, history } => self.founded(submitted, history),
+            Command::Import { submitted, trials } => self.import(submitted, trials),
             Command::Propose { from, trials, at } => self.propose(*from, trials, *at),
             Command::Exhaust { from, at } => self.exhaust(*from, *at),
             Command::Promote { at } => self.promote(*at),

@@ -232,7 +232,7 @@ impl Sweep {
         }
         match &self.status {
             Status::Completing(outcome) => events.push(self.finish_as(outcome, &endings, at)),
-            Status::Running | Status::Paused if self.proposals() >= submitted.limits.max_total_trials => {
+            Status::Running | Status::Paused if self.spent() >= submitted.limits.max_total_trials => {
                 let (workspace, reason) = (submitted.workspace.clone(), CompletedReason::MaxTotalTrials);
                 let outcome = Outcome::Completed { reason };
                 events.push(SweepCompleting { workspace, outcome: outcome.clone(), at }.into());
@@ -300,11 +300,6 @@ impl Sweep {
                 SweepFailed { workspace, code: code.clone(), detail: detail.clone(), closing, at }.into()
             }
         }
-    }
-
-    /// What came out so far.
-    pub(super) fn closing_now(&self) -> Closing {
-        self.closing(&[])
     }
 
     /// What came out, with ends that the state does not have yet.

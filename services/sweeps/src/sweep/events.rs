@@ -55,6 +55,9 @@ pub struct Basis {
     /// Of a model; the other samplers look at no observation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<ModelBasis>,
+    /// It was tried elsewhere: nothing here has made it, and nothing here ran it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub imported: bool,
 }
 
 /// A configuration is to be tried.

@@ -165,6 +165,7 @@ impl Sweep {
             next_index: self.next_index,
             taken: std::sync::Arc::clone(&self.taken),
             allowed,
+            inheritance: std::sync::Arc::clone(&self.inheritance),
         }
     }
 
@@ -376,7 +377,7 @@ fn offered(
         sampler_index: proposal.index,
         redraw: proposal.redraw,
         sampler_version: tuning::SAMPLER_VERSION,
-        basis: Basis { model: made.as_ref().map(|made| made.basis) },
+        basis: Basis { model: made.as_ref().map(|made| made.basis), imported: false },
         explained: made.map(|made| made.explained),
         job: None,
         external: Some(external),

@@ -6,15 +6,17 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use tuning::bayes::Inherited;
 use tuning::{Configuration, Draw, Proposal, Report, fingerprint};
 use vocabulary::{RunId, SweepId};
 
 use super::SweepEvent;
 use super::decide::{Decided, Rejection};
+use super::model::outcome_of;
 use super::state::Sweep;
 use super::trial::Trial;
-use super::words::{CompletedReason, Point, TrialEnd};
-use super::{SweepCompleted, SweepSubmitted};
+use super::words::{Point, TrialEnd};
+use super::SweepSubmitted;
 
 /// Trials of an earlier sweep, as this one sees them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -48,12 +50,18 @@ pub struct InheritedTrial {
     pub resumed: bool,
 }
 
+impl InheritedTrial {
+    /// What it says to a model.
+    pub fn for_model(&self, weight: f64) -> Inherited {
+        Inherited { draws: self.draws.clone(), outcome: outcome_of(&self.end, self.best), weight }
+    }
+}
+
 /// Trials that had ended elsewhere are the next trials of this sweep, without runs of their own.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TrialsAdopted {
-    /// The sweep that they are from; absent: they were given as a table.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub source: Option<SweepId>,
+    /// The sweep that they are from.
+    pub source: SweepId,
     /// In order of their index there.
     pub trials: Vec<AdoptedTrial>,
     /// When.
@@ -63,11 +71,10 @@ pub struct TrialsAdopted {
 /// One of them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AdoptedTrial {
-    /// Its index there, or its row.
+    /// Its index there.
     pub trial: u32,
-    /// Its run there; absent: it has none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub run_id: Option<RunId>,
+    /// Its run there.
+    pub run_id: RunId,
     /// Its parameters.
     pub draws: Vec<Draw>,
     /// The Sobol point or grid cell that it used there, where the sampler goes on from it.
@@ -103,6 +110,11 @@ impl Inheritance {
         let trial = self.resumed.get(usize::try_from(number).ok()?)?;
         Some((Proposal { draws: trial.draws.clone(), index: 0, redraw: 0 }, trial.run_id))
     }
+
+    /// The observations as a model takes them.
+    pub fn for_model(&self) -> Vec<Inherited> {
+        self.observations.iter().map(|(weight, trial)| trial.for_model(*weight)).collect()
+    }
 }
 
 impl Sweep {
@@ -112,20 +124,13 @@ impl Sweep {
         self.proposals().saturating_add(inherited)
     }
 
-    /// A submission with what the sweep has from others; with `ended` it is over with that.
-    pub(super) fn found(&self, submitted: &SweepSubmitted, history: &[SweepEvent], ended: bool) -> Decided {
+    /// A submission with what the sweep has from others.
+    pub(super) fn founded(&self, submitted: &SweepSubmitted, history: &[SweepEvent]) -> Decided {
         if self.submitted.is_some() {
             return Err(Rejection::Exists);
         }
         let mut events = vec![SweepEvent::SweepSubmitted(submitted.clone())];
         events.extend(history.iter().cloned());
-        if ended {
-            let mut after = self.clone();
-            events.iter().for_each(|event| after.take(event));
-            let (workspace, reason) = (submitted.workspace.clone(), CompletedReason::Imported);
-            let closing = after.closing_now();
-            events.push(SweepCompleted { workspace, reason, closing, at: submitted.at }.into());
-        }
         Ok(events)
     }
 
@@ -153,6 +158,10 @@ impl Sweep {
             self.reported |= trial.reported;
             self.completed += u32::from(matches!(adopted.end, TrialEnd::Completed { .. }));
             self.count(None, trial.state);
+            if self.is_modelled() {
+                let best = self.curves.standing(index).map(|standing| standing.value);
+                self.endings.push((index, outcome_of(&adopted.end, best)));
+            }
             self.trials.push(trial);
         }
     }

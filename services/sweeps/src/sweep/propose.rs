@@ -45,7 +45,6 @@ pub fn proposals(ground: &Ground, most: u32) -> (Vec<Proposal>, bool) {
         };
         let spec = &ground.spec;
         if let Some((proposal, _)) = ground.inheritance.resumed(number) {
-            next_index = next_index.max(proposal.index.saturating_add(1));
             fresh.insert(fingerprint(&proposal.configuration()));
             made.push(proposal);
             continue;
@@ -124,7 +123,7 @@ impl Sweep {
         for (trial, new) in (from..).zip(trials.iter().take(allowed.min(usable))) {
             let Proposal { draws, index, redraw } = &new.proposal;
             let mut job = TrialJob::render(source, trial, new.run_id, draws);
-            if let Some((_, run)) = self.inheritance.resumed(u64::from(trial)) {
+            if let Some((_, run)) = self.inheritance.resumed(u64::from(trial)).filter(|_| job.checkpoint) {
                 job.checkpoint_from = run.to_string();
             }
             let proposed = TrialProposed {
@@ -137,7 +136,7 @@ impl Sweep {
                 sampler_index: *index,
                 redraw: *redraw,
                 sampler_version: tuning::SAMPLER_VERSION,
-                basis: Basis { model: new.made.as_ref().map(|made| made.basis) },
+                basis: Basis { model: new.made.as_ref().map(|made| made.basis), imported: false },
                 explained: new.made.as_ref().map(|made| made.explained.clone()),
                 at,
             };

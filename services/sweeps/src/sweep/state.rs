@@ -242,7 +242,10 @@ impl Sweep {
     fn take_proposal(&mut self, event: &TrialProposed) {
         let configuration = event.draws.iter().map(|draw| (draw.name.clone(), draw.value.clone())).collect();
         Arc::make_mut(&mut self.taken).insert(fingerprint(&configuration));
-        self.next_index = self.next_index.max(event.sampler_index.saturating_add(1));
+        // A trial that goes on with an earlier one used no point of the sampler.
+        if self.inheritance.resumed(u64::from(event.trial)).is_none() {
+            self.next_index = self.next_index.max(event.sampler_index.saturating_add(1));
+        }
         self.live.insert(event.trial);
         let trial = Trial::new(event, self.version);
         let state = trial.state;

@@ -10,9 +10,6 @@ use super::lease::Lease;
 use super::words::{AttemptEnd, StopBy, TrialEnd, TrialState};
 use super::{Basis, TrialEnded, TrialLeased, TrialPaused, TrialPromoted, TrialProposed, TrialStateChanged};
 
-/// Stands for the run of a trial that has none.
-const NO_RUN: RunId = RunId::new(uuid::Uuid::nil());
-
 /// One attempt to run a trial.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Attempt {
@@ -118,7 +115,7 @@ impl Trial {
     /// A trial that had ended elsewhere.
     pub(super) fn adopted(adopted: &AdoptedTrial, version: i64, at: Timestamp) -> Self {
         Self {
-            run_id: adopted.run_id.unwrap_or(NO_RUN),
+            run_id: adopted.run_id,
             version,
             draws: adopted.draws.clone(),
             basis: Basis::default(),
@@ -138,11 +135,6 @@ impl Trial {
             ran_us: 0,
             running_since: None,
         }
-    }
-
-    /// Its run; a trial that was given in a table has none.
-    pub fn run(&self) -> Option<RunId> {
-        (self.run_id != NO_RUN).then_some(self.run_id)
     }
 
     /// The number of the current attempt; 1 before the run has moved.

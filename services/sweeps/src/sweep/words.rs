@@ -80,14 +80,14 @@ pub enum CompletedReason {
     SpaceExhausted,
     /// The time is up.
     Timeout,
-    /// It was made from trials that had ended elsewhere.
-    Imported,
     /// A trial reached the target.
     TargetReached,
     /// So many trials ended without a better leader.
     NoImprovement,
     /// The leader hardly got better over so many trials.
     Converged,
+    /// All its trials had ended elsewhere.
+    Imported,
 }
 
 impl CompletedReason {
@@ -97,10 +97,10 @@ impl CompletedReason {
             Self::MaxTotalTrials => "max_total_trials",
             Self::SpaceExhausted => "space_exhausted",
             Self::Timeout => "timeout",
-            Self::Imported => "imported",
             Self::TargetReached => "target_reached",
             Self::NoImprovement => "no_improvement",
             Self::Converged => "converged",
+            Self::Imported => "imported",
         }
     }
 }

@@ -51,6 +51,8 @@ struct Model {
     /// Somebody renews the suggestions, and is to do so once more.
     renewing: AtomicBool,
     again: AtomicBool,
+    /// A fit has come, or was given up.
+    fitted: tokio::sync::Notify,
 }
 
 /// The model while one caller has it.
@@ -133,8 +135,38 @@ impl Tuners {
                 self.nudge(sweep_id);
                 return asked;
             }
-            let held = self.hold(&model, &stream).await.map_err(refused)?;
+            let rest = BUDGET.saturating_sub(watch.elapsed());
+            let held = self.hold_fitted(sweep_id, &model, &stream, rest).await.map_err(refused)?;
             drop(self.prepare(held, &model, &stream, wanted).await.map_err(refused)?);
+        }
+    }
+
+    /// The model, after the fit that it is to wait for, unless that takes longer than `patience`.
+    async fn hold_fitted(
+        &self,
+        sweep_id: SweepId,
+        model: &Arc<Model>,
+        stream: &str,
+        patience: Duration,
+    ) -> Result<Held, Problem> {
+        let fitted = model.fitted.notified();
+        let mut held = self.hold(model, stream).await?;
+        let inner = held.inner()?;
+        inner.sync(&self.log, stream).await?;
+        self.start_fit(sweep_id, model, inner);
+        if !inner.awaits_fit() {
+            return Ok(held);
+        }
+        drop(held);
+        // Too late is no fault: the older fit serves meanwhile.
+        let _ = tokio::time::timeout(patience, fitted).await;
+        self.hold(model, stream).await
+    }
+
+    fn start_fit(&self, sweep_id: SweepId, model: &Arc<Model>, inner: &mut Inner) {
+        if let Some((previous, task)) = inner.fit_due().filter(|_| inner.open) {
+            (inner.fitting, inner.quick) = (true, task.is_quick());
+            self.fit(sweep_id, Arc::clone(model), previous, task);
         }
     }
 
@@ -237,9 +269,10 @@ impl Tuners {
             let mut held = self.hold(model, &stream).await?;
             let inner = held.inner()?;
             inner.sync(&self.log, &stream).await?;
-            if let Some((previous, task)) = inner.fit_due().filter(|_| inner.open) {
-                inner.fitting = true;
-                self.fit(sweep_id, Arc::clone(model), previous, task);
+            self.start_fit(sweep_id, model, inner);
+            // The end of the fit comes back here.
+            if inner.awaits_fit() {
+                return Ok(());
             }
             // What would lag too far behind when its turn comes is made anew while nobody waits for it.
             if inner.lag() > inner.live / 2 {
@@ -270,6 +303,7 @@ impl Tuners {
             if let Some(inner) = model.inner.lock().await.as_mut() {
                 inner.fitting = false;
             }
+            model.fitted.notify_waiters();
             tuners.nudge(sweep_id);
         });
     }

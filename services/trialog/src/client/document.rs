@@ -36,6 +36,11 @@ pub fn read(path: &Path) -> Result<Document, Failure> {
 }
 
 impl Document {
+    /// All of it.
+    pub fn tree(&self) -> &Node {
+        &self.tree
+    }
+
     /// The value at a dotted path.
     pub fn get(&self, path: &str) -> Option<&Node> {
         path.split('.').try_fold(&self.tree, |node, name| node.get(name))
@@ -95,6 +100,13 @@ impl Document {
         write(&self.tree, &mut text);
         Body::Text("application/json", text.into_bytes())
     }
+}
+
+/// A tree as a JSON body.
+pub fn json_body(node: &Node) -> Body {
+    let mut text = String::new();
+    write(node, &mut text);
+    Body::Text("application/json", text.into_bytes())
 }
 
 /// JSON in the written order: the order of parameters is part of a sweep's meaning.

@@ -110,6 +110,9 @@ pub async fn verify(client: &Client, arguments: Verify) -> Result<(), Failure> {
         println!("{answer}");
     } else {
         println!("checked {}; log {}", show::field(&answer, "checked"), show::field(&answer, "log"));
+        if let Some(imported) = answer.get("imported") {
+            println!("{imported} proposals were imported and cannot be recomputed");
+        }
         entries(&answer, "differences").for_each(|difference| println!("differs: {difference}"));
     }
     let is_log_good =

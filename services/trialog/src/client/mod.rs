@@ -7,6 +7,8 @@ mod document;
 mod explain;
 mod follow;
 mod http;
+mod import;
+mod importance;
 mod models;
 mod runs;
 mod serving;
@@ -87,6 +89,11 @@ pub enum Command {
     Why(explain::Why),
     /// Recompute every suggestion and every stop of a sweep from its log.
     Verify(explain::Verify),
+    /// Import finished trials of elsewhere as a sweep.
+    #[command(subcommand)]
+    Import(import::Import),
+    /// How much each parameter of a sweep matters to its objective.
+    Importance(importance::Importance),
     /// Where an answer, a run or a model version comes from.
     Lineage(explain::Lineage),
     /// Write .trialog.toml, so that commands below this folder find the server.
@@ -149,6 +156,8 @@ async fn dispatch(command: Command, common: &Common) -> Result<(), Failure> {
         Command::Deployment(command) => serving::deployment(&client, command).await,
         Command::Why(arguments) => explain::why(&client, arguments).await,
         Command::Verify(arguments) => explain::verify(&client, arguments).await,
+        Command::Import(command) => import::import(&client, command).await,
+        Command::Importance(arguments) => importance::importance(&client, arguments).await,
         Command::Lineage(arguments) => explain::lineage(&client, arguments).await,
         Command::Init(_) | Command::Completions(_) => Ok(()),
     }

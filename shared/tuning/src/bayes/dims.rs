@@ -38,6 +38,11 @@ impl Shares {
     pub(crate) fn count(&self) -> usize {
         self.middles.len()
     }
+
+    /// Where the share at `index` ends; 1 for the last one.
+    pub(crate) fn end(&self, index: usize) -> f64 {
+        self.edges.get(index).copied().unwrap_or(1.0)
+    }
 }
 
 /// How a parameter enters a row.

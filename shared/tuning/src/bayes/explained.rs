@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// What a sampler can say about its suggestion. Values are in the metric's own units.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Explained {
-    /// default | sobol | gp | tpe | cma_es | random.
+    /// default | inherited | sobol | gp | tpe | cma_es.
     pub by: String,
     /// Why this sampler, in words.
     pub why: String,
@@ -26,11 +26,19 @@ pub struct Explained {
     pub nearest: Vec<Near>,
 }
 
+impl Explained {
+    /// Only who, and why.
+    pub(super) fn by(who: &str, why: &str) -> Self {
+        Self { by: who.to_owned(), why: why.to_owned(), ..Self::default() }
+    }
+}
+
 /// A tried configuration that is near.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Near {
-    /// Which trial.
-    pub trial: u32,
+    /// Which trial; absent when an earlier sweep had it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trial: Option<u32>,
     /// The correlation that the model assumes: 1 is the same point, 0 has nothing to say.
     pub correlation: f64,
     /// Its value.

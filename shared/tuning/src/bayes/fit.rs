@@ -56,9 +56,9 @@ impl Prior {
 
 /// The hyperparameters of the highest posterior density that the search finds from the last optimum and, now and then,
 /// from the prior's mode.
-pub(crate) fn fit(shape: &Shape, prior: &Prior, rows: &[Row], y: &[f64], last: Option<&[f64]>, cold: bool) -> Vec<f64> {
+pub(crate) fn fit(shape: &Shape, prior: &Prior, data: &Data<'_>, last: Option<&[f64]>, cold: bool) -> Vec<f64> {
     let mut columns = Columns::new(shape);
-    rows.iter().for_each(|row| columns.push(shape, row));
+    data.rows.iter().for_each(|row| columns.push(shape, row));
     let mut workspace = Workspace::default();
     let mut best: Option<super::minimize::Minimum> = None;
     let last = last.filter(|last| last.len() == shape.len());
@@ -68,7 +68,7 @@ pub(crate) fn fit(shape: &Shape, prior: &Prior, rows: &[Row], y: &[f64], last: O
         .chain((cold || last.is_none()).then_some((prior.start.as_slice(), ITERATIONS_COLD)));
     for (start, iterations) in starts {
         let found = minimize(start, &prior.bounds, iterations, |theta, gradient| {
-            objective(shape, prior, &columns, rows, y, theta, gradient, &mut workspace)
+            objective(shape, prior, &columns, data, theta, gradient, &mut workspace)
         });
         if found.value.is_finite() && best.as_ref().is_none_or(|best| found.value < best.value - PREFERENCE) {
             best = Some(found);
@@ -86,19 +86,26 @@ struct Workspace {
     packed: Vec<f64>,
 }
 
+/// What is fitted to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Data<'a> {
+    pub rows: &'a [Row],
+    pub y: &'a [f64],
+    /// How many times the noise each observation has.
+    pub noise: &'a [f64],
+}
+
 /// The negative logarithm of likelihood times prior, and its gradient; NaN when the matrix has no factor.
-#[expect(clippy::too_many_arguments, reason = "one call, whose parts are borrowed in different ways")]
 fn objective(
     shape: &Shape,
     prior: &Prior,
     columns: &Columns,
-    rows: &[Row],
-    y: &[f64],
+    data: &Data<'_>,
     theta: &[f64],
     gradient: &mut [f64],
     work: &mut Workspace,
 ) -> f64 {
-    let n = rows.len();
+    let (rows, y, n) = (data.rows, data.y, data.rows.len());
     let weights = Weights::new(shape, theta);
     let scale = weights.output_scale;
     for buffer in [&mut work.values, &mut work.number_slopes, &mut work.category_slopes, &mut work.packed] {
@@ -110,7 +117,7 @@ fn objective(
         work.number_slopes.extend(work.line.number_slopes.iter().map(|slope| scale * slope));
         work.category_slopes.extend(work.line.category_slopes.iter().map(|slope| scale * slope));
         let covariances = &work.values[work.values.len() - i..];
-        if !lanes::append_row(&mut work.packed, i, covariances, scale + weights.noise, 1e-12) {
+        if !lanes::append_row(&mut work.packed, i, covariances, scale + data.noise[i] * weights.noise, 1e-12) {
             return f64::NAN;
         }
     }
@@ -121,15 +128,37 @@ fn objective(
     let ln_determinant: f64 = diagonal.map(libm::log).sum();
     let mut value = 0.5 * lanes::dot(y, &alpha) + ln_determinant;
     let inverse = lanes::invert(&work.packed, n);
+    add_slopes(shape, columns, data, &weights, &alpha, &inverse, work, gradient);
+    for (at, entry) in gradient.iter_mut().enumerate() {
+        let off = theta[at] - prior.centre[at];
+        value += 0.5 * prior.precision[at] * off * off + prior.slope[at] * theta[at];
+        *entry = -*entry + prior.precision[at] * off + prior.slope[at];
+    }
+    value
+}
+
+/// The gradient of the logarithm of the likelihood (equation 5.9).
+#[expect(clippy::too_many_arguments, reason = "the second half of one computation, split for its length")]
+fn add_slopes(
+    shape: &Shape,
+    columns: &Columns,
+    data: &Data<'_>,
+    weights: &Weights,
+    alpha: &[f64],
+    inverse: &[f64],
+    work: &Workspace,
+    gradient: &mut [f64],
+) {
     gradient.fill(0.0);
-    let noise = weights.noise;
+    let (n, noise) = (alpha.len(), weights.noise);
+    let scale = weights.output_scale;
     let mut trace = 0.0;
     let mut by_scale = 0.0;
     let (mut number_pull, mut category_pull) = (Vec::new(), Vec::new());
     for i in 0..n {
         let (at, pairs) = (i * (i + 1) / 2, i * i.wrapping_sub(1) / 2);
         let own = 0.5 * (alpha[i] * alpha[i] - inverse[at + i]);
-        trace += own;
+        trace += own * data.noise[i];
         by_scale += own * scale;
         number_pull.clear();
         category_pull.clear();
@@ -156,12 +185,6 @@ fn objective(
     }
     gradient[shape.output_scale()] = by_scale;
     gradient[shape.noise()] = trace * noise;
-    for (at, entry) in gradient.iter_mut().enumerate() {
-        let off = theta[at] - prior.centre[at];
-        value += 0.5 * prior.precision[at] * off * off + prior.slope[at] * theta[at];
-        *entry = -*entry + prior.precision[at] * off + prior.slope[at];
-    }
-    value
 }
 
 #[cfg(test)]
@@ -193,12 +216,14 @@ mod tests {
             let prior = Prior::new(&dims, &shape, &recipe);
             let rows: Vec<Row> = (0..15).map(|_| dims.row(&[stream.unit(), stream.unit(), stream.unit()])).collect();
             let y: Vec<f64> = (0..15).map(|_| stream.normal()).collect();
+            let noise: Vec<f64> = (0..15).map(|at| 1.0 + f64::from(at % 3)).collect();
+            let data = Data { rows: &rows, y: &y, noise: &noise };
             let mut columns = Columns::new(&shape);
             rows.iter().for_each(|row| columns.push(&shape, row));
             let theta = [-0.5, 0.2, 0.4, 0.3, -1.5];
             let mut work = Workspace::default();
             let mut at = |theta: &[f64], gradient: &mut [f64]| {
-                objective(&shape, &prior, &columns, &rows, &y, theta, gradient, &mut work)
+                objective(&shape, &prior, &columns, &data, theta, gradient, &mut work)
             };
             let (mut gradient, mut unused) = (vec![0.0; 5], vec![0.0; 5]);
             at(&theta, &mut gradient);

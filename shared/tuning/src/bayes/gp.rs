@@ -49,7 +49,8 @@ impl Shape {
         self.dimensions + 1
     }
 
-    fn entry(&self, place: usize, entry: f64) -> f64 {
+    /// What a row's entry is to the loops.
+    pub(crate) fn entry(&self, place: usize, entry: f64) -> f64 {
         match (entry.is_nan(), self.categories.contains(&place)) {
             (false, _) => entry,
             (true, true) => NO_CATEGORY,
@@ -169,6 +170,8 @@ pub(crate) struct Posterior {
     /// How many rows are observations.
     pub observed: usize,
     y: Vec<f64>,
+    /// How many times the noise each observation has.
+    noise: Vec<f64>,
     alpha: Vec<f64>,
     line: Line,
 }
@@ -177,15 +180,17 @@ impl Posterior {
     pub(crate) fn new(shape: Shape, theta: &[f64]) -> Self {
         let (weights, columns) = (Weights::new(&shape, theta), Columns::new(&shape));
         let line = Line::default();
-        Self { shape, weights, columns, packed: Vec::new(), observed: 0, y: Vec::new(), alpha: Vec::new(), line }
+        let (y, noise, alpha) = (Vec::new(), Vec::new(), Vec::new());
+        Self { shape, weights, columns, packed: Vec::new(), observed: 0, y, noise, alpha, line }
     }
 
     /// Appends an observation; the pending points must have been dropped. A row that is a copy of another up to
     /// rounding is left out: it says nothing new.
-    pub(crate) fn observe(&mut self, row: &[f64], y: f64) {
+    pub(crate) fn observe(&mut self, row: &[f64], y: f64, noise: f64) {
         debug_assert_eq!(self.columns.count, self.observed, "pending points are dropped first");
-        if self.append(row) {
+        if self.append(row, noise) {
             self.observed += 1;
+            self.noise.push(noise);
             self.y.push(y);
         }
     }
@@ -199,7 +204,7 @@ impl Posterior {
 
     /// Conditions on a trial that is under way.
     pub(crate) fn pend(&mut self, row: &[f64]) {
-        self.append(row);
+        self.append(row, 1.0);
     }
 
     /// Forgets the pending points.
@@ -208,12 +213,12 @@ impl Posterior {
         self.packed.truncate(self.observed * (self.observed + 1) / 2);
     }
 
-    fn append(&mut self, row: &[f64]) -> bool {
+    fn append(&mut self, row: &[f64], noise: f64) -> bool {
         let n = self.columns.count;
         self.line.fill(&self.shape, &self.weights, &self.columns, row, n);
         let scale = self.weights.output_scale;
         self.line.values.iter_mut().for_each(|value| *value *= scale);
-        let diagonal = scale + self.weights.noise;
+        let diagonal = scale + noise * self.weights.noise;
         let appended = lanes::append_row(&mut self.packed, n, &self.line.values, diagonal, PIVOT_MIN);
         if appended {
             self.columns.push(&self.shape, row);
@@ -223,7 +228,8 @@ impl Posterior {
 
     /// The posterior mean at each observation.
     pub(crate) fn fitted(&self) -> Vec<f64> {
-        self.y.iter().zip(&self.alpha).map(|(y, alpha)| y - self.weights.noise * alpha).collect()
+        let solved = self.alpha.iter().zip(&self.noise);
+        self.y.iter().zip(solved).map(|(y, (alpha, noise))| y - self.weights.noise * noise * alpha).collect()
     }
 
     /// Mean and variance (without noise) at each row.

@@ -6,22 +6,26 @@
 //! can be recomputed bit for bit, whatever ran in parallel.
 
 mod acquire;
-mod dims;
+mod cma;
+pub(crate) mod dims;
 mod explained;
 mod fit;
 mod gp;
 mod lanes;
 mod minimize;
 mod model;
-mod output;
+pub(crate) mod output;
 mod recipe;
+mod region;
 mod search;
 mod special;
-mod stream;
+pub(crate) mod stream;
+mod suggest;
+mod tpe;
 mod tuner;
 
 pub use explained::{Explained, Near};
 pub use recipe::{Recipe, Transform};
-pub use tuner::{Fit, FitTask, Outcome, Suggestion, Tuner, TunerSetup};
+pub use tuner::{Fit, FitTask, Inherited, Outcome, Suggestion, Tuner, TunerSetup};
 
 pub use crate::sampler::Method;

@@ -84,7 +84,7 @@ impl Scale {
 }
 
 /// The median and five interquartile ranges, by linear interpolation between order statistics.
-fn clip_at(sorted: &[f64]) -> f64 {
+pub(crate) fn clip_at(sorted: &[f64]) -> f64 {
     let quantile = |share: f64| {
         let at = share * (sorted.len() - 1) as f64;
         let below = at.floor();

@@ -1,7 +1,5 @@
 //! Looks for the configuration that promises most: candidates from several sources, then local searches from the best.
 
-use std::collections::HashSet;
-
 use super::acquire::Acquisition;
 use super::dims::{Dim, Dims, Row};
 use super::minimize::minimize;
@@ -10,6 +8,8 @@ use super::stream::{Points, Stream};
 
 /// A step has to gain this much of the score to be taken.
 const GAIN_MIN: f64 = 1e-9;
+/// The least share of the recipe's candidates.
+const EFFORT_MIN: f64 = 0.4;
 /// Observations whose surroundings are searched.
 const BASES: usize = 8;
 
@@ -21,17 +21,18 @@ pub(crate) struct Candidate {
 }
 
 /// What a search works on.
-#[derive(Debug)]
 pub(crate) struct Search<'a> {
     pub dims: &'a Dims,
     pub recipe: &'a Recipe,
     pub acquisition: &'a Acquisition<'a>,
-    /// Rows that must not be proposed again.
-    pub taken: &'a HashSet<Vec<u64>>,
+    /// Whether a row may be proposed.
+    pub fresh: &'a dyn Fn(&[f64]) -> bool,
     /// Observed rows, best first.
     pub ranked: &'a [Row],
-    /// How much work it may be: the share of the recipe's local searches.
+    /// How much work it may be: the share of the recipe's candidates and local searches.
     pub effort: f64,
+    /// The side of the box round the best row that the even candidates lie in; none: the whole cube.
+    pub region: Option<f64>,
 }
 
 impl Search<'_> {
@@ -52,7 +53,7 @@ impl Search<'_> {
     }
 
     fn fresh(&self, row: &[f64]) -> bool {
-        !self.taken.contains(&self.dims.key(row))
+        (self.fresh)(row)
     }
 
     /// With their scores, best first. Equal scores keep their order.
@@ -104,7 +105,7 @@ impl Search<'_> {
             reached.row[*place] = *x;
         }
         let score = self.acquisition.score(std::slice::from_ref(&reached.row))[0];
-        if score > at.1 {
+        if score > at.1 && self.fresh(&reached.row) {
             *at = (reached, score);
         }
     }
@@ -123,14 +124,22 @@ impl Search<'_> {
     fn candidates(&self, stream: &mut Stream) -> Vec<Candidate> {
         let (d, recipe) = (self.dims.len(), self.recipe);
         let points = Points::new(stream, d);
-        let mut found: Vec<Candidate> =
-            (0..recipe.sobol as u64).map(|index| self.candidate(points.point(index))).collect();
+        let some = |count: usize| (count as f64 * self.effort.max(EFFORT_MIN)).ceil() as u64;
+        let centre = self.region.zip(self.ranked.first()).map(|(side, best)| (side, self.filled(best, stream)));
+        let even = (0..some(recipe.sobol)).map(|index| {
+            let mut u = points.point(index);
+            if let Some((side, centre)) = &centre {
+                self.confine(&mut u, *side, centre, stream);
+            }
+            self.candidate(u)
+        });
+        let mut found: Vec<Candidate> = even.collect();
         let bases = &self.ranked[..self.ranked.len().min(BASES)];
         if bases.is_empty() {
             return found;
         }
         let few = f64::max(2.0 / d as f64, 0.2);
-        for i in 0..recipe.near {
+        for i in 0..some(recipe.near) as usize {
             let mut u = self.filled(&bases[i % bases.len()], stream);
             let width = libm::exp(stream.between(libm::log(0.02), libm::log(0.2)));
             let mut moved: Vec<bool> = (0..d).map(|_| i % 2 == 1 || stream.unit() < few).collect();
@@ -144,18 +153,32 @@ impl Search<'_> {
             }
             found.push(self.candidate(u));
         }
-        for i in 0..recipe.steps {
+        for i in 0..some(recipe.steps) as usize {
             let mut u = self.filled(&bases[i % bases.len()], stream);
             let place = stream.below(d);
             self.nudge(&mut u, place, 0.1, stream);
             found.push(self.candidate(u));
         }
         let good = &self.ranked[..(self.ranked.len() / 7).max(4).min(self.ranked.len())];
-        for _ in 0..recipe.mixes {
+        for _ in 0..some(recipe.mixes) {
             let u = (0..d).map(|place| self.mixed(good, place, stream)).collect();
             found.push(self.candidate(u));
         }
         found
+    }
+
+    /// Moves a point of the cube into the box; categories stay those of the centre in proportion to its size.
+    fn confine(&self, u: &mut [f64], side: f64, centre: &[f64], stream: &mut Stream) {
+        for (place, entry) in u.iter_mut().enumerate() {
+            match self.dims.dims[place] {
+                Dim::Category(_) if stream.unit() < side => {}
+                Dim::Category(_) => *entry = centre[place],
+                Dim::Continuous | Dim::Steps(_) => {
+                    let (low, high) = ((centre[place] - side / 2.0).max(0.0), (centre[place] + side / 2.0).min(1.0));
+                    *entry = inside(low + *entry * (high - low));
+                }
+            }
+        }
     }
 
     /// One entry from another good row each time, as the univariate TPE's good density would draw it.

@@ -1,21 +1,23 @@
-//! The model of one sweep.
+//! The model of one sweep: what was noted, and the fits.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::acquire::Acquisition;
+use super::cma::Cma;
 use super::dims::{Dims, Row};
-use super::explained::{Explained, Near};
-use super::gp::{Columns, Line};
+use super::explained::Explained;
 use super::model::{Model, Observed, hyperparameters};
 use super::recipe::Recipe;
-use super::search::Search;
-use super::stream::{Points, Stream};
 use crate::policy::Goal;
 use crate::sampler::{Draw, Method, Proposal};
 use crate::space::SearchSpace;
+
+/// Observations that a model needs at least.
+const OBSERVATIONS_MIN: usize = 3;
+/// A refit is due when the observations have grown by this share.
+const REFIT_SHARE: usize = 20;
 
 /// What a tuner is for.
 #[derive(Clone, Debug)]
@@ -50,6 +52,32 @@ pub enum Outcome {
     Nothing,
 }
 
+impl Outcome {
+    /// The value, if there is a finite one.
+    fn value(self) -> Option<f64> {
+        match self {
+            Self::Value(value) | Self::Censored(value) => Some(value).filter(|value| value.is_finite()),
+            Self::Failed | Self::Nothing => None,
+        }
+    }
+
+    /// Whether it says that the configuration does not run.
+    pub(super) fn is_failure(self) -> bool {
+        self != Self::Nothing && self.value().is_none()
+    }
+}
+
+/// A trial of an earlier sweep.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Inherited {
+    /// Its configuration in the space of this sweep.
+    pub draws: Vec<Draw>,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// How much it says about this sweep: 1 as much as a trial of its own, less with more noise. In (0, 1].
+    pub weight: f64,
+}
+
 /// Hyperparameters, and what they were learned from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Fit {
@@ -71,18 +99,29 @@ pub struct Suggestion {
 /// All that was proposed and all that has ended. See the module.
 #[derive(Debug)]
 pub struct Tuner {
-    setup: TunerSetup,
-    recipe: Arc<Recipe>,
-    dims: Arc<Dims>,
+    pub(super) setup: TunerSetup,
+    pub(super) recipe: Arc<Recipe>,
+    pub(super) dims: Arc<Dims>,
     /// By trial.
-    rows: Vec<Row>,
+    pub(super) rows: Vec<Row>,
+    /// The trials of each configuration, ascending.
+    pub(super) tried: HashMap<Vec<u64>, Vec<u32>>,
     /// In log order.
-    ended: Vec<(u32, Outcome)>,
-    /// The observations among the ended, and how many there were after each ending.
-    observed: Arc<Observed>,
+    pub(super) ended: Vec<(u32, Outcome)>,
+    /// By trial: its place among the ended.
+    pub(super) ended_at: Vec<Option<u32>>,
+    /// The observations: the inherited ones, then those among the ended.
+    pub(super) observed: Arc<Observed>,
+    /// How many of them are inherited.
+    pub(super) base: usize,
+    /// Inherited configurations that failed.
+    pub(super) base_failures: Vec<Row>,
+    /// How many observations there were after each ending.
     observed_after: Vec<usize>,
-    fit: Option<Fit>,
-    model: Option<(u32, Model)>,
+    pub(super) fit: Option<Fit>,
+    /// With the `known` of its fit.
+    pub(super) model: Option<(u32, Model)>,
+    pub(super) cma: Option<Cma>,
 }
 
 /// A fit to be computed; owned, so that it can be done elsewhere.
@@ -96,7 +135,15 @@ pub struct FitTask {
     last: Option<Vec<f64>>,
 }
 
+/// A fit to so many observations takes some 20 ms.
+const QUICK_MAX: usize = 128;
+
 impl FitTask {
+    /// Whether it takes no longer than somebody may be kept waiting.
+    pub fn is_quick(&self) -> bool {
+        self.count <= QUICK_MAX
+    }
+
     /// Computes it: up to about a second for some hundred observations.
     pub fn run(self) -> Fit {
         let cold = self.recipe.cold_every > 0 && self.known.is_multiple_of(self.recipe.cold_every);
@@ -105,17 +152,6 @@ impl FitTask {
         Fit { known: self.known, parameters }
     }
 }
-
-/// Observations that a model needs at least.
-const OBSERVATIONS_MIN: usize = 3;
-/// A refit is due when the observations have grown by this share.
-const REFIT_SHARE: usize = 20;
-/// Nearest configurations that an explanation names.
-const NEAREST: usize = 3;
-/// Draws for a fresh configuration before a finite space is walked through.
-const REDRAWS: u64 = 256;
-/// Configurations of a finite space that are walked through at most.
-const WALK_MAX: u128 = 1 << 20;
 
 impl Tuner {
     /// A tuner that knows nothing yet.
@@ -131,36 +167,71 @@ impl Tuner {
             recipe: Arc::new(recipe),
             dims,
             rows: Vec::new(),
+            tried: HashMap::new(),
             ended: Vec::new(),
+            ended_at: Vec::new(),
             observed: Arc::default(),
+            base: 0,
+            base_failures: Vec::new(),
             observed_after: Vec::new(),
             fit: None,
             model: None,
+            cma: None,
         }
+    }
+
+    /// Takes in trials of earlier sweeps; before anything else is noted.
+    pub fn inherit(&mut self, inherited: &[Inherited]) {
+        let sign = self.sign();
+        let observed = Arc::make_mut(&mut self.observed);
+        for trial in inherited {
+            let row = self.dims.row_of(&trial.draws);
+            match trial.outcome.value() {
+                Some(value) => {
+                    let noise = 1.0 / if trial.weight > 0.0 { trial.weight.min(1.0) } else { 1.0 };
+                    observed.push(None, row, sign * value, noise);
+                }
+                None if trial.outcome.is_failure() => self.base_failures.push(row),
+                None => {}
+            }
+        }
+        self.base = observed.len();
     }
 
     /// A trial was proposed, or is about to be; in order, without gaps.
     pub fn proposed(&mut self, trial: u32, draws: &[Draw]) {
-        self.rows.truncate(trial as usize);
-        self.rows.push(self.dims.row_of(draws));
+        self.withdraw_from(trial);
+        let row = self.dims.row_of(draws);
+        self.tried.entry(self.dims.key(&row)).or_default().push(trial);
+        self.rows.push(row);
+        self.ended_at.push(None);
     }
 
     /// Takes back suggestions that never got into the log.
     pub fn withdraw_from(&mut self, trial: u32) {
-        self.rows.truncate(trial as usize);
+        while self.rows.len() > trial as usize {
+            let (Some(row), Some(_)) = (self.rows.pop(), self.ended_at.pop()) else { return };
+            let key = self.dims.key(&row);
+            if let Some(trials) = self.tried.get_mut(&key) {
+                trials.pop();
+                if trials.is_empty() {
+                    self.tried.remove(&key);
+                }
+            }
+        }
     }
 
     /// A trial has ended; in log order.
     pub fn ended(&mut self, trial: u32, outcome: Outcome) {
+        if let Some(at) = self.ended_at.get_mut(trial as usize) {
+            *at = u32::try_from(self.ended.len()).ok();
+        }
         self.ended.push((trial, outcome));
-        if let Outcome::Value(value) | Outcome::Censored(value) = outcome
-            && value.is_finite()
+        if let Some(value) = outcome.value()
             && let Some(row) = self.rows.get(trial as usize)
         {
-            let observed = Arc::make_mut(&mut self.observed);
-            observed.trials.push(trial);
-            observed.rows.push(row.clone());
-            observed.values.push(if self.setup.goal == Goal::Maximize { -value } else { value });
+            let (row, value) = (row.clone(), self.sign() * value);
+            Arc::make_mut(&mut self.observed).push(Some(trial), row, value, 1.0);
         }
         self.observed_after.push(self.observed.len());
     }
@@ -170,15 +241,27 @@ impl Tuner {
         u32::try_from(self.ended.len()).unwrap_or(u32::MAX)
     }
 
-    fn count(&self, known: u32) -> usize {
-        known.checked_sub(1).map_or(0, |last| self.observed_after[last as usize])
+    /// Smaller is better inside.
+    pub(super) fn sign(&self) -> f64 {
+        if self.setup.goal == Goal::Maximize { -1.0 } else { 1.0 }
+    }
+
+    /// How many observations there were after the first `known` endings.
+    pub(super) fn count(&self, known: u32) -> usize {
+        known.checked_sub(1).and_then(|last| self.observed_after.get(last as usize)).copied().unwrap_or(self.base)
     }
 
     /// A refit, when one is due for what is known.
     pub fn fit_due(&self) -> Option<FitTask> {
         let count = self.count(self.known());
-        let fitted = self.fit.as_ref().map_or(0, |fit| self.count(fit.known));
-        let due = count >= self.design().max(OBSERVATIONS_MIN) && count >= fitted + (count / REFIT_SHARE).max(1);
+        if !self.wants_fit(count) {
+            return None;
+        }
+        let fitted = self.fit.as_ref().map(|fit| self.count(fit.known));
+        let due = match fitted {
+            None => count >= self.design().max(OBSERVATIONS_MIN),
+            Some(fitted) => count >= fitted + (count / REFIT_SHARE).max(1),
+        };
         (due && self.varied(count)).then(|| self.fit_task(self.known(), self.fit.as_ref()))
     }
 
@@ -199,125 +282,15 @@ impl Tuner {
         self.fit = Some(fit);
     }
 
-    /// How many proposals the initial design has.
-    fn design(&self) -> usize {
+    /// How many observations the initial design is to give.
+    pub(super) fn design(&self) -> usize {
         let wanted = self.recipe.design_factor * self.dims.len() as f64;
         (wanted.round() as usize).clamp(self.recipe.design_min, self.recipe.design_max)
     }
 
-    fn varied(&self, count: usize) -> bool {
-        self.observed.values[..count].iter().any(|value| *value != self.observed.values[0])
-    }
-
-    /// Proposal `number`, from the first `known` endings and the fit in use; every other trial below `number` is
-    /// pending. `None`: the finite space is used up.
-    pub fn suggest(&mut self, number: u32, known: u32) -> Option<Suggestion> {
-        let taken: HashSet<Vec<u64>> =
-            self.rows[..(number as usize).min(self.rows.len())].iter().map(|row| self.dims.key(row)).collect();
-        let count = self.count(known);
-        let insurance = self.recipe.insurance > 0 && number.is_multiple_of(self.recipe.insurance);
-        if (number as usize) < self.design() || self.fit.is_none() || insurance || !self.varied(count) {
-            return self.designed(number, &taken);
-        }
-        self.modelled(number, known, count, &taken).or_else(|| self.designed(number, &taken))
-    }
-
-    fn modelled(&mut self, number: u32, known: u32, count: usize, taken: &HashSet<Vec<u64>>) -> Option<Suggestion> {
-        let fit = self.fit.as_ref()?;
-        let fitted = self.count(fit.known);
-        let ended: HashSet<u32> = self.ended[..known as usize].iter().map(|(trial, _)| *trial).collect();
-        let pending: Vec<&Row> = self.rows[..(number as usize).min(self.rows.len())]
-            .iter()
-            .enumerate()
-            .filter(|(trial, _)| !ended.contains(&(*trial as u32)))
-            .map(|(_, row)| row)
-            .collect();
-        let reusable = self.model.take().filter(|(of, model)| *of == fit.known && model.seen <= count);
-        let mut model = match reusable {
-            Some((_, model)) => model,
-            None => Model::new(&self.dims, &self.recipe, &self.observed, fitted.min(count), &fit.parameters),
-        };
-        model.extend(&self.observed, count, &pending);
-        let fitted_values = model.posterior.fitted();
-        let mut order: Vec<usize> = (0..fitted_values.len()).collect();
-        order.sort_by(|a, b| fitted_values[*a].total_cmp(&fitted_values[*b]));
-        let ranked: Vec<Row> = order.iter().map(|at| self.observed.rows[model.members[*at]].clone()).collect();
-        let incumbent = if self.recipe.incumbent_mean {
-            fitted_values[order[0]]
-        } else {
-            model.members.iter().map(|at| model.scale.apply(self.observed.values[*at])).fold(f64::INFINITY, f64::min)
-        };
-        let acquisition =
-            Acquisition { posterior: &model.posterior, incumbent, failures: self.failures(&model, known) };
-        let effort = (15_000.0 / (ranked.len() as f64).powi(2)).min(1.0);
-        let (dims, recipe) = (&self.dims, &self.recipe);
-        let search = Search { dims, recipe, acquisition: &acquisition, taken, ranked: &ranked, effort };
-        let mut stream = Stream::new(self.setup.seed, u64::from(number), "search");
-        let (row, score) = search.best(&mut stream)?;
-        let explained = self.explain(&model, &row, score, incumbent);
-        let proposal = self.dims.proposal(&row, u64::from(number));
-        self.model = Some((fit.known, model));
-        Some(Suggestion { proposal, explained })
-    }
-
-    /// Columns of what failed and of what gave a value; none while nothing has failed.
-    fn failures(&self, model: &Model, known: u32) -> Option<(Columns, Columns)> {
-        let shape = &model.posterior.shape;
-        let mut bad = Columns::new(shape);
-        let failed = self.ended[..known as usize].iter().filter(|(_, outcome)| *outcome == Outcome::Failed);
-        failed.for_each(|(trial, _)| bad.push(shape, &self.rows[*trial as usize]));
-        let mut good = Columns::new(shape);
-        model.members.iter().for_each(|at| good.push(shape, &self.observed.rows[*at]));
-        (bad.count > 0).then_some((bad, good))
-    }
-
-    fn explain(&self, model: &Model, row: &Row, score: f64, incumbent: f64) -> Explained {
-        let sign = if self.setup.goal == Goal::Maximize { -1.0 } else { 1.0 };
-        let (mean, variance) = model.posterior.predict(std::slice::from_ref(row))[0];
-        let spread = variance.sqrt();
-        let shown = |value: f64| sign * model.scale.invert(value);
-        let mut line = Line::default();
-        let (shape, weights) = (&model.posterior.shape, &model.posterior.weights);
-        line.fill(shape, weights, &model.posterior.columns, row, model.posterior.observed);
-        let mut near: Vec<(usize, f64)> = line.values.iter().copied().enumerate().collect();
-        near.sort_by(|a, b| b.1.total_cmp(&a.1));
-        let nearest = near.iter().take(NEAREST).map(|(at, correlation)| {
-            let at = model.members[*at];
-            Near { trial: self.observed.trials[at], correlation: *correlation, value: sign * self.observed.values[at] }
-        });
-        let (a, b) = (shown(mean - spread), shown(mean + spread));
-        Explained {
-            by: "gp".to_owned(),
-            why: "the configuration that promises most by the model".to_owned(),
-            mean: Some(shown(mean)),
-            interval: Some((a.min(b), a.max(b))),
-            log_expected_improvement: Some(score),
-            incumbent: Some(shown(incumbent)),
-            nearest: nearest.collect(),
-        }
-    }
-
-    /// A scrambled Sobol point; when it was tried before another, and in the end whatever of a finite space is left.
-    fn designed(&self, number: u32, taken: &HashSet<Vec<u64>>) -> Option<Suggestion> {
-        let points = Points::new(&mut Stream::new(self.setup.seed, 0, "design"), self.dims.len());
-        let mut stream = Stream::new(self.setup.seed, u64::from(number), "redraw");
-        let explained = |why: &str| Explained { by: "sobol".to_owned(), why: why.to_owned(), ..Explained::default() };
-        let first = self.dims.row(&points.point(u64::from(number)));
-        let fresh = |row: &Row| !taken.contains(&self.dims.key(row));
-        let mut redrawn = std::iter::once(first).chain(std::iter::from_fn(|| {
-            let u: Vec<f64> = (0..self.dims.len()).map(|_| stream.unit()).collect();
-            Some(self.dims.row(&u))
-        }));
-        let row = redrawn.by_ref().take(REDRAWS as usize).find(|row| fresh(row)).or_else(|| self.left(taken))?;
-        Some(Suggestion {
-            proposal: self.dims.proposal(&row, u64::from(number)),
-            explained: explained("part of the initial design"),
-        })
-    }
-
-    /// The first configuration of a small finite space that was not tried.
-    fn left(&self, taken: &HashSet<Vec<u64>>) -> Option<Row> {
-        self.dims.size.filter(|size| *size <= WALK_MAX)?;
-        self.dims.walk().find(|row| !taken.contains(&self.dims.key(row)))
+    /// Whether there is anything to learn from.
+    pub(super) fn varied(&self, count: usize) -> bool {
+        let values = &self.observed.values[..count];
+        values.iter().any(|value| *value != values[0])
     }
 }

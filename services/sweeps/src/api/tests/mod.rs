@@ -2,10 +2,13 @@
 
 mod asking;
 mod changing;
+mod importances;
+mod importing;
 mod modelled;
 mod submitting;
 mod together;
 mod walking;
+mod warming;
 
 use std::sync::Arc;
 

@@ -1,0 +1,30 @@
+//! How much each parameter of a sweep matters.
+
+use actix_web::http::StatusCode;
+use actix_web::{get, post};
+use contracts::sweeps::{ParameterImportanceReply, ParameterImportanceRequest};
+
+use crate::door::{Call, Reply, Service, json};
+
+/// How much each parameter matters to the objective: the part of its variance that the parameter explains by itself
+/// (functional ANOVA), with an interval. 409 until 8 trials have completed with a value.
+#[utoipa::path(tag = "sweeps", responses((status = 200, body = ParameterImportanceReply)))]
+#[get("/api/v1/workspaces/{workspace}/sweeps/{sweep:[^/:]+}:importance")]
+pub(crate) async fn get_importance(call: Call) -> Reply {
+    importance(&call).await
+}
+
+/// The same, for clients that send every action as a POST.
+#[utoipa::path(tag = "sweeps", responses((status = 200, body = ParameterImportanceReply)))]
+#[post("/api/v1/workspaces/{workspace}/sweeps/{sweep:[^/:]+}:importance")]
+pub(crate) async fn compute_importance(call: Call) -> Reply {
+    importance(&call).await
+}
+
+async fn importance(call: &Call) -> Reply {
+    let context = call.reading(Service::Sweeps)?;
+    let request =
+        ParameterImportanceRequest { workspace: call.workspace.clone(), sweep: call.path("sweep").to_owned() };
+    let reply = call.peers().sweeps_client().parameter_importance(context.attach(request)).await?;
+    json(StatusCode::OK, reply.get_ref())
+}

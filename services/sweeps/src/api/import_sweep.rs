@@ -1,0 +1,74 @@
+//! Takes a table of trials that have ended elsewhere as a sweep that is over.
+
+use std::sync::Arc;
+
+use contracts::CallContext;
+use contracts::sweeps as wire;
+use eventlog::{RecordError, Recorded};
+use prost::Message;
+use tonic::Request;
+use vocabulary::{Decider, SweepId};
+
+use super::submit_sweep::{answer, format_of, refuse, take_name};
+use super::{Answer, Api};
+use crate::document::read_import;
+use crate::sweep::{Command, Sweep, SweepState, SweepSubmitted};
+use crate::{stream_of, views};
+
+impl Api {
+    pub(super) async fn import(&self, request: Request<wire::ImportSweepRequest>) -> Answer<wire::SubmitSweepReply> {
+        let call = CallContext::of(&request);
+        let request = request.into_inner();
+        let format = format_of(&request.format)?;
+        let limits = self.limits;
+        // A large table takes a while to read, and must not keep others from this thread.
+        let table = request.document;
+        let read = tokio::task::spawn_blocking(move || read_import(&table, format, &limits));
+        let (spec, trials, warnings) = read.await.map_err(calls::unreadable)?.map_err(refuse)?;
+        let before = match call.command_id {
+            Some(command) => views::by_command(self.log.reader(), command).await.map_err(calls::unreadable)?,
+            None => None,
+        };
+        let sweep_id = before.unwrap_or_else(|| SweepId::new(self.entropy.uuid()));
+        let submitted = SweepSubmitted {
+            workspace: request.workspace,
+            sweep_id,
+            name: spec.name.clone().unwrap_or_else(|| sweep_id.to_string()),
+            seed: self.entropy.seed(),
+            spec,
+            // The table is in the events of the trials, and would be a third of the log again.
+            document: String::new(),
+            warnings,
+            parent: None,
+            at: self.clock.now(),
+        };
+        let context = calls::context(&call, self.entropy.as_ref(), Vec::new());
+        let table = Arc::new((submitted, trials));
+        let done = self
+            .log
+            .record::<Sweep, _>(&stream_of(sweep_id), context, move |state, tx| {
+                let (submitted, trials) = (Box::new(table.0.clone()), table.1.clone());
+                let decided = state.decide(&Command::Import { submitted, trials });
+                let table = Arc::clone(&table);
+                Box::pin(async move {
+                    let events = decided.map_err(RecordError::Rejected)?;
+                    take_name(tx, &table.0).await?;
+                    let reply = reply_of(&table.0, events.len()).encode_to_vec();
+                    Ok(Recorded { events, reply })
+                })
+            })
+            .await;
+        answer(done)
+    }
+}
+
+fn reply_of(submitted: &SweepSubmitted, events: usize) -> wire::SubmitSweepReply {
+    wire::SubmitSweepReply {
+        id: submitted.sweep_id.to_string(),
+        name: submitted.name.clone(),
+        state: SweepState::Completed.as_str().to_owned(),
+        version: i64::try_from(events).unwrap_or(i64::MAX),
+        warnings: submitted.warnings.iter().cloned().map(Into::into).collect(),
+        plan_json: String::new(),
+    }
+}

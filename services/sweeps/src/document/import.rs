@@ -1,0 +1,259 @@
+//! A table of finished trials, as a sweep in external mode that is over.
+
+use std::collections::HashSet;
+
+use documents::{Field, Fields, Findings, Format, Tree};
+use tuning::{Draw, Goal, PolicySpec, Rule, SamplerSpec, SearchSpace, Value};
+use vocabulary::{FieldError, Problem, Warning};
+
+use super::spec::{Limits, Mode, ServerLimits, SweepSpec, TrialSpec};
+use super::{DEFAULT_EXPERIMENT, limits, objectives, read_title, space};
+use crate::sweep::{ImportedTrial, Point, TrialEnd};
+
+/// Largest table: the message to this service and its JSON stay below 8 MiB.
+pub const IMPORT_BYTES_MAX: usize = 7 << 20;
+/// Most trials of a table: all of them are one append, of three events a trial.
+pub const IMPORT_TRIALS_MAX: usize = 20_000;
+/// Errors that are told one by one: an answer with thousands of them would not fit its headers.
+const ERRORS_SHOWN: usize = 50;
+/// Numbers of further bad rows that are listed.
+const ROWS_SHOWN: usize = 200;
+/// The states of a finished trial.
+const STATES: [&str; 3] = ["completed", "failed", "pruned"];
+
+/// Reads a table.
+///
+/// # Errors
+/// 413 when it is too large, 400 for syntax, duplicate keys or unknown fields, 422 with all that is wrong in it.
+pub fn read_import(
+    text: &[u8],
+    format: Format,
+    server: &ServerLimits,
+) -> Result<(SweepSpec, Vec<ImportedTrial>, Vec<Warning>), Problem> {
+    if text.len() > IMPORT_BYTES_MAX {
+        let detail = format!("the table has {} bytes, limit {IMPORT_BYTES_MAX}: import it in parts", text.len());
+        return Err(Problem::new(413, "TooLarge", detail));
+    }
+    let document = documents::read(text, format)?;
+    let findings = Findings::new();
+    let read = Field::root(&document, &findings).map().and_then(|fields| read_fields(fields, server, &findings));
+    let ((spec, trials), warnings) = findings.finish(read)?;
+    Ok((spec, trials, warnings))
+}
+
+fn read_fields(
+    mut fields: Fields<'_>,
+    server: &ServerLimits,
+    findings: &Findings,
+) -> Option<(SweepSpec, Vec<ImportedTrial>)> {
+    let name = read_title(&fields.field("name"));
+    let experiment = read_title(&fields.field("experiment")).unwrap_or_else(|| DEFAULT_EXPERIMENT.to_owned());
+    let description = fields.text("description").unwrap_or_default().to_owned();
+    let tags = fields.texts("tags").unwrap_or_default().into_iter().collect();
+    let objective = objectives::read(&mut fields);
+    let space = space::read(&fields.required("search_space"), false, None, None, findings);
+    let trials = fields.required("trials");
+    let rows = trials.list()?;
+    if !(1..=IMPORT_TRIALS_MAX).contains(&rows.len()) {
+        trials.refuse("OutOfRange", format_args!("{} trials; 1 to {IMPORT_TRIALS_MAX}", rows.len()));
+        return None;
+    }
+    let (objective, space) = (objective?, space?);
+    let read = read_rows(&rows, &space, findings)?;
+    warn_of_better(&read, objective.goal, findings);
+    let defaults = limits::defaults(&server.of(Mode::External));
+    let total = u32::try_from(read.len()).unwrap_or(u32::MAX);
+    let limits = Limits { max_total_trials: total, max_concurrent_trials: 1, ..defaults };
+    let spec = SweepSpec {
+        name,
+        experiment,
+        description,
+        tags,
+        mode: Mode::External,
+        cluster: String::new(),
+        objective,
+        constraints: Vec::new(),
+        space,
+        sampler: SamplerSpec::Random { rule: Rule::Random },
+        seed: None,
+        policy: PolicySpec::None,
+        limits,
+        record_keeps: false,
+        resume_from: None,
+        resume_trials: Vec::new(),
+        trial: TrialSpec::default(),
+    };
+    Some((spec, read))
+}
+
+/// All rows, or nothing and what is wrong with each of them.
+fn read_rows(rows: &[Field<'_>], space: &SearchSpace, findings: &Findings) -> Option<Vec<ImportedTrial>> {
+    let mut read = Vec::with_capacity(rows.len());
+    let (mut shown, mut more) = (0, Vec::new());
+    for (number, row) in rows.iter().enumerate() {
+        // Each row has its own list, so that only the first of very many errors are told one by one.
+        let own = Findings::new();
+        let found = row.node().and_then(|node| {
+            let fields = Field::root(node, &own).map()?;
+            read_row(fields, space)
+        });
+        match own.finish(found) {
+            Ok((row, _)) => read.push(row),
+            Err(problem) if shown < ERRORS_SHOWN => {
+                shown += problem.errors.len().max(1);
+                for error in problem.errors {
+                    let message = format!("row {number}: {}", error.message);
+                    let told = FieldError::new(format!("{}{}", row.pointer(), error.pointer), error.code, message);
+                    // A field that nobody knows is a fault of an earlier stage.
+                    if problem.status == 400 { findings.add_unknown(told) } else { findings.add(told) }
+                }
+            }
+            Err(_) => more.push(number),
+        }
+    }
+    if !more.is_empty() {
+        let listed: Vec<String> = more.iter().take(ROWS_SHOWN).map(usize::to_string).collect();
+        let and = if more.len() > ROWS_SHOWN { ", .." } else { "" };
+        let message = format!("{} more rows are wrong: {}{and}", more.len(), listed.join(", "));
+        findings.refuse("/trials", "BadRows", message);
+    }
+    (read.len() == rows.len()).then_some(read)
+}
+
+fn read_row(mut fields: Fields<'_>, space: &SearchSpace) -> Option<ImportedTrial> {
+    // The tags of a trial are those of a run, which an imported trial does not have; they are checked and left.
+    let _ = fields.texts("tags");
+    let draws = read_parameters(&fields.field("parameters"), space);
+    let state = fields.required("state").one_of("BadState", &STATES);
+    let value = read_value(&fields.field("value"));
+    let points = read_points(&fields.field("intermediate"));
+    let (draws, state, value, mut points) = (draws?, state?, value?, points?);
+    let place = fields.place();
+    match (state, value) {
+        ("completed", None) => {
+            place.refuse("Required", "a completed trial has a value: give it, or say failed or pruned");
+            return None;
+        }
+        ("failed", Some(_)) => {
+            place.refuse("UnexpectedValue", "a failed trial has no value: remove it, or say completed or pruned");
+            return None;
+        }
+        _ => {}
+    }
+    let last = points.last().copied();
+    if let Some(value) = value.filter(|value| last.is_none_or(|last| last.value.to_bits() != value.to_bits())) {
+        points.push(Point { step: last.map_or(0, |last| last.step.saturating_add(1)), value });
+    }
+    let finite = points.iter().any(|point| point.value.is_finite());
+    let end = match state {
+        "completed" => TrialEnd::Completed { no_objective: !finite, max_resource: false },
+        "pruned" => TrialEnd::EarlyStopped { decision: String::new() },
+        _ => TrialEnd::Failed {
+            phase: "run".to_owned(),
+            reason: crate::sweep::IMPORTED.to_owned(),
+            exit_code: None,
+            signal: None,
+        },
+    };
+    Some(ImportedTrial { draws, points, end })
+}
+
+/// The draws in written order. What is not there is inactive: studies of other programs say no more about conditions.
+fn read_parameters(field: &Field<'_>, space: &SearchSpace) -> Option<Vec<Draw>> {
+    let mut values: Vec<Option<Value>> = vec![None; space.parameters.len()];
+    let mut places: Vec<Option<Field<'_>>> = space.parameters.iter().map(|_| None).collect();
+    let mut good = true;
+    for (name, entry) in if field.is_present() { field.entries()? } else { Vec::new() } {
+        let Some(place) = space.parameters.iter().position(|parameter| parameter.name == name) else {
+            entry.refuse("UnknownParameter", format_args!("{name} is not in search_space"));
+            good = false;
+            continue;
+        };
+        values[place] = space::choice_value(&entry);
+        good &= values[place].is_some();
+        places[place] = Some(entry);
+    }
+    let mut draws = Vec::with_capacity(values.len());
+    for (place, value) in values.iter().enumerate() {
+        let (Some(value), Some(entry)) = (value, &places[place]) else { continue };
+        let parameter = &space.parameters[place];
+        let holds = parameter.when.iter().all(|condition| {
+            let parent = space.parameters.iter().position(|parameter| parameter.name == condition.parent);
+            parent.and_then(|parent| values[parent].as_ref()).is_some_and(|value| condition.values.contains(value))
+        });
+        match space.draw_of(place, value) {
+            _ if !holds => {
+                entry.refuse("InactiveParameter", "it has a value although its conditions do not hold; remove it");
+                good = false;
+            }
+            Ok(draw) => draws.push(draw),
+            Err(wrong) => {
+                // The name stands in the path already.
+                entry.refuse("OutOfSpace", wrong.split_once(": ").map_or(wrong.as_str(), |(_, wrong)| wrong));
+                good = false;
+            }
+        }
+    }
+    good.then_some(draws)
+}
+
+/// A number, one of the three texts for what is not finite, or nothing.
+fn read_value(field: &Field<'_>) -> Option<Option<f64>> {
+    let Some(node) = field.node() else { return Some(None) };
+    let value = match &node.value {
+        Tree::Null => return Some(None),
+        Tree::Number(text) => text.parse::<f64>().ok().filter(|value| value.is_finite()),
+        Tree::Text(text) => vocabulary::number::from_non_finite_text(text),
+        _ => None,
+    };
+    if value.is_none() {
+        let allowed = "a number, or the text \"NaN\", \"Infinity\" or \"-Infinity\"";
+        field.refuse("BadMetricValue", format_args!("expected {allowed}, received {}", field.received()));
+    }
+    value.map(Some)
+}
+
+/// The reports by rising steps.
+fn read_points(field: &Field<'_>) -> Option<Vec<Point>> {
+    if !field.is_present() {
+        return Some(Vec::new());
+    }
+    let mut steps = HashSet::new();
+    let read: Vec<Option<Point>> = field
+        .list()?
+        .iter()
+        .map(|item| {
+            let mut fields = item.map()?;
+            let place = fields.required("step");
+            let (step, value) = (place.integer::<i64>(), fields.required("value"));
+            let value = read_value(&value);
+            let step = step?;
+            if !steps.insert(step) {
+                place.refuse("DuplicateValue", format_args!("step {step} is there already; name each step once"));
+                return None;
+            }
+            Some(Point { step, value: value?? })
+        })
+        .collect();
+    let mut points = read.into_iter().collect::<Option<Vec<Point>>>()?;
+    points.sort_by_key(|point| point.step);
+    Some(points)
+}
+
+/// Says that the result of a trial is its best report, where the table says otherwise.
+fn warn_of_better(trials: &[ImportedTrial], goal: Goal, findings: &Findings) {
+    let worse = |a: f64, b: f64| if goal == Goal::Maximize { a < b } else { a > b };
+    let better = trials.iter().filter(|trial| {
+        let last = trial.points.last().map_or(f64::NAN, |point| point.value);
+        let completed = matches!(trial.end, TrialEnd::Completed { .. });
+        completed && trial.points.iter().any(|point| worse(last, point.value))
+    });
+    let count = better.count();
+    if count > 0 {
+        let message = format!(
+            "{count} completed trials have an intermediate value that is better than their value; the result of a \
+             trial is its best report"
+        );
+        findings.warn("/trials", "BetterThanValue", message);
+    }
+}

@@ -1,0 +1,157 @@
+//! Trials from a CSV file (RFC 4180).
+
+use documents::{Node, Tree};
+
+use super::{map, node, text};
+
+/// Sections of the sweep document that the table takes over.
+const TAKEN: [&str; 6] = ["name", "experiment", "description", "tags", "objective", "search_space"];
+
+/// The table to send, or what is wrong with the file. Empty cells are absent.
+pub fn table(csv: &str, document: &Node) -> Result<Node, String> {
+    let mut rows = rows(csv)?.into_iter();
+    let head = rows.next().ok_or("the file is empty")?;
+    let space = document.get("search_space").ok_or("the document of --space has no search_space")?;
+    for (at, column) in head.iter().enumerate() {
+        if head[..at].contains(column) {
+            return Err(format!("column {column:?} is there twice"));
+        }
+        if space.get(column).is_none() && column != "value" && column != "state" {
+            return Err(format!("column {column:?} is no parameter of the space, nor value or state; remove it"));
+        }
+    }
+    if !head.iter().any(|column| column == "value") {
+        return Err("there is no column value".to_owned());
+    }
+    let mut trials = Vec::new();
+    for (at, row) in rows.enumerate() {
+        if row.len() != head.len() {
+            return Err(format!("row {at} has {} cells and the header {}", row.len(), head.len()));
+        }
+        trials.push(trial(&head, &row, space));
+    }
+    let Tree::Map(sections) = &document.value else { return Err("the document of --space is not a map".to_owned()) };
+    let mut taken: Vec<(String, Node)> =
+        sections.iter().filter(|(key, _)| TAKEN.contains(&key.as_str())).cloned().collect();
+    taken.push(("trials".to_owned(), node(Tree::List(trials))));
+    Ok(node(Tree::Map(taken)))
+}
+
+fn trial(head: &[String], row: &[String], space: &Node) -> Node {
+    let (mut parameters, mut value, mut state) = (Vec::new(), None, None);
+    for (column, cell) in head.iter().zip(row).filter(|(_, cell)| !cell.is_empty()) {
+        match (column.as_str(), space.get(column)) {
+            (_, Some(parameter)) => parameters.push((column.clone(), parameter_value(parameter, cell))),
+            ("value", None) => value = Some(scalar(cell)),
+            (_, None) => state = Some(cell.clone()),
+        }
+    }
+    // Without a state, a value says that the trial has completed.
+    let state = state.unwrap_or_else(|| if value.is_some() { "completed" } else { "failed" }.to_owned());
+    let mut entries = vec![("parameters", node(Tree::Map(parameters))), ("state", text(state))];
+    entries.extend(value.map(|value| ("value", value)));
+    map(entries)
+}
+
+/// A choice is one of its values, as they are written in the document; anything else is a number.
+fn parameter_value(parameter: &Node, cell: &str) -> Node {
+    let known = match parameter.get("values").map(|values| &values.value) {
+        Some(Tree::List(values)) => values.iter().find(|value| match &value.value {
+            Tree::Text(text) => text == cell,
+            Tree::Bool(flag) => cell.eq_ignore_ascii_case(if *flag { "true" } else { "false" }),
+            Tree::Number(number) => {
+                number == cell || number.parse::<f64>().is_ok_and(|number| cell.parse() == Ok(number))
+            }
+            _ => false,
+        }),
+        _ => None,
+    };
+    known.map_or_else(|| scalar(cell), |known| node(known.value.clone()))
+}
+
+/// A number where it is one; the server says what is wrong with a text.
+fn scalar(cell: &str) -> Node {
+    match cell.trim().parse::<f64>() {
+        Ok(value) => super::number(value),
+        Err(_) => text(cell),
+    }
+}
+
+/// Records of cells. A quoted cell may hold commas, line ends and doubled quotes.
+fn rows(csv: &str) -> Result<Vec<Vec<String>>, String> {
+    let csv = csv.strip_prefix('\u{FEFF}').unwrap_or(csv);
+    let (mut rows, mut row, mut cell) = (Vec::new(), Vec::new(), String::new());
+    let (mut quoted, mut touched) = (false, false);
+    let mut characters = csv.chars().peekable();
+    while let Some(character) = characters.next() {
+        match character {
+            '"' if quoted && characters.next_if_eq(&'"').is_some() => cell.push('"'),
+            '"' if quoted => quoted = false,
+            '"' if cell.is_empty() => (quoted, touched) = (true, true),
+            _ if quoted => cell.push(character),
+            ',' => {
+                row.push(std::mem::take(&mut cell));
+                touched = true;
+            }
+            '\r' if characters.peek() == Some(&'\n') => {}
+            '\n' => {
+                if touched || !cell.is_empty() {
+                    row.push(std::mem::take(&mut cell));
+                    rows.push(std::mem::take(&mut row));
+                }
+                touched = false;
+            }
+            _ => cell.push(character),
+        }
+    }
+    if quoted {
+        return Err("a quoted cell does not end".to_owned());
+    }
+    if touched || !cell.is_empty() {
+        row.push(cell);
+        rows.push(row);
+    }
+    Ok(rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use documents::Format;
+
+    use super::*;
+
+    const SPACE: &str = "{name: old, cluster: spot, objective: {goal: minimize, primary_metric: loss}, search_space: {
+        lr: {type: uniform, min_value: 0, max_value: 1}, kind: {type: choice, values: [a, 'b, c']},
+        on: {type: choice, values: [true, false]}}}";
+
+    fn read(csv: &str) -> Result<serde_json::Value, String> {
+        table(csv, &documents::read(SPACE.as_bytes(), Format::Yaml).unwrap()).map(|table| table.to_json())
+    }
+
+    #[test]
+    fn cells_become_values_of_their_parameters() {
+        let found =
+            read("lr,kind,on,value,state\r\n0.5,\"b, c\",True,1e-3,\n,a,,,failed\n0.25,,false,NaN,pruned").unwrap();
+        let expected = serde_json::json!([
+            {"parameters": {"lr": 0.5, "kind": "b, c", "on": true}, "state": "completed", "value": 0.001},
+            {"parameters": {"kind": "a"}, "state": "failed"},
+            {"parameters": {"lr": 0.25, "on": false}, "state": "pruned", "value": "NaN"},
+        ]);
+        assert_eq!(found["trials"], expected);
+        assert_eq!((&found["name"], found.get("cluster")), (&serde_json::json!("old"), None));
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_file_is_said() {
+        for (csv, wrong) in [
+            ("", "the file is empty"),
+            ("lr\n1", "there is no column value"),
+            ("lr,lr,value\n", "column \"lr\" is there twice"),
+            ("depth,value\n", "column \"depth\" is no parameter of the space, nor value or state; remove it"),
+            ("lr,value\n1,2,3\n", "row 0 has 3 cells and the header 2"),
+            ("lr,value\n\"1,2\n", "a quoted cell does not end"),
+        ] {
+            assert_eq!(read(csv).unwrap_err(), wrong);
+        }
+    }
+}

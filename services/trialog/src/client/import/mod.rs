@@ -1,0 +1,105 @@
+//! `trialog import`: finished trials of other programs. Their files are read here, never by the server.
+
+mod csv;
+mod optuna;
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use documents::{Node, Tree};
+use reqwest::Method;
+use serde_json::Value;
+
+use super::{Client, Failure, document, show};
+
+/// Where the trials are from.
+#[derive(Subcommand)]
+pub enum Import {
+    /// An Optuna study: a SQLite file of Optuna 4 or 5.
+    Optuna {
+        /// The file.
+        file: PathBuf,
+        /// Which study; may be left out when the file has only one.
+        #[arg(long)]
+        study: Option<String>,
+        /// The sweep's name; default: the study's.
+        #[arg(long)]
+        name: Option<String>,
+        /// The name of the objective, which Optuna does not know.
+        #[arg(long, default_value = "value")]
+        metric: String,
+    },
+    /// A CSV file: a column for each parameter, `value`, and `state` (completed, failed or pruned) if it is there.
+    Csv {
+        /// The file.
+        file: PathBuf,
+        /// A sweep document with objective and search_space; its other sections do not matter.
+        #[arg(long)]
+        space: PathBuf,
+        /// The sweep's name; default: the document's.
+        #[arg(long)]
+        name: Option<String>,
+    },
+}
+
+/// Reads the file and sends the trials.
+pub async fn import(client: &Client, command: Import) -> Result<(), Failure> {
+    let table = match command {
+        Import::Optuna { file, study, name, metric } => {
+            let read = optuna::read(&file, study.as_deref(), &metric).await?;
+            read.notes.iter().for_each(|note| eprintln!("note: {note}"));
+            renamed(read.table, name)
+        }
+        Import::Csv { file, space, name } => {
+            let text = std::fs::read_to_string(&file);
+            let text = text.map_err(|error| Failure::Usage(format!("{}: {error}", file.display())))?;
+            let space = document::read(&space)?;
+            let table = csv::table(&text, space.tree());
+            renamed(table.map_err(|wrong| Failure::Usage(format!("{}: {wrong}", file.display())))?, name)
+        }
+    };
+    let answer = client.send(Method::POST, "sweeps:import", &document::json_body(&table)).await?;
+    if client.is_json() {
+        println!("{answer}");
+        return Ok(());
+    }
+    for warning in answer.get("warnings").and_then(Value::as_array).into_iter().flatten() {
+        eprintln!("warning: {} ({})", show::field(warning, "message"), show::field(warning, "code"));
+    }
+    let trials =
+        table.get("trials").map_or(0, |trials| if let Tree::List(rows) = &trials.value { rows.len() } else { 0 });
+    println!("{}  {}  {trials} trials", show::field(&answer, "id"), show::field(&answer, "name"));
+    Ok(())
+}
+
+fn renamed(mut table: Node, name: Option<String>) -> Node {
+    if let (Some(name), Tree::Map(entries)) = (name, &mut table.value) {
+        entries.retain(|(key, _)| key != "name");
+        entries.insert(0, ("name".to_owned(), text(name)));
+    }
+    table
+}
+
+fn node(value: Tree) -> Node {
+    Node { value, line: 0, column: 0 }
+}
+
+fn text(value: impl Into<String>) -> Node {
+    node(Tree::Text(value.into()))
+}
+
+/// A number; a text when it is not finite.
+fn number(value: f64) -> Node {
+    let spelled = match value {
+        value if value.is_nan() => Some("NaN"),
+        f64::INFINITY => Some("Infinity"),
+        f64::NEG_INFINITY => Some("-Infinity"),
+        _ => None,
+    };
+    // The shortest decimal text that reads back to the same double.
+    spelled.map_or_else(|| node(Tree::Number(format!("{value:?}"))), text)
+}
+
+fn map(entries: Vec<(&str, Node)>) -> Node {
+    node(Tree::Map(entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()))
+}

@@ -1,0 +1,353 @@
+//! Trials from an Optuna study in SQLite, as Optuna 3 to 5 write it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use documents::{Node, Tree};
+use serde_json::Value;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{ConnectOptions, Row};
+
+use super::{map, node, number, text};
+use crate::client::Failure;
+
+/// Most values of a choice that the server takes.
+const CHOICE_VALUES_MAX: f64 = 1000.0;
+/// A step may be off by this part of itself, as decimal steps are in doubles.
+const NEAR: f64 = 1e-9;
+/// Longest name of a parameter.
+const NAME_LENGTH_MAX: usize = 64;
+
+/// What was read.
+pub struct Study {
+    /// The table to send.
+    pub table: Node,
+    /// What is not in it as it was, for people.
+    pub notes: Vec<String>,
+}
+
+/// A parameter with all that the trials say about it.
+struct Parameter {
+    name: String,
+    range: Range,
+}
+
+/// Where the values of a parameter come from.
+#[derive(Clone, Debug, PartialEq)]
+enum Range {
+    /// Optuna's choices; a trial has the number of one.
+    Choices(Vec<Value>),
+    /// Numbers.
+    Numbers { low: f64, high: f64, step: Option<f64>, log: bool, whole: bool },
+}
+
+/// How the values of a parameter are written in a sweep.
+enum Written {
+    /// A value for each of Optuna's choices.
+    Choices(Vec<Node>),
+    /// The nearest of these: Optuna's rounding of a step may differ from ours in the last digit.
+    Nearest(Vec<f64>),
+    /// The numbers themselves.
+    Numbers,
+}
+
+/// Reads a study. Which one must be said when the file has several.
+pub async fn read(file: &Path, study: Option<&str>, metric: &str) -> Result<Study, Failure> {
+    let options = SqliteConnectOptions::new().filename(file).read_only(true);
+    let found = async {
+        let mut connection = options.connect().await?;
+        let known: Vec<(i64, String)> = sqlx::query_as("SELECT study_id, study_name FROM studies ORDER BY study_id")
+            .fetch_all(&mut connection)
+            .await?;
+        Ok::<_, sqlx::Error>((connection, known))
+    };
+    let place = |error: sqlx::Error| {
+        Failure::Usage(format!("{}: not a SQLite file of Optuna 3 to 5 ({error})", file.display()))
+    };
+    let (mut connection, known) = found.await.map_err(place)?;
+    let names: Vec<&str> = known.iter().map(|(_, name)| name.as_str()).collect();
+    let chosen = match study {
+        Some(wanted) => known.iter().find(|(_, name)| name == wanted),
+        None if known.len() == 1 => known.first(),
+        None => None,
+    };
+    let Some((id, name)) = chosen else {
+        let wrong = study.map_or_else(|| "say which --study".to_owned(), |study| format!("no study {study:?}"));
+        return Err(Failure::Usage(format!("{}: {wrong}; there are {}", file.display(), names.join(", "))));
+    };
+    let directions: Vec<String> =
+        sqlx::query_scalar("SELECT direction FROM study_directions WHERE study_id = ? ORDER BY objective")
+            .bind(id)
+            .fetch_all(&mut connection)
+            .await
+            .map_err(place)?;
+    let [direction] = directions.as_slice() else {
+        let count = directions.len();
+        return Err(Failure::Usage(format!(
+            "study {name:?} has {count} objectives; only studies with one are imported"
+        )));
+    };
+    let goal = if direction == "MAXIMIZE" { "maximize" } else { "minimize" };
+    let mut notes = Vec::new();
+    let parameters = parameters(&mut connection, *id).await.map_err(place)?.map_err(Failure::Usage)?;
+    let written = names_of(&parameters, &mut notes);
+    let mut space = Vec::new();
+    let mut manners = BTreeMap::new();
+    for (parameter, name) in parameters.iter().zip(&written) {
+        let (distribution, manner) = distribution(&parameter.range);
+        space.push((name.clone(), distribution));
+        manners.insert(parameter.name.as_str(), (name.as_str(), manner));
+    }
+    let (trials, open) = trials(&mut connection, *id, &manners).await.map_err(place)?;
+    if open > 0 {
+        notes.push(format!("{open} trials have not ended and are left out"));
+    }
+    let objective = map(vec![("goal", text(goal)), ("primary_metric", text(metric))]);
+    let table = map(vec![
+        ("name", text(name.as_str())),
+        ("objective", objective),
+        ("search_space", node(Tree::Map(space))),
+        ("trials", node(Tree::List(trials))),
+    ]);
+    Ok(Study { table, notes })
+}
+
+/// All parameters in order of their first appearance; ranges that changed between trials are joined.
+async fn parameters(
+    connection: &mut SqliteConnection,
+    study: i64,
+) -> Result<Result<Vec<Parameter>, String>, sqlx::Error> {
+    let query = "SELECT param_name, distribution_json FROM trial_params JOIN trials USING (trial_id)
+                 WHERE study_id = ? GROUP BY param_name, distribution_json ORDER BY min(param_id)";
+    let rows: Vec<(String, String)> = sqlx::query_as(query).bind(study).fetch_all(connection).await?;
+    let mut found: Vec<Parameter> = Vec::new();
+    for (name, json) in rows {
+        let Some(range) = range(&json) else {
+            return Ok(Err(format!("parameter {name:?}: unknown distribution {json}")));
+        };
+        match found.iter_mut().find(|known| known.name == name) {
+            None => found.push(Parameter { name, range }),
+            Some(known) => match joined(&known.range, &range) {
+                Some(range) => known.range = range,
+                None => return Ok(Err(format!("parameter {name:?} has another kind of values in some trials"))),
+            },
+        }
+    }
+    Ok(Ok(found))
+}
+
+fn range(json: &str) -> Option<Range> {
+    let read: Value = serde_json::from_str(json).ok()?;
+    let (name, attributes) = (read.get("name")?.as_str()?, read.get("attributes")?);
+    let number = |field: &str| attributes.get(field).and_then(Value::as_f64);
+    let log = attributes.get("log").and_then(Value::as_bool).unwrap_or(name.contains("LogUniform"));
+    let whole = name.starts_with("Int");
+    match name {
+        "CategoricalDistribution" => Some(Range::Choices(attributes.get("choices")?.as_array()?.clone())),
+        // The second row are the names that files of before Optuna 3 have.
+        "FloatDistribution"
+        | "IntDistribution"
+        | "UniformDistribution"
+        | "LogUniformDistribution"
+        | "DiscreteUniformDistribution"
+        | "IntUniformDistribution"
+        | "IntLogUniformDistribution" => {
+            let step = number("step").or_else(|| number("q")).filter(|_| !log);
+            let step = if whole && !log { step.or(Some(1.0)) } else { step };
+            Some(Range::Numbers { low: number("low")?, high: number("high")?, step, log, whole })
+        }
+        _ => None,
+    }
+}
+
+fn joined(a: &Range, b: &Range) -> Option<Range> {
+    match (a, b) {
+        (
+            Range::Numbers { low, high, step, log, whole },
+            Range::Numbers { low: l, high: h, step: s, log: g, whole: w },
+        ) => {
+            // The values of both must be on the same steps.
+            let aligned =
+                |step: &f64| *s == Some(*step) && ((l - low) / step - ((l - low) / step).round()).abs() <= NEAR;
+            let step = step.filter(aligned);
+            (whole == w).then(|| Range::Numbers {
+                low: low.min(*l),
+                high: high.max(*h),
+                // With different steps whole numbers have step 1, and others none.
+                step: if *whole { step.or(Some(1.0)).filter(|_| !(*log && *g)) } else { step },
+                log: *log && *g,
+                whole: *whole,
+            })
+        }
+        _ => (a == b).then(|| a.clone()),
+    }
+}
+
+/// Names that a sweep takes: other characters become `_`.
+fn names_of(parameters: &[Parameter], notes: &mut Vec<String>) -> Vec<String> {
+    let mut taken: Vec<String> = Vec::with_capacity(parameters.len());
+    for parameter in parameters {
+        let allowed = |c: char| if c.is_ascii_alphanumeric() || "_.-".contains(c) { c } else { '_' };
+        let mut name: String = parameter.name.chars().map(allowed).take(NAME_LENGTH_MAX).collect();
+        if !name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') {
+            name = format!("_{name}").chars().take(NAME_LENGTH_MAX).collect();
+        }
+        let plain = name.clone();
+        let mut count = 2;
+        // Names that differ in case or punctuation only would be one variable of a trial's environment.
+        let form = |name: &str| name.to_ascii_uppercase().replace(['.', '-'], "_");
+        while taken.iter().any(|other| form(other) == form(&name)) {
+            name = format!("{}_{count}", plain.chars().take(NAME_LENGTH_MAX - 8).collect::<String>());
+            count += 1;
+        }
+        if name != parameter.name {
+            notes.push(format!("parameter {:?} is called {name}", parameter.name));
+        }
+        taken.push(name);
+    }
+    taken
+}
+
+/// The distribution in a sweep, and how values are written.
+fn distribution(range: &Range) -> (Node, Written) {
+    match range {
+        Range::Choices(choices) => {
+            let values = choice_values(choices);
+            let distribution = map(vec![("type", text("choice")), ("values", node(Tree::List(values.clone())))]);
+            (distribution, Written::Choices(values))
+        }
+        Range::Numbers { low, high, step, log, whole } => numbers(*low, *high, *step, *log, *whole),
+    }
+}
+
+fn numbers(low: f64, high: f64, step: Option<f64>, log: bool, whole: bool) -> (Node, Written) {
+    let of = |kind: &str, low: f64, high: f64, q: Option<f64>| {
+        let mut fields = vec![("type", text(kind)), ("min_value", number(low)), ("max_value", number(high))];
+        fields.extend(q.map(|q| ("q", number(q))));
+        (map(fields), Written::Numbers)
+    };
+    let listed = |values: Vec<f64>| {
+        let nodes = values.iter().map(|value| number(*value)).collect();
+        let fields =
+            vec![("type", text("choice")), ("values", node(Tree::List(nodes))), ("ordered", node(Tree::Bool(true)))];
+        (map(fields), Written::Nearest(values))
+    };
+    let on_step = |step: f64| (low / step - (low / step).round()).abs() <= NEAR * (low / step).abs().max(1.0);
+    let count = step.map_or(f64::INFINITY, |step| ((high - low) / step).round() + 1.0);
+    match step {
+        _ if low >= high => listed(vec![low]),
+        // Optuna draws these from half a step below to half a step above.
+        None if log && whole => of("qloguniform", (low - 0.5).ln(), (high + 0.5).ln(), Some(1.0)),
+        None if log => of("log_uniform_values", low, high, None),
+        None => of("uniform", low, high, None),
+        Some(step) if on_step(step) => of("quniform", low, high, Some(step)),
+        // Steps are counted from the lower bound there and from 0 here.
+        Some(step) if count <= CHOICE_VALUES_MAX => {
+            listed((0..count as u32).map(|at| low + f64::from(at) * step).collect())
+        }
+        Some(_) if whole => of("quniform", low, high, Some(1.0)),
+        Some(_) => of("uniform", low, high, None),
+    }
+}
+
+/// Choices as a sweep takes them: all texts, or numbers and booleans, each once. Others are written as JSON.
+fn choice_values(choices: &[Value]) -> Vec<Node> {
+    let plain = choices.iter().all(|choice| choice.is_string()) || choices.iter().all(|choice| choice.is_boolean());
+    let numbers: Vec<f64> = choices.iter().filter_map(Value::as_f64).collect();
+    let distinct = numbers.iter().enumerate().all(|(at, number)| !numbers[..at].contains(number));
+    if plain || (numbers.len() == choices.len() && distinct) {
+        let written = choices.iter().map(|choice| match choice {
+            Value::String(choice) => text(choice.as_str()),
+            Value::Bool(choice) => node(Tree::Bool(*choice)),
+            other => number(other.as_f64().unwrap_or_default()),
+        });
+        return written.collect();
+    }
+    choices.iter().map(|choice| choice.as_str().map_or_else(|| text(choice.to_string()), text)).collect()
+}
+
+/// The rows of all trials that have ended, and how many have not.
+async fn trials(
+    connection: &mut SqliteConnection,
+    study: i64,
+    manners: &BTreeMap<&str, (&str, Written)>,
+) -> Result<(Vec<Node>, usize), sqlx::Error> {
+    let listed: Vec<(i64, String)> =
+        sqlx::query_as("SELECT trial_id, state FROM trials WHERE study_id = ? ORDER BY number, trial_id")
+            .bind(study)
+            .fetch_all(&mut *connection)
+            .await?;
+    let mut parameters = all(connection, study, "param_name, param_value, '' FROM trial_params", "param_id").await?;
+    let values = "objective, value, value_type FROM trial_values";
+    let mut values = all(connection, study, values, "objective").await?;
+    let reports = "step, intermediate_value, intermediate_value_type FROM trial_intermediate_values";
+    let mut reports = all(connection, study, reports, "step").await?;
+    let mut rows = Vec::new();
+    let mut open = 0;
+    for (id, state) in listed {
+        let state = match state.as_str() {
+            "COMPLETE" => "completed",
+            "PRUNED" => "pruned",
+            "FAIL" => "failed",
+            _ => {
+                open += 1;
+                continue;
+            }
+        };
+        let held = parameters.remove(&id).unwrap_or_default();
+        let held = held.iter().filter_map(|(name, value)| {
+            let (written, manner) = manners.get(name.as_str())?;
+            Some(((*written).to_owned(), written_value(manner, *value)?))
+        });
+        let mut row = vec![("parameters", node(Tree::Map(held.collect()))), ("state", text(state))];
+        if let Some((_, value)) = values.remove(&id).unwrap_or_default().first().filter(|_| state != "failed") {
+            row.push(("value", number(*value)));
+        }
+        let points: Vec<Node> = reports.remove(&id).unwrap_or_default().into_iter().map(point).collect();
+        if !points.is_empty() {
+            row.push(("intermediate", node(Tree::List(points))));
+        }
+        rows.push(map(row));
+    }
+    Ok((rows, open))
+}
+
+fn point((step, value): (String, f64)) -> Node {
+    map(vec![("step", node(Tree::Number(step))), ("value", number(value))])
+}
+
+fn written_value(manner: &Written, value: f64) -> Option<Node> {
+    match manner {
+        Written::Choices(values) => values.get(value as usize).cloned(),
+        Written::Nearest(values) => {
+            let far = |known: &f64| (known - value).abs();
+            values.iter().min_by(|a, b| far(a).total_cmp(&far(b))).map(|nearest| number(*nearest))
+        }
+        Written::Numbers => Some(number(value)),
+    }
+}
+
+/// `(name or number, value)` of each row of a table, by trial, in some order.
+async fn all(
+    connection: &mut SqliteConnection,
+    study: i64,
+    what: &str,
+    order: &str,
+) -> Result<BTreeMap<i64, Vec<(String, f64)>>, sqlx::Error> {
+    let query = format!("SELECT trial_id, {what} JOIN trials USING (trial_id) WHERE study_id = ? ORDER BY {order}");
+    let rows = sqlx::query(sqlx::AssertSqlSafe(query)).bind(study).fetch_all(connection).await?;
+    let mut found: BTreeMap<i64, Vec<(String, f64)>> = BTreeMap::new();
+    for row in rows {
+        let value = match row.try_get::<String, _>(3)?.as_str() {
+            "INF_POS" => f64::INFINITY,
+            "INF_NEG" => f64::NEG_INFINITY,
+            _ => row.try_get::<Option<f64>, _>(2)?.unwrap_or(f64::NAN),
+        };
+        let key = row.try_get::<String, _>(1).or_else(|_| row.try_get::<i64, _>(1).map(|number| number.to_string()))?;
+        found.entry(row.try_get(0)?).or_default().push((key, value));
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,294 @@
+//! The next suggestion: which model makes it, and from what.
+
+use std::collections::HashSet;
+
+use super::acquire::Acquisition;
+use super::cma::Cma;
+use super::dims::{Dim, Row};
+use super::explained::{Explained, Near};
+use super::gp::{Columns, Line, Shape};
+use super::model::{Known, Model};
+use super::region;
+use super::search::Search;
+use super::stream::{Points, Stream};
+use super::tpe::Parzen;
+use super::tuner::{Suggestion, Tuner};
+use crate::sampler::Method;
+
+/// Nearest configurations that an explanation names.
+const NEAREST: usize = 3;
+/// Draws for a fresh configuration before a finite space is walked through.
+const REDRAWS: usize = 256;
+/// Configurations of a finite space that are walked through at most.
+const WALK_MAX: u128 = 1 << 20;
+/// Inherited configurations that are tried first.
+const INHERITED_FIRST: usize = 3;
+/// Failures that the feasibility looks at, the latest.
+const FAILURES_MAX: usize = 400;
+/// From so many observations on `auto` leaves the Gaussian process: its fit would see a twelfth of them.
+const GP_OBSERVATIONS_MAX: usize = 5_000;
+/// .. and above so many parameters, where its lengthscales can no longer be learned.
+const GP_PARAMETERS_MAX: usize = 100;
+/// With a budget above this `auto` goes over to CMA-ES in a numeric space, once it has seen that many observations.
+const CMA_BUDGET_MIN: u64 = 2_000;
+/// See [`CMA_BUDGET_MIN`].
+const CMA_OBSERVATIONS_MIN: usize = 1_000;
+/// From here on one proposal in [`INSURANCE_EVERY`] comes from the TPE: insurance against a model that fits badly.
+const INSURANCE_OBSERVATIONS_MIN: usize = 200;
+/// See [`INSURANCE_OBSERVATIONS_MIN`].
+const INSURANCE_EVERY: u32 = 8;
+/// So many pairs of observations allow the whole local search; more of them shorten it, so that the cost stays bounded.
+const FULL_EFFORT_PAIRS: f64 = 15_000.0;
+
+/// Who makes a suggestion, and why.
+type Choice = (Method, &'static str);
+
+impl Tuner {
+    /// Proposal `number`, from the first `known` endings and the fit in use; every other trial below `number` is
+    /// pending. `None`: the finite space is used up.
+    pub fn suggest(&mut self, number: u32, known: u32) -> Option<Suggestion> {
+        if let Some(first) = self.first(number) {
+            return Some(first);
+        }
+        let count = self.count(known);
+        let designing = (number as usize) < self.design().saturating_sub(self.base);
+        if designing || count == 0 || !self.varied(count) {
+            return self.designed(number, known, "part of the initial design");
+        }
+        let (method, why) = self.choice(number, count);
+        let made = match method {
+            Method::CmaEs => self.by_cma(number, known, count, why),
+            Method::Tpe => self.by_tpe(number, known, count, why),
+            Method::Gp | Method::Auto if self.fit.is_none() => None,
+            Method::Gp | Method::Auto => self.by_gp(number, known, count, why),
+        };
+        made.or_else(|| self.designed(number, known, "the model has nothing new to offer yet"))
+    }
+
+    /// Whether a Gaussian process is in use at that number of observations.
+    pub(super) fn wants_fit(&self, count: usize) -> bool {
+        count > 0 && self.base_choice(count).0 == Method::Gp
+    }
+
+    fn choice(&self, number: u32, count: usize) -> Choice {
+        let (method, why) = self.base_choice(count);
+        let insured = self.setup.method == Method::Auto && count >= INSURANCE_OBSERVATIONS_MIN;
+        if method == Method::Gp && insured && number.is_multiple_of(INSURANCE_EVERY) {
+            return (Method::Tpe, "one proposal in eight insures against a model that fits badly");
+        }
+        (method, why)
+    }
+
+    fn base_choice(&self, count: usize) -> Choice {
+        let asked = "the method that was asked for";
+        match self.setup.method {
+            Method::Gp => (Method::Gp, asked),
+            Method::Tpe => (Method::Tpe, asked),
+            Method::CmaEs => (Method::CmaEs, asked),
+            Method::Auto => {
+                let numeric = !self.dims.dims.iter().any(|dim| matches!(dim, Dim::Category(_)));
+                if numeric && self.setup.max_total_trials > CMA_BUDGET_MIN && count >= CMA_OBSERVATIONS_MIN {
+                    return (Method::CmaEs, "many trials in a numeric space");
+                }
+                if count > GP_OBSERVATIONS_MAX {
+                    return (Method::Tpe, "more observations than a Gaussian process can hold");
+                }
+                if self.dims.len() > GP_PARAMETERS_MAX {
+                    return (Method::Tpe, "more parameters than a Gaussian process can learn");
+                }
+                (Method::Gp, "a Gaussian process learns most from few trials")
+            }
+        }
+    }
+
+    /// Whether a row may be proposed: not tried before, or, where noise is declared, not under way.
+    fn is_fresh(&self, row: &[f64], number: u32, known: u32) -> bool {
+        let Some(trials) = self.tried.get(&self.dims.key(row)) else { return true };
+        let mut before = trials.iter().filter(|trial| **trial < number);
+        let ended = |trial: &u32| self.ended_at[*trial as usize].is_some_and(|at| at < known);
+        if self.setup.noisy { before.all(ended) } else { before.next().is_none() }
+    }
+
+    /// The defaults, then the best inherited configurations.
+    fn first(&self, number: u32) -> Option<Suggestion> {
+        let defaults = self.setup.space.parameters.iter().any(|parameter| parameter.default.is_some());
+        if number == 0 && defaults {
+            let mut u = self.design_point(0);
+            for (place, parameter) in self.setup.space.parameters.iter().enumerate() {
+                if let Some(given) = parameter.default.as_ref().and_then(|v| self.setup.space.u_of(place, v).ok()) {
+                    u[place] = given;
+                }
+            }
+            let explained = Explained::by("default", "the defaults of the parameters");
+            return Some(Suggestion { proposal: self.dims.proposal(&self.dims.row(&u), 0), explained });
+        }
+        let rank = (number as usize).checked_sub(usize::from(defaults))?;
+        if rank >= INHERITED_FIRST.min(self.base) {
+            return None;
+        }
+        let mut order: Vec<usize> = (0..self.base).collect();
+        order.sort_by(|a, b| self.observed.values[*a].total_cmp(&self.observed.values[*b]));
+        let mut seen = HashSet::new();
+        let mut distinct = order.into_iter().filter(|at| seen.insert(self.dims.key(&self.observed.rows[*at])));
+        let row = &self.observed.rows[distinct.nth(rank)?];
+        let explained = Explained::by("inherited", "among the best of the earlier sweeps");
+        let fresh = self.is_fresh(row, number, self.known());
+        fresh.then(|| Suggestion { proposal: self.dims.proposal(row, u64::from(number)), explained })
+    }
+
+    fn pending(&self, number: u32, known: u32) -> Vec<&Row> {
+        let below = self.rows.iter().zip(&self.ended_at).take(number as usize);
+        below.filter(|(_, ended)| ended.is_none_or(|at| at >= known)).map(|(row, _)| row).collect()
+    }
+
+    fn failed(&self, known: u32) -> Vec<&Row> {
+        let ended = self.ended[..known as usize].iter().rev();
+        let failed = ended.filter(|(_, outcome)| outcome.is_failure());
+        let rows = failed.filter_map(|(trial, _)| self.rows.get(*trial as usize));
+        rows.chain(&self.base_failures).take(FAILURES_MAX).collect()
+    }
+
+    fn by_gp(&mut self, number: u32, known: u32, count: usize, why: &str) -> Option<Suggestion> {
+        let fit = self.fit.clone()?;
+        let seen = Known { fitted: self.count(fit.known).min(count), count };
+        let reusable = self.model.take().filter(|(of, model)| *of == fit.known && model.reaches(seen));
+        let mut model = reusable.map_or_else(
+            || Model::new(&self.dims, &self.recipe, &self.observed, seen, &fit.parameters),
+            |(_, model)| model,
+        );
+        model.extend(&self.observed, count, &self.pending(number, known));
+        let fitted = model.posterior.fitted();
+        let mut order: Vec<usize> = (0..fitted.len()).collect();
+        order.sort_by(|a, b| fitted[*a].total_cmp(&fitted[*b]));
+        let ranked: Vec<Row> = order.iter().map(|at| self.observed.rows[model.members[*at]].clone()).collect();
+        let incumbent = if self.recipe.incumbent_mean {
+            fitted[*order.first()?]
+        } else {
+            model.members.iter().map(|at| model.scale.apply(self.observed.values[*at])).fold(f64::INFINITY, f64::min)
+        };
+        let failures = self.failures(&model, known);
+        let acquisition = Acquisition { posterior: &model.posterior, incumbent, failures };
+        // Every second proposal looks near the best when there are many observations.
+        let region = region::length(&self.observed, count, self.dims.len()).filter(|_| number % 2 == 1);
+        let search = Search {
+            dims: &self.dims,
+            recipe: &self.recipe,
+            acquisition: &acquisition,
+            fresh: &|row| self.is_fresh(row, number, known),
+            ranked: &ranked,
+            effort: (FULL_EFFORT_PAIRS / (ranked.len() as f64).powi(2)).min(1.0),
+            region,
+        };
+        let (row, score) = search.best(&mut Stream::new(self.setup.seed, u64::from(number), "search"))?;
+        let explained = self.explain(&model, &row, score, incumbent, why);
+        let proposal = self.dims.proposal(&row, u64::from(number));
+        self.model = Some((fit.known, model));
+        Some(Suggestion { proposal, explained })
+    }
+
+    /// Columns of what failed and of what gave a value; none while nothing has failed.
+    fn failures(&self, model: &Model, known: u32) -> Option<(Columns, Columns)> {
+        let shape = &model.posterior.shape;
+        let (mut bad, mut good) = (Columns::new(shape), Columns::new(shape));
+        self.failed(known).iter().for_each(|row| bad.push(shape, row));
+        model.members.iter().for_each(|at| good.push(shape, &self.observed.rows[*at]));
+        (bad.count > 0).then_some((bad, good))
+    }
+
+    fn explain(&self, model: &Model, row: &Row, score: f64, incumbent: f64, why: &str) -> Explained {
+        let sign = self.sign();
+        let (mean, variance) = model.posterior.predict(std::slice::from_ref(row))[0];
+        let spread = variance.sqrt();
+        let shown = |value: f64| sign * model.scale.invert(value);
+        let mut line = Line::default();
+        let (shape, weights) = (&model.posterior.shape, &model.posterior.weights);
+        line.fill(shape, weights, &model.posterior.columns, row, model.posterior.observed);
+        let mut near: Vec<(usize, f64)> = line.values.iter().copied().enumerate().collect();
+        near.sort_by(|a, b| b.1.total_cmp(&a.1));
+        let nearest = near.iter().take(NEAREST).map(|(at, correlation)| {
+            let at = model.members[*at];
+            Near { trial: self.observed.trials[at], correlation: *correlation, value: sign * self.observed.values[at] }
+        });
+        let (a, b) = (shown(mean - spread), shown(mean + spread));
+        Explained {
+            mean: Some(shown(mean)),
+            interval: Some((a.min(b), a.max(b))),
+            log_expected_improvement: Some(score),
+            incumbent: Some(shown(incumbent)),
+            nearest: nearest.collect(),
+            ..Explained::by("gp", why)
+        }
+    }
+
+    /// The first `count` observations, best first.
+    fn ranked(&self, count: usize) -> Vec<Row> {
+        let mut order: Vec<usize> = (0..count).collect();
+        order.sort_by(|a, b| self.observed.values[*a].total_cmp(&self.observed.values[*b]));
+        order.into_iter().map(|at| self.observed.rows[at].clone()).collect()
+    }
+
+    fn by_tpe(&self, number: u32, known: u32, count: usize, why: &str) -> Option<Suggestion> {
+        let shape = Shape::new(&self.dims, &self.recipe);
+        let ranked = self.ranked(count);
+        let avoided: Vec<Row> = self.failed(known).into_iter().chain(self.pending(number, known)).cloned().collect();
+        let parzen = Parzen { dims: &self.dims, shape: &shape, ranked: &ranked, avoided: &avoided };
+        let mut stream = Stream::new(self.setup.seed, u64::from(number), "tpe");
+        let fresh = |row: &Row| self.is_fresh(row, number, known);
+        let apart = (number % 2 == 1).then(|| parzen.apart(&mut stream)).filter(fresh);
+        let row = apart.or_else(|| parzen.together(&mut stream).into_iter().find(fresh))?;
+        let proposal = self.dims.proposal(&row, u64::from(number));
+        Some(Suggestion { proposal, explained: Explained::by("tpe", why) })
+    }
+
+    fn by_cma(&mut self, number: u32, known: u32, count: usize, why: &str) -> Option<Suggestion> {
+        let shape = Shape::new(&self.dims, &self.recipe);
+        if shape.numbers.is_empty() {
+            return self.by_tpe(number, known, count, why);
+        }
+        let (rows, values) = (&self.observed.rows[..count], &self.observed.values[..count]);
+        let start = self.design().min(count);
+        let mut cma = self
+            .cma
+            .take()
+            .filter(|cma| cma.seen <= count)
+            .unwrap_or_else(|| Cma::new(&self.dims, shape.numbers.clone(), &rows[..start], &values[..start]));
+        cma.extend(&self.dims, rows, values);
+        let mut stream = Stream::new(self.setup.seed, u64::from(number), "cma_es");
+        let others: Vec<f64> = if shape.categories.is_empty() {
+            vec![0.5; self.dims.len()]
+        } else {
+            let ranked = self.ranked(count);
+            let parzen = Parzen { dims: &self.dims, shape: &shape, ranked: &ranked, avoided: &[] };
+            let row = parzen.apart(&mut stream);
+            (0..row.len()).map(|at| if row[at].is_nan() { 0.5 } else { self.dims.u(at, row[at]) }).collect()
+        };
+        let drawn = std::iter::repeat_with(|| self.dims.row(&cma.draw(&others, &mut stream)));
+        let row = drawn.take(REDRAWS).find(|row| self.is_fresh(row, number, known));
+        self.cma = Some(cma);
+        let proposal = self.dims.proposal(&row?, u64::from(number));
+        Some(Suggestion { proposal, explained: Explained::by("cma_es", why) })
+    }
+
+    fn design_point(&self, number: u32) -> Vec<f64> {
+        let points = Points::new(&mut Stream::new(self.setup.seed, 0, "design"), self.dims.len());
+        points.point(u64::from(number))
+    }
+
+    /// A scrambled Sobol point; when it was tried before another, and in the end whatever of a finite space is left.
+    fn designed(&self, number: u32, known: u32, why: &str) -> Option<Suggestion> {
+        let mut stream = Stream::new(self.setup.seed, u64::from(number), "redraw");
+        let first = self.dims.row(&self.design_point(number));
+        let redrawn = std::iter::repeat_with(|| {
+            let u: Vec<f64> = (0..self.dims.len()).map(|_| stream.unit()).collect();
+            self.dims.row(&u)
+        });
+        let mut drawn = std::iter::once(first).chain(redrawn.take(REDRAWS));
+        let fresh = |row: &Row| self.is_fresh(row, number, known);
+        let row = drawn.find(fresh).or_else(|| {
+            self.dims.size.filter(|size| *size <= WALK_MAX)?;
+            self.dims.walk().find(fresh)
+        })?;
+        let proposal = self.dims.proposal(&row, u64::from(number));
+        Some(Suggestion { proposal, explained: Explained::by("sobol", why) })
+    }
+}
