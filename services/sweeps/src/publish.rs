@@ -18,8 +18,13 @@ impl Publish for Publisher {
     fn publish(&self, event: &RecordedEvent) -> Result<Option<Publication>, String> {
         // Most events are reports, which are private unless they were told: they need not be read.
         let private = match event.kind.as_str() {
-            "DecisionMade" | "TrialStateChanged" | "TrialLeased" | "TrialLeaseRenewed" | "ModelFitted"
-            | "ObservationsInherited" | "TrialsAdopted" => true,
+            "DecisionMade"
+            | "TrialStateChanged"
+            | "TrialLeased"
+            | "TrialLeaseRenewed"
+            | "ModelFitted"
+            | "ObservationsInherited"
+            | "TrialsAdopted" => true,
             "ObservationRecorded" => !event.data.contains(TOLD),
             _ => false,
         };

@@ -228,4 +228,23 @@ mod tests {
         let spec = JobSpec { outputs: vec!["../../etc".into()], ..Default::default() };
         assert!(Places::of(Path::new("/a"), &spec).is_err());
     }
+
+    #[test]
+    fn a_run_begins_with_the_checkpoints_of_an_earlier_one_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let earlier = RunId::new(uuid::Uuid::from_u128(7)).to_string();
+        let (old, new) = (folder.path().join(&earlier), folder.path().join("run_new"));
+        fs::create_dir_all(old.join("best")).unwrap();
+        fs::write(old.join("best/weights"), "epoch 9").unwrap();
+        make_checkpoints(&new, &earlier).unwrap();
+        assert_eq!(fs::read_to_string(new.join("best/weights")).unwrap(), "epoch 9");
+        // A second attempt goes on with its own.
+        fs::write(new.join("best/weights"), "epoch 11").unwrap();
+        make_checkpoints(&new, &earlier).unwrap();
+        assert_eq!(fs::read_to_string(new.join("best/weights")).unwrap(), "epoch 11");
+        // A name that is no run's leads nowhere.
+        let other = folder.path().join("run_other");
+        make_checkpoints(&other, "../secrets").unwrap();
+        assert_eq!(fs::read_dir(&other).unwrap().count(), 0);
+    }
 }

@@ -205,7 +205,8 @@ impl Gathered<'_> {
         }
         let kept: usize = self.events.iter().map(resumed_in).sum();
         if kept < resumed {
-            let message = "a trial to go on with lacks a parameter of search_space, or has a value outside it; change it, or leave the trial out";
+            let message = "a trial to go on with lacks a parameter of search_space or lies outside it; change it, or \
+                           leave the trial out";
             return Err(Problem::invalid("/resume_trials", "OutsideSpace", message));
         }
         let mut warnings = Vec::new();
@@ -219,7 +220,7 @@ impl Gathered<'_> {
 
 /// Whether a trial with these parameters could run: those that always apply are there.
 fn is_whole(space: &SearchSpace, draws: &[Draw]) -> bool {
-    let mut always = space.parameters.iter().filter(|parameter| parameter.when.is_none());
+    let mut always = space.parameters.iter().filter(|parameter| parameter.when.is_empty());
     always.all(|parameter| draws.iter().any(|draw| draw.name == parameter.name))
 }
 

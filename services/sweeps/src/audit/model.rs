@@ -38,7 +38,12 @@ impl ModelAudit {
     }
 
     /// Recomputes a proposal.
-    pub fn proposed(&mut self, event: &TrialProposed, recorded: &Proposal, inheritance: &Inheritance) -> Vec<Difference> {
+    pub fn proposed(
+        &mut self,
+        event: &TrialProposed,
+        recorded: &Proposal,
+        inheritance: &Inheritance,
+    ) -> Vec<Difference> {
         let Some(basis) = event.basis.model else {
             return vec![broken(event.trial, "basis", json!(null), json!("a model's proposal records its basis"))];
         };

@@ -253,8 +253,7 @@ impl Audit {
         }
         if let Some(model) = self.model.as_mut() {
             let inheritance = &self.sweep.inheritance;
-            let found =
-                if self.watched.is_none() { model.proposed(event, recorded, inheritance) } else { Vec::new() };
+            let found = if self.watched.is_none() { model.proposed(event, recorded, inheritance) } else { Vec::new() };
             model.take(event.trial, &event.draws);
             self.proposals_checked += u64::from(self.watched.is_none());
             return found;

@@ -29,8 +29,8 @@ pub use import::{IMPORT_BYTES_MAX, IMPORT_TRIALS_MAX, read_import};
 pub use plan::{Plan, plan};
 pub use render::{parameter_variables, render_command, render_environment_variables};
 pub use spec::{
-    ClusterFacts, Constraint, ConstraintOperator, Convergence, EarlierTrial, Environment, Input, InputMode, Limits, Mode,
-    Noise, Objective, OnNonFinite, Output, Resources, ResumeFrom, ServerLimits, SpaceRule, SweepSpec, TrialSpec,
+    ClusterFacts, Constraint, ConstraintOperator, Convergence, EarlierTrial, Environment, Input, InputMode, Limits,
+    Mode, Noise, Objective, OnNonFinite, Output, Resources, ResumeFrom, ServerLimits, SpaceRule, SweepSpec, TrialSpec,
 };
 pub use template::{Argument, Filling, Reference, Template};
 
@@ -121,9 +121,7 @@ fn read_fields(
     if let (Some(limits), Some(trial), Some(cluster)) = (&limits, &trial, resolved.filter(|_| !external)) {
         limits::check_gate(limits, &trial.resources, cluster, findings);
     }
-    let resume_from = resume::read_from(&fields.field("resume_from"), compat);
-    let earlier = resume_from.as_ref().and_then(Option::as_ref);
-    let resume_trials = resume::read_trials(&fields.field("resume_trials"), earlier, limits.as_ref());
+    let warm = resume::read(&mut fields, compat, limits.as_ref());
     let sampler = sampler?;
     Some(SweepSpec {
         name,
@@ -140,8 +138,8 @@ fn read_fields(
         policy: policy?,
         limits: limits?,
         record_keeps,
-        resume_from: resume_from?,
-        resume_trials: resume_trials?,
+        resume_from: warm.from?,
+        resume_trials: warm.trials?,
         trial: trial?,
     })
 }

@@ -10,8 +10,21 @@ use super::spec::{EarlierTrial, Limits, ResumeFrom, SpaceRule};
 /// Most earlier sweeps.
 const SWEEPS_MAX: usize = 5;
 
+/// What a document says about earlier sweeps; `None` in a member means that it was refused.
+pub(super) struct WarmStart {
+    pub from: Option<Option<ResumeFrom>>,
+    pub trials: Option<Vec<EarlierTrial>>,
+}
+
+/// Reads `resume_from` and `resume_trials`.
+pub(super) fn read(fields: &mut Fields<'_>, in_compat: bool, limits: Option<&Limits>) -> WarmStart {
+    let from = read_from(&fields.field("resume_from"), in_compat);
+    let trials = read_trials(&fields.field("resume_trials"), from.as_ref().and_then(Option::as_ref), limits);
+    WarmStart { from, trials }
+}
+
 /// Reads `resume_from`: a list of sweeps by id or name, or `{sweeps: […], space: same | intersect}`.
-pub(super) fn read_from(field: &Field<'_>, in_compat: bool) -> Option<Option<ResumeFrom>> {
+fn read_from(field: &Field<'_>, in_compat: bool) -> Option<Option<ResumeFrom>> {
     let (list, space) = match field.node().map(|node| &node.value) {
         None => return Some(None),
         Some(Tree::Map(_)) => {
@@ -44,11 +57,7 @@ pub(super) fn read_from(field: &Field<'_>, in_compat: bool) -> Option<Option<Res
 }
 
 /// Reads `resume_trials`: `SWEEP/INDEX`, or `{sweep, trial}`, of sweeps that `from` names.
-pub(super) fn read_trials(
-    field: &Field<'_>,
-    from: Option<&ResumeFrom>,
-    limits: Option<&Limits>,
-) -> Option<Vec<EarlierTrial>> {
+fn read_trials(field: &Field<'_>, from: Option<&ResumeFrom>, limits: Option<&Limits>) -> Option<Vec<EarlierTrial>> {
     if !field.is_present() {
         return Some(Vec::new());
     }

@@ -11,12 +11,12 @@ use tuning::{Configuration, Draw, Proposal, Report, fingerprint};
 use vocabulary::{RunId, SweepId};
 
 use super::SweepEvent;
+use super::SweepSubmitted;
 use super::decide::{Decided, Rejection};
 use super::model::outcome_of;
 use super::state::Sweep;
 use super::trial::Trial;
 use super::words::{Point, TrialEnd};
-use super::SweepSubmitted;
 
 /// Trials of an earlier sweep, as this one sees them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -83,7 +83,8 @@ impl Inner {
             Some((super::setup(&submitted.spec, submitted.seed)?, Arc::clone(&sweep.inheritance)))
         });
         let setup = setup.await.map_err(|error| error.problem())?;
-        let (setup, inheritance) = setup.ok_or_else(|| Problem::internal("a sweep without a model was asked for its suggestions"))?;
+        let absent = || Problem::internal("a sweep without a model was asked for its suggestions");
+        let (setup, inheritance) = setup.ok_or_else(absent)?;
         // All that was inherited is in the append that made the sweep.
         let mut tuner = Tuner::new(setup);
         tuner.inherit(&inheritance.for_model());

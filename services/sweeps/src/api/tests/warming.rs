@@ -124,9 +124,8 @@ async fn a_trial_that_goes_on_begins_with_its_last_checkpoint() {
 async fn what_cannot_warm_a_sweep_is_refused() {
     let bench = Bench::new().await;
     let cold = bench.submit(&modelled(json!({}))).await;
-    let submit = async |changes: Value| {
-        problem(bench.api().submit_sweep(Request::new(submission(&modelled(changes)))).await)
-    };
+    let submit =
+        async |changes: Value| problem(bench.api().submit_sweep(Request::new(submission(&modelled(changes)))).await);
     let running = submit(json!({"name": "w", "resume_from": ["cold"]})).await;
     assert_eq!((running.status, running.code.as_str()), (409, "WrongState"));
     runs(&bench, cold, 12).await;

@@ -98,11 +98,7 @@ fn warm_starts() {
     check(&[
         Case(56, &[("resume_from", "[a, b, c, d, e]"), ("resume_trials", "[a/0, {sweep: e, trial: 1}]")], Accepted),
         Case(56, &[("resume_from", "{sweeps: [a], space: intersect}")], Accepted),
-        Case(
-            56,
-            &[("resume_from", "[a, b, c, d, e, f]")],
-            Refused(422, &[("WarmStartMismatch", "/resume_from")]),
-        ),
+        Case(56, &[("resume_from", "[a, b, c, d, e, f]")], Refused(422, &[("WarmStartMismatch", "/resume_from")])),
         Case(56, &[("resume_from", "[]")], Refused(422, &[("WarmStartMismatch", "/resume_from")])),
         Case(56, &[("resume_from", "[a, a]")], Refused(422, &[("WarmStartMismatch", "/resume_from/1")])),
         Case(
