@@ -18,7 +18,13 @@ impl Publish for Publisher {
     fn publish(&self, event: &RecordedEvent) -> Result<Option<Publication>, String> {
         // Most events are reports, which are private unless they were told: they need not be read.
         let private = match event.kind.as_str() {
-            "DecisionMade" | "TrialStateChanged" | "TrialLeased" | "TrialLeaseRenewed" | "ModelFitted" => true,
+            "DecisionMade"
+            | "TrialStateChanged"
+            | "TrialLeased"
+            | "TrialLeaseRenewed"
+            | "ModelFitted"
+            | "ObservationsInherited"
+            | "TrialsAdopted" => true,
             "ObservationRecorded" => !event.data.contains(TOLD),
             _ => false,
         };
@@ -105,6 +111,8 @@ fn fact(sweep_id: SweepId, position: i64, event: SweepEvent) -> Option<Publicati
         | SweepEvent::TrialLeased(_)
         | SweepEvent::TrialLeaseRenewed(_)
         | SweepEvent::DecisionMade(_)
+        | SweepEvent::ObservationsInherited(_)
+        | SweepEvent::TrialsAdopted(_)
         | SweepEvent::ModelFitted(_)
         | SweepEvent::LimitsChanged(_)
         | SweepEvent::SweepDescribed(_)
@@ -178,6 +186,7 @@ fn job_of(sweep_id: String, trial: u32, parameters_json: String, wanted: TrialJo
             node_count: wanted.resources.node_count,
         }),
         checkpoint: wanted.checkpoint,
+        checkpoint_from: wanted.checkpoint_from,
         prepare: wanted.prepare,
         max_retries: i32::try_from(wanted.max_retries).unwrap_or(i32::MAX),
         timeout_seconds: wanted.timeout_seconds,

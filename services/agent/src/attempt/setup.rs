@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use contracts::compute::{JobSpec, StartAttempt};
+use vocabulary::RunId;
 
 use super::{Attempt, content, environment, inputs};
 use crate::folder;
@@ -93,7 +94,42 @@ fn make_folders(places: &Places, order: &StartAttempt) -> io::Result<()> {
         fs::create_dir_all(path)?;
     }
     if !order.checkpoint_folder.is_empty() {
-        fs::create_dir_all(&order.checkpoint_folder)?;
+        let from = order.spec.as_ref().map(|spec| spec.checkpoint_from.as_str()).unwrap_or_default();
+        make_checkpoints(Path::new(&order.checkpoint_folder), from)?;
+    }
+    Ok(())
+}
+
+/// The folder of a run's checkpoints. It begins with what an earlier run left in the folder beside it; what a first
+/// attempt of its own has saved since is newer.
+fn make_checkpoints(folder: &Path, from: &str) -> io::Result<()> {
+    let earlier = folder.parent().filter(|_| !folder.exists()).zip(from.parse::<RunId>().ok());
+    let Some((earlier, target)) = earlier.map(|(parent, run)| (parent.join(run.to_string()), parent)) else {
+        return fs::create_dir_all(folder);
+    };
+    if !earlier.is_dir() {
+        return fs::create_dir_all(folder);
+    }
+    // Whole or not at all: a program would take half a checkpoint for a whole one.
+    let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let partial = target.join(format!(".{name}.partial"));
+    if partial.exists() {
+        fs::remove_dir_all(&partial)?;
+    }
+    copy_folder(&earlier, &partial)?;
+    fs::rename(&partial, folder)
+}
+
+fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let (kind, target) = (entry.file_type()?, to.join(entry.file_name()));
+        if kind.is_dir() {
+            copy_folder(&entry.path(), &target)?;
+        } else if kind.is_file() {
+            fs::copy(entry.path(), target)?;
+        }
     }
     Ok(())
 }
@@ -191,5 +227,24 @@ mod tests {
         // Otherwise a document could make the agent write anywhere on the node.
         let spec = JobSpec { outputs: vec!["../../etc".into()], ..Default::default() };
         assert!(Places::of(Path::new("/a"), &spec).is_err());
+    }
+
+    #[test]
+    fn a_run_begins_with_the_checkpoints_of_an_earlier_one_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let earlier = RunId::new(uuid::Uuid::from_u128(7)).to_string();
+        let (old, new) = (folder.path().join(&earlier), folder.path().join("run_new"));
+        fs::create_dir_all(old.join("best")).unwrap();
+        fs::write(old.join("best/weights"), "epoch 9").unwrap();
+        make_checkpoints(&new, &earlier).unwrap();
+        assert_eq!(fs::read_to_string(new.join("best/weights")).unwrap(), "epoch 9");
+        // A second attempt goes on with its own.
+        fs::write(new.join("best/weights"), "epoch 11").unwrap();
+        make_checkpoints(&new, &earlier).unwrap();
+        assert_eq!(fs::read_to_string(new.join("best/weights")).unwrap(), "epoch 11");
+        // A name that is no run's leads nowhere.
+        let other = folder.path().join("run_other");
+        make_checkpoints(&other, "../secrets").unwrap();
+        assert_eq!(fs::read_dir(&other).unwrap().count(), 0);
     }
 }

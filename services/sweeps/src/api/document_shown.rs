@@ -42,6 +42,10 @@ impl Serialize for Document<'_> {
         map.serialize_entry("early_termination", &spec.policy)?;
         map.serialize_entry("limits", limits)?;
         map.serialize_entry("record_keeps", &spec.record_keeps)?;
+        if let Some(from) = &spec.resume_from {
+            map.serialize_entry("resume_from", from)?;
+            map.serialize_entry("resume_trials", &spec.resume_trials)?;
+        }
         if !spec.is_external() {
             map.serialize_entry("trial", &spec.trial)?;
         }

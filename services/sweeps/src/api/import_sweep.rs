@@ -39,6 +39,7 @@ impl Api {
             // The table is in the events of the trials, and would be a third of the log again.
             document: String::new(),
             warnings,
+            parent: None,
             at: self.clock.now(),
         };
         let context = calls::context(&call, self.entropy.as_ref(), Vec::new());

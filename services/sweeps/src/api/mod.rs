@@ -11,6 +11,7 @@ mod list_sweeps;
 mod shown;
 mod submit_sweep;
 mod trials;
+mod warm_start;
 mod what_if;
 
 #[cfg(test)]

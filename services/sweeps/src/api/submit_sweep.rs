@@ -9,11 +9,13 @@ use eventlog::{Committed, Context, ExecuteError, RecordError, Recorded, SqliteCo
 use prost::Message;
 use serde_json::{Value, json};
 use tonic::{Request, Response, Status};
-use vocabulary::{Decider, Problem, SweepId, Warning};
+use vocabulary::{Decider, FieldError, Problem, SweepId, Warning};
 
 use super::{Answer, Api};
 use crate::document::{ClusterFacts, SweepSpec, plan, read_sweep};
-use crate::sweep::{Command, Ground, Rejection, Sweep, SweepState, SweepSubmitted, parameters_json, proposals};
+use crate::sweep::{
+    Command, Ground, Rejection, Sweep, SweepEvent, SweepState, SweepSubmitted, parameters_json, proposals,
+};
 use crate::tuner::{first_proposals, setup};
 use crate::{stream_of, views};
 
@@ -67,19 +69,30 @@ impl Api {
         let request = request.into_inner();
         let cluster = request.resolved.as_ref().and_then(|resolved| resolved.cluster.as_ref()).map(facts_of);
         let format = format_of(&request.format)?;
-        let (spec, warnings) =
+        let (spec, mut warnings) =
             read_sweep(&request.document, format, &self.limits, cluster.as_ref(), request.strict).map_err(refuse)?;
         if request.dry_run {
             check_resolved(&spec, &request.workspace, request.resolved.as_ref()).map_err(refuse)?;
-            return self.dry_run(&request.workspace, spec, &warnings, cluster.as_ref()).await;
+            let (history, found) = self.inherited(&request.workspace, &spec, self.clock.now()).await?;
+            strictly(request.strict, &found)?;
+            warnings.extend(found);
+            let mut inherited = Sweep::default();
+            history.iter().for_each(|event| inherited.evolve(event));
+            return self.dry_run(&request.workspace, spec, &warnings, cluster.as_ref(), &inherited).await;
         }
         // A repeat is answered even if the cluster has gone since.
         let before = match call.command_id {
             Some(command) => views::by_command(self.log.reader(), command).await.map_err(calls::unreadable)?,
             None => None,
         };
+        let at = self.clock.now();
+        let mut history = Vec::new();
         if before.is_none() {
             check_resolved(&spec, &request.workspace, request.resolved.as_ref()).map_err(refuse)?;
+            let (inherited, found) = self.inherited(&request.workspace, &spec, at).await?;
+            history = inherited;
+            strictly(request.strict, &found)?;
+            warnings.extend(found);
         }
         let sweep_id = before.unwrap_or_else(|| SweepId::new(self.entropy.uuid()));
         let submitted = SweepSubmitted {
@@ -90,39 +103,44 @@ impl Api {
             spec,
             document: String::from_utf8_lossy(&request.document).into_owned(),
             warnings,
-            at: self.clock.now(),
+            parent: None,
+            at,
         };
-        self.record(&call, submitted).await
+        self.record(&call, Founding { submitted, history }).await
     }
 
-    async fn record(&self, call: &CallContext, submitted: SweepSubmitted) -> Answer<wire::SubmitSweepReply> {
+    pub(super) async fn record(&self, call: &CallContext, founding: Founding) -> Answer<wire::SubmitSweepReply> {
         let context = calls::context(call, self.entropy.as_ref(), Vec::new());
-        match self.append(context.clone(), submitted.clone()).await {
+        match self.append(context.clone(), founding.clone()).await {
             // Two equal requests at once: the other was first and has made the sweep.
             Err(ExecuteError::KeyReuse) => {
                 let first =
                     views::by_command(self.log.reader(), context.command_id).await.map_err(calls::unreadable)?;
-                let Some(sweep_id) = first.filter(|first| *first != submitted.sweep_id) else {
+                let Some(sweep_id) = first.filter(|first| *first != founding.submitted.sweep_id) else {
                     return Err(calls::refused(ExecuteError::<Rejection>::KeyReuse));
                 };
-                answer(self.append(context, SweepSubmitted { sweep_id, ..submitted }).await)
+                let submitted = SweepSubmitted { sweep_id, ..founding.submitted };
+                answer(self.append(context, Founding { submitted, ..founding }).await)
             }
             other => answer(other),
         }
     }
 
     /// The sweep's first event, with its name: both or neither.
-    async fn append(&self, context: Context, submitted: SweepSubmitted) -> Result<Committed, ExecuteError<Rejection>> {
+    async fn append(&self, context: Context, founding: Founding) -> Result<Committed, ExecuteError<Rejection>> {
+        let Founding { submitted, history } = founding;
         let stream = stream_of(submitted.sweep_id);
         let submitted = Arc::new(submitted);
+        let found = Command::Found { submitted: Box::new((*submitted).clone()), history };
         self.log
             .record::<Sweep, _>(&stream, context, move |state, tx| {
-                let decided = state.decide(&Command::Submit(Box::new((*submitted).clone())));
+                let decided = state.decide(&found);
                 let submitted = Arc::clone(&submitted);
                 Box::pin(async move {
                     let events = decided.map_err(RecordError::Rejected)?;
                     take_name(tx, &submitted).await?;
-                    Ok(Recorded { events, reply: reply_of(&submitted).encode_to_vec() })
+                    let reply = reply_of(&submitted, &events).encode_to_vec();
+                    Ok(Recorded { events, reply })
                 })
             })
             .await
@@ -134,13 +152,15 @@ impl Api {
         spec: SweepSpec,
         warnings: &[Warning],
         cluster: Option<&ClusterFacts>,
+        inherited: &Sweep,
     ) -> Answer<wire::SubmitSweepReply> {
         if let Some(name) = &spec.name
             && let Some(holder) = views::by_name(self.log.reader(), workspace, name).await.map_err(calls::unreadable)?
         {
             return Err(refuse(name_taken(name, holder)));
         }
-        let plan = plan(&spec, cluster);
+        let mut plan = plan(&spec, cluster);
+        plan.trials = plan.trials.min(u64::from(spec.limits.max_total_trials.saturating_sub(inherited.spent())));
         let ground = Ground {
             seed: spec.seed.unwrap_or_else(|| self.entropy.seed()),
             allowed: spec.limits.max_total_trials,
@@ -148,9 +168,10 @@ impl Api {
             from: 0,
             next_index: 0,
             taken: Arc::default(),
+            inheritance: Arc::clone(&inherited.inheritance),
         };
         let made = match setup(&ground.spec, ground.seed) {
-            Some(setup) => first_proposals(setup, PROPOSALS_SHOWN.min(ground.allowed)),
+            Some(setup) => first_proposals(setup, &inherited.inheritance, PROPOSALS_SHOWN.min(ground.allowed)),
             None => proposals(&ground, PROPOSALS_SHOWN).0,
         };
         let first: Vec<Value> = (0_u32..)
@@ -175,6 +196,24 @@ impl Api {
 
 pub(super) fn refuse(problem: Problem) -> Status {
     status_of(&problem)
+}
+
+/// Warnings refuse where the caller wants it so.
+pub(super) fn strictly(strict: bool, warnings: &[Warning]) -> Result<(), Status> {
+    if !strict || warnings.is_empty() {
+        return Ok(());
+    }
+    let errors = warnings.iter().map(|w| FieldError::new(w.pointer.clone(), w.code.clone(), w.message.clone()));
+    Err(status_of(&Problem::of_errors(422, errors.collect())))
+}
+
+/// The first events of a sweep.
+#[derive(Clone)]
+pub(super) struct Founding {
+    /// Its submission.
+    pub submitted: SweepSubmitted,
+    /// What it has from others.
+    pub history: Vec<SweepEvent>,
 }
 
 fn name_taken(name: &str, holder: SweepId) -> Problem {
@@ -203,13 +242,13 @@ pub(super) async fn take_name(
     Err(RecordError::Rejected(name_taken(name, holder).into()))
 }
 
-fn reply_of(submitted: &SweepSubmitted) -> wire::SubmitSweepReply {
+fn reply_of(submitted: &SweepSubmitted, events: &[SweepEvent]) -> wire::SubmitSweepReply {
     wire::SubmitSweepReply {
         id: submitted.sweep_id.to_string(),
         name: submitted.name.clone(),
         state: SweepState::Queued.as_str().to_owned(),
-        // The submission is the stream's first event.
-        version: 1,
+        // They are the stream's first events.
+        version: i64::try_from(events.len()).unwrap_or(i64::MAX),
         warnings: submitted.warnings.iter().cloned().map(Into::into).collect(),
         plan_json: String::new(),
     }

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::json;
-use tuning::bayes::{Fit, Tuner};
+use tuning::bayes::{Fit, Inherited, Tuner};
 use tuning::{Draw, Proposal};
 
 use super::findings::{Difference, between_proposals, broken};
 use crate::document::SweepSpec;
-use crate::sweep::{ModelFitted, Sweep, TrialProposed};
+use crate::sweep::{Inheritance, ModelFitted, ObservationsInherited, Sweep, TrialProposed};
 
 /// A model that is told the log again.
 pub(super) struct ModelAudit {
@@ -30,8 +30,20 @@ impl ModelAudit {
         Some(Self { tuner: Tuner::new(setup), fits: BTreeMap::new(), used: None, fits_checked: 0 })
     }
 
+    /// Takes in trials of an earlier sweep. They come before everything else.
+    pub fn inherit(&mut self, event: &ObservationsInherited) {
+        let observations = event.trials.iter().filter(|trial| !trial.resumed);
+        let inherited: Vec<Inherited> = observations.map(|trial| trial.for_model(event.weight)).collect();
+        self.tuner.inherit(&inherited);
+    }
+
     /// Recomputes a proposal.
-    pub fn proposed(&mut self, event: &TrialProposed, recorded: &Proposal) -> Vec<Difference> {
+    pub fn proposed(
+        &mut self,
+        event: &TrialProposed,
+        recorded: &Proposal,
+        inheritance: &Inheritance,
+    ) -> Vec<Difference> {
         let Some(basis) = event.basis.model else {
             return vec![broken(event.trial, "basis", json!(null), json!("a model's proposal records its basis"))];
         };
@@ -46,7 +58,7 @@ impl ModelAudit {
             }
             self.used = basis.fit;
         }
-        let suggested = self.tuner.suggest(event.trial, basis.known);
+        let suggested = crate::tuner::suggest(&mut self.tuner, inheritance, event.trial, basis.known);
         let mut found = between_proposals(event.trial, recorded, suggested.as_ref().map(|made| &made.proposal));
         let pending = event.trial.saturating_sub(basis.known);
         if basis.pending != pending {

@@ -14,6 +14,7 @@ use crate::document::OnNonFinite;
 use crate::stream_of;
 use crate::sweep::{
     ObservationRecorded, StopBy, Sweep, SweepEvent, TrialPaused, TrialPromoted, TrialProposed, TrialStopRequested,
+    TrialsAdopted, configuration_of,
 };
 
 /// Events read at once.
@@ -159,6 +160,12 @@ impl Audit {
                 self.place(kept.trial, kept.decision.interval, event.position);
             }
             SweepEvent::TrialStopRequested(stop) => self.stopped(stop, event.position),
+            SweepEvent::ObservationsInherited(inherited) => {
+                if let Some(model) = self.model.as_mut() {
+                    model.inherit(inherited);
+                }
+            }
+            SweepEvent::TrialsAdopted(adopted) => self.adopted(adopted, event),
             SweepEvent::TrialPaused(paused) => self.paused(paused, event.position),
             SweepEvent::TrialPromoted(promoted) => self.promoted(promoted, event.position),
             SweepEvent::ModelFitted(fitted) => {
@@ -209,8 +216,24 @@ impl Audit {
             found.push(broken(event.trial, "trial index", json!(event.trial), json!(self.sweep.proposals())));
         }
         self.differ(found);
-        self.next_index = self.next_index.max(event.sampler_index.saturating_add(1));
+        if self.sweep.inheritance.resumed(u64::from(event.trial)).is_none() {
+            self.next_index = self.next_index.max(event.sampler_index.saturating_add(1));
+        }
         self.taken.insert(fingerprint(&recorded.configuration()));
+    }
+
+    /// Trials that had ended elsewhere: nothing about them was decided here.
+    fn adopted(&mut self, event: &TrialsAdopted, at: &RecordedEvent) {
+        for (index, trial) in (self.sweep.proposals()..).zip(&event.trials) {
+            trial.report_to(&mut self.curves, index, at.version.unsigned_abs());
+            self.taken.insert(fingerprint(&configuration_of(&trial.draws)));
+            if let Some(model) = self.model.as_mut() {
+                model.take(index, &trial.draws);
+            }
+            if let Some(used) = trial.sampler_index {
+                self.next_index = self.next_index.max(used.saturating_add(1));
+            }
+        }
     }
 
     /// How a proposal differs from what its sampler says now. Of a model's proposals `why` shows what was recorded: to
@@ -229,7 +252,8 @@ impl Audit {
             return Vec::new();
         }
         if let Some(model) = self.model.as_mut() {
-            let found = if self.watched.is_none() { model.proposed(event, recorded) } else { Vec::new() };
+            let inheritance = &self.sweep.inheritance;
+            let found = if self.watched.is_none() { model.proposed(event, recorded, inheritance) } else { Vec::new() };
             model.take(event.trial, &event.draws);
             self.proposals_checked += u64::from(self.watched.is_none());
             return found;
@@ -237,7 +261,10 @@ impl Audit {
         self.proposals_checked += 1;
         let taken = |configuration: &Configuration| self.taken.contains(&fingerprint(configuration));
         let (spec, number) = (&submitted.spec, u64::from(event.trial));
-        let recomputed = propose(&spec.space, &spec.sampler, submitted.seed, number, self.next_index, &taken);
+        let recomputed = match self.sweep.inheritance.resumed(number) {
+            Some((resumed, _)) => Some(resumed),
+            None => propose(&spec.space, &spec.sampler, submitted.seed, number, self.next_index, &taken),
+        };
         between_proposals(event.trial, recorded, recomputed.as_ref())
     }
 

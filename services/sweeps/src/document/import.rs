@@ -79,6 +79,8 @@ fn read_fields(
         policy: PolicySpec::None,
         limits,
         record_keeps: false,
+        resume_from: None,
+        resume_trials: Vec::new(),
         trial: TrialSpec::default(),
     };
     Some((spec, read))

@@ -10,6 +10,7 @@ mod plan;
 mod policy;
 mod references;
 mod render;
+mod resume;
 mod sampler;
 mod space;
 mod spec;
@@ -29,8 +30,8 @@ pub use import::{IMPORT_BYTES_MAX, IMPORT_TRIALS_MAX, read_import};
 pub use plan::{Plan, plan};
 pub use render::{parameter_variables, render_command, render_environment_variables};
 pub use spec::{
-    ClusterFacts, Constraint, ConstraintOperator, Convergence, Environment, Input, InputMode, Limits, Mode, Noise,
-    Objective, OnNonFinite, Output, Resources, ServerLimits, SweepSpec, TrialSpec,
+    ClusterFacts, Constraint, ConstraintOperator, Convergence, EarlierTrial, Environment, Input, InputMode, Limits,
+    Mode, Noise, Objective, OnNonFinite, Output, Resources, ResumeFrom, ServerLimits, SpaceRule, SweepSpec, TrialSpec,
 };
 pub use template::{Argument, Filling, Reference, Template};
 pub use what_if::{Question, read_policy, read_what_if};
@@ -81,9 +82,6 @@ fn read_fields(
     resolved: Option<&ClusterFacts>,
     findings: &Findings,
 ) -> Option<SweepSpec> {
-    for later in ["resume_from", "resume_trials"] {
-        fields.field(later).not_offered();
-    }
     let compat = compat::read(&fields.field("compat"));
     let external = fields.field("mode").one_of("BadMode", &["managed", "external"]) == Some("external");
     let mode = if external { Mode::External } else { Mode::Managed };
@@ -125,6 +123,7 @@ fn read_fields(
     if let (Some(limits), Some(trial), Some(cluster)) = (&limits, &trial, resolved.filter(|_| !external)) {
         limits::check_gate(limits, &trial.resources, cluster, findings);
     }
+    let warm = resume::read(&mut fields, compat, limits.as_ref());
     let sampler = sampler?;
     Some(SweepSpec {
         name,
@@ -141,6 +140,8 @@ fn read_fields(
         policy: policy?,
         limits: limits?,
         record_keeps,
+        resume_from: warm.from?,
+        resume_trials: warm.trials?,
         trial: trial?,
     })
 }

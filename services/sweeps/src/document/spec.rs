@@ -50,9 +50,45 @@ pub struct SweepSpec {
     /// Whether decisions to keep a trial are recorded too.
     #[serde(default)]
     pub record_keeps: bool,
+    /// Earlier sweeps whose trials are observations.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resume_from: Option<ResumeFrom>,
+    /// Trials of them that go on as the first trials of this sweep.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub resume_trials: Vec<EarlierTrial>,
     /// What a trial runs; nothing in external mode.
     #[serde(default)]
     pub trial: TrialSpec,
+}
+
+/// Earlier sweeps.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResumeFrom {
+    /// By id or name.
+    pub sweeps: Vec<String>,
+    /// How their spaces must be like this one.
+    #[serde(default)]
+    pub space: SpaceRule,
+}
+
+/// How the space of an earlier sweep must be like the new one's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SpaceRule {
+    /// The same, where a model learns from it.
+    #[default]
+    Same,
+    /// What they share counts: parameters of the same name and type.
+    Intersect,
+}
+
+/// A trial of an earlier sweep.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EarlierTrial {
+    /// Its sweep, as `resume_from` names it.
+    pub sweep: String,
+    /// Its index there.
+    pub trial: u32,
 }
 
 impl SweepSpec {

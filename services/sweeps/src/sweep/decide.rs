@@ -99,6 +99,13 @@ pub struct Changes {
 pub enum Command {
     /// That it exists.
     Submit(Box<SweepSubmitted>),
+    /// That it exists with what it has from others.
+    Found {
+        /// The submission.
+        submitted: Box<SweepSubmitted>,
+        /// What it has: `ObservationsInherited` and `TrialsAdopted`.
+        history: Vec<SweepEvent>,
+    },
     /// That it exists, with trials that have all ended elsewhere, and is over.
     Import {
         /// The submission.
@@ -247,6 +254,7 @@ impl Decider for Sweep {
                 None => Ok(vec![SweepEvent::SweepSubmitted((**event).clone())]),
                 Some(_) => Err(Rejection::Exists),
             },
+            Command::Found { submitted, history } => self.founded(submitted, history),
             Command::Import { submitted, trials } => self.import(submitted, trials),
             Command::Propose { from, trials, at } => self.propose(*from, trials, *at),
             Command::Exhaust { from, at } => self.exhaust(*from, *at),

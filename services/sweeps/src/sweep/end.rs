@@ -134,7 +134,7 @@ impl Sweep {
                 if let Some(outcome) = self.failure(submitted, trial, ending, run) {
                     return self.begin_ending(outcome, Some(StopBy::Sweep), Some(ending), run.at);
                 }
-                if last && self.proposals() >= submitted.limits.max_total_trials {
+                if last && self.spent() >= submitted.limits.max_total_trials {
                     let outcome = Outcome::Completed { reason: CompletedReason::MaxTotalTrials };
                     return self.begin_ending(outcome, None, Some(ending), run.at);
                 }
@@ -232,7 +232,7 @@ impl Sweep {
         }
         match &self.status {
             Status::Completing(outcome) => events.push(self.finish_as(outcome, &endings, at)),
-            Status::Running | Status::Paused if self.proposals() >= submitted.limits.max_total_trials => {
+            Status::Running | Status::Paused if self.spent() >= submitted.limits.max_total_trials => {
                 let (workspace, reason) = (submitted.workspace.clone(), CompletedReason::MaxTotalTrials);
                 let outcome = Outcome::Completed { reason };
                 events.push(SweepCompleting { workspace, outcome: outcome.clone(), at }.into());

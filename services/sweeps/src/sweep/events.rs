@@ -8,6 +8,7 @@ use tuning::bayes::{Explained, Fit};
 use tuning::{Decision, Draw};
 use vocabulary::{RunId, SweepId, Warning};
 
+use super::inherit::{ObservationsInherited, Parent, TrialsAdopted};
 use super::job::TrialJob;
 use super::lease::{ExternalTrial, Lease, Told};
 use super::model::ModelBasis;
@@ -32,6 +33,9 @@ pub struct SweepSubmitted {
     /// What was accepted but probably not meant.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<Warning>,
+    /// Of a fork: from where.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<Parent>,
     /// When.
     pub at: Timestamp,
 }
@@ -423,6 +427,8 @@ vocabulary::stored_events! {
         SweepWarned: 1,
         SweepStalled: 1,
         SweepUnstalled: 1,
+        ObservationsInherited: 1,
+        TrialsAdopted: 1,
         ModelFitted: 1,
     }
 }

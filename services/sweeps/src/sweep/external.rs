@@ -165,6 +165,7 @@ impl Sweep {
             next_index: self.next_index,
             taken: std::sync::Arc::clone(&self.taken),
             allowed,
+            inheritance: std::sync::Arc::clone(&self.inheritance),
         }
     }
 

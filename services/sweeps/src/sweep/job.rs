@@ -47,6 +47,9 @@ pub struct TrialJob {
     pub resources: Resources,
     /// Whether it saves checkpoints.
     pub checkpoint: bool,
+    /// An earlier run with whose last checkpoint it begins; empty for none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub checkpoint_from: String,
     /// What runs before it, once an attempt.
     pub prepare: Vec<String>,
     /// New attempts after a failure.
@@ -114,6 +117,7 @@ impl TrialJob {
             outputs: wanted.outputs.keys().cloned().collect(),
             resources: wanted.resources.clone(),
             checkpoint: wanted.checkpoint,
+            checkpoint_from: String::new(),
             prepare: wanted.prepare.clone(),
             max_retries: limits.max_retries,
             timeout_seconds: limits.trial_timeout_seconds.unwrap_or(0.0),

@@ -130,8 +130,8 @@ impl Sweep {
     /// Whether a sweep that had completed could do anything under the limits.
     fn check_room(&self, limits: &Limits, at: Timestamp) -> Result<(), Problem> {
         let mut errors = Vec::new();
-        if self.proposals() >= limits.max_total_trials {
-            let (total, made) = (limits.max_total_trials, self.proposals());
+        if self.spent() >= limits.max_total_trials {
+            let (total, made) = (limits.max_total_trials, self.spent());
             let message = format!("max_total_trials {total} must be > {made}, the trials that were proposed");
             errors.push(FieldError::new("/max_total_trials", "OutOfRange", message));
         }
@@ -146,7 +146,7 @@ impl Sweep {
     /// Lower limits may mean that nothing is left to do.
     fn settle(&self, limits: &Limits, at: Timestamp) -> Vec<SweepEvent> {
         let started = matches!(self.status, Status::Running | Status::Paused);
-        if started && self.live.is_empty() && self.paused.is_empty() && self.proposals() >= limits.max_total_trials {
+        if started && self.live.is_empty() && self.paused.is_empty() && self.spent() >= limits.max_total_trials {
             let outcome = Outcome::Completed { reason: CompletedReason::MaxTotalTrials };
             return self.begin_ending(outcome, None, None, at);
         }

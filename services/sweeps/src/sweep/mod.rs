@@ -6,6 +6,7 @@ mod events;
 mod external;
 mod goal;
 mod import;
+mod inherit;
 mod job;
 mod lease;
 mod life;
@@ -24,9 +25,12 @@ pub use decide::{Changes, Command, NamedPoint, NewTrial, Observation, Rejection,
 pub use events::*;
 pub use external::{Ask, Heartbeat, Saying, Tell, offer_state};
 pub use import::{IMPORTED, ImportedTrial, NO_RUN};
+pub use inherit::{
+    AdoptedTrial, Inheritance, InheritedTrial, ObservationsInherited, Parent, TrialsAdopted, configuration_of,
+};
 pub use job::{TrialJob, goal_text, parameters_json};
 pub use lease::{ExternalTrial, Lease, Told};
-pub use model::{Made, ModelBasis, Suggested};
+pub use model::{Made, ModelBasis, Suggested, outcome_of};
 pub use propose::{Ground, proposals};
 pub use state::{Status, Submitted, Sweep};
 pub use trial::{Attempt, Stop, Trial};

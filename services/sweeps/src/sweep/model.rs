@@ -47,7 +47,7 @@ pub struct Suggested {
 }
 
 /// What the end of a trial says to a model; `best` is the trial's result.
-pub(super) fn outcome_of(end: &TrialEnd, best: Option<f64>) -> Outcome {
+pub fn outcome_of(end: &TrialEnd, best: Option<f64>) -> Outcome {
     match (end, best) {
         (TrialEnd::Completed { .. }, Some(best)) => Outcome::Value(best),
         (TrialEnd::EarlyStopped { .. }, Some(best)) => Outcome::Censored(best),

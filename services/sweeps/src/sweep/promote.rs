@@ -25,7 +25,7 @@ impl Sweep {
     /// Whether new trials may still come, now or when a place is free.
     fn may_propose(&self) -> bool {
         let total = self.submitted.as_ref().map_or(0, |submitted| submitted.limits.max_total_trials);
-        matches!(self.status, Status::Queued | Status::Running | Status::Paused) && self.proposals() < total
+        matches!(self.status, Status::Queued | Status::Running | Status::Paused) && self.spent() < total
     }
 
     /// The trials that take the next free places, as many as there are. The leader takes one when nothing else is left

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use tuning::{Configuration, Proposal, fingerprint, propose};
 
 use super::decide::{Decided, NewTrial, Rejection};
+use super::inherit::Inheritance;
 use super::job::{Source, TrialJob};
 use super::state::{Status, Sweep};
 use super::words::{CompletedReason, Outcome};
@@ -28,6 +29,8 @@ pub struct Ground {
     pub taken: Arc<HashSet<u128>>,
     /// How many more are allowed now; at least one.
     pub allowed: u32,
+    /// What the sweep has from earlier ones: its first trials may go on with theirs.
+    pub inheritance: Arc<Inheritance>,
 }
 
 /// The next proposals on some ground, at most `most`, and whether the space is used up after them.
@@ -41,6 +44,11 @@ pub fn proposals(ground: &Ground, most: u32) -> (Vec<Proposal>, bool) {
             ground.taken.contains(&digest) || fresh.contains(&digest)
         };
         let spec = &ground.spec;
+        if let Some((proposal, _)) = ground.inheritance.resumed(number) {
+            fresh.insert(fingerprint(&proposal.configuration()));
+            made.push(proposal);
+            continue;
+        }
         match propose(&spec.space, &spec.sampler, ground.seed, number, next_index, &taken) {
             Some(proposal) => {
                 next_index = next_index.max(proposal.index.saturating_add(1));
@@ -67,7 +75,7 @@ impl Sweep {
             return 0;
         }
         let live = u32::try_from(self.live.len() + promoted).unwrap_or(u32::MAX);
-        let left = submitted.limits.max_total_trials.saturating_sub(self.proposals());
+        let left = submitted.limits.max_total_trials.saturating_sub(self.spent());
         left.min(submitted.limits.max_concurrent_trials.saturating_sub(live))
     }
 
@@ -83,6 +91,7 @@ impl Sweep {
             next_index: self.next_index,
             taken: Arc::clone(&self.taken),
             allowed,
+            inheritance: Arc::clone(&self.inheritance),
         })
     }
 
@@ -113,11 +122,15 @@ impl Sweep {
         };
         for (trial, new) in (from..).zip(trials.iter().take(allowed.min(usable))) {
             let Proposal { draws, index, redraw } = &new.proposal;
+            let mut job = TrialJob::render(source, trial, new.run_id, draws);
+            if let Some((_, run)) = self.inheritance.resumed(u64::from(trial)).filter(|_| job.checkpoint) {
+                job.checkpoint_from = run.to_string();
+            }
             let proposed = TrialProposed {
                 workspace: workspace.clone(),
                 trial,
                 run_id: new.run_id,
-                job: Some(TrialJob::render(source, trial, new.run_id, draws)),
+                job: Some(job),
                 external: None,
                 draws: draws.clone(),
                 sampler_index: *index,

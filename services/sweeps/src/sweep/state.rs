@@ -13,6 +13,7 @@ use tuning::bayes::{self, Fit};
 use tuning::{Report, Trials, fingerprint};
 use vocabulary::{SweepId, Warning};
 
+use super::inherit::{Inheritance, Parent};
 use super::job::parameters_json;
 use super::model::outcome_of;
 use super::trial::{Stop, Trial};
@@ -44,6 +45,8 @@ pub struct Submitted {
     pub seed: u64,
     /// Of the submission, and those since.
     pub warnings: Vec<Warning>,
+    /// Of a fork: from where.
+    pub parent: Option<Parent>,
     /// When it was submitted.
     pub at: Timestamp,
 }
@@ -128,6 +131,8 @@ pub struct Sweep {
     pub fit: Option<(i64, Fit)>,
     /// The first Sobol point or grid cell that is not used.
     pub next_index: u64,
+    /// What it has from earlier sweeps.
+    pub inheritance: Arc<Inheritance>,
     /// When the first trial was proposed.
     pub started_at: Option<Timestamp>,
     /// When it ended.
@@ -176,6 +181,8 @@ impl Sweep {
                 self.started_at = Some(event.at);
             }
             SweepEvent::TrialProposed(event) => self.take_proposal(event),
+            SweepEvent::ObservationsInherited(event) => self.take_inherited(event),
+            SweepEvent::TrialsAdopted(event) => self.take_adopted(event),
             SweepEvent::TrialStateChanged(event) => self.take_move(event),
             SweepEvent::TrialLeased(event) => self.take_lease(event),
             SweepEvent::TrialLeaseRenewed(event) => self.renew(event.trial, event.expires_at),
@@ -227,6 +234,7 @@ impl Sweep {
             tags: event.spec.tags.clone(),
             seed: event.seed,
             warnings: event.warnings.clone(),
+            parent: event.parent.clone(),
             at: event.at,
         });
     }
@@ -234,7 +242,10 @@ impl Sweep {
     fn take_proposal(&mut self, event: &TrialProposed) {
         let configuration = event.draws.iter().map(|draw| (draw.name.clone(), draw.value.clone())).collect();
         Arc::make_mut(&mut self.taken).insert(fingerprint(&configuration));
-        self.next_index = self.next_index.max(event.sampler_index.saturating_add(1));
+        // A trial that goes on with an earlier one used no point of the sampler.
+        if self.inheritance.resumed(u64::from(event.trial)).is_none() {
+            self.next_index = self.next_index.max(event.sampler_index.saturating_add(1));
+        }
         self.live.insert(event.trial);
         let trial = Trial::new(event, self.version);
         let state = trial.state;
@@ -383,7 +394,7 @@ impl Sweep {
         }
     }
 
-    fn count(&mut self, from: Option<TrialState>, to: TrialState) {
+    pub(super) fn count(&mut self, from: Option<TrialState>, to: TrialState) {
         if let Some(from) = from
             && let Some(count) = self.counts.get_mut(&from)
         {

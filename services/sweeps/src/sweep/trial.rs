@@ -5,6 +5,7 @@ use tuning::bayes::Explained;
 use tuning::{Decision, Draw};
 use vocabulary::RunId;
 
+use super::inherit::AdoptedTrial;
 use super::lease::Lease;
 use super::words::{AttemptEnd, StopBy, TrialEnd, TrialState};
 use super::{Basis, TrialEnded, TrialLeased, TrialPaused, TrialPromoted, TrialProposed, TrialStateChanged};
@@ -108,6 +109,31 @@ impl Trial {
             proposed_at: event.at,
             ended_at: None,
             ran_us: 0,
+        }
+    }
+
+    /// A trial that had ended elsewhere.
+    pub(super) fn adopted(adopted: &AdoptedTrial, version: i64, at: Timestamp) -> Self {
+        Self {
+            run_id: adopted.run_id,
+            version,
+            draws: adopted.draws.clone(),
+            basis: Basis::default(),
+            explained: None,
+            state: adopted.end.state(),
+            attempts: Vec::new(),
+            preemptions: 0,
+            preemptions_in_a_row: 0,
+            stop: None,
+            paused: None,
+            end: Some(adopted.end.clone()),
+            last_value: adopted.points.last().map(|point| point.value),
+            reported: !adopted.points.is_empty(),
+            lease: None,
+            proposed_at: at,
+            ended_at: Some(at),
+            ran_us: 0,
+            running_since: None,
         }
     }
 

@@ -9,7 +9,7 @@ use tuning::bayes::{Explained, Fit, FitTask, Outcome, Tuner};
 use vocabulary::Problem;
 
 use super::ready::Ready;
-use crate::sweep::{Made, ModelBasis, Suggested, Sweep, SweepState};
+use crate::sweep::{Inheritance, Made, ModelBasis, Suggested, Sweep, SweepState};
 
 /// Trials taken over from the state at once: the writer waits meanwhile.
 const TRIALS_AT_ONCE: usize = 5_000;
@@ -17,6 +17,8 @@ const TRIALS_AT_ONCE: usize = 5_000;
 /// A model of one sweep.
 pub(super) struct Inner {
     tuner: Tuner,
+    /// What the sweep has from earlier ones.
+    inheritance: Arc<Inheritance>,
     /// Trials in the log that the model knows.
     logged: u32,
     /// The version of the state that was looked at last.
@@ -68,7 +70,7 @@ fn news(sweep: &Sweep, version: i64, logged: u32, known: u32, fit: Option<i64>) 
         allowed: sweep.allowed(),
         concurrency: submitted.limits.max_concurrent_trials,
         open: matches!(sweep.status.state(), SweepState::Queued | SweepState::Running)
-            && sweep.proposals() < submitted.limits.max_total_trials,
+            && sweep.spent() < submitted.limits.max_total_trials,
         more,
     })
 }
@@ -78,12 +80,17 @@ impl Inner {
     pub async fn new(log: &EventLog, stream: &str, ready: &Arc<Ready>) -> Result<Self, Problem> {
         let setup = log.inspect::<Sweep, _>(stream, |sweep, _| {
             let submitted = sweep.submitted.as_ref()?;
-            super::setup(&submitted.spec, submitted.seed)
+            Some((super::setup(&submitted.spec, submitted.seed)?, Arc::clone(&sweep.inheritance)))
         });
         let setup = setup.await.map_err(|error| error.problem())?;
-        let setup = setup.ok_or_else(|| Problem::internal("a sweep without a model was asked for its suggestions"))?;
+        let absent = || Problem::internal("a sweep without a model was asked for its suggestions");
+        let (setup, inheritance) = setup.ok_or_else(absent)?;
+        // All that was inherited is in the append that made the sweep.
+        let mut tuner = Tuner::new(setup);
+        tuner.inherit(&inheritance.for_model());
         let mut inner = Self {
-            tuner: Tuner::new(setup),
+            tuner,
+            inheritance,
             logged: 0,
             version: 0,
             fit: None,
@@ -161,7 +168,7 @@ impl Inner {
     pub fn suggest(&mut self) -> bool {
         let known = self.tuner.known();
         let number = self.logged.saturating_add(u32::try_from(self.assumed.len()).unwrap_or(u32::MAX));
-        let Some(suggestion) = self.tuner.suggest(number, known) else {
+        let Some(suggestion) = super::suggest(&mut self.tuner, &self.inheritance, number, known) else {
             let put = self.ready.put(Err(number), self.logged, &self.assumed);
             if !put {
                 self.withdraw();

@@ -11,10 +11,11 @@ mod ready;
 
 use std::sync::Arc;
 
-use tuning::bayes::{Tuner, TunerSetup};
+use tuning::bayes::{Explained, Suggestion, Tuner, TunerSetup};
 use tuning::{Proposal, SamplerSpec};
 
 use crate::document::{Noise, SweepSpec};
+use crate::sweep::Inheritance;
 
 pub(crate) use host::Tuners;
 
@@ -32,12 +33,24 @@ pub(crate) fn setup(spec: &Arc<SweepSpec>, seed: u64) -> Option<TunerSetup> {
     })
 }
 
+/// The next suggestion. The first trials may go on with earlier ones: those are not the model's.
+pub(crate) fn suggest(tuner: &mut Tuner, inheritance: &Inheritance, number: u32, known: u32) -> Option<Suggestion> {
+    let Some((proposal, run_id)) = inheritance.resumed(u64::from(number)) else { return tuner.suggest(number, known) };
+    let explained = Explained {
+        by: "resumed".to_owned(),
+        why: format!("resume_trials: it goes on with the parameters of run {run_id}"),
+        ..Explained::default()
+    };
+    Some(Suggestion { proposal, explained })
+}
+
 /// What a model proposes before anything has ended.
-pub(crate) fn first_proposals(setup: TunerSetup, most: u32) -> Vec<Proposal> {
+pub(crate) fn first_proposals(setup: TunerSetup, inheritance: &Inheritance, most: u32) -> Vec<Proposal> {
     let mut tuner = Tuner::new(setup);
+    tuner.inherit(&inheritance.for_model());
     let mut made = Vec::new();
     for number in 0..most {
-        let Some(suggestion) = tuner.suggest(number, 0) else { break };
+        let Some(suggestion) = suggest(&mut tuner, inheritance, number, 0) else { break };
         tuner.proposed(number, &suggestion.proposal.draws);
         made.push(suggestion.proposal);
     }

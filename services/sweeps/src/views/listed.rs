@@ -59,7 +59,13 @@ impl View for Listed {
         Box::pin(async move {
             for event in events {
                 // Reports and moves of trials are most of a log and change nothing here.
-                let silent = ["ObservationRecorded", "DecisionMade", "TrialStateChanged", "TrialProposed"];
+                let silent = [
+                    "ObservationsInherited",
+                    "ObservationRecorded",
+                    "DecisionMade",
+                    "TrialStateChanged",
+                    "TrialProposed",
+                ];
                 if silent.contains(&event.kind.as_str())
                     || event.kind.starts_with("Trial")
                     || event.kind == "ModelFitted"

@@ -9,6 +9,7 @@ mod replaying;
 mod submitting;
 mod together;
 mod walking;
+mod warming;
 
 use std::sync::Arc;
 

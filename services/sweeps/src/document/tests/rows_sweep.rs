@@ -89,12 +89,36 @@ fn what_comes_later_is_refused_by_name() {
     check(&[
         Case(0, &[("mode", "managed")], Accepted),
         Case(0, &[("mode", "manged")], Refused(422, &[("BadMode", "/mode")])),
+        Case(0, &[("early_termination", "{type: pbt}")], Refused(422, &[("NotOfferedYet", "/early_termination/type")])),
+    ]);
+}
+
+#[test]
+fn warm_starts() {
+    check(&[
+        Case(56, &[("resume_from", "[a, b, c, d, e]"), ("resume_trials", "[a/0, {sweep: e, trial: 1}]")], Accepted),
+        Case(56, &[("resume_from", "{sweeps: [a], space: intersect}")], Accepted),
+        Case(56, &[("resume_from", "[a, b, c, d, e, f]")], Refused(422, &[("WarmStartMismatch", "/resume_from")])),
+        Case(56, &[("resume_from", "[]")], Refused(422, &[("WarmStartMismatch", "/resume_from")])),
+        Case(56, &[("resume_from", "[a, a]")], Refused(422, &[("WarmStartMismatch", "/resume_from/1")])),
+        Case(
+            56,
+            &[("resume_from", "{sweeps: [a], space: alike}")],
+            Refused(422, &[("BadSpaceRule", "/resume_from/space")]),
+        ),
+        Case(0, &[("resume_trials", "[a/0]")], Refused(422, &[("Required", "/resume_trials")])),
         Case(
             0,
-            &[("resume_from", "[sweep_1]"), ("resume_trials", "[1]")],
-            Refused(422, &[("NotOfferedYet", "/resume_from"), ("NotOfferedYet", "/resume_trials")]),
+            &[("resume_from", "[a]"), ("resume_trials", "[a/0, a/0, b/1, seven]")],
+            Refused(
+                422,
+                &[
+                    ("DuplicateTrial", "/resume_trials/1"),
+                    ("WarmStartMismatch", "/resume_trials/2"),
+                    ("BadTrial", "/resume_trials/3"),
+                ],
+            ),
         ),
-        Case(0, &[("early_termination", "{type: pbt}")], Refused(422, &[("NotOfferedYet", "/early_termination/type")])),
     ]);
 }
 

@@ -59,6 +59,7 @@ impl Story {
             spec,
             document: "{}".into(),
             warnings: Vec::new(),
+            parent: None,
             at: now,
         };
         story.when(Command::Submit(Box::new(submitted))).unwrap();

@@ -1,0 +1,186 @@
+//! What a sweep has from others: observations of earlier sweeps that warm its model, trials that are to go on, and
+//! trials that had ended elsewhere and are its own from its beginning on. All of it is in its log, so that the log
+//! alone explains every proposal.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use tuning::bayes::Inherited;
+use tuning::{Configuration, Draw, Proposal, Report, fingerprint};
+use vocabulary::{RunId, SweepId};
+
+use super::SweepEvent;
+use super::SweepSubmitted;
+use super::decide::{Decided, Rejection};
+use super::model::outcome_of;
+use super::state::Sweep;
+use super::trial::Trial;
+use super::words::{Point, TrialEnd};
+
+/// Trials of an earlier sweep, as this one sees them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ObservationsInherited {
+    /// The earlier sweep.
+    pub source: SweepId,
+    /// How much one of them says, beside 1 for a trial of this sweep.
+    pub weight: f64,
+    /// In order of their index there.
+    pub trials: Vec<InheritedTrial>,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// One of them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct InheritedTrial {
+    /// Its index there.
+    pub trial: u32,
+    /// Its run.
+    pub run_id: RunId,
+    /// Its parameters, as far as this sweep has them, with their numbers in this sweep's space.
+    pub draws: Vec<Draw>,
+    /// How it ended.
+    pub end: TrialEnd,
+    /// Its result.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub best: Option<f64>,
+    /// It is to go on as a new trial, and is no observation.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub resumed: bool,
+}
+
+impl InheritedTrial {
+    /// What it says to a model.
+    pub fn for_model(&self, weight: f64) -> Inherited {
+        Inherited { draws: self.draws.clone(), outcome: outcome_of(&self.end, self.best), weight }
+    }
+}
+
+/// Trials that had ended elsewhere are the next trials of this sweep, without runs of their own.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrialsAdopted {
+    /// The sweep that they are from.
+    pub source: SweepId,
+    /// In order of their index there.
+    pub trials: Vec<AdoptedTrial>,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// One of them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AdoptedTrial {
+    /// Its index there.
+    pub trial: u32,
+    /// Its run there.
+    pub run_id: RunId,
+    /// Its parameters.
+    pub draws: Vec<Draw>,
+    /// The Sobol point or grid cell that it used there, where the sampler goes on from it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sampler_index: Option<u64>,
+    /// Its counted reports, in order.
+    pub points: Vec<Point>,
+    /// How it ended.
+    pub end: TrialEnd,
+}
+
+/// From where a sweep was forked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parent {
+    /// The sweep.
+    pub sweep_id: SweepId,
+    /// The position in the log up to which it was looked at.
+    pub position: i64,
+}
+
+/// What a sweep has from earlier ones.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Inheritance {
+    /// Observations for the model, with their weights; in no population of a policy.
+    pub observations: Vec<(f64, InheritedTrial)>,
+    /// Trials that go on as the first trials of this sweep.
+    pub resumed: Vec<InheritedTrial>,
+}
+
+impl Inheritance {
+    /// The proposal number `number` when it goes on with an earlier trial, and that trial's run.
+    pub fn resumed(&self, number: u64) -> Option<(Proposal, RunId)> {
+        let trial = self.resumed.get(usize::try_from(number).ok()?)?;
+        Some((Proposal { draws: trial.draws.clone(), index: 0, redraw: 0 }, trial.run_id))
+    }
+
+    /// The observations as a model takes them.
+    pub fn for_model(&self) -> Vec<Inherited> {
+        self.observations.iter().map(|(weight, trial)| trial.for_model(*weight)).collect()
+    }
+}
+
+impl Sweep {
+    /// How much of the trial limit is used up: proposals, and what was inherited.
+    pub fn spent(&self) -> u32 {
+        let inherited = u32::try_from(self.inheritance.observations.len()).unwrap_or(u32::MAX);
+        self.proposals().saturating_add(inherited)
+    }
+
+    /// A submission with what the sweep has from others.
+    pub(super) fn founded(&self, submitted: &SweepSubmitted, history: &[SweepEvent]) -> Decided {
+        if self.submitted.is_some() {
+            return Err(Rejection::Exists);
+        }
+        let mut events = vec![SweepEvent::SweepSubmitted(submitted.clone())];
+        events.extend(history.iter().cloned());
+        Ok(events)
+    }
+
+    pub(super) fn take_inherited(&mut self, event: &ObservationsInherited) {
+        let inheritance = Arc::make_mut(&mut self.inheritance);
+        for trial in &event.trials {
+            if trial.resumed {
+                inheritance.resumed.push(trial.clone());
+            } else {
+                inheritance.observations.push((event.weight, trial.clone()));
+            }
+        }
+    }
+
+    pub(super) fn take_adopted(&mut self, event: &TrialsAdopted) {
+        let position = self.version.unsigned_abs();
+        for adopted in &event.trials {
+            let index = self.proposals();
+            Arc::make_mut(&mut self.taken).insert(fingerprint(&configuration_of(&adopted.draws)));
+            if let Some(used) = adopted.sampler_index {
+                self.next_index = self.next_index.max(used.saturating_add(1));
+            }
+            adopted.report_to(&mut self.curves, index, position);
+            let trial = Trial::adopted(adopted, self.version, event.at);
+            self.reported |= trial.reported;
+            self.completed += u32::from(matches!(adopted.end, TrialEnd::Completed { .. }));
+            self.count(None, trial.state);
+            if self.is_modelled() {
+                let best = self.curves.standing(index).map(|standing| standing.value);
+                self.endings.push((index, outcome_of(&adopted.end, best)));
+            }
+            self.trials.push(trial);
+        }
+    }
+}
+
+impl AdoptedTrial {
+    /// Puts its curve among the others, as one that has ended.
+    pub(crate) fn report_to(&self, curves: &mut tuning::Trials, index: u32, position: u64) {
+        for point in &self.points {
+            curves.report(&Report { trial: index, attempt: 1, step: point.step, value: point.value, position });
+        }
+        if matches!(self.end, TrialEnd::EarlyStopped { .. }) {
+            curves.stop(index, false);
+        }
+        curves.end(index, self.end.for_policies());
+    }
+}
+
+/// The values by name.
+pub fn configuration_of(draws: &[Draw]) -> Configuration {
+    draws.iter().map(|draw| (draw.name.clone(), draw.value.clone())).collect()
+}
