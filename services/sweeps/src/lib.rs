@@ -17,6 +17,7 @@ mod reactions;
 pub mod sweep;
 mod tuner;
 mod views;
+mod what_if;
 
 use std::path::PathBuf;
 use std::sync::Arc;

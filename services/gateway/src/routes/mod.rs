@@ -59,7 +59,7 @@ routes! {
     clusters: list_vm_sizes, list_clusters, put_cluster, get_cluster, update_cluster, delete_cluster, list_nodes,
         preempt_node;
     sweeps: submit_sweep, list_sweeps, get_sweep, update_sweep;
-    sweep_actions: pause_sweep, resume_sweep, cancel_sweep, extend_sweep, verify_sweep;
+    sweep_actions: pause_sweep, resume_sweep, cancel_sweep, extend_sweep, verify_sweep, what_if;
     import: import_sweep;
     importance: get_importance, compute_importance;
     trials: list_trials, get_trial, explain_trial;

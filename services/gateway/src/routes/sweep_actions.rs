@@ -4,6 +4,7 @@ use actix_web::http::StatusCode;
 use actix_web::post;
 use contracts::sweeps::{
     CancelSweepRequest, ExtendSweepRequest, PauseSweepRequest, ResumeSweepRequest, Sweep, VerifySweepRequest,
+    WhatIfRequest,
 };
 
 use crate::door::{Call, Document, Refusal, Reply, Service, changed, json};
@@ -63,6 +64,20 @@ pub(crate) async fn verify_sweep(call: Call) -> Reply {
         members.entry("difference_count").or_insert(reply.difference_count.into());
     }
     json(StatusCode::OK, &shown)
+}
+
+/// Replays other policies on a sweep's recorded curves: who would have been stopped when, what that would have saved,
+/// and whether the best trial would have survived. The body names the policies as a sweep document does:
+/// `{policies: [{type: asha, max_resource: 52}, ..]}`; with `workers` and `max_reports` the trials are run in turn by
+/// so many workers instead of in the recorded order.
+#[utoipa::path(tag = "sweeps", request_body = serde_json::Value, responses((status = 200, body = serde_json::Value)))]
+#[post("/api/v1/workspaces/{workspace}/sweeps/{sweep:[^/:]+}:whatif")]
+pub(crate) async fn what_if(body: Document, call: Call) -> Reply {
+    let (workspace, sweep) = named(&call);
+    let context = call.reading(Service::Sweeps)?;
+    let request = WhatIfRequest { workspace, sweep, document: body.bytes.to_vec(), format: body.format_name() };
+    let reply = call.peers().sweeps_client().what_if(context.attach(request)).await?.into_inner();
+    json(StatusCode::OK, &embedded(&reply.what_if_json)?)
 }
 
 /// A JSON text in a message.

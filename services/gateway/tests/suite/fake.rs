@@ -167,6 +167,7 @@ fake!(SweepsService, sweeps, {} {}
     explain_trial: ExplainTrialRequest => Explanation,
     import_sweep: ImportSweepRequest => SubmitSweepReply,
     verify_sweep: VerifySweepRequest => Verification,
+    what_if: WhatIfRequest => WhatIfReply,
     parameter_importance: ParameterImportanceRequest => ParameterImportanceReply,
     ask_trials: AskTrialsRequest => AskTrialsReply,
     tell_trial: TellTrialRequest => TellTrialReply,

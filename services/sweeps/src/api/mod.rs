@@ -12,6 +12,7 @@ mod shown;
 mod submit_sweep;
 mod trials;
 mod warm_start;
+mod what_if;
 
 #[cfg(test)]
 mod tests;
@@ -119,6 +120,9 @@ impl SweepsService for Api {
         request: Request<wire::HeartbeatTrialRequest>,
     ) -> Answer<wire::HeartbeatTrialReply> {
         self.heartbeat(request).await
+    }
+    async fn what_if(&self, request: Request<wire::WhatIfRequest>) -> Answer<wire::WhatIfReply> {
+        self.replay_policies(request).await
     }
     async fn verify_sweep(&self, request: Request<wire::VerifySweepRequest>) -> Answer<wire::Verification> {
         self.verify(request).await

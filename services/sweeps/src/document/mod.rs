@@ -16,6 +16,7 @@ mod space;
 mod spec;
 mod template;
 mod trial;
+mod what_if;
 
 #[cfg(test)]
 mod tests;
@@ -33,6 +34,7 @@ pub use spec::{
     Mode, Noise, Objective, OnNonFinite, Output, Resources, ResumeFrom, ServerLimits, SpaceRule, SweepSpec, TrialSpec,
 };
 pub use template::{Argument, Filling, Reference, Template};
+pub use what_if::{Question, read_policy, read_what_if};
 
 /// Largest document. Spaces with thousands of long choice values fit; a data set does not.
 pub const DOCUMENT_BYTES_MAX: usize = 1 << 20;

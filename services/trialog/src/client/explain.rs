@@ -90,6 +90,13 @@ fn print_why(why: &Value) {
             println!("  hint: {}", show::text(hint));
         }
     }
+    for rung in entries(why, "rungs") {
+        let (number, interval) = (show::field(rung, "rung"), show::field(rung, "interval"));
+        let (entries, kept, place) =
+            (show::field(rung, "entries"), show::field(rung, "kept"), show::field(rung, "place"));
+        let place = if place.is_empty() { "not in it".to_owned() } else { format!("place {place}") };
+        println!("rung {number} at interval {interval}: {entries} entries, {kept} go on, {place}");
+    }
     for placement in entries(why, "placements") {
         println!("placed on {}: {}", show::field(placement, "node"), show::field(placement, "reason"));
     }

@@ -14,6 +14,7 @@ mod runs;
 mod serving;
 mod show;
 mod sweeps;
+mod what_if;
 mod workspaces;
 
 use std::process::ExitCode;
@@ -89,6 +90,8 @@ pub enum Command {
     Why(explain::Why),
     /// Recompute every suggestion and every stop of a sweep from its log.
     Verify(explain::Verify),
+    /// Try other stopping policies on recorded curves: of a sweep, of a CSV file, or one question a line.
+    Whatif(what_if::WhatIf),
     /// Import finished trials of elsewhere as a sweep.
     #[command(subcommand)]
     Import(import::Import),
@@ -142,6 +145,11 @@ async fn dispatch(command: Command, common: &Common) -> Result<(), Failure> {
     if let Command::Init(arguments) = &command {
         return connect::init(arguments, common);
     }
+    if let Command::Whatif(arguments) = &command
+        && arguments.is_local()
+    {
+        return what_if::local(arguments, common.is_json());
+    }
     let client = Client::connect(common)?;
     match command {
         Command::Workspace(command) => workspaces::workspace(&client, command).await,
@@ -156,6 +164,7 @@ async fn dispatch(command: Command, common: &Common) -> Result<(), Failure> {
         Command::Deployment(command) => serving::deployment(&client, command).await,
         Command::Why(arguments) => explain::why(&client, arguments).await,
         Command::Verify(arguments) => explain::verify(&client, arguments).await,
+        Command::Whatif(arguments) => what_if::ask(&client, arguments).await,
         Command::Import(command) => import::import(&client, command).await,
         Command::Importance(arguments) => importance::importance(&client, arguments).await,
         Command::Lineage(arguments) => explain::lineage(&client, arguments).await,

@@ -5,6 +5,7 @@ mod changing;
 mod importances;
 mod importing;
 mod modelled;
+mod replaying;
 mod submitting;
 mod together;
 mod walking;

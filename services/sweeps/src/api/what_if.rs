@@ -1,0 +1,40 @@
+//! Replays other policies on a sweep's recorded curves.
+
+use contracts::sweeps as wire;
+use contracts::{CallContext, status_of};
+use serde_json::json;
+use tonic::{Request, Response};
+use vocabulary::Problem;
+
+use super::submit_sweep::format_of;
+use super::{Answer, Api};
+use crate::document::read_what_if;
+use crate::sweep::goal_text;
+use crate::what_if::recorded;
+
+impl Api {
+    pub(super) async fn replay_policies(&self, request: Request<wire::WhatIfRequest>) -> Answer<wire::WhatIfReply> {
+        calls::at_least(&self.log, &CallContext::of(&request)).await?;
+        let request = request.into_inner();
+        let format = format_of(&request.format)?;
+        let question = read_what_if(&request.document, format).map_err(|problem| status_of(&problem))?;
+        let sweep_id = self.find(&request.workspace, &request.sweep).await?;
+        let recorded = recorded(&self.log, sweep_id).await.map_err(calls::unreadable)?;
+        let goal = recorded.sweep.curves.goal();
+        let curves = recorded.curves();
+        let trials = curves.len();
+        // Many policies on many curves take a while, which must not hold up the runtime.
+        let (policies, clock) = (question.policies, question.clock);
+        let replayed = tokio::task::spawn_blocking(move || tuning::what_if(&policies, goal, &curves, clock)).await;
+        let replayed = replayed
+            .map_err(|error| status_of(&Problem::internal(format!("the replay of the policies broke: {error}"))))?;
+        let shown = json!({
+            "sweep_id": sweep_id,
+            "goal": goal_text(goal),
+            "trials": trials,
+            "clock": clock,
+            "policies": replayed,
+        });
+        Ok(Response::new(wire::WhatIfReply { what_if_json: shown.to_string() }))
+    }
+}
