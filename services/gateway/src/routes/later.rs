@@ -7,7 +7,6 @@ use vocabulary::Problem;
 use crate::door::{Call, Refusal, Reply};
 
 const LATER: &[&str] = &[
-    "/api/v1/workspaces/{workspace}/sweeps/{sweep:[^/:]+}:fork",
     "/api/v1/workspaces/{workspace}/sweeps/{sweep:[^/:]+}:whatif",
 ];
 

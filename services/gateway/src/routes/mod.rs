@@ -18,6 +18,7 @@ pub(crate) mod deployments;
 pub(crate) mod endpoints;
 pub(crate) mod events;
 pub(crate) mod experiments;
+pub(crate) mod fork;
 pub(crate) mod import;
 pub(crate) mod importance;
 pub(crate) mod later;
@@ -61,6 +62,7 @@ routes! {
     sweeps: submit_sweep, list_sweeps, get_sweep, update_sweep;
     sweep_actions: pause_sweep, resume_sweep, cancel_sweep, extend_sweep, verify_sweep;
     import: import_sweep;
+    fork: fork_sweep;
     importance: get_importance, compute_importance;
     trials: list_trials, get_trial, explain_trial;
     experiments: create_experiment, list_experiments, get_experiment;
