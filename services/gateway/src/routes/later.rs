@@ -6,9 +6,7 @@ use vocabulary::Problem;
 
 use crate::door::{Call, Refusal, Reply};
 
-const LATER: &[&str] = &[
-    "/api/v1/workspaces/{workspace}/sweeps/{sweep:[^/:]+}:whatif",
-];
+const LATER: &[&str] = &["/api/v1/workspaces/{workspace}/sweeps/{sweep:[^/:]+}:whatif"];
 
 /// Registers them.
 pub(crate) fn register(config: &mut ServiceConfig) {

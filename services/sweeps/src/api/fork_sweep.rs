@@ -178,7 +178,9 @@ impl Past {
         }
         let goes_on = goes_on(forked, fork);
         let mut adopted = Vec::new();
-        for ((index, trial), (points, used)) in (0_u32..).zip(&self.sweep.trials).zip(self.points.iter().zip(&self.used)) {
+        for ((index, trial), (points, used)) in
+            (0_u32..).zip(&self.sweep.trials).zip(self.points.iter().zip(&self.used))
+        {
             let Some(end) = trial.end.clone() else { continue };
             let Some(draws) = fit(&trial.draws, true) else { continue };
             let points = points.iter().map(|(_, point)| *point).collect();

@@ -95,6 +95,7 @@ pub(super) fn listed(row: ListedSweep, workspace: &str) -> wire::Sweep {
         warnings: summary.warnings.into_iter().map(Into::into).collect(),
         spec_json: String::new(),
         preemptions,
+        ..wire::Sweep::default()
     }
 }
 

@@ -46,16 +46,12 @@ pub fn read_fork(
         compat::write_lists_as_maps(&mut document);
     }
     let findings = Findings::new();
-    let fork = Field::root(&document, &findings).map().and_then(|fields| read_fields(fields, server, source, &findings));
+    let fork =
+        Field::root(&document, &findings).map().and_then(|fields| read_fields(fields, server, source, &findings));
     findings.finish(fork)
 }
 
-fn read_fields(
-    mut fields: Fields<'_>,
-    server: &ServerLimits,
-    source: &Forked,
-    findings: &Findings,
-) -> Option<Fork> {
+fn read_fields(mut fields: Fields<'_>, server: &ServerLimits, source: &Forked, findings: &Findings) -> Option<Fork> {
     let before = &source.spec;
     let in_compat = before.space.compat;
     let at = fields.required("at").integer_in(1..=i64::MAX);
@@ -69,14 +65,10 @@ fn read_fields(
     let limits = limits::read(&section, &server.of(before.mode), in_compat, Some(&before.limits))
         .filter(|read| !section.is_present() || external::allows(before.mode, read, &section));
     let section = fields.field("early_termination");
-    let policy = if section.is_present() {
-        policy::read(&section, in_compat, findings)
-    } else {
-        Some(before.policy.clone())
-    };
+    let policy =
+        if section.is_present() { policy::read(&section, in_compat, findings) } else { Some(before.policy.clone()) };
     policy::check_checkpoint(policy.as_ref(), Some(&before.trial).filter(|_| !before.is_external()), findings);
-    let sampler =
-        Sampler { spec: before.sampler.clone(), seed: Some(source.seed), logbase: before.space.logbase };
+    let sampler = Sampler { spec: before.sampler.clone(), seed: Some(source.seed), logbase: before.space.logbase };
     let section = fields.field("search_space");
     let space = if section.is_present() {
         let read = space::read(&section, in_compat, Some(&sampler), limits.as_ref(), findings);
