@@ -196,10 +196,20 @@ fn every_released_event_is_still_read() {
         let again = again.or_else(|_| EndpointEvent::decode(kind, schema, &data).map(|event| event.encode().unwrap()));
         let (stored, written): (serde_json::Value, serde_json::Value) =
             (serde_json::from_str(&data).unwrap(), serde_json::from_str(&again.unwrap()).unwrap());
-        assert_eq!(stored, written, "{kind}: nothing of what is stored is lost by reading it");
+        assert!(contains(&written, &stored), "{kind}: reading loses some of it:\n{stored}\n{written}");
         read += 1;
     }
     assert_eq!(read, 33);
+}
+
+/// Whether `whole` says all that `part` says; a newer writer may say more.
+fn contains(whole: &serde_json::Value, part: &serde_json::Value) -> bool {
+    match (whole, part) {
+        (serde_json::Value::Object(whole), serde_json::Value::Object(part)) => {
+            part.iter().all(|(key, value)| whole.get(key).is_some_and(|said| contains(said, value)))
+        }
+        _ => whole == part,
+    }
 }
 
 fn any_command() -> impl Strategy<Value = Command> {

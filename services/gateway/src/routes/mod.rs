@@ -18,9 +18,9 @@ pub(crate) mod deployments;
 pub(crate) mod endpoints;
 pub(crate) mod events;
 pub(crate) mod experiments;
+pub(crate) mod fork;
 pub(crate) mod import;
 pub(crate) mod importance;
-pub(crate) mod later;
 pub(crate) mod lineage;
 pub(crate) mod logs;
 pub(crate) mod metric_points;
@@ -61,6 +61,7 @@ routes! {
     sweeps: submit_sweep, list_sweeps, get_sweep, update_sweep;
     sweep_actions: pause_sweep, resume_sweep, cancel_sweep, extend_sweep, verify_sweep, what_if;
     import: import_sweep;
+    fork: fork_sweep;
     importance: get_importance, compute_importance;
     trials: list_trials, get_trial, explain_trial;
     experiments: create_experiment, list_experiments, get_experiment;
@@ -89,7 +90,6 @@ pub fn configure(state: web::Data<Gateway>, config: &mut ServiceConfig) {
         Refusal(Problem::new(400, "BadPath", format!("path: {error}"))).into()
     };
     let scope = register(web::scope(""))
-        .configure(later::register)
         .service(SwaggerUi::new("/docs/{_:.*}").config(Config::from("/openapi.json").use_base_layout()))
         .service(web::redirect("/docs", "/docs/"))
         .default_service(web::to(route_not_found))

@@ -165,6 +165,7 @@ fake!(SweepsService, sweeps, {} {}
     list_trials: ListTrialsRequest => ListTrialsReply,
     get_trial: GetTrialRequest => Trial,
     explain_trial: ExplainTrialRequest => Explanation,
+    fork_sweep: ForkSweepRequest => SubmitSweepReply,
     import_sweep: ImportSweepRequest => SubmitSweepReply,
     verify_sweep: VerifySweepRequest => Verification,
     what_if: WhatIfRequest => WhatIfReply,

@@ -4,6 +4,7 @@ mod ask_tell;
 mod change_sweep;
 mod document_shown;
 mod explain_trial;
+mod fork_sweep;
 mod get_sweep;
 mod import_sweep;
 mod importance;
@@ -72,6 +73,9 @@ impl SweepsService for Api {
     }
     async fn import_sweep(&self, request: Request<wire::ImportSweepRequest>) -> Answer<wire::SubmitSweepReply> {
         self.import(request).await
+    }
+    async fn fork_sweep(&self, request: Request<wire::ForkSweepRequest>) -> Answer<wire::SubmitSweepReply> {
+        self.fork(request).await
     }
     async fn get_sweep(&self, request: Request<wire::GetSweepRequest>) -> Answer<wire::Sweep> {
         self.get(request).await

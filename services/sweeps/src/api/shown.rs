@@ -39,6 +39,8 @@ pub(super) fn sweep(state: &Sweep, version: i64) -> Option<wire::Sweep> {
         warnings: submitted.warnings.iter().cloned().map(Into::into).collect(),
         spec_json: String::new(),
         preemptions: state.preemptions,
+        parent_sweep_id: submitted.parent.as_ref().map(|parent| parent.sweep_id.to_string()).unwrap_or_default(),
+        parent_position: submitted.parent.as_ref().map_or(0, |parent| parent.position),
     })
 }
 
@@ -93,6 +95,7 @@ pub(super) fn listed(row: ListedSweep, workspace: &str) -> wire::Sweep {
         warnings: summary.warnings.into_iter().map(Into::into).collect(),
         spec_json: String::new(),
         preemptions,
+        ..wire::Sweep::default()
     }
 }
 

@@ -219,7 +219,7 @@ impl Gathered<'_> {
 }
 
 /// Whether a trial with these parameters could run: those that always apply are there.
-fn is_whole(space: &SearchSpace, draws: &[Draw]) -> bool {
+pub(super) fn is_whole(space: &SearchSpace, draws: &[Draw]) -> bool {
     let mut always = space.parameters.iter().filter(|parameter| parameter.when.is_empty());
     always.all(|parameter| draws.iter().any(|draw| draw.name == parameter.name))
 }

@@ -3,6 +3,7 @@
 mod changes;
 mod compat;
 mod external;
+mod fork;
 mod import;
 mod limits;
 mod objectives;
@@ -26,6 +27,7 @@ use tuning::{Goal, Issue};
 use vocabulary::{Problem, Warning, names};
 
 pub use changes::{SweepChanges, read_changes};
+pub use fork::{Fork, Forked, read_fork};
 pub use import::{IMPORT_BYTES_MAX, IMPORT_TRIALS_MAX, read_import};
 pub use plan::{Plan, plan};
 pub use render::{parameter_variables, render_command, render_environment_variables};

@@ -118,7 +118,7 @@ impl Trial {
             run_id: adopted.run_id,
             version,
             draws: adopted.draws.clone(),
-            basis: Basis::default(),
+            basis: Basis { model: None, imported: true },
             explained: None,
             state: adopted.end.state(),
             attempts: Vec::new(),

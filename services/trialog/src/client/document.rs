@@ -35,6 +35,12 @@ pub fn read(path: &Path) -> Result<Document, Failure> {
     Ok(Document { folder, tree, format, original, changed: false })
 }
 
+/// A document that says nothing yet.
+pub fn empty() -> Document {
+    let tree = Node { value: Tree::Map(Vec::new()), line: 0, column: 0 };
+    Document { folder: PathBuf::new(), tree, format: Format::Json, original: Vec::new(), changed: true }
+}
+
 impl Document {
     /// All of it.
     pub fn tree(&self) -> &Node {

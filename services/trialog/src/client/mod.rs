@@ -6,6 +6,7 @@ mod connect;
 mod document;
 mod explain;
 mod follow;
+mod fork;
 mod http;
 mod import;
 mod importance;
@@ -95,6 +96,8 @@ pub enum Command {
     /// Import finished trials of elsewhere as a sweep.
     #[command(subcommand)]
     Import(import::Import),
+    /// Begin another sweep with what one had found at some position of the log.
+    Fork(fork::Fork),
     /// How much each parameter of a sweep matters to its objective.
     Importance(importance::Importance),
     /// Where an answer, a run or a model version comes from.
@@ -166,6 +169,7 @@ async fn dispatch(command: Command, common: &Common) -> Result<(), Failure> {
         Command::Verify(arguments) => explain::verify(&client, arguments).await,
         Command::Whatif(arguments) => what_if::ask(&client, arguments).await,
         Command::Import(command) => import::import(&client, command).await,
+        Command::Fork(arguments) => fork::fork(&client, arguments).await,
         Command::Importance(arguments) => importance::importance(&client, arguments).await,
         Command::Lineage(arguments) => explain::lineage(&client, arguments).await,
         Command::Init(_) | Command::Completions(_) => Ok(()),

@@ -4,6 +4,18 @@ use serde_json::Value;
 
 use super::Client;
 
+/// Prints what was submitted: its id and name, and the warnings beside it.
+pub fn submitted(client: &Client, answer: &Value) {
+    if client.is_json() {
+        thing(client, answer);
+        return;
+    }
+    for warning in answer.get("warnings").and_then(Value::as_array).into_iter().flatten() {
+        eprintln!("warning: {} ({})", field(warning, "message"), field(warning, "code"));
+    }
+    println!("{}  {}", field(answer, "id"), field(answer, "name"));
+}
+
 /// Prints one thing: JSON, or its fields one a line.
 pub fn thing(client: &Client, value: &Value) {
     if client.is_json() {

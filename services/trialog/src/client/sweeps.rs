@@ -143,14 +143,10 @@ async fn submit(
     }
     let path = format!("sweeps?dry_run={dry_run}&strict={strict}");
     let answer = client.send(Method::POST, &path, &document.body()).await?;
-    if client.is_json() || dry_run {
+    if dry_run {
         show::thing(client, &answer);
     } else {
-        let warnings = answer.get("warnings").and_then(serde_json::Value::as_array).cloned().unwrap_or_default();
-        for warning in &warnings {
-            eprintln!("warning: {} ({})", show::field(warning, "message"), show::field(warning, "code"));
-        }
-        println!("{}  {}", show::field(&answer, "id"), show::field(&answer, "name"));
+        show::submitted(client, &answer);
     }
     if follows && !dry_run {
         return follow::follow(client, &show::field(&answer, "id")).await;

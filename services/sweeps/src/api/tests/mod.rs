@@ -2,6 +2,7 @@
 
 mod asking;
 mod changing;
+mod forking;
 mod importances;
 mod importing;
 mod modelled;

@@ -1,0 +1,73 @@
+//! `trialog fork`.
+
+use clap::Args;
+use documents::Tree;
+use reqwest::Method;
+
+use super::http::encoded;
+use super::{Client, Failure, document, show};
+
+/// Arguments of `trialog fork`.
+#[derive(Args)]
+pub struct Fork {
+    /// The sweep's id or name.
+    sweep: String,
+    /// The position in the log up to which the sweep is looked at, as `why` and the event stream show it.
+    #[arg(long)]
+    at: i64,
+    /// The fork's name.
+    #[arg(long)]
+    name: Option<String>,
+    /// Another seed.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Change early_termination, limits or search_space: PATH=VALUE, e.g. limits.max_total_trials=60; may be repeated.
+    #[arg(long)]
+    set: Vec<String>,
+}
+
+/// Forks a sweep and prints the fork's id and name.
+pub async fn fork(client: &Client, arguments: Fork) -> Result<(), Failure> {
+    let path = format!("sweeps/{}:fork", encoded(&arguments.sweep));
+    let answer = client.send(Method::POST, &path, &body(&arguments)?.body()).await?;
+    show::submitted(client, &answer);
+    Ok(())
+}
+
+fn body(arguments: &Fork) -> Result<document::Document, Failure> {
+    let mut document = document::empty();
+    document.set("at", Tree::Number(arguments.at.to_string()))?;
+    if let Some(name) = &arguments.name {
+        document.set("name", Tree::Text(name.clone()))?;
+    }
+    if let Some(seed) = arguments.seed {
+        document.set("seed", Tree::Number(seed.to_string()))?;
+    }
+    arguments.set.iter().try_for_each(|change| document.set_text(change))?;
+    Ok(document)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::http::Body;
+    use super::*;
+
+    #[test]
+    fn what_is_not_given_is_not_sent() {
+        let sweep = "digits".to_owned();
+        let plain = Fork { sweep: sweep.clone(), at: 812, name: None, seed: None, set: Vec::new() };
+        let text = |fork: &Fork| match body(fork).unwrap_or_else(|_| panic!("refused")).body() {
+            Body::Text(_, text) => String::from_utf8(text).unwrap(),
+            _ => panic!("no text"),
+        };
+        assert_eq!(text(&plain), r#"{"at":812}"#);
+        let set = vec!["limits.max_total_trials=60".to_owned(), "early_termination={type: none}".to_owned()];
+        let full = Fork { sweep, at: 812, name: Some("again".to_owned()), seed: Some(u64::MAX), set };
+        let expected = [
+            r#"{"at":812,"name":"again","seed":18446744073709551615"#,
+            r#""limits":{"max_total_trials":60}"#,
+            r#""early_termination":{"type":"none"}}"#,
+        ];
+        assert_eq!(text(&full), expected.join(","));
+    }
+}
