@@ -9,6 +9,7 @@ const JSON_TEXTS: &[(&str, &str)] = &[
     (".trialog.sweeps.v1.SubmitSweepReply.plan_json", "plan"),
     (".trialog.sweeps.v1.Sweep.spec_json", "spec"),
     (".trialog.sweeps.v1.Best.parameters_json", "parameters"),
+    (".trialog.sweeps.v1.ParetoTrial.parameters_json", "parameters"),
     (".trialog.sweeps.v1.Trial.parameters_json", "parameters"),
     (".trialog.sweeps.v1.OfferedTrial.parameters_json", "parameters"),
     (".trialog.sweeps.v1.Explanation.explanation_json", "explanation"),
@@ -21,6 +22,7 @@ const LOOSE_NUMBERS: &[&str] = &[
     ".trialog.runs.v1.ReportedPoint.value",
     ".trialog.runs.v1.MetricSummary.last",
     ".trialog.sweeps.v1.ToldPoint.value",
+    ".trialog.sweeps.v1.ToldValue.value",
 ];
 
 /// The same where they may be absent.

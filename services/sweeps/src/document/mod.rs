@@ -17,6 +17,7 @@ mod space;
 mod spec;
 mod template;
 mod trial;
+mod watched;
 mod what_if;
 
 #[cfg(test)]
@@ -93,8 +94,12 @@ fn read_fields(
     let tags = fields.texts("tags").unwrap_or_default().into_iter().collect();
     let cluster = fields.field("cluster");
     let cluster = if external { external::nothing_in(&cluster) } else { cluster.required().text() };
-    let objective = objectives::read(&mut fields);
-    let constraints = objectives::read_constraints(&fields.field("constraints"));
+    let objectives = objectives::read(&mut fields);
+    let constraints = fields.field("constraints");
+    if compat && constraints.is_present() {
+        compat::refuse_native(&constraints, "constraints");
+    }
+    let constraints = objectives::read_constraints(&constraints);
     let limits = fields.field("limits");
     let limits =
         limits::read(&limits, &server.of(mode), compat, None).filter(|read| external::allows(mode, read, &limits));
@@ -126,7 +131,15 @@ fn read_fields(
         limits::check_gate(limits, &trial.resources, cluster, findings);
     }
     let warm = resume::read(&mut fields, compat, limits.as_ref());
+    let sought = objectives::Sought {
+        several: objectives.as_ref().is_some_and(|(_, further)| !further.is_empty()),
+        constrained: constraints.as_ref().is_some_and(|constraints| !constraints.is_empty()),
+    };
+    sought.check(sampler.as_ref().map(|sampler| &sampler.spec), warm.resumes(), findings);
+    sought.check_policy(policy.as_ref(), findings);
+    sought.check_limits(limits.as_ref(), findings);
     let sampler = sampler?;
+    let (objective, further_objectives) = objectives?;
     Some(SweepSpec {
         name,
         experiment,
@@ -134,7 +147,8 @@ fn read_fields(
         tags,
         mode,
         cluster: cluster?.to_owned(),
-        objective: objective?,
+        objective,
+        further_objectives,
         constraints: constraints?,
         space: space?,
         sampler: sampler.spec,

@@ -5,6 +5,7 @@ mod events;
 mod external;
 mod leases;
 mod life;
+mod measuring;
 mod observing;
 mod promoting;
 mod proposing;
