@@ -238,7 +238,8 @@ fn read_saying(request: &wire::TellTrialRequest) -> Result<Saying, Problem> {
             Saying::Value { step: request.step, value, last: request.r#final }
         }
         ("", None) => {
-            let message = "value: required, or values by metric; a number, \"NaN\", \"Infinity\" or \"-Infinity\", or send state failed";
+            let message = "value: required, or values by metric; a number, \"NaN\", \"Infinity\" or \"-Infinity\", or \
+                           send state failed";
             errors.push(FieldError::new("/value", "Required", message));
             Saying::Failed { reason: String::new() }
         }

@@ -24,7 +24,7 @@ mod what_if;
 mod tests;
 
 use documents::{Field, Fields, Findings, Format};
-use tuning::{Goal, Issue};
+use tuning::{Goal, Issue, SearchSpace};
 use vocabulary::{Problem, Warning, names};
 
 pub use changes::{SweepChanges, read_changes};
@@ -94,12 +94,7 @@ fn read_fields(
     let tags = fields.texts("tags").unwrap_or_default().into_iter().collect();
     let cluster = fields.field("cluster");
     let cluster = if external { external::nothing_in(&cluster) } else { cluster.required().text() };
-    let objectives = objectives::read(&mut fields);
-    let constraints = fields.field("constraints");
-    if compat && constraints.is_present() {
-        compat::refuse_native(&constraints, "constraints");
-    }
-    let constraints = objectives::read_constraints(&constraints);
+    let sought = objectives::read_all(&mut fields, compat);
     let limits = fields.field("limits");
     let limits =
         limits::read(&limits, &server.of(mode), compat, None).filter(|read| external::allows(mode, read, &limits));
@@ -117,29 +112,18 @@ fn read_fields(
     let trial = fields.field("trial");
     let trial = match mode {
         Mode::External => external::nothing_in(&trial).map(|_| TrialSpec::default()),
-        Mode::Managed => {
-            let trial = trial.required().map();
-            let mut trial = trial.and_then(|fields| trial::read(fields, names.as_ref(), resolved, findings));
-            if let (true, Some(trial), Some(space)) = (compat, &mut trial, &space) {
-                compat::append_arguments(&mut trial.command, space, findings);
-            }
-            trial
-        }
+        Mode::Managed => read_trial(trial, names.as_ref(), resolved, space.as_ref().filter(|_| compat), findings),
     };
     policy::check_checkpoint(policy.as_ref(), trial.as_ref().filter(|_| !external), findings);
     if let (Some(limits), Some(trial), Some(cluster)) = (&limits, &trial, resolved.filter(|_| !external)) {
         limits::check_gate(limits, &trial.resources, cluster, findings);
     }
     let warm = resume::read(&mut fields, compat, limits.as_ref());
-    let sought = objectives::Sought {
-        several: objectives.as_ref().is_some_and(|(_, further)| !further.is_empty()),
-        constrained: constraints.as_ref().is_some_and(|constraints| !constraints.is_empty()),
-    };
-    sought.check(sampler.as_ref().map(|sampler| &sampler.spec), warm.resumes(), findings);
-    sought.check_policy(policy.as_ref(), findings);
-    sought.check_limits(limits.as_ref(), findings);
+    sought.rules().check(sampler.as_ref().map(|sampler| &sampler.spec), warm.resumes(), findings);
+    sought.rules().check_policy(policy.as_ref(), findings);
+    sought.rules().check_limits(limits.as_ref(), findings);
     let sampler = sampler?;
-    let (objective, further_objectives) = objectives?;
+    let (objective, further_objectives) = sought.objectives?;
     Some(SweepSpec {
         name,
         experiment,
@@ -149,7 +133,7 @@ fn read_fields(
         cluster: cluster?.to_owned(),
         objective,
         further_objectives,
-        constraints: constraints?,
+        constraints: sought.constraints?,
         space: space?,
         sampler: sampler.spec,
         seed: sampler.seed,
@@ -160,6 +144,21 @@ fn read_fields(
         resume_trials: warm.trials?,
         trial: trial?,
     })
+}
+
+/// The section of a managed sweep; `compat` is the space where the arguments follow from it.
+fn read_trial(
+    trial: Field<'_>,
+    names: Option<&space::Names>,
+    resolved: Option<&ClusterFacts>,
+    compat: Option<&SearchSpace>,
+    findings: &Findings,
+) -> Option<TrialSpec> {
+    let mut trial = trial.required().map().and_then(|fields| trial::read(fields, names, resolved, findings));
+    if let (Some(trial), Some(space)) = (&mut trial, compat) {
+        compat::append_arguments(&mut trial.command, space, findings);
+    }
+    trial
 }
 
 fn read_title(field: &Field<'_>) -> Option<String> {

@@ -6,7 +6,7 @@ use documents::{Field, Fields, Findings};
 use tuning::{PolicySpec, SamplerSpec};
 
 use super::spec::{Constraint, ConstraintOperator, Limits, Objective, SweepSpec};
-use super::{metric_name, read_goal, read_objective};
+use super::{compat, metric_name, read_goal, read_objective};
 
 /// Most objectives: with more, nearly every trial is the best in some direction.
 const OBJECTIVES_MAX: usize = 3;
@@ -16,9 +16,39 @@ const CONSTRAINTS_MAX: usize = 16;
 /// The stable code of what needs a single best trial.
 const SEVERAL: &str = "SeveralObjectives";
 
+/// What a document says about what is sought; `None` in a member means that it was refused.
+pub(super) struct Goals {
+    /// The first objective, and the others.
+    pub objectives: Option<(Objective, Vec<Objective>)>,
+    pub constraints: Option<Vec<Constraint>>,
+}
+
+/// Reads `objective` or `objectives`, and `constraints`, which are not in `compat`.
+pub(super) fn read_all(fields: &mut Fields<'_>, in_compat: bool) -> Goals {
+    let objectives = read(fields);
+    if in_compat && objectives.as_ref().is_some_and(|(_, further)| !further.is_empty()) {
+        compat::refuse_native(&fields.field("objectives"), "objectives");
+    }
+    let constraints = fields.field("constraints");
+    if in_compat && constraints.is_present() {
+        compat::refuse_native(&constraints, "constraints");
+    }
+    Goals { objectives, constraints: read_constraints(&constraints) }
+}
+
+impl Goals {
+    /// What that means for other sections.
+    pub(super) fn rules(&self) -> Sought {
+        Sought {
+            several: self.objectives.as_ref().is_some_and(|(_, further)| !further.is_empty()),
+            constrained: self.constraints.as_ref().is_some_and(|constraints| !constraints.is_empty()),
+        }
+    }
+}
+
 /// Reads `objective`, or `objectives` instead of it: the first one, and the others. One objective in a list is the same
 /// as one outside of it.
-pub(super) fn read(fields: &mut Fields<'_>) -> Option<(Objective, Vec<Objective>)> {
+fn read(fields: &mut Fields<'_>) -> Option<(Objective, Vec<Objective>)> {
     let (single, several) = (fields.field("objective"), fields.field("objectives"));
     if !several.is_present() {
         return Some((single.required().map().and_then(read_objective)?, Vec::new()));
@@ -119,7 +149,7 @@ impl Sought {
 }
 
 /// Reads `constraints`.
-pub(super) fn read_constraints(field: &Field<'_>) -> Option<Vec<Constraint>> {
+fn read_constraints(field: &Field<'_>) -> Option<Vec<Constraint>> {
     if !field.is_present() {
         return Some(Vec::new());
     }

@@ -132,25 +132,17 @@ fn references_to_what_is_not_always_there() {
 }
 
 #[test]
-fn objectives_and_constraints() {
+fn what_does_not_go_with_several_objectives() {
     check(&[
-        Case(0, &[("objective", ""), ("objectives", "[{primary_metric: a, goal: Minimize}]")], Accepted),
         Case(
             0,
             &[
+                ("compat", "azure"),
                 ("objective", ""),
                 ("objectives", "[{primary_metric: a, goal: minimize}, {primary_metric: b, goal: maximize}]"),
-                ("constraints", "[{metric: memory, op: <=, value: 4}, {metric: a, op: '>=', value: -1e9}]"),
-            ],
-            Accepted,
-        ),
-        Case(
-            0,
-            &[
                 ("constraints", "[{metric: memory, op: <=, value: 4}]"),
-                ("early_termination", "{type: median_stopping}"),
             ],
-            Accepted,
+            Refused(422, &[("NotInCompat", "/constraints"), ("NotInCompat", "/objectives")]),
         ),
         // What needs one best trial does not go with several objectives, all of it said at once.
         Case(
@@ -176,6 +168,30 @@ fn objectives_and_constraints() {
             0,
             &[("objective", ""), ("objectives", "[{primary_metric: a, goal: minimize, target: 3}]")],
             Refused(400, &[("UnknownField", "/objectives/0/target")]),
+        ),
+    ]);
+}
+
+#[test]
+fn objectives_and_constraints() {
+    check(&[
+        Case(0, &[("objective", ""), ("objectives", "[{primary_metric: a, goal: Minimize}]")], Accepted),
+        Case(
+            0,
+            &[
+                ("objective", ""),
+                ("objectives", "[{primary_metric: a, goal: minimize}, {primary_metric: b, goal: maximize}]"),
+                ("constraints", "[{metric: memory, op: <=, value: 4}, {metric: a, op: '>=', value: -1e9}]"),
+            ],
+            Accepted,
+        ),
+        Case(
+            0,
+            &[
+                ("constraints", "[{metric: memory, op: <=, value: 4}]"),
+                ("early_termination", "{type: median_stopping}"),
+            ],
+            Accepted,
         ),
         Case(
             34,
