@@ -6,7 +6,7 @@ use super::gp::{Columns, Line, Posterior, Slopes};
 use super::several::Norm;
 use super::special::{LN_SQRT_2_PI, ln_improvement, ln_normal_below};
 
-/// An improvement of this much of the front's extent is smoothed into nothing: so far away from any improvement there is
+/// An improvement of this much of the front's extent is smoothed into nothing: far away from any improvement there is
 /// still a slope (Ament et al. 2023).
 const SMOOTH: f64 = 1e-3;
 /// Beyond this the smoothed step is one of its asymptotes.
