@@ -7,7 +7,7 @@ use feed::{Publication, Publish};
 use vocabulary::{RunId, SweepId};
 
 use crate::sweep::{
-    ObservationRecorded, SweepEvent, SweepState, TrialEnd, TrialEnded, TrialJob, TrialPaused, TrialPromoted,
+    ObservationRecorded, SweepEvent, SweepState, TrialEnd, TrialEnded, TrialHeld, TrialJob, TrialPaused, TrialPromoted,
     TrialProposed, goal_text, parameters_json,
 };
 
@@ -77,6 +77,12 @@ fn fact(sweep_id: SweepId, position: i64, event: SweepEvent) -> Option<Publicati
         }
         SweepEvent::TrialPaused(event) => Some(paused(sweep, decision_id(sweep_id, position), event)),
         SweepEvent::TrialPromoted(event) => Some(promoted(sweep, event)),
+        SweepEvent::TrialHeld(event) => Some(held(sweep, event)),
+        SweepEvent::TrialReleased(event) => {
+            let (workspace, run_id, trial_index) = (event.workspace, event.run_id.to_string(), event.trial);
+            let fact = wire::TrialReleased { workspace, sweep_id: sweep, trial_index, run_id };
+            Some(Publication::new("TrialReleased", &fact))
+        }
         SweepEvent::TrialEnded(event) => {
             // An external trial ends right behind the stop, in the same append.
             let stop = decision_id(sweep_id, position - 1);
@@ -129,6 +135,19 @@ fn paused(sweep_id: String, decision: String, event: TrialPaused) -> Publication
         run_id: event.run_id.to_string(),
         decision,
         by: "rung".to_owned(),
+    };
+    Publication::new("TrialStopRequested", &fact)
+}
+
+/// The same, until the sweep goes on.
+fn held(sweep_id: String, event: TrialHeld) -> Publication {
+    let fact = wire::TrialStopRequested {
+        workspace: event.workspace,
+        sweep_id,
+        trial_index: event.trial,
+        run_id: event.run_id.to_string(),
+        decision: String::new(),
+        by: "pause".to_owned(),
     };
     Publication::new("TrialStopRequested", &fact)
 }
