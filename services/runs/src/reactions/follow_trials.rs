@@ -8,9 +8,7 @@ use std::sync::Arc;
 
 use contracts::feed::Fact;
 use contracts::runs::{MetricPoint, RecordMetricsRequest};
-use contracts::sweeps::{
-    TrialEnded, TrialPromoted, TrialProposed, TrialReleased, TrialReported, TrialStopRequested,
-};
+use contracts::sweeps::{TrialEnded, TrialPromoted, TrialProposed, TrialReleased, TrialReported, TrialStopRequested};
 use eventlog::{BoxFuture, Context, ExecuteError};
 use feed::{ReactError, Reaction};
 use vocabulary::RunId;
