@@ -109,7 +109,8 @@ pub struct JobRequeued {
 pub struct StopRequested {
     /// Whose it is.
     pub job: JobKey,
-    /// user | sweep | sweep_timeout | trial_timeout | target_reached | policy | max_resource; rung, pause: it is only held.
+    /// user | sweep | sweep_timeout | trial_timeout | target_reached | policy | max_resource; rung, pause: it is only
+    /// held.
     pub by: String,
     /// Of a policy: SWEEP@position.
     pub decision: String,

@@ -6,7 +6,7 @@ use contracts::compute::{JobEnd, JobSpec};
 use vocabulary::NodeId;
 
 use super::decide::PAUSE;
-use super::{JobEvent, JobKey, RequeueCause};
+use super::{JobEvent, JobKey, JobRequeued, RequeueCause};
 
 /// Why a job waits whose sweep is paused.
 const WAITS_PAUSED: &str = "its sweep is paused";
@@ -129,6 +129,25 @@ impl Job {
         }
     }
 
+    fn take_requeue(&mut self, event: &JobRequeued) {
+        self.attempt_over(event.at_us);
+        match event.cause {
+            RequeueCause::Preempted => {}
+            RequeueCause::Lost => self.lost += 1,
+            RequeueCause::Retry => self.retried += 1,
+            RequeueCause::Promoted | RequeueCause::Resumed => {
+                self.stop = None;
+                self.released = false;
+                self.held = None;
+            }
+        }
+        self.phase = JobPhase::Queued;
+        self.attempt = event.next_attempt;
+        self.node_id = None;
+        self.since_us = event.at_us;
+        self.reason = format!("attempt {} was {}", event.attempt, past(event.cause));
+    }
+
     pub(super) fn take(&mut self, event: &JobEvent) {
         match event {
             JobEvent::JobQueued(event) => {
@@ -155,24 +174,7 @@ impl Job {
                     self.running_since_us.get_or_insert(event.at_us);
                 }
             }
-            JobEvent::JobRequeued(event) => {
-                self.attempt_over(event.at_us);
-                match event.cause {
-                    RequeueCause::Preempted => {}
-                    RequeueCause::Lost => self.lost += 1,
-                    RequeueCause::Retry => self.retried += 1,
-                    RequeueCause::Promoted | RequeueCause::Resumed => {
-                        self.stop = None;
-                        self.released = false;
-                        self.held = None;
-                    }
-                }
-                self.phase = JobPhase::Queued;
-                self.attempt = event.next_attempt;
-                self.node_id = None;
-                self.since_us = event.at_us;
-                self.reason = format!("attempt {} was {}", event.attempt, past(event.cause));
-            }
+            JobEvent::JobRequeued(event) => self.take_requeue(event),
             JobEvent::StopRequested(event) => {
                 self.stop = Some(Stop { by: event.by.clone(), decision: event.decision.clone() });
                 self.released = false;

@@ -92,9 +92,8 @@ impl Sweep {
         let live = live.filter_map(|&index| Some((index, self.trials.get(index as usize)?)));
         let running = live.filter(|(_, trial)| trial.stop.is_none());
         let workspace = &submitted.workspace;
-        let holds = running.map(|(trial, held)| {
-            TrialHeld { workspace: workspace.clone(), trial, run_id: held.run_id, at }.into()
-        });
+        let holds = running
+            .map(|(trial, held)| TrialHeld { workspace: workspace.clone(), trial, run_id: held.run_id, at }.into());
         Ok(holds.collect())
     }
 
@@ -103,9 +102,8 @@ impl Sweep {
         match self.status {
             Status::Paused => {
                 let held = self.held.iter().filter_map(|&trial| Some((trial, self.trials.get(trial as usize)?.run_id)));
-                let released = held.map(|(trial, run_id)| {
-                    TrialReleased { workspace: workspace.clone(), trial, run_id, at }.into()
-                });
+                let released = held
+                    .map(|(trial, run_id)| TrialReleased { workspace: workspace.clone(), trial, run_id, at }.into());
                 let resumed = SweepEvent::from(SweepResumed { workspace: workspace.clone(), at });
                 Ok(std::iter::once(resumed).chain(released).collect())
             }

@@ -6,9 +6,7 @@ use vocabulary::{FieldError, Problem};
 use super::decide::{Changes, Decided};
 use super::state::{Status, Submitted, Sweep};
 use super::words::{CompletedReason, Outcome, StopBy, SweepState};
-use super::{
-    LimitsChanged, SweepCanceling, SweepDescribed, SweepEvent, SweepExtended,
-};
+use super::{LimitsChanged, SweepCanceling, SweepDescribed, SweepEvent, SweepExtended};
 use crate::document::Limits;
 
 /// Microseconds of a second.

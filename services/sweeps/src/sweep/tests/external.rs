@@ -5,7 +5,9 @@ use uuid::Uuid;
 use vocabulary::{Problem, RunId};
 
 use super::{Story, kinds_of, spec};
-use crate::sweep::{Ask, Command, Heartbeat, PauseMode, Rejection, RunEnd, Saying, SweepEvent, Tell, TrialEnd, TrialState, offer_state};
+use crate::sweep::{
+    Ask, Command, Heartbeat, PauseMode, Rejection, RunEnd, Saying, SweepEvent, Tell, TrialEnd, TrialState, offer_state,
+};
 
 const LEASE_SECONDS: f64 = 60.0;
 

@@ -155,7 +155,11 @@ fn a_completed_sweep_is_taken_up_again_by_extend_only() {
 fn commands_on_an_absent_sweep_are_refused() {
     let absent = crate::sweep::Sweep::default();
     let at = "2026-11-01T10:00:00Z".parse().unwrap();
-    for command in [Command::Pause { mode: PauseMode::Drain, at }, Command::CheckDeadlines { at }, Command::Exhaust { from: 0, at }] {
+    for command in [
+        Command::Pause { mode: PauseMode::Drain, at },
+        Command::CheckDeadlines { at },
+        Command::Exhaust { from: 0, at },
+    ] {
         assert_eq!(Problem::from(absent.decide(&command).unwrap_err()).status, 404);
     }
 }
