@@ -45,8 +45,9 @@ impl Sweep {
         if submitted.spec.is_external() {
             return Ok(Vec::new());
         }
-        // That it waits at a rung is what the sweep itself has said.
-        let waits = trial.paused.is_some() || run.state == TrialState::Paused;
+        // That it waits at a rung is what the sweep itself has said; that it is held is so when its run says it.
+        let held = self.held.contains(&run.trial);
+        let waits = trial.paused.is_some() || (run.state == TrialState::Paused && !held);
         if trial.end.is_some() || waits || run.state.is_terminal() || attempt < trial.attempt() || known {
             return Ok(Vec::new());
         }
@@ -144,7 +145,9 @@ impl Sweep {
                     let outcome = Outcome::Completed { reason: CompletedReason::TargetReached };
                     return self.begin_ending(outcome, Some(StopBy::TargetReached), Some(ending), run.at);
                 }
-                if let Some(reason) = self.enough(&submitted.limits, self.lead_of(ending)) {
+                // Nobody would let go on what is held: the question comes again with the next end.
+                let may_complete = self.held.is_empty();
+                if let Some(reason) = self.enough(&submitted.limits, self.lead_of(ending)).filter(|_| may_complete) {
                     // Others may still find something better: they run on.
                     return self.begin_ending(Outcome::Completed { reason }, None, Some(ending), run.at);
                 }

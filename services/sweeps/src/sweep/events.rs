@@ -8,6 +8,7 @@ use tuning::bayes::{Explained, Fit};
 use tuning::{Decision, Draw};
 use vocabulary::{RunId, SweepId, Warning};
 
+use super::hold::{PauseMode, TrialHeld, TrialReleased};
 use super::inherit::{ObservationsInherited, Parent, TrialsAdopted};
 use super::job::TrialJob;
 use super::lease::{ExternalTrial, Lease, Told};
@@ -243,11 +244,14 @@ pub struct TrialEnded {
     pub at: Timestamp,
 }
 
-/// No new proposals; what runs goes on.
+/// No new proposals; what runs goes on or is held.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SweepPaused {
     /// Whose it is.
     pub workspace: String,
+    /// What becomes of live trials.
+    #[serde(default, skip_serializing_if = "PauseMode::is_drain")]
+    pub mode: PauseMode,
     /// When.
     pub at: Timestamp,
 }
@@ -418,6 +422,8 @@ vocabulary::stored_events! {
         TrialStopRequested: 1,
         TrialPaused: 1,
         TrialPromoted: 1,
+        TrialHeld: 1,
+        TrialReleased: 1,
         TrialEnded: 1,
         SweepPaused: 1,
         SweepResumed: 1,

@@ -5,6 +5,7 @@ mod end;
 mod events;
 mod external;
 mod goal;
+mod hold;
 mod import;
 mod inherit;
 mod job;
@@ -26,6 +27,7 @@ mod tests;
 pub use decide::{Changes, Command, NamedPoint, NewTrial, Observation, Rejection, RunEnd, RunMove};
 pub use events::*;
 pub use external::{Ask, Heartbeat, Saying, Tell, offer_state};
+pub use hold::{PauseMode, TrialHeld, TrialReleased};
 pub use import::{IMPORTED, ImportedTrial, NO_RUN};
 pub use inherit::{
     AdoptedTrial, Inheritance, InheritedTrial, ObservationsInherited, Parent, TrialsAdopted, configuration_of,

@@ -117,6 +117,8 @@ pub struct Sweep {
     pub live: BTreeSet<u32>,
     /// Indices of the trials that wait at a rung.
     pub paused: BTreeSet<u32>,
+    /// Indices of the live trials that are held while the sweep is paused.
+    pub held: BTreeSet<u32>,
     /// How many trials are in each state.
     pub counts: BTreeMap<TrialState, u32>,
     /// What the policy and the ranking see.
@@ -195,6 +197,8 @@ impl Sweep {
             SweepEvent::TrialStopRequested(event) => self.take_stop(event),
             SweepEvent::TrialPaused(event) => self.take_pause(event),
             SweepEvent::TrialPromoted(event) => self.take_promotion(event),
+            SweepEvent::TrialHeld(event) => drop(self.held.insert(event.trial)),
+            SweepEvent::TrialReleased(event) => drop(self.held.remove(&event.trial)),
             SweepEvent::TrialEnded(event) => self.take_end(event),
             SweepEvent::SweepPaused(_) => self.status = Status::Paused,
             SweepEvent::SweepResumed(_) => self.status = Status::Running,
@@ -325,6 +329,7 @@ impl Sweep {
         if let Some(trial) = self.trials.get_mut(event.trial as usize) {
             trial.stop = Some(Stop { by: event.by, version: self.version });
         }
+        self.held.remove(&event.trial);
         // One that waited has still to end, as those that run have.
         if self.paused.remove(&event.trial) {
             self.live.insert(event.trial);
@@ -333,6 +338,7 @@ impl Sweep {
 
     fn take_pause(&mut self, event: &TrialPaused) {
         self.curves.pause(event.trial, event.rung);
+        self.held.remove(&event.trial);
         self.live.remove(&event.trial);
         self.paused.insert(event.trial);
         let Some(before) = self.trials.get(event.trial as usize).map(|trial| trial.state) else { return };
@@ -357,6 +363,7 @@ impl Sweep {
         self.feasible_lead = lead;
         self.curves.end(event.trial, event.end.for_policies());
         self.live.remove(&event.trial);
+        self.held.remove(&event.trial);
         self.paused.remove(&event.trial);
         let Some(trial) = self.trials.get(event.trial as usize) else { return };
         if self.is_modelled()

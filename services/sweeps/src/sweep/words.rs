@@ -13,7 +13,7 @@ pub enum SweepState {
     Queued,
     /// Proposes trials.
     Running,
-    /// Proposes nothing; what runs goes on.
+    /// Proposes nothing; what runs goes on or is held.
     Paused,
     /// Will propose nothing any more; live trials have still to end.
     Completing,
@@ -140,7 +140,7 @@ pub enum TrialState {
     Finalizing,
     /// Lost its node with notice; will be queued again.
     Preempted,
-    /// Waits at a rung for its promotion; holds no place.
+    /// Waits without a node: at a rung for its promotion, or until its paused sweep goes on.
     Paused,
     /// Its node has fallen silent.
     NotResponding,

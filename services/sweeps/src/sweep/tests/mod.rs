@@ -3,6 +3,7 @@
 mod ending;
 mod events;
 mod external;
+mod holding;
 mod leases;
 mod life;
 mod measuring;
