@@ -417,8 +417,8 @@ pub(super) struct Aim {
     pub normals: Vec<Vec<f64>>,
 }
 
-/// How far the neighbours of each point of a front are apart, summed over the objectives (Deb et al. 2002); those of the
-/// ends are infinitely far.
+/// How far the neighbours of each point of a front are apart, summed over the objectives (Deb et al. 2002); the ends
+/// are infinitely far.
 fn crowding(points: &[Vec<f64>]) -> Vec<f64> {
     let mut apart = vec![0.0; points.len()];
     for place in 0..points.first().map_or(0, Vec::len) {
