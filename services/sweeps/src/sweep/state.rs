@@ -13,6 +13,7 @@ use tuning::bayes::{self, Fit};
 use tuning::{Report, Trials, fingerprint};
 use vocabulary::{SweepId, Warning};
 
+use super::breed::Opening;
 use super::inherit::{Inheritance, Parent};
 use super::job::parameters_json;
 use super::model::outcome_of;
@@ -133,6 +134,10 @@ pub struct Sweep {
     pub fit: Option<(i64, Fit)>,
     /// The first Sobol point or grid cell that is not used.
     pub next_index: u64,
+    /// Of population-based training: places that children are to take, in the order in which they came free.
+    pub openings: Vec<Opening>,
+    /// How many trials came from the sampler.
+    pub founders: u32,
     /// What it has from earlier sweeps.
     pub inheritance: Arc<Inheritance>,
     /// When the first trial was proposed.
@@ -246,8 +251,9 @@ impl Sweep {
     fn take_proposal(&mut self, event: &TrialProposed) {
         let configuration = event.draws.iter().map(|draw| (draw.name.clone(), draw.value.clone())).collect();
         Arc::make_mut(&mut self.taken).insert(fingerprint(&configuration));
+        self.take_member(event);
         // A trial that goes on with an earlier one used no point of the sampler.
-        if self.inheritance.resumed(u64::from(event.trial)).is_none() {
+        if self.inheritance.resumed(u64::from(event.trial)).is_none() && event.basis.exploit.is_none() {
             self.next_index = self.next_index.max(event.sampler_index.saturating_add(1));
         }
         self.live.insert(event.trial);
@@ -317,6 +323,7 @@ impl Sweep {
     fn take_stop(&mut self, event: &TrialStopRequested) {
         let hinted = event.decision.as_ref().is_some_and(|decision| decision.hint.is_some());
         self.curves.stop(event.trial, hinted);
+        self.take_opening(event);
         if let Some(trial) = self.trials.get_mut(event.trial as usize) {
             trial.stop = Some(Stop { by: event.by, version: self.version });
         }
@@ -374,7 +381,7 @@ impl Sweep {
         }
         if reported {
             self.unreported_in_a_row = 0;
-        } else if state == TrialState::Completed {
+        } else if state == TrialState::Completed && !trial.follows() {
             self.unreported_in_a_row += 1;
         }
         self.completed += u32::from(state == TrialState::Completed);
