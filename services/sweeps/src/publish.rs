@@ -197,6 +197,7 @@ fn job_of(sweep_id: String, trial: u32, parameters_json: String, wanted: TrialJo
         experiment: wanted.experiment,
         parameters_json,
         primary_metric: wanted.primary_metric,
+        watched_metrics: wanted.watched_metrics,
         goal: goal_text(wanted.goal).to_owned(),
         seed: wanted.seed,
         contract_variables: wanted.contract_variables,
@@ -207,6 +208,11 @@ fn job_of(sweep_id: String, trial: u32, parameters_json: String, wanted: TrialJo
 fn reported(sweep_id: String, event: ObservationRecorded) -> Option<Publication> {
     let told = event.told?;
     let points = event.points.iter().map(|point| wire::ToldPoint { step: point.step, value: point.value });
+    let others = event.others.iter().map(|other| wire::ToldValue {
+        metric: other.name.clone(),
+        step: other.step,
+        value: other.value,
+    });
     let fact = wire::TrialReported {
         workspace: told.workspace,
         sweep_id,
@@ -215,6 +221,7 @@ fn reported(sweep_id: String, event: ObservationRecorded) -> Option<Publication>
         attempt: event.attempt,
         metric: told.metric,
         points: points.collect(),
+        others: others.collect(),
     };
     Some(Publication::new("TrialReported", &fact))
 }

@@ -109,10 +109,17 @@ impl FollowTrials {
             timestamp_ms: Some(timestamp_ms),
             ..MetricPoint::default()
         });
+        let others = reported.others.iter().map(|other| MetricPoint {
+            name: other.metric.clone(),
+            value: other.value,
+            step: Some(other.step),
+            timestamp_ms: Some(timestamp_ms),
+            ..MetricPoint::default()
+        });
         let request = RecordMetricsRequest {
             workspace: reported.workspace,
             run_id: reported.run_id,
-            metrics: points.collect(),
+            metrics: points.chain(others).collect(),
             ..RecordMetricsRequest::default()
         };
         let batch = Arc::new(Batch::read(request, run, timestamp_ms)?);

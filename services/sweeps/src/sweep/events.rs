@@ -14,7 +14,9 @@ use super::inherit::{ObservationsInherited, Parent, TrialsAdopted};
 use super::job::TrialJob;
 use super::lease::{ExternalTrial, Lease, Told};
 use super::model::ModelBasis;
-use super::words::{AttemptEnd, Closing, CompletedReason, Outcome, Point, StopBy, SweepState, TrialEnd, TrialState};
+use super::words::{
+    AttemptEnd, Closing, CompletedReason, NamedValue, Outcome, Point, StopBy, SweepState, TrialEnd, TrialState,
+};
 use crate::document::{Limits, SweepSpec};
 
 /// A sweep was accepted.
@@ -126,6 +128,9 @@ pub struct ObservationRecorded {
     pub attempt: u32,
     /// In order of arrival.
     pub points: Vec<Point>,
+    /// Values of the other watched metrics, with several objectives or constraints.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<NamedValue>,
     /// The trial was being stopped: the points are kept and count for nothing.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub after_stop: bool,

@@ -17,7 +17,9 @@ mod observe;
 mod promote;
 mod propose;
 mod state;
+mod told;
 mod trial;
+mod values;
 mod words;
 
 #[cfg(test)]
@@ -38,4 +40,6 @@ pub use model::{Made, ModelBasis, Suggested, outcome_of};
 pub use propose::{Ground, Planned, proposals};
 pub use state::{Status, Submitted, Sweep};
 pub use trial::{Attempt, Stop, Trial};
-pub use words::{AttemptEnd, Best, Closing, CompletedReason, Outcome, Point, StopBy, SweepState, TrialEnd, TrialState};
+pub use words::{
+    AttemptEnd, Best, Closing, CompletedReason, NamedValue, Outcome, Point, StopBy, SweepState, TrialEnd, TrialState,
+};

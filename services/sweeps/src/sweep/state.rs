@@ -14,6 +14,7 @@ use tuning::{Report, Trials, fingerprint};
 use vocabulary::{SweepId, Warning};
 
 use super::breed::Opening;
+use super::end::Ending;
 use super::inherit::{Inheritance, Parent};
 use super::job::parameters_json;
 use super::model::outcome_of;
@@ -159,6 +160,8 @@ pub struct Sweep {
     pub(super) unimproved_in_a_row: u32,
     /// The leader's value when each of the last trials ended, as many as the patience of convergence and one more.
     pub(super) leads: VecDeque<f64>,
+    /// With constraints: the best result of the feasible trials that have ended.
+    pub(super) feasible_lead: Option<f64>,
 }
 
 impl Sweep {
@@ -169,11 +172,12 @@ impl Sweep {
 
     /// The best trial so far.
     pub fn best(&self) -> Option<Best> {
-        self.best_of(&self.curves)
+        self.best_of(&self.curves, &[])
     }
 
-    pub(super) fn best_of(&self, curves: &Trials) -> Option<Best> {
-        let best = curves.best()?;
+    /// The same with ends that the state does not have yet; the curves have them.
+    pub(super) fn best_of(&self, curves: &Trials, endings: &[Ending<'_>]) -> Option<Best> {
+        let best = self.winner(curves, endings)?;
         let trial = self.trials.get(best.trial as usize)?;
         let parameters = parameters_json(&trial.draws);
         Some(Best { trial: best.trial, run_id: trial.run_id, value: best.value, parameters })
@@ -302,16 +306,21 @@ impl Sweep {
     }
 
     fn take_observation(&mut self, event: &ObservationRecorded) {
-        self.reported = true;
+        // Other watched metrics are no sign of the primary one.
+        let primary = !event.points.is_empty();
+        self.reported |= primary;
         if let Some(told) = &event.told {
             self.renew(event.trial, told.lease_expires_at);
         }
         let position = self.version.unsigned_abs();
         let Some(trial) = self.trials.get_mut(event.trial as usize) else { return };
-        trial.reported = true;
+        trial.reported |= primary;
         trial.preemptions_in_a_row = 0;
         if event.after_stop {
             return;
+        }
+        if let Some(submitted) = &self.submitted {
+            trial.take_values(&submitted.spec, event);
         }
         trial.last_value = event.points.last().map(|point| point.value).or(trial.last_value);
         for point in &event.points {
@@ -355,8 +364,10 @@ impl Sweep {
     }
 
     fn take_end(&mut self, event: &TrialEnded) {
-        self.unimproved_in_a_row = self.unimproved();
-        self.remember_lead();
+        let lead = self.lead_after(event.trial, None, None);
+        self.unimproved_in_a_row = self.unimproved(lead);
+        self.remember_lead(lead);
+        self.feasible_lead = lead;
         self.curves.end(event.trial, event.end.for_policies());
         self.live.remove(&event.trial);
         self.held.remove(&event.trial);

@@ -220,6 +220,18 @@ pub struct Point {
     pub value: f64,
 }
 
+/// One report of another watched metric.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NamedValue {
+    /// The metric.
+    pub name: String,
+    /// The name of the point.
+    pub step: i64,
+    /// NaN and infinities say nothing.
+    #[serde(with = "vocabulary::number")]
+    pub value: f64,
+}
+
 /// Who or what wants a trial to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

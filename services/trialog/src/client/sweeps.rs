@@ -164,8 +164,11 @@ pub async fn trial(client: &Client, command: Trial) -> Result<(), Failure> {
         Trial::List { sweep, state } => {
             let path = format!("sweeps/{}/trials?state={}", encoded(&sweep), encoded(&state));
             let trials = client.get_all(&path, "trials").await?;
-            let columns =
-                ["index", "state", "best_value", "intervals", "attempt", "decision", "reason", "parameters", "run_id"];
+            let rows = trials.get("trials").and_then(serde_json::Value::as_array);
+            let several = rows.into_iter().flatten().any(|row| !show::is_empty(&row["values"]));
+            let measured: &[&str] = if several { &["values", "feasible"] } else { &["best_value"] };
+            let rest = ["intervals", "attempt", "decision", "reason", "parameters", "run_id"];
+            let columns = [&["index", "state"], measured, &rest].concat();
             show::list(client, &trials, "trials", &columns);
         }
         Trial::Show { trial } => {

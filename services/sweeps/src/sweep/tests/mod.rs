@@ -6,6 +6,7 @@ mod external;
 mod holding;
 mod leases;
 mod life;
+mod measuring;
 mod observing;
 mod populating;
 mod promoting;
