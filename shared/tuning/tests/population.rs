@@ -44,8 +44,9 @@ fn whoever_is_behind_at_a_perturbation_point_is_stopped() {
     assert_eq!(donors(&trials), [0]);
     // Between the points the value of the last one counts.
     report(&mut trials, 0, -9.0);
-    report(&mut trials, 3, 9.0);
+    report(&mut trials, 1, 9.0);
     assert_eq!(donors(&trials), [0]);
+    report(&mut trials, 3, 0.12);
     let decision = stopped(report(&mut trials, 3, 0.15));
     assert_eq!((decision.rank, decision.cut, decision.population), (Some(3), Some(1), 4));
     assert_eq!((decision.value, decision.threshold, decision.best, decision.interval), (0.15, Some(0.2), Some(0.4), 4));
