@@ -376,7 +376,7 @@ impl Sweep {
             self.endings.push((event.trial, outcome_of(&event.end, event.best)));
         }
         let Some(trial) = self.trials.get(event.trial as usize) else { return };
-        let (before, reported) = (trial.state, trial.reported);
+        let (before, reported, follows) = (trial.state, trial.reported, trial.follows());
         let mut state = before;
         self.change_lease(event.trial, |trial| {
             trial.finish(event);
@@ -392,7 +392,7 @@ impl Sweep {
         }
         if reported {
             self.unreported_in_a_row = 0;
-        } else if state == TrialState::Completed && !trial.follows() {
+        } else if state == TrialState::Completed && !follows {
             self.unreported_in_a_row += 1;
         }
         self.completed += u32::from(state == TrialState::Completed);
