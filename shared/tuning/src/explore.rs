@@ -51,7 +51,13 @@ pub fn donor_of(seed: u64, proposal: u64, donors: usize) -> usize {
 }
 
 /// The active parameters of the proposal with this number when it follows a donor with these parameters.
-pub fn explore(space: &SearchSpace, donor: &[Draw], resample_probability: f64, seed: u64, proposal: u64) -> Vec<Explored> {
+pub fn explore(
+    space: &SearchSpace,
+    donor: &[Draw],
+    resample_probability: f64,
+    seed: u64,
+    proposal: u64,
+) -> Vec<Explored> {
     let plan = Plan::new(space);
     let mut found: Vec<Option<Explored>> = vec![None; plan.parameters.len()];
     plan.resolve(|place| {

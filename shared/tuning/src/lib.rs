@@ -37,8 +37,8 @@ mod whatif;
 
 pub use check::bad_upper;
 pub use curve::End;
-pub use explore::{Change, Explored, donor_of, explore};
 pub use environment::{PARAMETER_PREFIX, environment_form, parameter_environment_name};
+pub use explore::{Change, Explored, donor_of, explore};
 pub use grid::grid_size;
 pub use importance::{IMPORTANCE_TRIALS_MIN, Importance, Share, importance};
 pub use judge::{Decision, Input, SkipReason, Verdict};

@@ -297,12 +297,8 @@ impl PolicySpec {
             | Self::TruncationSelection { evaluation_interval, .. } => ("evaluation_interval", evaluation_interval),
         };
         match (every, compat) {
-            (0, true) => {
-                Some(Issue::warning("", field, "BadInterval", format!("{field} 0 is read as 1")))
-            }
-            (0, false) => {
-                Some(Issue::error("", field, "BadInterval", format!("{field} 0 must be >= 1")))
-            }
+            (0, true) => Some(Issue::warning("", field, "BadInterval", format!("{field} 0 is read as 1"))),
+            (0, false) => Some(Issue::error("", field, "BadInterval", format!("{field} 0 must be >= 1"))),
             _ => None,
         }
     }

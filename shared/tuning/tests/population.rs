@@ -7,8 +7,7 @@ use trialog_tuning::{
 };
 
 fn population(every: u32, quantile: f64) -> Trials {
-    let policy =
-        PolicySpec::Pbt { perturbation_interval: every, quantile, resample_probability: 0.25 };
+    let policy = PolicySpec::Pbt { perturbation_interval: every, quantile, resample_probability: 0.25 };
     Trials::new(policy, Goal::Maximize)
 }
 
@@ -228,11 +227,5 @@ fn a_child_is_the_same_everywhere() {
     assert_eq!(told, RECORDED);
 }
 
-const RECORDED: [(Change, u64); 6] = [
-    (Change::Kept, 0),
-    (Change::Kept, 0),
-    (Change::Kept, 0),
-    (Change::Kept, 0),
-    (Change::Kept, 0),
-    (Change::Kept, 0),
-];
+const RECORDED: [(Change, u64); 6] =
+    [(Change::Kept, 0), (Change::Kept, 0), (Change::Kept, 0), (Change::Kept, 0), (Change::Kept, 0), (Change::Kept, 0)];

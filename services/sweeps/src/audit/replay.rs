@@ -13,8 +13,8 @@ use super::model::ModelAudit;
 use crate::document::OnNonFinite;
 use crate::stream_of;
 use crate::sweep::{
-    Nursery, ObservationRecorded, StopBy, Sweep, SweepEvent, TrialPaused, TrialPromoted, TrialProposed, TrialStopRequested,
-    TrialsAdopted, configuration_of,
+    Nursery, ObservationRecorded, StopBy, Sweep, SweepEvent, TrialPaused, TrialPromoted, TrialProposed,
+    TrialStopRequested, TrialsAdopted, configuration_of,
 };
 
 /// Events read at once.
@@ -264,9 +264,9 @@ impl Audit {
         let resumed = self.sweep.inheritance.resumed(number).map(|(resumed, _)| resumed);
         let nursery = if resumed.is_some() { Nursery::default() } else { self.sweep.nursery() };
         let (child, exploit) = nursery.child(spec, submitted.seed, number, 0).unzip();
-        let recomputed = resumed.or(child).or_else(|| {
-            propose(&spec.space, &spec.sampler, submitted.seed, number, self.next_index, &taken)
-        });
+        let recomputed = resumed
+            .or(child)
+            .or_else(|| propose(&spec.space, &spec.sampler, submitted.seed, number, self.next_index, &taken));
         let mut found = between_proposals(event.trial, recorded, recomputed.as_ref());
         let recorded = event.basis.exploit.as_deref();
         found.extend(plain(event.trial, "proposal.exploit", &recorded, &exploit.as_ref()));

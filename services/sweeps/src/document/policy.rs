@@ -143,11 +143,7 @@ fn read_population(mut fields: Fields<'_>) -> Option<PolicySpec> {
     let (quantile, resample) = (fields.field("quantile"), fields.field("resample_probability"));
     let quantile = or_default(&quantile, PolicySpec::QUANTILE_DEFAULT, || quantile.number());
     let resample = or_default(&resample, PolicySpec::RESAMPLE_PROBABILITY_DEFAULT, || resample.number());
-    Some(PolicySpec::Pbt {
-        perturbation_interval: every?,
-        quantile: quantile?,
-        resample_probability: resample?,
-    })
+    Some(PolicySpec::Pbt { perturbation_interval: every?, quantile: quantile?, resample_probability: resample? })
 }
 
 /// The policies whose intervals are rungs.

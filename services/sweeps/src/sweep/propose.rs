@@ -158,10 +158,8 @@ impl Sweep {
         child: Option<(Proposal, Exploit)>,
         at: Timestamp,
     ) -> TrialProposed {
-        let (proposal, exploit) = child.map_or_else(
-            || (new.proposal.clone(), None),
-            |(proposal, exploit)| (proposal, Some(Box::new(exploit))),
-        );
+        let (proposal, exploit) = child
+            .map_or_else(|| (new.proposal.clone(), None), |(proposal, exploit)| (proposal, Some(Box::new(exploit))));
         let source = Source {
             workspace: &submitted.workspace,
             sweep_id: submitted.sweep_id,

@@ -95,15 +95,28 @@ fn what_comes_later_is_refused_by_name() {
 #[test]
 fn populations() {
     check(&[
-        Case(0, &[("early_termination", "{type: pbt, perturbation_interval: 5}"), ("trial", "{command: [python, train.py], checkpoint: true}")], Accepted),
         Case(
             0,
-            &[("early_termination", "{type: pbt, perturbation_interval: 1, quantile: 0.5, resample_probability: 0}"), ("trial", "{command: [python, train.py], checkpoint: true}")],
+            &[
+                ("early_termination", "{type: pbt, perturbation_interval: 5}"),
+                ("trial", "{command: [python, train.py], checkpoint: true}"),
+            ],
             Accepted,
         ),
         Case(
             0,
-            &[("early_termination", "{type: pbt, perturbation_interval: 5, quantile: 0.1}"), ("trial", "{command: [python, train.py], checkpoint: true}")],
+            &[
+                ("early_termination", "{type: pbt, perturbation_interval: 1, quantile: 0.5, resample_probability: 0}"),
+                ("trial", "{command: [python, train.py], checkpoint: true}"),
+            ],
+            Accepted,
+        ),
+        Case(
+            0,
+            &[
+                ("early_termination", "{type: pbt, perturbation_interval: 5, quantile: 0.1}"),
+                ("trial", "{command: [python, train.py], checkpoint: true}"),
+            ],
             Warned(&[("PopulationTooSmall", "/limits/max_concurrent_trials")]),
         ),
         Case(
@@ -113,7 +126,11 @@ fn populations() {
         ),
         Case(
             0,
-            &[("early_termination", "{type: pbt, perturbation_interval: 5}"), ("sampling_algorithm", "bayesian"), ("trial", "{command: [python, train.py], checkpoint: true}")],
+            &[
+                ("early_termination", "{type: pbt, perturbation_interval: 5}"),
+                ("sampling_algorithm", "bayesian"),
+                ("trial", "{command: [python, train.py], checkpoint: true}"),
+            ],
             Refused(422, &[("NotWithBayesian", "/sampling_algorithm")]),
         ),
         Case(
@@ -121,15 +138,18 @@ fn populations() {
             &[("early_termination", "{type: pbt, quantile: half}")],
             Refused(
                 422,
-                &[("Required", "/early_termination/perturbation_interval"), ("WrongType", "/early_termination/quantile")],
+                &[
+                    ("Required", "/early_termination/perturbation_interval"),
+                    ("WrongType", "/early_termination/quantile"),
+                ],
             ),
         ),
         Case(
             0,
-            &[(
-                "early_termination",
-                "{type: pbt, perturbation_interval: 2, evaluation_interval: 2}",
-            ), ("trial", "{command: [python, train.py], checkpoint: true}")],
+            &[
+                ("early_termination", "{type: pbt, perturbation_interval: 2, evaluation_interval: 2}"),
+                ("trial", "{command: [python, train.py], checkpoint: true}"),
+            ],
             Refused(400, &[("UnknownField", "/early_termination/evaluation_interval")]),
         ),
         Case(

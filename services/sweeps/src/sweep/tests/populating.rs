@@ -113,7 +113,9 @@ fn who_has_ended_is_not_replaced() {
 fn nobody_is_stopped_for_a_child_that_cannot_come() {
     let mut story = population(4);
     let events = story.reports(3, &[0.1]);
-    let [SweepEvent::ObservationRecorded(_), SweepEvent::DecisionMade(kept)] = &events[..] else { panic!("{events:?}") };
+    let [SweepEvent::ObservationRecorded(_), SweepEvent::DecisionMade(kept)] = &events[..] else {
+        panic!("{events:?}")
+    };
     assert_eq!((kept.decision.rank, kept.decision.cut), (Some(3), Some(1)));
     assert!(kept.decision.hint.is_some());
     told_nothing_else(&story);
