@@ -150,7 +150,7 @@ fn populations() {
                 ("early_termination", "{type: pbt, perturbation_interval: 2, evaluation_interval: 2}"),
                 ("trial", "{command: [python, train.py], checkpoint: true}"),
             ],
-            Refused(400, &[("UnknownField", "/early_termination/evaluation_interval")]),
+            Refused(422, &[("UnknownField", "/early_termination/evaluation_interval")]),
         ),
         Case(
             0,
