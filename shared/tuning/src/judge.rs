@@ -72,8 +72,8 @@ pub struct Decision {
     /// Learning curve: the best value that the trial can be hoped to end with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub optimistic: Option<f64>,
-    /// The trials whose values are the threshold: the best one (bandit, and first in a population), the one or two in the middle (median), the
-    /// worst survivor (truncation, rungs, population).
+    /// The trials whose values are the threshold: the best one (bandit), the one or two in the middle (median), the
+    /// worst survivor (truncation, rungs); in a population the best one and the worst survivor.
     pub inputs: Vec<Input>,
     /// Advice about the policy itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -117,7 +117,7 @@ fn space() -> SearchSpace {
 
 fn drawn(seed: u64, number: u64) -> Vec<Draw> {
     let sampler = SamplerSpec::Random { rule: Rule::Random };
-    propose(&space(), &sampler, seed, number, 0, &|_| false).unwrap().draws
+    propose(&space(), &sampler, seed, number, 0, &|_| false).expect("the space is endless").draws
 }
 
 fn of<'a>(draws: &'a [Draw], name: &str) -> Option<&'a Value> {

@@ -119,6 +119,12 @@ fn populations() {
             ],
             Warned(&[("PopulationTooSmall", "/limits/max_concurrent_trials")]),
         ),
+    ]);
+}
+
+#[test]
+fn populations_that_cannot_be() {
+    check(&[
         Case(
             0,
             &[("early_termination", "{type: pbt, perturbation_interval: 5}")],
