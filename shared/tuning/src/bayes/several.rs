@@ -24,8 +24,8 @@ const RANKED_MIN: usize = 64;
 /// Below this the front has no extent in an objective.
 const EXTENT_MIN: f64 = 1e-9;
 
-/// The norm is measured from a point so much of the front's extent better than its best ends. From the ends themselves a
-/// point beyond one of them would gain next to nothing, and the front would never grow longer.
+/// The norm is measured from a point so much of the front's extent better than its best ends. From the ends themselves
+/// a point beyond one of them would gain next to nothing, and the front would never grow longer.
 const UTOPIA: f64 = 0.2;
 
 /// What a further output must be.
