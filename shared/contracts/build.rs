@@ -9,6 +9,7 @@ const JSON_TEXTS: &[(&str, &str)] = &[
     (".trialog.sweeps.v1.SubmitSweepReply.plan_json", "plan"),
     (".trialog.sweeps.v1.Sweep.spec_json", "spec"),
     (".trialog.sweeps.v1.Best.parameters_json", "parameters"),
+    (".trialog.sweeps.v1.ParetoTrial.parameters_json", "parameters"),
     (".trialog.sweeps.v1.Trial.parameters_json", "parameters"),
     (".trialog.sweeps.v1.OfferedTrial.parameters_json", "parameters"),
     (".trialog.sweeps.v1.Explanation.explanation_json", "explanation"),
@@ -21,6 +22,7 @@ const LOOSE_NUMBERS: &[&str] = &[
     ".trialog.runs.v1.ReportedPoint.value",
     ".trialog.runs.v1.MetricSummary.last",
     ".trialog.sweeps.v1.ToldPoint.value",
+    ".trialog.sweeps.v1.ToldValue.value",
 ];
 
 /// The same where they may be absent.
@@ -28,6 +30,17 @@ const LOOSE_OPTIONAL_NUMBERS: &[&str] = &[".trialog.sweeps.v1.TellTrialRequest.v
 
 /// Texts that are left out of JSON when they are empty.
 const SPARSE_TEXTS: &[&str] = &[".trialog.sweeps.v1.TellTrialReply.decision"];
+
+/// Lists that are left out of JSON when they are empty.
+const SPARSE_LISTS: &[&str] = &[
+    ".trialog.compute.v1.JobSpec.watched_metrics",
+    ".trialog.sweeps.v1.Sweep.objectives",
+    ".trialog.sweeps.v1.Sweep.constraints",
+    ".trialog.sweeps.v1.Sweep.pareto",
+];
+
+/// Maps that are left out of JSON when they are empty.
+const SPARSE_MAPS: &[&str] = &[".trialog.sweeps.v1.Trial.values"];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let root = PathBuf::from(std::env::var("CARGO_MANIFEST_DIR")?).join("../../proto");
@@ -60,6 +73,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     for field in SPARSE_TEXTS {
         builder = builder.field_attribute(field, "#[serde(skip_serializing_if = \"String::is_empty\")]");
+    }
+    for field in SPARSE_LISTS {
+        builder = builder.field_attribute(field, "#[serde(skip_serializing_if = \"Vec::is_empty\")]");
+    }
+    for field in SPARSE_MAPS {
+        let attribute = "#[serde(skip_serializing_if = \"std::collections::BTreeMap::is_empty\")]";
+        builder = builder.field_attribute(field, attribute);
     }
     builder.compile_fds(descriptors)?;
     Ok(())

@@ -50,7 +50,7 @@ fn of_run(run_id: String, event: RunEvent) -> Option<Publication> {
                 AttemptCause::Preempted => RunState::Preempted,
                 AttemptCause::Lost => RunState::NotResponding,
                 // The Queued that follows says all that others must know.
-                AttemptCause::Retry | AttemptCause::Promoted => return None,
+                AttemptCause::Retry | AttemptCause::Promoted | AttemptCause::Resumed => return None,
             };
             state_changed(facts::RunStateChanged {
                 workspace: event.subject.workspace,

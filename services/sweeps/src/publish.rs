@@ -7,8 +7,8 @@ use feed::{Publication, Publish};
 use vocabulary::{RunId, SweepId};
 
 use crate::sweep::{
-    ObservationRecorded, SweepEvent, SweepState, TrialEnd, TrialEnded, TrialJob, TrialPaused, TrialPromoted,
-    TrialProposed, goal_text, parameters_json,
+    ObservationRecorded, SweepEvent, SweepState, TrialEnd, TrialEnded, TrialHeld, TrialJob, TrialPaused, TrialPromoted,
+    TrialProposed, TrialReleased, goal_text, parameters_json,
 };
 
 /// The map of this service.
@@ -65,18 +65,12 @@ fn fact(sweep_id: SweepId, position: i64, event: SweepEvent) -> Option<Publicati
         SweepEvent::TrialProposed(event) => Some(Publication::new("TrialProposed", &proposed(sweep, event))),
         SweepEvent::TrialStopRequested(event) => {
             let decision = event.decision.map_or_else(String::new, |_| decision_id(sweep_id, position));
-            let fact = wire::TrialStopRequested {
-                workspace: event.workspace,
-                sweep_id: sweep,
-                trial_index: event.trial,
-                run_id: event.run_id.to_string(),
-                decision,
-                by: event.by.as_str().to_owned(),
-            };
-            Some(Publication::new("TrialStopRequested", &fact))
+            Some(stop(event.workspace, sweep, (event.trial, event.run_id), decision, event.by.as_str()))
         }
         SweepEvent::TrialPaused(event) => Some(paused(sweep, decision_id(sweep_id, position), event)),
         SweepEvent::TrialPromoted(event) => Some(promoted(sweep, event)),
+        SweepEvent::TrialHeld(event) => Some(held(sweep, event)),
+        SweepEvent::TrialReleased(event) => Some(released(sweep, event)),
         SweepEvent::TrialEnded(event) => {
             // An external trial ends right behind the stop, in the same append.
             let stop = decision_id(sweep_id, position - 1);
@@ -120,17 +114,25 @@ fn fact(sweep_id: SweepId, position: i64, event: SweepEvent) -> Option<Publicati
     }
 }
 
+fn stop(workspace: String, sweep_id: String, trial: (u32, RunId), decision: String, by: &str) -> Publication {
+    let (trial_index, run_id, by) = (trial.0, trial.1.to_string(), by.to_owned());
+    let fact = wire::TrialStopRequested { workspace, sweep_id, trial_index, run_id, decision, by };
+    Publication::new("TrialStopRequested", &fact)
+}
+
 /// For others it is a stop that ends nothing yet.
 fn paused(sweep_id: String, decision: String, event: TrialPaused) -> Publication {
-    let fact = wire::TrialStopRequested {
-        workspace: event.workspace,
-        sweep_id,
-        trial_index: event.trial,
-        run_id: event.run_id.to_string(),
-        decision,
-        by: "rung".to_owned(),
-    };
-    Publication::new("TrialStopRequested", &fact)
+    stop(event.workspace, sweep_id, (event.trial, event.run_id), decision, "rung")
+}
+
+/// The same, until the sweep goes on.
+fn held(sweep_id: String, event: TrialHeld) -> Publication {
+    stop(event.workspace, sweep_id, (event.trial, event.run_id), String::new(), "pause")
+}
+
+fn released(sweep_id: String, event: TrialReleased) -> Publication {
+    let (workspace, run_id) = (event.workspace, event.run_id.to_string());
+    Publication::new("TrialReleased", &wire::TrialReleased { workspace, sweep_id, trial_index: event.trial, run_id })
 }
 
 fn promoted(sweep_id: String, event: TrialPromoted) -> Publication {
@@ -195,6 +197,7 @@ fn job_of(sweep_id: String, trial: u32, parameters_json: String, wanted: TrialJo
         experiment: wanted.experiment,
         parameters_json,
         primary_metric: wanted.primary_metric,
+        watched_metrics: wanted.watched_metrics,
         goal: goal_text(wanted.goal).to_owned(),
         seed: wanted.seed,
         contract_variables: wanted.contract_variables,
@@ -205,6 +208,11 @@ fn job_of(sweep_id: String, trial: u32, parameters_json: String, wanted: TrialJo
 fn reported(sweep_id: String, event: ObservationRecorded) -> Option<Publication> {
     let told = event.told?;
     let points = event.points.iter().map(|point| wire::ToldPoint { step: point.step, value: point.value });
+    let others = event.others.iter().map(|other| wire::ToldValue {
+        metric: other.name.clone(),
+        step: other.step,
+        value: other.value,
+    });
     let fact = wire::TrialReported {
         workspace: told.workspace,
         sweep_id,
@@ -213,6 +221,7 @@ fn reported(sweep_id: String, event: ObservationRecorded) -> Option<Publication>
         attempt: event.attempt,
         metric: told.metric,
         points: points.collect(),
+        others: others.collect(),
     };
     Some(Publication::new("TrialReported", &fact))
 }

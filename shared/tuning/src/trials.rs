@@ -211,11 +211,17 @@ impl Trials {
     /// The best trial: the leader, but a failed or canceled one only if none with a value has completed, since its
     /// model is not finished.
     pub fn best(&self) -> Option<Standing> {
+        self.best_among(|_| true)
+    }
+
+    /// The best of some trials, by the same rule.
+    pub fn best_among(&self, counts: impl Fn(u32) -> bool) -> Option<Standing> {
+        let standings = || self.standings().filter(|standing| counts(standing.trial));
         let completed = |curve: &Curve| curve.ended == Some(End::Completed);
-        let any_completed = self.standings().any(|standing| self.curve(standing.trial).is_some_and(completed));
+        let any_completed = standings().any(|standing| self.curve(standing.trial).is_some_and(completed));
         let unfinished = |curve: &Curve| matches!(curve.ended, Some(End::Failed | End::Canceled));
         let counted =
-            self.standings().filter(|standing| !any_completed || !self.curve(standing.trial).is_some_and(unfinished));
+            standings().filter(|standing| !any_completed || !self.curve(standing.trial).is_some_and(unfinished));
         counted.reduce(|best, other| if self.goal.worse(best.value, other.value) { other } else { best })
     }
 

@@ -81,8 +81,13 @@ pub enum Command {
     },
 }
 
-/// Who wants a job to wait at a rung of its sweep, and not to end.
-const HOLD: &str = "rung";
+/// That the sweep is paused: its jobs are to wait, not to end.
+pub(super) const PAUSE: &str = "pause";
+
+/// Whether a wish is only that the job waits: at a rung of its sweep, or while the sweep is paused.
+pub(super) fn holds(by: &str) -> bool {
+    matches!(by, "rung" | PAUSE)
+}
 
 /// The end of a job that compute itself says cannot run.
 pub fn failed_end(reason: &str, detail: String) -> JobEnd {
@@ -127,7 +132,7 @@ impl Job {
         if let Some(stop) = &self.stop
             && end.outcome != "completed"
         {
-            if stop.by == HOLD {
+            if holds(&stop.by) {
                 return vec![self.after_hold(node_id, end, at_us)];
             }
             // It was to end and has ended: how does not matter, but it must not be queued again.
@@ -151,40 +156,44 @@ impl Job {
     /// An attempt that was to be held has ended.
     fn after_hold(&self, node_id: NodeId, end: JobEnd, at_us: i64) -> JobEvent {
         if self.released {
-            return self.promoted(node_id, end, at_us);
+            return self.goes_on(node_id, end, at_us);
         }
         JobHeld { job: self.key.clone(), attempt: self.attempt, end, node_id, at_us }.into()
     }
 
-    fn promoted(&self, node_id: NodeId, end: JobEnd, at_us: i64) -> JobEvent {
-        let (job, attempt, cause) = (self.key.clone(), self.attempt, RequeueCause::Promoted);
+    fn goes_on(&self, node_id: NodeId, end: JobEnd, at_us: i64) -> JobEvent {
+        let paused = self.stop.as_ref().is_some_and(|stop| stop.by == PAUSE);
+        let cause = if paused { RequeueCause::Resumed } else { RequeueCause::Promoted };
+        let (job, attempt) = (self.key.clone(), self.attempt);
         JobRequeued { job, attempt, next_attempt: attempt + 1, cause, end, node_id, at_us }.into()
     }
 
     /// Lets a job go on that is held, or is about to be.
     fn release(&self, at_us: i64) -> Vec<JobEvent> {
-        let is_to_wait = self.stop.as_ref().is_some_and(|stop| stop.by == HOLD);
+        let is_to_wait = self.stop.as_ref().is_some_and(|stop| holds(&stop.by));
         if !is_to_wait || self.released || self.phase == JobPhase::Ended {
             return Vec::new();
         }
         let mut events = vec![JobReleased { job: self.key.clone(), at_us }.into()];
         if let (JobPhase::Held, Some((node_id, end))) = (self.phase, self.held.clone()) {
-            events.push(self.promoted(node_id, end, at_us));
+            events.push(self.goes_on(node_id, end, at_us));
         }
         events
     }
 
     fn stop(&self, by: String, decision: String, at_us: i64) -> Vec<JobEvent> {
-        // A wish that it ends goes before the wish that it waits.
-        let known = self.stop.as_ref().is_some_and(|stop| stop.by != HOLD || by == HOLD);
-        let may_wait = self.phase.is_live() || by != HOLD;
+        // A wish that it ends goes before the wish that it waits; one that was let go on before its attempt had ended
+        // may have to wait after all.
+        let known = self.stop.as_ref().is_some_and(|stop| !holds(&stop.by) || (holds(&by) && !self.released));
+        // What is queued has reported nothing, so it waits at no rung.
+        let may_wait = by == PAUSE || self.phase.is_live() || !holds(&by);
         if known || !may_wait || matches!(self.phase, JobPhase::Absent | JobPhase::Ended) {
             return Vec::new();
         }
         let requested =
             StopRequested { job: self.key.clone(), by: by.clone(), decision: decision.clone(), at_us }.into();
         let mut events = vec![requested];
-        if matches!(self.phase, JobPhase::Queued | JobPhase::Held) {
+        if matches!(self.phase, JobPhase::Queued | JobPhase::Held) && !holds(&by) {
             events.extend(self.ended(self.canceled(&by, &decision), at_us));
         }
         events

@@ -144,6 +144,28 @@ fn a_job_that_is_held_waits_without_a_node_and_goes_on_as_a_new_attempt() {
 }
 
 #[test]
+fn jobs_of_a_paused_sweep_wait_wherever_they_are() {
+    let release = Command::Release { at_us: 5 };
+    let mut running = given(&[queue(0), place(1), stop("pause")]);
+    assert!(matches!(&run(&mut running, &end(1, "canceled"))[..], [JobEvent::JobHeld(_)]));
+    assert!(matches!(&run(&mut running, &release)[..], [JobEvent::JobReleased(_), JobEvent::JobRequeued(event)]
+        if event.next_attempt == 2 && event.cause == RequeueCause::Resumed));
+    // What waits for a node has no attempt that could end: it is later placed as the attempt that it is.
+    let mut queued = given(&[queue(0), stop("pause")]);
+    assert_eq!((queued.phase, run(&mut queued, &place(1))), (JobPhase::Held, vec![]));
+    assert!(matches!(&run(&mut queued, &release)[..], [JobEvent::JobReleased(_)]));
+    assert_eq!((queued.phase, queued.attempt, queued.stop.clone()), (JobPhase::Queued, 1, None));
+    assert_eq!(run(&mut queued, &release), [], "once");
+    assert!(!run(&mut queued, &place(1)).is_empty());
+    let mut ended = given(&[queue(0), stop("pause")]);
+    run(&mut ended, &stop("sweep"));
+    assert_eq!(ended.phase, JobPhase::Ended);
+    // Paused again before the attempt had ended: it waits all the same.
+    let mut again = given(&[queue(0), place(1), stop("pause"), release, stop("pause")]);
+    assert!(matches!(&run(&mut again, &end(1, "canceled"))[..], [JobEvent::JobHeld(_)]));
+}
+
+#[test]
 fn the_wish_that_a_job_ends_goes_before_the_wish_that_it_waits() {
     let mut held = given(&[queue(0), place(1), stop("rung"), end(1, "canceled")]);
     assert_eq!(run(&mut held, &stop("rung")), []);
@@ -223,6 +245,7 @@ fn any_command() -> impl Strategy<Value = Command> {
         (attempt, outcome).prop_map(|(attempt, outcome)| end(attempt, outcome)),
         Just(stop("user")),
         Just(stop("rung")),
+        Just(stop("pause")),
         Just(Command::Release { at_us: 4 }),
     ]
 }

@@ -68,6 +68,8 @@ pub enum RequeueCause {
     Retry,
     /// The job was held at a rung of its sweep and goes on.
     Promoted,
+    /// The job was held while its sweep was paused and goes on.
+    Resumed,
 }
 
 impl RequeueCause {
@@ -78,6 +80,7 @@ impl RequeueCause {
             Self::Lost => "lost",
             Self::Retry => "retry",
             Self::Promoted => "promoted",
+            Self::Resumed => "resumed",
         }
     }
 }
@@ -106,7 +109,8 @@ pub struct JobRequeued {
 pub struct StopRequested {
     /// Whose it is.
     pub job: JobKey,
-    /// user | sweep | sweep_timeout | trial_timeout | target_reached | policy | max_resource; rung: it is only held.
+    /// user | sweep | sweep_timeout | trial_timeout | target_reached | policy | max_resource; rung, pause: it is only
+    /// held.
     pub by: String,
     /// Of a policy: SWEEP@position.
     pub decision: String,

@@ -5,7 +5,11 @@ use std::sync::Arc;
 use contracts::compute::{JobEnd, JobSpec};
 use vocabulary::NodeId;
 
-use super::{JobEvent, JobKey, RequeueCause};
+use super::decide::PAUSE;
+use super::{JobEvent, JobKey, JobRequeued, RequeueCause};
+
+/// Why a job waits whose sweep is paused.
+const WAITS_PAUSED: &str = "its sweep is paused";
 
 /// Where a job stands. The order is the way of an attempt.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -125,6 +129,25 @@ impl Job {
         }
     }
 
+    fn take_requeue(&mut self, event: &JobRequeued) {
+        self.attempt_over(event.at_us);
+        match event.cause {
+            RequeueCause::Preempted => {}
+            RequeueCause::Lost => self.lost += 1,
+            RequeueCause::Retry => self.retried += 1,
+            RequeueCause::Promoted | RequeueCause::Resumed => {
+                self.stop = None;
+                self.released = false;
+                self.held = None;
+            }
+        }
+        self.phase = JobPhase::Queued;
+        self.attempt = event.next_attempt;
+        self.node_id = None;
+        self.since_us = event.at_us;
+        self.reason = format!("attempt {} was {}", event.attempt, past(event.cause));
+    }
+
     pub(super) fn take(&mut self, event: &JobEvent) {
         match event {
             JobEvent::JobQueued(event) => {
@@ -151,34 +174,31 @@ impl Job {
                     self.running_since_us.get_or_insert(event.at_us);
                 }
             }
-            JobEvent::JobRequeued(event) => {
-                self.attempt_over(event.at_us);
-                match event.cause {
-                    RequeueCause::Preempted => {}
-                    RequeueCause::Lost => self.lost += 1,
-                    RequeueCause::Retry => self.retried += 1,
-                    RequeueCause::Promoted => {
-                        self.stop = None;
-                        self.released = false;
-                        self.held = None;
-                    }
-                }
-                self.phase = JobPhase::Queued;
-                self.attempt = event.next_attempt;
-                self.node_id = None;
-                self.since_us = event.at_us;
-                self.reason = format!("attempt {} was {}", event.attempt, past(event.cause));
-            }
+            JobEvent::JobRequeued(event) => self.take_requeue(event),
             JobEvent::StopRequested(event) => {
                 self.stop = Some(Stop { by: event.by.clone(), decision: event.decision.clone() });
+                self.released = false;
+                // It has no attempt that could end: it waits from here on, and later as the attempt that it is.
+                if self.phase == JobPhase::Queued && event.by == PAUSE {
+                    self.phase = JobPhase::Held;
+                    self.since_us = event.at_us;
+                    self.reason = WAITS_PAUSED.to_owned();
+                }
             }
             JobEvent::JobHeld(event) => {
                 self.attempt_over(event.at_us);
                 self.phase = JobPhase::Held;
                 self.node_id = None;
                 self.since_us = event.at_us;
-                self.reason = "its trial waits at a rung".to_owned();
+                let paused = self.stop.as_ref().is_some_and(|stop| stop.by == PAUSE);
+                self.reason = if paused { WAITS_PAUSED } else { "its trial waits at a rung" }.to_owned();
                 self.held = Some((event.node_id, event.end.clone()));
+            }
+            JobEvent::JobReleased(event) if self.phase == JobPhase::Held && self.held.is_none() => {
+                self.phase = JobPhase::Queued;
+                self.stop = None;
+                self.since_us = event.at_us;
+                self.reason.clear();
             }
             JobEvent::JobReleased(_) => self.released = true,
             JobEvent::JobEnded(event) => {
@@ -198,6 +218,7 @@ fn past(cause: RequeueCause) -> &'static str {
         RequeueCause::Lost => "lost",
         RequeueCause::Retry => "a failure that may be tried again",
         RequeueCause::Promoted => "held, and its trial was promoted",
+        RequeueCause::Resumed => "held, and its sweep goes on",
     }
 }
 

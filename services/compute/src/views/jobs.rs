@@ -74,7 +74,9 @@ async fn take(
         }
         JobEvent::JobRequeued(event) => stand(tx, &job_id, "queued", event.next_attempt, "").await?,
         JobEvent::JobHeld(event) => stand(tx, &job_id, "held", event.attempt, "").await?,
-        JobEvent::StopRequested(_) | JobEvent::JobReleased(_) => {}
+        JobEvent::StopRequested(event) if event.by == "pause" => restand(tx, &job_id, "queued", "held").await?,
+        JobEvent::JobReleased(_) => restand(tx, &job_id, "held", "queued").await?,
+        JobEvent::StopRequested(_) => {}
         JobEvent::JobEnded(event) => {
             let ending = serde_json::to_string(&event.end).map_err(|error| Error::Encode(error.to_string()))?;
             let node_id = event.node_id.map(|node| node.to_string()).unwrap_or_default();
@@ -93,6 +95,13 @@ async fn stand(tx: &mut SqliteConnection, job_id: &str, state: &str, attempt: u3
         .bind(job_id)
         .execute(tx)
         .await?;
+    Ok(())
+}
+
+/// One that waited in another way goes on waiting in this one.
+async fn restand(tx: &mut SqliteConnection, job_id: &str, from: &str, to: &str) -> Result<(), Error> {
+    let update = "UPDATE jobs SET state = ? WHERE job_id = ? AND state = ?";
+    sqlx::query(update).bind(to).bind(job_id).bind(from).execute(tx).await?;
     Ok(())
 }
 

@@ -33,6 +33,7 @@ pub(super) struct Point<'a> {
 }
 
 /// A number, or one of the three texts of non-finite ones. An untagged enum would buffer every value first.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Value(pub(crate) f64);
 
 impl<'de> Deserialize<'de> for Value {

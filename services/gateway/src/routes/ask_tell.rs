@@ -3,6 +3,8 @@
 //! The bodies are small and the routes busy: a body that is right is read by serde alone; only what that cannot read
 //! is read again, slowly, to say what is wrong and where.
 
+use std::collections::BTreeMap;
+
 use actix_web::http::StatusCode;
 use actix_web::post;
 use contracts::sweeps::{
@@ -34,6 +36,7 @@ struct TellBody {
     step: Option<i64>,
     #[serde(deserialize_with = "number")]
     value: Option<f64>,
+    values: BTreeMap<String, Value>,
     r#final: Option<bool>,
     state: Option<String>,
     reason: Option<String>,
@@ -73,7 +76,7 @@ pub(crate) async fn ask_trials(body: Document, call: Call) -> Reply {
 #[utoipa::path(tag = "trials", request_body = TellTrialRequest, responses((status = 200, body = TellTrialReply)))]
 #[post("/api/v1/workspaces/{workspace}/sweeps/{sweep}/trials/{index:[^/:]+}:tell")]
 pub(crate) async fn tell_trial(body: Document, call: Call) -> Reply {
-    let TellBody { attempt, step, value, r#final, state, reason } = read(&body, "TellTrialRequest")?;
+    let TellBody { attempt, step, value, values, r#final, state, reason } = read(&body, "TellTrialRequest")?;
     let request = TellTrialRequest {
         workspace: call.workspace.clone(),
         sweep: call.path("sweep").to_owned(),
@@ -84,6 +87,7 @@ pub(crate) async fn tell_trial(body: Document, call: Call) -> Reply {
         r#final: r#final.unwrap_or_default(),
         state: state.unwrap_or_default(),
         reason: reason.unwrap_or_default(),
+        values: values.into_iter().map(|(name, value)| (name, value.0)).collect(),
     };
     let context = call.writing(body.hash_if_keyed(&call.request))?;
     let reply = call.peers().sweeps_client().tell_trial(context.attach(request)).await?;
@@ -126,6 +130,7 @@ fn read<M: DeserializeOwned + Default>(body: &Document, name: &str) -> Result<M,
 fn check(tree: &Node, name: &str) -> Result<(), Problem> {
     let mut rest = tree.clone();
     let findings = Findings::new();
+    check_values(tree, &mut rest, name, &findings);
     if let Tree::Map(entries) = &mut rest.value
         && name == <TellTrialRequest as ToSchema>::name()
         && let Some(place) = entries.iter().position(|(key, _)| key == "value")
@@ -155,6 +160,22 @@ fn check(tree: &Node, name: &str) -> Result<(), Problem> {
     }
 }
 
+/// The values by name, each as it is alone.
+fn check_values(tree: &Node, rest: &mut Node, name: &str, findings: &Findings) {
+    let is_map = |node: &Node| matches!(node.value, Tree::Map(_));
+    if let Tree::Map(entries) = &mut rest.value
+        && name == <TellTrialRequest as ToSchema>::name()
+        && let Some(place) = entries.iter().position(|(key, values)| key == "values" && is_map(values))
+    {
+        entries.remove(place);
+        if let Some(mut fields) = Field::root(tree, findings).map() {
+            fields.ignore_rest();
+            let values = fields.field("values");
+            values.entries().into_iter().flatten().for_each(|(_, value)| crate::points::check_value(&value));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -172,13 +193,20 @@ mod tests {
         assert!(tell(r#"{"value": "NaN"}"#).unwrap().value.unwrap().is_nan());
         assert_eq!(tell(r#"{"value": "-Infinity"}"#).unwrap().value, Some(f64::NEG_INFINITY));
         assert_eq!(tell(r#"{"value": 3}"#).unwrap().value, Some(3.0));
+        let several = tell(r#"{"values": {"a": 0.1, "b/c": "Infinity"}}"#).unwrap().values;
+        assert_eq!((several["a"].0, several["b/c"].0), (0.1, f64::INFINITY));
     }
+
+    /// What is wrong with two of three values.
+    const VALUES: [(&str, &str); 2] = [("/values/a", "BadMetricValue"), ("/values/b~1c", "BadMetricValue")];
 
     #[test]
     fn what_is_wrong_is_named_with_its_place() {
         for (body, status, errors) in [
             (r#"{"value": "high"}"#, 422, vec![("/value", "BadMetricValue")]),
             (r#"{"value": 1e400}"#, 422, vec![("/value", "BadMetricValue")]),
+            (r#"{"values": {"a": null, "b/c": "x", "d": 1}}"#, 422, VALUES.to_vec()),
+            (r#"{"values": 3}"#, 422, vec![("/values", "WrongType")]),
             (r#"{"value": null}"#, 422, vec![("/value", "BadMetricValue")]),
             (r#"{"valu": 1}"#, 400, vec![("/valu", "UnknownField")]),
             (r#"{"valu": 1, "value": "x"}"#, 400, vec![("/valu", "UnknownField")]),

@@ -9,8 +9,8 @@ use contracts::sweeps::{
 
 use crate::door::{Call, Document, Refusal, Reply, Service, changed, json};
 
-/// Pauses a sweep: no new trials. Mode `drain` lets the running ones end, `checkpoint` stops them with their
-/// checkpoints.
+/// Pauses a sweep: no new trials. Mode `drain` lets the running ones run on, `checkpoint` has them save their
+/// checkpoints and wait without a node until the sweep is resumed.
 #[utoipa::path(tag = "sweeps", request_body = PauseSweepRequest, responses((status = 200, body = Sweep)))]
 #[post("/api/v1/workspaces/{workspace}/sweeps/{sweep:[^/:]+}:pause")]
 pub(crate) async fn pause_sweep(body: Document, call: Call) -> Reply {

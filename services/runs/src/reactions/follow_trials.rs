@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use contracts::feed::Fact;
 use contracts::runs::{MetricPoint, RecordMetricsRequest};
-use contracts::sweeps::{TrialEnded, TrialPromoted, TrialProposed, TrialReported, TrialStopRequested};
+use contracts::sweeps::{TrialEnded, TrialPromoted, TrialProposed, TrialReleased, TrialReported, TrialStopRequested};
 use eventlog::{BoxFuture, Context, ExecuteError};
 use feed::{ReactError, Reaction};
 use vocabulary::RunId;
@@ -39,6 +39,7 @@ impl Reaction for FollowTrials {
             "TrialProposed" => decode::<TrialProposed>(fact).map(|proposed| proposed.run_id),
             "TrialStopRequested" => decode::<TrialStopRequested>(fact).map(|stop| stop.run_id),
             "TrialPromoted" => decode::<TrialPromoted>(fact).map(|promoted| promoted.run_id),
+            "TrialReleased" => decode::<TrialReleased>(fact).map(|released| released.run_id),
             "TrialReported" => decode::<TrialReported>(fact).map(|reported| reported.run_id),
             "TrialEnded" => decode::<TrialEnded>(fact).map(|ended| ended.run_id),
             _ => Ok(fact.stream.clone()),
@@ -51,7 +52,8 @@ impl Reaction for FollowTrials {
             match fact.r#type.as_str() {
                 "TrialProposed" => self.proposed(fact, decode(fact)?).await,
                 "TrialStopRequested" => self.stopped(fact, decode(fact)?).await,
-                "TrialPromoted" => self.promoted(fact, decode(fact)?).await,
+                "TrialPromoted" => self.released(fact, &decode::<TrialPromoted>(fact)?.run_id).await,
+                "TrialReleased" => self.released(fact, &decode::<TrialReleased>(fact)?.run_id).await,
                 "TrialReported" => self.reported(fact, decode(fact)?).await,
                 "TrialEnded" => self.ended(fact, decode(fact)?).await,
                 _ => Ok(()),
@@ -91,8 +93,8 @@ impl FollowTrials {
         self.must_be_there(fact, "stop_runs", run, command).await
     }
 
-    async fn promoted(&self, fact: &Fact, promoted: TrialPromoted) -> Result<(), ReactError> {
-        let run = run_of(&promoted.run_id)?;
+    async fn released(&self, fact: &Fact, run_id: &str) -> Result<(), ReactError> {
+        let run = run_of(run_id)?;
         self.must_be_there(fact, "release_runs", run, Command::Release { at_us: fact.recorded_at_us }).await
     }
 
@@ -107,10 +109,17 @@ impl FollowTrials {
             timestamp_ms: Some(timestamp_ms),
             ..MetricPoint::default()
         });
+        let others = reported.others.iter().map(|other| MetricPoint {
+            name: other.metric.clone(),
+            value: other.value,
+            step: Some(other.step),
+            timestamp_ms: Some(timestamp_ms),
+            ..MetricPoint::default()
+        });
         let request = RecordMetricsRequest {
             workspace: reported.workspace,
             run_id: reported.run_id,
-            metrics: points.collect(),
+            metrics: points.chain(others).collect(),
             ..RecordMetricsRequest::default()
         };
         let batch = Arc::new(Batch::read(request, run, timestamp_ms)?);

@@ -10,8 +10,10 @@ use super::{
     RunStopRequested, RunUpdated, job,
 };
 
-/// Who wants a run to wait at a rung of its sweep, and not to end.
-const HOLD: &str = "rung";
+/// Whether a wish is only that the run waits: at a rung of its sweep, or while the sweep is paused.
+fn holds(by: &str) -> bool {
+    matches!(by, "rung" | "pause")
+}
 
 /// What users may change.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -38,7 +40,7 @@ pub enum JobNews {
     Reached { attempt: u32, state: RunState, node_id: String, at_us: i64 },
     /// The attempt ended and the next one waits for a node.
     Requeued { attempt: u32, next_attempt: u32, cause: AttemptCause, end: JobEnd, node_id: String, at_us: i64 },
-    /// The attempt ended because its trial waits at a rung.
+    /// The attempt ended because its trial is to wait.
     Held { attempt: u32, at_us: i64 },
     /// The job is over.
     Ended { attempt: u32, end: JobEnd, at_us: i64 },
@@ -56,7 +58,7 @@ pub enum Command {
     Cancel { workspace: String, run: String, at_us: i64 },
     /// Its sweep wants its end.
     Stop { decision: String, by: String, at_us: i64 },
-    /// Its sweep lets it go on from a rung.
+    /// Its sweep lets it go on from where it waits.
     Release { at_us: i64 },
     /// Its sweep has ended the trial: the end of a run without a job.
     EndTrial { state: RunState, decision: String, reason: String, at_us: i64 },
@@ -82,7 +84,7 @@ pub(super) fn decide(run: &Run, command: &Command) -> Result<Vec<RunEvent>, Reje
         }
         Command::Release { at_us } => {
             there(run)?;
-            let is_held = run.ended().is_none() && run.stop.as_ref().is_some_and(|stop| stop.by == HOLD);
+            let is_held = run.ended().is_none() && run.stop.as_ref().is_some_and(|stop| holds(&stop.by));
             Ok(is_held
                 .then(|| RunReleased { subject: run.subject.clone(), at_us: *at_us }.into())
                 .into_iter()
@@ -164,12 +166,12 @@ fn stop(run: &Run, decision: &str, by: &str, at_us: i64) -> Vec<RunEvent> {
         }
         Some(_) => Vec::new(),
         // A wish that it ends goes before the wish that it waits.
-        None if run.stop.as_ref().is_some_and(|stop| stop.by != HOLD || by == HOLD) => Vec::new(),
+        None if run.stop.as_ref().is_some_and(|stop| !holds(&stop.by) || holds(by)) => Vec::new(),
         None if run.has_job() => {
             vec![RunStopRequested { subject, decision: decision.to_owned(), by: by.to_owned(), at_us }.into()]
         }
         // Whoever evaluates it without a job asks for it again when it is promoted.
-        None if by == HOLD => Vec::new(),
+        None if holds(by) => Vec::new(),
         None => {
             let state = if by_policy { RunState::EarlyStopped } else { RunState::Canceled };
             let end = JobEnd { by: by.to_owned(), decision: decision.to_owned(), ..end_of(state) };

@@ -96,6 +96,8 @@ pub enum AttemptCause {
     Retry,
     /// It waited at a rung of its sweep and was promoted.
     Promoted,
+    /// It waited while its sweep was paused, which goes on.
+    Resumed,
 }
 
 /// An attempt ended and another one follows.
@@ -124,7 +126,8 @@ pub struct RunStopRequested {
     /// SWEEP@position of a policy's decision, else empty.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub decision: String,
-    /// policy | user | sweep | sweep_timeout | trial_timeout | target_reached | max_resource; rung: it is only held.
+    /// policy | user | sweep | sweep_timeout | trial_timeout | target_reached | max_resource; rung, pause: it is only
+    /// held.
     pub by: String,
     /// Microseconds since 1970.
     pub at_us: i64,

@@ -115,6 +115,7 @@ impl AttemptCause {
             "lost" => Some(Self::Lost),
             "retry" => Some(Self::Retry),
             "promoted" => Some(Self::Promoted),
+            "resumed" => Some(Self::Resumed),
             _ => None,
         }
     }

@@ -30,7 +30,7 @@ pub fn show(run: &mut wire::Run, event: &RunEvent) {
                     run.preemptions += 1;
                 }
                 AttemptCause::Lost => run.state = RunState::NotResponding.as_str().to_owned(),
-                AttemptCause::Retry | AttemptCause::Promoted => {}
+                AttemptCause::Retry | AttemptCause::Promoted | AttemptCause::Resumed => {}
             }
             let attempt = attempt(run, event.attempt, event.at_us);
             if !event.node_id.is_empty() {

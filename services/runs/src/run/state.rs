@@ -141,7 +141,9 @@ impl Run {
             RunEvent::RunCreated(event) => {
                 self.subject = event.subject.clone();
                 self.state = RunState::parse(&self.shown.state);
-                let watched = event.job.iter().map(|job| &job.primary_metric).filter(|name| !name.is_empty());
+                let names =
+                    event.job.iter().flat_map(|job| std::iter::once(&job.primary_metric).chain(&job.watched_metrics));
+                let watched = names.filter(|name| !name.is_empty());
                 self.watched = watched.map(|name| (name.clone(), Series::default())).collect();
             }
             RunEvent::RunStopRequested(event) => {

@@ -25,6 +25,8 @@ const LEASE_SECONDS_MAX: f64 = 86_400.0;
 const WORKER_LENGTH_MAX: usize = 255;
 /// Bytes of a reason: the end of a traceback, not a log.
 const REASON_BYTES_MAX: usize = 4_096;
+/// What is wrong with a reason beside a value.
+const REASON_WITH_VALUE: &str = "reason: goes with state failed; leave it out with a value";
 
 impl Api {
     pub(super) async fn ask(&self, request: Request<wire::AskTrialsRequest>) -> Answer<wire::AskTrialsReply> {
@@ -219,20 +221,35 @@ fn read_saying(request: &wire::TellTrialRequest) -> Result<Saying, Problem> {
         errors.extend(problem.errors);
     }
     let saying = match (request.state.as_str(), request.value) {
+        ("", value) if !request.values.is_empty() => {
+            if value.is_some() {
+                let message = "values: has the value of the primary metric too; leave value out";
+                errors.push(FieldError::new("/value", "ExactlyOne", message));
+            }
+            if !request.reason.is_empty() {
+                errors.push(FieldError::new("/reason", "ExactlyOne", REASON_WITH_VALUE));
+            }
+            Saying::Values { step: request.step, values: request.values.clone(), last: request.r#final }
+        }
         ("", Some(value)) => {
             if !request.reason.is_empty() {
-                let message = "reason: goes with state failed; leave it out with a value";
-                errors.push(FieldError::new("/reason", "ExactlyOne", message));
+                errors.push(FieldError::new("/reason", "ExactlyOne", REASON_WITH_VALUE));
             }
             Saying::Value { step: request.step, value, last: request.r#final }
         }
         ("", None) => {
-            let message = "value: required; a number, \"NaN\", \"Infinity\" or \"-Infinity\", or send state failed";
+            let message = "value: required, or values by metric; a number, \"NaN\", \"Infinity\" or \"-Infinity\", or \
+                           send state failed";
             errors.push(FieldError::new("/value", "Required", message));
             Saying::Failed { reason: String::new() }
         }
         ("failed", value) => {
-            let extra = [("value", value.is_some()), ("step", request.step.is_some()), ("final", request.r#final)];
+            let extra = [
+                ("value", value.is_some()),
+                ("values", !request.values.is_empty()),
+                ("step", request.step.is_some()),
+                ("final", request.r#final),
+            ];
             for (name, _) in extra.iter().filter(|(_, given)| *given) {
                 let message = format!("{name}: leave it out with state failed; tell values before");
                 errors.push(FieldError::new(format!("/{name}"), "ExactlyOne", message));

@@ -10,24 +10,21 @@ use super::submit_sweep::format_of;
 use super::{Answer, Api};
 use crate::document::read_changes;
 use crate::stream_of;
-use crate::sweep::{Changes, Command, Sweep};
+use crate::sweep::{Changes, Command, PauseMode, Sweep};
 
 impl Api {
     pub(super) async fn pause(&self, request: Request<wire::PauseSweepRequest>) -> Answer<wire::Sweep> {
         let call = CallContext::of(&request);
         let request = request.into_inner();
-        match request.mode.as_str() {
-            "" | "drain" => {}
-            "checkpoint" => {
-                let message = "mode checkpoint is not offered yet; use drain: live trials run on";
-                return Err(status_of(&Problem::invalid("/mode", "NotOfferedYet", message)));
-            }
+        let mode = match request.mode.as_str() {
+            "" | "drain" => PauseMode::Drain,
+            "checkpoint" => PauseMode::Checkpoint,
             other => {
                 let message = format!("mode '{other}': drain or checkpoint");
                 return Err(status_of(&Problem::invalid("/mode", "BadPauseMode", message)));
             }
-        }
-        let command = Command::Pause { at: self.clock.now() };
+        };
+        let command = Command::Pause { mode, at: self.clock.now() };
         self.change(&call, &request.workspace, &request.sweep, command).await
     }
 

@@ -6,6 +6,7 @@ use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 use tuning::{Parameter, SamplerSpec, SearchSpace};
 
+use crate::document::Objective;
 use crate::sweep::Submitted;
 
 /// Integers up to here are exact in every JSON reader; larger ones are written as texts.
@@ -36,7 +37,16 @@ impl Serialize for Document<'_> {
         if spec.space.compat {
             map.serialize_entry("compat", "azure")?;
         }
-        map.serialize_entry("objective", &spec.objective)?;
+        if spec.has_several() {
+            let named =
+                |objective: &Objective| json!({"primary_metric": objective.primary_metric, "goal": objective.goal});
+            map.serialize_entry("objectives", &spec.objectives().map(named).collect::<Vec<Value>>())?;
+        } else {
+            map.serialize_entry("objective", &spec.objective)?;
+        }
+        if !spec.constraints.is_empty() {
+            map.serialize_entry("constraints", &spec.constraints)?;
+        }
         map.serialize_entry("search_space", &Space(&spec.space))?;
         map.serialize_entry("sampling_algorithm", &sampler(self.0))?;
         map.serialize_entry("early_termination", &spec.policy)?;

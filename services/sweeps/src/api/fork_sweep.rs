@@ -185,7 +185,15 @@ impl Past {
             let Some(draws) = fit(&trial.draws, true) else { continue };
             let points = points.iter().map(|(_, point)| *point).collect();
             let sampler_index = used.filter(|_| goes_on);
-            adopted.push(AdoptedTrial { trial: index, run_id: trial.run_id, draws, sampler_index, points, end });
+            adopted.push(AdoptedTrial {
+                trial: index,
+                run_id: trial.run_id,
+                draws,
+                sampler_index,
+                points,
+                values: trial.values.clone(),
+                end,
+            });
         }
         let total = fork.spec.limits.max_total_trials;
         if adopted.len() + inherited >= total as usize {

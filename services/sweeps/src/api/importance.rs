@@ -26,7 +26,9 @@ impl Api {
         calls::at_least(&self.log, &CallContext::of(&request)).await?;
         let request = request.into_inner();
         let sweep_id = self.find(&request.workspace, &request.sweep).await?;
-        let question = self.look(sweep_id, question).await?.ok_or_else(|| absent(&request))?;
+        let metric = request.metric.clone();
+        let question = self.look(sweep_id, move |sweep, version| question(sweep, &metric, version)).await?;
+        let question = question.ok_or_else(|| absent(&request))?.map_err(|problem| status_of(&problem))?;
         let known = question.trials.len();
         if known < IMPORTANCE_TRIALS_MIN {
             let detail = format!(
@@ -47,22 +49,27 @@ fn absent(request: &wire::ParameterImportanceRequest) -> Status {
     status_of(&Problem::not_found("sweep", &request.sweep, &request.workspace))
 }
 
-/// Only trials that completed count: the value of one that was stopped early is not its result.
-fn question(sweep: &Sweep, version: i64) -> Option<Question> {
+/// Only trials that completed count: the value of one that was stopped early is not its result. Without a metric the
+/// first objective is meant.
+fn question(sweep: &Sweep, metric: &str, version: i64) -> Option<Result<Question, Problem>> {
     let submitted = sweep.submitted.as_ref()?;
+    let spec = &submitted.spec;
+    let watched = spec.watched();
+    let place = if metric.is_empty() { Some(0) } else { watched.iter().position(|name| *name == metric) };
+    let Some((place, goal)) = place.and_then(|place| Some((place, spec.goal_of(watched[place])?))) else {
+        let message = format!("{metric} is not watched by this sweep; one of {}", watched.join(", "));
+        return Some(Err(Problem::invalid("/metric", "UnknownMetric", message)));
+    };
     let completed = (0_u32..).zip(&sweep.trials).filter(|(_, trial)| trial.state == TrialState::Completed);
     let trials = completed.filter_map(|(index, trial)| {
-        let value = sweep.curves.standing(index)?.value;
+        let value = if place == 0 && !spec.has_several() {
+            sweep.curves.standing(index)?.value
+        } else {
+            trial.values.get(place).copied().flatten()?
+        };
         value.is_finite().then(|| (trial.draws.clone(), value))
     });
-    let spec = &submitted.spec;
-    Some(Question {
-        space: spec.space.clone(),
-        goal: spec.objective.goal,
-        seed: submitted.seed,
-        trials: trials.collect(),
-        version,
-    })
+    Some(Ok(Question { space: spec.space.clone(), goal, seed: submitted.seed, trials: trials.collect(), version }))
 }
 
 fn answer(question: &Question) -> Importance {

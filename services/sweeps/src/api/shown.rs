@@ -4,9 +4,43 @@ use contracts::sweeps as wire;
 use vocabulary::RunId;
 
 use super::document_shown::document;
+use crate::document::SweepSpec;
 use crate::publish::decision_id;
 use crate::sweep::{Best, Closing, NO_RUN, Sweep, Trial, TrialEnd, goal_text, parameters_json};
 use crate::views::ListedSweep;
+
+/// Trials of a front that one answer shows.
+const PARETO_SHOWN_MAX: usize = 1_000;
+/// Why there is no best trial although trials have completed.
+const NO_FEASIBLE: &str = "NoFeasibleTrial: no completed trial meets all constraints";
+
+/// All objectives, when there are several.
+fn objectives(spec: &SweepSpec) -> Vec<wire::Objective> {
+    let shown = spec.objectives().filter(|_| spec.has_several()).map(|objective| wire::Objective {
+        primary_metric: objective.primary_metric.clone(),
+        goal: goal_text(objective.goal).to_owned(),
+    });
+    shown.collect()
+}
+
+fn constraints(spec: &SweepSpec) -> Vec<wire::MetricConstraint> {
+    let shown = spec.constraints.iter().map(|constraint| wire::MetricConstraint {
+        metric: constraint.metric.clone(),
+        op: constraint.operator.as_str().to_owned(),
+        value: constraint.value,
+    });
+    shown.collect()
+}
+
+fn pareto(state: &Sweep, index: u32) -> Option<wire::ParetoTrial> {
+    let trial = state.trials.get(index as usize)?;
+    Some(wire::ParetoTrial {
+        trial_index: index,
+        run_id: run_text(trial.run_id),
+        values: trial.named_values(&state.submitted.as_ref()?.spec),
+        parameters_json: parameters_json(&trial.draws),
+    })
+}
 
 /// A sweep without its document; `None` before it was submitted.
 pub(super) fn sweep(state: &Sweep, version: i64) -> Option<wire::Sweep> {
@@ -41,6 +75,10 @@ pub(super) fn sweep(state: &Sweep, version: i64) -> Option<wire::Sweep> {
         preemptions: state.preemptions,
         parent_sweep_id: submitted.parent.as_ref().map(|parent| parent.sweep_id.to_string()).unwrap_or_default(),
         parent_position: submitted.parent.as_ref().map_or(0, |parent| parent.position),
+        objectives: objectives(&submitted.spec),
+        constraints: constraints(&submitted.spec),
+        pareto: Vec::new(),
+        pareto_count: 0,
     })
 }
 
@@ -48,6 +86,12 @@ pub(super) fn sweep(state: &Sweep, version: i64) -> Option<wire::Sweep> {
 pub(super) fn sweep_with_document(state: &Sweep, version: i64) -> Option<wire::Sweep> {
     let mut shown = sweep(state, version)?;
     shown.spec_json = state.submitted.as_ref().map(document).unwrap_or_default();
+    let front = state.front();
+    shown.pareto_count = u32::try_from(front.len()).unwrap_or(u32::MAX);
+    shown.pareto = front.into_iter().take(PARETO_SHOWN_MAX).filter_map(|index| pareto(state, index)).collect();
+    if state.lacks_feasible() {
+        shown.conditions.push(NO_FEASIBLE.to_owned());
+    }
     Some(shown)
 }
 
@@ -111,7 +155,8 @@ pub(super) fn trial(state: &Sweep, index: u32, trial: &Trial, stop: Option<i64>)
         run_id: run_text(trial.run_id),
         state: trial.state.as_str().to_owned(),
         parameters_json: parameters_json(&trial.draws),
-        best_value: state.curves.standing(index).map(|standing| standing.value),
+        // With several objectives no single value is the result.
+        best_value: state.curves.standing(index).map(|standing| standing.value).filter(|_| !has_several(state)),
         // Absent in JSON is what a value that is no number is.
         last_value: trial.last_value.filter(|value| value.is_finite()),
         intervals: state.curves.interval(index),
@@ -121,5 +166,11 @@ pub(super) fn trial(state: &Sweep, index: u32, trial: &Trial, stop: Option<i64>)
         reason: trial.end.as_ref().map(TrialEnd::reason).unwrap_or_default(),
         created_at: trial.proposed_at.to_string(),
         ended_at: trial.ended_at.map(|at| at.to_string()).unwrap_or_default(),
+        values: state.submitted.as_ref().map(|submitted| trial.named_values(&submitted.spec)).unwrap_or_default(),
+        feasible: state.feasibility(trial),
     }
+}
+
+fn has_several(state: &Sweep) -> bool {
+    state.submitted.as_ref().is_some_and(|submitted| submitted.spec.has_several())
 }

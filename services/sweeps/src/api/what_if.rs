@@ -20,6 +20,10 @@ impl Api {
         let question = read_what_if(&request.document, format).map_err(|problem| status_of(&problem))?;
         let sweep_id = self.find(&request.workspace, &request.sweep).await?;
         let recorded = recorded(&self.log, sweep_id).await.map_err(calls::unreadable)?;
+        if recorded.sweep.submitted.as_ref().is_some_and(|submitted| submitted.spec.has_several()) {
+            let message = "the sweep has several objectives, and a policy compares trials by one metric";
+            return Err(status_of(&Problem::new(422, "SeveralObjectives", message)));
+        }
         let goal = recorded.sweep.curves.goal();
         let curves = recorded.curves();
         let trials = curves.len();

@@ -16,7 +16,7 @@ pub(crate) fn explanation(audit: &Audit, index: u32) -> Option<Value> {
     let trial = audit.sweep.trials.get(index as usize)?;
     let decisions: Vec<Value> = audit.judged.iter().map(|judged| decision(audit, judged)).collect();
     let attempts: Vec<Value> = trial.attempts.iter().map(attempt).collect();
-    Some(json!({
+    let mut shown = json!({
         "trial": {
             "sweep_id": submitted.sweep_id,
             "index": index,
@@ -27,11 +27,37 @@ pub(crate) fn explanation(audit: &Audit, index: u32) -> Option<Value> {
             "best_value": audit.sweep.curves.standing(index).map(|standing| standing.value),
             "intervals": audit.sweep.curves.interval(index),
         },
+
         "proposal": proposal(audit, submitted, trial, index),
         "decisions": decisions,
         "rungs": rungs(audit, index),
         "attempts": attempts,
-    }))
+    });
+    if !submitted.spec.is_plain() {
+        shown["measured"] = measured(audit, submitted, trial);
+    }
+    Some(shown)
+}
+
+/// The trial's values of the watched metrics, and what they must be.
+fn measured(audit: &Audit, submitted: &Submitted, trial: &Trial) -> Value {
+    let spec = &submitted.spec;
+    let values = trial.named_values(spec);
+    let constraints: Vec<Value> = spec
+        .constraints
+        .iter()
+        .map(|constraint| {
+            let value = values.get(&constraint.metric);
+            json!({
+                "metric": constraint.metric,
+                "op": constraint.operator.as_str(),
+                "bound": constraint.value,
+                "value": value,
+                "holds": value.map(|value| constraint.holds(*value)),
+            })
+        })
+        .collect();
+    json!({"values": values, "feasible": audit.sweep.feasibility(trial), "constraints": constraints})
 }
 
 /// The rungs of the trial's bracket as they stand now, with its own entry where it has one.

@@ -6,7 +6,7 @@ use documents::{Field, Findings, Format};
 use vocabulary::{FieldError, Problem, Warning};
 
 use super::spec::{Limits, ServerLimits, SweepSpec};
-use super::{external, limits};
+use super::{external, limits, objectives};
 
 /// The changes that a document asks for; absent means unchanged.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -57,6 +57,7 @@ pub fn read_changes(
         let section = fields.field("limits");
         let limits = limits::read(&section, &server.of(current.mode), current.space.compat, Some(&current.limits))
             .filter(|read| section.is_present() && external::allows(current.mode, read, &section));
+        objectives::Sought::of(current).check_limits(limits.as_ref(), &findings);
         let description = fields.text("description").map(str::to_owned);
         let tags = fields.texts("tags").map(|tags| tags.into_iter().collect());
         for name in FIXED {

@@ -9,7 +9,7 @@ use vocabulary::{Problem, Warning};
 use super::references::References;
 use super::sampler::Sampler;
 use super::spec::{ServerLimits, SweepSpec};
-use super::{compat, external, limits, note, policy, read_title, space};
+use super::{compat, external, limits, note, objectives, policy, read_title, space};
 
 /// A fork that somebody asks for.
 #[derive(Clone, Debug, PartialEq)]
@@ -69,6 +69,8 @@ fn read_fields(mut fields: Fields<'_>, server: &ServerLimits, source: &Forked, f
         if section.is_present() { policy::read(&section, in_compat, findings) } else { Some(before.policy.clone()) };
     policy::check_checkpoint(policy.as_ref(), Some(&before.trial).filter(|_| !before.is_external()), findings);
     let sampler = Sampler { spec: before.sampler.clone(), seed: Some(source.seed), logbase: before.space.logbase };
+    objectives::Sought::of(before).check_policy(policy.as_ref(), findings);
+    objectives::Sought::of(before).check_limits(limits.as_ref(), findings);
     let section = fields.field("search_space");
     let space = if section.is_present() {
         let read = space::read(&section, in_compat, Some(&sampler), limits.as_ref(), findings);

@@ -50,7 +50,7 @@ fn read_fields(
     let experiment = read_title(&fields.field("experiment")).unwrap_or_else(|| DEFAULT_EXPERIMENT.to_owned());
     let description = fields.text("description").unwrap_or_default().to_owned();
     let tags = fields.texts("tags").unwrap_or_default().into_iter().collect();
-    let objective = objectives::read(&mut fields);
+    let objective = objectives::read_one(&mut fields);
     let space = space::read(&fields.required("search_space"), false, None, None, findings);
     let trials = fields.required("trials");
     let rows = trials.list()?;
@@ -72,6 +72,7 @@ fn read_fields(
         mode: Mode::External,
         cluster: String::new(),
         objective,
+        further_objectives: Vec::new(),
         constraints: Vec::new(),
         space,
         sampler: SamplerSpec::Random { rule: Rule::Random },

@@ -17,13 +17,14 @@ mod space;
 mod spec;
 mod template;
 mod trial;
+mod watched;
 mod what_if;
 
 #[cfg(test)]
 mod tests;
 
 use documents::{Field, Fields, Findings, Format};
-use tuning::{Goal, Issue};
+use tuning::{Goal, Issue, SearchSpace};
 use vocabulary::{Problem, Warning, names};
 
 pub use changes::{SweepChanges, read_changes};
@@ -93,8 +94,7 @@ fn read_fields(
     let tags = fields.texts("tags").unwrap_or_default().into_iter().collect();
     let cluster = fields.field("cluster");
     let cluster = if external { external::nothing_in(&cluster) } else { cluster.required().text() };
-    let objective = objectives::read(&mut fields);
-    let constraints = objectives::read_constraints(&fields.field("constraints"));
+    let sought = objectives::read_all(&mut fields, compat);
     let limits = fields.field("limits");
     let limits =
         limits::read(&limits, &server.of(mode), compat, None).filter(|read| external::allows(mode, read, &limits));
@@ -112,21 +112,18 @@ fn read_fields(
     let trial = fields.field("trial");
     let trial = match mode {
         Mode::External => external::nothing_in(&trial).map(|_| TrialSpec::default()),
-        Mode::Managed => {
-            let trial = trial.required().map();
-            let mut trial = trial.and_then(|fields| trial::read(fields, names.as_ref(), resolved, findings));
-            if let (true, Some(trial), Some(space)) = (compat, &mut trial, &space) {
-                compat::append_arguments(&mut trial.command, space, findings);
-            }
-            trial
-        }
+        Mode::Managed => read_trial(trial, names.as_ref(), resolved, space.as_ref().filter(|_| compat), findings),
     };
     policy::check_checkpoint(policy.as_ref(), trial.as_ref().filter(|_| !external), findings);
     if let (Some(limits), Some(trial), Some(cluster)) = (&limits, &trial, resolved.filter(|_| !external)) {
         limits::check_gate(limits, &trial.resources, cluster, findings);
     }
     let warm = resume::read(&mut fields, compat, limits.as_ref());
+    sought.rules().check(sampler.as_ref().map(|sampler| &sampler.spec), warm.resumes(), findings);
+    sought.rules().check_policy(policy.as_ref(), findings);
+    sought.rules().check_limits(limits.as_ref(), findings);
     let sampler = sampler?;
+    let (objective, further_objectives) = sought.objectives?;
     Some(SweepSpec {
         name,
         experiment,
@@ -134,8 +131,9 @@ fn read_fields(
         tags,
         mode,
         cluster: cluster?.to_owned(),
-        objective: objective?,
-        constraints: constraints?,
+        objective,
+        further_objectives,
+        constraints: sought.constraints?,
         space: space?,
         sampler: sampler.spec,
         seed: sampler.seed,
@@ -146,6 +144,21 @@ fn read_fields(
         resume_trials: warm.trials?,
         trial: trial?,
     })
+}
+
+/// The section of a managed sweep; `compat` is the space where the arguments follow from it.
+fn read_trial(
+    trial: Field<'_>,
+    names: Option<&space::Names>,
+    resolved: Option<&ClusterFacts>,
+    compat: Option<&SearchSpace>,
+    findings: &Findings,
+) -> Option<TrialSpec> {
+    let mut trial = trial.required().map().and_then(|fields| trial::read(fields, names, resolved, findings));
+    if let (Some(trial), Some(space)) = (&mut trial, compat) {
+        compat::append_arguments(&mut trial.command, space, findings);
+    }
+    trial
 }
 
 fn read_title(field: &Field<'_>) -> Option<String> {

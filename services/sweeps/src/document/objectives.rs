@@ -2,22 +2,56 @@
 
 use std::collections::HashSet;
 
-use documents::{Field, Fields};
+use documents::{Field, Fields, Findings};
+use tuning::{PolicySpec, SamplerSpec};
 
-use super::spec::{Constraint, ConstraintOperator, Objective};
-use super::{metric_name, read_goal, read_objective};
+use super::spec::{Constraint, ConstraintOperator, Limits, Objective, SweepSpec};
+use super::{compat, metric_name, read_goal, read_objective};
 
 /// Most objectives: with more, nearly every trial is the best in some direction.
 const OBJECTIVES_MAX: usize = 3;
 /// Most constraints: each is a model of its own.
 const CONSTRAINTS_MAX: usize = 16;
 
-/// Reads `objective`, or `objectives` instead of it. One objective in a list is the same as one outside of it; a
-/// second and third are checked, and then refused as not offered yet.
-pub(super) fn read(fields: &mut Fields<'_>) -> Option<Objective> {
+/// The stable code of what needs a single best trial.
+const SEVERAL: &str = "SeveralObjectives";
+
+/// What a document says about what is sought; `None` in a member means that it was refused.
+pub(super) struct Goals {
+    /// The first objective, and the others.
+    pub objectives: Option<(Objective, Vec<Objective>)>,
+    pub constraints: Option<Vec<Constraint>>,
+}
+
+/// Reads `objective` or `objectives`, and `constraints`, which are not in `compat`.
+pub(super) fn read_all(fields: &mut Fields<'_>, in_compat: bool) -> Goals {
+    let objectives = read(fields);
+    if in_compat && objectives.as_ref().is_some_and(|(_, further)| !further.is_empty()) {
+        compat::refuse_native(&fields.field("objectives"), "objectives");
+    }
+    let constraints = fields.field("constraints");
+    if in_compat && constraints.is_present() {
+        compat::refuse_native(&constraints, "constraints");
+    }
+    Goals { objectives, constraints: read_constraints(&constraints) }
+}
+
+impl Goals {
+    /// What that means for other sections.
+    pub(super) fn rules(&self) -> Sought {
+        Sought {
+            several: self.objectives.as_ref().is_some_and(|(_, further)| !further.is_empty()),
+            constrained: self.constraints.as_ref().is_some_and(|constraints| !constraints.is_empty()),
+        }
+    }
+}
+
+/// Reads `objective`, or `objectives` instead of it: the first one, and the others. One objective in a list is the same
+/// as one outside of it.
+fn read(fields: &mut Fields<'_>) -> Option<(Objective, Vec<Objective>)> {
     let (single, several) = (fields.field("objective"), fields.field("objectives"));
     if !several.is_present() {
-        return single.required().map().and_then(read_objective);
+        return Some((single.required().map().and_then(read_objective)?, Vec::new()));
     }
     if single.is_present() {
         several.refuse("ExactlyOne", "objective or objectives: both are given, remove one");
@@ -46,16 +80,76 @@ pub(super) fn read(fields: &mut Fields<'_>) -> Option<Objective> {
         });
         read.push(objective);
     }
-    let read: Vec<Objective> = read.into_iter().collect::<Option<_>>()?;
-    if let Some(second) = items.get(1) {
-        second.not_offered();
-        return None;
-    }
-    read.into_iter().next()
+    let mut read = read.into_iter().collect::<Option<Vec<Objective>>>()?.into_iter();
+    let first = read.next()?;
+    Some((first, read.collect()))
 }
 
-/// Reads `constraints`; sound ones are refused as not offered yet.
-pub(super) fn read_constraints(field: &Field<'_>) -> Option<Vec<Constraint>> {
+/// The only objective of a table that is imported.
+pub(super) fn read_one(fields: &mut Fields<'_>) -> Option<Objective> {
+    let (first, further) = read(fields)?;
+    if !further.is_empty() {
+        fields
+            .field("objectives")
+            .refuse("NotOfferedYet", "tables are imported with one objective; import one of them");
+        return None;
+    }
+    Some(first)
+}
+
+/// What a document looks for, as far as other sections depend on it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sought {
+    pub(super) several: bool,
+    pub(super) constrained: bool,
+}
+
+impl Sought {
+    pub(super) fn of(spec: &SweepSpec) -> Self {
+        Self { several: spec.has_several(), constrained: !spec.constraints.is_empty() }
+    }
+
+    /// Samplers and earlier sweeps that do not go with it.
+    pub(super) fn check(self, sampler: Option<&SamplerSpec>, resumes: bool, findings: &Findings) {
+        if !self.several && !self.constrained {
+            return;
+        }
+        if let Some(SamplerSpec::Bayesian { .. }) = sampler {
+            let message = "sampling_algorithm: bayesian is not offered yet with several objectives or constraints; \
+                           use random or grid";
+            findings.refuse("/sampling_algorithm", "NotOfferedYet", message);
+        }
+        if resumes {
+            let message = "resume_from: not offered yet with several objectives or constraints; leave it out";
+            findings.refuse("/resume_from", "NotOfferedYet", message);
+        }
+    }
+
+    /// Policies compare trials by one metric.
+    pub(super) fn check_policy(self, policy: Option<&PolicySpec>, findings: &Findings) {
+        if self.several && policy.is_some_and(|policy| *policy != PolicySpec::None) {
+            let message = "early_termination: a policy compares trials by one metric, and there are several \
+                           objectives; leave it out";
+            findings.refuse("/early_termination", SEVERAL, message);
+        }
+    }
+
+    /// Limits that look at the best trial.
+    pub(super) fn check_limits(self, limits: Option<&Limits>, findings: &Findings) {
+        let Some(limits) = limits.filter(|_| self.several) else { return };
+        let of_the_best = [
+            ("convergence", limits.convergence.is_some()),
+            ("max_trials_without_improvement", limits.max_trials_without_improvement.is_some()),
+        ];
+        for (name, _) in of_the_best.iter().filter(|(_, given)| *given) {
+            let message = format!("limits.{name}: with several objectives no trial is the best one; leave it out");
+            findings.refuse(format!("/limits/{name}"), SEVERAL, message);
+        }
+    }
+}
+
+/// Reads `constraints`.
+fn read_constraints(field: &Field<'_>) -> Option<Vec<Constraint>> {
     if !field.is_present() {
         return Some(Vec::new());
     }
@@ -78,9 +172,5 @@ pub(super) fn read_constraints(field: &Field<'_>) -> Option<Vec<Constraint>> {
             Some(Constraint { metric: metric?, operator: operator?, value: value? })
         })
         .collect();
-    let sound = read.iter().all(Option::is_some);
-    if let Some(first) = items.first().filter(|_| sound) {
-        first.not_offered();
-    }
     read.into_iter().collect()
 }

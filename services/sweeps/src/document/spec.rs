@@ -30,6 +30,9 @@ pub struct SweepSpec {
     pub cluster: String,
     /// What is optimised.
     pub objective: Objective,
+    /// The second and third objective, if the first is not the only one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub further_objectives: Vec<Objective>,
     /// What other metrics must be.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub constraints: Vec<Constraint>,

@@ -8,6 +8,7 @@ use tuning::bayes::Fit;
 use vocabulary::{Decider, Problem, RunId};
 
 use super::external::{Ask, Heartbeat, Tell};
+use super::hold::PauseMode;
 use super::import::ImportedTrial;
 use super::model::Made;
 use super::state::{Submitted, Sweep};
@@ -156,6 +157,8 @@ pub enum Command {
     },
     /// No new proposals.
     Pause {
+        /// What becomes of live trials.
+        mode: PauseMode,
         /// Now.
         at: Timestamp,
     },
@@ -264,7 +267,7 @@ impl Decider for Sweep {
             Command::End(run) => self.end(run),
             Command::NoteMetric { trial, name, at } => self.note_metric(*trial, name, *at),
             Command::CheckDeadlines { at } => self.check_deadlines(*at),
-            Command::Pause { at } => self.pause(*at),
+            Command::Pause { mode, at } => self.pause(*mode, *at),
             Command::Resume { at } => self.resume(*at),
             Command::Cancel { by, at } => self.cancel(by, *at),
             Command::Change { changes, at } => self.change_to(changes, *at),

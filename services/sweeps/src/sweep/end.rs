@@ -24,6 +24,8 @@ pub(super) struct Ending<'a> {
     pub(super) end: &'a TrialEnd,
     /// A report in the same append, which the state does not have yet either.
     pub(super) report: Option<&'a Report>,
+    /// The last values of the watched metrics, where those in the state are older.
+    pub(super) values: Option<&'a [Option<f64>]>,
 }
 
 impl Ending<'_> {
@@ -43,8 +45,9 @@ impl Sweep {
         if submitted.spec.is_external() {
             return Ok(Vec::new());
         }
-        // That it waits at a rung is what the sweep itself has said.
-        let waits = trial.paused.is_some() || run.state == TrialState::Paused;
+        // That it waits at a rung is what the sweep itself has said; that it is held is so when its run says it.
+        let held = self.held.contains(&run.trial);
+        let waits = trial.paused.is_some() || (run.state == TrialState::Paused && !held);
         if trial.end.is_some() || waits || run.state.is_terminal() || attempt < trial.attempt() || known {
             return Ok(Vec::new());
         }
@@ -78,7 +81,7 @@ impl Sweep {
             return Ok(Vec::new());
         }
         let end = end_of(trial, run, self.curves.standing(run.trial).is_none());
-        let ending = Ending { trial: run.trial, end: &end, report: None };
+        let ending = Ending { trial: run.trial, end: &end, report: None, values: None };
         Ok(self.ended(submitted, trial, ending, run))
     }
 
@@ -138,11 +141,18 @@ impl Sweep {
                     let outcome = Outcome::Completed { reason: CompletedReason::MaxTotalTrials };
                     return self.begin_ending(outcome, None, Some(ending), run.at);
                 }
-                if let Some(reason) = self.enough(&submitted.limits) {
+                if self.is_reached_by(ending) {
+                    let outcome = Outcome::Completed { reason: CompletedReason::TargetReached };
+                    return self.begin_ending(outcome, Some(StopBy::TargetReached), Some(ending), run.at);
+                }
+                // Nobody would let go on what is held: the question comes again with the next end.
+                let may_complete = self.held.is_empty();
+                if let Some(reason) = self.enough(&submitted.limits, self.lead_of(ending)).filter(|_| may_complete) {
                     // Others may still find something better: they run on.
                     return self.begin_ending(Outcome::Completed { reason }, None, Some(ending), run.at);
                 }
-                self.silent(submitted, trial, ending, run).into_iter().collect()
+                let warning = self.silent(submitted, trial, ending, run);
+                warning.or_else(|| self.lacking(submitted, trial, ending, run)).into_iter().collect()
             }
             _ => Vec::new(),
         }
@@ -317,13 +327,13 @@ impl Sweep {
         } else {
             // Once a sweep: the ranking depends on which trials completed.
             let mut curves = self.curves.clone();
-            for Ending { trial, end, report } in endings {
+            for Ending { trial, end, report, .. } in endings {
                 if let Some(report) = report {
                     curves.report(report);
                 }
                 curves.end(*trial, end.for_policies());
             }
-            self.best_of(&curves)
+            self.best_of(&curves, endings)
         };
         let counts = counts.into_iter().filter(|(_, count)| *count > 0);
         Closing {
@@ -336,7 +346,7 @@ impl Sweep {
 }
 
 pub(super) fn withdrawals<'a>(trials: &[u32], end: &'a TrialEnd) -> Vec<Ending<'a>> {
-    trials.iter().map(|&trial| Ending { trial, end, report: None }).collect()
+    trials.iter().map(|&trial| Ending { trial, end, report: None, values: None }).collect()
 }
 
 /// As what a trial ends.

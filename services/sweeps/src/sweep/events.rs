@@ -8,11 +8,14 @@ use tuning::bayes::{Explained, Fit};
 use tuning::{Decision, Draw};
 use vocabulary::{RunId, SweepId, Warning};
 
+use super::hold::{PauseMode, TrialHeld, TrialReleased};
 use super::inherit::{ObservationsInherited, Parent, TrialsAdopted};
 use super::job::TrialJob;
 use super::lease::{ExternalTrial, Lease, Told};
 use super::model::ModelBasis;
-use super::words::{AttemptEnd, Closing, CompletedReason, Outcome, Point, StopBy, SweepState, TrialEnd, TrialState};
+use super::words::{
+    AttemptEnd, Closing, CompletedReason, NamedValue, Outcome, Point, StopBy, SweepState, TrialEnd, TrialState,
+};
 use crate::document::{Limits, SweepSpec};
 
 /// A sweep was accepted.
@@ -121,6 +124,9 @@ pub struct ObservationRecorded {
     pub attempt: u32,
     /// In order of arrival.
     pub points: Vec<Point>,
+    /// Values of the other watched metrics, with several objectives or constraints.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<NamedValue>,
     /// The trial was being stopped: the points are kept and count for nothing.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub after_stop: bool,
@@ -238,11 +244,14 @@ pub struct TrialEnded {
     pub at: Timestamp,
 }
 
-/// No new proposals; what runs goes on.
+/// No new proposals; what runs goes on or is held.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SweepPaused {
     /// Whose it is.
     pub workspace: String,
+    /// What becomes of live trials.
+    #[serde(default, skip_serializing_if = "PauseMode::is_drain")]
+    pub mode: PauseMode,
     /// When.
     pub at: Timestamp,
 }
@@ -413,6 +422,8 @@ vocabulary::stored_events! {
         TrialStopRequested: 1,
         TrialPaused: 1,
         TrialPromoted: 1,
+        TrialHeld: 1,
+        TrialReleased: 1,
         TrialEnded: 1,
         SweepPaused: 1,
         SweepResumed: 1,

@@ -1,23 +1,22 @@
 //! External mode: trials are asked for and told by whoever runs them. An ask, and a tell with all that follows from
 //! it, is one append each; a lease that has run out is seen at the next ask.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
-use tuning::{PolicySpec, Promotion, Proposal, Report, Verdict};
+use tuning::{Promotion, Proposal};
 use vocabulary::{Problem, RunId};
 
 use super::decide::{Decided, Rejection, RunEnd};
 use super::end::Ending;
-use super::lease::{ExternalTrial, Lease, Told};
+use super::lease::{ExternalTrial, Lease};
 use super::model::{Made, Suggested};
 use super::propose::{Ground, proposals};
 use super::state::{Status, Submitted, Sweep};
+use super::told::{Said, said};
 use super::trial::Trial;
-use super::words::{AttemptEnd, CompletedReason, Outcome, Point, StopBy, TrialEnd};
-use super::{
-    Basis, DecisionMade, ObservationRecorded, SweepEvent, SweepStarted, TrialLeaseRenewed, TrialLeased, TrialPaused,
-    TrialProposed, TrialStopRequested,
-};
-use crate::document::OnNonFinite;
+use super::words::{AttemptEnd, CompletedReason, Outcome, TrialEnd};
+use super::{Basis, SweepEvent, SweepStarted, TrialLeaseRenewed, TrialLeased, TrialProposed};
 
 /// Somebody wants trials to run.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,6 +47,15 @@ pub enum Saying {
         /// May be NaN or infinite.
         value: f64,
         /// There will be no more.
+        last: bool,
+    },
+    /// Values of several watched metrics at once.
+    Values {
+        /// See `Value`.
+        step: Option<i64>,
+        /// By metric.
+        values: BTreeMap<String, f64>,
+        /// See `Value`.
         last: bool,
     },
     /// It could not be evaluated.
@@ -190,118 +198,22 @@ impl Sweep {
         let submitted = self.external_of(&tell.workspace)?;
         let trial = self.held(tell.trial, tell.attempt)?;
         match &tell.saying {
-            Saying::Value { step, value, last } => self.told(submitted, trial, tell, (*step, *value, *last)),
+            Saying::Value { step, value, last } => {
+                let said = Said { step: *step, value: Some(*value), others: Vec::new(), last: *last };
+                self.told(submitted, trial, tell, said)
+            }
+            Saying::Values { step, values, last } => {
+                self.told(submitted, trial, tell, said(submitted, *step, values, *last)?)
+            }
             Saying::Failed { reason } => {
                 let said = if reason.is_empty() { "failed" } else { reason.as_str() };
                 let end = failed(said);
-                let ending = Ending { trial: tell.trial, end: &end, report: None };
+                let ending = Ending { trial: tell.trial, end: &end, report: None, values: None };
                 let attempt_end =
                     AttemptEnd { reason: said.to_owned(), stderr_tail: reason.clone(), ..attempt_end("failed") };
                 Ok(self.ended(submitted, trial, ending, &run_end(tell, attempt_end)))
             }
         }
-    }
-
-    /// A value: one report on the clock, the policy's verdict, and the end if it is the last one or the trial is
-    /// stopped. There is no job to wait for, so a stopped trial ends at once.
-    fn told(
-        &self,
-        submitted: &Submitted,
-        trial: &Trial,
-        tell: &Tell,
-        (step, value, last): (Option<i64>, f64, bool),
-    ) -> Decided {
-        let index = tell.trial;
-        let step = step.unwrap_or_else(|| self.curves.next_step(index));
-        let recorded = self.curves.value_at(index, tell.attempt, step);
-        if let Some(recorded) = recorded.filter(|recorded| !same(*recorded, value)) {
-            return Err(conflicting(&submitted.spec.objective.primary_metric, step, recorded, value).into());
-        }
-        let completes = |report: Option<&Report>| {
-            let best = report.map_or_else(|| self.curves.standing(index), |report| self.curves.standing_after(report));
-            let end = TrialEnd::Completed { no_objective: best.is_none(), max_resource: false };
-            let ending = Ending { trial: index, end: &end, report };
-            self.ended(submitted, trial, ending, &run_end(tell, attempt_end("completed")))
-        };
-        if recorded.is_some() {
-            // Told before: no second interval, but a sign of life, or the end.
-            return Ok(if last { completes(None) } else { vec![renewal(trial, index, tell.attempt, tell.at)] });
-        }
-        let (attempt, position) = (tell.attempt, self.version.unsigned_abs() + 1);
-        let report = Report { trial: index, attempt, step, value, position };
-        let mut events = vec![observed(submitted, trial, tell, &report, last)];
-        if !value.is_finite() && submitted.spec.objective.on_non_finite == OnNonFinite::Fail {
-            let end = failed("non_finite");
-            let ending = Ending { trial: index, end: &end, report: Some(&report) };
-            let attempt_end = AttemptEnd { reason: "non_finite".to_owned(), ..attempt_end("failed") };
-            events.extend(self.ended(submitted, trial, ending, &run_end(tell, attempt_end)));
-        } else if self.reaches_target(value) {
-            events.extend(self.found(submitted, trial, tell, &report, last));
-        } else if last {
-            events.extend(completes(Some(&report)));
-        } else {
-            events.extend(self.judged(submitted, trial, tell, &report));
-        }
-        Ok(events)
-    }
-
-    /// What the policy says to a value on the way. Its stop is the second event of the append, and the end follows it
-    /// at once: that is how the decision's id is known without being written.
-    fn judged(&self, submitted: &Submitted, trial: &Trial, tell: &Tell, report: &Report) -> Vec<SweepEvent> {
-        if submitted.spec.policy == PolicySpec::None {
-            return Vec::new();
-        }
-        match self.curves.preview(report) {
-            Verdict::Stop(decision) => {
-                let stop = TrialStopRequested {
-                    workspace: submitted.workspace.clone(),
-                    trial: report.trial,
-                    run_id: trial.run_id,
-                    by: StopBy::Policy,
-                    decision: Some(decision),
-                    at: tell.at,
-                };
-                let end = TrialEnd::EarlyStopped { decision: String::new() };
-                let ending = Ending { trial: report.trial, end: &end, report: Some(report) };
-                let mut events = vec![stop.into()];
-                events.extend(self.ended(submitted, trial, ending, &run_end(tell, attempt_end("canceled"))));
-                events
-            }
-            Verdict::Keep(decision) if submitted.spec.record_keeps => {
-                vec![DecisionMade { trial: report.trial, decision }.into()]
-            }
-            Verdict::Pause(decision) => {
-                let (workspace, run_id) = (submitted.workspace.clone(), trial.run_id);
-                let (trial, rung) = (report.trial, decision.rung.unwrap_or_default());
-                vec![TrialPaused { workspace, trial, run_id, rung, decision, at: tell.at }.into()]
-            }
-            Verdict::Skip { interval: Some(interval), .. }
-                if submitted.spec.policy.max_resource().is_some_and(|max| interval >= max) =>
-            {
-                let no_objective = self.curves.standing_after(report).is_none();
-                let end = TrialEnd::Completed { no_objective, max_resource: true };
-                let ending = Ending { trial: report.trial, end: &end, report: Some(report) };
-                let by = StopBy::MaxResource.as_str().to_owned();
-                let attempt_end = AttemptEnd { by, ..attempt_end("canceled") };
-                self.ended(submitted, trial, ending, &run_end(tell, attempt_end))
-            }
-            Verdict::Keep(_) | Verdict::Skip { .. } => Vec::new(),
-        }
-    }
-
-    /// The value is the one that the sweep looks for: every trial ends with it, and the sweep.
-    fn found(&self, submitted: &Submitted, trial: &Trial, tell: &Tell, report: &Report, last: bool) -> Vec<SweepEvent> {
-        let by = StopBy::TargetReached.as_str().to_owned();
-        let (end, attempt_end) = if last {
-            (TrialEnd::Completed { no_objective: false, max_resource: false }, attempt_end("completed"))
-        } else {
-            (TrialEnd::Canceled { by: by.clone() }, AttemptEnd { by, ..attempt_end("canceled") })
-        };
-        let ending = Ending { trial: report.trial, end: &end, report: Some(report) };
-        let mut events = vec![self.end_event(submitted, trial, ending, &run_end(tell, attempt_end))];
-        let outcome = Outcome::Completed { reason: CompletedReason::TargetReached };
-        events.extend(self.begin_ending(outcome, Some(StopBy::TargetReached), Some(ending), tell.at));
-        events
     }
 
     /// Notes a sign of life.
@@ -385,49 +297,20 @@ fn offered(
     }
 }
 
-fn observed(submitted: &Submitted, trial: &Trial, tell: &Tell, report: &Report, last: bool) -> SweepEvent {
-    let told = Told {
-        workspace: submitted.workspace.clone(),
-        run_id: trial.run_id,
-        metric: submitted.spec.objective.primary_metric.clone(),
-        last,
-        lease_expires_at: trial.lease.as_ref().map_or(tell.at, |lease| lease.renewed(tell.at)),
-    };
-    ObservationRecorded {
-        trial: report.trial,
-        attempt: report.attempt,
-        points: vec![Point { step: report.step, value: report.value }],
-        after_stop: false,
-        told: Some(told),
-    }
-    .into()
-}
-
-fn renewal(trial: &Trial, index: u32, attempt: u32, at: Timestamp) -> SweepEvent {
+pub(super) fn renewal(trial: &Trial, index: u32, attempt: u32, at: Timestamp) -> SweepEvent {
     let expires_at = trial.lease.as_ref().map_or(at, |lease| lease.renewed(at));
     TrialLeaseRenewed { trial: index, attempt, expires_at }.into()
 }
 
-fn failed(reason: &str) -> TrialEnd {
+pub(super) fn failed(reason: &str) -> TrialEnd {
     TrialEnd::Failed { phase: "run".to_owned(), reason: reason.to_owned(), exit_code: None, signal: None }
 }
 
-fn attempt_end(outcome: &str) -> AttemptEnd {
+pub(super) fn attempt_end(outcome: &str) -> AttemptEnd {
     AttemptEnd { outcome: outcome.to_owned(), ..AttemptEnd::default() }
 }
 
-fn run_end(tell: &Tell, end: AttemptEnd) -> RunEnd {
+pub(super) fn run_end(tell: &Tell, end: AttemptEnd) -> RunEnd {
     let (trial, attempt, at) = (tell.trial, tell.attempt, tell.at);
     RunEnd { trial, attempt, end, decision: String::new(), metric_names: Vec::new(), at }
-}
-
-/// All NaN are one value.
-fn same(a: f64, b: f64) -> bool {
-    a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan())
-}
-
-fn conflicting(metric: &str, step: i64, recorded: f64, received: f64) -> Problem {
-    let detail =
-        format!("{metric} at step {step} is {recorded}, now {received} was told; tell a new step for a new value");
-    Problem::conflict("ConflictingPoint", detail).with("metric", metric).with("step", step)
 }

@@ -2,13 +2,33 @@
 
 use tuning::Goal;
 
+use super::end::Ending;
 use super::state::{Status, Sweep};
-use super::words::CompletedReason;
+use super::words::{CompletedReason, TrialEnd};
 use crate::document::Limits;
 
 impl Sweep {
-    /// Whether a reported value is the one that the sweep looks for.
+    /// Whether a reported value is the one that the sweep looks for. With constraints that is known at the end of the
+    /// trial only.
     pub fn reaches_target(&self, value: f64) -> bool {
+        let free = self.submitted.as_ref().is_some_and(|submitted| submitted.spec.constraints.is_empty());
+        free && self.is_target(value)
+    }
+
+    /// With constraints: whether the trial that ends now is feasible and as good as the target.
+    pub(super) fn is_reached_by(&self, ending: Ending<'_>) -> bool {
+        let constrained = self.submitted.as_ref().is_some_and(|submitted| !submitted.spec.constraints.is_empty());
+        constrained
+            && matches!(ending.end, TrialEnd::Completed { .. })
+            && self.lead_of(ending).is_some_and(|lead| self.is_target(lead))
+    }
+
+    /// The leader's value once the trial that ends now has ended.
+    pub(super) fn lead_of(&self, ending: Ending<'_>) -> Option<f64> {
+        self.lead_after(ending.trial, ending.report, ending.values)
+    }
+
+    fn is_target(&self, value: f64) -> bool {
         let open = matches!(self.status, Status::Running | Status::Paused);
         let objective = self.submitted.as_ref().map(|submitted| &submitted.spec.objective);
         let target = objective.and_then(|objective| Some((objective.goal, objective.target?)));
@@ -16,9 +36,8 @@ impl Sweep {
     }
 
     /// How many trials in a row will have ended without a better leader once the one that ends now has.
-    pub(super) fn unimproved(&self) -> u32 {
-        let (now, before) = (self.curves.leader().map(|leader| leader.value), self.leads.back().copied());
-        let better = match (now, before) {
+    pub(super) fn unimproved(&self, now: Option<f64>) -> u32 {
+        let better = match (now, self.leads.back().copied()) {
             (Some(now), Some(before)) => self.curves.goal().worse(before, now),
             (Some(_), None) => true,
             (None, _) => false,
@@ -27,23 +46,23 @@ impl Sweep {
     }
 
     /// Keeps the leader's value at the end of a trial.
-    pub(super) fn remember_lead(&mut self) {
-        let Some(leader) = self.curves.leader() else { return };
+    pub(super) fn remember_lead(&mut self, now: Option<f64>) {
+        let Some(now) = now else { return };
         let limits = self.submitted.as_ref().map(|submitted| &submitted.limits);
         let patience = limits.and_then(|limits| limits.convergence).map_or(0, |convergence| convergence.patience);
-        self.leads.push_back(leader.value);
+        self.leads.push_back(now);
         while self.leads.len() > patience as usize + 1 {
             self.leads.pop_front();
         }
     }
 
     /// Why the sweep proposes no more once the trial that ends now has ended, if it has found enough.
-    pub(super) fn enough(&self, limits: &Limits) -> Option<CompletedReason> {
-        if limits.max_trials_without_improvement.is_some_and(|most| self.unimproved() >= most) {
+    pub(super) fn enough(&self, limits: &Limits, now: Option<f64>) -> Option<CompletedReason> {
+        if limits.max_trials_without_improvement.is_some_and(|most| self.unimproved(now) >= most) {
             return Some(CompletedReason::NoImprovement);
         }
         let convergence = limits.convergence?;
-        let now = self.curves.leader()?.value;
+        let now = now?;
         // With the one that ends now there are as many leads after this one as the patience has trials.
         let before = *self.leads.get(self.leads.len().checked_sub(convergence.patience as usize)?)?;
         let gained = match self.curves.goal() {

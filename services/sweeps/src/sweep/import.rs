@@ -61,7 +61,14 @@ impl Sweep {
             happen(&mut after, proposed.into());
             if !row.points.is_empty() {
                 let points = row.points.clone();
-                let observed = ObservationRecorded { trial, attempt: 1, points, after_stop: false, told: None };
+                let observed = ObservationRecorded {
+                    trial,
+                    attempt: 1,
+                    points,
+                    others: Vec::new(),
+                    after_stop: false,
+                    told: None,
+                };
                 happen(&mut after, observed.into());
             }
             let ended = TrialEnded {

@@ -82,6 +82,9 @@ pub struct AdoptedTrial {
     pub sampler_index: Option<u64>,
     /// Its counted reports, in order.
     pub points: Vec<Point>,
+    /// The last finite value of each watched metric, with several objectives or constraints.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub values: Vec<Option<f64>>,
     /// How it ended.
     pub end: TrialEnd,
 }
@@ -163,6 +166,7 @@ impl Sweep {
                 self.endings.push((index, outcome_of(&adopted.end, best)));
             }
             self.trials.push(trial);
+            self.feasible_lead = self.lead_after(index, None, None);
         }
     }
 }

@@ -58,6 +58,9 @@ pub struct TrialJob {
     pub timeout_seconds: f64,
     /// The watched metric.
     pub primary_metric: String,
+    /// Others that are watched, with several objectives or constraints.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub watched_metrics: Vec<String>,
     /// Whether larger or smaller is better.
     pub goal: Goal,
     /// The trial's seed, a u64 as text.
@@ -122,6 +125,7 @@ impl TrialJob {
             max_retries: limits.max_retries,
             timeout_seconds: limits.trial_timeout_seconds.unwrap_or(0.0),
             primary_metric: spec.objective.primary_metric.clone(),
+            watched_metrics: spec.watched().into_iter().skip(1).map(str::to_owned).collect(),
             goal,
             seed,
         }

@@ -1,4 +1,4 @@
-//! The life of a sweep as a whole: pause, resume, cancel, change, extend, and time that runs out.
+//! The life of a sweep as a whole: cancel, change, extend, and time that runs out. Pauses are in `hold`.
 
 use jiff::Timestamp;
 use vocabulary::{FieldError, Problem};
@@ -6,9 +6,7 @@ use vocabulary::{FieldError, Problem};
 use super::decide::{Changes, Decided};
 use super::state::{Status, Submitted, Sweep};
 use super::words::{CompletedReason, Outcome, StopBy, SweepState};
-use super::{
-    LimitsChanged, SweepCanceling, SweepDescribed, SweepEvent, SweepExtended, SweepPaused, SweepResumed, SweepStarted,
-};
+use super::{LimitsChanged, SweepCanceling, SweepDescribed, SweepEvent, SweepExtended};
 use crate::document::Limits;
 
 /// Microseconds of a second.
@@ -20,26 +18,6 @@ fn us(seconds: f64) -> i64 {
 }
 
 impl Sweep {
-    pub(super) fn pause(&self, at: Timestamp) -> Decided {
-        let workspace = self.known()?.workspace.clone();
-        let paused = SweepPaused { workspace: workspace.clone(), at }.into();
-        match self.status {
-            Status::Queued => Ok(vec![SweepStarted { workspace, at }.into(), paused]),
-            Status::Running => Ok(vec![paused]),
-            Status::Paused => Ok(Vec::new()),
-            _ => Err(self.refuse("only a sweep that runs can be paused").into()),
-        }
-    }
-
-    pub(super) fn resume(&self, at: Timestamp) -> Decided {
-        let workspace = self.known()?.workspace.clone();
-        match self.status {
-            Status::Paused => Ok(vec![SweepResumed { workspace, at }.into()]),
-            Status::Queued | Status::Running => Ok(Vec::new()),
-            _ => Err(self.refuse("only a paused sweep can be resumed; :extend takes up a completed one").into()),
-        }
-    }
-
     /// Canceling what ends or has ended changes nothing.
     pub(super) fn cancel(&self, by: &str, at: Timestamp) -> Decided {
         let workspace = self.known()?.workspace.clone();
@@ -203,7 +181,7 @@ impl Sweep {
     }
 
     /// 409: not in this state.
-    fn refuse(&self, how: &str) -> Problem {
+    pub(super) fn refuse(&self, how: &str) -> Problem {
         let state = self.status.state().as_str();
         Problem::conflict("WrongState", format!("the sweep is {state}: {how}")).with("state", state)
     }

@@ -5,6 +5,7 @@ mod end;
 mod events;
 mod external;
 mod goal;
+mod hold;
 mod import;
 mod inherit;
 mod job;
@@ -15,7 +16,9 @@ mod observe;
 mod promote;
 mod propose;
 mod state;
+mod told;
 mod trial;
+mod values;
 mod words;
 
 #[cfg(test)]
@@ -24,6 +27,7 @@ mod tests;
 pub use decide::{Changes, Command, NamedPoint, NewTrial, Observation, Rejection, RunEnd, RunMove};
 pub use events::*;
 pub use external::{Ask, Heartbeat, Saying, Tell, offer_state};
+pub use hold::{PauseMode, TrialHeld, TrialReleased};
 pub use import::{IMPORTED, ImportedTrial, NO_RUN};
 pub use inherit::{
     AdoptedTrial, Inheritance, InheritedTrial, ObservationsInherited, Parent, TrialsAdopted, configuration_of,
@@ -34,4 +38,6 @@ pub use model::{Made, ModelBasis, Suggested, outcome_of};
 pub use propose::{Ground, proposals};
 pub use state::{Status, Submitted, Sweep};
 pub use trial::{Attempt, Stop, Trial};
-pub use words::{AttemptEnd, Best, Closing, CompletedReason, Outcome, Point, StopBy, SweepState, TrialEnd, TrialState};
+pub use words::{
+    AttemptEnd, Best, Closing, CompletedReason, NamedValue, Outcome, Point, StopBy, SweepState, TrialEnd, TrialState,
+};

@@ -3,14 +3,14 @@
 use jiff::Timestamp;
 use tuning::{PolicySpec, Report, Trials, Verdict};
 
-use super::decide::{Decided, Observation};
+use super::decide::{Decided, NamedPoint, Observation};
 use super::state::{Submitted, Sweep};
 use super::trial::Trial;
-use super::words::{CompletedReason, Outcome, Point, StopBy};
+use super::words::{CompletedReason, NamedValue, Outcome, Point, StopBy};
 use super::{
     DecisionMade, ObservationRecorded, SweepEvent, SweepUnstalled, SweepWarned, TrialPaused, TrialStopRequested,
 };
-use crate::document::OnNonFinite;
+use crate::document::{OnNonFinite, SweepSpec};
 
 /// The stable code of the warning about a metric that is probably meant to be the watched one.
 const OTHER_METRIC: &str = "OtherMetric";
@@ -25,28 +25,31 @@ impl Sweep {
         let watched = &submitted.spec.objective.primary_metric;
         let points = observation.points.iter().filter(|named| named.name == *watched);
         let points: Vec<Point> = points.map(|named| named.point).collect();
+        let others = others_in(&submitted.spec, &observation.points);
         // Values of an external trial are told, not reported by a run.
         if submitted.spec.is_external() {
             return Ok(Vec::new());
         }
-        if trial.end.is_some() || attempt < trial.attempt() || points.is_empty() {
+        if trial.end.is_some() || attempt < trial.attempt() || (points.is_empty() && others.is_empty()) {
             return Ok(Vec::new());
         }
-        let recorded = |points: &[Point], after_stop: bool| -> SweepEvent {
-            ObservationRecorded { trial: index, attempt, points: points.to_vec(), after_stop, told: None }.into()
+        let recorded = |points: &[Point], others: Vec<NamedValue>, after_stop: bool| -> SweepEvent {
+            let points = points.to_vec();
+            ObservationRecorded { trial: index, attempt, points, others, after_stop, told: None }.into()
         };
         if trial.stop.is_some() || trial.paused.is_some() {
-            return Ok(vec![recorded(&points, true)]);
+            return Ok(vec![recorded(&points, others, true)]);
         }
         let (halted_at, keeps) = self.judge(submitted, trial, observation, &points);
         let mut events = Vec::with_capacity(2 + keeps.len());
         let counted = halted_at.as_ref().map_or(points.len(), |(place, _)| place + 1);
         let (points, late) = points.split_at(counted);
-        events.push(recorded(points, false));
+        // The others of the same request were measured before any stop.
+        events.push(recorded(points, others, false));
         events.extend(keeps);
         events.extend(halted_at.into_iter().flat_map(|(_, halt)| halt));
         if !late.is_empty() {
-            events.push(recorded(late, true));
+            events.push(recorded(late, Vec::new(), true));
         }
         if self.stalled.contains_key(&index) {
             events.push(SweepUnstalled { trial: index }.into());
@@ -122,6 +125,9 @@ impl Sweep {
         let submitted = self.known()?;
         self.trial(trial)?;
         let watched = &submitted.spec.objective.primary_metric;
+        if submitted.spec.watched().contains(&name) {
+            return Ok(Vec::new());
+        }
         let warned = submitted.warnings.iter().any(|warning| warning.code == OTHER_METRIC);
         if warned || self.reported || name == watched || !alike(name, watched) {
             return Ok(Vec::new());
@@ -130,6 +136,18 @@ impl Sweep {
         let (workspace, code) = (submitted.workspace.clone(), OTHER_METRIC.to_owned());
         Ok(vec![SweepWarned { workspace, code, message, at }.into()])
     }
+}
+
+/// Reports of the other watched metrics, in order of arrival.
+fn others_in(spec: &SweepSpec, points: &[NamedPoint]) -> Vec<NamedValue> {
+    if spec.is_plain() {
+        return Vec::new();
+    }
+    let watched = spec.watched();
+    let others = points.iter().filter(|named| watched.iter().skip(1).any(|name| *name == named.name));
+    let value =
+        |named: &NamedPoint| NamedValue { name: named.name.clone(), step: named.point.step, value: named.point.value };
+    others.map(value).collect()
 }
 
 /// Whether somebody could have meant one name by the other. Names that are only logged beside it give no warning

@@ -13,6 +13,7 @@ use tuning::bayes::{self, Fit};
 use tuning::{Report, Trials, fingerprint};
 use vocabulary::{SweepId, Warning};
 
+use super::end::Ending;
 use super::inherit::{Inheritance, Parent};
 use super::job::parameters_json;
 use super::model::outcome_of;
@@ -116,6 +117,8 @@ pub struct Sweep {
     pub live: BTreeSet<u32>,
     /// Indices of the trials that wait at a rung.
     pub paused: BTreeSet<u32>,
+    /// Indices of the live trials that are held while the sweep is paused.
+    pub held: BTreeSet<u32>,
     /// How many trials are in each state.
     pub counts: BTreeMap<TrialState, u32>,
     /// What the policy and the ranking see.
@@ -152,6 +155,8 @@ pub struct Sweep {
     pub(super) unimproved_in_a_row: u32,
     /// The leader's value when each of the last trials ended, as many as the patience of convergence and one more.
     pub(super) leads: VecDeque<f64>,
+    /// With constraints: the best result of the feasible trials that have ended.
+    pub(super) feasible_lead: Option<f64>,
 }
 
 impl Sweep {
@@ -162,11 +167,12 @@ impl Sweep {
 
     /// The best trial so far.
     pub fn best(&self) -> Option<Best> {
-        self.best_of(&self.curves)
+        self.best_of(&self.curves, &[])
     }
 
-    pub(super) fn best_of(&self, curves: &Trials) -> Option<Best> {
-        let best = curves.best()?;
+    /// The same with ends that the state does not have yet; the curves have them.
+    pub(super) fn best_of(&self, curves: &Trials, endings: &[Ending<'_>]) -> Option<Best> {
+        let best = self.winner(curves, endings)?;
         let trial = self.trials.get(best.trial as usize)?;
         let parameters = parameters_json(&trial.draws);
         Some(Best { trial: best.trial, run_id: trial.run_id, value: best.value, parameters })
@@ -191,6 +197,8 @@ impl Sweep {
             SweepEvent::TrialStopRequested(event) => self.take_stop(event),
             SweepEvent::TrialPaused(event) => self.take_pause(event),
             SweepEvent::TrialPromoted(event) => self.take_promotion(event),
+            SweepEvent::TrialHeld(event) => drop(self.held.insert(event.trial)),
+            SweepEvent::TrialReleased(event) => drop(self.held.remove(&event.trial)),
             SweepEvent::TrialEnded(event) => self.take_end(event),
             SweepEvent::SweepPaused(_) => self.status = Status::Paused,
             SweepEvent::SweepResumed(_) => self.status = Status::Running,
@@ -292,16 +300,21 @@ impl Sweep {
     }
 
     fn take_observation(&mut self, event: &ObservationRecorded) {
-        self.reported = true;
+        // Other watched metrics are no sign of the primary one.
+        let primary = !event.points.is_empty();
+        self.reported |= primary;
         if let Some(told) = &event.told {
             self.renew(event.trial, told.lease_expires_at);
         }
         let position = self.version.unsigned_abs();
         let Some(trial) = self.trials.get_mut(event.trial as usize) else { return };
-        trial.reported = true;
+        trial.reported |= primary;
         trial.preemptions_in_a_row = 0;
         if event.after_stop {
             return;
+        }
+        if let Some(submitted) = &self.submitted {
+            trial.take_values(&submitted.spec, event);
         }
         trial.last_value = event.points.last().map(|point| point.value).or(trial.last_value);
         for point in &event.points {
@@ -316,6 +329,7 @@ impl Sweep {
         if let Some(trial) = self.trials.get_mut(event.trial as usize) {
             trial.stop = Some(Stop { by: event.by, version: self.version });
         }
+        self.held.remove(&event.trial);
         // One that waited has still to end, as those that run have.
         if self.paused.remove(&event.trial) {
             self.live.insert(event.trial);
@@ -324,6 +338,7 @@ impl Sweep {
 
     fn take_pause(&mut self, event: &TrialPaused) {
         self.curves.pause(event.trial, event.rung);
+        self.held.remove(&event.trial);
         self.live.remove(&event.trial);
         self.paused.insert(event.trial);
         let Some(before) = self.trials.get(event.trial as usize).map(|trial| trial.state) else { return };
@@ -342,10 +357,13 @@ impl Sweep {
     }
 
     fn take_end(&mut self, event: &TrialEnded) {
-        self.unimproved_in_a_row = self.unimproved();
-        self.remember_lead();
+        let lead = self.lead_after(event.trial, None, None);
+        self.unimproved_in_a_row = self.unimproved(lead);
+        self.remember_lead(lead);
+        self.feasible_lead = lead;
         self.curves.end(event.trial, event.end.for_policies());
         self.live.remove(&event.trial);
+        self.held.remove(&event.trial);
         self.paused.remove(&event.trial);
         if self.is_modelled() && self.trials.get(event.trial as usize).is_some_and(|trial| trial.end.is_none()) {
             self.endings.push((event.trial, outcome_of(&event.end, event.best)));

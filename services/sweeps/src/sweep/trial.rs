@@ -72,6 +72,9 @@ pub struct Trial {
     pub last_value: Option<f64>,
     /// It has reported the watched metric, be it NaN.
     pub reported: bool,
+    /// The last finite value of each watched metric, in the order of `SweepSpec::watched`; empty before the first one
+    /// and where one objective is all that is watched.
+    pub values: Vec<Option<f64>>,
     /// Who holds it, when it is external and has not ended.
     pub lease: Option<Lease>,
     /// When it was proposed.
@@ -104,6 +107,7 @@ impl Trial {
             end: None,
             last_value: None,
             reported: false,
+            values: Vec::new(),
             running_since: lease.is_some().then_some(event.at),
             lease,
             proposed_at: event.at,
@@ -129,6 +133,7 @@ impl Trial {
             end: Some(adopted.end.clone()),
             last_value: adopted.points.last().map(|point| point.value),
             reported: !adopted.points.is_empty(),
+            values: adopted.values.clone(),
             lease: None,
             proposed_at: at,
             ended_at: Some(at),

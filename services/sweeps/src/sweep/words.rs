@@ -13,7 +13,7 @@ pub enum SweepState {
     Queued,
     /// Proposes trials.
     Running,
-    /// Proposes nothing; what runs goes on.
+    /// Proposes nothing; what runs goes on or is held.
     Paused,
     /// Will propose nothing any more; live trials have still to end.
     Completing,
@@ -140,7 +140,7 @@ pub enum TrialState {
     Finalizing,
     /// Lost its node with notice; will be queued again.
     Preempted,
-    /// Waits at a rung for its promotion; holds no place.
+    /// Waits without a node: at a rung for its promotion, or until its paused sweep goes on.
     Paused,
     /// Its node has fallen silent.
     NotResponding,
@@ -213,6 +213,18 @@ pub struct Point {
     /// The name of the point.
     pub step: i64,
     /// NaN and infinities move the clock and have no value.
+    #[serde(with = "vocabulary::number")]
+    pub value: f64,
+}
+
+/// One report of another watched metric.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NamedValue {
+    /// The metric.
+    pub name: String,
+    /// The name of the point.
+    pub step: i64,
+    /// NaN and infinities say nothing.
     #[serde(with = "vocabulary::number")]
     pub value: f64,
 }

@@ -70,6 +70,15 @@ fn print_why(why: &Value) {
             println!("  {name} = {}  (u = {})", show::field(draw, "value"), show::field(draw, "u"));
         }
     }
+    if let Some(measured) = why.get("measured") {
+        println!("measured {}, feasible: {}", show::field(measured, "values"), show::field(measured, "feasible"));
+        for constraint in entries(measured, "constraints").filter(|constraint| constraint["holds"] != true) {
+            let (metric, op) = (show::field(constraint, "metric"), show::field(constraint, "op"));
+            let (bound, value) = (show::field(constraint, "bound"), show::field(constraint, "value"));
+            let value = if value.is_empty() { "not measured".to_owned() } else { value };
+            println!("  {metric} must be {op} {bound}: {value}");
+        }
+    }
     for decision in entries(why, "decisions") {
         println!(
             "{} by {} at interval {}: value {}, threshold {}, best {}, population {} (position {})",

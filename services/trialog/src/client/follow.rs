@@ -89,11 +89,22 @@ fn line(state: &Value, nodes: &str) -> String {
     let trials: Vec<String> = counts(state).iter().map(|(name, count)| format!("{count} {name}")).collect();
     let best = match state.get("best").and_then(|best| Some((best.get("value")?.as_f64()?, best.get("trial_index")?))) {
         Some((value, trial)) => format!("best {value:.4} (trial {trial})"),
-        None => "no value yet".to_owned(),
+        None => without_best(state),
     };
     let conditions = state.get("conditions").and_then(Value::as_array).map_or(0, Vec::len);
     let stalled = if conditions > 0 { format!(" · {}", state["conditions"]) } else { String::new() };
     format!("{} · {} · {best} · nodes: {nodes}{stalled}", show::field(state, "state"), trials.join(", "))
+}
+
+/// What is said where no trial is the best one.
+fn without_best(state: &Value) -> String {
+    let some = |name: &str| state.get(name).and_then(Value::as_array).is_some_and(|items| !items.is_empty());
+    match number(state, "pareto_count") {
+        0 if some("constraints") => "no feasible trial yet".to_owned(),
+        0 => "no value yet".to_owned(),
+        1 => "1 trial on the front".to_owned(),
+        count => format!("{count} trials on the front"),
+    }
 }
 
 fn finish(client: &Client, state: &Value) -> Result<(), Failure> {

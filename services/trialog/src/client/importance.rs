@@ -14,11 +14,16 @@ const BAR: usize = 30;
 pub struct Importance {
     /// The sweep's id or name.
     sweep: String,
+    /// To which watched metric, when there are several; else to the first objective.
+    #[arg(long, default_value = "")]
+    metric: String,
 }
 
 /// Prints how much each parameter matters.
 pub async fn importance(client: &Client, arguments: Importance) -> Result<(), Failure> {
-    let answer = client.get(&format!("sweeps/{}:importance", encoded(&arguments.sweep))).await?;
+    let answer = client
+        .get(&format!("sweeps/{}:importance?metric={}", encoded(&arguments.sweep), encoded(&arguments.metric)))
+        .await?;
     if client.is_json() {
         println!("{answer}");
     } else {

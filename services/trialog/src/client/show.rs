@@ -55,7 +55,8 @@ pub fn list(client: &Client, value: &Value, field: &str, columns: &[&str]) {
     }
 }
 
-fn is_empty(value: &Value) -> bool {
+/// Whether there is nothing to show.
+pub fn is_empty(value: &Value) -> bool {
     match value {
         Value::Null => true,
         Value::String(text) => text.is_empty(),

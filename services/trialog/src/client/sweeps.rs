@@ -46,10 +46,13 @@ pub enum Sweep {
         /// Its id or name.
         sweep: String,
     },
-    /// Make no new proposals; what runs goes on.
+    /// Make no new proposals; what runs goes on, or is held with its checkpoint.
     Pause {
         /// Its id or name.
         sweep: String,
+        /// Save the checkpoints of live trials and give their nodes back until the sweep goes on.
+        #[arg(long)]
+        checkpoint: bool,
     },
     /// Go on.
     Resume {
@@ -111,7 +114,8 @@ pub async fn sweep(client: &Client, command: Sweep) -> Result<(), Failure> {
             return Ok(());
         }
         Sweep::Follow { sweep } => return follow::follow(client, &sweep).await,
-        Sweep::Pause { sweep } => (sweep, ":pause", json!({})),
+        Sweep::Pause { sweep, checkpoint: false } => (sweep, ":pause", json!({})),
+        Sweep::Pause { sweep, checkpoint: true } => (sweep, ":pause", json!({"mode": "checkpoint"})),
         Sweep::Resume { sweep } => (sweep, ":resume", json!({})),
         Sweep::Cancel { sweep } => (sweep, ":cancel", json!({})),
         Sweep::Extend { sweep, max_total_trials, timeout_seconds } => {
@@ -160,8 +164,11 @@ pub async fn trial(client: &Client, command: Trial) -> Result<(), Failure> {
         Trial::List { sweep, state } => {
             let path = format!("sweeps/{}/trials?state={}", encoded(&sweep), encoded(&state));
             let trials = client.get_all(&path, "trials").await?;
-            let columns =
-                ["index", "state", "best_value", "intervals", "attempt", "decision", "reason", "parameters", "run_id"];
+            let rows = trials.get("trials").and_then(serde_json::Value::as_array);
+            let several = rows.into_iter().flatten().any(|row| !show::is_empty(&row["values"]));
+            let measured: &[&str] = if several { &["values", "feasible"] } else { &["best_value"] };
+            let rest = ["intervals", "attempt", "decision", "reason", "parameters", "run_id"];
+            let columns = [&["index", "state"], measured, &rest].concat();
             show::list(client, &trials, "trials", &columns);
         }
         Trial::Show { trial } => {

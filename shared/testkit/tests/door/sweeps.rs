@@ -125,7 +125,8 @@ pub fn only_some_of_a_sweep_can_be_changed(client: &Client) {
     assert_eq!((&changed["max_total_trials"], &changed["description"]), (&json!(9), &json!("more")), "{changed}");
     let paused = client.post(&format!("{path}:pause"), &json!({})).expect(200);
     assert_eq!(paused["state"], "Paused");
-    client.post(&format!("{path}:pause"), &json!({"mode": "checkpoint"})).refused(422, "NotOfferedYet");
+    client.post(&format!("{path}:pause"), &json!({"mode": "checkpoint"})).refused(422, "NeedsCheckpoint");
+    client.post(&format!("{path}:pause"), &json!({"mode": "save"})).refused(422, "BadPauseMode");
     // A wish that holds already is no error.
     client.post(&format!("{path}:pause"), &json!({})).expect(200);
     let resumed = client.post(&format!("{path}:resume"), &json!({})).expect(200);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use contracts::compute::{JobEnd, JobEnded, JobPhaseChanged, JobPlaced, JobQueued, JobRequeued};
 use contracts::feed::Fact;
-use contracts::sweeps::{ToldPoint, TrialEnded, TrialProposed, TrialReported, TrialStopRequested};
+use contracts::sweeps::{ToldPoint, ToldValue, TrialEnded, TrialProposed, TrialReported, TrialStopRequested};
 use feed::{Publish, ReactError, Reaction};
 use prost::Message;
 
@@ -198,6 +198,7 @@ impl Stories {
             attempt: 2,
             metric: "loss".into(),
             points: vec![ToldPoint { step, value }],
+            others: vec![ToldValue { metric: "latency".into(), step, value: 2.0 * value }],
         };
         self.tell("sweeps", position, "TrialReported", &reported).await.unwrap();
     }
@@ -219,7 +220,8 @@ async fn an_external_trial_has_a_run_with_what_was_told_and_ends_with_it() {
     stories.end_trial(4, "Completed").await;
     let list = ListMetricsRequest { workspace: WORKSPACE.into(), run_id: stories.run_id.clone() };
     let listed = stories.fixture.api.list_metrics(Request::new(list)).await.unwrap().into_inner();
-    assert_eq!((listed.metrics.len(), listed.metrics[0].name.as_str(), listed.metrics[0].count), (1, "loss", 2));
+    let listed: Vec<_> = listed.metrics.iter().map(|metric| (metric.name.as_str(), metric.count)).collect();
+    assert_eq!(listed, [("latency", 2), ("loss", 2)], "each watched metric is one of the run's");
     assert_eq!(stories.run().await.state, "Completed");
     let (kind, payload) = stories.facts().await.pop().unwrap();
     assert_eq!(kind, "RunEnded");

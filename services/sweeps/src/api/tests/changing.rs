@@ -21,7 +21,8 @@ async fn pausing_twice_is_a_success_and_other_modes_are_refused() {
     let first = bench.api().pause_sweep(Request::new(pause(""))).await.unwrap().into_inner();
     let second = bench.api().pause_sweep(Request::new(pause("drain"))).await.unwrap().into_inner();
     assert_eq!((first.state.as_str(), first.version), ("Paused", second.version));
-    assert_eq!(problem(bench.api().pause_sweep(Request::new(pause("checkpoint"))).await).code, "NotOfferedYet");
+    assert_eq!(problem(bench.api().pause_sweep(Request::new(pause("checkpoint"))).await).code, "NeedsCheckpoint");
+    assert_eq!(problem(bench.api().pause_sweep(Request::new(pause("save"))).await).code, "BadPauseMode");
     let resume = wire::ResumeSweepRequest { workspace: WORKSPACE.into(), sweep: sweep.to_string() };
     assert_eq!(bench.api().resume_sweep(Request::new(resume)).await.unwrap().into_inner().state, "Running");
 }

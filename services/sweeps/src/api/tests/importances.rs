@@ -9,7 +9,11 @@ use vocabulary::SweepId;
 use super::{Bench, document, problem};
 
 async fn importance(bench: &Bench, sweep: SweepId) -> Result<Response<wire::ParameterImportanceReply>, Status> {
-    let request = wire::ParameterImportanceRequest { workspace: "default".into(), sweep: sweep.to_string() };
+    let request = wire::ParameterImportanceRequest {
+        workspace: "default".into(),
+        sweep: sweep.to_string(),
+        metric: String::new(),
+    };
     bench.api().parameter_importance(Request::new(request)).await
 }
 

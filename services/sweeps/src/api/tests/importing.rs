@@ -90,7 +90,8 @@ async fn an_imported_sweep_is_over_and_reads_like_any_other() {
     assert_eq!((&told["proposal"]["algorithm"], why.run_id.as_str()), (&json!("imported"), ""));
     assert_eq!(told["trial"]["run_id"], Value::Null);
     assert_eq!(told["proposal"]["parameters"]["extra"]["u"], json!(0.5));
-    let asked = wire::ParameterImportanceRequest { workspace: "default".into(), sweep: "old".into() };
+    let asked =
+        wire::ParameterImportanceRequest { workspace: "default".into(), sweep: "old".into(), metric: String::new() };
     let importance = bench.api().parameter_importance(Request::new(asked)).await.unwrap().into_inner();
     assert_eq!((importance.trials, importance.parameters[0].parameter.as_str()), (11, "lr"));
     // It is known to others as a sweep, and its trials, which have no runs, are not.

@@ -132,6 +132,47 @@ fn references_to_what_is_not_always_there() {
 }
 
 #[test]
+fn what_does_not_go_with_several_objectives() {
+    check(&[
+        Case(
+            0,
+            &[
+                ("compat", "azure"),
+                ("objective", ""),
+                ("objectives", "[{primary_metric: a, goal: minimize}, {primary_metric: b, goal: maximize}]"),
+                ("constraints", "[{metric: memory, op: <=, value: 4}]"),
+            ],
+            Refused(422, &[("NotInCompat", "/constraints"), ("NotInCompat", "/objectives")]),
+        ),
+        // What needs one best trial does not go with several objectives, all of it said at once.
+        Case(
+            0,
+            &[
+                ("objective", ""),
+                ("objectives", "[{primary_metric: a, goal: minimize}, {primary_metric: b, goal: maximize}]"),
+                ("early_termination", "{type: bandit, slack_amount: 0.1}"),
+                ("limits", "{max_trials_without_improvement: 5, convergence: {patience: 3}}"),
+                ("resume_from", "[old]"),
+            ],
+            Refused(
+                422,
+                &[
+                    ("SeveralObjectives", "/early_termination"),
+                    ("SeveralObjectives", "/limits/convergence"),
+                    ("SeveralObjectives", "/limits/max_trials_without_improvement"),
+                    ("NotOfferedYet", "/resume_from"),
+                ],
+            ),
+        ),
+        Case(
+            0,
+            &[("objective", ""), ("objectives", "[{primary_metric: a, goal: minimize, target: 3}]")],
+            Refused(400, &[("UnknownField", "/objectives/0/target")]),
+        ),
+    ]);
+}
+
+#[test]
 fn objectives_and_constraints() {
     check(&[
         Case(0, &[("objective", ""), ("objectives", "[{primary_metric: a, goal: Minimize}]")], Accepted),
@@ -140,9 +181,17 @@ fn objectives_and_constraints() {
             &[
                 ("objective", ""),
                 ("objectives", "[{primary_metric: a, goal: minimize}, {primary_metric: b, goal: maximize}]"),
-                ("constraints", "[{metric: memory, op: <=, value: 4}]"),
+                ("constraints", "[{metric: memory, op: <=, value: 4}, {metric: a, op: '>=', value: -1e9}]"),
             ],
-            Refused(422, &[("NotOfferedYet", "/constraints/0"), ("NotOfferedYet", "/objectives/1")]),
+            Accepted,
+        ),
+        Case(
+            0,
+            &[
+                ("constraints", "[{metric: memory, op: <=, value: 4}]"),
+                ("early_termination", "{type: median_stopping}"),
+            ],
+            Accepted,
         ),
         Case(
             34,

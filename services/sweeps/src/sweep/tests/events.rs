@@ -21,5 +21,5 @@ fn every_released_event_is_still_read() {
         assert_eq!(written, again.encode().unwrap(), "{kind}");
         read += 1;
     }
-    assert_eq!(read, 28);
+    assert_eq!(read, 30);
 }

@@ -6,7 +6,7 @@ use vocabulary::{Problem, RunId};
 
 use super::{Story, kinds_of, spec};
 use crate::sweep::{
-    Ask, Command, Heartbeat, Rejection, RunEnd, Saying, SweepEvent, Tell, TrialEnd, TrialState, offer_state,
+    Ask, Command, Heartbeat, PauseMode, Rejection, RunEnd, Saying, SweepEvent, Tell, TrialEnd, TrialState, offer_state,
 };
 
 const LEASE_SECONDS: f64 = 60.0;
@@ -213,7 +213,7 @@ fn cancel_pause_and_time_work_without_jobs() {
         "timeout_seconds": 300, "trial_timeout_seconds": 100}}));
     story.asks(2);
     let at = story.now;
-    story.when(Command::Pause { at }).unwrap();
+    story.when(Command::Pause { mode: PauseMode::Drain, at }).unwrap();
     story.wait(61);
     assert_eq!((story.asks(1), offer_state(&story.sweep)), (vec![], "paused"));
     story.tells(0, 0.3);

@@ -11,7 +11,7 @@ use vocabulary::{Decider, StoredEvent};
 use super::Story;
 use super::external::external;
 use crate::audit::{Audit, verification};
-use crate::sweep::{Command, Saying, Sweep, SweepEvent};
+use crate::sweep::{Command, PauseMode, Saying, Sweep, SweepEvent};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -94,7 +94,7 @@ impl Workers {
                 let at = self.story.now;
                 self.story.when(Command::CheckDeadlines { at }).unwrap();
             }
-            Step::Pause => drop(self.story.when(Command::Pause { at })),
+            Step::Pause => drop(self.story.when(Command::Pause { mode: PauseMode::Drain, at })),
             Step::Resume => drop(self.story.when(Command::Resume { at })),
             Step::Cancel => drop(self.story.when(Command::Cancel { by: "user".into(), at })),
         }

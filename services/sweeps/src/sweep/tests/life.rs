@@ -5,7 +5,7 @@ use vocabulary::{Decider, Problem};
 
 use super::{Story, kinds_of, spec};
 use crate::document::Limits;
-use crate::sweep::{Changes, Command, StopBy, SweepEvent, TrialEnd, TrialState};
+use crate::sweep::{Changes, Command, PauseMode, StopBy, SweepEvent, TrialEnd, TrialState};
 
 fn limits(story: &Story, change: impl FnOnce(&mut Limits)) -> Command {
     let mut limits = story.sweep.submitted.as_ref().unwrap().limits.clone();
@@ -41,10 +41,10 @@ fn a_paused_sweep_completes_when_a_limit_is_reached() {
     let mut story = Story::of(spec(json!({"limits": {"max_total_trials": 1}})));
     story.fill();
     let at = story.now;
-    story.when(Command::Pause { at }).unwrap();
+    story.when(Command::Pause { mode: PauseMode::Drain, at }).unwrap();
     story.ends(0, "completed");
     assert_eq!(story.status(), ("Completed", "max_total_trials".into()));
-    assert_eq!(refusal(&story, &Command::Pause { at }).status, 409);
+    assert_eq!(refusal(&story, &Command::Pause { mode: PauseMode::Drain, at }).status, 409);
 }
 
 #[test]
@@ -56,7 +56,7 @@ fn the_sweeps_time_includes_pauses() {
     story.fill();
     story.reports(0, &[0.5]);
     let at = story.now;
-    story.when(Command::Pause { at }).unwrap();
+    story.when(Command::Pause { mode: PauseMode::Drain, at }).unwrap();
     story.wait(99);
     let at = story.now;
     assert_eq!(story.kinds(Command::CheckDeadlines { at }), [""; 0]);
@@ -155,7 +155,11 @@ fn a_completed_sweep_is_taken_up_again_by_extend_only() {
 fn commands_on_an_absent_sweep_are_refused() {
     let absent = crate::sweep::Sweep::default();
     let at = "2026-11-01T10:00:00Z".parse().unwrap();
-    for command in [Command::Pause { at }, Command::CheckDeadlines { at }, Command::Exhaust { from: 0, at }] {
+    for command in [
+        Command::Pause { mode: PauseMode::Drain, at },
+        Command::CheckDeadlines { at },
+        Command::Exhaust { from: 0, at },
+    ] {
         assert_eq!(Problem::from(absent.decide(&command).unwrap_err()).status, 404);
     }
 }

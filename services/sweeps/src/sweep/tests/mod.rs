@@ -3,8 +3,10 @@
 mod ending;
 mod events;
 mod external;
+mod holding;
 mod leases;
 mod life;
+mod measuring;
 mod observing;
 mod promoting;
 mod proposing;

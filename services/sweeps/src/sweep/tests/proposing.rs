@@ -4,7 +4,7 @@ use serde_json::json;
 use vocabulary::Decider;
 
 use super::{Story, spec};
-use crate::sweep::{Command, Rejection, SweepEvent};
+use crate::sweep::{Command, PauseMode, Rejection, SweepEvent};
 
 #[test]
 fn proposals_fill_the_concurrency_and_stop_at_the_total() {
@@ -116,8 +116,8 @@ fn nothing_is_proposed_while_paused_or_ending() {
     let mut story = Story::of(spec(json!({})));
     story.fill();
     let at = story.now;
-    assert_eq!(story.kinds(Command::Pause { at }), ["SweepPaused"]);
-    assert_eq!(story.kinds(Command::Pause { at }), [""; 0]);
+    assert_eq!(story.kinds(Command::Pause { mode: PauseMode::Drain, at }), ["SweepPaused"]);
+    assert_eq!(story.kinds(Command::Pause { mode: PauseMode::Drain, at }), [""; 0]);
     story.ends(0, "completed");
     assert_eq!(story.sweep.ground().map(|ground| ground.from), None);
     assert_eq!(story.kinds(Command::Resume { at }), ["SweepResumed"]);

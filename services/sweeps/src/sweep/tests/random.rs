@@ -10,7 +10,7 @@ use vocabulary::{Decider, StoredEvent};
 
 use super::{Story, spec};
 use crate::audit::{Audit, verification};
-use crate::sweep::{Changes, Command, StopBy, Sweep, SweepEvent, TrialState};
+use crate::sweep::{Changes, Command, PauseMode, Status, StopBy, Sweep, SweepEvent, TrialState};
 
 /// Something that may happen; numbers are taken modulo what there is.
 #[derive(Clone, Debug)]
@@ -20,7 +20,7 @@ enum Step {
     Report(u32, Vec<f64>),
     Move(u32, usize),
     End(u32, &'static str),
-    Pause,
+    Pause(PauseMode),
     Resume,
     Limits(u32, u32),
     Wait(i64),
@@ -44,7 +44,8 @@ fn step() -> impl Strategy<Value = Step> {
         12 => (any::<u32>(), vec(value(), 1..4)).prop_map(|(trial, values)| Step::Report(trial, values)),
         3 => (any::<u32>(), 0_usize..8).prop_map(|(trial, state)| Step::Move(trial, state)),
         5 => (any::<u32>(), outcome).prop_map(|(trial, outcome)| Step::End(trial, outcome)),
-        1 => Just(Step::Pause),
+        1 => Just(Step::Pause(PauseMode::Drain)),
+        1 => Just(Step::Pause(PauseMode::Checkpoint)),
         2 => Just(Step::Resume),
         1 => (1_u32..12, 1_u32..5).prop_map(|(total, live)| Step::Limits(total, live.min(total))),
         1 => (0_i64..40).prop_map(Step::Wait),
@@ -140,7 +141,7 @@ fn take(story: &mut Story, step: &Step) {
             story.ends(trial % count, outcome);
         }
         Step::Report(..) | Step::Move(..) | Step::End(..) => {}
-        Step::Pause => drop(story.when(Command::Pause { at })),
+        Step::Pause(mode) => pause(story, *mode),
         Step::Resume => drop(story.when(Command::Resume { at })),
         Step::Limits(total, live) => {
             let mut limits = story.sweep.submitted.as_ref().unwrap().limits.clone();
@@ -157,6 +158,19 @@ fn take(story: &mut Story, step: &Step) {
         Step::Extend(total) => {
             drop(story.when(Command::Extend { max_total_trials: Some(*total), timeout_seconds: None, at }));
         }
+    }
+}
+
+/// Pauses, and again: it is so already.
+fn pause(story: &mut Story, mode: PauseMode) {
+    let command = Command::Pause { mode, at: story.now };
+    if story.when(command.clone()).is_err() {
+        return;
+    }
+    assert_eq!(story.when(command), Ok(vec![]));
+    if mode == PauseMode::Checkpoint {
+        let runs_on = |index: &&u32| story.sweep.trials[**index as usize].stop.is_none();
+        assert!(story.sweep.live.iter().filter(runs_on).all(|index| story.sweep.held.contains(index)));
     }
 }
 
@@ -195,10 +209,12 @@ fn check(before: &Sweep, events: &[SweepEvent]) {
         sweep.evolve(event);
         let live = sweep.trials.iter().filter(|trial| trial.end.is_none()).count();
         assert_eq!(live, sweep.live.len() + sweep.paused.len());
+        assert!(sweep.held.is_subset(&sweep.live));
         let counted: u32 = sweep.counts.values().sum();
         assert_eq!(counted, sweep.proposals());
         assert!(!(sweep.status.state().is_terminal() && live > 0), "it ended before its trials");
     }
+    assert!(sweep.held.is_empty() || sweep.status == Status::Paused, "nobody would let it go on");
 }
 
 /// Events through their stored form.
