@@ -48,6 +48,7 @@ fn tuner(method: Method, finished: u32) -> Tuner {
         space: space(),
         method,
         goal: Goal::Minimize,
+        outputs: Vec::new(),
         seed: 7,
         noisy: false,
         max_total_trials: 2_000,

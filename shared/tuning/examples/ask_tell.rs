@@ -19,6 +19,7 @@ fn setup(line: &str) -> Result<Tuner, serde_json::Error> {
         space: serde_json::from_value(setup["space"].clone())?,
         method: serde_json::from_value(setup["method"].clone())?,
         goal: Goal::Minimize,
+        outputs: Vec::new(),
         seed: setup["seed"].as_u64().unwrap_or_default(),
         noisy: false,
         max_total_trials: setup["budget"].as_u64().unwrap_or(100),

@@ -48,7 +48,16 @@ fn finite() -> SearchSpace {
 
 fn setup(space: SearchSpace, method: Method, seed: u64) -> TunerSetup {
     let (max_total_trials, max_concurrent_trials) = (100, 8);
-    TunerSetup { space, method, goal: Goal::Minimize, seed, noisy: false, max_total_trials, max_concurrent_trials }
+    TunerSetup {
+        space,
+        method,
+        goal: Goal::Minimize,
+        outputs: Vec::new(),
+        seed,
+        noisy: false,
+        max_total_trials,
+        max_concurrent_trials,
+    }
 }
 
 fn value(configuration: &Configuration) -> f64 {

@@ -79,8 +79,12 @@ impl ModelAudit {
             self.fits_checked += 1;
             let previous = event.previous.and_then(|previous| self.fits.get(&previous));
             let fit = self.tuner.fit_task(event.known, previous).run();
-            let bits = |fit: &Fit| -> Vec<u64> { fit.parameters.iter().map(|number| number.to_bits()).collect() };
-            if bits(&fit) != bits(&event.fit) || fit.known != event.fit.known {
+            let bits = |fit: &Fit| -> Vec<u64> {
+                let outputs = fit.outputs.iter().flatten();
+                fit.parameters.iter().chain(outputs).map(|number| number.to_bits()).collect()
+            };
+            let shapes = |fit: &Fit| -> Vec<usize> { fit.outputs.iter().map(Vec::len).collect() };
+            if shapes(&fit) != shapes(&event.fit) || bits(&fit) != bits(&event.fit) || fit.known != event.fit.known {
                 let trial = event.known.saturating_sub(1);
                 found.push(broken(trial, "hyperparameters", json!(event.fit), json!(fit)));
             }
@@ -93,8 +97,8 @@ impl ModelAudit {
 
     /// Takes in the endings that the state has.
     pub fn catch_up(&mut self, sweep: &Sweep) {
-        for (trial, outcome) in sweep.endings.get(self.tuner.known() as usize..).unwrap_or_default() {
-            self.tuner.ended(*trial, *outcome);
+        for ended in sweep.endings.get(self.tuner.known() as usize..).unwrap_or_default() {
+            self.tuner.ended_with(ended.trial, ended.outcome, &ended.others);
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use documents::{Field, Fields, Findings};
-use tuning::{PolicySpec, SamplerSpec};
+use tuning::{Method, PolicySpec, SamplerSpec};
 
 use super::spec::{Constraint, ConstraintOperator, Limits, Objective, SweepSpec};
 use super::{compat, metric_name, read_goal, read_objective};
@@ -114,10 +114,10 @@ impl Sought {
         if !self.several && !self.constrained {
             return;
         }
-        if let Some(SamplerSpec::Bayesian { .. }) = sampler {
-            let message = "sampling_algorithm: bayesian is not offered yet with several objectives or constraints; \
-                           use random or grid";
-            findings.refuse("/sampling_algorithm", "NotOfferedYet", message);
+        if let Some(SamplerSpec::Bayesian { method: Method::CmaEs }) = sampler {
+            let message =
+                "sampling_algorithm.method: cma_es knows one objective and no constraints; use auto, gp or tpe";
+            findings.refuse("/sampling_algorithm/method", "OneObjectiveOnly", message);
         }
         if resumes {
             let message = "resume_from: not offered yet with several objectives or constraints; leave it out";

@@ -13,7 +13,7 @@ use vocabulary::{RunId, SweepId};
 use super::SweepEvent;
 use super::SweepSubmitted;
 use super::decide::{Decided, Rejection};
-use super::model::outcome_of;
+use super::model::{Ended, outcome_of};
 use super::state::Sweep;
 use super::trial::Trial;
 use super::words::{Point, TrialEnd};
@@ -161,9 +161,11 @@ impl Sweep {
             self.reported |= trial.reported;
             self.completed += u32::from(matches!(adopted.end, TrialEnd::Completed { .. }));
             self.count(None, trial.state);
-            if self.is_modelled() {
+            if self.is_modelled()
+                && let Some(submitted) = &self.submitted
+            {
                 let best = self.curves.standing(index).map(|standing| standing.value);
-                self.endings.push((index, outcome_of(&adopted.end, best)));
+                self.endings.push(Ended::of(&submitted.spec, index, &adopted.end, best, &adopted.values));
             }
             self.trials.push(trial);
             self.feasible_lead = self.lead_after(index, None, None);

@@ -34,7 +34,7 @@ pub use inherit::{
 };
 pub use job::{TrialJob, goal_text, parameters_json};
 pub use lease::{ExternalTrial, Lease, Told};
-pub use model::{Made, ModelBasis, Suggested, outcome_of};
+pub use model::{Ended, Made, ModelBasis, Suggested, outcome_of};
 pub use propose::{Ground, proposals};
 pub use state::{Status, Submitted, Sweep};
 pub use trial::{Attempt, Stop, Trial};

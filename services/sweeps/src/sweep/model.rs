@@ -9,6 +9,7 @@ use super::ModelFitted;
 use super::decide::{Decided, Rejection};
 use super::state::Sweep;
 use super::words::TrialEnd;
+use crate::document::SweepSpec;
 
 /// What a model knew when it made a proposal. Not a list of observations, which would grow with the square of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +54,31 @@ pub fn outcome_of(end: &TrialEnd, best: Option<f64>) -> Outcome {
         (TrialEnd::EarlyStopped { .. }, Some(best)) => Outcome::Censored(best),
         (TrialEnd::Canceled { .. }, _) => Outcome::Nothing,
         (TrialEnd::Failed { .. } | TrialEnd::Completed { .. } | TrialEnd::EarlyStopped { .. }, _) => Outcome::Failed,
+    }
+}
+
+/// A trial that has ended, as a model takes it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ended {
+    /// Which trial.
+    pub trial: u32,
+    /// What its end says.
+    pub outcome: Outcome,
+    /// The values of the further objectives and of the metrics of the constraints, as in the document.
+    pub others: Vec<Option<f64>>,
+}
+
+impl Ended {
+    /// `best` is the trial's result; of several objectives the first one's last value is.
+    pub(super) fn of(spec: &SweepSpec, trial: u32, end: &TrialEnd, best: Option<f64>, values: &[Option<f64>]) -> Self {
+        let value = |metric: &str| {
+            let place = spec.watched().iter().position(|name| *name == metric)?;
+            values.get(place).copied().flatten()
+        };
+        let first = if spec.has_several() { value(&spec.objective.primary_metric) } else { best };
+        let objectives = spec.further_objectives.iter().map(|objective| value(&objective.primary_metric));
+        let constraints = spec.constraints.iter().map(|constraint| value(&constraint.metric));
+        Self { trial, outcome: outcome_of(end, first), others: objectives.chain(constraints).collect() }
     }
 }
 

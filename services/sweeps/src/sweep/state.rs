@@ -9,14 +9,14 @@ use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use tuning::bayes::{self, Fit};
+use tuning::bayes::Fit;
 use tuning::{Report, Trials, fingerprint};
 use vocabulary::{SweepId, Warning};
 
 use super::end::Ending;
 use super::inherit::{Inheritance, Parent};
 use super::job::parameters_json;
-use super::model::outcome_of;
+use super::model::Ended;
 use super::trial::{Stop, Trial};
 use super::words::{Best, CompletedReason, Outcome, StopBy, SweepState, TrialState};
 use super::{
@@ -129,7 +129,7 @@ pub struct Sweep {
     /// Digests of the configurations that were proposed. Shared, so that a proposal is computed beside the log.
     pub taken: Arc<HashSet<u128>>,
     /// Of a modelled sweep: the trials that have ended and what that says, in log order.
-    pub endings: Vec<(u32, bayes::Outcome)>,
+    pub endings: Vec<Ended>,
     /// Of a modelled sweep: the hyperparameters in force, with the version of their event.
     pub fit: Option<(i64, Fit)>,
     /// The first Sobol point or grid cell that is not used.
@@ -365,10 +365,14 @@ impl Sweep {
         self.live.remove(&event.trial);
         self.held.remove(&event.trial);
         self.paused.remove(&event.trial);
-        if self.is_modelled() && self.trials.get(event.trial as usize).is_some_and(|trial| trial.end.is_none()) {
-            self.endings.push((event.trial, outcome_of(&event.end, event.best)));
-        }
         let Some(trial) = self.trials.get(event.trial as usize) else { return };
+        if self.is_modelled()
+            && trial.end.is_none()
+            && let Some(submitted) = &self.submitted
+        {
+            let ended = Ended::of(&submitted.spec, event.trial, &event.end, event.best, &trial.values);
+            self.endings.push(ended);
+        }
         let (before, reported) = (trial.state, trial.reported);
         let mut state = before;
         self.change_lease(event.trial, |trial| {

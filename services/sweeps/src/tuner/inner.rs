@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use eventlog::EventLog;
 use tuning::Draw;
-use tuning::bayes::{Explained, Fit, FitTask, Outcome, Tuner};
+use tuning::bayes::{Explained, Fit, FitTask, Tuner};
 use vocabulary::Problem;
 
 use super::ready::Ready;
-use crate::sweep::{Inheritance, Made, ModelBasis, Suggested, Sweep, SweepState};
+use crate::sweep::{Ended, Inheritance, Made, ModelBasis, Suggested, Sweep, SweepState};
 
 /// Trials taken over from the state at once: the writer waits meanwhile.
 const TRIALS_AT_ONCE: usize = 5_000;
@@ -45,7 +45,7 @@ pub(super) struct Inner {
 /// What the state has beyond what a model knows.
 struct News {
     draws: Vec<Vec<Draw>>,
-    endings: Vec<(u32, Outcome)>,
+    endings: Vec<Ended>,
     fit: Option<(i64, Fit)>,
     version: i64,
     live: u32,
@@ -135,8 +135,8 @@ impl Inner {
             self.logged += 1;
         }
         self.ready.seen(self.logged);
-        for (trial, outcome) in news.endings {
-            self.tuner.ended(trial, outcome);
+        for Ended { trial, outcome, others } in news.endings {
+            self.tuner.ended_with(trial, outcome, &others);
         }
         if let Some((version, fit)) = news.fit {
             self.tuner.use_fit(fit);
@@ -208,6 +208,9 @@ fn finite(explained: Explained) -> Explained {
     let numbers = [explained.mean, explained.log_expected_improvement, explained.incumbent];
     let interval = explained.interval.into_iter().flat_map(|(low, high)| [low, high]);
     let near = explained.nearest.iter().flat_map(|near| [near.correlation, near.value]);
+    let near = near.chain(explained.feasible).chain(explained.weights.iter().copied());
+    let outputs = explained.outputs.iter().flat_map(|output| [output.mean, output.interval.0, output.interval.1]);
+    let near = near.chain(outputs);
     let good = numbers.into_iter().flatten().chain(interval).chain(near).all(f64::is_finite);
     if good { explained } else { Explained { by: explained.by, why: explained.why, ..Explained::default() } }
 }

@@ -11,10 +11,10 @@ mod ready;
 
 use std::sync::Arc;
 
-use tuning::bayes::{Explained, Suggestion, Tuner, TunerSetup};
+use tuning::bayes::{Explained, Output, Sought, Suggestion, Tuner, TunerSetup};
 use tuning::{Proposal, SamplerSpec};
 
-use crate::document::{Noise, SweepSpec};
+use crate::document::{ConstraintOperator, Noise, SweepSpec};
 use crate::sweep::Inheritance;
 
 pub(crate) use host::Tuners;
@@ -26,11 +26,28 @@ pub(crate) fn setup(spec: &Arc<SweepSpec>, seed: u64) -> Option<TunerSetup> {
         space: spec.space.clone(),
         method,
         goal: spec.objective.goal,
+        outputs: outputs(spec),
         seed,
         noisy: spec.objective.noise == Noise::Declared,
         max_total_trials: u64::from(spec.limits.max_total_trials),
         max_concurrent_trials: u64::from(spec.limits.max_concurrent_trials),
     })
+}
+
+/// What is to be modelled beside the first objective.
+fn outputs(spec: &SweepSpec) -> Vec<Output> {
+    let objectives = spec
+        .further_objectives
+        .iter()
+        .map(|objective| Output { name: objective.primary_metric.clone(), sought: Sought::Objective(objective.goal) });
+    let constraints = spec.constraints.iter().map(|constraint| Output {
+        name: constraint.metric.clone(),
+        sought: match constraint.operator {
+            ConstraintOperator::AtMost => Sought::AtMost(constraint.value),
+            ConstraintOperator::AtLeast => Sought::AtLeast(constraint.value),
+        },
+    });
+    objectives.chain(constraints).collect()
 }
 
 /// The next suggestion. The first trials may go on with earlier ones: those are not the model's.

@@ -70,6 +70,41 @@ pub fn an_external_sweep_is_asked_and_told(client: &Client) {
     assert_eq!(verified["difference_count"], json!(0), "{verified}");
 }
 
+pub fn several_metrics_are_told_and_have_a_front(client: &Client) {
+    let mut document = external("fronted");
+    for name in ["objective", "early_termination"] {
+        document.as_object_mut().expect("a map").remove(name);
+    }
+    document["objectives"] =
+        json!([{"primary_metric": "val_acc", "goal": "maximize"}, {"primary_metric": "latency", "goal": "minimize"}]);
+    document["constraints"] = json!([{"metric": "memory", "op": "<=", "value": 2}]);
+    document["sampling_algorithm"] = json!({"type": "bayesian", "seed": 7});
+    let sweep = client.post("sweeps", &document).expect(201);
+    let sweep = format!("sweeps/{}", sweep["id"].as_str().expect("an id"));
+    let trials = format!("{sweep}/trials");
+    client.post(&format!("{trials}:ask"), &json!({"count": 3})).expect(200);
+    let tell = |index: u32, values: Value| {
+        client.post(&format!("{trials}/{index}:tell"), &json!({"attempt": 1, "values": values, "final": true}))
+    };
+    tell(0, json!({"val_acc": "high"})).refused(422, "BadMetricValue");
+    tell(0, json!({"val_acc": 0.5, "speed": 1})).refused(422, "UnknownMetric");
+    tell(0, json!({"val_acc": 0.9, "latency": 9, "memory": 1})).expect(200);
+    tell(1, json!({"val_acc": 0.5, "latency": 1, "memory": 1})).expect(200);
+    tell(2, json!({"val_acc": 0.99, "latency": 0.1, "memory": 3})).expect(200);
+    let shown = client.get(&sweep).expect(200);
+    let front: Vec<&Value> = shown["pareto"].as_array().expect("a front").iter().map(|at| &at["trial_index"]).collect();
+    assert_eq!((front, &shown["best"]), (vec![&json!(0), &json!(1)], &Value::Null), "{shown}");
+    let last = client.get(&format!("{trials}/2")).expect(200);
+    assert_eq!((&last["feasible"], &last["values"]["memory"]), (&json!(false), &json!(3.0)), "{last}");
+    let run = last["run_id"].as_str().expect("a run").to_owned();
+    client.await_run(&run, PATIENCE, |run| run["state"] == "Completed");
+    let latency = client.get(&format!("runs/{run}/metrics/latency")).expect(200);
+    assert_eq!(latency["points"][0]["value"], json!(0.1), "each watched metric is one of the run's");
+    let patience = json!({"limits": {"max_trials_without_improvement": 3}});
+    client.patch(&sweep, &patience).refused(422, "SeveralObjectives");
+    client.post(&format!("{sweep}:cancel"), &json!({})).expect(202);
+}
+
 pub fn asks_and_tells_that_are_wrong(client: &Client) {
     let (trials, _) = submitted(client, "asked wrongly");
     let ask = |body: Value| client.post(&format!("{trials}:ask"), &body);

@@ -85,6 +85,7 @@ const STORIES: &[(&str, Story)] = &[
     ("trials that all crash", trials::trials_that_all_crash),
     ("a preempted node", trials::a_preempted_node),
     ("an external sweep is asked and told", asking::an_external_sweep_is_asked_and_told),
+    ("several metrics are told and have a front", asking::several_metrics_are_told_and_have_a_front),
     ("asks and tells that are wrong", asking::asks_and_tells_that_are_wrong),
     ("registering models", models::registering_models),
     ("traffic of an endpoint", endpoints::traffic_of_an_endpoint),

@@ -4,6 +4,23 @@ use super::dims::Row;
 use super::gp::{Columns, Line, Posterior};
 use super::special::ln_improvement;
 
+/// What a search looks for the most of.
+pub(crate) trait Promise {
+    /// One score a row.
+    fn score(&self, rows: &[Row]) -> Vec<f64>;
+
+    /// The negative score without the feasibility, and its gradient by the given numeric entries.
+    fn descent(&self, row: &[f64], places: &[usize], gradient: &mut [f64]) -> f64;
+}
+
+/// The logarithm of the chance of a value: a kernel-smoothed share with one success as prior.
+pub(crate) fn ln_ok(posterior: &Posterior, failures: Option<&(Columns, Columns)>, line: &mut Line, row: &[f64]) -> f64 {
+    let Some((bad, good)) = failures else { return 0.0 };
+    let bad = posterior.closeness(line, bad, row);
+    let good = posterior.closeness(line, good, row);
+    libm::log((1.0 + good) / (1.0 + good + bad))
+}
+
 /// Log expected improvement (Ament et al. 2023, arXiv 2310.20708) against the incumbent, plus the logarithm of the
 /// chance that the configuration gives a value at all.
 #[derive(Debug)]
@@ -15,28 +32,20 @@ pub(crate) struct Acquisition<'a> {
     pub failures: Option<(Columns, Columns)>,
 }
 
-impl Acquisition<'_> {
-    /// One score a row.
-    pub(crate) fn score(&self, rows: &[Row]) -> Vec<f64> {
+impl Promise for Acquisition<'_> {
+    fn score(&self, rows: &[Row]) -> Vec<f64> {
         let mut line = Line::default();
         let predicted = self.posterior.predict(rows);
         let scored = predicted.into_iter().zip(rows).map(|((mean, variance), row)| {
             let spread = variance.sqrt();
-            libm::log(spread) + ln_improvement((self.incumbent - mean) / spread).0 + self.ln_ok(&mut line, row)
+            libm::log(spread)
+                + ln_improvement((self.incumbent - mean) / spread).0
+                + ln_ok(self.posterior, self.failures.as_ref(), &mut line, row)
         });
         scored.collect()
     }
 
-    /// The logarithm of the chance of a value: a kernel-smoothed share with one success as prior.
-    fn ln_ok(&self, line: &mut Line, row: &[f64]) -> f64 {
-        let Some((bad, good)) = &self.failures else { return 0.0 };
-        let bad = self.posterior.closeness(line, bad, row);
-        let good = self.posterior.closeness(line, good, row);
-        libm::log((1.0 + good) / (1.0 + good + bad))
-    }
-
-    /// The negative score without the feasibility, and its gradient by the given numeric entries.
-    pub(crate) fn descent(&self, row: &[f64], places: &[usize], gradient: &mut [f64]) -> f64 {
+    fn descent(&self, row: &[f64], places: &[usize], gradient: &mut [f64]) -> f64 {
         let at = self.posterior.gradient(row, places);
         let spread = at.variance.sqrt();
         let z = (self.incumbent - at.mean) / spread;

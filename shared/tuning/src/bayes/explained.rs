@@ -21,6 +21,15 @@ pub struct Explained {
     /// The best value that the model believes in so far.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub incumbent: Option<f64>,
+    /// With several objectives: how much each weighs in this suggestion, in written order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub weights: Vec<f64>,
+    /// What the models expect of the further objectives and the metrics of the constraints.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outputs: Vec<Expected>,
+    /// The chance that all constraints hold.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub feasible: Option<f64>,
     /// The nearest tried configurations by the model's own measure, nearest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub nearest: Vec<Near>,
@@ -31,6 +40,17 @@ impl Explained {
     pub(super) fn by(who: &str, why: &str) -> Self {
         Self { by: who.to_owned(), why: why.to_owned(), ..Self::default() }
     }
+}
+
+/// What the model of a further output expects, in the metric's own units.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Expected {
+    /// The metric.
+    pub name: String,
+    /// The value.
+    pub mean: f64,
+    /// One standard deviation to each side.
+    pub interval: (f64, f64),
 }
 
 /// A tried configuration that is near.

@@ -232,6 +232,13 @@ impl Posterior {
         self.y.iter().zip(solved).map(|(y, (alpha, noise))| y - self.weights.noise * noise * alpha).collect()
     }
 
+    /// The mean at a row.
+    pub(crate) fn mean(&self, row: &[f64]) -> f64 {
+        let mut line = Line::default();
+        line.fill(&self.shape, &self.weights, &self.columns, row, self.observed);
+        self.weights.output_scale * lanes::dot(&self.alpha, &line.values)
+    }
+
     /// Mean and variance (without noise) at each row.
     pub(crate) fn predict(&self, rows: &[Row]) -> Vec<(f64, f64)> {
         let n = self.columns.count;

@@ -15,17 +15,20 @@ mod lanes;
 mod minimize;
 mod model;
 pub(crate) mod output;
+mod promise;
 mod recipe;
 mod region;
 mod search;
+mod several;
 mod special;
 pub(crate) mod stream;
 mod suggest;
 mod tpe;
 mod tuner;
 
-pub use explained::{Explained, Near};
+pub use explained::{Expected, Explained, Near};
 pub use recipe::{Recipe, Transform};
+pub use several::{Output, Sought};
 pub use tuner::{Fit, FitTask, Inherited, Outcome, Suggestion, Tuner, TunerSetup};
 
 pub use crate::sampler::Method;

@@ -17,11 +17,19 @@ pub(crate) struct Observed {
     pub values: Vec<f64>,
     /// How many times the noise of an ordinary observation it has.
     pub noise: Vec<f64>,
+    /// The values are those of a constraint: what matters is on which side of 0 they are.
+    pub about_zero: bool,
 }
 
 impl Observed {
     pub(crate) fn len(&self) -> usize {
         self.rows.len()
+    }
+
+    /// How the first `count` values become the model's.
+    fn scale(&self, count: usize, recipe: &Recipe) -> Scale {
+        let values = &self.values[..count];
+        if self.about_zero { Scale::about_zero(values) } else { Scale::learn(values, recipe) }
     }
 
     pub(crate) fn push(&mut self, trial: Option<u32>, row: Row, value: f64, noise: f64) {
@@ -44,7 +52,7 @@ pub(crate) fn hyperparameters(
     let shape = Shape::new(dims, recipe);
     let prior = Prior::new(dims, &shape, recipe);
     let chosen = chosen(observed, count, LEARNED_MAX);
-    let scale = Scale::learn(&observed.values[..count], recipe);
+    let scale = observed.scale(count, recipe);
     let rows: Vec<Row> = chosen.iter().map(|at| observed.rows[*at].clone()).collect();
     let y: Vec<f64> = chosen.iter().map(|at| scale.apply(observed.values[*at])).collect();
     let noise: Vec<f64> = chosen.iter().map(|at| observed.noise[*at]).collect();
@@ -81,7 +89,7 @@ impl Model {
     /// The model of a fit that saw `fitted` of `count` observations.
     pub(crate) fn new(dims: &Dims, recipe: &Recipe, observed: &Observed, known: Known, theta: &[f64]) -> Self {
         let posterior = Posterior::new(Shape::new(dims, recipe), theta);
-        let scale = Scale::learn(&observed.values[..known.fitted], recipe);
+        let scale = observed.scale(known.fitted, recipe);
         let chosen_from = known.chosen_from();
         let mut model = Self { posterior, scale, members: Vec::new(), chosen_from, seen: chosen_from };
         for at in chosen(observed, chosen_from, ACTIVE_MAX) {

@@ -11,6 +11,9 @@ const SKEW_MAX: f64 = 1.0;
 /// Where the exponent of the power transform is looked for.
 const EXPONENTS: (f64, f64) = (-2.0, 4.0);
 
+/// So many standard deviations from the bound is as sure as it gets with values that are all the same.
+const CERTAIN: f64 = 3.0;
+
 /// How raw values become the model's. Learned from the values that a fit saw and applied to those that came later.
 #[derive(Clone, Debug)]
 pub(crate) struct Scale {
@@ -20,6 +23,8 @@ pub(crate) struct Scale {
     power: Option<Power>,
     /// Sorted raw values and their normal scores, when ranks are used.
     ranks: Option<(Vec<f64>, Vec<f64>)>,
+    /// Of a constraint: how far from its bound at 0 values usually are. They are logarithmic on both sides of it.
+    unit: Option<f64>,
 }
 
 /// Yeo and Johnson's transform (Biometrika 2000) of standardised values, and what standardises its results.
@@ -38,7 +43,7 @@ impl Scale {
         let clip = if values.len() > 3 && recipe.output != Transform::None { clip_at(&sorted) } else { f64::MAX };
         let clipped: Vec<f64> = values.iter().map(|value| value.min(clip)).collect();
         let (mean, spread) = moments(&clipped);
-        let mut scale = Self { clip, mean, spread, power: None, ranks: None };
+        let mut scale = Self { clip, mean, spread, power: None, ranks: None, unit: None };
         if spread == 0.0 {
             return scale;
         }
@@ -53,6 +58,28 @@ impl Scale {
         scale
     }
 
+    /// Learns from at least one finite value of a constraint: values far from the bound on either side must not flatten
+    /// what is near it (the bilog of Eriksson and Poloczek 2021, arXiv 2002.08526).
+    pub(crate) fn about_zero(values: &[f64]) -> Self {
+        let mut distances: Vec<f64> = values.iter().map(|value| value.abs()).collect();
+        distances.sort_unstable_by(f64::total_cmp);
+        let middle = distances[distances.len() / 2];
+        let largest = distances[distances.len() - 1];
+        let unit = [middle, largest].into_iter().find(|unit| *unit > 0.0).unwrap_or(1.0);
+        let logs: Vec<f64> = values.iter().map(|value| bilog(value / unit)).collect();
+        let (mean, spread) = moments(&logs);
+        Self { clip: f64::MAX, mean, spread, power: None, ranks: None, unit: Some(unit) }
+    }
+
+    /// Where a constraint's bound is in the model's units. Values that are all the same are far from it.
+    pub(crate) fn bound(&self) -> f64 {
+        match self.spread > 0.0 {
+            true => -self.mean / self.spread,
+            false if self.mean <= 0.0 => CERTAIN,
+            false => -CERTAIN,
+        }
+    }
+
     /// A raw value in the model's units; larger stays worse.
     pub(crate) fn apply(&self, value: f64) -> f64 {
         if let Some((values, scores)) = &self.ranks {
@@ -60,6 +87,9 @@ impl Scale {
         }
         if self.spread == 0.0 {
             return 0.0;
+        }
+        if let Some(unit) = self.unit {
+            return (bilog(value / unit) - self.mean) / self.spread;
         }
         self.powered((value.min(self.clip) - self.mean) / self.spread)
     }
@@ -72,6 +102,10 @@ impl Scale {
     pub(crate) fn invert(&self, value: f64) -> f64 {
         if let Some((values, scores)) = &self.ranks {
             return interpolate(scores, values, value);
+        }
+        if let Some(unit) = self.unit {
+            let log = self.mean + self.spread * value;
+            return unit * libm::copysign(libm::expm1(log.abs()), log);
         }
         // The transform is increasing: bisection is exact enough for something that is only shown.
         let (mut low, mut high) = (-50.0, 50.0);
@@ -104,6 +138,11 @@ fn moments(values: &[f64]) -> (f64, f64) {
     let spread = variance.sqrt();
     let real = spread.is_finite() && spread >= 1e-12 * mean.abs().max(f64::MIN_POSITIVE);
     (mean, if real { spread } else { 0.0 })
+}
+
+/// Logarithmic on both sides of 0, about the value itself near it.
+fn bilog(value: f64) -> f64 {
+    libm::copysign(libm::log1p(value.abs()), value)
 }
 
 fn yeo_johnson(x: f64, exponent: f64) -> f64 {

@@ -1,6 +1,6 @@
 //! Looks for the configuration that promises most: candidates from several sources, then local searches from the best.
 
-use super::acquire::Acquisition;
+use super::acquire::Promise;
 use super::dims::{Dim, Dims, Row};
 use super::minimize::minimize;
 use super::recipe::Recipe;
@@ -24,7 +24,7 @@ pub(crate) struct Candidate {
 pub(crate) struct Search<'a> {
     pub dims: &'a Dims,
     pub recipe: &'a Recipe,
-    pub acquisition: &'a Acquisition<'a>,
+    pub acquisition: &'a dyn Promise,
     /// Whether a row may be proposed.
     pub fresh: &'a dyn Fn(&[f64]) -> bool,
     /// Observed rows, best first.

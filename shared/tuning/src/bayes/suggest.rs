@@ -5,14 +5,15 @@ use std::collections::HashSet;
 use super::acquire::Acquisition;
 use super::cma::Cma;
 use super::dims::{Dim, Row};
-use super::explained::{Explained, Near};
+use super::explained::{Expected, Explained, Near};
 use super::gp::{Columns, Line, Shape};
 use super::model::{Known, Model};
+use super::promise::{Bound, Several};
 use super::region;
 use super::search::Search;
 use super::stream::{Points, Stream};
 use super::tpe::Parzen;
-use super::tuner::{Suggestion, Tuner};
+use super::tuner::{Fit, Suggestion, Tuner};
 use crate::sampler::Method;
 
 /// Nearest configurations that an explanation names.
@@ -60,7 +61,8 @@ impl Tuner {
             Method::CmaEs => self.by_cma(number, known, count, why),
             Method::Tpe => self.by_tpe(number, known, count, why),
             Method::Gp | Method::Auto if self.fit.is_none() => None,
-            Method::Gp | Method::Auto => self.by_gp(number, known, count, why),
+            Method::Gp | Method::Auto if self.tracks.is_empty() => self.by_gp(number, known, count, why),
+            Method::Gp | Method::Auto => self.by_several(number, known, count, why),
         };
         made.or_else(|| self.designed(number, known, "the model has nothing new to offer yet"))
     }
@@ -84,10 +86,15 @@ impl Tuner {
         match self.setup.method {
             Method::Gp => (Method::Gp, asked),
             Method::Tpe => (Method::Tpe, asked),
+            Method::CmaEs if !self.tracks.is_empty() => (Method::Tpe, "cma_es knows one objective and no constraints"),
             Method::CmaEs => (Method::CmaEs, asked),
             Method::Auto => {
                 let numeric = !self.dims.dims.iter().any(|dim| matches!(dim, Dim::Category(_)));
-                if numeric && self.setup.max_total_trials > CMA_BUDGET_MIN && count >= CMA_OBSERVATIONS_MIN {
+                if numeric
+                    && self.tracks.is_empty()
+                    && self.setup.max_total_trials > CMA_BUDGET_MIN
+                    && count >= CMA_OBSERVATIONS_MIN
+                {
                     return (Method::CmaEs, "many trials in a numeric space");
                 }
                 if count > GP_OBSERVATIONS_MAX {
@@ -148,8 +155,8 @@ impl Tuner {
         rows.chain(&self.base_failures).take(FAILURES_MAX).collect()
     }
 
-    fn by_gp(&mut self, number: u32, known: u32, count: usize, why: &str) -> Option<Suggestion> {
-        let fit = self.fit.clone()?;
+    /// The model of the first objective, with all that is known by now.
+    fn current(&mut self, fit: &Fit, number: u32, known: u32, count: usize) -> Model {
         let seen = Known { fitted: self.count(fit.known).min(count), count };
         let reusable = self.model.take().filter(|(of, model)| *of == fit.known && model.reaches(seen));
         let mut model = reusable.map_or_else(
@@ -157,6 +164,12 @@ impl Tuner {
             |(_, model)| model,
         );
         model.extend(&self.observed, count, &self.pending(number, known));
+        model
+    }
+
+    fn by_gp(&mut self, number: u32, known: u32, count: usize, why: &str) -> Option<Suggestion> {
+        let fit = self.fit.clone()?;
+        let model = self.current(&fit, number, known, count);
         let fitted = model.posterior.fitted();
         let mut order: Vec<usize> = (0..fitted.len()).collect();
         order.sort_by(|a, b| fitted[*a].total_cmp(&fitted[*b]));
@@ -184,6 +197,77 @@ impl Tuner {
         let proposal = self.dims.proposal(&row, u64::from(number));
         self.model = Some((fit.known, model));
         Some(Suggestion { proposal, explained })
+    }
+
+    /// The same with further outputs.
+    fn by_several(&mut self, number: u32, known: u32, count: usize, why: &str) -> Option<Suggestion> {
+        let fit = self.fit.clone()?;
+        let model = self.current(&fit, number, known, count);
+        let pending: Vec<Row> = self.pending(number, known).into_iter().cloned().collect();
+        let further = self.track_models(&fit, known, &pending.iter().collect::<Vec<&Row>>());
+        let made = self.promised(number, known, (&model, &further), why);
+        self.model = Some((fit.known, model));
+        self.keep_models(fit.known, further);
+        made
+    }
+
+    fn promised(
+        &self,
+        number: u32,
+        known: u32,
+        (model, further): (&Model, &[Option<Model>]),
+        why: &str,
+    ) -> Option<Suggestion> {
+        let aim = self.aim(number, model, further)?;
+        let (mut objectives, mut bounds) = (vec![&model.posterior], Vec::new());
+        for (track, further) in self.tracks.tracks.iter().zip(further) {
+            match further {
+                Some(of) if track.is_constraint() => {
+                    bounds.push(Bound { posterior: &of.posterior, at: of.scale.bound() });
+                }
+                Some(of) => objectives.push(&of.posterior),
+                None => {}
+            }
+        }
+        let outputs = (objectives.len() + bounds.len()) as f64;
+        let failures = self.failures(model, known);
+        let (norm, incumbent, normals) = (&aim.norm, aim.incumbent, aim.normals.as_slice());
+        let promise = Several { objectives, norm, incumbent, normals, bounds, failures };
+        let search = Search {
+            dims: &self.dims,
+            recipe: &self.recipe,
+            acquisition: &promise,
+            fresh: &|row| self.is_fresh(row, number, known),
+            ranked: &aim.ranked,
+            effort: (FULL_EFFORT_PAIRS / (aim.ranked.len() as f64 * outputs).powi(2)).min(1.0),
+            region: None,
+        };
+        let (row, score) = search.best(&mut Stream::new(self.setup.seed, u64::from(number), "search"))?;
+        let constrained = !promise.bounds.is_empty();
+        let chance = libm::exp(promise.ln_feasible(std::slice::from_ref(&row))[0]);
+        let alone = !self.tracks.has_objectives();
+        let sign = self.sign();
+        let explained = Explained {
+            // Of several objectives it is a norm, which says nothing to people.
+            incumbent: incumbent.filter(|_| alone).map(|incumbent| sign * model.scale.invert(incumbent)),
+            weights: if alone { Vec::new() } else { aim.norm.weights.clone() },
+            outputs: self.expected(&row, further),
+            feasible: constrained.then_some(chance),
+            ..self.explain(model, &row, score, 0.0, why)
+        };
+        Some(Suggestion { proposal: self.dims.proposal(&row, u64::from(number)), explained })
+    }
+
+    /// What is expected of the further outputs.
+    fn expected(&self, row: &Row, further: &[Option<Model>]) -> Vec<Expected> {
+        let known = self.tracks.tracks.iter().zip(further).filter_map(|(track, model)| Some((track, model.as_ref()?)));
+        let expected = known.map(|(track, model)| {
+            let (mean, variance) = model.posterior.predict(std::slice::from_ref(row))[0];
+            let shown = |value: f64| track.output.sought.outside(model.scale.invert(value));
+            let (a, b) = (shown(mean - variance.sqrt()), shown(mean + variance.sqrt()));
+            Expected { name: track.output.name.clone(), mean: shown(mean), interval: (a.min(b), a.max(b)) }
+        });
+        expected.collect()
     }
 
     /// Columns of what failed and of what gave a value; none while nothing has failed.
@@ -222,6 +306,9 @@ impl Tuner {
 
     /// The first `count` observations, best first.
     fn ranked(&self, count: usize) -> Vec<Row> {
+        if !self.tracks.is_empty() {
+            return self.ranked_places(count).into_iter().map(|at| self.observed.rows[at].clone()).collect();
+        }
         let mut order: Vec<usize> = (0..count).collect();
         order.sort_by(|a, b| self.observed.values[*a].total_cmp(&self.observed.values[*b]));
         order.into_iter().map(|at| self.observed.rows[at].clone()).collect()

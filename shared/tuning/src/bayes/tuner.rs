@@ -10,6 +10,7 @@ use super::dims::{Dims, Row};
 use super::explained::Explained;
 use super::model::{Model, Observed, hyperparameters};
 use super::recipe::Recipe;
+use super::several::{Output, TrackTask, Tracks};
 use crate::policy::Goal;
 use crate::sampler::{Draw, Method, Proposal};
 use crate::space::SearchSpace;
@@ -28,6 +29,8 @@ pub struct TunerSetup {
     pub method: Method,
     /// Whether larger or smaller is better.
     pub goal: Goal,
+    /// Further objectives and constraints; empty with one objective alone.
+    pub outputs: Vec<Output>,
     /// The sweep's seed.
     pub seed: u64,
     /// The same configuration gives another value each time: a finished one may be tried again.
@@ -85,6 +88,9 @@ pub struct Fit {
     pub known: u32,
     /// Natural logarithms: a lengthscale for each parameter, the output scale, the noise variance.
     pub parameters: Vec<f64>,
+    /// The same for each further output; empty for one that nothing is known of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outputs: Vec<Vec<f64>>,
 }
 
 /// A suggestion, with its reason.
@@ -122,6 +128,8 @@ pub struct Tuner {
     /// With the `known` of its fit.
     pub(super) model: Option<(u32, Model)>,
     pub(super) cma: Option<Cma>,
+    /// What is known of the further outputs.
+    pub(super) tracks: Tracks,
 }
 
 /// A fit to be computed; owned, so that it can be done elsewhere.
@@ -133,6 +141,7 @@ pub struct FitTask {
     observed: Arc<Observed>,
     count: usize,
     last: Option<Vec<f64>>,
+    tracks: Vec<TrackTask>,
 }
 
 /// A fit to so many observations takes some 20 ms.
@@ -141,7 +150,7 @@ const QUICK_MAX: usize = 128;
 impl FitTask {
     /// Whether it takes no longer than somebody may be kept waiting.
     pub fn is_quick(&self) -> bool {
-        self.count <= QUICK_MAX
+        self.count * self.count * (1 + self.tracks.len()) <= QUICK_MAX * QUICK_MAX
     }
 
     /// Computes it: up to about a second for some hundred observations.
@@ -149,7 +158,13 @@ impl FitTask {
         let cold = self.recipe.cold_every > 0 && self.known.is_multiple_of(self.recipe.cold_every);
         let last = self.last.as_deref();
         let parameters = hyperparameters(&self.dims, &self.recipe, &self.observed, self.count, last, cold);
-        Fit { known: self.known, parameters }
+        let further = self.tracks.iter().map(|track| {
+            if track.count == 0 {
+                return Vec::new();
+            }
+            hyperparameters(&self.dims, &self.recipe, &track.observed, track.count, track.last.as_deref(), cold)
+        });
+        Fit { known: self.known, parameters, outputs: further.collect() }
     }
 }
 
@@ -163,6 +178,7 @@ impl Tuner {
     pub fn with_recipe(setup: TunerSetup, recipe: Recipe) -> Self {
         let dims = Arc::new(Dims::new(&setup.space));
         Self {
+            tracks: Tracks::new(&setup.outputs),
             setup,
             recipe: Arc::new(recipe),
             dims,
@@ -180,8 +196,12 @@ impl Tuner {
         }
     }
 
-    /// Takes in trials of earlier sweeps; before anything else is noted.
+    /// Takes in trials of earlier sweeps; before anything else is noted. With further outputs, which are not known of
+    /// them, they say nothing.
     pub fn inherit(&mut self, inherited: &[Inherited]) {
+        if !self.tracks.is_empty() {
+            return;
+        }
         let sign = self.sign();
         let observed = Arc::make_mut(&mut self.observed);
         for trial in inherited {
@@ -223,6 +243,13 @@ impl Tuner {
 
     /// A trial has ended; in log order.
     pub fn ended(&mut self, trial: u32, outcome: Outcome) {
+        self.ended_with(trial, outcome, &[]);
+    }
+
+    /// The same with the values of the further outputs. A trial that finished without one of them counts as failed.
+    pub fn ended_with(&mut self, trial: u32, outcome: Outcome, others: &[Option<f64>]) {
+        let others = self.tracks.inside(others);
+        let outcome = self.tracks.judged(outcome, &others);
         if let Some(at) = self.ended_at.get_mut(trial as usize) {
             *at = u32::try_from(self.ended.len()).ok();
         }
@@ -231,8 +258,10 @@ impl Tuner {
             && let Some(row) = self.rows.get(trial as usize)
         {
             let (row, value) = (row.clone(), self.sign() * value);
+            self.tracks.push(trial, &row, others);
             Arc::make_mut(&mut self.observed).push(Some(trial), row, value, 1.0);
         }
+        self.tracks.note();
         self.observed_after.push(self.observed.len());
     }
 
@@ -274,6 +303,7 @@ impl Tuner {
             observed: Arc::clone(&self.observed),
             count: self.count(known),
             last: previous.map(|fit| fit.parameters.clone()),
+            tracks: self.track_tasks(known, previous),
         }
     }
 
@@ -291,6 +321,6 @@ impl Tuner {
     /// Whether there is anything to learn from.
     pub(super) fn varied(&self, count: usize) -> bool {
         let values = &self.observed.values[..count];
-        values.iter().any(|value| *value != values[0])
+        values.iter().any(|value| *value != values[0]) || self.track_varies(count)
     }
 }

@@ -7,6 +7,7 @@ mod importances;
 mod importing;
 mod modelled;
 mod replaying;
+mod several;
 mod submitting;
 mod together;
 mod walking;

@@ -137,6 +137,23 @@ fn what_does_not_go_with_several_objectives() {
         Case(
             0,
             &[
+                ("constraints", "[{metric: memory, op: <=, value: 4}]"),
+                ("sampling_algorithm", "{type: bayesian, method: cma_es}"),
+                ("resume_from", "[old]"),
+            ],
+            Refused(422, &[("NotOfferedYet", "/resume_from"), ("OneObjectiveOnly", "/sampling_algorithm/method")]),
+        ),
+        Case(
+            0,
+            &[
+                ("constraints", "[{metric: memory, op: <=, value: 4}]"),
+                ("sampling_algorithm", "{type: bayesian, method: tpe}"),
+            ],
+            Accepted,
+        ),
+        Case(
+            0,
+            &[
                 ("compat", "azure"),
                 ("objective", ""),
                 ("objectives", "[{primary_metric: a, goal: minimize}, {primary_metric: b, goal: maximize}]"),
