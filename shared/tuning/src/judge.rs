@@ -43,20 +43,21 @@ pub struct Decision {
     pub policy: String,
     /// The trial's clock.
     pub interval: u32,
-    /// The trial's best value.
+    /// The trial's best value; in a population its latest.
     pub value: f64,
     /// What the value was compared with; absent when a truncation cuts nobody. May be an infinity, which stops nobody.
     #[serde(with = "vocabulary::number::option", default)]
     pub threshold: Option<f64>,
     /// How many trials were compared.
     pub population: u32,
-    /// Bandit: the best value of all.
+    /// Bandit, population: the best value of all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub best: Option<f64>,
-    /// Truncation: how many are cut.
+    /// Truncation, population: how many are cut.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cut: Option<u32>,
-    /// The trial's place: truncation from the worst, which is 0; at a rung from the best, which is 0.
+    /// The trial's place: truncation from the worst, which is 0; at a rung and in a population from the best, which is
+    /// 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rank: Option<u32>,
     /// Hyperband: the number of the trial's bracket.
@@ -72,7 +73,7 @@ pub struct Decision {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub optimistic: Option<f64>,
     /// The trials whose values are the threshold: the best one (bandit), the one or two in the middle (median), the
-    /// worst survivor (truncation, rungs).
+    /// worst survivor (truncation, rungs); in a population the best one and the worst survivor.
     pub inputs: Vec<Input>,
     /// Advice about the policy itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -114,6 +115,8 @@ pub(crate) struct Hearing<'a> {
     pub own: Seen,
     pub interval: u32,
     pub value: f64,
+    /// The trial's latest value; may be not finite.
+    pub last: f64,
     /// The trial through half and through a quarter of its intervals.
     pub earlier: [Running; 2],
 }
@@ -135,7 +138,8 @@ impl Trials {
         }
         let interval = curve.interval();
         let own = Seen { trial, running: curve.running(interval), reached: true, finished: curve.is_finished() };
-        self.verdict(curve.latest, own, interval, earlier(curve, interval))
+        let last = curve.points.last().map_or(f64::NAN, |point| point.value);
+        self.verdict(curve.latest, own, interval, earlier(curve, interval), last)
     }
 
     /// The verdict that [`Trials::judge`] would give once the report is counted. Changes nothing.
@@ -160,10 +164,10 @@ impl Trials {
             (interval, running, latest, earlier(curve, interval))
         };
         let own = Seen { trial: report.trial, running, reached: true, finished };
-        self.verdict(latest, own, interval, earlier)
+        self.verdict(latest, own, interval, earlier, report.value)
     }
 
-    fn verdict(&self, latest: Latest, own: Seen, interval: u32, earlier: [Running; 2]) -> Verdict {
+    fn verdict(&self, latest: Latest, own: Seen, interval: u32, earlier: [Running; 2], last: f64) -> Verdict {
         let skip = |reason| Verdict::Skip { reason, interval: Some(interval) };
         let value = own.running.best(self.goal);
         match (latest, value) {
@@ -171,7 +175,7 @@ impl Trials {
             (Latest::AlreadyDecided, _) => skip(SkipReason::AlreadyDecided),
             (Latest::NoValue, _) | (Latest::Asked, None) => skip(SkipReason::NoValue),
             (Latest::Asked, Some(value)) => {
-                let hearing = Hearing { trials: self, own, interval, value, earlier };
+                let hearing = Hearing { trials: self, own, interval, value, last, earlier };
                 let decided = match self.policy {
                     PolicySpec::None => return skip(SkipReason::NotDue),
                     PolicySpec::Bandit { slack_factor, slack_amount, .. } => hearing.bandit(slack_factor, slack_amount),
@@ -184,6 +188,9 @@ impl Trials {
                     }
                     PolicySpec::Asha { .. } | PolicySpec::Hyperband { .. } => hearing.halving(),
                     PolicySpec::LearningCurve { max_resource, hope, .. } => hearing.learning_curve(max_resource, hope),
+                    PolicySpec::Pbt { quantile, perturbation_interval, .. } => {
+                        hearing.population(quantile, perturbation_interval)
+                    }
                 };
                 if decided.0 { Verdict::Stop(decided.1) } else { Verdict::Keep(decided.1) }
             }

@@ -41,7 +41,8 @@ impl Ladder {
             PolicySpec::None
             | PolicySpec::Bandit { .. }
             | PolicySpec::MedianStopping { .. }
-            | PolicySpec::TruncationSelection { .. } => Vec::new(),
+            | PolicySpec::TruncationSelection { .. }
+            | PolicySpec::Pbt { .. } => Vec::new(),
         };
         Self { assigned: vec![0; brackets.len()], of_trial: Vec::new(), brackets }
     }

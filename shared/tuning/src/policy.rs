@@ -54,6 +54,14 @@ fn default_hope() -> f64 {
     PolicySpec::HOPE_DEFAULT
 }
 
+fn default_quantile() -> f64 {
+    PolicySpec::QUANTILE_DEFAULT
+}
+
+fn default_resample_probability() -> f64 {
+    PolicySpec::RESAMPLE_PROBABILITY_DEFAULT
+}
+
 /// What successive halving does with a trial that is not among the best of a rung.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -149,18 +157,34 @@ pub enum PolicySpec {
         #[serde(default = "default_hope")]
         hope: f64,
     },
+    /// Population-based training: who falls behind is stopped, and a child of one that is ahead takes its place.
+    Pbt {
+        /// Members are compared at multiples of this number of reports.
+        #[serde(default = "default_interval")]
+        perturbation_interval: u32,
+        /// The part of the population that is behind, and the part that is followed: at most a half.
+        #[serde(default = "default_quantile")]
+        quantile: f64,
+        /// How likely a child's parameter is drawn anew and not only moved.
+        #[serde(default = "default_resample_probability")]
+        resample_probability: f64,
+    },
 }
 
 impl PolicySpec {
     /// The names of all policies, as documents write them.
-    pub const KINDS: [&'static str; 7] =
-        ["bandit", "median_stopping", "truncation_selection", "asha", "hyperband", "learning_curve", "none"];
+    pub const KINDS: [&'static str; 8] =
+        ["bandit", "median_stopping", "truncation_selection", "asha", "hyperband", "learning_curve", "pbt", "none"];
 
     /// The share and the hope of the learning-curve rule unless the document says otherwise: chosen on data sets that
     /// are in no test (`BENCHMARKS.md`).
     pub const SHARE_DEFAULT: f64 = 0.25;
     /// See [`PolicySpec::SHARE_DEFAULT`].
     pub const HOPE_DEFAULT: f64 = 2.0;
+    /// The quantile of population-based training unless the document says otherwise, as in Ray.
+    pub const QUANTILE_DEFAULT: f64 = 0.25;
+    /// See [`PolicySpec::QUANTILE_DEFAULT`].
+    pub const RESAMPLE_PROBABILITY_DEFAULT: f64 = 0.25;
 
     /// The name in documents.
     pub fn kind(&self) -> &'static str {
@@ -172,6 +196,7 @@ impl PolicySpec {
             Self::Asha { .. } => "asha",
             Self::Hyperband { .. } => "hyperband",
             Self::LearningCurve { .. } => "learning_curve",
+            Self::Pbt { .. } => "pbt",
         }
     }
 
@@ -190,6 +215,11 @@ impl PolicySpec {
         matches!(self, Self::Asha { variant: Variant::Promotion, .. })
     }
 
+    /// Whether children take the places of trials that are stopped.
+    pub fn breeds(&self) -> bool {
+        matches!(self, Self::Pbt { .. })
+    }
+
     /// Evaluation interval (an interval of 0 is read as 1) and delay; `None` for a policy without such a clock.
     fn clock(&self) -> Option<(u32, u32)> {
         match *self {
@@ -199,6 +229,7 @@ impl PolicySpec {
             | Self::TruncationSelection { evaluation_interval, delay_evaluation, .. } => {
                 Some((evaluation_interval.max(1), delay_evaluation))
             }
+            Self::Pbt { perturbation_interval, .. } => Some((perturbation_interval.max(1), 0)),
         }
     }
 
@@ -229,7 +260,7 @@ impl PolicySpec {
                     issues.push(Issue::error("", "truncation_percentage", "BadPercentage", message));
                 }
             }
-            Self::None | Self::MedianStopping { .. } => {}
+            Self::None | Self::MedianStopping { .. } | Self::Pbt { .. } => {}
             Self::Asha { reduction_factor, min_resource, max_resource, .. }
             | Self::Hyperband { reduction_factor, min_resource, max_resource } => {
                 if reduction_factor < 2 {
@@ -251,25 +282,23 @@ impl PolicySpec {
             }
         }
         issues.extend(self.check_interval(compat));
+        if let Self::Pbt { quantile, resample_probability, .. } = *self {
+            issues.extend(check_population(quantile, resample_probability));
+        }
         issues
     }
 
     fn check_interval(&self, compat: bool) -> Option<Issue> {
-        let every = match *self {
+        let (field, every) = match *self {
+            Self::Pbt { perturbation_interval, .. } => ("perturbation_interval", perturbation_interval),
             Self::None | Self::Asha { .. } | Self::Hyperband { .. } | Self::LearningCurve { .. } => return None,
             Self::Bandit { evaluation_interval, .. }
             | Self::MedianStopping { evaluation_interval, .. }
-            | Self::TruncationSelection { evaluation_interval, .. } => evaluation_interval,
+            | Self::TruncationSelection { evaluation_interval, .. } => ("evaluation_interval", evaluation_interval),
         };
         match (every, compat) {
-            (0, true) => {
-                let message = "evaluation_interval 0 is read as 1".to_owned();
-                Some(Issue::warning("", "evaluation_interval", "BadInterval", message))
-            }
-            (0, false) => {
-                let message = "evaluation_interval 0 must be >= 1".to_owned();
-                Some(Issue::error("", "evaluation_interval", "BadInterval", message))
-            }
+            (0, true) => Some(Issue::warning("", field, "BadInterval", format!("{field} 0 is read as 1"))),
+            (0, false) => Some(Issue::error("", field, "BadInterval", format!("{field} 0 must be >= 1"))),
             _ => None,
         }
     }
@@ -285,6 +314,20 @@ fn check_resources(min: u32, max: u32) -> Option<Issue> {
         let message = format!("min_resource {min} must be < max_resource {max}, or no trial is ever judged");
         Issue::error("", "max_resource", "BadRange", message)
     })
+}
+
+/// Written so that NaN is refused too.
+fn check_population(quantile: f64, resample_probability: f64) -> Vec<Issue> {
+    let mut issues = Vec::new();
+    if !(quantile > 0.0 && quantile <= 0.5) {
+        let message = format!("quantile {quantile} must be > 0 and <= 0.5: who is behind follows one that is ahead");
+        issues.push(Issue::error("", "quantile", "OutOfRange", message));
+    }
+    if !(0.0..=1.0).contains(&resample_probability) {
+        let message = format!("resample_probability {resample_probability} must be in 0..=1");
+        issues.push(Issue::error("", "resample_probability", "OutOfRange", message));
+    }
+    issues
 }
 
 fn check_slack(field: &'static str, slack: f64, compat: bool) -> Option<Issue> {

@@ -233,7 +233,7 @@ pub fn trial_seed(seed: u64, trial_index: u64) -> u64 {
 }
 
 /// The middle of cell k of 2^52.
-fn unit(k: u64) -> f64 {
+pub(crate) fn unit(k: u64) -> f64 {
     /// 2^-52.
     const CELL: f64 = f64::EPSILON;
     (k as f64 + 0.5) * CELL

@@ -40,6 +40,11 @@ fn policy() -> impl Strategy<Value = PolicySpec> {
         (1_u32..3, 3_u32..40, 0.01..1.0_f64, 0.0..3.0_f64).prop_map(|(min_resource, max_resource, share, hope)| {
             PolicySpec::LearningCurve { min_resource, max_resource, share, hope }
         }),
+        (1_u32..4, 0.05..=0.5_f64, 0.0..=1.0_f64).prop_map(
+            |(perturbation_interval, quantile, resample_probability)| {
+                PolicySpec::Pbt { perturbation_interval, quantile, resample_probability }
+            }
+        ),
     ]
 }
 
@@ -99,6 +104,7 @@ proptest! {
         policy in policy(), maximize: bool, events in prop::collection::vec(event(), 1..120),
     ) {
         let goal = if maximize { Goal::Maximize } else { Goal::Minimize };
+        let breeds = policy.breeds();
         let mut trials = Trials::new(policy, goal);
         let mut model = vec![Model::default(); 6];
         for (at, event) in events.into_iter().enumerate() {
@@ -133,7 +139,12 @@ proptest! {
             if let Verdict::Stop(decision) = verdict {
                 let bests = model.iter().filter_map(|model| model.best(goal, n));
                 let leader = bests.reduce(|best, value| if goal.worse(best, value) { value } else { best });
-                prop_assert!(goal.worse(decision.value, leader.unwrap()), "{:?}", decision);
+                let (own, leader) = match breeds {
+                    // A population compares what is, not what was: its leader is that of all intervals.
+                    true => (trials.standing(trial).unwrap().value, trials.leader().unwrap().value),
+                    false => (decision.value, leader.unwrap()),
+                };
+                prop_assert!(goal.worse(own, leader), "{:?}", decision);
                 prop_assert!(!decision.inputs.is_empty());
                 trials.stop(trial, decision.hint.is_some());
                 model[trial as usize].stopped = true;
@@ -216,6 +227,11 @@ fn declarations_are_checked() {
         [("BadPercentage", false)]
     );
     assert_eq!(codes(r#"{"type": "none"}"#, false), []);
+    assert_eq!(codes(r#"{"type": "pbt"}"#, false), []);
+    assert_eq!(
+        codes(r#"{"type": "pbt", "perturbation_interval": 0, "quantile": 0.6, "resample_probability": -1}"#, false),
+        [("BadInterval", false), ("OutOfRange", false), ("OutOfRange", false)]
+    );
     assert_eq!(codes(r#"{"type": "asha", "max_resource": 9}"#, false), []);
     assert_eq!(
         codes(r#"{"type": "asha", "reduction_factor": 1, "max_resource": 1}"#, false),

@@ -1,6 +1,6 @@
 //! From an order to a plan that the shim can carry out: folders, code, model, inputs, parameters, environment.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -18,6 +18,9 @@ use crate::record::Plan;
 const WORKER: &str = include_str!("../../python/worker.py");
 /// Its name in the attempt's folder.
 const WORKER_FILE: &str = "worker.py";
+
+/// How often a checkpoint that changes meanwhile is copied: a save takes far less time than training between two does.
+const COPIES_MAX: u32 = 8;
 
 /// Why the job cannot run here or anywhere, in words for the user.
 #[derive(Debug)]
@@ -100,7 +103,7 @@ fn make_folders(places: &Places, order: &StartAttempt) -> io::Result<()> {
     Ok(())
 }
 
-/// The folder of a run's checkpoints. It begins with what an earlier run left in the folder beside it; what a first
+/// The folder of a run's checkpoints. It begins with what another run has in the folder beside it; what a first
 /// attempt of its own has saved since is newer.
 fn make_checkpoints(folder: &Path, from: &str) -> io::Result<()> {
     let earlier = folder.parent().filter(|_| !folder.exists()).zip(from.parse::<RunId>().ok());
@@ -113,11 +116,38 @@ fn make_checkpoints(folder: &Path, from: &str) -> io::Result<()> {
     // Whole or not at all: a program would take half a checkpoint for a whole one.
     let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let partial = target.join(format!(".{name}.partial"));
-    if partial.exists() {
-        fs::remove_dir_all(&partial)?;
+    // The other run may be saving meanwhile: what changed while it was copied is copied again.
+    for left in (0..COPIES_MAX).rev() {
+        if partial.exists() {
+            fs::remove_dir_all(&partial)?;
+        }
+        let before = listing(&earlier);
+        match copy_folder(&earlier, &partial) {
+            Err(error) if left > 0 && error.kind() == io::ErrorKind::NotFound => continue,
+            copied => copied?,
+        }
+        if left == 0 || before.is_ok_and(|before| listing(&earlier).is_ok_and(|after| before == after)) {
+            break;
+        }
     }
-    copy_folder(&earlier, &partial)?;
     fs::rename(&partial, folder)
+}
+
+/// What is in a folder: paths, sizes and times of the last change, in no order.
+fn listing(folder: &Path) -> io::Result<BTreeSet<(PathBuf, u64, Option<std::time::SystemTime>)>> {
+    let mut found = BTreeSet::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder)? {
+            let entry = entry?;
+            let facts = entry.metadata()?;
+            found.insert((entry.path(), facts.len(), facts.modified().ok()));
+            if facts.is_dir() {
+                folders.push(entry.path());
+            }
+        }
+    }
+    Ok(found)
 }
 
 fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {

@@ -149,6 +149,7 @@ fn offers(sweep: &Sweep, events: &[SweepEvent]) -> wire::AskTrialsReply {
             lease_expires_at: trial.lease.as_ref()?.expires_at.to_string(),
             basis_lag: trial.basis.model.as_ref().map_or(0, |basis| sweep.lag(basis)),
             resume: sweep.curves.promotions(index) > 0,
+            donor: trial.basis.exploit.as_ref().filter(|_| trial.attempt() == 1).map(|exploit| exploit.donor),
         })
     };
     let indices = events.iter().filter_map(|event| match event {

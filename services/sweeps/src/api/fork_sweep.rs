@@ -122,9 +122,10 @@ impl Past {
         let event = recorded.decode::<SweepEvent>()?;
         match &event {
             SweepEvent::TrialProposed(proposed) => {
+                let elsewhere = proposed.basis.imported || proposed.basis.exploit.is_some();
                 let goes_on = self.sweep.inheritance.resumed(u64::from(proposed.trial)).is_some();
                 self.points.push(Vec::new());
-                self.used.push(Some(proposed.sampler_index).filter(|_| !goes_on && !proposed.basis.imported));
+                self.used.push(Some(proposed.sampler_index).filter(|_| !goes_on && !elsewhere));
             }
             SweepEvent::TrialsAdopted(adopted) => {
                 for trial in &adopted.trials {

@@ -14,7 +14,7 @@ use vocabulary::{Decider, FieldError, Problem, SweepId, Warning};
 use super::{Answer, Api};
 use crate::document::{ClusterFacts, SweepSpec, plan, read_sweep};
 use crate::sweep::{
-    Command, Ground, Rejection, Sweep, SweepEvent, SweepState, SweepSubmitted, parameters_json, proposals,
+    Command, Ground, Nursery, Rejection, Sweep, SweepEvent, SweepState, SweepSubmitted, parameters_json, proposals,
 };
 use crate::tuner::{first_proposals, setup};
 use crate::{stream_of, views};
@@ -169,10 +169,11 @@ impl Api {
             next_index: 0,
             taken: Arc::default(),
             inheritance: Arc::clone(&inherited.inheritance),
+            nursery: Nursery::default(),
         };
         let made = match setup(&ground.spec, ground.seed) {
             Some(setup) => first_proposals(setup, &inherited.inheritance, PROPOSALS_SHOWN.min(ground.allowed)),
-            None => proposals(&ground, PROPOSALS_SHOWN).0,
+            None => proposals(&ground, PROPOSALS_SHOWN).0.into_iter().map(|planned| planned.proposal).collect(),
         };
         let first: Vec<Value> = (0_u32..)
             .zip(&made)

@@ -1,11 +1,11 @@
 //! Why a trial is what it is: its proposal, the decisions about it, its attempts.
 
 use serde_json::{Map, Value, json};
-use tuning::SamplerSpec;
+use tuning::{Draw, SamplerSpec};
 
 use super::findings::number;
 use super::replay::{Audit, Judged};
-use crate::sweep::{Attempt, NO_RUN, Submitted, Trial};
+use crate::sweep::{Attempt, Exploit, NO_RUN, Submitted, Trial};
 
 /// Entries of a rung that are shown: those at its head are the ones that a trial is compared with.
 const RUNG_ENTRIES_SHOWN: usize = 10;
@@ -99,10 +99,14 @@ fn proposal(audit: &Audit, submitted: &Submitted, trial: &Trial, index: u32) -> 
             })
         },
     );
-    let imported = trial.basis.imported;
+    let algorithm = match (trial.basis.imported, &trial.basis.exploit) {
+        (true, _) => "imported",
+        (_, Some(_)) => "pbt",
+        _ => submitted.spec.sampler.kind(),
+    };
     let mut shown = json!({
-        "algorithm": if imported { "imported" } else { submitted.spec.sampler.kind() },
-        "rule": if imported { Value::Null } else { rule },
+        "algorithm": algorithm,
+        "rule": if algorithm == submitted.spec.sampler.kind() { rule } else { Value::Null },
         "seed": submitted.seed.to_string(),
         "index": index,
         "basis": shown_basis,
@@ -112,7 +116,33 @@ fn proposal(audit: &Audit, submitted: &Submitted, trial: &Trial, index: u32) -> 
     if let Some(explained) = &trial.explained {
         shown["explained"] = json!(explained);
     }
+    if let Some(exploit) = &trial.basis.exploit {
+        shown["exploit"] = exploited(audit, trial, exploit);
+    }
     shown
+}
+
+/// Whom a child follows, for whom it came, and what became of each parameter on the way.
+fn exploited(audit: &Audit, trial: &Trial, exploit: &Exploit) -> Value {
+    let donor = audit.sweep.trials.get(exploit.donor as usize);
+    let of = |draws: &[Draw], name: &str| draws.iter().find(|draw| draw.name == name).map(|draw| draw.value.clone());
+    let changes = exploit.changes.iter().map(|changed| {
+        json!({
+            "parameter": changed.name,
+            "change": changed.change,
+            "from": donor.and_then(|donor| of(&donor.draws, &changed.name)),
+            "to": of(&trial.draws, &changed.name),
+        })
+    });
+    json!({
+        "donor": exploit.donor,
+        "donor_run_id": donor.map(|donor| donor.run_id),
+        "donor_interval": exploit.interval,
+        "resource": exploit.resource,
+        "stopped": exploit.stopped,
+        "decision": position(audit, exploit.decision),
+        "changes": changes.collect::<Vec<_>>(),
+    })
 }
 
 fn decision(audit: &Audit, judged: &Judged) -> Value {

@@ -50,7 +50,13 @@ fn options(trial: u32, what: &str, recorded: Option<f64>, recomputed: Option<f64
     }
 }
 
-fn plain<T: Serialize + PartialEq>(trial: u32, what: &str, recorded: &T, recomputed: &T) -> Option<Difference> {
+/// A difference of two things that are equal or not.
+pub(super) fn plain<T: Serialize + PartialEq>(
+    trial: u32,
+    what: &str,
+    recorded: &T,
+    recomputed: &T,
+) -> Option<Difference> {
     let shown = |value: &T| serde_json::to_value(value).unwrap_or_default();
     (recorded != recomputed).then(|| differing(trial, what, shown(recorded), shown(recomputed)))
 }

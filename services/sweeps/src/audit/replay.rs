@@ -8,13 +8,13 @@ use tuning::{Configuration, Decision, PolicySpec, Proposal, Report, Reported, Tr
 use uuid::Uuid;
 use vocabulary::{Decider, SweepId};
 
-use super::findings::{Difference, between_decisions, between_proposals, broken};
+use super::findings::{Difference, between_decisions, between_proposals, broken, plain};
 use super::model::ModelAudit;
 use crate::document::OnNonFinite;
 use crate::stream_of;
 use crate::sweep::{
-    ObservationRecorded, StopBy, Sweep, SweepEvent, TrialPaused, TrialPromoted, TrialProposed, TrialStopRequested,
-    TrialsAdopted, configuration_of,
+    Nursery, ObservationRecorded, StopBy, Sweep, SweepEvent, TrialPaused, TrialPromoted, TrialProposed,
+    TrialStopRequested, TrialsAdopted, configuration_of,
 };
 
 /// Events read at once.
@@ -216,7 +216,7 @@ impl Audit {
             found.push(broken(event.trial, "trial index", json!(event.trial), json!(self.sweep.proposals())));
         }
         self.differ(found);
-        if self.sweep.inheritance.resumed(u64::from(event.trial)).is_none() {
+        if self.sweep.inheritance.resumed(u64::from(event.trial)).is_none() && event.basis.exploit.is_none() {
             self.next_index = self.next_index.max(event.sampler_index.saturating_add(1));
         }
         self.taken.insert(fingerprint(&recorded.configuration()));
@@ -261,11 +261,16 @@ impl Audit {
         self.proposals_checked += 1;
         let taken = |configuration: &Configuration| self.taken.contains(&fingerprint(configuration));
         let (spec, number) = (&submitted.spec, u64::from(event.trial));
-        let recomputed = match self.sweep.inheritance.resumed(number) {
-            Some((resumed, _)) => Some(resumed),
-            None => propose(&spec.space, &spec.sampler, submitted.seed, number, self.next_index, &taken),
-        };
-        between_proposals(event.trial, recorded, recomputed.as_ref())
+        let resumed = self.sweep.inheritance.resumed(number).map(|(resumed, _)| resumed);
+        let nursery = if resumed.is_some() { Nursery::default() } else { self.sweep.nursery() };
+        let (child, exploit) = nursery.child(spec, submitted.seed, number, 0).unzip();
+        let recomputed = resumed
+            .or(child)
+            .or_else(|| propose(&spec.space, &spec.sampler, submitted.seed, number, self.next_index, &taken));
+        let mut found = between_proposals(event.trial, recorded, recomputed.as_ref());
+        let recorded = event.basis.exploit.as_deref();
+        found.extend(plain(event.trial, "proposal.exploit", &recorded, &exploit.as_ref()));
+        found
     }
 
     /// How many fits of the model were recomputed.
@@ -288,7 +293,7 @@ impl Audit {
             if !matches!(counted, Reported::Counted { .. }) || settled || submitted.spec.policy == PolicySpec::None {
                 continue;
             }
-            match self.curves.judge(trial) {
+            match self.sweep.allowed_verdict(self.curves.judge(trial)) {
                 Verdict::Skip { .. } => {}
                 Verdict::Keep(decision) => {
                     self.judged(trial, "keep", &decision, at.position);

@@ -115,6 +115,7 @@ fn read_fields(
         Mode::Managed => read_trial(trial, names.as_ref(), resolved, space.as_ref().filter(|_| compat), findings),
     };
     policy::check_checkpoint(policy.as_ref(), trial.as_ref().filter(|_| !external), findings);
+    policy::check_founders(policy.as_ref(), sampler.as_ref().map(|read| &read.spec), limits.as_ref(), findings);
     if let (Some(limits), Some(trial), Some(cluster)) = (&limits, &trial, resolved.filter(|_| !external)) {
         limits::check_gate(limits, &trial.resources, cluster, findings);
     }

@@ -42,6 +42,7 @@ fn first_intervals(policy: &PolicySpec) -> Vec<u64> {
         | PolicySpec::TruncationSelection { evaluation_interval, delay_evaluation, .. } => {
             (u64::from(evaluation_interval.max(1)), u64::from(delay_evaluation))
         }
+        PolicySpec::Pbt { perturbation_interval, .. } => (u64::from(perturbation_interval.max(1)), 0),
         PolicySpec::Asha { .. } | PolicySpec::Hyperband { .. } | PolicySpec::LearningCurve { .. } => {
             return tuning::rung_intervals(policy).into_iter().take(INTERVALS_SHOWN as usize).map(u64::from).collect();
         }

@@ -1,9 +1,9 @@
 //! Early termination: types and fields here, the rules on their values in `tuning`.
 
 use documents::{Field, Fields, Findings, Node, Tree};
-use tuning::{PolicySpec, Variant};
+use tuning::{PolicySpec, SamplerSpec, Variant};
 
-use super::spec::TrialSpec;
+use super::spec::{Limits, TrialSpec};
 use super::{compat, note};
 
 const KINDS: [&str; 8] =
@@ -47,10 +47,6 @@ fn kind(field: &Field<'_>, in_compat: bool) -> Option<&'static str> {
         compat::refuse_native(field, kind);
         return None;
     }
-    if kind == "pbt" {
-        field.not_offered();
-        return None;
-    }
     Some(kind)
 }
 
@@ -62,6 +58,7 @@ fn read_map(mut fields: Fields<'_>, compat: bool) -> Option<PolicySpec> {
     match kind {
         "none" => return Some(PolicySpec::None),
         "asha" | "hyperband" | "learning_curve" => return read_rungs(fields, kind),
+        "pbt" => return read_population(fields),
         _ => {}
     }
     let every = fields.field("evaluation_interval");
@@ -102,17 +99,56 @@ pub(super) fn check_checkpoint(policy: Option<&PolicySpec>, trial: Option<&Trial
                        trial.checkpoint to true and save one, or use variant stopping";
         findings.refuse("/early_termination/variant", "NeedsCheckpoint", message);
     }
+    check_population(policy, trial, findings);
+}
+
+/// A child goes on from a donor's checkpoint.
+fn check_population(policy: Option<&PolicySpec>, trial: Option<&TrialSpec>, findings: &Findings) {
+    if policy.is_some_and(PolicySpec::breeds) && trial.is_some_and(|trial| !trial.checkpoint) {
+        let message = "pbt starts trials from the checkpoints of others: set trial.checkpoint to true and save one, or \
+                       use another policy";
+        findings.refuse("/early_termination/type", "NeedsCheckpoint", message);
+    }
+}
+
+/// What a population asks of the sampler and of the limits.
+pub(super) fn check_founders(
+    policy: Option<&PolicySpec>,
+    sampler: Option<&SamplerSpec>,
+    limits: Option<&Limits>,
+    findings: &Findings,
+) {
+    let Some(&PolicySpec::Pbt { quantile, .. }) = policy else { return };
+    if matches!(sampler, Some(SamplerSpec::Bayesian { .. })) {
+        let message = "pbt takes its first trials from random or grid: a model would take what a trial has from the \
+                       checkpoint of another for its own; use random";
+        findings.refuse("/sampling_algorithm", "NotWithBayesian", message);
+    }
+    let least = tuning::population_min(quantile);
+    if let Some(limits) = limits.filter(|limits| limits.max_concurrent_trials < least) {
+        let message = format!(
+            "max_concurrent_trials {} is the size of the population, and quantile {quantile} needs at least {least}: \
+             nobody will be stopped; raise one of them",
+            limits.max_concurrent_trials
+        );
+        findings.warn("/limits/max_concurrent_trials", "PopulationTooSmall", message);
+    }
+}
+
+/// Population-based training.
+fn read_population(mut fields: Fields<'_>) -> Option<PolicySpec> {
+    refuse_clock(&mut fields, "pbt, which decides at its perturbation points; use perturbation_interval");
+    let every = fields.required("perturbation_interval");
+    let every = every.integer_as("BadInterval", "must be an integer >= 1", false);
+    let (quantile, resample) = (fields.field("quantile"), fields.field("resample_probability"));
+    let quantile = or_default(&quantile, PolicySpec::QUANTILE_DEFAULT, || quantile.number());
+    let resample = or_default(&resample, PolicySpec::RESAMPLE_PROBABILITY_DEFAULT, || resample.number());
+    Some(PolicySpec::Pbt { perturbation_interval: every?, quantile: quantile?, resample_probability: resample? })
 }
 
 /// The policies whose intervals are rungs.
 fn read_rungs(mut fields: Fields<'_>, kind: &str) -> Option<PolicySpec> {
-    for name in CLOCK {
-        let field = fields.field(name);
-        if field.is_present() {
-            let message = format!("{name} does not apply to {kind}, which decides at its rungs; use min_resource");
-            field.refuse("UnknownField", message);
-        }
-    }
+    refuse_clock(&mut fields, &format!("{kind}, which decides at its rungs; use min_resource"));
     let integer = |field: &Field<'_>, least: u32| {
         field.integer_as("OutOfRange", &format!("must be an integer >= {least}"), false)
     };
@@ -136,6 +172,16 @@ fn read_rungs(mut fields: Fields<'_>, kind: &str) -> Option<PolicySpec> {
         _ => Variant::Stopping,
     };
     Some(PolicySpec::Asha { reduction_factor: factor?, min_resource: min?, max_resource: max?, variant })
+}
+
+/// Refuses the settings of another kind of policy.
+fn refuse_clock(fields: &mut Fields<'_>, kind: &str) {
+    for name in CLOCK {
+        let field = fields.field(name);
+        if field.is_present() {
+            field.refuse("UnknownField", format!("{name} does not apply to {kind}"));
+        }
+    }
 }
 
 /// `None` only for a value that is there and wrong.

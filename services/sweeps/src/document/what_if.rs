@@ -70,5 +70,11 @@ fn replayable(field: &Field<'_>, findings: &Findings) -> Option<PolicySpec> {
         field.refuse("NotReplayable", message);
         return None;
     }
+    if policy.breeds() {
+        let message = "pbt starts trials that follow others, of which recorded curves say nothing; ask for another \
+                       policy";
+        field.refuse("NotReplayable", message);
+        return None;
+    }
     Some(policy)
 }

@@ -14,7 +14,7 @@ use vocabulary::{Problem, RunId, SweepId};
 use super::own_events::OwnEvents;
 use crate::api::Api;
 use crate::stream_of;
-use crate::sweep::{Command, Ground, NewTrial, Rejection, Sweep, proposals};
+use crate::sweep::{Command, Ground, NewTrial, Planned, Rejection, Sweep, proposals};
 
 /// Proposals of one command: a few make a good commit, many would hold up other sweeps.
 const AT_ONCE: u32 = 64;
@@ -129,7 +129,9 @@ async fn next(api: &Api, ground: Ground) -> Result<Command, Problem> {
     if made.is_empty() {
         return Ok(Command::Exhaust { from, at });
     }
-    let trials =
-        made.into_iter().map(|proposal| NewTrial { run_id: RunId::new(api.entropy.uuid()), proposal, made: None });
+    let trials = made.into_iter().map(|Planned { proposal, exploit }| {
+        let run_id = RunId::new(api.entropy.uuid());
+        NewTrial { run_id, proposal, made: None, child: exploit.is_some() }
+    });
     Ok(Command::Propose { from, trials: trials.collect(), at })
 }

@@ -26,6 +26,9 @@ pub struct NewTrial {
     pub proposal: Proposal,
     /// How it came about, when a model made it.
     pub made: Option<Made>,
+    /// It is to follow a donor. Which one, and with which parameters, is then said by the state that takes it: others
+    /// may have reported since.
+    pub child: bool,
 }
 
 /// A reported value of some metric.

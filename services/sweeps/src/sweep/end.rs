@@ -137,8 +137,8 @@ impl Sweep {
                 if let Some(outcome) = self.failure(submitted, trial, ending, run) {
                     return self.begin_ending(outcome, Some(StopBy::Sweep), Some(ending), run.at);
                 }
-                if last && self.spent() >= submitted.limits.max_total_trials {
-                    let outcome = Outcome::Completed { reason: CompletedReason::MaxTotalTrials };
+                if let Some(reason) = self.spent_for(&submitted.limits).filter(|_| last) {
+                    let outcome = Outcome::Completed { reason };
                     return self.begin_ending(outcome, None, Some(ending), run.at);
                 }
                 if self.is_reached_by(ending) {
@@ -172,7 +172,7 @@ impl Sweep {
                 let detail = format!("{in_a_row} trials in a row failed (the last: {reason}); the first said: {said}");
                 Some(Outcome::Failed { code: "TrialsKeepFailing".to_owned(), detail })
             }
-            TrialEnd::Completed { .. } if !ending.reported(trial) => {
+            TrialEnd::Completed { .. } if !ending.reported(trial) && !trial.follows() => {
                 let in_a_row = self.unreported_in_a_row + 1;
                 (in_a_row >= UNREPORTED_TRIALS_MAX).then(|| {
                     let detail = saw(&run.metric_names, &submitted.spec.objective.primary_metric);
@@ -186,7 +186,7 @@ impl Sweep {
     /// A warning when a trial ended well without the watched metric, which nobody has reported yet.
     fn silent(&self, submitted: &Submitted, trial: &Trial, ending: Ending<'_>, run: &RunEnd) -> Option<SweepEvent> {
         let unreported = matches!(ending.end, TrialEnd::Completed { .. }) && !ending.reported(trial) && !self.reported;
-        let first = self.unreported_in_a_row == 0;
+        let first = self.unreported_in_a_row == 0 && !trial.follows();
         (unreported && first).then(|| {
             let seen = saw(&run.metric_names, &submitted.spec.objective.primary_metric);
             let message = format!("trial {} ended without the primary metric: {seen}", ending.trial);
@@ -242,9 +242,9 @@ impl Sweep {
         }
         match &self.status {
             Status::Completing(outcome) => events.push(self.finish_as(outcome, &endings, at)),
-            Status::Running | Status::Paused if self.spent() >= submitted.limits.max_total_trials => {
-                let (workspace, reason) = (submitted.workspace.clone(), CompletedReason::MaxTotalTrials);
-                let outcome = Outcome::Completed { reason };
+            Status::Running | Status::Paused => {
+                let Some(reason) = self.spent_for(&submitted.limits) else { return events };
+                let (workspace, outcome) = (submitted.workspace.clone(), Outcome::Completed { reason });
                 events.push(SweepCompleting { workspace, outcome: outcome.clone(), at }.into());
                 events.push(self.finish_as(&outcome, &endings, at));
             }

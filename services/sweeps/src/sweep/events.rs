@@ -8,6 +8,7 @@ use tuning::bayes::{Explained, Fit};
 use tuning::{Decision, Draw};
 use vocabulary::{RunId, SweepId, Warning};
 
+use super::breed::Exploit;
 use super::hold::{PauseMode, TrialHeld, TrialReleased};
 use super::inherit::{ObservationsInherited, Parent, TrialsAdopted};
 use super::job::TrialJob;
@@ -61,6 +62,9 @@ pub struct Basis {
     /// It was tried elsewhere: nothing here has made it, and nothing here ran it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub imported: bool,
+    /// Of a child in population-based training.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exploit: Option<Box<Exploit>>,
 }
 
 /// A configuration is to be tried.

@@ -7,11 +7,12 @@ use jiff::Timestamp;
 use tuning::{Promotion, Proposal};
 use vocabulary::{Problem, RunId};
 
+use super::breed::Exploit;
 use super::decide::{Decided, Rejection, RunEnd};
 use super::end::Ending;
 use super::lease::{ExternalTrial, Lease};
 use super::model::{Made, Suggested};
-use super::propose::{Ground, proposals};
+use super::propose::{Ground, Planned, proposals};
 use super::state::{Status, Submitted, Sweep};
 use super::told::{Said, said};
 use super::trial::Trial;
@@ -134,8 +135,8 @@ impl Sweep {
             events.push(SweepStarted { workspace: submitted.workspace.clone(), at: ask.at }.into());
         }
         let nothing_new = made.is_empty();
-        for ((trial, (proposal, made)), run_id) in (self.proposals()..).zip(made).zip(wanted) {
-            events.push(offered(submitted, ask, trial, *run_id, proposal, made).into());
+        for ((trial, new), run_id) in (self.proposals()..).zip(made).zip(wanted) {
+            events.push(offered(submitted, ask, trial, *run_id, new).into());
         }
         // With new trials in the same answer the next ask finds out again.
         if exhausted && nothing_new {
@@ -154,15 +155,17 @@ impl Sweep {
     }
 
     /// The next proposals, at most `most`, and whether there are no more after them.
-    fn made(&self, submitted: &Submitted, ask: &Ask, most: u32) -> (Vec<(Proposal, Option<Made>)>, bool) {
+    fn made(&self, submitted: &Submitted, ask: &Ask, most: u32) -> (Vec<New>, bool) {
         if self.is_modelled() {
             let usable = self.usable(&ask.suggested, most);
             let taken = ask.suggested.iter().take(usable).cloned();
             let exhausted = ask.exhausted == u32::try_from(usable).ok().map(|usable| self.proposals() + usable);
-            return (taken.map(|new| (new.proposal, Some(new.made))).collect(), exhausted);
+            let new = taken.map(|new| New { proposal: new.proposal, made: Some(new.made), exploit: None });
+            return (new.collect(), exhausted);
         }
         let (made, exhausted) = proposals(&self.ground_of(submitted, most), most);
-        (made.into_iter().map(|proposal| (proposal, None)).collect(), exhausted)
+        let new = |planned: Planned| New { proposal: planned.proposal, made: None, exploit: planned.exploit };
+        (made.into_iter().map(new).collect(), exhausted)
     }
 
     fn ground_of(&self, submitted: &Submitted, allowed: u32) -> Ground {
@@ -174,6 +177,7 @@ impl Sweep {
             taken: std::sync::Arc::clone(&self.taken),
             allowed,
             inheritance: std::sync::Arc::clone(&self.inheritance),
+            nursery: self.nursery(),
         }
     }
 
@@ -268,14 +272,15 @@ impl Sweep {
     }
 }
 
-fn offered(
-    submitted: &Submitted,
-    ask: &Ask,
-    trial: u32,
-    run_id: RunId,
+/// A proposal for whoever asks.
+struct New {
     proposal: Proposal,
     made: Option<Made>,
-) -> TrialProposed {
+    exploit: Option<Exploit>,
+}
+
+fn offered(submitted: &Submitted, ask: &Ask, trial: u32, run_id: RunId, new: New) -> TrialProposed {
+    let New { proposal, made, exploit } = new;
     let external = ExternalTrial {
         experiment: submitted.spec.experiment.clone(),
         run_name: format!("{}-{trial}", submitted.name),
@@ -289,7 +294,7 @@ fn offered(
         sampler_index: proposal.index,
         redraw: proposal.redraw,
         sampler_version: tuning::SAMPLER_VERSION,
-        basis: Basis { model: made.as_ref().map(|made| made.basis), imported: false },
+        basis: Basis { model: made.as_ref().map(|made| made.basis), imported: false, exploit: exploit.map(Box::new) },
         explained: made.map(|made| made.explained),
         job: None,
         external: Some(external),

@@ -52,7 +52,7 @@ impl Sweep {
                 sampler_index: u64::from(trial),
                 redraw: 0,
                 sampler_version: tuning::SAMPLER_VERSION,
-                basis: Basis { model: None, imported: true },
+                basis: Basis { imported: true, ..Basis::default() },
                 explained: None,
                 job: None,
                 external: None,

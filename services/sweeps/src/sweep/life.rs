@@ -112,6 +112,8 @@ impl Sweep {
             let (total, made) = (limits.max_total_trials, self.spent());
             let message = format!("max_total_trials {total} must be > {made}, the trials that were proposed");
             errors.push(FieldError::new("/max_total_trials", "OutOfRange", message));
+        } else if let Some(reason) = self.spent_for(limits) {
+            return Err(self.refuse(&format!("nothing more can come ({})", reason.as_str())));
         }
         if self.sweep_deadline_us(limits).is_some_and(|deadline| deadline <= at.as_microsecond()) {
             let timeout = limits.timeout_seconds;
@@ -124,11 +126,8 @@ impl Sweep {
     /// Lower limits may mean that nothing is left to do.
     fn settle(&self, limits: &Limits, at: Timestamp) -> Vec<SweepEvent> {
         let started = matches!(self.status, Status::Running | Status::Paused);
-        if started && self.live.is_empty() && self.paused.is_empty() && self.spent() >= limits.max_total_trials {
-            let outcome = Outcome::Completed { reason: CompletedReason::MaxTotalTrials };
-            return self.begin_ending(outcome, None, None, at);
-        }
-        Vec::new()
+        let reason = self.spent_for(limits).filter(|_| started && self.live.is_empty() && self.paused.is_empty());
+        reason.map_or_else(Vec::new, |reason| self.begin_ending(Outcome::Completed { reason }, None, None, at))
     }
 
     fn sweep_deadline_us(&self, limits: &Limits) -> Option<i64> {

@@ -1,5 +1,6 @@
 //! The aggregate: a sweep with all its trials. Pure: the time, ids, seeds and proposals come in with the commands.
 
+mod breed;
 mod decide;
 mod end;
 mod events;
@@ -24,6 +25,7 @@ mod words;
 #[cfg(test)]
 mod tests;
 
+pub use breed::{Changed, Exploit, Nursery, Opening};
 pub use decide::{Changes, Command, NamedPoint, NewTrial, Observation, Rejection, RunEnd, RunMove};
 pub use events::*;
 pub use external::{Ask, Heartbeat, Saying, Tell, offer_state};
@@ -35,7 +37,7 @@ pub use inherit::{
 pub use job::{TrialJob, goal_text, parameters_json};
 pub use lease::{ExternalTrial, Lease, Told};
 pub use model::{Ended, Made, ModelBasis, Suggested, outcome_of};
-pub use propose::{Ground, proposals};
+pub use propose::{Ground, Planned, proposals};
 pub use state::{Status, Submitted, Sweep};
 pub use trial::{Attempt, Stop, Trial};
 pub use words::{

@@ -93,7 +93,7 @@ impl Sweep {
                 value: point.value,
                 position: self.version.unsigned_abs() + 1,
             };
-            match ahead.as_ref().unwrap_or(&self.curves).preview(&report) {
+            match self.allowed_verdict(ahead.as_ref().unwrap_or(&self.curves).preview(&report)) {
                 Verdict::Stop(decision) => {
                     return (Some((place, stop(StopBy::Policy, Some(decision)))), keeps);
                 }

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tuning::{Configuration, Proposal, fingerprint, propose};
 
+use super::breed::{Exploit, Nursery};
 use super::decide::{Decided, NewTrial, Rejection};
 use super::inherit::Inheritance;
 use super::job::{Source, TrialJob};
-use super::state::{Status, Sweep};
+use super::state::{Status, Submitted, Sweep};
 use super::words::{CompletedReason, Outcome};
 use super::{Basis, SweepStarted, TrialProposed};
 use crate::document::SweepSpec;
@@ -31,11 +32,23 @@ pub struct Ground {
     pub allowed: u32,
     /// What the sweep has from earlier ones: its first trials may go on with theirs.
     pub inheritance: Arc<Inheritance>,
+    /// What the next children in a population are made from.
+    pub nursery: Nursery,
+}
+
+/// A proposal that is made.
+#[derive(Clone, Debug)]
+pub struct Planned {
+    /// Its parameters.
+    pub proposal: Proposal,
+    /// Where they come from, when it follows another trial.
+    pub exploit: Option<Exploit>,
 }
 
 /// The next proposals on some ground, at most `most`, and whether the space is used up after them.
-pub fn proposals(ground: &Ground, most: u32) -> (Vec<Proposal>, bool) {
-    let mut made: Vec<Proposal> = Vec::new();
+pub fn proposals(ground: &Ground, most: u32) -> (Vec<Planned>, bool) {
+    let mut made: Vec<Planned> = Vec::new();
+    let mut children = 0;
     let mut fresh: HashSet<u128> = HashSet::new();
     let mut next_index = ground.next_index;
     for number in (u64::from(ground.from)..).take(ground.allowed.min(most) as usize) {
@@ -46,14 +59,20 @@ pub fn proposals(ground: &Ground, most: u32) -> (Vec<Proposal>, bool) {
         let spec = &ground.spec;
         if let Some((proposal, _)) = ground.inheritance.resumed(number) {
             fresh.insert(fingerprint(&proposal.configuration()));
-            made.push(proposal);
+            made.push(Planned { proposal, exploit: None });
+            continue;
+        }
+        if let Some((proposal, exploit)) = ground.nursery.child(spec, ground.seed, number, children) {
+            children += 1;
+            fresh.insert(fingerprint(&proposal.configuration()));
+            made.push(Planned { proposal, exploit: Some(exploit) });
             continue;
         }
         match propose(&spec.space, &spec.sampler, ground.seed, number, next_index, &taken) {
             Some(proposal) => {
                 next_index = next_index.max(proposal.index.saturating_add(1));
                 fresh.insert(fingerprint(&proposal.configuration()));
-                made.push(proposal);
+                made.push(Planned { proposal, exploit: None });
             }
             None => return (made, true),
         }
@@ -76,7 +95,8 @@ impl Sweep {
         }
         let live = u32::try_from(self.live.len() + promoted).unwrap_or(u32::MAX);
         let left = submitted.limits.max_total_trials.saturating_sub(self.spent());
-        left.min(submitted.limits.max_concurrent_trials.saturating_sub(live))
+        let room = left.min(submitted.limits.max_concurrent_trials.saturating_sub(live));
+        if room == 0 { 0 } else { self.population_room(&submitted.limits).map_or(room, |most| room.min(most)) }
     }
 
     /// What the next proposals are made from; `None` while none is allowed.
@@ -92,6 +112,7 @@ impl Sweep {
             taken: Arc::clone(&self.taken),
             allowed,
             inheritance: Arc::clone(&self.inheritance),
+            nursery: self.nursery(),
         })
     }
 
@@ -107,42 +128,66 @@ impl Sweep {
         if usable == 0 {
             return Err(Rejection::NeedsSuggestion);
         }
-        let workspace = &submitted.workspace;
         let mut events = Vec::with_capacity(trials.len() + 1);
         if self.status == Status::Queued {
-            events.push(SweepStarted { workspace: workspace.clone(), at }.into());
+            events.push(SweepStarted { workspace: submitted.workspace.clone(), at }.into());
         }
+        let started = events.len();
+        let nursery = self.nursery();
+        let mut children = 0;
+        for (trial, new) in (from..).zip(trials.iter().take(allowed.min(usable))) {
+            let resumes = self.inheritance.resumed(u64::from(trial)).is_some();
+            let child = nursery.child(&submitted.spec, submitted.seed, u64::from(trial), children);
+            let child = child.filter(|_| !resumes);
+            // Somebody has fallen behind, or has ended, since the command was made.
+            if child.is_some() != new.child {
+                break;
+            }
+            children += usize::from(new.child);
+            events.push(self.proposed(submitted, trial, new, child, at).into());
+        }
+        if events.len() == started { Err(Rejection::NothingToPropose) } else { Ok(events) }
+    }
+
+    /// The event that proposes a trial of a job; a child's parameters are those that follow from the state.
+    fn proposed(
+        &self,
+        submitted: &Submitted,
+        trial: u32,
+        new: &NewTrial,
+        child: Option<(Proposal, Exploit)>,
+        at: Timestamp,
+    ) -> TrialProposed {
+        let (proposal, exploit) = child
+            .map_or_else(|| (new.proposal.clone(), None), |(proposal, exploit)| (proposal, Some(Box::new(exploit))));
         let source = Source {
-            workspace,
+            workspace: &submitted.workspace,
             sweep_id: submitted.sweep_id,
             name: &submitted.name,
             spec: &submitted.spec,
             limits: &submitted.limits,
             seed: submitted.seed,
         };
-        for (trial, new) in (from..).zip(trials.iter().take(allowed.min(usable))) {
-            let Proposal { draws, index, redraw } = &new.proposal;
-            let mut job = TrialJob::render(source, trial, new.run_id, draws);
-            if let Some((_, run)) = self.inheritance.resumed(u64::from(trial)).filter(|_| job.checkpoint) {
-                job.checkpoint_from = run.to_string();
-            }
-            let proposed = TrialProposed {
-                workspace: workspace.clone(),
-                trial,
-                run_id: new.run_id,
-                job: Some(job),
-                external: None,
-                draws: draws.clone(),
-                sampler_index: *index,
-                redraw: *redraw,
-                sampler_version: tuning::SAMPLER_VERSION,
-                basis: Basis { model: new.made.as_ref().map(|made| made.basis), imported: false },
-                explained: new.made.as_ref().map(|made| made.explained.clone()),
-                at,
-            };
-            events.push(proposed.into());
+        let mut job = TrialJob::render(source, trial, new.run_id, &proposal.draws);
+        let donor = exploit.as_ref().and_then(|exploit| Some(self.trials.get(exploit.donor as usize)?.run_id));
+        let resumed = self.inheritance.resumed(u64::from(trial)).map(|(_, run)| run);
+        if let Some(run) = donor.or(resumed).filter(|_| job.checkpoint) {
+            job.checkpoint_from = run.to_string();
         }
-        Ok(events)
+        TrialProposed {
+            workspace: submitted.workspace.clone(),
+            trial,
+            run_id: new.run_id,
+            job: Some(job),
+            external: None,
+            draws: proposal.draws,
+            sampler_index: proposal.index,
+            redraw: proposal.redraw,
+            sampler_version: tuning::SAMPLER_VERSION,
+            basis: Basis { model: new.made.as_ref().map(|made| made.basis), imported: false, exploit },
+            explained: new.made.as_ref().map(|made| made.explained.clone()),
+            at,
+        }
     }
 
     /// How many of the proposals know enough; all, when no model made them.

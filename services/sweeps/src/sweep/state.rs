@@ -13,6 +13,7 @@ use tuning::bayes::Fit;
 use tuning::{Report, Trials, fingerprint};
 use vocabulary::{SweepId, Warning};
 
+use super::breed::Opening;
 use super::end::Ending;
 use super::inherit::{Inheritance, Parent};
 use super::job::parameters_json;
@@ -134,6 +135,10 @@ pub struct Sweep {
     pub fit: Option<(i64, Fit)>,
     /// The first Sobol point or grid cell that is not used.
     pub next_index: u64,
+    /// Of population-based training: places that children are to take, in the order in which they came free.
+    pub openings: Vec<Opening>,
+    /// How many trials came from the sampler.
+    pub founders: u32,
     /// What it has from earlier sweeps.
     pub inheritance: Arc<Inheritance>,
     /// When the first trial was proposed.
@@ -250,8 +255,9 @@ impl Sweep {
     fn take_proposal(&mut self, event: &TrialProposed) {
         let configuration = event.draws.iter().map(|draw| (draw.name.clone(), draw.value.clone())).collect();
         Arc::make_mut(&mut self.taken).insert(fingerprint(&configuration));
+        self.take_member(event);
         // A trial that goes on with an earlier one used no point of the sampler.
-        if self.inheritance.resumed(u64::from(event.trial)).is_none() {
+        if self.inheritance.resumed(u64::from(event.trial)).is_none() && event.basis.exploit.is_none() {
             self.next_index = self.next_index.max(event.sampler_index.saturating_add(1));
         }
         self.live.insert(event.trial);
@@ -326,6 +332,7 @@ impl Sweep {
     fn take_stop(&mut self, event: &TrialStopRequested) {
         let hinted = event.decision.as_ref().is_some_and(|decision| decision.hint.is_some());
         self.curves.stop(event.trial, hinted);
+        self.take_opening(event);
         if let Some(trial) = self.trials.get_mut(event.trial as usize) {
             trial.stop = Some(Stop { by: event.by, version: self.version });
         }
@@ -373,7 +380,7 @@ impl Sweep {
             let ended = Ended::of(&submitted.spec, event.trial, &event.end, event.best, &trial.values);
             self.endings.push(ended);
         }
-        let (before, reported) = (trial.state, trial.reported);
+        let (before, reported, follows) = (trial.state, trial.reported, trial.follows());
         let mut state = before;
         self.change_lease(event.trial, |trial| {
             trial.finish(event);
@@ -389,7 +396,7 @@ impl Sweep {
         }
         if reported {
             self.unreported_in_a_row = 0;
-        } else if state == TrialState::Completed {
+        } else if state == TrialState::Completed && !follows {
             self.unreported_in_a_row += 1;
         }
         self.completed += u32::from(state == TrialState::Completed);

@@ -116,7 +116,7 @@ impl Sweep {
         if submitted.spec.policy == PolicySpec::None {
             return Vec::new();
         }
-        match self.curves.preview(report) {
+        match self.allowed_verdict(self.curves.preview(report)) {
             Verdict::Stop(decision) => {
                 let stop = TrialStopRequested {
                     workspace: submitted.workspace.clone(),

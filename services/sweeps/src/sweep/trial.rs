@@ -122,7 +122,7 @@ impl Trial {
             run_id: adopted.run_id,
             version,
             draws: adopted.draws.clone(),
-            basis: Basis { model: None, imported: true },
+            basis: Basis { imported: true, ..Basis::default() },
             explained: None,
             state: adopted.end.state(),
             attempts: Vec::new(),
@@ -157,6 +157,11 @@ impl Trial {
     pub fn runs_out_at_us(&self, limit_us: i64) -> Option<i64> {
         let since = self.running_since?.as_microsecond();
         Some(since.saturating_add(limit_us.saturating_sub(self.ran_us)))
+    }
+
+    /// Whether it began where another trial of the sweep was. It may then have nothing left to do or to report.
+    pub fn follows(&self) -> bool {
+        self.basis.exploit.is_some()
     }
 
     pub(super) fn move_on(&mut self, event: &TrialStateChanged) {

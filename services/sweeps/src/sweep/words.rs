@@ -88,6 +88,8 @@ pub enum CompletedReason {
     Converged,
     /// All its trials had ended elsewhere.
     Imported,
+    /// Of population-based training: its last member has ended.
+    PopulationEnded,
 }
 
 impl CompletedReason {
@@ -101,6 +103,7 @@ impl CompletedReason {
             Self::NoImprovement => "no_improvement",
             Self::Converged => "converged",
             Self::Imported => "imported",
+            Self::PopulationEnded => "population_ended",
         }
     }
 }

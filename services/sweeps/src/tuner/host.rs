@@ -200,6 +200,7 @@ impl Tuners {
                     run_id: RunId::new(self.entropy.uuid()),
                     proposal: new.proposal,
                     made: Some(new.made),
+                    child: false,
                 });
                 Command::Propose { from, trials: trials.collect(), at }
             };

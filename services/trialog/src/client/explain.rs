@@ -70,6 +70,9 @@ fn print_why(why: &Value) {
             println!("  {name} = {}  (u = {})", show::field(draw, "value"), show::field(draw, "u"));
         }
     }
+    if let Some(exploit) = why.get("proposal").and_then(|proposal| proposal.get("exploit")) {
+        print_exploit(exploit);
+    }
     if let Some(measured) = why.get("measured") {
         println!("measured {}, feasible: {}", show::field(measured, "values"), show::field(measured, "feasible"));
         for constraint in entries(measured, "constraints").filter(|constraint| constraint["holds"] != true) {
@@ -114,6 +117,22 @@ fn print_why(why: &Value) {
         let (started, ended, end) =
             (show::field(attempt, "started"), show::field(attempt, "ended"), show::field(attempt, "end"));
         println!("attempt {number} on {node}: {started} to {ended}, {}", if end.is_empty() { "lives" } else { &end });
+    }
+}
+
+/// Whom a child in a population follows.
+fn print_exploit(exploit: &Value) {
+    println!(
+        "follows trial {} from its interval {} (resource {}), in the place of trial {} (stopped at position {})",
+        show::field(exploit, "donor"),
+        show::field(exploit, "donor_interval"),
+        show::field(exploit, "resource"),
+        show::field(exploit, "stopped"),
+        show::field(exploit, "decision"),
+    );
+    for changed in entries(exploit, "changes") {
+        let (name, change) = (show::field(changed, "parameter"), show::field(changed, "change"));
+        println!("  {name} {change}: {} to {}", show::field(changed, "from"), show::field(changed, "to"));
     }
 }
 

@@ -86,6 +86,7 @@ fn trials_wait_and_go_on_and_end_early() {
     client.await_version("clusters/lively", PATIENCE, |cluster| cluster["provisioning_state"] == "Succeeded");
     paused_with_checkpoints(&client);
     promoted_from_rungs(&client);
+    bred(&client);
     ended_by_a_target(&client);
     ended_without_improvement(&client);
     server.stop();
@@ -132,6 +133,29 @@ fn promoted_from_rungs(client: &Client) {
     assert_eq!(best["attempt"], json!(4), "it waited at 1, 2 and 4: {best}");
     assert!(began_at(client, best) >= 4, "it goes on from its checkpoint");
     assert_eq!(count(&over, "EarlyStopped"), 3, "{over:?}");
+    verified(client, &sweep);
+}
+
+fn bred(client: &Client) {
+    let mut asked = document("bred", 12, "0.1");
+    asked["search_space"]["slope"] = json!({"type": "choice", "values": [1, 2, 3, 4, 5, 6], "ordered": true});
+    asked["limits"] = json!({"max_total_trials": 12, "max_concurrent_trials": 4});
+    asked["early_termination"] = json!({"type": "pbt", "perturbation_interval": 3, "resample_probability": 0});
+    let sweep = submit(client, &asked);
+    let end = ended(client, &sweep);
+    assert_eq!(end["state"], json!("Completed"), "{end}");
+    assert!(["population_ended", "max_total_trials"].iter().any(|reason| end["reason"] == *reason), "{end}");
+    let over = trials(client, &sweep);
+    let (founders, children) = over.split_at(4);
+    assert!(!children.is_empty(), "the first slope is behind at some perturbation point: {over:?}");
+    assert_eq!(count(&over, "EarlyStopped"), children.len(), "a child for each");
+    assert!(founders.iter().any(|trial| trial["state"] == "EarlyStopped"), "{founders:?}");
+    for child in children {
+        let why = client.get(&format!("sweeps/{sweep}/trials/{}/why", child["index"])).expect(200);
+        assert_eq!(why["proposal"]["algorithm"], json!("pbt"), "{why}");
+        let from = why["proposal"]["exploit"]["donor_interval"].as_u64().expect("a donor's interval");
+        assert!(u64::from(began_at(client, child)) >= from, "it goes on from the donor's checkpoint: {why}");
+    }
     verified(client, &sweep);
 }
 

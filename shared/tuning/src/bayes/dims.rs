@@ -184,7 +184,7 @@ fn dim(distribution: &Distribution, manner: Manner) -> Dim {
 }
 
 /// Numbers that only rise or only fall have an order, whether the document says so or not.
-fn is_ordered(values: &[Value]) -> bool {
+pub(crate) fn is_ordered(values: &[Value]) -> bool {
     let numbers: Vec<f64> = values.iter().filter_map(Value::as_number).collect();
     let monotone = |less: fn(&f64, &f64) -> bool| numbers.windows(2).all(|pair| less(&pair[0], &pair[1]));
     values.len() > 2 && numbers.len() == values.len() && (monotone(|a, b| a < b) || monotone(|a, b| a > b))

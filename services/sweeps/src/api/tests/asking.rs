@@ -74,6 +74,25 @@ async fn a_worker_asks_tells_and_is_told_to_stop() {
 }
 
 #[tokio::test]
+async fn a_worker_is_told_whose_checkpoint_its_trial_begins_with() {
+    let bench = Bench::new().await;
+    let sweep = bench
+        .submit(&external(json!({
+            "early_termination": {"type": "pbt", "perturbation_interval": 1, "quantile": 0.5},
+            "limits": {"max_total_trials": 6, "max_concurrent_trials": 2},
+        })))
+        .await;
+    let founders = bench.asked(sweep, 9).await.trials;
+    assert!(founders.len() == 2 && founders.iter().all(|founder| founder.donor.is_none()));
+    bench.told(tell(sweep, 0, 0.9)).await;
+    assert!(bench.told(tell(sweep, 1, 0.5)).await.stop);
+    let child = bench.asked(sweep, 9).await.trials;
+    assert_eq!(child.iter().map(|child| (child.index, child.donor)).collect::<Vec<_>>(), [(2, Some(0))]);
+    let verified = bench.verify(sweep).await;
+    assert_eq!((&verified["differences"], &verified["checked"]["proposals"]), (&json!([]), &json!(3)));
+}
+
+#[tokio::test]
 async fn a_repeat_gets_the_first_answer() {
     // A worker that lost the answer must get the same trial, not another one, and a value must not count twice.
     let mut bench = Bench::new().await;

@@ -66,6 +66,8 @@ async fn a_question_is_checked_like_a_document() {
         found("OutOfRange", "/workers"),
     ];
     assert_eq!(codes(wrong).await, (422, expected));
+    let bred = json!({"policies": [{"type": "pbt", "perturbation_interval": 2}]});
+    assert_eq!(codes(bred).await, (422, vec![found("NotReplayable", "/policies/0")]));
     assert_eq!(
         codes(json!({"policies": ["none"], "max_reports": 5})).await,
         (422, vec![found("Required", "/max_reports")])

@@ -89,7 +89,87 @@ fn what_comes_later_is_refused_by_name() {
     check(&[
         Case(0, &[("mode", "managed")], Accepted),
         Case(0, &[("mode", "manged")], Refused(422, &[("BadMode", "/mode")])),
-        Case(0, &[("early_termination", "{type: pbt}")], Refused(422, &[("NotOfferedYet", "/early_termination/type")])),
+    ]);
+}
+
+#[test]
+fn populations() {
+    check(&[
+        Case(
+            0,
+            &[
+                ("early_termination", "{type: pbt, perturbation_interval: 5}"),
+                ("trial", "{command: [python, train.py], checkpoint: true}"),
+            ],
+            Accepted,
+        ),
+        Case(
+            0,
+            &[
+                ("early_termination", "{type: pbt, perturbation_interval: 1, quantile: 0.5, resample_probability: 0}"),
+                ("trial", "{command: [python, train.py], checkpoint: true}"),
+            ],
+            Accepted,
+        ),
+        Case(
+            0,
+            &[
+                ("early_termination", "{type: pbt, perturbation_interval: 5, quantile: 0.1}"),
+                ("trial", "{command: [python, train.py], checkpoint: true}"),
+            ],
+            Warned(&[("PopulationTooSmall", "/limits/max_concurrent_trials")]),
+        ),
+    ]);
+}
+
+#[test]
+fn populations_that_cannot_be() {
+    check(&[
+        Case(
+            0,
+            &[("early_termination", "{type: pbt, perturbation_interval: 5}")],
+            Refused(422, &[("NeedsCheckpoint", "/early_termination/type")]),
+        ),
+        Case(
+            0,
+            &[
+                ("early_termination", "{type: pbt, perturbation_interval: 5}"),
+                ("sampling_algorithm", "bayesian"),
+                ("trial", "{command: [python, train.py], checkpoint: true}"),
+            ],
+            Refused(422, &[("NotWithBayesian", "/sampling_algorithm")]),
+        ),
+        Case(
+            0,
+            &[("early_termination", "{type: pbt, quantile: half}")],
+            Refused(
+                422,
+                &[
+                    ("Required", "/early_termination/perturbation_interval"),
+                    ("WrongType", "/early_termination/quantile"),
+                ],
+            ),
+        ),
+        Case(
+            0,
+            &[
+                ("early_termination", "{type: pbt, perturbation_interval: 2, evaluation_interval: 2}"),
+                ("trial", "{command: [python, train.py], checkpoint: true}"),
+            ],
+            Refused(422, &[("UnknownField", "/early_termination/evaluation_interval")]),
+        ),
+        Case(
+            0,
+            &[("early_termination", "{type: pbt, perturbation_interval: 0, quantile: 0, resample_probability: 1.5}")],
+            Refused(
+                422,
+                &[
+                    ("BadInterval", "/early_termination/perturbation_interval"),
+                    ("OutOfRange", "/early_termination/quantile"),
+                    ("OutOfRange", "/early_termination/resample_probability"),
+                ],
+            ),
+        ),
     ]);
 }
 

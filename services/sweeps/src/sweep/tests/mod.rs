@@ -8,6 +8,7 @@ mod leases;
 mod life;
 mod measuring;
 mod observing;
+mod populating;
 mod promoting;
 mod proposing;
 mod random;
@@ -18,7 +19,7 @@ use uuid::Uuid;
 use vocabulary::{Decider, RunId, StoredEvent, SweepId};
 
 use super::decide::{Command, NamedPoint, NewTrial, Observation, Rejection, RunEnd, RunMove};
-use super::{AttemptEnd, Point, Sweep, SweepEvent, SweepSubmitted, TrialState, proposals};
+use super::{AttemptEnd, Planned, Point, Sweep, SweepEvent, SweepSubmitted, TrialState, proposals};
 use crate::document::{ServerLimits, SweepSpec, read_sweep};
 
 /// A sweep on a manual clock, with the events that led to it.
@@ -95,9 +96,10 @@ impl Story {
         if made.is_empty() {
             return Some(Command::Exhaust { from, at });
         }
-        let trials = made.into_iter().map(|proposal| {
+        let trials = made.into_iter().map(|Planned { proposal, exploit }| {
             self.runs += 1;
-            NewTrial { run_id: RunId::new(Uuid::from_u128(0x1000 + self.runs)), proposal, made: None }
+            let run_id = RunId::new(Uuid::from_u128(0x1000 + self.runs));
+            NewTrial { run_id, proposal, made: None, child: exploit.is_some() }
         });
         Some(Command::Propose { from, trials: trials.collect(), at })
     }

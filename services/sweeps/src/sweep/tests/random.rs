@@ -66,6 +66,8 @@ fn setting() -> impl Strategy<Value = Value> {
         Just(json!({"type": "asha", "reduction_factor": 3, "max_resource": 9, "variant": "promotion"})),
         Just(json!({"type": "hyperband", "reduction_factor": 2, "max_resource": 6})),
         Just(json!({"type": "learning_curve", "max_resource": 14})),
+        Just(json!({"type": "pbt", "perturbation_interval": 1, "quantile": 0.5})),
+        Just(json!({"type": "pbt", "perturbation_interval": 2, "quantile": 0.4, "resample_probability": 0.5})),
         Just(json!({"type": "truncation_selection", "truncation_percentage": 40, "exclude_finished_jobs": true})),
     ];
     let algorithm = prop_oneof![
@@ -186,6 +188,10 @@ fn check(before: &Sweep, events: &[SweepEvent]) {
                 // I10
                 let numbers = proposed.draws.iter().filter_map(|draw| draw.value.as_number());
                 assert!(numbers.into_iter().all(f64::is_finite));
+                if let Some(exploit) = &proposed.basis.exploit {
+                    assert!(sweep.live.contains(&exploit.donor), "nobody follows what has ended");
+                    assert!(sweep.trials[exploit.donor as usize].stop.is_none());
+                }
             }
             SweepEvent::TrialStopRequested(stop) if stop.by == StopBy::Policy => {
                 // I8

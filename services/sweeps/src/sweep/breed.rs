@@ -1,0 +1,164 @@
+//! Population-based training: a child takes the place of a trial that fell behind.
+//!
+//! The population is as large as `max_concurrent_trials`: so many founders come from the sampler, and from then on one
+//! child for each trial that the policy stops. Who has ended by itself is not replaced, so the sweep is over when its
+//! last member is. Everything here follows from the state alone.
+
+use serde::{Deserialize, Serialize};
+use tuning::{Change, Draw, PolicySpec, Proposal, Verdict, donor_of, explore};
+
+use super::state::{Status, Sweep};
+use super::words::CompletedReason;
+use super::{TrialProposed, TrialStopRequested};
+use crate::document::{Limits, SweepSpec};
+
+/// What a decision says that stops nobody because nobody could come instead.
+const HINT_NO_CHILD: &str = "it is behind and runs on: no trial is left that could take its place";
+
+/// What became of a parameter of the donor.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Changed {
+    /// The parameter.
+    pub name: String,
+    /// What.
+    pub change: Change,
+}
+
+/// Where a child comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exploit {
+    /// The trial whose place it takes.
+    pub stopped: u32,
+    /// The version of the event that stopped that one.
+    pub decision: i64,
+    /// The trial whose parameters and checkpoint it begins with.
+    pub donor: u32,
+    /// The donor's last perturbation point, by which it was chosen.
+    pub interval: u32,
+    /// How many reports its ancestors have behind them: with its own that is how far it has come.
+    pub resource: u32,
+    /// What became of each parameter, in written order.
+    pub changes: Vec<Changed>,
+}
+
+/// A place that a child is to take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Opening {
+    /// The trial that was stopped.
+    pub trial: u32,
+    /// The version of the event that stopped it.
+    pub version: i64,
+}
+
+/// A trial that may be followed.
+#[derive(Clone, Debug)]
+struct Donor {
+    trial: u32,
+    draws: Vec<Draw>,
+    interval: u32,
+    resource: u32,
+}
+
+/// What the next children are made from; without donors there are none.
+#[derive(Clone, Debug, Default)]
+pub struct Nursery {
+    donors: Vec<Donor>,
+    openings: Vec<Opening>,
+}
+
+impl Nursery {
+    /// How many children may come.
+    pub fn count(&self) -> usize {
+        if self.donors.is_empty() { 0 } else { self.openings.len() }
+    }
+
+    /// The proposal with this number as the child for the opening at a place, and where it comes from.
+    pub fn child(&self, spec: &SweepSpec, seed: u64, number: u64, place: usize) -> Option<(Proposal, Exploit)> {
+        let PolicySpec::Pbt { resample_probability, .. } = spec.policy else { return None };
+        let opening = self.openings.get(place)?;
+        let donor = self.donors.get(donor_of(seed, number, self.donors.len()))?;
+        let explored = explore(&spec.space, &donor.draws, resample_probability, seed, number);
+        let changed = explored.iter().map(|one| Changed { name: one.draw.name.clone(), change: one.change });
+        let exploit = Exploit {
+            stopped: opening.trial,
+            decision: opening.version,
+            donor: donor.trial,
+            interval: donor.interval,
+            resource: donor.resource,
+            changes: changed.collect(),
+        };
+        let draws = explored.into_iter().map(|one| one.draw).collect();
+        Some((Proposal { draws, index: 0, redraw: 0 }, exploit))
+    }
+}
+
+impl Sweep {
+    fn breeds(&self) -> bool {
+        self.submitted.as_ref().is_some_and(|submitted| submitted.spec.policy.breeds())
+    }
+
+    /// What the next children are made from.
+    pub fn nursery(&self) -> Nursery {
+        if self.openings.is_empty() {
+            return Nursery::default();
+        }
+        let donors = self.curves.donors().into_iter().filter_map(|member| {
+            let trial = self.trials.get(member.trial as usize)?;
+            let before = trial.basis.exploit.as_ref().map_or(0, |exploit| exploit.resource);
+            Some(Donor {
+                trial: member.trial,
+                draws: trial.draws.clone(),
+                interval: member.interval,
+                resource: before.saturating_add(member.interval),
+            })
+        });
+        Nursery { donors: donors.collect(), openings: self.openings.clone() }
+    }
+
+    /// How many proposals the population takes now; `None` when there is none.
+    pub(super) fn population_room(&self, limits: &Limits) -> Option<u32> {
+        let founders = limits.max_concurrent_trials.saturating_sub(self.founders);
+        let children = || u32::try_from(self.nursery().count()).unwrap_or(u32::MAX);
+        self.breeds().then(|| founders.saturating_add(children()))
+    }
+
+    /// Why nothing more comes once nothing is left that lives.
+    pub(super) fn spent_for(&self, limits: &Limits) -> Option<CompletedReason> {
+        if self.spent() >= limits.max_total_trials {
+            return Some(CompletedReason::MaxTotalTrials);
+        }
+        // Whoever could be followed lives, so there is nobody.
+        let is_over = self.breeds() && self.founders >= limits.max_concurrent_trials;
+        is_over.then_some(CompletedReason::PopulationEnded)
+    }
+
+    /// What a verdict comes to: nobody is stopped for a child that cannot come.
+    pub(crate) fn allowed_verdict(&self, verdict: Verdict) -> Verdict {
+        match verdict {
+            Verdict::Stop(mut decision) if self.breeds() && !self.may_replace() => {
+                decision.hint = Some(HINT_NO_CHILD.to_owned());
+                Verdict::Keep(decision)
+            }
+            verdict => verdict,
+        }
+    }
+
+    fn may_replace(&self) -> bool {
+        let total = self.submitted.as_ref().map_or(0, |submitted| submitted.limits.max_total_trials);
+        let coming = u32::try_from(self.openings.len()).unwrap_or(u32::MAX);
+        matches!(self.status, Status::Running | Status::Paused) && self.spent().saturating_add(coming) < total
+    }
+
+    pub(super) fn take_opening(&mut self, event: &TrialStopRequested) {
+        if event.decision.is_some() && self.breeds() {
+            self.openings.push(Opening { trial: event.trial, version: self.version });
+        }
+    }
+
+    pub(super) fn take_member(&mut self, event: &TrialProposed) {
+        match &event.basis.exploit {
+            Some(exploit) => self.openings.retain(|opening| opening.trial != exploit.stopped),
+            None => self.founders += u32::from(!event.basis.imported),
+        }
+    }
+}
