@@ -120,3 +120,21 @@ fn finish(client: &Client, state: &Value) -> Result<(), Failure> {
     }
     Err(Failure::BadNews(format!("the sweep is {name}: {reason}")))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn without_a_best_trial_the_line_says_why() {
+        let line = |state: Value| line(&state, "no nodes");
+        assert_eq!(line(json!({"state": "Running"})), "Running ·  · no value yet · nodes: no nodes");
+        let constrained = json!({"state": "Running", "constraints": [{"metric": "memory"}], "pareto_count": 0});
+        assert!(line(constrained).contains("no feasible trial yet"));
+        assert!(line(json!({"state": "Running", "pareto_count": 3})).contains("3 trials on the front"));
+        let best = json!({"state": "Running", "best": {"value": 0.5, "trial_index": 2}, "pareto_count": 0});
+        assert!(line(best).contains("best 0.5000 (trial 2)"));
+    }
+}

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use documents::Tree;
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::http::{Body, encoded};
 use super::{Client, Failure, code, document, follow, show};
@@ -110,7 +110,7 @@ pub async fn sweep(client: &Client, command: Sweep) -> Result<(), Failure> {
             return Ok(());
         }
         Sweep::Show { sweep } => {
-            show::thing(client, &client.get(&path(&sweep, "")).await?);
+            show_sweep(client, client.get(&path(&sweep, "")).await?);
             return Ok(());
         }
         Sweep::Follow { sweep } => return follow::follow(client, &sweep).await,
@@ -128,6 +128,16 @@ pub async fn sweep(client: &Client, command: Sweep) -> Result<(), Failure> {
     let answer = client.send(Method::POST, &path(&sweep, verb), &Body::Json(body)).await?;
     show::thing(client, &answer);
     Ok(())
+}
+
+/// A sweep; the trials of its front are a table below it.
+fn show_sweep(client: &Client, mut sweep: Value) {
+    let front = sweep.as_object_mut().filter(|_| !client.is_json()).and_then(|fields| fields.remove("pareto"));
+    show::thing(client, &sweep);
+    if let Some(front) = front.filter(|front| !show::is_empty(front)) {
+        println!();
+        show::list(client, &json!({"pareto": front}), "pareto", &["trial_index", "values", "parameters", "run_id"]);
+    }
 }
 
 async fn submit(
@@ -164,7 +174,7 @@ pub async fn trial(client: &Client, command: Trial) -> Result<(), Failure> {
         Trial::List { sweep, state } => {
             let path = format!("sweeps/{}/trials?state={}", encoded(&sweep), encoded(&state));
             let trials = client.get_all(&path, "trials").await?;
-            let rows = trials.get("trials").and_then(serde_json::Value::as_array);
+            let rows = trials.get("trials").and_then(Value::as_array);
             let several = rows.into_iter().flatten().any(|row| !show::is_empty(&row["values"]));
             let measured: &[&str] = if several { &["values", "feasible"] } else { &["best_value"] };
             let rest = ["intervals", "attempt", "decision", "reason", "parameters", "run_id"];
