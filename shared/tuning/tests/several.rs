@@ -248,7 +248,7 @@ fn the_front_of_two_objectives_is_found_where_random_does_not() {
     });
     let (gp, tpe) = (by(Method::Auto), by(Method::Tpe));
     println!("hypervolume: gp {gp:.4}, tpe {tpe:.4}, random {by_random:.4}");
-    assert!(gp > 2.7 && by_random < 2.0, "gp {gp}, random {by_random}");
+    assert!(gp > 2.85 && by_random < 2.0, "gp {gp}, random {by_random}");
     assert!(tpe > by_random + 0.1, "tpe {tpe}, random {by_random}");
 }
 

@@ -24,6 +24,10 @@ const RANKED_MIN: usize = 64;
 /// Below this the front has no extent in an objective.
 const EXTENT_MIN: f64 = 1e-9;
 
+/// The norm is measured from a point so much of the front's extent better than its best ends. From the ends themselves a
+/// point beyond one of them would gain next to nothing, and the front would never grow longer.
+const UTOPIA: f64 = 0.2;
+
 /// What a further output must be.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -340,7 +344,8 @@ impl Tuner {
             let (_, highest) = bounds(&mut all.iter().map(|point| point[place]));
             let extent = if high - low > EXTENT_MIN { high - low } else { highest - low };
             let known = low.is_finite() && extent > EXTENT_MIN;
-            Axis { low: if low.is_finite() { low } else { 0.0 }, extent: if known { extent } else { 1.0 } }
+            let extent = if known { extent } else { 1.0 };
+            Axis { low: if low.is_finite() { low - UTOPIA * extent } else { 0.0 }, extent }
         };
         let mut stream = Stream::new(self.setup.seed, u64::from(number), "weights");
         // Exponential numbers by their sum are even over all weights.
@@ -355,7 +360,7 @@ impl Tuner {
     }
 }
 
-/// How an objective is measured: 0 is the best end of the front, 1 the other one.
+/// How an objective is measured: 0 is a little better than the best end of the front, and its extent is 1.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Axis {
     pub low: f64,
