@@ -52,8 +52,19 @@ pub(crate) async fn recorded(log: &EventLog, sweep_id: SweepId) -> Result<Record
 impl Recorded {
     fn take(&mut self, event: &RecordedEvent, decoded: &SweepEvent) {
         self.sweep.evolve(decoded);
-        if let SweepEvent::ObservationRecorded(observed) = decoded {
-            self.observed(observed, event);
+        match decoded {
+            SweepEvent::ObservationRecorded(observed) => self.observed(observed, event),
+            // What they reported elsewhere; here they took no time.
+            SweepEvent::TrialsAdopted(adopted) => {
+                self.points.extend(adopted.trials.iter().map(|trial| {
+                    let position = event.position.unsigned_abs();
+                    let points = trial.points.iter();
+                    points
+                        .map(|at| Point { step: at.step, attempt: 1, value: at.value, position, seconds: 0.0 })
+                        .collect()
+                }));
+            }
+            _ => {}
         }
         self.points.resize_with(self.sweep.trials.len(), Vec::new);
     }

@@ -15,9 +15,15 @@ use eventlog::EventLog;
 use futures_util::future::BoxFuture;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use runtime::Shutdown;
+use tokio::time::Interval;
 
 /// Facts handled between two moves of the cursor.
 const CHUNK_FACTS: usize = 256;
+/// The cursor is moved so long after the first fact that it lags behind: at once would be one more commit for each fact,
+/// and after a crash what is seen again changes nothing.
+const CURSOR_EVERY: Duration = Duration::from_millis(200);
+/// Facts after which the cursor is moved in any case, so that little is seen again.
+const CURSOR_FACTS: usize = 1024;
 /// Lanes handled at the same time: enough to fill the writer's batches.
 const LANES_AT_ONCE: usize = 64;
 /// Waits between tries when the follower's own log is overloaded or unavailable.
@@ -73,17 +79,25 @@ pub async fn follow(peer: Peer, log: EventLog, reaction: Arc<dyn Reaction>, shut
         .map_err(|status| anyhow::anyhow!("feed of {service}: {}", status.message()))?
         .into_inner()
         .ready_chunks(CHUNK_FACTS);
-    let mut cursor = from;
+    let mut cursor = Cursor::at(from);
     loop {
-        let chunk = tokio::select! { chunk = chunks.next() => chunk, () = shutdown.requested() => return Ok(()) };
+        let chunk = tokio::select! {
+            chunk = chunks.next() => chunk,
+            () = cursor.is_due() => {
+                cursor.save(&log, reaction.as_ref()).await?;
+                continue;
+            }
+            () = shutdown.requested() => return cursor.save(&log, reaction.as_ref()).await,
+        };
         let Some(chunk) = chunk else { anyhow::bail!("the feed of {service} ended") };
+        let facts = chunk.len();
         let mut lanes: BTreeMap<String, Vec<Fact>> = BTreeMap::new();
-        let mut last = cursor;
+        let mut last = cursor.seen;
         let mut broken = None;
         for item in chunk {
             match item {
                 // A position that was seen before is a re-send.
-                Ok(fact) if fact.position <= cursor => {}
+                Ok(fact) if fact.position <= cursor.seen => {}
                 Ok(fact) => {
                     last = last.max(fact.position);
                     if !fact.watermark {
@@ -100,15 +114,57 @@ pub async fn follow(peer: Peer, log: EventLog, reaction: Arc<dyn Reaction>, shut
             .try_for_each_concurrent(LANES_AT_ONCE, |facts| handle_all(Arc::clone(&reaction), facts, shutdown.clone()))
             .await?;
         if shutdown.is_requested() {
-            return Ok(());
+            return cursor.save(&log, reaction.as_ref()).await;
         }
-        if last > cursor {
-            log.move_cursor(reaction.name(), service, last).await?;
-            cursor = last;
+        cursor.reach(last, facts);
+        if cursor.facts >= CURSOR_FACTS || broken.is_some() {
+            cursor.save(&log, reaction.as_ref()).await?;
         }
         if let Some(status) = broken {
             anyhow::bail!("feed of {service}: {}", status.message());
         }
+    }
+}
+
+/// How far the facts were handled, and how much of that is stored.
+struct Cursor {
+    seen: i64,
+    saved: i64,
+    /// Facts since the last move.
+    facts: usize,
+    timer: Interval,
+}
+
+impl Cursor {
+    fn at(position: i64) -> Self {
+        Self { seen: position, saved: position, facts: 0, timer: tokio::time::interval(CURSOR_EVERY) }
+    }
+
+    fn reach(&mut self, position: i64, facts: usize) {
+        if position <= self.seen {
+            return;
+        }
+        if self.seen == self.saved {
+            self.timer.reset();
+        }
+        self.seen = position;
+        self.facts += facts;
+    }
+
+    /// Ends when the cursor has lagged long enough; never while it does not.
+    async fn is_due(&mut self) {
+        if self.seen == self.saved {
+            return std::future::pending().await;
+        }
+        self.timer.tick().await;
+    }
+
+    async fn save(&mut self, log: &EventLog, reaction: &dyn Reaction) -> anyhow::Result<()> {
+        if self.seen > self.saved {
+            log.move_cursor(reaction.name(), reaction.service(), self.seen).await?;
+            (self.saved, self.facts) = (self.seen, 0);
+        }
+        Ok(())
     }
 }
 

@@ -185,14 +185,16 @@ impl Posterior {
     }
 
     /// Appends an observation; the pending points must have been dropped. A row that is a copy of another up to
-    /// rounding is left out: it says nothing new.
-    pub(crate) fn observe(&mut self, row: &[f64], y: f64, noise: f64) {
+    /// rounding is left out: it says nothing new. Whether it was taken in.
+    pub(crate) fn observe(&mut self, row: &[f64], y: f64, noise: f64) -> bool {
         debug_assert_eq!(self.columns.count, self.observed, "pending points are dropped first");
-        if self.append(row, noise) {
+        let appended = self.append(row, noise);
+        if appended {
             self.observed += 1;
             self.noise.push(noise);
             self.y.push(y);
         }
+        appended
     }
 
     /// Computes the weights of the observations; after the last [`Posterior::observe`].
@@ -230,6 +232,15 @@ impl Posterior {
     pub(crate) fn fitted(&self) -> Vec<f64> {
         let solved = self.alpha.iter().zip(&self.noise);
         self.y.iter().zip(solved).map(|(y, (alpha, noise))| y - self.weights.noise * noise * alpha).collect()
+    }
+
+    /// How many standard deviations an observation lies above what all the others foretell (Rasmussen and Williams
+    /// 2006, equations 5.10 to 5.12); after [`Posterior::settle`], without pending points.
+    pub(crate) fn surprise(&self, place: usize) -> f64 {
+        let mut unit = vec![0.0; self.observed];
+        unit[place] = 1.0;
+        lanes::solve_lower(&self.packed, &mut unit);
+        self.alpha[place] / lanes::dot(&unit, &unit).sqrt()
     }
 
     /// The mean at a row.

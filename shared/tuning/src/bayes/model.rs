@@ -55,8 +55,33 @@ pub(crate) fn hyperparameters(
     let scale = observed.scale(count, recipe);
     let rows: Vec<Row> = chosen.iter().map(|at| observed.rows[*at].clone()).collect();
     let y: Vec<f64> = chosen.iter().map(|at| scale.apply(observed.values[*at])).collect();
-    let noise: Vec<f64> = chosen.iter().map(|at| observed.noise[*at]).collect();
-    fit(&shape, &prior, &Data { rows: &rows, y: &y, noise: &noise }, last, cold)
+    let mut noise: Vec<f64> = chosen.iter().map(|at| observed.noise[*at]).collect();
+    let theta = fit(&shape, &prior, &Data { rows: &rows, y: &y, noise: &noise }, last, cold);
+    let clipped: Vec<usize> = (0..chosen.len()).filter(|at| scale.clips(observed.values[chosen[*at]])).collect();
+    if clipped.is_empty() {
+        return theta;
+    }
+    let mut posterior = Posterior::new(shape.clone(), &theta);
+    let mut places = Vec::with_capacity(chosen.len());
+    for at in 0..chosen.len() {
+        if posterior.observe(&rows[at], y[at], noise[at]) {
+            places.push(at);
+        }
+    }
+    posterior.settle();
+    let wild = wild(&posterior, recipe, |place| clipped.binary_search(&places[place]).is_ok());
+    if wild.is_empty() {
+        return theta;
+    }
+    wild.iter().for_each(|place| noise[places[*place]] *= recipe.wild_noise);
+    fit(&shape, &prior, &Data { rows: &rows, y: &y, noise: &noise }, Some(&theta), false)
+}
+
+/// The places of clipped observations that all others speak against: a diverged run or a broken measurement says little
+/// about its neighbours.
+fn wild(posterior: &Posterior, recipe: &Recipe, is_clipped: impl Fn(usize) -> bool) -> Vec<usize> {
+    let clipped = (0..posterior.observed).filter(|place| is_clipped(*place));
+    clipped.filter(|place| posterior.surprise(*place) > recipe.wild_from).collect()
 }
 
 /// How many observations there are, and how many the fit saw.
@@ -93,9 +118,27 @@ impl Model {
         let chosen_from = known.chosen_from();
         let mut model = Self { posterior, scale, members: Vec::new(), chosen_from, seen: chosen_from };
         for at in chosen(observed, chosen_from, ACTIVE_MAX) {
-            model.take(observed, at);
+            model.take(observed, at, 1.0);
+        }
+        let clipped: Vec<bool> = model.members.iter().map(|at| model.scale.clips(observed.values[*at])).collect();
+        if clipped.contains(&true) {
+            model.posterior.settle();
+            let wild = wild(&model.posterior, recipe, |place| clipped[place]);
+            model.doubt(dims, recipe, observed, theta, &wild);
         }
         model
+    }
+
+    /// Takes everything in anew, with more noise at some places.
+    fn doubt(&mut self, dims: &Dims, recipe: &Recipe, observed: &Observed, theta: &[f64], places: &[usize]) {
+        if places.is_empty() {
+            return;
+        }
+        self.posterior = Posterior::new(Shape::new(dims, recipe), theta);
+        for (place, at) in std::mem::take(&mut self.members).into_iter().enumerate() {
+            let doubted = places.binary_search(&place).is_ok();
+            self.take(observed, at, if doubted { recipe.wild_noise } else { 1.0 });
+        }
     }
 
     /// Whether it can be extended to what is known now, with the same fit.
@@ -103,11 +146,9 @@ impl Model {
         self.chosen_from == known.chosen_from() && self.seen <= known.count
     }
 
-    fn take(&mut self, observed: &Observed, at: usize) {
-        let before = self.posterior.observed;
+    fn take(&mut self, observed: &Observed, at: usize, doubt: f64) {
         let y = self.scale.apply(observed.values[at]);
-        self.posterior.observe(&observed.rows[at], y, observed.noise[at]);
-        if self.posterior.observed > before {
+        if self.posterior.observe(&observed.rows[at], y, doubt * observed.noise[at]) {
             self.members.push(at);
         }
     }
@@ -116,10 +157,61 @@ impl Model {
     pub(crate) fn extend(&mut self, observed: &Observed, until: usize, pending: &[&Row]) {
         self.posterior.drop_pending();
         for at in self.seen..until {
-            self.take(observed, at);
+            self.take(observed, at, 1.0);
         }
         self.seen = until;
         self.posterior.settle();
         pending.iter().for_each(|row| self.posterior.pend(row));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::space::{Distribution, Parameter, SearchSpace};
+
+    fn line() -> Dims {
+        let distribution = Distribution::Uniform { min_value: 0.0, max_value: 1.0 };
+        let parameter = Parameter { name: "x".to_owned(), distribution, when: Vec::new(), default: None };
+        Dims::new(&SearchSpace { parameters: vec![parameter], ..SearchSpace::default() })
+    }
+
+    /// The mean near the lowest point of a parabola, beside which one observation is broken.
+    fn mean_beside_a_broken_one(recipe: &Recipe) -> f64 {
+        let (dims, mut observed) = (line(), Observed::default());
+        for at in 0..24_u32 {
+            let x = f64::from(at) / 23.0;
+            let value = if at == 7 { 1e6 } else { (x - 0.3) * (x - 0.3) };
+            observed.push(Some(at), dims.row(&[x]), value, 1.0);
+        }
+        let known = Known { fitted: observed.len(), count: observed.len() };
+        let theta = hyperparameters(&dims, recipe, &observed, known.count, None, true);
+        let mut model = Model::new(&dims, recipe, &observed, known, &theta);
+        model.extend(&observed, known.count, &[]);
+        model.scale.invert(model.posterior.mean(&dims.row(&[7.0 / 23.0])))
+    }
+
+    #[test]
+    fn a_broken_measurement_does_not_hide_the_optimum_beside_it() {
+        let believed = Recipe { wild_from: f64::INFINITY, ..Recipe::default() };
+        let (doubting, believing) = (mean_beside_a_broken_one(&Recipe::default()), mean_beside_a_broken_one(&believed));
+        assert!(doubting.abs() < 0.02, "{doubting}");
+        assert!(believing > 0.1, "the test would not see the difference: {believing}");
+    }
+
+    #[test]
+    fn what_is_bad_everywhere_in_a_region_is_believed() {
+        // A cliff: values beyond it are far above the clip and agree with each other.
+        let (dims, mut observed) = (line(), Observed::default());
+        for at in 0..24_u32 {
+            let x = f64::from(at) / 23.0;
+            observed.push(Some(at), dims.row(&[x]), if x > 0.8 { 1e3 } else { x }, 1.0);
+        }
+        let (recipe, known) = (Recipe::default(), Known { fitted: 24, count: 24 });
+        let theta = hyperparameters(&dims, &recipe, &observed, 24, None, true);
+        let mut model = Model::new(&dims, &recipe, &observed, known, &theta);
+        model.extend(&observed, 24, &[]);
+        let at = |x: f64| model.scale.invert(model.posterior.mean(&dims.row(&[x])));
+        assert!(at(0.95) > 1.5 && at(0.5) < 0.8, "{} {}", at(0.95), at(0.5));
     }
 }

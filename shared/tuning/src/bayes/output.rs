@@ -80,6 +80,11 @@ impl Scale {
         }
     }
 
+    /// Whether a raw value is so bad that it is clipped.
+    pub(crate) fn clips(&self, value: f64) -> bool {
+        value > self.clip
+    }
+
     /// A raw value in the model's units; larger stays worse.
     pub(crate) fn apply(&self, value: f64) -> f64 {
         if let Some((values, scores)) = &self.ranks {

@@ -191,7 +191,9 @@ mod tests {
         let rows: Vec<Row> = (0..9).map(|_| vec![stream.unit(), stream.unit()]).collect();
         let of = |_: usize| {
             let mut posterior = Posterior::new(Shape::new(&dims, &recipe), &[-0.5, 0.1, 0.0, -4.0]);
-            rows.iter().for_each(|row| posterior.observe(row, stream.normal(), 1.0));
+            for row in &rows {
+                assert!(posterior.observe(row, stream.normal(), 1.0));
+            }
             posterior.settle();
             posterior
         };

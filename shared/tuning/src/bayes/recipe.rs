@@ -64,6 +64,10 @@ pub struct Recipe {
     pub neighbours: usize,
     /// Every so many endings a fit starts from the prior's mode too.
     pub cold_every: u32,
+    /// A clipped observation so many standard deviations above what the others foretell is doubted.
+    pub wild_from: f64,
+    /// How many times the noise it has then.
+    pub wild_noise: f64,
 }
 
 impl Default for Recipe {
@@ -90,6 +94,8 @@ impl Default for Recipe {
             climbs: 20,
             neighbours: 24,
             cold_every: 5,
+            wild_from: 2.5,
+            wild_noise: 1e3,
         }
     }
 }

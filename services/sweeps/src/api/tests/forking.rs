@@ -1,6 +1,7 @@
 //! Forks begin with what their sweep had found.
 
 use super::asking::tell;
+use super::replaying::what_if;
 use super::warming::{is_verified, modelled, runs};
 use super::*;
 
@@ -93,6 +94,9 @@ async fn what_had_ended_counts_for_the_policy_and_the_sampler_goes_on() {
     let stopped = by_index(bench.trials(fork).await);
     assert!(!stopped[2].decision.is_empty(), "{:?}", stopped[2]);
     is_verified(&bench, fork, 2).await;
+    // Other policies see the whole curves, those of the adopted trials too.
+    let answer = what_if(&bench, &fork.to_string(), json!({"policies": ["none"]})).await.unwrap();
+    assert_eq!(answer["policies"][0]["reports_recorded"], 3);
     // Without the policy it is not stopped.
     let (lenient, _) = forked(&bench, sweep, json!({"at": at, "early_termination": "none"})).await;
     bench.fill(lenient).await;

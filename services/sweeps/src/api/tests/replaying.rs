@@ -7,7 +7,7 @@ use tonic::Request;
 
 use super::{Bench, document, problem};
 
-async fn what_if(bench: &Bench, sweep: &str, question: Value) -> Result<Value, tonic::Status> {
+pub(super) async fn what_if(bench: &Bench, sweep: &str, question: Value) -> Result<Value, tonic::Status> {
     let request = wire::WhatIfRequest {
         workspace: "default".into(),
         sweep: sweep.to_owned(),
