@@ -19,8 +19,8 @@ use tokio::time::Interval;
 
 /// Facts handled between two moves of the cursor.
 const CHUNK_FACTS: usize = 256;
-/// The cursor is moved so long after the first fact that it lags behind: at once would be one more commit for each fact,
-/// and after a crash what is seen again changes nothing.
+/// The cursor is moved so long after the first fact that it lags behind: at once would be one more commit for each
+/// fact, and after a crash what is seen again changes nothing.
 const CURSOR_EVERY: Duration = Duration::from_millis(200);
 /// Facts after which the cursor is moved in any case, so that little is seen again.
 const CURSOR_FACTS: usize = 1024;
