@@ -5,7 +5,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::http::{Body, encoded};
-use super::{Client, Failure, show, sweeps};
+use super::{Client, Failure, expectation, show, sweeps};
 
 /// Longer facts of a lineage are for `-o json`: a chain is to be read at a glance.
 const LINEAGE_FACT_MAX: usize = 100;
@@ -53,7 +53,7 @@ pub async fn why(client: &Client, arguments: Why) -> Result<(), Failure> {
     Ok(())
 }
 
-fn entries<'a>(value: &'a Value, name: &str) -> impl Iterator<Item = &'a Value> {
+pub(super) fn entries<'a>(value: &'a Value, name: &str) -> impl Iterator<Item = &'a Value> {
     value.get(name).and_then(Value::as_array).into_iter().flatten()
 }
 
@@ -62,13 +62,17 @@ fn print_why(why: &Value) {
     if let Some(proposal) = why.get("proposal") {
         let (algorithm, rule) = (show::field(proposal, "algorithm"), show::field(proposal, "rule"));
         let (seed, index) = (show::field(proposal, "seed"), show::field(proposal, "index"));
+        let sampler = if rule.is_empty() { algorithm } else { format!("{algorithm} {rule}") };
         println!(
-            "proposed by {algorithm} {rule}, seed {seed}, index {index}, at position {}",
+            "proposed by {sampler}, seed {seed}, index {index}, at position {}",
             show::field(proposal, "position")
         );
         for (name, draw) in proposal.get("parameters").and_then(Value::as_object).into_iter().flatten() {
             println!("  {name} = {}  (u = {})", show::field(draw, "value"), show::field(draw, "u"));
         }
+    }
+    if let Some(explained) = why.get("proposal").and_then(|proposal| proposal.get("explained")) {
+        expectation::lines(explained).iter().for_each(|line| println!("  {line}"));
     }
     if let Some(exploit) = why.get("proposal").and_then(|proposal| proposal.get("exploit")) {
         print_exploit(exploit);

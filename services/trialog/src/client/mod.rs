@@ -4,6 +4,7 @@ mod code;
 mod compute;
 mod connect;
 mod document;
+mod expectation;
 mod explain;
 mod follow;
 mod fork;
