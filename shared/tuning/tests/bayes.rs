@@ -90,7 +90,7 @@ fn run(setup: &TunerSetup, total: u32, holds: &[usize], fate: &[u8]) -> (Vec<Not
                 1 => Outcome::Value(f64::NAN),
                 2 => Outcome::Value(1e12 * value(&configuration)),
                 3 => Outcome::Nothing,
-                4 => Outcome::Censored(value(&configuration)),
+                4 => Outcome::Censored { value: value(&configuration), reports: 1 + trial % 5 },
                 _ => Outcome::Value(value(&configuration)),
             };
             tuner.ended(trial, outcome);
@@ -286,4 +286,23 @@ fn a_suggestion_says_what_the_model_expects() {
     let near = explained.nearest[0].trial.unwrap() as usize;
     let told = value(&suggestions(&log).nth(near).unwrap().proposal.configuration());
     assert_eq!(explained.nearest[0].value, told, "in the metric's own sign");
+}
+
+#[test]
+fn what_was_stopped_early_is_not_compared_with_what_went_further() {
+    // Below the middle everything looks well after one report, and was stopped then; above it trials ran to their ends.
+    let parameters = vec![parameter("x", uniform(0.0, 1.0))];
+    let space = SearchSpace { parameters, ..SearchSpace::default() };
+    let mut tuner = Tuner::new(setup(space, Method::Tpe, 3));
+    let mut above = 0;
+    for number in 0..60 {
+        let suggestion = tuner.suggest(number, tuner.known()).unwrap();
+        let Value::Number(x) = suggestion.proposal.configuration()["x"] else { panic!("a number") };
+        above += u32::from(number >= 20 && x > 0.5);
+        tuner.proposed(number, &suggestion.proposal.draws);
+        let outcome =
+            if x > 0.5 { Outcome::Value(1.0 + (x - 0.75).abs()) } else { Outcome::Censored { value: 0.1, reports: 1 } };
+        tuner.ended(number, outcome);
+    }
+    assert!(above > 30, "{above} of 40");
 }

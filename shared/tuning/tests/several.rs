@@ -173,7 +173,7 @@ proptest! {
                 1 => (Outcome::Value(value), missing),
                 2 => (Outcome::Value(1e12 * value), told.iter().map(|_| Some(f64::NAN)).collect()),
                 3 => (Outcome::Nothing, told),
-                4 => (Outcome::Censored(value), vec![None; told.len()]),
+                4 => (Outcome::Censored { value, reports: 3 }, vec![None; told.len()]),
                 5 => (Outcome::Value(1e9 * value), told.iter().map(|_| Some(-1e300)).collect()),
                 6 => (Outcome::Value(0.5), vec![Some(0.5); told.len()]),
                 _ => (Outcome::Value(value), told),

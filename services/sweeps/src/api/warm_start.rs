@@ -33,6 +33,7 @@ struct Past {
     draws: Vec<Draw>,
     end: Option<TrialEnd>,
     best: Option<f64>,
+    reports: u32,
 }
 
 fn earlier(state: &Sweep) -> Option<Earlier> {
@@ -42,6 +43,7 @@ fn earlier(state: &Sweep) -> Option<Earlier> {
         draws: trial.draws.clone(),
         end: trial.end.clone(),
         best: state.curves.standing(index).map(|standing| standing.value),
+        reports: state.curves.interval(index),
     });
     Some(Earlier {
         sweep_id: submitted.sweep_id,
@@ -185,7 +187,8 @@ impl Gathered<'_> {
                 continue;
             }
             self.observations += usize::from(!resumed);
-            taken.push(InheritedTrial { trial: index, run_id: past.run_id, draws, end, best: past.best, resumed });
+            let (run_id, best, reports) = (past.run_id, past.best, past.reports);
+            taken.push(InheritedTrial { trial: index, run_id, draws, end, best, reports, resumed });
         }
         for trials in taken.chunks(CHUNK_TRIALS) {
             let (source, trials, at) = (source.sweep_id, trials.to_vec(), self.at);

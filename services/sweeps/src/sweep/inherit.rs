@@ -45,15 +45,23 @@ pub struct InheritedTrial {
     /// Its result.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub best: Option<f64>,
+    /// From how many reports; 0 when it was not noted.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub reports: u32,
     /// It is to go on as a new trial, and is no observation.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub resumed: bool,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
 impl InheritedTrial {
     /// What it says to a model.
     pub fn for_model(&self, weight: f64) -> Inherited {
-        Inherited { draws: self.draws.clone(), outcome: outcome_of(&self.end, self.best), weight }
+        Inherited { draws: self.draws.clone(), outcome: outcome_of(&self.end, self.best, self.reports), weight }
     }
 }
 
@@ -165,7 +173,8 @@ impl Sweep {
                 && let Some(submitted) = &self.submitted
             {
                 let best = self.curves.standing(index).map(|standing| standing.value);
-                self.endings.push(Ended::of(&submitted.spec, index, &adopted.end, best, &adopted.values));
+                let result = (best, self.curves.interval(index));
+                self.endings.push(Ended::of(&submitted.spec, index, &adopted.end, result, &adopted.values));
             }
             self.trials.push(trial);
             self.feasible_lead = self.lead_after(index, None, None);

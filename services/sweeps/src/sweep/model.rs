@@ -47,11 +47,11 @@ pub struct Suggested {
     pub made: Made,
 }
 
-/// What the end of a trial says to a model; `best` is the trial's result.
-pub fn outcome_of(end: &TrialEnd, best: Option<f64>) -> Outcome {
+/// What the end of a trial says to a model; `best` is the trial's result after so many reports (0: not known).
+pub fn outcome_of(end: &TrialEnd, best: Option<f64>, reports: u32) -> Outcome {
     match (end, best) {
         (TrialEnd::Completed { .. }, Some(best)) => Outcome::Value(best),
-        (TrialEnd::EarlyStopped { .. }, Some(best)) => Outcome::Censored(best),
+        (TrialEnd::EarlyStopped { .. }, Some(best)) => Outcome::Censored { value: best, reports },
         (TrialEnd::Canceled { .. }, _) => Outcome::Nothing,
         (TrialEnd::Failed { .. } | TrialEnd::Completed { .. } | TrialEnd::EarlyStopped { .. }, _) => Outcome::Failed,
     }
@@ -70,7 +70,13 @@ pub struct Ended {
 
 impl Ended {
     /// `best` is the trial's result; of several objectives the first one's last value is.
-    pub(super) fn of(spec: &SweepSpec, trial: u32, end: &TrialEnd, best: Option<f64>, values: &[Option<f64>]) -> Self {
+    pub(super) fn of(
+        spec: &SweepSpec,
+        trial: u32,
+        end: &TrialEnd,
+        (best, reports): (Option<f64>, u32),
+        values: &[Option<f64>],
+    ) -> Self {
         let value = |metric: &str| {
             let place = spec.watched().iter().position(|name| *name == metric)?;
             values.get(place).copied().flatten()
@@ -78,7 +84,7 @@ impl Ended {
         let first = if spec.has_several() { value(&spec.objective.primary_metric) } else { best };
         let objectives = spec.further_objectives.iter().map(|objective| value(&objective.primary_metric));
         let constraints = spec.constraints.iter().map(|constraint| value(&constraint.metric));
-        Self { trial, outcome: outcome_of(end, first), others: objectives.chain(constraints).collect() }
+        Self { trial, outcome: outcome_of(end, first, reports), others: objectives.chain(constraints).collect() }
     }
 }
 

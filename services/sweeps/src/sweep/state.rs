@@ -377,7 +377,8 @@ impl Sweep {
             && trial.end.is_none()
             && let Some(submitted) = &self.submitted
         {
-            let ended = Ended::of(&submitted.spec, event.trial, &event.end, event.best, &trial.values);
+            let result = (event.best, self.curves.interval(event.trial));
+            let ended = Ended::of(&submitted.spec, event.trial, &event.end, result, &trial.values);
             self.endings.push(ended);
         }
         let (before, reported, follows) = (trial.state, trial.reported, trial.follows());

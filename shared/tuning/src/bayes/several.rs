@@ -143,7 +143,7 @@ impl Tracks {
         };
         match outcome {
             Outcome::Value(_) if lacks(true) => Outcome::Failed,
-            Outcome::Censored(_) if lacks(false) => Outcome::Failed,
+            Outcome::Censored { .. } if lacks(false) => Outcome::Failed,
             other => other,
         }
     }

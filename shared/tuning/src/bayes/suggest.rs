@@ -41,6 +41,9 @@ const INSURANCE_EVERY: u32 = 8;
 /// So many pairs of observations allow the whole local search; more of them shorten it, so that the cost stays bounded.
 const FULL_EFFORT_PAIRS: f64 = 15_000.0;
 
+/// So many observations more than parameters are enough to model the values at a level of reports.
+const BOHB_BEYOND: usize = 2;
+
 /// Who makes a suggestion, and why.
 type Choice = (Method, &'static str);
 
@@ -309,9 +312,23 @@ impl Tuner {
         if !self.tracks.is_empty() {
             return self.ranked_places(count).into_iter().map(|at| self.observed.rows[at].clone()).collect();
         }
+        let level = self.level(count);
         let mut order: Vec<usize> = (0..count).collect();
-        order.sort_by(|a, b| self.observed.values[*a].total_cmp(&self.observed.values[*b]));
+        // Those that reached the level by their values; behind them those that got less far, the farthest first.
+        let reached = |at: usize| self.reports[at].min(level);
+        order.sort_by(|a, b| {
+            reached(*b).cmp(&reached(*a)).then(self.observed.values[*a].total_cmp(&self.observed.values[*b]))
+        });
         order.into_iter().map(|at| self.observed.rows[at].clone()).collect()
+    }
+
+    /// The most reports that enough of the first `count` observations have: values from fewer are not compared with
+    /// them (BOHB: Falkner, Klein and Hutter 2018, arXiv 1807.01774, section 3.2).
+    fn level(&self, count: usize) -> u32 {
+        let mut reports = self.reports[..count].to_vec();
+        reports.sort_unstable_by(|a, b| b.cmp(a));
+        let enough = self.dims.len() + BOHB_BEYOND;
+        reports.get(enough - 1).or(reports.last()).copied().unwrap_or(u32::MAX)
     }
 
     fn by_tpe(&self, number: u32, known: u32, count: usize, why: &str) -> Option<Suggestion> {

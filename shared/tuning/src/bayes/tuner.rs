@@ -47,8 +47,13 @@ pub struct TunerSetup {
 pub enum Outcome {
     /// Its result.
     Value(f64),
-    /// Its best value up to an early stop: it would have become at least as good.
-    Censored(f64),
+    /// It was stopped early: it would have become at least as good.
+    Censored {
+        /// Its best value until then.
+        value: f64,
+        /// After how many reports; 0 when that is not known.
+        reports: u32,
+    },
     /// It failed, or never gave a finite value.
     Failed,
     /// It was ended for reasons of its own and says nothing.
@@ -59,9 +64,14 @@ impl Outcome {
     /// The value, if there is a finite one.
     fn value(self) -> Option<f64> {
         match self {
-            Self::Value(value) | Self::Censored(value) => Some(value).filter(|value| value.is_finite()),
+            Self::Value(value) | Self::Censored { value, .. } => Some(value).filter(|value| value.is_finite()),
             Self::Failed | Self::Nothing => None,
         }
+    }
+
+    /// How many reports its value is from; all that there are when it was not stopped.
+    fn reports(self) -> u32 {
+        if let Self::Censored { reports, .. } = self { reports } else { u32::MAX }
     }
 
     /// Whether it says that the configuration does not run.
@@ -118,6 +128,8 @@ pub struct Tuner {
     pub(super) ended_at: Vec<Option<u32>>,
     /// The observations: the inherited ones, then those among the ended.
     pub(super) observed: Arc<Observed>,
+    /// By observation: from how many reports its value is.
+    pub(super) reports: Vec<u32>,
     /// How many of them are inherited.
     pub(super) base: usize,
     /// Inherited configurations that failed.
@@ -187,6 +199,7 @@ impl Tuner {
             ended: Vec::new(),
             ended_at: Vec::new(),
             observed: Arc::default(),
+            reports: Vec::new(),
             base: 0,
             base_failures: Vec::new(),
             observed_after: Vec::new(),
@@ -210,6 +223,7 @@ impl Tuner {
                 Some(value) => {
                     let noise = 1.0 / if trial.weight > 0.0 { trial.weight.min(1.0) } else { 1.0 };
                     observed.push(None, row, sign * value, noise);
+                    self.reports.push(trial.outcome.reports());
                 }
                 None if trial.outcome.is_failure() => self.base_failures.push(row),
                 None => {}
@@ -260,6 +274,7 @@ impl Tuner {
             let (row, value) = (row.clone(), self.sign() * value);
             self.tracks.push(trial, &row, others);
             Arc::make_mut(&mut self.observed).push(Some(trial), row, value, 1.0);
+            self.reports.push(outcome.reports());
         }
         self.tracks.note();
         self.observed_after.push(self.observed.len());
