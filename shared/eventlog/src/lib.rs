@@ -22,6 +22,7 @@ mod known;
 mod log;
 mod open;
 mod read;
+mod tail;
 mod view;
 mod work;
 mod writer;

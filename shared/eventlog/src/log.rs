@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use vocabulary::Decider;
 
+use crate::tail::Tail;
 use crate::work::{Answering, Append, Execute, Inspect, Item, Record, Work};
 use crate::writer::Writer;
 use crate::{
@@ -34,6 +35,7 @@ struct Inner {
     closing: watch::Sender<bool>,
     writer: Mutex<Option<JoinHandle<Result<(), Error>>>>,
     head: watch::Receiver<i64>,
+    tail: Arc<Tail>,
     reader: SqlitePool,
     source: String,
 }
@@ -49,7 +51,8 @@ impl EventLog {
         let (queue, items) = mpsc::channel(QUEUE_CAPACITY);
         let (closing, close) = watch::channel(false);
         let (head_moved, head) = watch::channel(opened.start.head);
-        let writer = Writer::new(opened.connection, opened.writing, opened.start, head_moved);
+        let tail = Arc::new(Tail::default());
+        let writer = Writer::new(opened.connection, opened.writing, opened.start, head_moved, Arc::clone(&tail));
         let writer = tokio::spawn(writer.run(items, close));
         Ok(Self {
             inner: Arc::new(Inner {
@@ -57,6 +60,7 @@ impl EventLog {
                 closing,
                 writer: Mutex::new(Some(writer)),
                 head,
+                tail,
                 reader: opened.reader,
                 source: opened.source,
             }),
@@ -177,6 +181,9 @@ impl EventLog {
     /// # Errors
     /// When the database cannot be read.
     pub async fn read(&self, after_position: i64, limit: u32) -> Result<Vec<RecordedEvent>, Error> {
+        if let Some(events) = self.inner.tail.after(after_position, limit) {
+            return Ok(events);
+        }
         read::page(&mut *self.inner.reader.acquire().await?, after_position, limit).await
     }
 

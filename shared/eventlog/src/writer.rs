@@ -15,8 +15,9 @@ use crate::cache::{self, Cache};
 use crate::insert::{self, Fence, Texts};
 use crate::known::{self, Known, Pruner};
 use crate::open::Start;
+use crate::tail::Tail;
 use crate::work::{Answer, Append, Item, Look, State};
-use crate::{CursorMove, Error};
+use crate::{CursorMove, Error, RecordedEvent};
 
 /// Items that one round takes: beyond this a larger commit saves nothing and only delays its answers.
 const BATCH_ITEMS_MAX: usize = 1_000;
@@ -31,6 +32,7 @@ pub(crate) struct Writer {
     writing: SqliteConnectOptions,
     start: Start,
     head: watch::Sender<i64>,
+    tail: Arc<Tail>,
     cache: Cache,
     texts: Texts,
     pruner: Pruner,
@@ -46,12 +48,14 @@ impl Writer {
         writing: SqliteConnectOptions,
         start: Start,
         head: watch::Sender<i64>,
+        tail: Arc<Tail>,
     ) -> Self {
         Self {
             connection,
             writing,
             start,
             head,
+            tail,
             cache: Cache::default(),
             texts: Texts::default(),
             pruner: Pruner::default(),
@@ -180,51 +184,62 @@ impl Writer {
         } else {
             self.commit_events(&mut batch, appends).await
         };
-        if let Err(error) = committed {
-            batch.touched.iter().for_each(|stream| self.cache.discard(stream));
-            return Err(error);
-        }
+        let events = match committed {
+            Ok(events) => events,
+            Err(error) => {
+                batch.touched.iter().for_each(|stream| self.cache.discard(stream));
+                return Err(error);
+            }
+        };
         self.start.recorded_at_us = now_us;
         if batch.head > self.start.head {
             self.start.head = batch.head;
             self.written = true;
+            self.tail.push(events);
             self.head.send_replace(batch.head);
         }
         Ok(batch.answers)
     }
 
-    /// Commands only: decided before the transaction begins, so that it holds nothing up.
-    async fn commit_events(&mut self, batch: &mut Batch, appends: &mut [Append]) -> Result<(), Error> {
+    /// Commands only: decided before the transaction begins, so that it holds nothing up. Answers what was written.
+    async fn commit_events(&mut self, batch: &mut Batch, appends: &mut [Append]) -> Result<Vec<RecordedEvent>, Error> {
         batch.decide_all(&mut self.cache, appends)?;
         let fence = Fence { epoch: self.start.epoch, from: self.start.head, to: batch.head };
         let rows = std::mem::take(&mut batch.rows);
         if rows.is_empty() {
-            return Ok(());
+            return Ok(Vec::new());
         }
+        let events = rows.events.clone();
         let committed = insert::commit(&mut self.connection, &mut self.texts, fence, rows).await;
         if committed.is_err() {
             // Fails when SQLite has rolled back by itself, which is just as well.
             drop(sqlx::query("ROLLBACK").execute(&mut self.connection).await);
         }
-        committed
+        committed.map(|()| events)
     }
 
     /// With records or views: decided inside the transaction.
-    async fn commit_with_rows(&mut self, batch: &mut Batch, appends: &mut [Append]) -> Result<(), Error> {
+    async fn commit_with_rows(
+        &mut self,
+        batch: &mut Batch,
+        appends: &mut [Append],
+    ) -> Result<Vec<RecordedEvent>, Error> {
         let (epoch, from) = (self.start.epoch, self.start.head);
         let mut tx = self.connection.begin_with("BEGIN IMMEDIATE").await?;
         let written = async {
             batch.run_all(&mut self.cache, &self.start.views, appends, &mut tx).await?;
             let fence = Fence { epoch, from, to: batch.head };
-            insert::write(&mut tx, &mut self.texts, fence, std::mem::take(&mut batch.rows)).await
+            let rows = std::mem::take(&mut batch.rows);
+            let events = rows.events.clone();
+            insert::write(&mut tx, &mut self.texts, fence, rows).await.map(|()| events)
         }
         .await;
         match written {
-            Ok(()) => {
+            Ok(events) => {
                 self.settled = false;
                 tx.commit().await?;
                 self.settled = true;
-                Ok(())
+                Ok(events)
             }
             Err(error) => {
                 // Fails when SQLite has rolled back by itself; the driver is then a transaction off.
