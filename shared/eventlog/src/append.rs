@@ -115,12 +115,15 @@ impl Batch {
         self.apply_views(views, tx).await
     }
 
+    /// Whether any view has to be applied.
+    pub fn is_wanted_by(&self, views: &[Arc<dyn View>]) -> bool {
+        self.rows.events[self.viewed..].iter().any(|event| views.iter().any(|view| view.wants(event)))
+    }
+
     async fn apply_views(&mut self, views: &[Arc<dyn View>], tx: &mut SqliteConnection) -> Result<(), Error> {
         let events = &self.rows.events[self.viewed..];
-        if !events.is_empty() {
-            for view in views {
-                view::apply(view.as_ref(), tx, events).await?;
-            }
+        for view in views.iter().filter(|view| events.iter().any(|event| view.wants(event))) {
+            view::apply(view.as_ref(), tx, events).await?;
         }
         self.viewed = self.rows.events.len();
         Ok(())

@@ -14,6 +14,12 @@ pub trait View: Send + Sync {
     /// The view's name; stable.
     fn name(&self) -> &'static str;
 
+    /// Whether the event changes anything here. A batch that no view wants is written in one call instead of a
+    /// transaction of several; [`View::apply`] still sees such events beside others.
+    fn wants(&self, _event: &RecordedEvent) -> bool {
+        true
+    }
+
     /// Takes events in, in position order. Called in the append's transaction, before the rows of the events
     /// themselves are written. An error undoes the command that led to it.
     fn apply<'a>(

@@ -179,11 +179,7 @@ impl Writer {
         for cursor in cursors {
             batch.move_cursor(&cursor.projection, &cursor.source, cursor.position);
         }
-        let committed = if records || !self.start.views.is_empty() {
-            self.commit_with_rows(&mut batch, appends).await
-        } else {
-            self.commit_events(&mut batch, appends).await
-        };
+        let committed = self.commit(&mut batch, appends, records).await;
         let events = match committed {
             Ok(events) => events,
             Err(error) => {
@@ -201,9 +197,26 @@ impl Writer {
         Ok(batch.answers)
     }
 
-    /// Commands only: decided before the transaction begins, so that it holds nothing up. Answers what was written.
-    async fn commit_events(&mut self, batch: &mut Batch, appends: &mut [Append]) -> Result<Vec<RecordedEvent>, Error> {
+    /// Decides and commits. Answers what was written.
+    async fn commit(
+        &mut self,
+        batch: &mut Batch,
+        appends: &mut [Append],
+        records: bool,
+    ) -> Result<Vec<RecordedEvent>, Error> {
+        if records {
+            return self.commit_with_rows(batch, appends).await;
+        }
+        // Commands only: decided before the transaction begins, so that it holds nothing up.
         batch.decide_all(&mut self.cache, appends)?;
+        match batch.is_wanted_by(&self.start.views) {
+            true => self.commit_with_rows(batch, &mut []).await,
+            false => self.commit_events(batch).await,
+        }
+    }
+
+    /// In one call: nothing but the log's own rows.
+    async fn commit_events(&mut self, batch: &mut Batch) -> Result<Vec<RecordedEvent>, Error> {
         let fence = Fence { epoch: self.start.epoch, from: self.start.head, to: batch.head };
         let rows = std::mem::take(&mut batch.rows);
         if rows.is_empty() {
@@ -218,7 +231,7 @@ impl Writer {
         committed.map(|()| events)
     }
 
-    /// With records or views: decided inside the transaction.
+    /// With rows of others in the transaction: those of records, which are decided inside of it, and those of views.
     async fn commit_with_rows(
         &mut self,
         batch: &mut Batch,

@@ -25,13 +25,17 @@ impl View for EndpointsListed {
         "endpoints_listed"
     }
 
+    fn wants(&self, event: &RecordedEvent) -> bool {
+        event.stream.starts_with(PREFIX)
+    }
+
     fn apply<'a>(
         &'a self,
         tx: &'a mut SqliteConnection,
         events: &'a [RecordedEvent],
     ) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(async move {
-            for event in events.iter().filter(|event| event.stream.starts_with(PREFIX)) {
+            for event in events.iter().filter(|event| self.wants(event)) {
                 apply_one(tx, event).await?;
             }
             Ok(())

@@ -17,6 +17,10 @@ impl View for Jobs {
         "jobs"
     }
 
+    fn wants(&self, event: &RecordedEvent) -> bool {
+        job::of_stream(&event.stream).is_some()
+    }
+
     fn apply<'a>(
         &'a self,
         tx: &'a mut SqliteConnection,

@@ -24,13 +24,17 @@ impl View for Clusters {
         "clusters"
     }
 
+    fn wants(&self, event: &RecordedEvent) -> bool {
+        event.kind == "ClusterCreated"
+    }
+
     fn apply<'a>(
         &'a self,
         tx: &'a mut SqliteConnection,
         events: &'a [RecordedEvent],
     ) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(async move {
-            for event in events.iter().filter(|event| event.kind == "ClusterCreated") {
+            for event in events.iter().filter(|event| self.wants(event)) {
                 let Some(name) = ClusterName::of_stream(&event.stream) else { continue };
                 sqlx::query("INSERT OR IGNORE INTO clusters(workspace, name) VALUES (?, ?)")
                     .bind(name.workspace)

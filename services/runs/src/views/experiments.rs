@@ -17,13 +17,17 @@ impl View for ExperimentsView {
         "experiments"
     }
 
+    fn wants(&self, event: &RecordedEvent) -> bool {
+        event.stream.starts_with(&stream(""))
+    }
+
     fn apply<'a>(
         &'a self,
         tx: &'a mut SqliteConnection,
         events: &'a [RecordedEvent],
     ) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(async move {
-            for event in events.iter().filter(|event| event.stream.starts_with(&stream(""))) {
+            for event in events.iter().filter(|event| self.wants(event)) {
                 let ExperimentEvent::ExperimentCreated(created) = event.decode()?;
                 let shown = wire::Experiment {
                     workspace: created.workspace.clone(),

@@ -20,6 +20,11 @@ impl View for RunsView {
         "runs"
     }
 
+    fn wants(&self, event: &RecordedEvent) -> bool {
+        let silent = ["MetricReported", "MetricNameSeen", "ArtifactsRecorded", "RunStopRequested", "RunReleased"];
+        run::of_stream(&event.stream).is_some() && !silent.contains(&event.kind.as_str())
+    }
+
     fn apply<'a>(
         &'a self,
         tx: &'a mut SqliteConnection,
@@ -28,14 +33,8 @@ impl View for RunsView {
         Box::pin(async move {
             // A row that several events of the batch change is read and written once.
             let mut changed: BTreeMap<RunId, Changed> = BTreeMap::new();
-            for event in events {
+            for event in events.iter().filter(|event| self.wants(event)) {
                 let Some(run) = run::of_stream(&event.stream) else { continue };
-                if matches!(
-                    event.kind.as_str(),
-                    "MetricReported" | "MetricNameSeen" | "ArtifactsRecorded" | "RunStopRequested" | "RunReleased"
-                ) {
-                    continue;
-                }
                 let decoded: RunEvent = event.decode()?;
                 let row = match changed.entry(run) {
                     std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),

@@ -51,27 +51,19 @@ impl View for Listed {
         "sweeps_listed"
     }
 
+    /// Reports and moves of trials are most of a log and change nothing here.
+    fn wants(&self, event: &RecordedEvent) -> bool {
+        let silent = ["ObservationsInherited", "ObservationRecorded", "DecisionMade", "ModelFitted"];
+        !silent.contains(&event.kind.as_str()) && !event.kind.starts_with("Trial")
+    }
+
     fn apply<'a>(
         &'a self,
         tx: &'a mut SqliteConnection,
         events: &'a [RecordedEvent],
     ) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(async move {
-            for event in events {
-                // Reports and moves of trials are most of a log and change nothing here.
-                let silent = [
-                    "ObservationsInherited",
-                    "ObservationRecorded",
-                    "DecisionMade",
-                    "TrialStateChanged",
-                    "TrialProposed",
-                ];
-                if silent.contains(&event.kind.as_str())
-                    || event.kind.starts_with("Trial")
-                    || event.kind == "ModelFitted"
-                {
-                    continue;
-                }
+            for event in events.iter().filter(|event| self.wants(event)) {
                 let Some(sweep_id) = crate::sweep_of(&event.stream) else { continue };
                 apply(tx, sweep_id, event).await?;
             }

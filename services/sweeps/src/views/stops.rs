@@ -15,13 +15,17 @@ impl View for Stops {
         "sweep_stops"
     }
 
+    fn wants(&self, event: &RecordedEvent) -> bool {
+        event.kind == "TrialStopRequested"
+    }
+
     fn apply<'a>(
         &'a self,
         tx: &'a mut SqliteConnection,
         events: &'a [RecordedEvent],
     ) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(async move {
-            for event in events.iter().filter(|event| event.kind == "TrialStopRequested") {
+            for event in events.iter().filter(|event| self.wants(event)) {
                 let (Some(sweep_id), SweepEvent::TrialStopRequested(stop)) =
                     (crate::sweep_of(&event.stream), event.decode()?)
                 else {

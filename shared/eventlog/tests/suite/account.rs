@@ -72,6 +72,7 @@ pub const PANICS_IN_THE_VIEW: i64 = 667;
 
 pub const MIGRATIONS: &[(&str, &str)] = &[
     ("balances", "CREATE TABLE balances(stream TEXT PRIMARY KEY, balance INTEGER NOT NULL, last CHECK (last <> 666))"),
+    ("withdrawals", "CREATE TABLE withdrawals(position INTEGER PRIMARY KEY)"),
     ("notes", "CREATE TABLE notes(id INTEGER PRIMARY KEY, text TEXT NOT NULL)"),
 ];
 
@@ -129,6 +130,37 @@ pub fn options(folder: &Path, clock: Arc<dyn Clock>, views: Vec<Arc<dyn View>>) 
 /// A log without views.
 pub async fn plain(folder: &Path) -> EventLog {
     EventLog::open(options(folder, clock(), Vec::new())).await.unwrap()
+}
+
+/// The positions of one kind of event; the others are no concern of it.
+pub struct Withdrawals;
+
+impl View for Withdrawals {
+    fn name(&self) -> &'static str {
+        "withdrawals"
+    }
+
+    fn wants(&self, event: &RecordedEvent) -> bool {
+        event.kind == "Withdrawn"
+    }
+
+    fn apply<'a>(
+        &'a self,
+        tx: &'a mut SqliteConnection,
+        events: &'a [RecordedEvent],
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async move {
+            for event in events.iter().filter(|event| self.wants(event)) {
+                sqlx::query("INSERT INTO withdrawals VALUES (?)").bind(event.position).execute(&mut *tx).await?;
+            }
+            Ok(())
+        })
+    }
+}
+
+/// The positions of withdrawals, as the view has them.
+pub async fn withdrawals(log: &EventLog) -> Vec<i64> {
+    sqlx::query_scalar("SELECT position FROM withdrawals ORDER BY position").fetch_all(log.reader()).await.unwrap()
 }
 
 /// A log with the view.
