@@ -29,7 +29,7 @@ pub(crate) struct Batch {
     pub touched: Vec<Arc<str>>,
     /// Position of the last event so far.
     pub head: i64,
-    now_us: i64,
+    pub now_us: i64,
     bytes: usize,
     /// How many of the events the views have taken in.
     viewed: usize,

@@ -75,7 +75,15 @@ pub(crate) struct Rows {
 
 impl Rows {
     pub fn is_empty(&self) -> bool {
-        self.events.is_empty() && self.commands.is_empty() && self.cursors.is_empty()
+        self.sizes() == [0; 3]
+    }
+
+    fn sizes(&self) -> [usize; 3] {
+        [self.events.len(), self.commands.len(), self.cursors.len()]
+    }
+
+    fn are_few(&self) -> bool {
+        self.sizes().into_iter().all(|rows| rows <= ONE_CALL_ROWS)
     }
 }
 
@@ -90,7 +98,11 @@ pub(crate) struct Fence {
 /// The tables that a text is about.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum Text {
-    All { events: usize, commands: usize, cursors: usize },
+    /// Everything of a small batch: in a transaction of its own, or in the caller's.
+    All {
+        sizes: [usize; 3],
+        alone: bool,
+    },
     Events(usize),
     Commands(usize),
     Cursors(usize),
@@ -119,11 +131,15 @@ fn build(text: Text) -> String {
             format!("INSERT INTO commands({COMMAND_COLUMNS}) VALUES {}", places(rows, COMMAND_PLACES))
         }
         Text::Cursors(rows) => format!("{MOVE_CURSOR} VALUES {} {NEVER_BACK}", places(rows, CURSOR_PLACES)),
-        Text::All { events, commands, cursors } => {
+        Text::All { sizes, alone } => {
+            let [events, commands, cursors] = sizes;
             let inserts = [Text::Events(events), Text::Commands(commands), Text::Cursors(cursors)];
-            let inserts = inserts.into_iter().zip([events, commands, cursors]).filter(|(_, rows)| *rows > 0);
+            let inserts = inserts.into_iter().zip(sizes).filter(|(_, rows)| *rows > 0);
             let inserts: String = inserts.map(|(insert, _)| build(insert) + ";").collect();
-            format!("{BEGIN};{MOVE_HEAD};{inserts}COMMIT")
+            match alone {
+                true => format!("{BEGIN};{MOVE_HEAD};{inserts}COMMIT"),
+                false => format!("{MOVE_HEAD};{inserts}"),
+            }
         }
     }
 }
@@ -139,18 +155,8 @@ pub(crate) async fn commit(
     fence: Fence,
     rows: Rows,
 ) -> Result<(), Error> {
-    let sizes = (rows.events.len(), rows.commands.len(), rows.cursors.len());
-    if sizes.0.max(sizes.1).max(sizes.2) <= ONE_CALL_ROWS {
-        let (events, commands, cursors) = sizes;
-        let query = bind_fence(texts.get(Text::All { events, commands, cursors }), fence);
-        let query = rows.events.into_iter().fold(query, bind_event);
-        let query = rows.commands.into_iter().fold(query, bind_command);
-        let query = rows
-            .cursors
-            .into_iter()
-            .fold(query, |query, ((projection, source), position)| query.bind(projection).bind(source).bind(position));
-        query.execute(connection).await.map_err(deposed_or_failed)?;
-        return Ok(());
+    if rows.are_few() {
+        return at_once(connection, texts, fence, rows, true).await;
     }
     sqlx::query(BEGIN).execute(&mut *connection).await?;
     write(connection, texts, fence, rows).await?;
@@ -158,8 +164,11 @@ pub(crate) async fn commit(
     Ok(())
 }
 
-/// Writes a batch statement by statement inside the caller's transaction.
+/// Writes a batch inside the caller's transaction.
 pub(crate) async fn write(tx: &mut SqliteConnection, texts: &mut Texts, fence: Fence, rows: Rows) -> Result<(), Error> {
+    if rows.are_few() {
+        return at_once(tx, texts, fence, rows, false).await;
+    }
     bind_fence(sqlx::query(MOVE_HEAD), fence).execute(&mut *tx).await.map_err(deposed_or_failed)?;
     let mut events = rows.events.into_iter();
     while let Some(length) = piece_length(events.len()) {
@@ -176,6 +185,22 @@ pub(crate) async fn write(tx: &mut SqliteConnection, texts: &mut Texts, fence: F
         let query = cursors.by_ref().take(length).fold(texts.get(Text::Cursors(length)), bind_cursor);
         query.execute(&mut *tx).await?;
     }
+    Ok(())
+}
+
+/// Writes a small batch in one call.
+async fn at_once(
+    connection: &mut SqliteConnection,
+    texts: &mut Texts,
+    fence: Fence,
+    rows: Rows,
+    alone: bool,
+) -> Result<(), Error> {
+    let query = bind_fence(texts.get(Text::All { sizes: rows.sizes(), alone }), fence);
+    let query = rows.events.into_iter().fold(query, bind_event);
+    let query = rows.commands.into_iter().fold(query, bind_command);
+    let query = rows.cursors.into_iter().fold(query, bind_cursor);
+    query.execute(connection).await.map_err(deposed_or_failed)?;
     Ok(())
 }
 
@@ -236,9 +261,11 @@ mod tests {
 
     #[test]
     fn one_call_has_a_place_for_every_value() {
-        let sql = build(Text::All { events: 2, commands: 1, cursors: 2 });
+        let sql = build(Text::All { sizes: [2, 1, 2], alone: true });
         assert_eq!(sql.matches('?').count(), 3 + 2 * 10 + 7 + 2 * 3, "{sql}");
         assert_eq!(sql.matches(';').count(), 5, "{sql}");
-        assert_eq!(build(Text::All { events: 0, commands: 0, cursors: 1 }).matches(';').count(), 3);
+        assert_eq!(build(Text::All { sizes: [0, 0, 1], alone: true }).matches(';').count(), 3);
+        let inside = build(Text::All { sizes: [1, 1, 0], alone: false });
+        assert!(!inside.contains(BEGIN) && !inside.contains("COMMIT"), "{inside}");
     }
 }

@@ -169,46 +169,95 @@ impl Writer {
             self.connection = self.writing.connect().await?;
             self.settled = true;
         }
+        let records = appends.iter().any(|append| append.work.records());
+        if !records && let Some(answers) = self.attempt_as_new(appends, cursors).await? {
+            return Ok(answers);
+        }
         let ids: Vec<Uuid> = appends.iter().map(|append| append.context.command_id).collect();
         let known = known::lookup(&mut self.connection, &ids).await?;
         let cold = self.cold(appends, &known);
         self.load(cold).await?;
-        let records = appends.iter().any(|append| append.work.records());
+        let mut batch = self.begin(known, cursors);
+        let committed = async {
+            if records {
+                return self.commit_with_rows(&mut batch, appends).await;
+            }
+            // Commands only: decided before the transaction begins, so that it holds nothing up.
+            batch.decide_all(&mut self.cache, appends)?;
+            self.commit(&mut batch).await
+        };
+        match committed.await {
+            Ok(events) => Ok(self.finish(batch, events)),
+            Err(error) => {
+                batch.touched.iter().for_each(|stream| self.cache.discard(stream));
+                Err(error)
+            }
+        }
+    }
+
+    /// Takes every command and every stream that is not in memory for a new one, which most are: that saves two
+    /// questions to the database, and the keys of the rows that are written say whether it was right. `None` when
+    /// it was not, or when nothing is written that would say so; nothing has happened then.
+    async fn attempt_as_new(
+        &mut self,
+        appends: &mut [Append],
+        cursors: &[CursorMove],
+    ) -> Result<Option<Vec<Answer>>, Error> {
+        let assumed = self.cold(appends, &HashMap::new());
+        let mut new: HashSet<Arc<str>> = assumed.iter().map(|(stream, _)| Arc::clone(stream)).collect();
+        assumed.into_iter().for_each(|(stream, state)| self.cache.put(stream, state, 0));
+        let mut batch = self.begin(HashMap::new(), cursors);
+        let decided = batch.decide_all(&mut self.cache, appends);
+        // What a full batch leaves over proves nothing yet.
+        for append in &appends[batch.answers.len()..] {
+            if !batch.touched.contains(&append.stream) && new.remove(&append.stream) {
+                self.cache.discard(&append.stream);
+            }
+        }
+        let open = decided.ok().and_then(|()| unproven(&batch, appends, &new));
+        let committed = async {
+            match open {
+                Some(ids) if known::lookup(&mut self.connection, &ids).await?.is_empty() => {
+                    self.commit(&mut batch).await.map(Some)
+                }
+                _ => Ok(None),
+            }
+        };
+        let committed = committed.await;
+        if let Ok(Some(events)) = committed {
+            return Ok(Some(self.finish(batch, events)));
+        }
+        batch.touched.iter().chain(&new).for_each(|stream| self.cache.discard(stream));
+        match committed {
+            Err(error) if error.is_systemic() => Err(error),
+            // A key that is taken, or a view that minds what should never have been written.
+            _ => Ok(None),
+        }
+    }
+
+    fn begin(&self, known: HashMap<Uuid, Known>, cursors: &[CursorMove]) -> Batch {
         let now_us = self.start.clock.now_us().max(self.start.recorded_at_us);
         let mut batch = Batch::new(known, self.start.head, now_us);
         for cursor in cursors {
             batch.move_cursor(&cursor.projection, &cursor.source, cursor.position);
         }
-        let committed = self.commit(&mut batch, appends, records).await;
-        let events = match committed {
-            Ok(events) => events,
-            Err(error) => {
-                batch.touched.iter().for_each(|stream| self.cache.discard(stream));
-                return Err(error);
-            }
-        };
-        self.start.recorded_at_us = now_us;
+        batch
+    }
+
+    /// A batch is committed.
+    fn finish(&mut self, batch: Batch, events: Vec<RecordedEvent>) -> Vec<Answer> {
+        self.start.recorded_at_us = batch.now_us;
         if batch.head > self.start.head {
             self.start.head = batch.head;
             self.written = true;
             self.tail.push(events);
             self.head.send_replace(batch.head);
         }
-        Ok(batch.answers)
+        batch.answers
     }
 
-    /// Decides and commits. Answers what was written.
-    async fn commit(
-        &mut self,
-        batch: &mut Batch,
-        appends: &mut [Append],
-        records: bool,
-    ) -> Result<Vec<RecordedEvent>, Error> {
-        if records {
-            return self.commit_with_rows(batch, appends).await;
-        }
-        // Commands only: decided before the transaction begins, so that it holds nothing up.
-        batch.decide_all(&mut self.cache, appends)?;
+    /// Commits what was decided. Answers what was written.
+    async fn commit(&mut self, batch: &mut Batch) -> Result<Vec<RecordedEvent>, Error> {
         match batch.is_wanted_by(&self.start.views) {
             true => self.commit_with_rows(batch, &mut []).await,
             false => self.commit_events(batch).await,
@@ -304,4 +353,16 @@ impl Writer {
             None => look.look(Err(Error::Closed)),
         }
     }
+}
+
+/// The commands of which the rows of a batch do not prove that they are new; `None` when a stream in `new` is not
+/// begun by it. A command without a row was refused, or changed nothing.
+fn unproven(batch: &Batch, appends: &[Append], new: &HashSet<Arc<str>>) -> Option<Vec<Uuid>> {
+    let begun: HashSet<&Arc<str>> = batch.touched.iter().collect();
+    if !new.iter().all(|stream| begun.contains(stream)) {
+        return None;
+    }
+    let written: HashSet<Uuid> = batch.rows.commands.iter().map(|command| command.command_id).collect();
+    let decided = appends.iter().take(batch.answers.len()).map(|append| append.context.command_id);
+    Some(decided.filter(|id| !written.contains(id)).collect())
 }

@@ -13,9 +13,10 @@ use contracts::feed::feed_service_client::FeedServiceClient;
 use contracts::feed::{Fact, ReadRequest};
 use eventlog::EventLog;
 use futures_util::future::BoxFuture;
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use runtime::Shutdown;
 use tokio::time::Interval;
+use tonic::Status;
 
 /// Facts handled between two moves of the cursor.
 const CHUNK_FACTS: usize = 256;
@@ -24,6 +25,9 @@ const CHUNK_FACTS: usize = 256;
 const CURSOR_EVERY: Duration = Duration::from_millis(200);
 /// Facts after which the cursor is moved in any case, so that little is seen again.
 const CURSOR_FACTS: usize = 1024;
+/// So long facts that can wait are gathered: their effects share a commit, and stay out of the way of the calls that
+/// made them.
+const GATHER: Duration = Duration::from_millis(50);
 /// Lanes handled at the same time: enough to fill the writer's batches.
 const LANES_AT_ONCE: usize = 64;
 /// Waits between tries when the follower's own log is overloaded or unavailable.
@@ -61,6 +65,10 @@ pub trait Reaction: Send + Sync + 'static {
     fn lane(&self, fact: &Fact) -> String {
         fact.stream.clone()
     }
+    /// Whether nobody waits for the fact's effect: it is then handled up to [`GATHER`] later, together with others.
+    fn can_wait(&self, _: &Fact) -> bool {
+        false
+    }
     /// Does what the fact calls for.
     fn handle<'a>(&'a self, fact: &'a Fact) -> BoxFuture<'a, Result<(), ReactError>>;
 }
@@ -90,6 +98,7 @@ pub async fn follow(peer: Peer, log: EventLog, reaction: Arc<dyn Reaction>, shut
             () = shutdown.requested() => return cursor.save(&log, reaction.as_ref()).await,
         };
         let Some(chunk) = chunk else { anyhow::bail!("the feed of {service} ended") };
+        let chunk = gather(reaction.as_ref(), chunk, &mut chunks, &shutdown).await;
         let facts = chunk.len();
         let mut lanes: BTreeMap<String, Vec<Fact>> = BTreeMap::new();
         let mut last = cursor.seen;
@@ -124,6 +133,33 @@ pub async fn follow(peer: Peer, log: EventLog, reaction: Arc<dyn Reaction>, shut
             anyhow::bail!("feed of {service}: {}", status.message());
         }
     }
+}
+
+/// Adds what comes within [`GATHER`], as long as nothing of it is urgent.
+async fn gather(
+    reaction: &dyn Reaction,
+    mut chunk: Vec<Result<Fact, Status>>,
+    more: &mut (impl Stream<Item = Vec<Result<Fact, Status>>> + Unpin),
+    shutdown: &Shutdown,
+) -> Vec<Result<Fact, Status>> {
+    let patient =
+        |item: &Result<Fact, Status>| item.as_ref().is_ok_and(|fact| fact.watermark || reaction.can_wait(fact));
+    let mut looked = 0;
+    let over = tokio::time::sleep(GATHER);
+    tokio::pin!(over);
+    while chunk.len() < CHUNK_FACTS && chunk[looked..].iter().all(patient) {
+        looked = chunk.len();
+        tokio::select! {
+            next = more.next() => match next {
+                Some(next) => chunk.extend(next),
+                // The caller sees the end when it asks for more.
+                None => break,
+            },
+            () = &mut over => break,
+            () = shutdown.requested() => break,
+        }
+    }
+    chunk
 }
 
 /// How far the facts were handled, and how much of that is stored.

@@ -1,7 +1,7 @@
-//! What every process needs around the services: the machine's clock and randomness, supervised tasks, a shutdown that
-//! ends in order,
-//! logs, and configuration. It knows no service.
+//! What every process needs around the services: the machine's clock and randomness, supervised tasks, long
+//! calculations, a shutdown that ends in order, logs, and configuration. It knows no service.
 
+pub mod background;
 pub mod config;
 pub mod machine;
 pub mod shutdown;

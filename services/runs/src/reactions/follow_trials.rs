@@ -47,6 +47,16 @@ impl Reaction for FollowTrials {
         run_id.unwrap_or_else(|_| fact.stream.clone())
     }
 
+    /// A run with a job is to start, and one that is stopped to end. What is told of external trials, and how they
+    /// end, changes nothing but what is shown.
+    fn can_wait(&self, fact: &Fact) -> bool {
+        match fact.r#type.as_str() {
+            "TrialProposed" => decode::<TrialProposed>(fact).is_ok_and(|proposed| proposed.job.is_none()),
+            "TrialStopRequested" | "TrialPromoted" | "TrialReleased" => false,
+            _ => true,
+        }
+    }
+
     fn handle<'a>(&'a self, fact: &'a Fact) -> BoxFuture<'a, Result<(), ReactError>> {
         Box::pin(async move {
             match fact.r#type.as_str() {

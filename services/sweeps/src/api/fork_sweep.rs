@@ -72,7 +72,7 @@ impl Api {
             first = first.or(page.first().map(|event| event.position));
             let is_over = last.position >= at;
             // A long history must not keep others from this thread.
-            let taken = tokio::task::spawn_blocking(move || {
+            let taken = runtime::background::run(move || {
                 page.iter().take_while(|event| event.position <= at).try_for_each(|event| past.take(event))?;
                 Ok::<_, eventlog::Error>(past)
             });

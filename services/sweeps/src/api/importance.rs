@@ -39,7 +39,7 @@ impl Api {
             return Err(status_of(&Problem::conflict("TooFewTrials", detail)));
         }
         // A forest takes its time, and must not keep others from this thread.
-        let grown = tokio::task::spawn_blocking(move || (answer(&question), question.version));
+        let grown = runtime::background::run(move || (answer(&question), question.version));
         let (importance, version) = grown.await.map_err(calls::unreadable)?;
         Ok(Response::new(reply(importance, version)))
     }

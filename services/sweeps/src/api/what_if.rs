@@ -29,7 +29,7 @@ impl Api {
         let trials = curves.len();
         // Many policies on many curves take a while, which must not hold up the runtime.
         let (policies, clock) = (question.policies, question.clock);
-        let replayed = tokio::task::spawn_blocking(move || tuning::what_if(&policies, goal, &curves, clock)).await;
+        let replayed = runtime::background::run(move || tuning::what_if(&policies, goal, &curves, clock)).await;
         let replayed = replayed
             .map_err(|error| status_of(&Problem::internal(format!("the replay of the policies broke: {error}"))))?;
         let shown = json!({

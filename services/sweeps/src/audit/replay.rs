@@ -93,7 +93,7 @@ pub(crate) async fn audit(log: &EventLog, sweep_id: SweepId, watched: Option<u32
         let Some(last) = page.last() else { break };
         version = last.version;
         // A model takes its time, and a long history must not keep others from this thread.
-        let taken = tokio::task::spawn_blocking(move || {
+        let taken = runtime::background::run(move || {
             for event in &page {
                 audit.take(event, &event.decode::<SweepEvent>()?);
             }

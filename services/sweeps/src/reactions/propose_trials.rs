@@ -123,7 +123,7 @@ async fn promote(api: &Api, sweep_id: SweepId, stream: &str) -> Result<(), Probl
 /// What the sampler says. It may take a while in a space that is nearly used up, so it does not hold up the runtime.
 async fn next(api: &Api, ground: Ground) -> Result<Command, Problem> {
     let from = ground.from;
-    let made = tokio::task::spawn_blocking(move || proposals(&ground, AT_ONCE)).await;
+    let made = runtime::background::run(move || proposals(&ground, AT_ONCE)).await;
     let (made, _) = made.map_err(|error| Problem::internal(format!("the sampler broke: {error}")))?;
     let at = api.clock.now();
     if made.is_empty() {

@@ -67,7 +67,7 @@ impl Held {
 
     /// Work that takes a while, off the runtime.
     async fn blocking(mut self, work: impl FnOnce(&mut Inner) + Send + 'static) -> Result<Self, Problem> {
-        let done = tokio::task::spawn_blocking(move || {
+        let done = runtime::background::run(move || {
             if let Some(inner) = self.guard.as_mut() {
                 work(inner);
             }
@@ -311,7 +311,7 @@ impl Tuners {
 
     async fn fit_and_note(&self, sweep_id: SweepId, previous: Option<i64>, task: FitTask) -> Result<(), Problem> {
         let permit = Arc::clone(&self.cores).acquire_owned().await;
-        let fit = tokio::task::spawn_blocking(move || task.run()).await;
+        let fit = runtime::background::run(move || task.run()).await;
         drop(permit);
         let fit = fit.map_err(|error| Problem::internal(format!("the fit broke: {error}")))?;
         let command = Command::NoteFit { previous, fit, at: self.clock.now() };
