@@ -252,6 +252,7 @@ fn defaults_and_the_best_of_earlier_sweeps_come_first() {
         .map(|suggestion| Inherited {
             draws: suggestion.proposal.draws.clone(),
             outcome: Outcome::Value(value(&suggestion.proposal.configuration())),
+            others: Vec::new(),
             weight: 0.5,
         })
         .collect();

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use proptest::prelude::*;
-use trialog_tuning::bayes::{Fit, Outcome, Output, Sought, Suggestion, Tuner, TunerSetup};
+use trialog_tuning::bayes::{Fit, Inherited, Outcome, Output, Sought, Suggestion, Tuner, TunerSetup};
 use trialog_tuning::{
     Configuration, Distribution, Goal, Method, Parameter, Rule, SamplerSpec, SearchSpace, Value, fingerprint, front,
     propose,
@@ -307,4 +307,49 @@ fn a_suggestion_names_weights_and_what_is_expected_of_each_output() {
         assert!((expected.mean - value).abs() < 0.2, "in the metric's own units: {expected:?}, it is {value}");
     }
     assert!(explained.feasible.is_some_and(|chance| chance > 0.3), "{explained:?}");
+}
+
+#[test]
+fn earlier_trials_warm_the_models_of_all_outputs() {
+    let parameters = vec![uniform("x", -5.0, 10.0), uniform("y", 0.0, 15.0)];
+    let outputs = vec![output("disk", Sought::AtMost(20.0))];
+    let setup = setup(parameters, outputs, Method::Gp, 7);
+    let results = |_, at: &[f64]| {
+        let (value, disk) = branin(at);
+        (Outcome::Value(value), vec![Some(disk)])
+    };
+    let log = run(&setup, 40, &[0], results);
+    let inherited = |others: &dyn Fn(f64) -> Vec<Option<f64>>| -> Vec<Inherited> {
+        let earlier = suggestions(&log).map(|suggestion| {
+            let (value, disk) = branin(&numbers(suggestion));
+            let draws = suggestion.proposal.draws.clone();
+            Inherited { draws, outcome: Outcome::Value(value), others: others(disk), weight: 0.5 }
+        });
+        earlier.collect()
+    };
+    let best = suggestions(&log)
+        .filter(|made| branin(&numbers(made)).1 <= 20.0)
+        .min_by(|a, b| branin(&numbers(a)).0.total_cmp(&branin(&numbers(b)).0))
+        .expect("some are feasible");
+    let mut warm = Tuner::new(setup.clone());
+    warm.inherit(&inherited(&|disk| vec![Some(disk)]));
+    let first = warm.suggest(0, 0).expect("one");
+    assert_eq!((first.explained.by.as_str(), &first.proposal.draws), ("inherited", &best.proposal.draws));
+    // It has learned both outputs before its first trial.
+    let fit = warm.fit_due().expect("due").run();
+    assert!(fit.outputs.len() == 1 && !fit.outputs[0].is_empty(), "{fit:?}");
+    warm.use_fit(fit);
+    for number in 0..3 {
+        let suggestion = warm.suggest(number, 0).expect("one");
+        warm.proposed(number, &suggestion.proposal.draws);
+    }
+    let learned = warm.suggest(3, 0).expect("one");
+    assert_eq!(learned.explained.by, "gp");
+    assert!(branin(&numbers(&learned)).1 <= 30.0, "{:?}", learned.explained);
+
+    // Where the constraint was not measured, the objective is learned all the same.
+    let mut half = Tuner::new(setup);
+    half.inherit(&inherited(&|_| Vec::new()));
+    let fit = half.fit_due().expect("due").run();
+    assert!(!fit.parameters.is_empty() && fit.outputs == [Vec::<f64>::new()], "{fit:?}");
 }

@@ -1,6 +1,7 @@
 //! What a new sweep has from earlier ones: looked up when it is submitted, and from then on in its own log.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use contracts::status_of;
 use jiff::Timestamp;
@@ -9,7 +10,7 @@ use tuning::{Draw, Goal, SamplerSpec, SearchSpace};
 use vocabulary::{FieldError, Problem, RunId, SweepId, Warning};
 
 use super::Api;
-use crate::document::{SpaceRule, SweepSpec};
+use crate::document::{Objective, SpaceRule, SweepSpec};
 use crate::sweep::{InheritedTrial, ObservationsInherited, Sweep, SweepEvent, SweepState, TrialEnd};
 
 /// Trials of one event: a few make a good row, thousands a slow one.
@@ -21,9 +22,7 @@ const WEIGHT: f64 = 0.5;
 struct Earlier {
     sweep_id: SweepId,
     state: SweepState,
-    goal: Goal,
-    primary_metric: String,
-    space: SearchSpace,
+    spec: Arc<SweepSpec>,
     trials: Vec<Past>,
 }
 
@@ -33,7 +32,25 @@ struct Past {
     draws: Vec<Draw>,
     end: Option<TrialEnd>,
     best: Option<f64>,
+    /// The last values of the metrics that its sweep watched; none with one objective alone.
+    values: Vec<Option<f64>>,
     reports: u32,
+}
+
+impl Earlier {
+    /// What a trial had in a metric. Of one objective that is its result, beside others its last value: so each is
+    /// compared with what the new sweep will have, when that has `several`.
+    fn value_of(&self, past: &Past, metric: &str, several: bool) -> Option<f64> {
+        let is_primary = self.spec.objective.primary_metric == metric;
+        let last = self.spec.watched().iter().position(|watched| *watched == metric);
+        let last = last.and_then(|place| past.values.get(place).copied().flatten());
+        if is_primary && !(several && last.is_some()) { past.best } else { last }
+    }
+
+    /// The goal that it had for a metric.
+    fn goal_of(&self, metric: &str) -> Option<Goal> {
+        self.spec.objectives().find(|objective| objective.primary_metric == metric).map(|objective| objective.goal)
+    }
 }
 
 fn earlier(state: &Sweep) -> Option<Earlier> {
@@ -43,14 +60,13 @@ fn earlier(state: &Sweep) -> Option<Earlier> {
         draws: trial.draws.clone(),
         end: trial.end.clone(),
         best: state.curves.standing(index).map(|standing| standing.value),
+        values: trial.values.clone(),
         reports: state.curves.interval(index),
     });
     Some(Earlier {
         sweep_id: submitted.sweep_id,
         state: state.status.state(),
-        goal: submitted.spec.objective.goal,
-        primary_metric: submitted.spec.objective.primary_metric.clone(),
-        space: submitted.spec.space.clone(),
+        spec: Arc::clone(&submitted.spec),
         trials: trials.collect(),
     })
 }
@@ -88,7 +104,6 @@ fn check_sources(spec: &SweepSpec, sources: &[Earlier]) -> Result<(), Problem> {
     let intersects = spec.resume_from.as_ref().is_some_and(|from| from.space == SpaceRule::Intersect);
     let section = if intersects { "/resume_from/sweeps" } else { "/resume_from" };
     let mut errors = Vec::new();
-    let (goal, metric) = (spec.objective.goal, &spec.objective.primary_metric);
     for (at, source) in sources.iter().enumerate() {
         let mut refuse = |message: String| {
             errors.push(FieldError::new(format!("{section}/{at}"), "WarmStartMismatch", message));
@@ -97,13 +112,17 @@ fn check_sources(spec: &SweepSpec, sources: &[Earlier]) -> Result<(), Problem> {
         if sources[..at].iter().any(|other| other.sweep_id == name) {
             refuse(format!("{name} is there already; name each sweep once"));
         }
-        if source.goal != goal || source.primary_metric != *metric {
-            let did = if source.goal == Goal::Maximize { "maximised" } else { "minimised" };
-            let does = if goal == Goal::Maximize { "maximises" } else { "minimises" };
-            refuse(format!("{name} {did} {}; this {does} {metric}", source.primary_metric));
+        for objective in spec.objectives() {
+            let (goal, metric) = (objective.goal, &objective.primary_metric);
+            if source.goal_of(metric) != Some(goal) {
+                let did: Vec<String> =
+                    source.spec.objectives().map(|other| aim(other, "maximised", "minimised")).collect();
+                let does = aim(objective, "maximises", "minimises");
+                refuse(format!("{name} {}; this {does}", did.join(" and ")));
+            }
         }
         let model = matches!(spec.sampler, SamplerSpec::Bayesian { .. });
-        if let Some(name_of_other) = difference(&spec.space, &source.space).filter(|_| model && !intersects) {
+        if let Some(name_of_other) = difference(&spec.space, &source.spec.space).filter(|_| model && !intersects) {
             refuse(format!(
                 "the space of {name} differs in {name_of_other}; use {{sweeps: […], space: intersect}} for what they \
                  share"
@@ -124,6 +143,11 @@ fn check_sources(spec: &SweepSpec, sources: &[Earlier]) -> Result<(), Problem> {
         }
         None => Ok(()),
     }
+}
+
+fn aim(objective: &Objective, maximises: &str, minimises: &str) -> String {
+    let word = if objective.goal == Goal::Maximize { maximises } else { minimises };
+    format!("{word} {}", objective.primary_metric)
 }
 
 /// The first parameter in which two spaces differ; defaults say nothing about a space.
@@ -179,7 +203,7 @@ impl Gathered<'_> {
             if !resumed && past.best.is_none() && matches!(end, TrialEnd::Canceled { .. }) {
                 continue;
             }
-            let Some(draws) = placed(&self.spec.space, &source.space, &past.draws) else {
+            let Some(draws) = placed(&self.spec.space, &source.spec.space, &past.draws) else {
                 self.outside += 1;
                 continue;
             };
@@ -187,13 +211,23 @@ impl Gathered<'_> {
                 continue;
             }
             self.observations += usize::from(!resumed);
-            let (run_id, best, reports) = (past.run_id, past.best, past.reports);
-            taken.push(InheritedTrial { trial: index, run_id, draws, end, best, reports, resumed });
+            let (run_id, reports) = (past.run_id, past.reports);
+            let (best, others) = self.values(source, past);
+            taken.push(InheritedTrial { trial: index, run_id, draws, end, best, others, reports, resumed });
         }
         for trials in taken.chunks(CHUNK_TRIALS) {
             let (source, trials, at) = (source.sweep_id, trials.to_vec(), self.at);
             self.events.push(ObservationsInherited { source, weight: WEIGHT, trials, at }.into());
         }
+    }
+
+    /// The first objective's value, and those of the further outputs.
+    fn values(&self, source: &Earlier, past: &Past) -> (Option<f64>, Vec<Option<f64>>) {
+        let several = self.spec.has_several();
+        let value = |metric: &str| source.value_of(past, metric, several);
+        let further = self.spec.further_objectives.iter().map(|objective| objective.primary_metric.as_str());
+        let constraints = self.spec.constraints.iter().map(|constraint| constraint.metric.as_str());
+        (value(&self.spec.objective.primary_metric), further.chain(constraints).map(value).collect())
     }
 
     fn finish(self) -> Result<(Vec<SweepEvent>, Vec<Warning>), Problem> {

@@ -1,6 +1,6 @@
 //! A table of finished trials, as a sweep in external mode that is over.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use documents::{Field, Fields, Findings, Format, Tree};
 use tuning::{Draw, Goal, PolicySpec, Rule, SamplerSpec, SearchSpace, Value};
@@ -8,7 +8,7 @@ use vocabulary::{FieldError, Problem, Warning};
 
 use super::spec::{Limits, Mode, ServerLimits, SweepSpec, TrialSpec};
 use super::{DEFAULT_EXPERIMENT, limits, objectives, read_title, space};
-use crate::sweep::{ImportedTrial, Point, TrialEnd};
+use crate::sweep::{ImportedTrial, NamedValue, Point, TrialEnd};
 
 /// Largest table: the message to this service and its JSON stay below 8 MiB.
 pub const IMPORT_BYTES_MAX: usize = 7 << 20;
@@ -50,7 +50,7 @@ fn read_fields(
     let experiment = read_title(&fields.field("experiment")).unwrap_or_else(|| DEFAULT_EXPERIMENT.to_owned());
     let description = fields.text("description").unwrap_or_default().to_owned();
     let tags = fields.texts("tags").unwrap_or_default().into_iter().collect();
-    let objective = objectives::read_one(&mut fields);
+    let goals = objectives::read_all(&mut fields, false);
     let space = space::read(&fields.required("search_space"), false, None, None, findings);
     let trials = fields.required("trials");
     let rows = trials.list()?;
@@ -58,11 +58,9 @@ fn read_fields(
         trials.refuse("OutOfRange", format_args!("{} trials; 1 to {IMPORT_TRIALS_MAX}", rows.len()));
         return None;
     }
-    let (objective, space) = (objective?, space?);
-    let read = read_rows(&rows, &space, findings)?;
-    warn_of_better(&read, objective.goal, findings);
+    let ((objective, further_objectives), constraints, space) = (goals.objectives?, goals.constraints?, space?);
     let defaults = limits::defaults(&server.of(Mode::External));
-    let total = u32::try_from(read.len()).unwrap_or(u32::MAX);
+    let total = u32::try_from(rows.len()).unwrap_or(u32::MAX);
     let limits = Limits { max_total_trials: total, max_concurrent_trials: 1, ..defaults };
     let spec = SweepSpec {
         name,
@@ -72,8 +70,8 @@ fn read_fields(
         mode: Mode::External,
         cluster: String::new(),
         objective,
-        further_objectives: Vec::new(),
-        constraints: Vec::new(),
+        further_objectives,
+        constraints,
         space,
         sampler: SamplerSpec::Random { rule: Rule::Random },
         seed: None,
@@ -84,11 +82,16 @@ fn read_fields(
         resume_trials: Vec::new(),
         trial: TrialSpec::default(),
     };
+    let read = read_rows(&rows, &spec, findings)?;
+    // Of several objectives the last values are the result.
+    if !spec.has_several() {
+        warn_of_better(&read, spec.objective.goal, findings);
+    }
     Some((spec, read))
 }
 
 /// All rows, or nothing and what is wrong with each of them.
-fn read_rows(rows: &[Field<'_>], space: &SearchSpace, findings: &Findings) -> Option<Vec<ImportedTrial>> {
+fn read_rows(rows: &[Field<'_>], spec: &SweepSpec, findings: &Findings) -> Option<Vec<ImportedTrial>> {
     let mut read = Vec::with_capacity(rows.len());
     let (mut shown, mut more) = (0, Vec::new());
     for (number, row) in rows.iter().enumerate() {
@@ -96,7 +99,7 @@ fn read_rows(rows: &[Field<'_>], space: &SearchSpace, findings: &Findings) -> Op
         let own = Findings::new();
         let found = row.node().and_then(|node| {
             let fields = Field::root(node, &own).map()?;
-            read_row(fields, space)
+            read_row(fields, spec)
         });
         match own.finish(found) {
             Ok((row, _)) => read.push(row),
@@ -121,30 +124,43 @@ fn read_rows(rows: &[Field<'_>], space: &SearchSpace, findings: &Findings) -> Op
     (read.len() == rows.len()).then_some(read)
 }
 
-fn read_row(mut fields: Fields<'_>, space: &SearchSpace) -> Option<ImportedTrial> {
+fn read_row(mut fields: Fields<'_>, spec: &SweepSpec) -> Option<ImportedTrial> {
     // The tags of a trial are those of a run, which an imported trial does not have; they are checked and left.
     let _ = fields.texts("tags");
-    let draws = read_parameters(&fields.field("parameters"), space);
+    let draws = read_parameters(&fields.field("parameters"), &spec.space);
     let state = fields.required("state").one_of("BadState", &STATES);
-    let value = read_value(&fields.field("value"));
+    let values = read_values(&mut fields, spec);
     let points = read_points(&fields.field("intermediate"));
-    let (draws, state, value, mut points) = (draws?, state?, value?, points?);
+    let (draws, state, values, mut points) = (draws?, state?, values?, points?);
     let place = fields.place();
-    match (state, value) {
-        ("completed", None) => {
+    let missing = spec.objectives().find(|objective| !values.contains_key(objective.primary_metric.as_str()));
+    match (state, missing) {
+        ("completed", Some(_)) if !spec.has_several() => {
             place.refuse("Required", "a completed trial has a value: give it, or say failed or pruned");
             return None;
         }
-        ("failed", Some(_)) => {
+        ("completed", Some(missing)) => {
+            let metric = &missing.primary_metric;
+            place.refuse(
+                "Required",
+                format_args!("a completed trial has all values: give values.{metric}, or say failed"),
+            );
+            return None;
+        }
+        ("failed", _) if !values.is_empty() => {
             place.refuse("UnexpectedValue", "a failed trial has no value: remove it, or say completed or pruned");
             return None;
         }
         _ => {}
     }
     let last = points.last().copied();
+    let value = values.get(spec.objective.primary_metric.as_str()).copied();
     if let Some(value) = value.filter(|value| last.is_none_or(|last| last.value.to_bits() != value.to_bits())) {
         points.push(Point { step: last.map_or(0, |last| last.step.saturating_add(1)), value });
     }
+    let step = points.last().map_or(0, |last| last.step);
+    let others = values.into_iter().filter(|(name, _)| *name != spec.objective.primary_metric);
+    let others = others.map(|(name, value)| NamedValue { name: name.to_owned(), step, value }).collect();
     let finite = points.iter().any(|point| point.value.is_finite());
     let end = match state {
         "completed" => TrialEnd::Completed { no_objective: !finite, max_resource: false },
@@ -156,7 +172,7 @@ fn read_row(mut fields: Fields<'_>, space: &SearchSpace) -> Option<ImportedTrial
             signal: None,
         },
     };
-    Some(ImportedTrial { draws, points, end })
+    Some(ImportedTrial { draws, points, others, end })
 }
 
 /// The draws in written order. What is not there is inactive: studies of other programs say no more about conditions.
@@ -196,6 +212,29 @@ fn read_parameters(field: &Field<'_>, space: &SearchSpace) -> Option<Vec<Draw>> 
         }
     }
     good.then_some(draws)
+}
+
+/// `value`, or `values` by metric instead of it.
+fn read_values<'s>(fields: &mut Fields<'_>, spec: &'s SweepSpec) -> Option<BTreeMap<&'s str, f64>> {
+    let (single, named) = (fields.field("value"), fields.field("values"));
+    if !named.is_present() {
+        let primary = spec.objective.primary_metric.as_str();
+        return Some(read_value(&single)?.map(|value| (primary, value)).into_iter().collect());
+    }
+    if single.is_present() {
+        named.refuse("ExactlyOne", "value or values: both are given, remove one");
+    }
+    let watched = spec.watched();
+    let read = named.entries()?.into_iter().map(|(name, entry)| {
+        let Some(known) = watched.iter().find(|known| **known == name) else {
+            entry.refuse("UnknownMetric", format_args!("{name} is not watched; one of {}", watched.join(", ")));
+            return None;
+        };
+        Some((*known, read_value(&entry)?))
+    });
+    let read: Vec<Option<(&str, Option<f64>)>> = read.collect();
+    let read: Option<Vec<(&str, Option<f64>)>> = read.into_iter().collect();
+    Some(read?.into_iter().filter_map(|(name, value)| Some((name, value?))).collect())
 }
 
 /// A number, one of the three texts for what is not finite, or nothing.

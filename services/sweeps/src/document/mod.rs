@@ -120,7 +120,7 @@ fn read_fields(
         limits::check_gate(limits, &trial.resources, cluster, findings);
     }
     let warm = resume::read(&mut fields, compat, limits.as_ref());
-    sought.rules().check(sampler.as_ref().map(|sampler| &sampler.spec), warm.resumes(), findings);
+    sought.rules().check(sampler.as_ref().map(|sampler| &sampler.spec), findings);
     sought.rules().check_policy(policy.as_ref(), findings);
     sought.rules().check_limits(limits.as_ref(), findings);
     let sampler = sampler?;

@@ -85,18 +85,6 @@ fn read(fields: &mut Fields<'_>) -> Option<(Objective, Vec<Objective>)> {
     Some((first, read.collect()))
 }
 
-/// The only objective of a table that is imported.
-pub(super) fn read_one(fields: &mut Fields<'_>) -> Option<Objective> {
-    let (first, further) = read(fields)?;
-    if !further.is_empty() {
-        fields
-            .field("objectives")
-            .refuse("NotOfferedYet", "tables are imported with one objective; import one of them");
-        return None;
-    }
-    Some(first)
-}
-
 /// What a document looks for, as far as other sections depend on it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sought {
@@ -109,8 +97,8 @@ impl Sought {
         Self { several: spec.has_several(), constrained: !spec.constraints.is_empty() }
     }
 
-    /// Samplers and earlier sweeps that do not go with it.
-    pub(super) fn check(self, sampler: Option<&SamplerSpec>, resumes: bool, findings: &Findings) {
+    /// Samplers that do not go with it.
+    pub(super) fn check(self, sampler: Option<&SamplerSpec>, findings: &Findings) {
         if !self.several && !self.constrained {
             return;
         }
@@ -118,10 +106,6 @@ impl Sought {
             let message =
                 "sampling_algorithm.method: cma_es knows one objective and no constraints; use auto, gp or tpe";
             findings.refuse("/sampling_algorithm/method", "OneObjectiveOnly", message);
-        }
-        if resumes {
-            let message = "resume_from: not offered yet with several objectives or constraints; leave it out";
-            findings.refuse("/resume_from", "NotOfferedYet", message);
         }
     }
 

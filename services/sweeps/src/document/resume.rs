@@ -16,13 +16,6 @@ pub(super) struct WarmStart {
     pub trials: Option<Vec<EarlierTrial>>,
 }
 
-impl WarmStart {
-    /// Whether there are earlier sweeps.
-    pub(super) fn resumes(&self) -> bool {
-        matches!(self.from, Some(Some(_)))
-    }
-}
-
 /// Reads `resume_from` and `resume_trials`.
 pub(super) fn read(fields: &mut Fields<'_>, in_compat: bool, limits: Option<&Limits>) -> WarmStart {
     let from = read_from(&fields.field("resume_from"), in_compat);

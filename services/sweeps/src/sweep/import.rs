@@ -9,7 +9,7 @@ use vocabulary::RunId;
 
 use super::decide::{Decided, Rejection};
 use super::state::Sweep;
-use super::words::{AttemptEnd, CompletedReason, Outcome, Point, TrialEnd};
+use super::words::{AttemptEnd, CompletedReason, NamedValue, Outcome, Point, TrialEnd};
 use super::{Basis, ObservationRecorded, SweepStarted, SweepSubmitted, TrialEnded, TrialProposed};
 
 /// Stands for the run of a trial that has none.
@@ -24,6 +24,8 @@ pub struct ImportedTrial {
     pub draws: Vec<Draw>,
     /// What it reported, in order; its value is the last one.
     pub points: Vec<Point>,
+    /// The values of the other watched metrics.
+    pub others: Vec<NamedValue>,
     /// How it ended.
     pub end: TrialEnd,
 }
@@ -59,16 +61,9 @@ impl Sweep {
                 at,
             };
             happen(&mut after, proposed.into());
-            if !row.points.is_empty() {
-                let points = row.points.clone();
-                let observed = ObservationRecorded {
-                    trial,
-                    attempt: 1,
-                    points,
-                    others: Vec::new(),
-                    after_stop: false,
-                    told: None,
-                };
+            if !row.points.is_empty() || !row.others.is_empty() {
+                let (points, others) = (row.points.clone(), row.others.clone());
+                let observed = ObservationRecorded { trial, attempt: 1, points, others, after_stop: false, told: None };
                 happen(&mut after, observed.into());
             }
             let ended = TrialEnded {

@@ -42,9 +42,12 @@ pub struct InheritedTrial {
     pub draws: Vec<Draw>,
     /// How it ended.
     pub end: TrialEnd,
-    /// Its result.
+    /// Its result; of several objectives the first one's value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub best: Option<f64>,
+    /// The values of the further objectives and of the metrics of the constraints, as in this sweep's document.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<Option<f64>>,
     /// From how many reports; 0 when it was not noted.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub reports: u32,
@@ -61,7 +64,8 @@ fn is_zero(number: &u32) -> bool {
 impl InheritedTrial {
     /// What it says to a model.
     pub fn for_model(&self, weight: f64) -> Inherited {
-        Inherited { draws: self.draws.clone(), outcome: outcome_of(&self.end, self.best, self.reports), weight }
+        let outcome = outcome_of(&self.end, self.best, self.reports);
+        Inherited { draws: self.draws.clone(), outcome, others: self.others.clone(), weight }
     }
 }
 

@@ -80,6 +80,8 @@ pub struct Output {
 pub(super) struct Track {
     pub output: Output,
     pub observed: Arc<Observed>,
+    /// How many of the observations are inherited.
+    base: usize,
     /// How many observations there were after each ending.
     after: Vec<usize>,
 }
@@ -87,7 +89,7 @@ pub(super) struct Track {
 impl Track {
     /// How many observations there were after the first `known` endings.
     pub(super) fn count(&self, known: u32) -> usize {
-        known.checked_sub(1).and_then(|last| self.after.get(last as usize)).copied().unwrap_or(0)
+        known.checked_sub(1).and_then(|last| self.after.get(last as usize)).copied().unwrap_or(self.base)
     }
 
     pub(super) fn is_constraint(&self) -> bool {
@@ -109,7 +111,7 @@ impl Tracks {
     pub(super) fn new(outputs: &[Output]) -> Self {
         let track = |output: &Output| {
             let observed = Observed { about_zero: output.sought.is_constraint(), ..Observed::default() };
-            Track { output: output.clone(), observed: Arc::new(observed), after: Vec::new() }
+            Track { output: output.clone(), observed: Arc::new(observed), base: 0, after: Vec::new() }
         };
         Self { tracks: outputs.iter().map(track).collect(), ..Self::default() }
     }
@@ -135,30 +137,37 @@ impl Tracks {
     }
 
     /// What an ending says when some of the outputs are unknown: a trial that has finished without one of them counts
-    /// as one that failed; one that was stopped early may lack the constraints.
-    pub(super) fn judged(&self, outcome: Outcome, inside: &[f64]) -> Outcome {
+    /// as one that failed; one that was stopped early, or was not `asked` for them, may lack the constraints.
+    pub(super) fn judged(&self, outcome: Outcome, inside: &[f64], asked: bool) -> Outcome {
         let lacks = |constraints: bool| {
             let mut entries = self.tracks.iter().zip(inside);
             entries.any(|(track, value)| value.is_nan() && (constraints || !track.is_constraint()))
         };
         match outcome {
-            Outcome::Value(_) if lacks(true) => Outcome::Failed,
+            Outcome::Value(_) if lacks(asked) => Outcome::Failed,
             Outcome::Censored { .. } if lacks(false) => Outcome::Failed,
             other => other,
         }
     }
 
     /// Takes in what was observed beside the first objective.
-    pub(super) fn push(&mut self, trial: u32, row: &Row, inside: Vec<f64>) {
+    pub(super) fn push(&mut self, trial: Option<u32>, row: &Row, inside: Vec<f64>, noise: f64) {
         if self.is_empty() {
             return;
         }
         for (track, value) in self.tracks.iter_mut().zip(&inside) {
             if value.is_finite() {
-                Arc::make_mut(&mut track.observed).push(Some(trial), row.clone(), *value, 1.0);
+                Arc::make_mut(&mut track.observed).push(trial, row.clone(), *value, noise);
             }
         }
         self.joint.push(inside);
+    }
+
+    /// What was pushed so far is inherited.
+    pub(super) fn begin(&mut self) {
+        for track in &mut self.tracks {
+            track.base = track.observed.len();
+        }
     }
 
     /// An ending is over.
@@ -169,7 +178,8 @@ impl Tracks {
     }
 
     fn is_feasible(&self, at: usize) -> bool {
-        self.tracks.iter().zip(&self.joint[at]).all(|(track, value)| !track.is_constraint() || *value <= 0.0)
+        let mut tracks = self.tracks.iter().enumerate();
+        tracks.all(|(place, track)| !track.is_constraint() || self.joint[at][place] <= 0.0)
     }
 
     /// By how much an observation breaks the constraints, each in units of its usual distance from its bound.
@@ -231,7 +241,9 @@ impl Tuner {
             good.sort_by(|a, b| self.observed.values[*a].total_cmp(&self.observed.values[*b]));
         }
         let broken = self.tracks.violations(count);
-        rest.sort_by(|a, b| broken[*a].total_cmp(&broken[*b]));
+        // Of those that are equally far, or of which that is unknown, the first objective's best come first.
+        let value = |at: usize| self.observed.values[at];
+        rest.sort_by(|a, b| broken[*a].total_cmp(&broken[*b]).then(value(*a).total_cmp(&value(*b))));
         good.extend(rest);
         good
     }

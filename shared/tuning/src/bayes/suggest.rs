@@ -136,8 +136,7 @@ impl Tuner {
         if rank >= INHERITED_FIRST.min(self.base) {
             return None;
         }
-        let mut order: Vec<usize> = (0..self.base).collect();
-        order.sort_by(|a, b| self.observed.values[*a].total_cmp(&self.observed.values[*b]));
+        let order = self.ranked_places(self.base);
         let mut seen = HashSet::new();
         let mut distinct = order.into_iter().filter(|at| seen.insert(self.dims.key(&self.observed.rows[*at])));
         let row = &self.observed.rows[distinct.nth(rank)?];

@@ -87,6 +87,8 @@ pub struct Inherited {
     pub draws: Vec<Draw>,
     /// What became of it.
     pub outcome: Outcome,
+    /// The values of the further outputs, as far as they are known.
+    pub others: Vec<Option<f64>>,
     /// How much it says about this sweep: 1 as much as a trial of its own, less with more noise. In (0, 1].
     pub weight: f64,
 }
@@ -209,26 +211,27 @@ impl Tuner {
         }
     }
 
-    /// Takes in trials of earlier sweeps; before anything else is noted. With further outputs, which are not known of
-    /// them, they say nothing.
+    /// Takes in trials of earlier sweeps; before anything else is noted. One of which a further objective is not known
+    /// counts as failed, one of which a constraint is not known as infeasible.
     pub fn inherit(&mut self, inherited: &[Inherited]) {
-        if !self.tracks.is_empty() {
-            return;
-        }
         let sign = self.sign();
         let observed = Arc::make_mut(&mut self.observed);
         for trial in inherited {
             let row = self.dims.row_of(&trial.draws);
-            match trial.outcome.value() {
+            let others = self.tracks.inside(&trial.others);
+            let outcome = self.tracks.judged(trial.outcome, &others, false);
+            match outcome.value() {
                 Some(value) => {
                     let noise = 1.0 / if trial.weight > 0.0 { trial.weight.min(1.0) } else { 1.0 };
+                    self.tracks.push(None, &row, others, noise);
                     observed.push(None, row, sign * value, noise);
-                    self.reports.push(trial.outcome.reports());
+                    self.reports.push(outcome.reports());
                 }
-                None if trial.outcome.is_failure() => self.base_failures.push(row),
+                None if outcome.is_failure() => self.base_failures.push(row),
                 None => {}
             }
         }
+        self.tracks.begin();
         self.base = observed.len();
     }
 
@@ -263,7 +266,7 @@ impl Tuner {
     /// The same with the values of the further outputs. A trial that finished without one of them counts as failed.
     pub fn ended_with(&mut self, trial: u32, outcome: Outcome, others: &[Option<f64>]) {
         let others = self.tracks.inside(others);
-        let outcome = self.tracks.judged(outcome, &others);
+        let outcome = self.tracks.judged(outcome, &others, true);
         if let Some(at) = self.ended_at.get_mut(trial as usize) {
             *at = u32::try_from(self.ended.len()).ok();
         }
@@ -272,7 +275,7 @@ impl Tuner {
             && let Some(row) = self.rows.get(trial as usize)
         {
             let (row, value) = (row.clone(), self.sign() * value);
-            self.tracks.push(trial, &row, others);
+            self.tracks.push(Some(trial), &row, others, 1.0);
             Arc::make_mut(&mut self.observed).push(Some(trial), row, value, 1.0);
             self.reports.push(outcome.reports());
         }

@@ -141,7 +141,7 @@ fn what_does_not_go_with_several_objectives() {
                 ("sampling_algorithm", "{type: bayesian, method: cma_es}"),
                 ("resume_from", "[old]"),
             ],
-            Refused(422, &[("NotOfferedYet", "/resume_from"), ("OneObjectiveOnly", "/sampling_algorithm/method")]),
+            Refused(422, &[("OneObjectiveOnly", "/sampling_algorithm/method")]),
         ),
         Case(
             0,
@@ -177,7 +177,6 @@ fn what_does_not_go_with_several_objectives() {
                     ("SeveralObjectives", "/early_termination"),
                     ("SeveralObjectives", "/limits/convergence"),
                     ("SeveralObjectives", "/limits/max_trials_without_improvement"),
-                    ("NotOfferedYet", "/resume_from"),
                 ],
             ),
         ),

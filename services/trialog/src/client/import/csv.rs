@@ -5,23 +5,29 @@ use documents::{Node, Tree};
 use super::{map, node, text};
 
 /// Sections of the sweep document that the table takes over.
-const TAKEN: [&str; 6] = ["name", "experiment", "description", "tags", "objective", "search_space"];
+const TAKEN: [&str; 8] =
+    ["name", "experiment", "description", "tags", "objective", "objectives", "constraints", "search_space"];
 
 /// The table to send, or what is wrong with the file. Empty cells are absent.
 pub fn table(csv: &str, document: &Node) -> Result<Node, String> {
     let mut rows = rows(csv)?.into_iter();
     let head = rows.next().ok_or("the file is empty")?;
     let space = document.get("search_space").ok_or("the document of --space has no search_space")?;
+    let metrics = metrics(document);
+    let is_metric = |column: &String| metrics.contains(&column.as_str()) && space.get(column).is_none();
     for (at, column) in head.iter().enumerate() {
         if head[..at].contains(column) {
             return Err(format!("column {column:?} is there twice"));
         }
-        if space.get(column).is_none() && column != "value" && column != "state" {
-            return Err(format!("column {column:?} is no parameter of the space, nor value or state; remove it"));
+        if space.get(column).is_none() && !is_metric(column) && column != "value" && column != "state" {
+            return Err(format!(
+                "column {column:?} is no parameter of the space, no watched metric, nor value or state; remove it"
+            ));
         }
     }
-    if !head.iter().any(|column| column == "value") {
-        return Err("there is no column value".to_owned());
+    if !head.iter().any(|column| column == "value" || is_metric(column)) {
+        let named = metrics.join(", ");
+        return Err(format!("there is no column value, nor one of a metric: {named}"));
     }
     let mut trials = Vec::new();
     for (at, row) in rows.enumerate() {
@@ -37,19 +43,36 @@ pub fn table(csv: &str, document: &Node) -> Result<Node, String> {
     Ok(node(Tree::Map(taken)))
 }
 
+/// The metrics that the document watches.
+fn metrics(document: &Node) -> Vec<&str> {
+    let list = |name: &str| match document.get(name).map(|node| &node.value) {
+        Some(Tree::List(items)) => items.iter().collect(),
+        _ => Vec::new(),
+    };
+    let objectives = document.get("objective").into_iter().chain(list("objectives"));
+    let named = objectives.filter_map(|objective| objective.get("primary_metric"));
+    let named = named.chain(list("constraints").into_iter().filter_map(|constraint| constraint.get("metric")));
+    named.filter_map(|name| if let Tree::Text(name) = &name.value { Some(name.as_str()) } else { None }).collect()
+}
+
 fn trial(head: &[String], row: &[String], space: &Node) -> Node {
-    let (mut parameters, mut value, mut state) = (Vec::new(), None, None);
+    let (mut parameters, mut value, mut values, mut state) = (Vec::new(), None, Vec::new(), None);
     for (column, cell) in head.iter().zip(row).filter(|(_, cell)| !cell.is_empty()) {
         match (column.as_str(), space.get(column)) {
             (_, Some(parameter)) => parameters.push((column.clone(), parameter_value(parameter, cell))),
             ("value", None) => value = Some(scalar(cell)),
-            (_, None) => state = Some(cell.clone()),
+            ("state", None) => state = Some(cell.clone()),
+            (metric, None) => values.push((metric.to_owned(), scalar(cell))),
         }
     }
     // Without a state, a value says that the trial has completed.
-    let state = state.unwrap_or_else(|| if value.is_some() { "completed" } else { "failed" }.to_owned());
+    let has_value = value.is_some() || !values.is_empty();
+    let state = state.unwrap_or_else(|| if has_value { "completed" } else { "failed" }.to_owned());
     let mut entries = vec![("parameters", node(Tree::Map(parameters))), ("state", text(state))];
     entries.extend(value.map(|value| ("value", value)));
+    if !values.is_empty() {
+        entries.push(("values", node(Tree::Map(values))));
+    }
     map(entries)
 }
 
@@ -139,15 +162,24 @@ mod tests {
         ]);
         assert_eq!(found["trials"], expected);
         assert_eq!((&found["name"], found.get("cluster")), (&serde_json::json!("old"), None));
+        let named = read("lr,loss\n0.5,1\n0.25,\n").unwrap();
+        let expected = serde_json::json!([
+            {"parameters": {"lr": 0.5}, "state": "completed", "values": {"loss": 1.0}},
+            {"parameters": {"lr": 0.25}, "state": "failed"},
+        ]);
+        assert_eq!(named["trials"], expected, "a column may have the metric's name");
     }
 
     #[test]
     fn what_is_wrong_with_a_file_is_said() {
         for (csv, wrong) in [
             ("", "the file is empty"),
-            ("lr\n1", "there is no column value"),
+            ("lr\n1", "there is no column value, nor one of a metric: loss"),
             ("lr,lr,value\n", "column \"lr\" is there twice"),
-            ("depth,value\n", "column \"depth\" is no parameter of the space, nor value or state; remove it"),
+            (
+                "depth,value\n",
+                "column \"depth\" is no parameter of the space, no watched metric, nor value or state; remove it",
+            ),
             ("lr,value\n1,2,3\n", "row 0 has 3 cells and the header 2"),
             ("lr,value\n\"1,2\n", "a quoted cell does not end"),
         ] {

@@ -25,11 +25,13 @@ pub enum Import {
         /// The sweep's name; default: the study's.
         #[arg(long)]
         name: Option<String>,
-        /// The name of the objective, which Optuna does not know.
-        #[arg(long, default_value = "value")]
-        metric: String,
+        /// The name of the objective; with several of them, one for each in order. Default: the study's metric names,
+        /// or `value` (`value_0`, `value_1`, ..).
+        #[arg(long)]
+        metric: Vec<String>,
     },
-    /// A CSV file: a column for each parameter, `value`, and `state` (completed, failed or pruned) if it is there.
+    /// A CSV file: a column for each parameter, `value` or one for each watched metric, and `state` (completed, failed or
+    /// pruned) if it is there.
     Csv {
         /// The file.
         file: PathBuf,

@@ -51,8 +51,9 @@ enum Written {
     Numbers,
 }
 
-/// Reads a study. Which one must be said when the file has several.
-pub async fn read(file: &Path, study: Option<&str>, metric: &str) -> Result<Study, Failure> {
+/// Reads a study. Which one must be said when the file has several. `metrics` are the names of its objectives; without
+/// any those that the study has, if it has some.
+pub async fn read(file: &Path, study: Option<&str>, metrics: &[String]) -> Result<Study, Failure> {
     let options = SqliteConnectOptions::new().filename(file).read_only(true);
     let found = async {
         let mut connection = options.connect().await?;
@@ -75,19 +76,17 @@ pub async fn read(file: &Path, study: Option<&str>, metric: &str) -> Result<Stud
         let wrong = study.map_or_else(|| "say which --study".to_owned(), |study| format!("no study {study:?}"));
         return Err(Failure::Usage(format!("{}: {wrong}; there are {}", file.display(), names.join(", "))));
     };
-    let directions: Vec<String> =
-        sqlx::query_scalar("SELECT direction FROM study_directions WHERE study_id = ? ORDER BY objective")
-            .bind(id)
-            .fetch_all(&mut connection)
-            .await
-            .map_err(place)?;
-    let [direction] = directions.as_slice() else {
-        let count = directions.len();
-        return Err(Failure::Usage(format!(
-            "study {name:?} has {count} objectives; only studies with one are imported"
-        )));
+    let goals = goals(&mut connection, *id).await.map_err(place)?;
+    let metrics = match metrics {
+        [] => metric_names(&mut connection, *id, goals.len()).await.map_err(place)?,
+        given if given.len() == goals.len() => given.to_vec(),
+        given => {
+            let (count, given) = (goals.len(), given.len());
+            let wrong =
+                format!("study {name:?} has {count} objectives, and --metric names {given}; name each in order");
+            return Err(Failure::Usage(wrong));
+        }
     };
-    let goal = if direction == "MAXIMIZE" { "maximize" } else { "minimize" };
     let mut notes = Vec::new();
     let parameters = parameters(&mut connection, *id).await.map_err(place)?.map_err(Failure::Usage)?;
     let written = names_of(&parameters, &mut notes);
@@ -98,18 +97,40 @@ pub async fn read(file: &Path, study: Option<&str>, metric: &str) -> Result<Stud
         space.push((name.clone(), distribution));
         manners.insert(parameter.name.as_str(), (name.as_str(), manner));
     }
-    let (trials, open) = trials(&mut connection, *id, &manners).await.map_err(place)?;
+    let (trials, open) = trials(&mut connection, *id, &manners, &metrics).await.map_err(place)?;
     if open > 0 {
         notes.push(format!("{open} trials have not ended and are left out"));
     }
-    let objective = map(vec![("goal", text(goal)), ("primary_metric", text(metric))]);
+    let objectives = goals.iter().zip(&metrics);
+    let objectives =
+        objectives.map(|(goal, metric)| map(vec![("goal", text(*goal)), ("primary_metric", text(metric.as_str()))]));
     let table = map(vec![
         ("name", text(name.as_str())),
-        ("objective", objective),
+        ("objectives", node(Tree::List(objectives.collect()))),
         ("search_space", node(Tree::Map(space))),
         ("trials", node(Tree::List(trials))),
     ]);
     Ok(Study { table, notes })
+}
+
+/// What the study did with each of its objectives.
+async fn goals(connection: &mut SqliteConnection, study: i64) -> Result<Vec<&'static str>, sqlx::Error> {
+    let get = "SELECT direction FROM study_directions WHERE study_id = ? ORDER BY objective";
+    let directions: Vec<String> = sqlx::query_scalar(get).bind(study).fetch_all(connection).await?;
+    let goal = |direction: &String| if direction == "MAXIMIZE" { "maximize" } else { "minimize" };
+    Ok(directions.iter().map(goal).collect())
+}
+
+/// The names that the study gives its objectives (`set_metric_names`), or ones of ours.
+async fn metric_names(connection: &mut SqliteConnection, study: i64, count: usize) -> Result<Vec<String>, sqlx::Error> {
+    let get = "SELECT value_json FROM study_system_attributes WHERE study_id = ? AND \"key\" = 'study:metric_names'";
+    let stored: Option<String> = sqlx::query_scalar(get).bind(study).fetch_optional(connection).await?;
+    let stored: Option<Vec<String>> = stored.and_then(|stored| serde_json::from_str(&stored).ok());
+    let ours = || match count {
+        1 => vec!["value".to_owned()],
+        _ => (0..count).map(|place| format!("value_{place}")).collect(),
+    };
+    Ok(stored.filter(|stored| stored.len() == count).unwrap_or_else(ours))
 }
 
 /// All parameters in order of their first appearance; ranges that changed between trials are joined.
@@ -271,6 +292,7 @@ async fn trials(
     connection: &mut SqliteConnection,
     study: i64,
     manners: &BTreeMap<&str, (&str, Written)>,
+    metrics: &[String],
 ) -> Result<(Vec<Node>, usize), sqlx::Error> {
     let listed: Vec<(i64, String)> =
         sqlx::query_as("SELECT trial_id, state FROM trials WHERE study_id = ? ORDER BY number, trial_id")
@@ -300,9 +322,12 @@ async fn trials(
             Some(((*written).to_owned(), written_value(manner, *value)?))
         });
         let mut row = vec![("parameters", node(Tree::Map(held.collect()))), ("state", text(state))];
-        if let Some((_, value)) = values.remove(&id).unwrap_or_default().first().filter(|_| state != "failed") {
-            row.push(("value", number(*value)));
-        }
+        let told = values.remove(&id).filter(|_| state != "failed").unwrap_or_default();
+        let named = told.into_iter().filter_map(|(place, value)| {
+            let metric = place.parse::<usize>().ok().and_then(|place| metrics.get(place))?;
+            Some((metric.clone(), number(value)))
+        });
+        row.push(("values", node(Tree::Map(named.collect()))));
         let points: Vec<Node> = reports.remove(&id).unwrap_or_default().into_iter().map(point).collect();
         if !points.is_empty() {
             row.push(("intermediate", node(Tree::List(points))));

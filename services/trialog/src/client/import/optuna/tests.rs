@@ -12,7 +12,11 @@ fn file(version: u32) -> PathBuf {
 }
 
 async fn study(version: u32, name: &str) -> Study {
-    read(&file(version), Some(name), "loss").await.unwrap()
+    read(&file(version), Some(name), &named(&["loss"])).await.unwrap()
+}
+
+fn named(metrics: &[&str]) -> Vec<String> {
+    metrics.iter().map(|metric| (*metric).to_owned()).collect()
 }
 
 fn body(table: &Node) -> Vec<u8> {
@@ -58,14 +62,17 @@ async fn studies_of_both_versions_are_taken_whole() {
         let table = down.table.to_json();
         let best =
             table["trials"].as_array().unwrap().iter().enumerate().filter(|(_, trial)| trial["state"] == "completed");
-        let best = best.filter_map(|(at, trial)| Some((at, trial["value"].as_f64()?)));
+        let best = best.filter_map(|(at, trial)| Some((at, trial["values"]["loss"].as_f64()?)));
         assert_eq!(best.min_by(|a, b| a.1.total_cmp(&b.1)), Some((10, 0.589_624_257_366_611_4)));
         // A parameter that only some trials have is absent in the others.
         let with = trials.iter().filter(|trial| trial.draws.iter().any(|draw| draw.name == "momentum_in__")).count();
         let sgd = |trial: &&Value| trial["parameters"]["optimizer"] == "sgd";
         assert_eq!(with, table["trials"].as_array().unwrap().iter().filter(sgd).count());
         let infinite = &table["trials"][9];
-        assert_eq!((&infinite["value"], &infinite["intermediate"][3]["value"]), (&json!("Infinity"), &json!("NaN")));
+        assert_eq!(
+            (&infinite["values"]["loss"], &infinite["intermediate"][3]["value"]),
+            (&json!("Infinity"), &json!("NaN"))
+        );
     }
 }
 
@@ -73,7 +80,7 @@ async fn studies_of_both_versions_are_taken_whole() {
 async fn both_versions_say_the_same_and_maximise() {
     assert_eq!(study(4, "down").await.table, study(5, "down").await.table);
     let up = study(5, "up").await.table.to_json();
-    assert_eq!(up["objective"], json!({"goal": "maximize", "primary_metric": "loss"}));
+    assert_eq!(up["objectives"], json!([{"goal": "maximize", "primary_metric": "loss"}]));
     assert_eq!(up["search_space"]["x"], json!({"type": "uniform", "min_value": -1.0, "max_value": 1.0}));
 }
 
@@ -83,11 +90,26 @@ async fn what_cannot_be_imported_is_said() {
         Err(Failure::Usage(told)) => told,
         _ => panic!("it was taken"),
     };
-    assert!(told(read(&file(4), None, "loss").await).ends_with("say which --study; there are down, up, pareto"));
-    assert!(told(read(&file(4), Some("left"), "loss").await).contains("no study \"left\""));
-    assert!(told(read(&file(4), Some("pareto"), "loss").await).contains("2 objectives"));
+    assert!(told(read(&file(4), None, &[]).await).ends_with("say which --study; there are down, up, pareto"));
+    assert!(told(read(&file(4), Some("left"), &[]).await).contains("no study \"left\""));
+    let one = named(&["loss"]);
+    assert!(told(read(&file(4), Some("pareto"), &one).await).contains("has 2 objectives, and --metric names 1"));
     let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("testdata/make_optuna_studies.py");
-    assert!(told(read(&script, None, "loss").await).contains("not a SQLite file"));
+    assert!(told(read(&script, None, &[]).await).contains("not a SQLite file"));
+}
+
+#[tokio::test]
+async fn a_study_with_two_objectives_is_taken_with_both() {
+    for version in [4, 5] {
+        for (given, names) in [(named(&["loss", "speed"]), ["loss", "speed"]), (Vec::new(), ["value_0", "value_1"])] {
+            let read = read(&file(version), Some("pareto"), &given).await.unwrap();
+            let (spec, trials, _) =
+                read_import(&body(&read.table), documents::Format::Json, &sweeps::ServerLimits::default()).unwrap();
+            assert_eq!(spec.objectives().map(|o| o.primary_metric.as_str()).collect::<Vec<_>>(), names);
+            let both = trials.iter().filter(|trial| trial.points.len() == 1 && trial.others.len() == 1).count();
+            assert!(both > 0 && both == trials.len(), "{both} of {}", trials.len());
+        }
+    }
 }
 
 #[test]
