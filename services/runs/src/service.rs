@@ -8,6 +8,7 @@ use eventlog::{EventLog, Options};
 use runtime::{Shutdown, Task};
 use vocabulary::{Clock, Entropy, RunId};
 
+use crate::experiment::Known;
 use crate::logs::Wake;
 use crate::objects::Objects;
 use crate::views::experiments::ExperimentsView;
@@ -41,6 +42,7 @@ pub(crate) struct Core {
     pub entropy: Arc<dyn Entropy>,
     pub objects: Objects,
     pub wake: Wake,
+    pub experiments: Known,
     pub shutdown: Shutdown,
 }
 
@@ -75,7 +77,7 @@ pub async fn open(dependencies: Dependencies) -> anyhow::Result<Service> {
     };
     let log = EventLog::open(options).await?;
     let objects = Objects::local(&data.join("objects"))?;
-    let core = Core { log, clock, entropy, objects, wake: Wake::default(), shutdown };
+    let core = Core { log, clock, entropy, objects, wake: Wake::default(), experiments: Known::default(), shutdown };
     Ok(Service { core: Arc::new(core), peers })
 }
 

@@ -27,9 +27,9 @@ const CURSOR_EVERY: Duration = Duration::from_millis(200);
 const CURSOR_FACTS: usize = 1024;
 /// So long facts that can wait are gathered: their effects share a commit, and stay out of the way of the calls that
 /// made them.
-const GATHER: Duration = Duration::from_millis(50);
-/// Lanes handled at the same time: enough to fill the writer's batches.
-const LANES_AT_ONCE: usize = 64;
+const GATHER: Duration = Duration::from_millis(100);
+/// Lanes handled at the same time: all of a chunk, so that it needs few of the writer's batches.
+const LANES_AT_ONCE: usize = CHUNK_FACTS;
 /// Waits between tries when the follower's own log is overloaded or unavailable.
 const RETRY_MIN: Duration = Duration::from_millis(20);
 const RETRY_MAX: Duration = Duration::from_secs(2);

@@ -121,6 +121,20 @@ pub(crate) async fn experiment_of(
     context: Context,
 ) -> Result<wire::Experiment, Problem> {
     let name = if id_or_name.is_empty() { DEFAULT_NAME } else { id_or_name };
+    if let Some(known) = core.experiments.get(workspace, name) {
+        return Ok(known);
+    }
+    let found = found_or_made(core, workspace, name, context).await?;
+    core.experiments.put(workspace, name, found.clone());
+    Ok(found)
+}
+
+async fn found_or_made(
+    core: &Core,
+    workspace: &str,
+    name: &str,
+    context: Context,
+) -> Result<wire::Experiment, Problem> {
     let find = || views::experiments::find(core.log.reader(), workspace, name);
     if let Some(found) = find().await.map_err(|error| error.problem())? {
         return Ok(found);
