@@ -4,10 +4,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use tokio::sync::oneshot;
 
-/// How far below other threads of this machine a calculation runs (1 to 19, as of nice(1)). A thread that answers a
-/// request is then scheduled at once although every core calculates, and a calculation still gets a share of a core
-/// that is busy with trials.
-const NICE: i32 = 10;
+/// How far below other threads of this machine a calculation runs (1 to 19, as of nice(1)): a third of their share, so
+/// that requests are answered although every core calculates, and a model still gets somewhere beside busy trials.
+const NICE: i32 = 5;
 
 /// A calculation did not end.
 #[derive(Debug, thiserror::Error)]

@@ -4,10 +4,30 @@
 //! sum runs in eight lanes that are added in a fixed order, everything else has one accumulator an element. So both
 //! give the same bits, and which of them runs is only a matter of speed. A test compares them.
 
+use std::cell::Cell;
+
 /// Independent sums of a dot product.
 const LANES: usize = 8;
 /// How many right-hand sides a solve takes at once: as many as the registers hold without spilling.
 pub(crate) const BLOCK: usize = 16;
+
+/// Multiplications after which a calculation lets other threads have the core: some 100 us. Schedulers take a core away
+/// at their ticks only, 4 ms apart, and several in a row make the tail of whoever is answered meanwhile.
+const TURN: usize = 500_000;
+
+thread_local! {
+    static SPENT: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Counts multiplications of this thread's turn.
+fn spend(multiplications: usize) {
+    let spent = SPENT.get() + multiplications;
+    if spent < TURN {
+        return SPENT.set(spent);
+    }
+    SPENT.set(0);
+    std::thread::yield_now();
+}
 
 /// Defines a loop in both versions: `$name` picks one at run time, `$plain` and `$wide` are the two.
 macro_rules! twice {
@@ -164,6 +184,7 @@ twice! {
     /// and nothing appended, when the matrix would not be positive definite by at least `least`.
     append_row, append_row_plain, append_row_wide,
     (packed: &mut Vec<f64>, n: usize, covariances: &[f64], diagonal: f64, least: f64) -> bool {
+        spend(n * n / 2);
         let start = packed.len();
         packed.extend_from_slice(covariances);
         let (before, row) = packed.split_at_mut(start);
@@ -186,6 +207,7 @@ twice! {
 twice! {
     /// Solves `L x = b` in place.
     solve_lower, solve_lower_plain, solve_lower_wide, (packed: &[f64], b: &mut [f64]) {
+        spend(packed.len());
         let mut at = 0;
         for i in 0..b.len() {
             let row = &packed[at..=at + i];
@@ -198,6 +220,7 @@ twice! {
 twice! {
     /// Solves `L' x = b` in place.
     solve_upper, solve_upper_plain, solve_upper_wide, (packed: &[f64], b: &mut [f64]) {
+        spend(packed.len());
         for i in (0..b.len()).rev() {
             let at = i * (i + 1) / 2;
             let row = &packed[at..=at + i];
@@ -217,6 +240,7 @@ twice! {
         let mut lengths = [0.0; BLOCK];
         let mut at = 0;
         for i in 0..b.len() {
+            spend(i * BLOCK);
             let row = &packed[at..=at + i];
             let (before, rest) = b.split_at_mut(i);
             let mut sum = rest[0];
@@ -245,6 +269,7 @@ twice! {
         let mut lower = vec![0.0; packed.len()];
         let mut at = 0;
         for i in 0..n {
+            spend(i * i / 2);
             row[..=i].fill(0.0);
             let factors = &packed[at..=at + i];
             let mut other = 0;
@@ -262,6 +287,7 @@ twice! {
         }
         at = 0;
         for k in 0..n {
+            spend(k * k / 2);
             let source = &lower[at..=at + k];
             let mut target = 0;
             for i in 0..=k {

@@ -30,8 +30,8 @@ pub enum Import {
         #[arg(long)]
         metric: Vec<String>,
     },
-    /// A CSV file: a column for each parameter, `value` or one for each watched metric, and `state` (completed, failed or
-    /// pruned) if it is there.
+    /// A CSV file: a column for each parameter, `value` or one for each watched metric, and `state` (completed, failed
+    /// or pruned) if it is there.
     Csv {
         /// The file.
         file: PathBuf,
