@@ -276,13 +276,15 @@ impl Tuners {
                 return Ok(());
             }
             // What would lag too far behind when its turn comes is made anew while nobody waits for it.
-            if inner.lag() > inner.live / 2 {
-                inner.withdraw();
+            if inner.lag() > inner.live / 2 && !inner.renews {
+                inner.renew();
             }
+            let renews = inner.renews;
             // With no free place something has to end before the next ask, and what is made now does not know that.
             let usable = inner.open && (inner.allowed > 0 || inner.live > 1);
             let depth = (inner.live / 2).clamp(1, inner.depth_max.max(1)) as usize;
-            if !usable || model.ready.is_exhausted() || model.ready.waiting().0 >= depth {
+            let enough = !renews && model.ready.waiting().0 >= depth;
+            if !usable || model.ready.is_exhausted() || enough {
                 return Ok(());
             }
             // Between two suggestions an ask that found none may come in.

@@ -27,6 +27,9 @@ pub(super) struct Inner {
     fit: Option<i64>,
     /// What the model assumes of the numbers from `logged` on: its own suggestions that are not in the log yet.
     assumed: VecDeque<Vec<Draw>>,
+    /// What waits is older than it should be: the next suggestion takes the place of all of it. Until then it may be
+    /// taken, so the model assumes nothing of it.
+    pub renews: bool,
     ready: Arc<Ready>,
     /// A fit is being made.
     pub fitting: bool,
@@ -95,6 +98,7 @@ impl Inner {
             version: 0,
             fit: None,
             assumed: VecDeque::new(),
+            renews: false,
             ready: Arc::clone(ready),
             fitting: false,
             quick: false,
@@ -129,7 +133,11 @@ impl Inner {
             if self.assumed.front() == Some(draws) {
                 self.assumed.pop_front();
             } else {
-                self.withdraw();
+                if self.renews {
+                    self.forget()
+                } else {
+                    self.withdraw()
+                }
                 self.tuner.proposed(self.logged, draws);
             }
             self.logged += 1;
@@ -153,9 +161,35 @@ impl Inner {
 
     /// Takes back what waits.
     pub fn withdraw(&mut self) {
+        self.forget();
+        self.renews = false;
+        self.ready.clear();
+    }
+
+    /// What waits is to be made anew, and may be taken until it is.
+    pub fn renew(&mut self) {
+        self.forget();
+        self.renews = true;
+    }
+
+    /// Assumes nothing beyond the log.
+    fn forget(&mut self) {
         self.tuner.withdraw_from(self.logged);
         self.assumed.clear();
-        self.ready.clear();
+    }
+
+    /// Puts a suggestion in, or the end of all.
+    fn put(&mut self, next: Result<Suggested, u32>) -> bool {
+        let put = match self.renews {
+            true => self.ready.replace(next, self.logged),
+            false => self.ready.put(next, self.logged, &self.assumed),
+        };
+        match (put, self.renews) {
+            (true, _) => self.renews = false,
+            (false, true) => self.forget(),
+            (false, false) => self.withdraw(),
+        }
+        put
     }
 
     /// How many endings the first suggestion that waits does not know.
@@ -169,11 +203,7 @@ impl Inner {
         let known = self.tuner.known();
         let number = self.logged.saturating_add(u32::try_from(self.assumed.len()).unwrap_or(u32::MAX));
         let Some(suggestion) = super::suggest(&mut self.tuner, &self.inheritance, number, known) else {
-            let put = self.ready.put(Err(number), self.logged, &self.assumed);
-            if !put {
-                self.withdraw();
-            }
-            return put;
+            return self.put(Err(number));
         };
         self.tuner.proposed(number, &suggestion.proposal.draws);
         let pending = number.saturating_sub(known);
@@ -181,11 +211,7 @@ impl Inner {
         let made = Made { basis, explained: finite(suggestion.explained), waived: false };
         self.assumed.push_back(suggestion.proposal.draws.clone());
         let suggested = Suggested { number, proposal: suggestion.proposal, made };
-        let put = self.ready.put(Ok(suggested), self.logged, &self.assumed);
-        if !put {
-            self.withdraw();
-        }
-        put
+        self.put(Ok(suggested))
     }
 
     /// Whether the next suggestion is better made after the fit that is under way: nothing is running, so whoever asks

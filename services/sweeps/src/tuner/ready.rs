@@ -96,6 +96,21 @@ impl Ready {
         follows
     }
 
+    /// Puts the first of new suggestions in the place of all that wait, unless one of those was taken meanwhile: then
+    /// they stay, and the new one assumed too little.
+    pub fn replace(&self, next: Result<Suggested, u32>, logged: u32) -> bool {
+        let mut state = self.lock();
+        if state.taken.iter().any(|(number, _)| *number >= logged) {
+            return false;
+        }
+        state.forget();
+        match next {
+            Ok(suggested) => state.queue.push_back(suggested),
+            Err(end) => state.end = Some(end),
+        }
+        true
+    }
+
     /// The model has seen the log up to here.
     pub fn seen(&self, logged: u32) {
         let mut state = self.lock();
@@ -149,6 +164,20 @@ mod tests {
         assert!(ready.put(Ok(next.clone()), 3, &draws(&[&old, &next])));
         ready.seen(4);
         assert_eq!(ready.peek(9).0, [next]);
+    }
+
+    #[test]
+    fn what_waits_can_be_taken_until_something_newer_takes_its_place() {
+        let ready = Ready::default();
+        let (old, next, new, newer) = (suggested(3, 0.1), suggested(4, 0.2), suggested(3, 0.3), suggested(4, 0.4));
+        assert!(ready.put(Ok(old.clone()), 3, &draws(&[&old])));
+        assert!(ready.put(Ok(next.clone()), 3, &draws(&[&old, &next])));
+        ready.took(std::slice::from_ref(&old), 4);
+        assert!(!ready.replace(Ok(new), 3), "the old one is in the log");
+        assert_eq!(ready.peek(9).0, [next], "what follows on it stays");
+        ready.seen(4);
+        assert!(ready.replace(Ok(newer.clone()), 4));
+        assert_eq!(ready.peek(9).0, [newer]);
     }
 
     #[test]
