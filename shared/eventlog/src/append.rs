@@ -21,7 +21,7 @@ const BATCH_BYTES_MAX: usize = 1 << 20;
 /// A batch in the making.
 pub(crate) struct Batch {
     /// Commands accepted before, and those accepted in this batch.
-    known: HashMap<Uuid, Known>,
+    pub known: HashMap<Uuid, Known>,
     pub rows: Rows,
     /// One per command that was decided, in queue order.
     pub answers: Vec<Answer>,

@@ -1,6 +1,6 @@
 //! Commands that were accepted before: the idempotency.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Row, SqliteConnection};
@@ -22,6 +22,35 @@ const PRUNE_ROWS: i64 = 5_000;
 pub(crate) struct Known {
     pub fingerprint: [u8; FINGERPRINT_BYTES],
     pub committed: Committed,
+}
+
+/// Ids of the last commands that are remembered: some minutes of a busy log, within which nearly all repeats come.
+const RECENT_MAX: usize = 65_536;
+
+/// The last commands: a batch with one of them is not taken for new. That it would be found out is no help: the
+/// aggregates of the batch would have to be read anew.
+#[derive(Default)]
+pub(crate) struct Recent {
+    ids: HashSet<Uuid>,
+    order: VecDeque<Uuid>,
+}
+
+impl Recent {
+    pub fn has(&self, id: Uuid) -> bool {
+        self.ids.contains(&id)
+    }
+
+    pub fn put(&mut self, id: Uuid) {
+        if !self.ids.insert(id) {
+            return;
+        }
+        self.order.push_back(id);
+        if self.order.len() > RECENT_MAX
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.ids.remove(&oldest);
+        }
+    }
 }
 
 /// Looks the ids up.
@@ -94,6 +123,16 @@ mod tests {
 
     use super::*;
     use crate::open::TABLES;
+
+    #[test]
+    fn as_many_recent_commands_are_kept_as_there_is_room_for() {
+        let mut recent = Recent::default();
+        (0..RECENT_MAX as u128 + 2).for_each(|id| recent.put(Uuid::from_u128(id)));
+        recent.put(Uuid::from_u128(5));
+        let has = |id: usize| recent.has(Uuid::from_u128(id as u128));
+        assert_eq!([has(1), has(2), has(RECENT_MAX + 1)], [false, true, true]);
+        assert_eq!((recent.ids.len(), recent.order.len()), (RECENT_MAX, RECENT_MAX));
+    }
 
     async fn left(connection: &mut SqliteConnection) -> i64 {
         sqlx::query_scalar("SELECT count(*) FROM commands").fetch_one(connection).await.unwrap()

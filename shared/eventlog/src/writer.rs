@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::append::Batch;
 use crate::cache::{self, Cache};
 use crate::insert::{self, Fence, Texts};
-use crate::known::{self, Known, Pruner};
+use crate::known::{self, Known, Pruner, Recent};
 use crate::open::Start;
 use crate::tail::Tail;
 use crate::work::{Answer, Append, Item, Look, State};
@@ -36,6 +36,7 @@ pub(crate) struct Writer {
     cache: Cache,
     texts: Texts,
     pruner: Pruner,
+    recent: Recent,
     /// Whether something was appended since the last tidying.
     written: bool,
     /// Whether the connection is known to be outside a transaction.
@@ -59,6 +60,7 @@ impl Writer {
             cache: Cache::default(),
             texts: Texts::default(),
             pruner: Pruner::default(),
+            recent: Recent::default(),
             written: false,
             settled: true,
         }
@@ -170,10 +172,13 @@ impl Writer {
             self.settled = true;
         }
         let records = appends.iter().any(|append| append.work.records());
-        if !records && let Some(answers) = self.attempt_as_new(appends, cursors).await? {
+        let ids: Vec<Uuid> = appends.iter().map(|append| append.context.command_id).collect();
+        if !records
+            && !ids.iter().any(|id| self.recent.has(*id))
+            && let Some(answers) = self.attempt_as_new(appends, cursors).await?
+        {
             return Ok(answers);
         }
-        let ids: Vec<Uuid> = appends.iter().map(|append| append.context.command_id).collect();
         let known = known::lookup(&mut self.connection, &ids).await?;
         let cold = self.cold(appends, &known);
         self.load(cold).await?;
@@ -247,6 +252,7 @@ impl Writer {
     /// A batch is committed.
     fn finish(&mut self, batch: Batch, events: Vec<RecordedEvent>) -> Vec<Answer> {
         self.start.recorded_at_us = batch.now_us;
+        batch.known.keys().for_each(|id| self.recent.put(*id));
         if batch.head > self.start.head {
             self.start.head = batch.head;
             self.written = true;
