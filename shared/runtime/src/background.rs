@@ -2,11 +2,16 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
 /// How far below other threads of this machine a calculation runs (1 to 19, as of nice(1)): a third of their share, so
 /// that requests are answered although every core calculates, and a model still gets somewhere beside busy trials.
 const NICE: i32 = 5;
+
+/// Calculations at once; more wait for their turn. Enough that a short one seldom waits behind long ones, and few
+/// enough that a flood of requests is no flood of threads.
+const AT_ONCE_MAX: usize = 64;
+static TURNS: Semaphore = Semaphore::const_new(AT_ONCE_MAX);
 
 /// A calculation did not end.
 #[derive(Debug, thiserror::Error)]
@@ -19,14 +24,17 @@ pub enum Broken {
     NoThread(#[from] std::io::Error),
 }
 
-/// Runs a calculation of a millisecond or more on a thread of its own and gives its result. The caller bounds how many
-/// there are at once. One that nobody waits for any more still runs to its end.
+/// Runs a calculation of a millisecond or more on a thread of its own, at most 64 at once, and gives its result. One
+/// that nobody waits for any more still runs to its end. A calculation must not wait for another one.
 ///
 /// # Errors
 /// When the calculation panics or there is no thread for it.
 pub async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Broken> {
+    // The semaphore is never closed.
+    let turn = TURNS.acquire().await.map_err(|_| Broken::Panicked)?;
     let (reply, result) = oneshot::channel();
     let calculate = move || {
+        let _turn = turn;
         // On Linux that is this thread alone. A machine that refuses it calculates all the same.
         let _ = rustix::process::setpriority_process(None, NICE);
         if let Ok(result) = catch_unwind(AssertUnwindSafe(work)) {
@@ -39,6 +47,9 @@ pub async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
 
     #[tokio::test]
@@ -47,6 +58,24 @@ mod tests {
         let nice = run(|| rustix::process::getpriority_process(None).unwrap()).await.unwrap();
         assert_eq!(nice, NICE.max(own));
         assert_eq!(rustix::process::getpriority_process(None).unwrap(), own, "only its own thread");
+    }
+
+    #[tokio::test]
+    async fn more_than_may_run_at_once_all_end() {
+        let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let calculations = (0..4 * AT_ONCE_MAX).map(|number| {
+            let (running, most) = (Arc::clone(&running), Arc::clone(&most));
+            tokio::spawn(run(move || {
+                most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                std::thread::yield_now();
+                running.fetch_sub(1, Ordering::SeqCst);
+                number
+            }))
+        });
+        for (number, calculation) in calculations.collect::<Vec<_>>().into_iter().enumerate() {
+            assert_eq!(calculation.await.unwrap().unwrap(), number);
+        }
+        assert!(most.load(Ordering::SeqCst) <= AT_ONCE_MAX);
     }
 
     #[tokio::test]
