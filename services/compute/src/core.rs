@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use eventlog::{Committed, Context, EventLog, ExecuteError};
-use runtime::Shutdown;
+use runtime::{Backoff, Shutdown};
 use tokio::sync::{Notify, watch};
 use tonic::Status;
 use vocabulary::{Clock, Decider, Entropy, JobId, NodeId};
@@ -145,14 +145,13 @@ impl Core {
 
     /// A command on a job that must go through: tried until it does, or the service ends.
     pub async fn of_job_surely(&self, job_id: JobId, command: job::Command, actor: &str) -> bool {
-        let mut wait = RETRY_MIN;
+        let mut backoff = Backoff::new(RETRY_MIN, RETRY_MAX);
         while !self.shutdown.is_requested() {
             match self.of_job(job_id, command.clone(), actor).await {
                 Ok(_) => return true,
                 Err(error) => tracing::warn!(job.id = %job_id, "tried again: {error}"),
             }
-            tokio::time::sleep(wait).await;
-            wait = (wait * 2).min(RETRY_MAX);
+            backoff.wait_unless(&self.shutdown).await;
         }
         false
     }

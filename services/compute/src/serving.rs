@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use contracts::compute as wire;
 use eventlog::{BoxFuture, Context, EventLog, ExecuteError};
-use runtime::{Shutdown, Task};
+use runtime::{Backoff, Shutdown, Task};
 use tokio::sync::watch;
 use vocabulary::{Clock, Entropy, Problem};
 
@@ -171,14 +171,13 @@ impl Serving {
     /// Has a report decided; one about a replica that is not wanted any more changes nothing.
     async fn report(&self, job_id: &str, command: Command) {
         let Some(stream) = self.endpoint_of(job_id) else { return };
-        let mut wait = RETRY_MIN;
+        let mut backoff = Backoff::new(RETRY_MIN, RETRY_MAX);
         while !self.inner.ground.shutdown.is_requested() {
             match self.decide(&stream, command.clone()).await {
                 Ok(_) | Err(ExecuteError::Rejected(_)) => return,
                 Err(error) => tracing::warn!(job.id = job_id, "a replica's report waits: {error}"),
             }
-            tokio::time::sleep(wait).await;
-            wait = (wait * 2).min(RETRY_MAX);
+            backoff.wait_unless(&self.inner.ground.shutdown).await;
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use contracts::Peers;
 use contracts::compute::{RouteTable, WatchRoutesRequest};
-use runtime::Shutdown;
+use runtime::{Backoff, Shutdown};
 use tokio::sync::watch;
 
 use crate::table::Table;
@@ -34,7 +34,7 @@ impl Follower {
     /// # Errors
     /// Never.
     pub async fn follow(self) -> anyhow::Result<()> {
-        let mut wait = RETRY_MIN;
+        let mut backoff = Backoff::new(RETRY_MIN, RETRY_MAX);
         loop {
             let mut any = false;
             let lost = tokio::select! {
@@ -42,11 +42,12 @@ impl Follower {
                 () = self.shutdown.requested() => return Ok(()),
             };
             if any {
-                wait = RETRY_MIN;
+                backoff.reset();
             }
             tracing::debug!("compute sends no routes ({lost}); the last table stays in force");
-            tokio::select! { () = tokio::time::sleep(wait) => {}, () = self.shutdown.requested() => return Ok(()) }
-            wait = (wait * 2).min(RETRY_MAX);
+            if !backoff.wait_unless(&self.shutdown).await {
+                return Ok(());
+            }
         }
     }
 

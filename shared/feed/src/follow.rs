@@ -14,7 +14,7 @@ use contracts::feed::{Fact, ReadRequest};
 use eventlog::EventLog;
 use futures_util::future::BoxFuture;
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
-use runtime::Shutdown;
+use runtime::{Backoff, Shutdown};
 use tokio::time::Interval;
 use tonic::Status;
 
@@ -206,7 +206,7 @@ impl Cursor {
 
 async fn handle_all(reaction: Arc<dyn Reaction>, facts: Vec<Fact>, shutdown: Shutdown) -> anyhow::Result<()> {
     for fact in facts {
-        let mut wait = RETRY_MIN;
+        let mut backoff = Backoff::new(RETRY_MIN, RETRY_MAX);
         loop {
             match reaction.handle(&fact).await {
                 Ok(()) => break,
@@ -216,8 +216,9 @@ async fn handle_all(reaction: Arc<dyn Reaction>, facts: Vec<Fact>, shutdown: Shu
                 }
                 Err(error) => tracing::warn!(reaction = reaction.name(), position = fact.position, "{error}"),
             }
-            tokio::select! { () = tokio::time::sleep(wait) => {}, () = shutdown.requested() => return Ok(()) }
-            wait = (wait * 2).min(RETRY_MAX);
+            if !backoff.wait_unless(&shutdown).await {
+                return Ok(());
+            }
         }
     }
     Ok(())

@@ -2,12 +2,14 @@
 //! calculations, a shutdown that ends in order, logs, and configuration. It knows no service.
 
 pub mod background;
+pub mod backoff;
 pub mod config;
 pub mod machine;
 pub mod shutdown;
 pub mod tasks;
 pub mod telemetry;
 
+pub use backoff::Backoff;
 pub use machine::{MachineClock, MachineEntropy, Stopwatch};
 pub use shutdown::Shutdown;
 pub use tasks::{Task, supervise};

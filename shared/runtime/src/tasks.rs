@@ -4,7 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
-use crate::Shutdown;
+use crate::{Backoff, Shutdown};
 
 type Attempt = Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send>>;
 
@@ -47,7 +47,7 @@ pub fn supervise(tasks: Vec<Task>, shutdown: &Shutdown) -> tokio::task::JoinSet<
 }
 
 async fn keep(name: String, begin: Box<dyn Fn() -> Attempt + Send>, shutdown: Shutdown) {
-    let mut wait = BACK_OFF_MIN;
+    let mut backoff = Backoff::new(BACK_OFF_MIN, BACK_OFF_MAX);
     while !shutdown.is_requested() {
         let mut attempt = tokio::spawn(begin());
         let ended = tokio::select! {
@@ -65,7 +65,8 @@ async fn keep(name: String, begin: Box<dyn Fn() -> Attempt + Send>, shutdown: Sh
             Ok(Err(error)) => tracing::error!(task = name, "failed, begins again: {error:#}"),
             Err(error) => tracing::error!(task = name, "broke, begins again: {error}"),
         }
-        tokio::select! { () = tokio::time::sleep(wait) => {}, () = shutdown.requested() => return }
-        wait = (wait * 2).min(BACK_OFF_MAX);
+        if !backoff.wait_unless(&shutdown).await {
+            return;
+        }
     }
 }

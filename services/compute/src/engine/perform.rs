@@ -7,6 +7,7 @@ use contracts::compute::Leave;
 use contracts::compute::agent_order::Order;
 use eventlog::{Committed, ExecuteError};
 use futures_util::future::join_all;
+use runtime::Backoff;
 use vocabulary::{NodeId, Problem};
 
 use crate::cluster::{self, NodeEnd};
@@ -20,7 +21,8 @@ use crate::stream::ClusterName;
 /// Who gives the commands.
 const ACTOR: &str = "scheduler";
 /// Between two tries to clear a node away.
-const REMOVE_RETRY: Duration = Duration::from_secs(1);
+const REMOVE_RETRY_MIN: Duration = Duration::from_millis(250);
+const REMOVE_RETRY_MAX: Duration = Duration::from_secs(5);
 
 /// Does everything; true when something has changed, so that a new look is worth it.
 pub(super) async fn perform(core: &Arc<Core>, actions: Vec<Action>) -> bool {
@@ -93,13 +95,15 @@ async fn remove(core: Arc<Core>, cluster: ClusterName, node_id: NodeId, end: Nod
     let sent = core.agents.send(node_id, Order::Leave(Leave { reason: reason.clone() }));
     // A node that is given up because it does not answer will not go by itself either.
     let told = sent && end != NodeEnd::Failed;
+    let mut backoff = Backoff::new(REMOVE_RETRY_MIN, REMOVE_RETRY_MAX);
     while !core.shutdown.is_requested() {
         match core.provider.remove(node_id, told).await {
             Ok(()) => break,
             Err(error) => tracing::error!(node.id = %node_id, "cannot be cleared away: {error:#}"),
         }
-        tokio::select! { () = tokio::time::sleep(REMOVE_RETRY) => {}, () = core.shutdown.requested() => return }
+        backoff.wait_unless(&core.shutdown).await;
     }
+    backoff.reset();
     while !core.shutdown.is_requested() {
         let command = cluster::Command::NodeIsGone { node_id, end, reason: reason.clone(), at_us: core.clock.now_us() };
         match core.of_cluster(&cluster, command, ACTOR).await {
@@ -109,6 +113,6 @@ async fn remove(core: Arc<Core>, cluster: ClusterName, node_id: NodeId, end: Nod
                 tracing::warn!(node.id = %node_id, "its end is recorded later: {problem}");
             }
         }
-        tokio::time::sleep(REMOVE_RETRY).await;
+        backoff.wait_unless(&core.shutdown).await;
     }
 }

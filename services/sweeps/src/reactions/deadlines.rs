@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use eventlog::Context;
-use runtime::Shutdown;
+use runtime::{Backoff, Shutdown};
 use vocabulary::{Problem, SweepId};
 
 use super::own_events::OwnEvents;
@@ -15,8 +15,9 @@ use crate::sweep::{Command, Sweep};
 
 /// The longest sleep: the machine's clock may be set meanwhile.
 const SLEEP_MAX: Duration = Duration::from_secs(60);
-/// Sleep after a failure of the log.
-const RETRY: Duration = Duration::from_millis(200);
+/// Waits after failures of the log.
+const RETRY_MIN: Duration = Duration::from_millis(200);
+const RETRY_MAX: Duration = Duration::from_secs(5);
 /// The reaction's name, as the actor.
 const NAME: &str = "deadlines";
 
@@ -29,6 +30,7 @@ fn matters(kind: &str) -> bool {
 pub(super) async fn run(api: Api, shutdown: Shutdown) -> anyhow::Result<()> {
     let mut events = OwnEvents::begin(&api.log, matters).await?;
     let mut deadlines: BTreeMap<SweepId, i64> = BTreeMap::new();
+    let mut backoff = Backoff::new(RETRY_MIN, RETRY_MAX);
     loop {
         let now_us = api.clock.now_us();
         let earliest = deadlines.values().min().copied();
@@ -46,9 +48,14 @@ pub(super) async fn run(api: Api, shutdown: Shutdown) -> anyhow::Result<()> {
                 let due: Vec<SweepId> =
                     deadlines.iter().filter(|(_, at)| **at <= now_us).map(|(sweep, _)| *sweep).collect();
                 for sweep in due {
-                    if let Err(problem) = check(&api, sweep).await {
-                        tracing::warn!(%sweep, "its time is up, but: {problem}");
-                        tokio::time::sleep(RETRY).await;
+                    match check(&api, sweep).await {
+                        Ok(()) => backoff.reset(),
+                        Err(problem) => {
+                            tracing::warn!(%sweep, "its time is up, but: {problem}");
+                            if !backoff.wait_unless(&shutdown).await {
+                                return Ok(());
+                            }
+                        }
                     }
                     look(&api, sweep, &mut deadlines).await?;
                 }

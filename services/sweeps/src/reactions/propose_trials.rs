@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use eventlog::{Context, ExecuteError};
 use futures_util::{StreamExt, stream};
-use runtime::Shutdown;
+use runtime::{Backoff, Shutdown};
 use vocabulary::{Problem, RunId, SweepId};
 
 use super::own_events::OwnEvents;
@@ -49,7 +49,7 @@ pub(super) async fn run(api: Api, shutdown: Shutdown) -> anyhow::Result<()> {
 /// Tries again as long as the log is what is missing. Anything else waits for the sweep's next event: one sweep that
 /// cannot go on must not hold up the others.
 async fn keep_filling(api: &Api, sweep: SweepId) {
-    let mut wait = RETRY_MIN;
+    let mut backoff = Backoff::new(RETRY_MIN, RETRY_MAX);
     loop {
         match fill(api, sweep).await {
             Ok(()) => return,
@@ -61,8 +61,7 @@ async fn keep_filling(api: &Api, sweep: SweepId) {
                 return;
             }
         }
-        tokio::time::sleep(wait).await;
-        wait = (wait * 2).min(RETRY_MAX);
+        backoff.wait().await;
     }
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use runtime::Backoff;
 use serde_json::Value;
 use vocabulary::{Entropy, Problem};
 
@@ -12,7 +13,8 @@ use super::connect::{self, Target};
 /// How often a request is tried when the server is away or overloaded; writes carry an idempotency key, so that this
 /// is safe.
 const TRIES: u32 = 5;
-const WAIT_FIRST: Duration = Duration::from_millis(200);
+const WAIT_MIN: Duration = Duration::from_millis(300);
+const WAIT_MAX: Duration = Duration::from_secs(3);
 
 /// Why a command failed.
 #[derive(Debug)]
@@ -137,7 +139,7 @@ impl Client {
     pub async fn open(&self, method: Method, path: &str, body: &Body) -> Result<Response, Failure> {
         let url = format!("{}/api/v1{path}", self.target.url);
         let key = runtime::MachineEntropy::default().uuid().simple().to_string();
-        let mut wait = WAIT_FIRST;
+        let mut backoff = Backoff::new(WAIT_MIN, WAIT_MAX);
         for left in (0..TRIES).rev() {
             let answer = self.request(method.clone(), &url, &key, body).send().await;
             match answer {
@@ -146,8 +148,7 @@ impl Client {
                 Err(error) if left == 0 || !error.is_connect() => return Err(self.gone(&error)),
                 Err(_) => {}
             }
-            tokio::time::sleep(wait).await;
-            wait *= 2;
+            backoff.wait().await;
         }
         Err(Failure::NoServer(format!("no answer from {}", self.target.url)))
     }
