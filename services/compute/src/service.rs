@@ -111,7 +111,7 @@ impl Service {
     /// The scheduler, and the reactions to other services' facts.
     pub fn tasks(&self) -> Vec<Task> {
         let core = Arc::clone(&self.core);
-        let mut tasks = vec![Task::new("compute-scheduler", move || engine::run(Arc::clone(&core)))];
+        let mut tasks = vec![Task::new("scheduler", move || engine::run(Arc::clone(&core)))];
         tasks.extend(self.core.serving.tasks());
         tasks.extend(reactions::tasks(&self.core, &self.peers));
         tasks

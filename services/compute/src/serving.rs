@@ -100,7 +100,7 @@ impl Serving {
     /// Keeps the replicas and the routes.
     pub(crate) fn tasks(&self) -> Vec<Task> {
         let serving = self.clone();
-        vec![Task::new("compute-replicas", move || Keeper::new(serving.clone()).run())]
+        vec![Task::new("replicas", move || Keeper::new(serving.clone()).run())]
     }
 
     pub(crate) fn log(&self) -> &EventLog {

@@ -55,7 +55,7 @@ impl Stage {
         });
         let (log, shutdown) = (log.await.unwrap(), Shutdown::new());
         let serving = Serving::of_compute(&log, &clock(), &entropy(), folder.path(), &shutdown);
-        let mut tasks = runtime::supervise(serving.tasks(), &shutdown);
+        let mut tasks = runtime::supervise(serving.tasks(), &shutdown, &runtime::Health::new());
         tokio::spawn(async move { while tasks.join_next().await.is_some() {} });
         Self { folder, serving, shutdown, log }
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use actix_web::HttpRequest;
 use contracts::Peers;
-use runtime::{Shutdown, Task};
+use runtime::{Health, Shutdown, Task};
 use serde::Serialize;
 use utoipa::ToSchema;
 use vocabulary::{Clock, Entropy, Problem};
@@ -33,6 +33,8 @@ pub struct Dependencies {
     pub entropy: Arc<dyn Entropy>,
     /// Ends tasks and open streams.
     pub shutdown: Shutdown,
+    /// How the parts of this process are.
+    pub health: Health,
     /// Seals run tokens.
     pub signing_key: [u8; 32],
     /// The address under which users reach this server, e.g. `http://127.0.0.1:8080`.
@@ -63,11 +65,11 @@ impl Gateway {
         let (directory, peer) = (Arc::clone(&self.directory), self.dependencies.peers.workspaces.clone());
         let shutdown = self.dependencies.shutdown.clone();
         let until = shutdown.clone();
-        let tokens = Task::new("gateway tokens", move || {
+        let tokens = Task::new("tokens", move || {
             let (directory, peer, shutdown) = (Arc::clone(&directory), peer.clone(), shutdown.clone());
             async move { directory.follow(peer, shutdown).await }
         });
-        let counters = Task::new("gateway counters", move || {
+        let counters = Task::new("counters", move || {
             let until = until.clone();
             async move {
                 telemetry::fold(until).await;
@@ -116,6 +118,11 @@ impl Gateway {
     /// The process's end.
     pub fn shutdown(&self) -> &Shutdown {
         &self.dependencies.shutdown
+    }
+
+    /// How the parts of this process are.
+    pub fn health(&self) -> &Health {
+        &self.dependencies.health
     }
 
     /// The address under which users reach this server.

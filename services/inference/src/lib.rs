@@ -63,7 +63,7 @@ impl Inference {
     /// Follows the routes.
     pub fn tasks(&self) -> Vec<Task> {
         let follower = self.follower();
-        vec![Task::new("inference-routes", move || follower.clone().follow())]
+        vec![Task::new("routes", move || follower.clone().follow())]
     }
 
     fn follower(&self) -> follow::Follower {

@@ -116,7 +116,7 @@ impl Service {
             _ => self.peers.compute.clone(),
         };
         let (log, shutdown) = (self.core.log.clone(), self.core.shutdown.clone());
-        Task::new(format!("runs.{}", reaction.name()), move || {
+        Task::new(reaction.name(), move || {
             feed::follow(peer.clone(), log.clone(), Arc::clone(&reaction), shutdown.clone())
         })
     }

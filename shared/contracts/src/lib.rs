@@ -27,6 +27,7 @@ mod generated {
     packages!(
         problem: "trialog.problem.v1",
         feed: "trialog.feed.v1",
+        health: "trialog.health.v1",
         workspaces: "trialog.workspaces.v1",
         runs: "trialog.runs.v1",
         sweeps: "trialog.sweeps.v1",
@@ -37,6 +38,7 @@ mod generated {
 
 pub use generated::compute::v1 as compute;
 pub use generated::feed::v1 as feed;
+pub use generated::health::v1 as health;
 pub use generated::models::v1 as models;
 pub use generated::problem::v1 as problem;
 pub use generated::runs::v1 as runs;

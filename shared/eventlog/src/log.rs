@@ -1,9 +1,11 @@
 //! The handle that services hold.
 
 use std::marker::PhantomData;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use sqlx::{SqliteConnection, SqlitePool};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -11,7 +13,7 @@ use tokio::task::JoinHandle;
 use vocabulary::Decider;
 
 use crate::tail::Tail;
-use crate::work::{Answering, Append, Execute, Inspect, Item, Record, Work};
+use crate::work::{Answering, Append, Execute, Inspect, Item, Record, Work, panic_text};
 use crate::writer::Writer;
 use crate::{
     BoxFuture, Committed, Context, CursorMove, Error, ExecuteError, Options, RecordError, Recorded, RecordedEvent,
@@ -35,6 +37,7 @@ struct Inner {
     closing: watch::Sender<bool>,
     writer: Mutex<Option<JoinHandle<Result<(), Error>>>>,
     head: watch::Receiver<i64>,
+    ended: watch::Receiver<Option<Result<(), Error>>>,
     tail: Arc<Tail>,
     reader: SqlitePool,
     source: String,
@@ -53,13 +56,20 @@ impl EventLog {
         let (head_moved, head) = watch::channel(opened.start.head);
         let tail = Arc::new(Tail::default());
         let writer = Writer::new(opened.connection, opened.writing, opened.start, head_moved, Arc::clone(&tail));
-        let writer = tokio::spawn(writer.run(items, close));
+        let (end, ended) = watch::channel(None);
+        let writer = tokio::spawn(async move {
+            let outcome = AssertUnwindSafe(writer.run(items, close)).catch_unwind().await;
+            let outcome = outcome.unwrap_or_else(|panic| Err(Error::Panicked(panic_text(panic.as_ref()))));
+            end.send_replace(Some(outcome.clone()));
+            outcome
+        });
         Ok(Self {
             inner: Arc::new(Inner {
                 queue,
                 closing,
                 writer: Mutex::new(Some(writer)),
                 head,
+                ended,
                 tail,
                 reader: opened.reader,
                 source: opened.source,
@@ -203,6 +213,30 @@ impl EventLog {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(_)) => Err(Error::Closed),
             Err(_) => Err(Error::Behind { wanted: position, head: *self.inner.head.borrow() }),
+        }
+    }
+
+    /// Waits until the writer has ended, and how: well after [`EventLog::close`], else with what it cannot go on after.
+    /// Nothing is accepted any more then; who holds the log should end.
+    ///
+    /// # Errors
+    /// What the writer ended with.
+    pub async fn ended(&self) -> Result<(), Error> {
+        let mut ended = self.inner.ended.clone();
+        let outcome = ended.wait_for(Option::is_some).await.map(|outcome| outcome.clone());
+        // Its sender says something before it goes; without that the runtime itself has ended.
+        outcome.ok().flatten().unwrap_or(Err(Error::Closed))
+    }
+
+    /// Whether the writer works.
+    ///
+    /// # Errors
+    /// What it ended with; [`Error::Closed`] after [`EventLog::close`].
+    pub fn health(&self) -> Result<(), Error> {
+        match &*self.inner.ended.borrow() {
+            None => Ok(()),
+            Some(Ok(())) => Err(Error::Closed),
+            Some(Err(error)) => Err(error.clone()),
         }
     }
 

@@ -81,7 +81,7 @@ pub async fn follow(peer: Peer, log: EventLog, reaction: Arc<dyn Reaction>, shut
     let service = reaction.service();
     let from = log.cursor(reaction.name(), service).await?;
     let mut client = FeedServiceClient::new(peer).max_decoding_message_size(contracts::peer::MESSAGE_BYTES_MAX);
-    let request = ReadRequest { service: service.to_owned(), from, until_head: false };
+    let request = ReadRequest { service: service.to_owned(), from, ..ReadRequest::default() };
     let opened = tokio::select! { opened = client.read(request) => opened, () = shutdown.requested() => return Ok(()) };
     let mut chunks = opened
         .map_err(|status| anyhow::anyhow!("feed of {service}: {}", status.message()))?

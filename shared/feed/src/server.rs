@@ -54,6 +54,11 @@ impl Source {
     pub fn new(log: EventLog, publish: impl Publish) -> Self {
         Self { log, publish: Arc::new(publish) }
     }
+
+    /// The log that the facts come from.
+    pub fn log(&self) -> &EventLog {
+        &self.log
+    }
 }
 
 /// All feeds of this process.
@@ -160,5 +165,6 @@ fn fact(source: &Source, event: &RecordedEvent, publication: Publication) -> Fac
         causation: String::new(),
         payload: publication.payload,
         watermark: false,
+        ..Fact::default()
     }
 }

@@ -23,7 +23,7 @@ impl Backoff {
     }
 
     /// Counts a failure and says how long to wait after it.
-    pub fn next(&mut self) -> Duration {
+    pub fn next_wait(&mut self) -> Duration {
         let doubled = 1_u32.checked_shl(self.failures).and_then(|factor| self.shortest.checked_mul(factor));
         self.failures = self.failures.saturating_add(1);
         let step = doubled.unwrap_or(self.longest).min(self.longest);
@@ -42,13 +42,13 @@ impl Backoff {
 
     /// Counts a failure and waits.
     pub async fn wait(&mut self) {
-        tokio::time::sleep(self.next()).await;
+        tokio::time::sleep(self.next_wait()).await;
     }
 
     /// Counts a failure and waits; false when the process is to end instead.
     pub async fn wait_unless(&mut self, shutdown: &Shutdown) -> bool {
         tokio::select! {
-            () = tokio::time::sleep(self.next()) => true,
+            () = tokio::time::sleep(self.next_wait()) => true,
             () = shutdown.requested() => false,
         }
     }
@@ -65,27 +65,28 @@ mod tests {
     fn waits_double_up_to_the_longest_and_begin_again_after_a_reset() {
         let mut backoff = Backoff::new(SHORTEST, LONGEST);
         for step in [10, 20, 40, 80, 160, 320, 640, 1000, 1000].map(Duration::from_millis) {
-            let wait = backoff.next();
+            let wait = backoff.next_wait();
             assert!(wait >= step / 2 && wait <= step, "{wait:?} is not in the upper half of {step:?}");
         }
         assert_eq!(backoff.failures(), 9);
         backoff.reset();
         assert_eq!(backoff.failures(), 0);
-        assert!(backoff.next() <= SHORTEST);
+        assert!(backoff.next_wait() <= SHORTEST);
     }
 
     #[test]
     fn failures_without_end_wait_no_longer_than_the_longest() {
         let mut backoff = Backoff { failures: u32::MAX - 1, ..Backoff::new(SHORTEST, LONGEST) };
         for _ in 0..3 {
-            let wait = backoff.next();
+            let wait = backoff.next_wait();
             assert!(wait >= LONGEST / 2 && wait <= LONGEST, "{wait:?}");
         }
     }
 
     #[test]
     fn what_failed_together_does_not_come_back_together() {
-        let waits: std::collections::BTreeSet<_> = (0..64).map(|_| Backoff::new(LONGEST, LONGEST).next()).collect();
+        let waits: std::collections::BTreeSet<_> =
+            (0..64).map(|_| Backoff::new(LONGEST, LONGEST).next_wait()).collect();
         assert!(waits.len() > 32, "{waits:?}");
     }
 

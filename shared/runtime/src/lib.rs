@@ -4,12 +4,14 @@
 pub mod background;
 pub mod backoff;
 pub mod config;
+pub mod health;
 pub mod machine;
 pub mod shutdown;
 pub mod tasks;
 pub mod telemetry;
 
 pub use backoff::Backoff;
+pub use health::{Health, Part};
 pub use machine::{MachineClock, MachineEntropy, Stopwatch};
 pub use shutdown::Shutdown;
 pub use tasks::{Task, supervise};

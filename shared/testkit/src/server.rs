@@ -197,6 +197,23 @@ impl Server {
         }
     }
 
+    /// Waits until it has ended by itself; `None` when it still lives after `patience`.
+    ///
+    /// # Panics
+    /// When it was not started.
+    pub fn await_end(&mut self, patience: Duration) -> Option<ExitStatus> {
+        let watch = Stopwatch::start();
+        let child = self.child.as_mut().expect("the server was started");
+        while watch.elapsed() < patience {
+            if let Ok(Some(status)) = child.try_wait() {
+                self.child = None;
+                return Some(status);
+            }
+            std::thread::sleep(LOOK_PAUSE);
+        }
+        None
+    }
+
     /// Asks it to end and waits.
     ///
     /// # Panics

@@ -17,7 +17,7 @@ use crate::core::Core;
 pub(crate) fn tasks(core: &Arc<Core>, peers: &Peers) -> Vec<Task> {
     let reaction = Arc::new(follow_runs::FollowRuns { core: Arc::clone(core) });
     let (peer, log, shutdown) = (peers.runs.clone(), core.log.clone(), core.shutdown.clone());
-    vec![Task::new("compute-follow-runs", move || {
+    vec![Task::new("follow_runs", move || {
         feed::follow(peer.clone(), log.clone(), Arc::clone(&reaction) as Arc<dyn feed::Reaction>, shutdown.clone())
     })]
 }

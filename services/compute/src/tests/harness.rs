@@ -157,7 +157,7 @@ impl Running {
         service.routes(&mut routes);
         peers.compute.connect_routes(routes.routes());
         peers.runs.connect_routes(Routes::new(FeedServiceServer::new(runs.clone())));
-        let tasks = runtime::supervise(service.tasks(), &shutdown);
+        let tasks = runtime::supervise(service.tasks(), &shutdown, &runtime::Health::new());
         Self { peers, runs, orders: orders_made, removed: removed_nodes, shutdown, tasks }
     }
 

@@ -69,7 +69,8 @@ impl Directory {
     pub async fn follow(&self, peer: Peer, shutdown: Shutdown) -> anyhow::Result<()> {
         for until_head in [true, false] {
             let mut client = FeedServiceClient::new(peer.clone());
-            let request = ReadRequest { service: "workspaces".to_owned(), from: self.read().position, until_head };
+            let (service, from) = ("workspaces".to_owned(), self.read().position);
+            let request = ReadRequest { service, from, until_head, ..ReadRequest::default() };
             let opened =
                 tokio::select! { opened = client.read(request) => opened, () = shutdown.requested() => return Ok(()) };
             let mut facts = opened?.into_inner();

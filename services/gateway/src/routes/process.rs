@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, get, web};
-use contracts::feed::ReadRequest;
-use contracts::feed::feed_service_client::FeedServiceClient;
+use contracts::health::CheckRequest;
+use contracts::health::health_service_client::HealthServiceClient;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -20,7 +20,8 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 pub struct Readiness {
     /// Everything is there.
     pub ready: bool,
-    /// What is not there yet.
+    /// What is not there or not well: `tokens` (still being read), a service that does not answer (`runs`), or a part of
+    /// one that has ended, has halted or keeps failing (`runs.writer`, `runs.follow_trials`); the log says why.
     pub waiting: Vec<String>,
 }
 
@@ -31,7 +32,8 @@ pub(crate) async fn health() -> HttpResponse {
     HttpResponse::Ok().content_type("text/plain; charset=utf-8").body("OK")
 }
 
-/// Says whether all services and the tokens are there; 503 while something is not.
+/// Says whether all services, their writers and followers, and the tokens are there and well; 503 while something is
+/// not.
 #[utoipa::path(tag = "process", responses((status = 200, body = Readiness), (status = 503, body = Readiness)))]
 #[get("/readyz")]
 pub(crate) async fn readyz(gateway: web::Data<Gateway>) -> Reply {
@@ -41,19 +43,21 @@ pub(crate) async fn readyz(gateway: web::Data<Gateway>) -> Reply {
     }
     let probes = Service::ALL.map(|service| probe(&gateway, service));
     waiting.extend(futures_util::future::join_all(probes).await.into_iter().flatten());
+    waiting.extend(gateway.health().unwell("gateway").into_iter().map(|unwell| format!("gateway.{}", unwell.part)));
     let ready = waiting.is_empty();
     json(if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, &Readiness { ready, waiting })
 }
 
-/// The service's name when it does not answer.
-async fn probe(gateway: &Gateway, service: Service) -> Option<String> {
-    let name = service.name().to_owned();
-    let Some(peer) = gateway.peers().by_name(&name) else { return Some(name) };
-    // Beyond any position there is nothing to send: an answer without content is enough.
-    let request = ReadRequest { service: name.clone(), from: i64::MAX, until_head: true };
-    let mut client = FeedServiceClient::new(peer.clone());
-    let answered = tokio::time::timeout(PROBE_TIMEOUT, client.read(request)).await;
-    (!matches!(answered, Ok(Ok(_)))).then_some(name)
+/// What of a service is not ready: itself when it does not answer, else its parts.
+async fn probe(gateway: &Gateway, service: Service) -> Vec<String> {
+    let name = service.name();
+    let Some(peer) = gateway.peers().by_name(name) else { return vec![name.to_owned()] };
+    let mut client = HealthServiceClient::new(peer.clone());
+    let check = client.check(CheckRequest { service: name.to_owned() });
+    match tokio::time::timeout(PROBE_TIMEOUT, check).await {
+        Ok(Ok(reply)) => reply.into_inner().unready.iter().map(|unready| format!("{name}.{}", unready.part)).collect(),
+        Ok(Err(_)) | Err(_) => vec![name.to_owned()],
+    }
 }
 
 /// The release of this server.

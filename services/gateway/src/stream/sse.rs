@@ -60,7 +60,7 @@ pub async fn follow(gateway: &Gateway, request: &HttpRequest, from: &str, events
     for &service in events.services {
         let Some(peer) = gateway.peers().by_name(service.name()) else { continue };
         let from = seen.get(service.name()).copied().unwrap_or_default();
-        let request = ReadRequest { service: service.name().to_owned(), from, until_head: false };
+        let request = ReadRequest { service: service.name().to_owned(), from, ..ReadRequest::default() };
         let mut client =
             FeedServiceClient::new(peer.clone()).max_decoding_message_size(contracts::peer::MESSAGE_BYTES_MAX);
         let facts = client.read(request).await.map_err(Refusal::from)?.into_inner();

@@ -6,12 +6,13 @@ use std::sync::{Arc, Mutex};
 use contracts::compute::compute_service_server::{ComputeService, ComputeServiceServer};
 use contracts::feed::feed_service_server::{FeedService, FeedServiceServer};
 use contracts::feed::{Fact, ReadRequest};
+use contracts::health::health_service_server::{HealthService, HealthServiceServer};
 use contracts::models::models_service_server::{ModelsService, ModelsServiceServer};
 use contracts::runs::runs_service_server::{RunsService, RunsServiceServer};
 use contracts::runs::{GetObjectRequest, LogChunk, ObjectChunk, ObjectFacts, ReadLogsRequest};
 use contracts::sweeps::sweeps_service_server::{SweepsService, SweepsServiceServer};
 use contracts::workspaces::workspaces_service_server::{WorkspacesService, WorkspacesServiceServer};
-use contracts::{CallContext, Peers, compute, models, runs, sweeps, workspaces};
+use contracts::{CallContext, Peers, compute, health, models, runs, sweeps, workspaces};
 use futures_util::StreamExt;
 use futures_util::stream::{self, BoxStream};
 use prost::Message;
@@ -104,6 +105,7 @@ impl Fake {
         routes
             .add_service(ComputeServiceServer::new(self.clone()))
             .add_service(FeedServiceServer::new(self.clone()))
+            .add_service(HealthServiceServer::new(self.clone()))
             .add_service(ModelsServiceServer::new(self.clone()))
             .add_service(RunsServiceServer::new(self.clone()))
             .add_service(SweepsServiceServer::new(self.clone()))
@@ -122,7 +124,7 @@ impl FeedService for Fake {
     type ReadStream = BoxStream<'static, Result<Fact, Status>>;
 
     async fn read(&self, request: Request<ReadRequest>) -> Result<Response<Self::ReadStream>, Status> {
-        let ReadRequest { service, from, until_head } = request.into_inner();
+        let ReadRequest { service, from, until_head, .. } = request.into_inner();
         let facts = self.0.facts.lock().unwrap().get(&service).cloned().unwrap_or_default();
         let facts = stream::iter(facts.into_iter().filter(move |fact| fact.position > from).map(Ok));
         Ok(Response::new(if until_head { facts.boxed() } else { facts.chain(stream::pending()).boxed() }))
@@ -145,6 +147,9 @@ macro_rules! fake {
     };
 }
 
+fake!(HealthService, health, {} {}
+    check: CheckRequest => CheckReply,
+);
 fake!(WorkspacesService, workspaces, {} {}
     put_workspace: PutWorkspaceRequest => Workspace,
     get_workspace: GetWorkspaceRequest => Workspace,

@@ -7,8 +7,9 @@ use actix_web::http::{Method, StatusCode};
 use actix_web::test::{TestRequest, call_service, init_service};
 use actix_web::web::Data;
 use actix_web::{App, http::header::HeaderMap};
+use contracts::health::{CheckReply, UnreadyPart};
 use contracts::workspaces::{TokenCreated, WorkspaceCreated};
-use runtime::Shutdown;
+use runtime::{Health, Shutdown};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use trialog_gateway::{Dependencies, Gateway};
@@ -89,6 +90,7 @@ impl Door {
             clock: Arc::new(ManualClock::new(jiff::Timestamp::UNIX_EPOCH)),
             entropy: Arc::new(SeededEntropy::new(1)),
             shutdown: Shutdown::new(),
+            health: Health::new(),
             signing_key: KEY,
             public_url: "http://trialog.test/".to_owned(),
         }));
@@ -179,6 +181,7 @@ async fn a_service_that_is_away_is_503() {
         clock: Arc::new(ManualClock::new(jiff::Timestamp::UNIX_EPOCH)),
         entropy: Arc::new(SeededEntropy::new(1)),
         shutdown: Shutdown::new(),
+        health: Health::new(),
         signing_key: KEY,
         public_url: String::new(),
     }));
@@ -186,6 +189,24 @@ async fn a_service_that_is_away_is_503() {
     let ready = alone.ask(TestRequest::get().uri("/readyz")).await;
     assert_eq!(ready.status, 503);
     assert_eq!(ready.json()["waiting"], json!(["tokens", "compute", "models", "runs", "sweeps", "workspaces"]));
+}
+
+#[actix_web::test]
+async fn what_is_unwell_is_named_and_its_reason_is_not() {
+    let door = Door::open().await;
+    assert_eq!(door.ask(TestRequest::get().uri("/readyz")).await.status, 200);
+    let part = UnreadyPart { part: "follow_trials".to_owned(), reason: "/secret/path".to_owned() };
+    door.fake.answer("check", &CheckReply { unready: vec![part] });
+    door.state.health().part("gateway", "routes").halted("another reason");
+    let ready = door.ask(TestRequest::get().uri("/readyz")).await;
+    let parts: Vec<_> =
+        ["compute", "models", "runs", "sweeps", "workspaces"].map(|of| format!("{of}.follow_trials")).into();
+    assert_eq!(
+        (ready.status.as_u16(), &ready.json()["waiting"]),
+        (503, &json!([&parts[..], &["gateway.routes".to_owned()]].concat()))
+    );
+    assert!(!ready.text().contains("secret"), "{}", ready.text());
+    assert_eq!(door.fake.calls("check").len(), 10);
 }
 
 #[actix_web::test]

@@ -25,9 +25,9 @@ pub(crate) fn tasks(api: &Api, peers: &Peers, shutdown: &Shutdown) -> Vec<Task> 
     let (end_proposing, end_watching, end_following) = (shutdown.clone(), shutdown.clone(), shutdown.clone());
     let runs = peers.runs.clone();
     vec![
-        Task::new("sweeps: propose_trials", move || propose_trials::run(proposing.clone(), end_proposing.clone())),
-        Task::new("sweeps: deadlines", move || deadlines::run(watching.clone(), end_watching.clone())),
-        Task::new("sweeps: follow_runs", move || {
+        Task::new("propose_trials", move || propose_trials::run(proposing.clone(), end_proposing.clone())),
+        Task::new("deadlines", move || deadlines::run(watching.clone(), end_watching.clone())),
+        Task::new("follow_runs", move || {
             let reaction = Arc::new(follow_runs::FollowRuns { log: following.log.clone() });
             feed::follow(runs.clone(), following.log.clone(), reaction, end_following.clone())
         }),

@@ -6,7 +6,7 @@ use actix_web::web::Data;
 use anyhow::Context;
 use contracts::Peers;
 use contracts::peer::PEER_TOKEN;
-use runtime::{MachineClock, Shutdown, Task};
+use runtime::{Health, MachineClock, Shutdown, Task};
 use tonic::service::Routes;
 use tonic::{Request, Status};
 use vocabulary::Entropy;
@@ -80,6 +80,8 @@ pub struct Door {
     pub entropy: Arc<dyn Entropy>,
     /// The end.
     pub shutdown: Shutdown,
+    /// How this process is.
+    pub health: Health,
 }
 
 /// Starts REST and scoring on a bound listener.
@@ -94,19 +96,20 @@ pub fn http(
         clock: Arc::new(MachineClock),
         entropy: door.entropy.clone(),
         shutdown: door.shutdown.clone(),
+        health: door.health,
         signing_key: door.signing_key,
         public_url: door.url,
     });
-    tasks.extend(gateway.tasks());
+    tasks.extend(gateway.tasks().into_iter().map(|task| task.of("gateway")));
     let state = Data::new(gateway);
     let inference = inference::Inference::new(inference::Dependencies {
         peers: door.peers,
         entropy: door.entropy,
         clock: Arc::new(MachineClock),
-        shutdown: door.shutdown,
+        shutdown: door.shutdown.clone(),
         authenticate: may_score(state.clone()),
     });
-    tasks.extend(inference.tasks());
+    tasks.extend(inference.tasks().into_iter().map(|task| task.of("gateway")));
     let inference = Data::new(inference);
     let server = actix_web::HttpServer::new(move || {
         let (state, inference) = (state.clone(), inference.clone());
@@ -120,7 +123,12 @@ pub fn http(
     .listen(listener)?
     .run();
     let handle = server.handle();
-    tokio::spawn(server);
+    tokio::spawn(async move {
+        let ended = server.await;
+        if !door.shutdown.is_requested() {
+            door.shutdown.fail(format!("the HTTP server has ended: {ended:?}"));
+        }
+    });
     Ok(handle)
 }
 

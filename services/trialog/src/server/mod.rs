@@ -2,6 +2,7 @@
 
 pub mod doctor;
 pub mod folder;
+mod health;
 mod listen;
 pub mod node;
 pub mod serve;

@@ -6,12 +6,14 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use contracts::feed::feed_service_server::FeedServiceServer;
+use contracts::health::health_service_server::HealthServiceServer;
 use contracts::{Peer, Peers};
-use runtime::{MachineClock, MachineEntropy, Shutdown, Task};
+use runtime::{Health, MachineClock, MachineEntropy, Shutdown, Task};
 use tonic::service::{Routes, RoutesBuilder};
 use vocabulary::{Clock, Entropy};
 
 use super::folder::DataFolder;
+use super::health::{self, HealthServer};
 use super::settings::Settings;
 
 /// Every service by name.
@@ -91,15 +93,19 @@ struct Assembly {
     routes: RoutesBuilder,
     feeds: feed::FeedServer,
     tasks: Vec<Task>,
+    health: Health,
+    shutdown: Shutdown,
 }
 
-/// Adds a service to the assembly: the same three steps for each.
+/// Adds a service to the assembly: the same steps for each.
 macro_rules! add {
     ($assembly:ident, $name:literal, $service:expr) => {{
         let service = $service;
         service.routes(&mut $assembly.routes);
-        $assembly.feeds.add($name, service.feed());
-        $assembly.tasks.extend(service.tasks());
+        let source = service.feed();
+        health::watch_writer($name, source.log().clone(), $assembly.shutdown.clone(), &$assembly.health);
+        $assembly.feeds.add($name, source);
+        $assembly.tasks.extend(service.tasks().into_iter().map(|task| task.of($name)));
         service
     }};
 }
@@ -127,7 +133,8 @@ pub async fn run(plan: Plan) -> anyhow::Result<()> {
         Some(listener) => format!("http://{}", listener.local_addr()?),
         None => plan.place.peers.get("gateway").cloned().unwrap_or_else(|| format!("http://{address}")),
     };
-    let (routes, mut tasks) = assemble(&plan, &peers, &shutdown, &entropy, signing_key, &url).await?;
+    let health = Health::new();
+    let (routes, mut tasks) = assemble(&plan, &peers, (&shutdown, &health), &entropy, signing_key, &url).await?;
     for service in SERVICES.iter().filter(|service| plan.runs_here(service)) {
         if let Some(peer) = peers.by_name(service) {
             peer.connect_routes(routes.clone());
@@ -136,13 +143,13 @@ pub async fn run(plan: Plan) -> anyhow::Result<()> {
     super::listen::grpc(&plan, routes, &shutdown, &mut tasks).await?;
     let front = match listener {
         Some(listener) => {
-            let door =
-                super::listen::Door { peers, signing_key, url: url.clone(), entropy, shutdown: shutdown.clone() };
+            let (shutdown, health) = (shutdown.clone(), health.clone());
+            let door = super::listen::Door { peers, signing_key, url: url.clone(), entropy, shutdown, health };
             Some(super::listen::http(door, listener, plan.settings.http.workers, &mut tasks)?)
         }
         None => None,
     };
-    let mut running = runtime::supervise(tasks, &shutdown);
+    let mut running = runtime::supervise(tasks, &shutdown, &health);
     plan.folder.announce(&url)?;
     if plan.runs_here("gateway") {
         println!("trialog {} at {url} (docs: {url}/docs)", env!("CARGO_PKG_VERSION"));
@@ -153,20 +160,29 @@ pub async fn run(plan: Plan) -> anyhow::Result<()> {
     }
     while running.join_next().await.is_some() {}
     plan.folder.withdraw();
-    Ok(())
+    match shutdown.failure() {
+        Some(reason) => anyhow::bail!("{reason}"),
+        None => Ok(()),
+    }
 }
 
 async fn assemble(
     plan: &Plan,
     peers: &Peers,
-    shutdown: &Shutdown,
+    (shutdown, health): (&Shutdown, &Health),
     entropy: &Arc<dyn Entropy>,
     signing_key: [u8; 32],
     url: &str,
 ) -> anyhow::Result<(Routes, Vec<Task>)> {
     let clock: Arc<dyn Clock> = Arc::new(MachineClock);
     let data = plan.folder.root().to_path_buf();
-    let mut assembly = Assembly { routes: Routes::builder(), feeds: feed::FeedServer::new(), tasks: Vec::new() };
+    let mut assembly = Assembly {
+        routes: Routes::builder(),
+        feeds: feed::FeedServer::new(),
+        tasks: Vec::new(),
+        health: health.clone(),
+        shutdown: shutdown.clone(),
+    };
     if plan.runs_here("workspaces") {
         let dependencies =
             workspaces::Dependencies { data: data.clone(), clock: clock.clone(), entropy: entropy.clone() };
@@ -209,7 +225,8 @@ async fn assemble(
         };
         add!(assembly, "compute", compute::open(common!(compute { wiring: special })).await?);
     }
-    let Assembly { mut routes, feeds, tasks } = assembly;
+    let Assembly { mut routes, feeds, tasks, .. } = assembly;
     routes.add_service(FeedServiceServer::new(feeds));
+    routes.add_service(HealthServiceServer::new(HealthServer::new(health.clone(), &plan.place.services)));
     Ok((routes.routes(), tasks))
 }

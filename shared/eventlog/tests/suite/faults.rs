@@ -120,6 +120,8 @@ async fn a_second_opener_deposes_the_first() {
     let late = first.execute::<Account>("a", Ask::Deposit(vec![1]), context(2)).await;
     assert!(matches!(late, Err(ExecuteError::Storage(Error::Deposed))), "{late:?}");
     assert!(first.head().changed().await.is_err(), "the writer has stopped");
+    assert!(matches!(first.ended().await, Err(Error::Deposed)), "it says why");
+    assert!(matches!(first.health(), Err(Error::Deposed)) && second.health().is_ok());
     assert_eq!(everything(&second).await.len(), 1);
 }
 

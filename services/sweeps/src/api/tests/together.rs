@@ -151,7 +151,7 @@ async fn a_submitted_sweep_runs_to_its_end_by_itself() {
     let mut routes = tonic::service::Routes::builder();
     routes.add_service(FeedServiceServer::new(feeds));
     peers.runs.connect_routes(routes.routes());
-    let tasks = runtime::supervise(service.tasks(), &shutdown);
+    let tasks = runtime::supervise(service.tasks(), &shutdown, &runtime::Health::new());
     let playing = tokio::spawn(play(service.api.log.clone(), runs));
 
     let limits = json!({"max_total_trials": TRIALS, "max_concurrent_trials": 4});

@@ -1,0 +1,55 @@
+//! Answers how the services of this process are, and ends the process when one of their logs cannot be written any
+//! more.
+
+use std::collections::BTreeSet;
+
+use contracts::health::health_service_server::HealthService;
+use contracts::health::{CheckReply, CheckRequest, UnreadyPart};
+use eventlog::EventLog;
+use runtime::{Health, Shutdown};
+use tonic::{Request, Response, Status};
+use vocabulary::Problem;
+
+/// The health of the services that run here.
+pub struct HealthServer {
+    health: Health,
+    services: BTreeSet<String>,
+}
+
+impl HealthServer {
+    /// Answers for `services`.
+    pub fn new(health: Health, services: &[String]) -> Self {
+        Self { health, services: services.iter().cloned().collect() }
+    }
+}
+
+#[tonic::async_trait]
+impl HealthService for HealthServer {
+    async fn check(&self, request: Request<CheckRequest>) -> Result<Response<CheckReply>, Status> {
+        let CheckRequest { service } = request.into_inner();
+        if !self.services.contains(&service) {
+            let here: Vec<_> = self.services.iter().map(String::as_str).collect();
+            let detail = format!("no service '{service}' here; here are: {}", here.join(", "));
+            return Err(contracts::status_of(&Problem::new(404, "NotFound", detail)));
+        }
+        let unready = self.health.unwell(&service).into_iter();
+        let unready = unready.map(|unwell| UnreadyPart { part: unwell.part, reason: unwell.reason });
+        Ok(Response::new(CheckReply { unready: unready.collect() }))
+    }
+}
+
+/// Watches the writer of a service's log. One that ends by itself accepts nothing ever again, so its process ends with a
+/// failure: whoever runs it starts it anew, and what the disk holds is looked at then.
+pub fn watch_writer(service: &'static str, log: EventLog, shutdown: Shutdown, health: &Health) {
+    let part = health.part(service, "writer");
+    tokio::spawn(async move {
+        match log.ended().await {
+            Ok(()) => part.ended(),
+            Err(error) => {
+                let reason = format!("the writer of {service} has ended: {error}");
+                part.halted(&reason);
+                shutdown.fail(reason);
+            }
+        }
+    });
+}
