@@ -39,6 +39,20 @@ const SPARSE_LISTS: &[&str] = &[
     ".trialog.sweeps.v1.Sweep.pareto",
 ];
 
+/// Enums beside the texts that they replace: JSON, which is for people, has the texts.
+const KINDS: &[&str] = &[
+    ".trialog.compute.v1.JobInput.mode_kind",
+    ".trialog.compute.v1.JobEnd.outcome_kind",
+    ".trialog.compute.v1.JobEnd.phase_kind",
+    ".trialog.compute.v1.JobEnd.by_kind",
+    ".trialog.compute.v1.JobPhaseChanged.phase_kind",
+    ".trialog.compute.v1.JobRequeued.cause_kind",
+    ".trialog.compute.v1.AttemptPhase.phase_kind",
+    ".trialog.compute.v1.StopAttempt.by_kind",
+    ".trialog.runs.v1.RunStopRequested.by_kind",
+    ".trialog.sweeps.v1.TrialStopRequested.by_kind",
+];
+
 /// Maps that are left out of JSON when they are empty.
 const SPARSE_MAPS: &[&str] = &[".trialog.sweeps.v1.Trial.values"];
 
@@ -80,6 +94,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for field in SPARSE_MAPS {
         let attribute = "#[serde(skip_serializing_if = \"std::collections::BTreeMap::is_empty\")]";
         builder = builder.field_attribute(field, attribute);
+    }
+    for field in KINDS {
+        builder = builder.field_attribute(field, "#[serde(skip)]");
     }
     builder.compile_fds(descriptors)?;
     Ok(())

@@ -14,6 +14,7 @@ use contracts::compute::agent_report::Report;
 use contracts::compute::{
     AttemptEnded, AttemptStatus, EndAcknowledged, Hello, JobEnd, NodeNotice, StartAttempt, StopAttempt,
 };
+use contracts::job::with_kinds;
 use contracts::{Peer, Peers};
 use rustix::fs::FlockOperation;
 use vocabulary::{Clock, Entropy};
@@ -200,7 +201,7 @@ impl Node {
                     stderr_tail: format!("the node cannot take the job: {error}"),
                     ..JobEnd::default()
                 };
-                Report::Ended(AttemptEnded { job_id: order.job_id, attempt: order.attempt, end: Some(end) })
+                Report::Ended(AttemptEnded { job_id: order.job_id, attempt: order.attempt, end: Some(with_kinds(end)) })
             }
         };
         self.link.report(end).await;
@@ -222,14 +223,14 @@ impl Node {
     }
 
     async fn stop(&self, order: StopAttempt) {
-        let StopAttempt { job_id, attempt, grace_seconds, reason, by, decision } = order;
+        let StopAttempt { job_id, attempt, grace_seconds, reason, by, decision, .. } = order;
         if let Some(attempt) = self.find(&job_id, attempt) {
             attempt.stop(&Stop { grace_seconds, reason, by, decision });
             return;
         }
         // It never began here, so this is its end.
         let end = JobEnd { outcome: "canceled".to_owned(), by, decision, ..JobEnd::default() };
-        self.link.report(Report::Ended(AttemptEnded { job_id, attempt, end: Some(end) })).await;
+        self.link.report(Report::Ended(AttemptEnded { job_id, attempt, end: Some(with_kinds(end)) })).await;
     }
 
     fn notice(&self, notice: NodeNotice) {

@@ -1,6 +1,7 @@
 //! Private events to public facts: the only file that knows both. At most one fact an event.
 
 use contracts::compute as facts;
+use contracts::job::Word;
 use eventlog::RecordedEvent;
 use feed::{Publication, Publish};
 use vocabulary::StoredEvent;
@@ -52,8 +53,9 @@ fn of_job(job_id: String, event: JobEvent) -> Option<Publication> {
                 job_id,
                 run_id: event.job.run_id,
                 attempt: event.attempt,
-                phase: event.phase,
+                phase: event.phase.to_string(),
                 node_id: event.node_id.to_string(),
+                phase_kind: event.phase.kind(),
             };
             Publication::new("JobPhaseChanged", &fact)
         }
@@ -64,9 +66,10 @@ fn of_job(job_id: String, event: JobEvent) -> Option<Publication> {
                 run_id: event.job.run_id,
                 attempt: event.attempt,
                 next_attempt: event.next_attempt,
-                cause: event.cause.as_str().to_owned(),
-                end: Some(event.end),
+                cause: event.cause.to_string(),
+                end: Some(event.end.into()),
                 node_id: event.node_id.to_string(),
+                cause_kind: event.cause.kind(),
             };
             Publication::new("JobRequeued", &fact)
         }
@@ -76,7 +79,7 @@ fn of_job(job_id: String, event: JobEvent) -> Option<Publication> {
                 job_id,
                 run_id: event.job.run_id,
                 attempt: event.attempt,
-                end: Some(event.end),
+                end: Some(event.end.into()),
                 node_id: event.node_id.to_string(),
             };
             Publication::new("JobHeld", &fact)
@@ -87,7 +90,7 @@ fn of_job(job_id: String, event: JobEvent) -> Option<Publication> {
                 job_id,
                 run_id: event.job.run_id,
                 attempt: event.attempt,
-                end: Some(event.end),
+                end: Some(event.end.into()),
                 node_id: event.node_id.map(|node| node.to_string()).unwrap_or_default(),
             };
             Publication::new("JobEnded", &fact)

@@ -9,6 +9,7 @@ use contracts::compute as wire;
 use eventlog::{BoxFuture, Context, EventLog, ExecuteError};
 use runtime::{Backoff, Shutdown, Task};
 use tokio::sync::watch;
+use vocabulary::job::{JobEnd, JobSpec, RequeueCause};
 use vocabulary::{Clock, Entropy, Problem};
 
 use crate::endpoint::{Command, Endpoint, Replacement, ReplicaLost, ReplicaReady};
@@ -23,12 +24,7 @@ const RETRY_MAX: Duration = Duration::from_secs(2);
 /// What replicas need of jobs and clusters.
 pub(crate) trait JobQueue: Send + Sync + 'static {
     /// Queues the job of a replica; a second time changes nothing.
-    fn queue<'a>(
-        &'a self,
-        job_id: &'a str,
-        workspace: &'a str,
-        spec: wire::JobSpec,
-    ) -> BoxFuture<'a, Result<(), Problem>>;
+    fn queue<'a>(&'a self, job_id: &'a str, workspace: &'a str, spec: JobSpec) -> BoxFuture<'a, Result<(), Problem>>;
     /// Ends a job; one that has ended, or never was, is no error.
     fn stop<'a>(&'a self, job_id: &'a str) -> BoxFuture<'a, Result<(), Problem>>;
     /// Whether there is such a cluster.
@@ -140,15 +136,13 @@ impl Serving {
     }
 
     /// The node of a replica has gone; its job waits for another one.
-    pub(crate) async fn replica_lost(&self, fact: wire::JobRequeued) {
-        let wire::JobRequeued { job_id, attempt, cause, .. } = fact;
-        let lost = ReplicaLost { job_id: job_id.clone(), attempt, cause, at: self.now() };
-        self.report(&job_id, Command::ReportLost(lost)).await;
+    pub(crate) async fn replica_lost(&self, job_id: &str, attempt: u32, cause: RequeueCause) {
+        let lost = ReplicaLost { job_id: job_id.to_owned(), attempt, cause, at: self.now() };
+        self.report(job_id, Command::ReportLost(lost)).await;
     }
 
     /// The job of a replica has ended.
-    pub(crate) async fn replica_ended(&self, job_id: &str, end: &wire::JobEnd) {
-        let how = Replacement { reason: end_text(end), log_tail: end.stderr_tail.clone() };
+    pub(crate) async fn replica_ended(&self, job_id: &str, how: Replacement) {
         let ended = Command::ReportEnded { job_id: job_id.to_owned(), how, at: self.now() };
         self.report(job_id, ended).await;
     }
@@ -197,9 +191,13 @@ impl Serving {
     }
 }
 
-/// How a job ended, in words.
-fn end_text(end: &wire::JobEnd) -> String {
-    let mut text = end.outcome.clone();
+/// How a replica's job ended, in words.
+pub(crate) fn how_it_ended(end: &JobEnd) -> Replacement {
+    Replacement { reason: end_text(end), log_tail: end.stderr_tail.clone() }
+}
+
+fn end_text(end: &JobEnd) -> String {
+    let mut text = end.outcome.to_string();
     if !end.reason.is_empty() {
         text = format!("{text} ({})", end.reason.replace('_', " "));
     }

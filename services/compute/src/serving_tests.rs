@@ -12,6 +12,7 @@ use eventlog::{Context, EventLog, Options};
 use runtime::{MachineClock, MachineEntropy, Shutdown};
 use tokio_stream::StreamExt;
 use tonic::{Request, Status};
+use vocabulary::job::{JobEnd, Outcome};
 use vocabulary::{Clock, Entropy, JobId, NodeId};
 
 use crate::cluster::{self, Cluster};
@@ -156,9 +157,9 @@ impl Stage {
         self.serving.replica_ready(&node_id.to_string(), report).await;
     }
 
-    async fn ends(&self, job_id: &str, outcome: &str) {
+    async fn ends(&self, job_id: &str, outcome: Outcome) {
         let node_id = NodeId::new(uuid::Uuid::from_u128(7));
-        let end = wire::JobEnd { outcome: outcome.to_owned(), exit_code: Some(1), ..Default::default() };
+        let end = JobEnd { exit_code: Some(1), ..JobEnd::new(outcome) };
         self.of_job(job_id, job::Command::EndAttempt { attempt: 1, node_id, end, at_us: 2 }).await;
     }
 }
@@ -209,8 +210,8 @@ async fn a_new_revision_replaces_the_old_one_and_a_dead_replica_is_replaced() {
         }
     };
     tokio::time::timeout(PATIENCE, stopped).await.expect("the old replica is stopped");
-    stage.ends(&old, "canceled").await;
-    stage.ends(&new, "failed").await;
+    stage.ends(&old, Outcome::Canceled).await;
+    stage.ends(&new, Outcome::Failed).await;
     let next = stage.job(&[old.clone(), new.clone()]).await;
     let deployment = stage.deployment().await;
     assert_eq!(deployment.provisioning_state, "Succeeded");

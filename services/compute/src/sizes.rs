@@ -1,6 +1,5 @@
 //! The catalogue of node sizes: what a node has, and what an hour of it costs.
 
-use contracts::compute::SizeFacts;
 use serde::{Deserialize, Serialize};
 
 /// Bytes of a GiB.
@@ -61,19 +60,4 @@ pub fn by_name(name: &str) -> Option<Size> {
 /// Whether the name is one of an FPGA size, which is known but not offered.
 pub fn is_fpga(name: &str) -> bool {
     name.to_ascii_uppercase().contains("FPGA") || FPGA_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
-}
-
-impl Size {
-    /// As it is shown.
-    pub fn facts(&self) -> SizeFacts {
-        SizeFacts {
-            name: self.name.clone(),
-            vcpus: self.vcpus,
-            memory_bytes: self.memory_bytes,
-            gpus: self.gpus,
-            family: self.family.clone(),
-            price_per_hour_dedicated: self.price_per_hour_dedicated,
-            price_per_hour_low_priority: self.price_per_hour_low_priority,
-        }
-    }
 }

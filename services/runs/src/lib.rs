@@ -10,7 +10,10 @@
 //! - Invariant: a terminal state stays, but that a policy's late stop relabels Completed or Failed as EarlyStopped.
 
 pub mod api;
+mod core;
 pub mod experiment;
+mod experiments;
+mod known_experiments;
 pub mod logs;
 pub mod metrics;
 pub mod objects;

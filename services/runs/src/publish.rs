@@ -1,12 +1,14 @@
 //! Private events to public facts: the only file that knows both. At most one fact an event.
 
+use contracts::job::Word;
 use contracts::runs as facts;
 use eventlog::RecordedEvent;
 use feed::{Publication, Publish};
 use vocabulary::StoredEvent;
+use vocabulary::job::RequeueCause;
 
 use crate::experiment::ExperimentEvent;
-use crate::run::{self, AttemptCause, RunEvent, RunState};
+use crate::run::{self, RunEvent, RunState};
 
 /// The facts of runs.
 pub struct Publisher;
@@ -47,10 +49,10 @@ fn of_run(run_id: String, event: RunEvent) -> Option<Publication> {
         }),
         RunEvent::AttemptEnded(event) => {
             let state = match event.cause {
-                AttemptCause::Preempted => RunState::Preempted,
-                AttemptCause::Lost => RunState::NotResponding,
+                RequeueCause::Preempted => RunState::Preempted,
+                RequeueCause::Lost => RunState::NotResponding,
                 // The Queued that follows says all that others must know.
-                AttemptCause::Retry | AttemptCause::Promoted | AttemptCause::Resumed => return None,
+                RequeueCause::Retry | RequeueCause::Promoted | RequeueCause::Resumed => return None,
             };
             state_changed(facts::RunStateChanged {
                 workspace: event.subject.workspace,
@@ -60,12 +62,13 @@ fn of_run(run_id: String, event: RunEvent) -> Option<Publication> {
                 state: state.as_str().to_owned(),
                 attempt: event.attempt,
                 node_id: event.node_id,
-                end: Some(event.end),
+                end: Some(event.end.into()),
             })
         }
         RunEvent::RunStopRequested(event) => {
-            let (workspace, decision, by) = (event.subject.workspace, event.decision, event.by);
-            Publication::new("RunStopRequested", &facts::RunStopRequested { workspace, run_id, decision, by })
+            let (workspace, decision) = (event.subject.workspace, event.decision);
+            let (by, by_kind) = (event.by.to_string(), event.by.kind());
+            Publication::new("RunStopRequested", &facts::RunStopRequested { workspace, run_id, decision, by, by_kind })
         }
         RunEvent::RunReleased(event) => {
             let workspace = event.subject.workspace;
@@ -103,7 +106,7 @@ fn created(run_id: String, event: run::RunCreated) -> Publication {
         experiment: event.experiment,
         sweep_id: event.subject.sweep_id,
         trial_index: event.subject.trial_index,
-        job: event.job,
+        job: event.job.map(Into::into),
         parent_run_id: event.parent_run_id,
     };
     Publication::new("RunCreated", &fact)
@@ -116,7 +119,7 @@ fn ended(run_id: String, event: run::RunEnded) -> Publication {
         sweep_id: event.subject.sweep_id,
         trial_index: event.subject.trial_index,
         attempt: event.attempt,
-        end: Some(event.end),
+        end: Some(event.end.into()),
         state: event.state.as_str().to_owned(),
         metric_names: event.metric_names,
         with_trial: event.with_trial,

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use contracts::runs::runs_service_server::RunsServiceServer;
 use eventlog::{EventLog, Options};
 use runtime::{Shutdown, Task};
-use vocabulary::{Clock, Entropy, RunId};
+use vocabulary::{Clock, Entropy};
 
-use crate::experiment::Known;
+pub(crate) use crate::core::Core;
+use crate::known_experiments::Known;
 use crate::logs::Wake;
 use crate::objects::Objects;
 use crate::views::experiments::ExperimentsView;
@@ -33,24 +34,6 @@ pub struct Dependencies {
     pub peers: contracts::Peers,
     /// Ends the followers and the live tails.
     pub shutdown: Shutdown,
-}
-
-/// What every call needs.
-pub(crate) struct Core {
-    pub log: EventLog,
-    pub clock: Arc<dyn Clock>,
-    pub entropy: Arc<dyn Entropy>,
-    pub objects: Objects,
-    pub wake: Wake,
-    pub experiments: Known,
-    pub shutdown: Shutdown,
-}
-
-impl Core {
-    /// Tells the followers of a run's log that something has changed.
-    pub fn changed(&self, run: RunId) {
-        self.wake.wake(run);
-    }
 }
 
 /// The runs service.

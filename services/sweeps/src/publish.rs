@@ -1,9 +1,11 @@
 //! Private events to public facts: the only file that knows both.
 
 use contracts::compute as job;
+use contracts::job::kind_of;
 use contracts::sweeps as wire;
 use eventlog::RecordedEvent;
 use feed::{Publication, Publish};
+use vocabulary::job::{InputMode, StopBy};
 use vocabulary::{RunId, SweepId};
 
 use crate::sweep::{
@@ -115,8 +117,9 @@ fn fact(sweep_id: SweepId, position: i64, event: SweepEvent) -> Option<Publicati
 }
 
 fn stop(workspace: String, sweep_id: String, trial: (u32, RunId), decision: String, by: &str) -> Publication {
-    let (trial_index, run_id, by) = (trial.0, trial.1.to_string(), by.to_owned());
-    let fact = wire::TrialStopRequested { workspace, sweep_id, trial_index, run_id, decision, by };
+    let (trial_index, run_id, by_kind) = (trial.0, trial.1.to_string(), kind_of::<StopBy>(by));
+    let by = by.to_owned();
+    let fact = wire::TrialStopRequested { workspace, sweep_id, trial_index, run_id, decision, by, by_kind };
     Publication::new("TrialStopRequested", &fact)
 }
 
@@ -172,6 +175,7 @@ fn job_of(sweep_id: String, trial: u32, parameters_json: String, wanted: TrialJo
         id,
         uri: input.uri,
         mode: input.mode.as_str().to_owned(),
+        mode_kind: kind_of::<InputMode>(input.mode.as_str()),
     });
     job::JobSpec {
         cluster: wanted.cluster,

@@ -3,6 +3,7 @@
 //! travels with a call, and the way a `Problem` travels in a status. Nothing else is written by hand here.
 
 pub mod context;
+pub mod job;
 pub mod json_text;
 pub mod peer;
 pub mod status;

@@ -12,6 +12,7 @@ mod home;
 mod processes;
 mod random;
 mod server;
+mod stored;
 mod watchdog;
 
 pub use client::{Answer, Client, Request};
@@ -20,4 +21,5 @@ pub use home::Home;
 pub use processes::{Kind, Process, kill_and_await, processes_of};
 pub use random::Random;
 pub use server::{Options, Server, binary};
+pub use stored::StoredForms;
 pub use watchdog::Watchdog;

@@ -7,6 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+#[path = "tidy_rules/services.rs"]
+mod services;
+#[path = "tidy_rules/uses.rs"]
+mod uses;
+
 /// A reader keeps a file in mind up to here.
 const FILE_LINES_MAX: usize = 500;
 /// A function fits a screen.
@@ -250,29 +255,37 @@ fn nothing_unwraps_outside_tests() {
 #[test]
 fn every_event_version_has_its_file() {
     // Without the old file nobody would notice that a build has forgotten how to read it.
+    let planted = "vocabulary::stored_events! {\n    pub enum E { Old: 1, New: 2 upcast new,\n    }\n}\n";
+    assert_eq!(stored_versions(planted), [("Old", 1), ("New", 1), ("New", 2)]);
     let root = root();
-    let mut faults = Vec::new();
+    let (mut faults, mut versions) = (Vec::new(), 0);
     for (path, text) in rust_files().iter().filter(|(path, _)| path.starts_with("services/") && !is_test_file(path)) {
         let service = path.split('/').take(2).collect::<Vec<_>>().join("/");
-        let mut rest = before_tests(text);
-        while let Some(at) = rest.find("stored_events!") {
-            rest = &rest[at..];
-            let Some((head, _)) = rest.split_once("}\n") else { break };
-            let body =
-                head.split_once("enum").and_then(|(_, after)| after.split_once('{')).map_or("", |(_, body)| body);
-            for entry in body.split(',').filter_map(|entry| entry.trim().trim_end_matches('}').split_once(':')) {
-                let (kind, schema) = (entry.0.trim(), entry.1.trim().parse::<u32>().unwrap_or(0));
-                for schema in 1..=schema {
-                    let file = format!("{service}/testdata/events/{kind}.{schema}.json");
-                    if !root.join(&file).exists() {
-                        faults.push(format!("{file} is missing"));
-                    }
-                }
+        for (kind, schema) in stored_versions(before_tests(text)) {
+            versions += 1;
+            let file = format!("{service}/testdata/events/{kind}.{schema}.json");
+            if !root.join(&file).exists() {
+                faults.push(format!("{file} is missing"));
             }
-            rest = &rest["stored_events!".len()..];
         }
     }
     report(&faults);
+    assert!(versions > 80, "only {versions} versions were found: the reader of stored_events! is broken");
+}
+
+/// Every version of every event that a file declares.
+fn stored_versions(text: &str) -> Vec<(&str, u32)> {
+    let mut versions = Vec::new();
+    for declared in text.split("stored_events!").skip(1) {
+        let Some((head, _)) = declared.split_once("}\n") else { break };
+        let body = head.split_once("enum").and_then(|(_, after)| after.split_once('{')).map_or("", |(_, body)| body);
+        for (kind, schema) in body.split(',').filter_map(|entry| entry.trim().trim_end_matches('}').split_once(':')) {
+            let schema = schema.split_whitespace().next().and_then(|schema| schema.parse().ok());
+            let newest: u32 = schema.unwrap_or_else(|| panic!("{kind}: its schema is no number"));
+            versions.extend((1..=newest).map(|schema| (kind.trim(), schema)));
+        }
+    }
+    versions
 }
 
 #[test]

@@ -41,12 +41,28 @@ pub trait StoredEvent: Clone + Send + Sync + Sized + 'static {
     fn decode(kind: &str, schema: i16, data: &str) -> Result<Self, String>;
 }
 
-/// Reads an event's JSON; used by [`stored_events!`].
+/// Brings the JSON of an older schema, whose number it gets, into the form that this build writes.
+pub type Upcast = fn(&mut serde_json::Value, i16) -> Result<(), String>;
+
+/// Reads an event's JSON, of `schema` where this build writes `newest`; used by [`stored_events!`].
 ///
 /// # Errors
-/// What serde found wrong, with the event's type.
-pub fn decode_json<T: DeserializeOwned>(kind: &str, data: &str) -> Result<T, String> {
-    serde_json::from_str(data).map_err(|error| format!("{kind}: {error}"))
+/// What serde or the upcaster found wrong, with the event's type.
+pub fn decode_json<T: DeserializeOwned>(
+    kind: &str,
+    (schema, newest): (i16, i16),
+    upcast: Option<Upcast>,
+    data: &str,
+) -> Result<T, String> {
+    let wrong = |error: &dyn std::fmt::Display| format!("{kind} schema {schema}: {error}");
+    match upcast {
+        Some(upcast) if schema < newest => {
+            let mut value = serde_json::from_str(data).map_err(|error| wrong(&error))?;
+            upcast(&mut value, schema).map_err(|error| wrong(&error))?;
+            serde_json::from_value(value).map_err(|error| wrong(&error))
+        }
+        _ => serde_json::from_str(data).map_err(|error| wrong(&error)),
+    }
 }
 
 /// Declares the event enum of an aggregate. Each variant wraps a struct of the same name with serde's derives.
@@ -54,15 +70,19 @@ pub fn decode_json<T: DeserializeOwned>(kind: &str, data: &str) -> Result<T, Str
 /// ```ignore
 /// vocabulary::stored_events! {
 ///     /// What can happen to a sweep.
-///     pub enum SweepEvent { SweepSubmitted: 1, SweepPaused: 1 }
+///     pub enum SweepEvent { SweepSubmitted: 2 upcast submitted, SweepPaused: 1 }
 /// }
 /// ```
-/// The number is the schema that this build writes. To change a released event: add fields with `#[serde(default)]`
-/// and keep
-/// the number, or raise the number and upcast inside the struct's `Deserialize`; never rewrite what is stored.
+/// The number is the schema that this build writes. To change a released event: raise the number and name an
+/// [`Upcast`](crate::decider::Upcast), which sees the JSON of older schemas only. A field that the newest schema
+/// always writes has no default: its absence is damage. What is stored is never rewritten.
 #[macro_export]
 macro_rules! stored_events {
-    ($(#[$meta:meta])* $vis:vis enum $name:ident { $($variant:ident : $schema:literal),+ $(,)? }) => {
+    (
+        $(#[$meta:meta])* $vis:vis enum $name:ident {
+            $($variant:ident : $schema:literal $(upcast $upcast:path)?),+ $(,)?
+        }
+    ) => {
         $(#[$meta])*
         #[derive(Clone, Debug, PartialEq)]
         $vis enum $name { $(#[doc = concat!("See [`", stringify!($variant), "`].")] $variant($variant)),+ }
@@ -79,8 +99,10 @@ macro_rules! stored_events {
             }
             fn decode(kind: &str, schema: i16, data: &str) -> Result<Self, String> {
                 match kind {
-                    $(stringify!($variant) if schema <= $schema => {
-                        $crate::decider::decode_json(kind, data).map(Self::$variant)
+                    $(stringify!($variant) if (1..=$schema).contains(&schema) => {
+                        let upcast: &[$crate::decider::Upcast] = &[$($upcast)?];
+                        let upcast = upcast.first().copied();
+                        $crate::decider::decode_json(kind, (schema, $schema), upcast, data).map(Self::$variant)
                     })+
                     _ => Err(format!("unknown event type {kind} schema {schema}")),
                 }

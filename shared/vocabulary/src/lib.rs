@@ -4,6 +4,7 @@
 pub mod clock;
 pub mod decider;
 pub mod ids;
+pub mod job;
 pub mod names;
 pub mod number;
 pub mod problem;

@@ -6,6 +6,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use contracts::compute::JobInput;
+use contracts::job::Word;
+use vocabulary::job::InputMode;
 
 use super::Refused;
 
@@ -36,7 +38,10 @@ fn put(input: &JobInput, path: &Path) -> Result<(), String> {
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent)?;
         }
-        if input.mode == "download" { copy(&source, path) } else { std::os::unix::fs::symlink(&source, path) }
+        match InputMode::read(input.mode_kind, &input.mode).map_err(io::Error::other)? {
+            Some(InputMode::Download) => copy(&source, path),
+            Some(InputMode::Mount) | None => std::os::unix::fs::symlink(&source, path),
+        }
     };
     placed().map_err(|error| format!("{}: {error}", source.display()))
 }
@@ -85,7 +90,7 @@ mod tests {
     use super::*;
 
     fn input(uri: String, mode: &str) -> JobInput {
-        JobInput { id: "data".into(), uri, mode: mode.into() }
+        JobInput { id: "data".into(), uri, mode: mode.into(), ..JobInput::default() }
     }
 
     #[test]

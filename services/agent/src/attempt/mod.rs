@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use contracts::compute::agent_report::Report;
 use contracts::compute::{AttemptEnded, AttemptPhase, JobEnd, ReplicaReady, StartAttempt};
+use contracts::job::{kind_of, with_kinds};
 use tokio::sync::watch;
 
 use crate::folder;
@@ -176,7 +177,8 @@ impl Attempt {
 
 /// That an attempt has come to a phase.
 pub fn phase_report(job_id: &str, attempt: u32, phase: &str) -> Report {
-    Report::Phase(AttemptPhase { job_id: job_id.to_owned(), attempt, phase: phase.to_owned() })
+    let phase_kind = kind_of::<vocabulary::job::AttemptPhase>(phase);
+    Report::Phase(AttemptPhase { job_id: job_id.to_owned(), attempt, phase: phase.to_owned(), phase_kind })
 }
 
 /// Takes the attempt from where its folder stands to its acknowledged end.
@@ -205,7 +207,7 @@ async fn live(node: &Arc<Node>, attempt: &Arc<Attempt>) -> anyhow::Result<()> {
         known.phase = "ended";
         known.end = Some(end.clone());
         let (job_id, attempt) = (attempt.order.job_id.clone(), attempt.order.attempt);
-        Report::Ended(AttemptEnded { job_id, attempt, end: Some(end) })
+        Report::Ended(AttemptEnded { job_id, attempt, end: Some(with_kinds(end)) })
     };
     node.link.report(report).await;
     attempt.signaled(|signals| signals.acknowledged).await;

@@ -71,6 +71,7 @@ async fn the_environment_is_the_contract_and_nothing_else() {
             id: "train-set".into(),
             uri: format!("file://{}", node.folder.join("data").display()),
             mode: "mount".into(),
+            ..JobInput::default()
         }],
         trial_index: Some(0),
         parameters_json: r#"{"lr":0.1}"#.into(),
@@ -137,7 +138,7 @@ async fn what_cannot_be_made_ready_says_why() {
     let end = node.fake.end("job_a").await;
     assert_eq!((end.outcome.as_str(), end.phase.as_str()), ("failed", "prepare"));
     assert!(end.stderr_tail.contains("cannot be fetched"), "{end:?}");
-    let input = JobInput { id: "data".into(), uri: "azureml:x".into(), mode: "mount".into() };
+    let input = JobInput { id: "data".into(), uri: "azureml:x".into(), mode: "mount".into(), ..JobInput::default() };
     node.run("job_b", JobSpec { inputs: vec![input], ..node.spec("true") }).await;
     assert!(node.fake.end("job_b").await.stderr_tail.contains("azureml:x"));
     let prepare = ["sh", "-c", "echo no >&2; exit 5"].map(str::to_owned).to_vec();

@@ -16,6 +16,7 @@ pub fn stop(job_id: &str, grace_seconds: f64) -> Order {
         reason: "stopped".into(),
         by: "policy".into(),
         decision: "sweep_x@7".into(),
+        ..StopAttempt::default()
     })
 }
 

@@ -3,19 +3,22 @@
 
 use std::collections::BTreeMap;
 
+use contracts::compute as wire;
 use contracts::compute::agent_order::Order;
 use contracts::compute::agent_report::Report;
-use contracts::compute::{AgentOrder, AttemptEnded, AttemptPhase, EndAcknowledged, PreemptionNotice};
+use contracts::compute::{AgentOrder, AttemptEnded, EndAcknowledged, PreemptionNotice};
+use contracts::job::{Word, end_of};
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
+use vocabulary::job::AttemptPhase;
 use vocabulary::{JobId, NodeId, Problem};
 
 use super::Orders;
 use crate::cluster;
 use crate::core::Core;
-use crate::job::{Command, JobPhase};
+use crate::job::{Command, failed_end};
 
 /// Reports written down at the same time.
 const CHUNK_REPORTS: usize = 256;
@@ -57,8 +60,9 @@ async fn in_order(core: &Core, node_id: NodeId, reports: Vec<Report>, orders: &O
     }
 }
 
-async fn phase(core: &Core, node_id: NodeId, report: AttemptPhase) {
-    let (Ok(job_id), Some(phase)) = (JobId::parse(&report.job_id), JobPhase::of_report(&report.phase)) else {
+async fn phase(core: &Core, node_id: NodeId, report: wire::AttemptPhase) {
+    let phase = AttemptPhase::required(report.phase_kind, &report.phase);
+    let (Ok(job_id), Ok(phase)) = (JobId::parse(&report.job_id), phase) else {
         tracing::warn!(node.id = %node_id, "a phase that means nothing: {} {}", report.job_id, report.phase);
         return;
     };
@@ -71,8 +75,9 @@ async fn phase(core: &Core, node_id: NodeId, report: AttemptPhase) {
 async fn ended(core: &Core, node_id: NodeId, report: AttemptEnded, orders: &Orders) {
     let AttemptEnded { job_id, attempt, end } = report;
     if let Ok(id) = JobId::parse(&job_id) {
-        let command =
-            Command::EndAttempt { attempt, node_id, end: end.unwrap_or_default(), at_us: core.clock.now_us() };
+        // Whatever it says, the attempt has ended, and its agent repeats the report until it is acknowledged.
+        let end = end_of(end).unwrap_or_else(|error| failed_end("bad_report", error));
+        let command = Command::EndAttempt { attempt, node_id, end, at_us: core.clock.now_us() };
         if !core.of_job_surely(id, command, ACTOR).await {
             return;
         }

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use contracts::compute::agent_order::Order;
 use contracts::compute::agent_report::Report;
-use contracts::compute::{AgentOrder, AgentReport, AttemptStatus, Hello, JobEnd, Leave, StopAttempt, Welcome};
+use contracts::compute::{AgentOrder, AgentReport, AttemptStatus, Hello, Leave, StopAttempt, Welcome};
 use tokio::sync::mpsc;
 use tonic::{Status, Streaming};
+use vocabulary::job::{JobEnd, Outcome};
 use vocabulary::{JobId, NodeId, Problem};
 
 use super::{Orders, reports};
@@ -47,7 +48,7 @@ pub(super) async fn run(core: Arc<Core>, mut incoming: Streaming<AgentReport>, o
     let (number, lost) = greet(&core, node_id, &hello, &orders);
     core.wake.notify_one();
     for (job_id, attempt) in lost {
-        let end = JobEnd { outcome: "lost".to_owned(), reason: "lost".to_owned(), ..JobEnd::default() };
+        let end = JobEnd { reason: "lost".to_owned(), ..JobEnd::new(Outcome::Lost) };
         let command = job::Command::EndAttempt { attempt, node_id, end, at_us: core.clock.now_us() };
         core.of_job_surely(job_id, command, "agents").await;
     }

@@ -3,6 +3,7 @@
 use contracts::compute as wire;
 use contracts::{CallContext, status_of};
 use tonic::{Request, Response, Status};
+use vocabulary::job::{JobEnd, Outcome};
 use vocabulary::{JobId, Problem};
 
 use super::Api;
@@ -27,7 +28,7 @@ impl Api {
             attempt: row.attempt,
             node_id: row.node_id,
             reason,
-            end,
+            end: end.map(Into::into),
             queued_at: shown(row.queued_at),
             workspace: row.workspace,
             placements,
@@ -75,15 +76,19 @@ impl Api {
 }
 
 /// How it ended, in words.
-fn ended(end: &wire::JobEnd) -> String {
-    match end.outcome.as_str() {
-        "failed" => {
+fn ended(end: &JobEnd) -> String {
+    match end.outcome {
+        Outcome::Failed => {
             let code = end.exit_code.map(|code| format!(", exit code {code}")).unwrap_or_default();
             let signal = end.signal.map(|signal| format!(", signal {signal}")).unwrap_or_default();
-            format!("failed in phase {} ({}{code}{signal})", end.phase, end.reason)
+            let phase = end.phase.map(|phase| phase.to_string()).unwrap_or_default();
+            format!("failed in phase {phase} ({}{code}{signal})", end.reason)
         }
-        "canceled" if end.decision.is_empty() => format!("canceled by {}", end.by),
-        "canceled" => format!("canceled by {} ({})", end.by, end.decision),
-        other => other.to_owned(),
+        Outcome::Canceled => {
+            let by = end.by.map(|by| by.to_string()).unwrap_or_default();
+            let decision = if end.decision.is_empty() { String::new() } else { format!(" ({})", end.decision) };
+            format!("canceled by {by}{decision}")
+        }
+        other => other.to_string(),
     }
 }

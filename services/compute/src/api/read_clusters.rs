@@ -72,6 +72,6 @@ impl Api {
         &self,
         _: Request<wire::ListSizesRequest>,
     ) -> Result<Response<wire::ListSizesReply>, Status> {
-        Ok(Response::new(wire::ListSizesReply { sizes: sizes::all().map(|size| size.facts()).collect() }))
+        Ok(Response::new(wire::ListSizesReply { sizes: sizes::all().map(show::size).collect() }))
     }
 }

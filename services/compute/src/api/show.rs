@@ -7,6 +7,7 @@ use vocabulary::NodeId;
 
 use crate::cluster::{NodeState, Phase};
 use crate::scheduler::{Fleet, Place, Pool};
+use crate::sizes::Size;
 use crate::time::shown;
 
 /// Every state of a node; all of them are always counted.
@@ -62,7 +63,20 @@ pub(super) fn cluster(pool: &Pool) -> wire::Cluster {
         created_at: shown(cluster.created_us),
         version: pool.version,
         os_type: cluster.spec.os_type.clone(),
-        size: Some(cluster.size.facts()),
+        size: Some(size(cluster.size.clone())),
+    }
+}
+
+/// A size.
+pub(super) fn size(size: Size) -> wire::SizeFacts {
+    wire::SizeFacts {
+        name: size.name,
+        vcpus: size.vcpus,
+        memory_bytes: size.memory_bytes,
+        gpus: size.gpus,
+        family: size.family,
+        price_per_hour_dedicated: size.price_per_hour_dedicated,
+        price_per_hour_low_priority: size.price_per_hour_low_priority,
     }
 }
 

@@ -150,7 +150,7 @@ fn a_revision_that_cannot_start_fails_and_the_old_one_goes_on() {
 fn a_lost_replica_gets_no_requests_until_its_next_attempt_is_ready() {
     let mut endpoint = serving();
     let lost = |attempt| {
-        let cause = "preempted".to_owned();
+        let cause = vocabulary::job::RequeueCause::Preempted;
         Command::ReportLost(ReplicaLost { job_id: "job_a".to_owned(), attempt, cause, at: at(5) })
     };
     assert_eq!(wish(&mut endpoint, lost(1)).unwrap(), ["ReplicaLost"]);

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+pub use vocabulary::job::ModelFile;
+use vocabulary::job::RequeueCause;
 
 /// How callers prove who they are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,17 +62,6 @@ pub struct DeploymentSpec {
     pub cpu_count: f64,
     /// Of a replica; 0 = no claim.
     pub memory_bytes: u64,
-}
-
-/// A file of the model, named by its content.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ModelFile {
-    /// Relative to the model's folder.
-    pub path: String,
-    /// SHA-256 in lower-case hex.
-    pub sha256: String,
-    /// Bytes.
-    pub size_bytes: u64,
 }
 
 /// The model version that a revision serves.
@@ -179,8 +170,8 @@ pub struct ReplicaLost {
     pub job_id: String,
     /// The attempt that was lost.
     pub attempt: u32,
-    /// preempted | lost
-    pub cause: String,
+    /// Why it is queued again.
+    pub cause: RequeueCause,
     /// When.
     pub at: jiff::Timestamp,
 }

@@ -3,6 +3,8 @@
 
 use contracts::compute::agent_order::Order;
 use contracts::compute::{NodeNotice, StartAttempt, StopAttempt};
+use contracts::job::Word;
+use vocabulary::job::StopBy;
 use vocabulary::{JobId, NodeId};
 
 use crate::cluster::{ClusterEvent, Node, NodeState};
@@ -88,7 +90,7 @@ pub(crate) fn start(core: &Core, job_id: JobId, job: &Job) -> Order {
         attempt: job.attempt,
         workspace: workspace.clone(),
         run_id: run_id.clone(),
-        spec: Some(job.spec.as_ref().clone()),
+        spec: Some(job.spec.as_ref().clone().into()),
         run_token: run_token::mint(workspace, &subject, job.attempt, &core.wiring.signing_key),
         checkpoint_folder: if job.spec.checkpoint { checkpoint.display().to_string() } else { String::new() },
     })
@@ -97,14 +99,14 @@ pub(crate) fn start(core: &Core, job_id: JobId, job: &Job) -> Order {
 /// The order to stop a job's attempt; `None` when nobody wants it.
 pub(crate) fn stop(job_id: JobId, job: &Job) -> Option<Order> {
     let stop = job.stop.as_ref()?;
-    let grace = job.spec.grace_seconds;
     Some(Order::Stop(StopAttempt {
         job_id: job_id.to_string(),
         attempt: job.attempt,
-        grace_seconds: if grace > 0.0 { grace } else { GRACE_SECONDS_DEFAULT },
-        reason: if stop.by == "policy" { "stopped" } else { "canceled" }.to_owned(),
-        by: stop.by.clone(),
+        grace_seconds: job.spec.grace_seconds.unwrap_or(GRACE_SECONDS_DEFAULT),
+        reason: if stop.by == StopBy::Policy { "stopped" } else { "canceled" }.to_owned(),
+        by: stop.by.to_string(),
         decision: stop.decision.clone(),
+        by_kind: stop.by.kind(),
     }))
 }
 

@@ -43,7 +43,7 @@ async fn one(core: &Arc<Core>, action: Action) -> bool {
         }
         Action::GiveUp { job_id, end } => told(core.of_job(job_id, job::Command::GiveUp { end, at_us }, ACTOR).await),
         Action::Stop { job_id, by } => {
-            let command = job::Command::Stop { by: by.to_owned(), decision: String::new(), at_us };
+            let command = job::Command::Stop { by, decision: String::new(), at_us };
             told(core.of_job(job_id, command, ACTOR).await)
         }
         Action::RequestNode { cluster, reason } => {

@@ -2,13 +2,14 @@
 
 use std::convert::Infallible;
 
-use contracts::compute::{JobEnd, JobSpec};
+use vocabulary::job::{AttemptPhase, EndPhase, JobEnd, JobSpec, Outcome, RequeueCause, StopBy};
 use vocabulary::{Decider, NodeId};
 
-use super::{
-    Job, JobEnded, JobEvent, JobHeld, JobKey, JobPhase, JobPhaseChanged, JobPlaced, JobQueued, JobReleased,
-    JobRequeued, RequeueCause, StopRequested,
+use super::events::{
+    JobEnded, JobEvent, JobHeld, JobKey, JobPhaseChanged, JobPlaced, JobQueued, JobReleased, JobRequeued, StopRequested,
 };
+use super::phase::JobPhase;
+use super::state::Job;
 
 /// Lost attempts that are tried again; the next one is a failure.
 pub const MAX_LOST: u32 = 3;
@@ -43,7 +44,7 @@ pub enum Command {
         /// The agent's node.
         node_id: NodeId,
         /// How far.
-        phase: JobPhase,
+        phase: AttemptPhase,
         /// Microseconds since 1970.
         at_us: i64,
     },
@@ -61,7 +62,7 @@ pub enum Command {
     /// It is to end.
     Stop {
         /// See `StopRequested`.
-        by: String,
+        by: StopBy,
         /// See `StopRequested`.
         decision: String,
         /// Microseconds since 1970.
@@ -81,45 +82,19 @@ pub enum Command {
     },
 }
 
-/// That the sweep is paused: its jobs are to wait, not to end.
-pub(super) const PAUSE: &str = "pause";
-
-/// Whether a wish is only that the job waits: at a rung of its sweep, or while the sweep is paused.
-pub(super) fn holds(by: &str) -> bool {
-    matches!(by, "rung" | PAUSE)
-}
-
 /// The end of a job that compute itself says cannot run.
 pub fn failed_end(reason: &str, detail: String) -> JobEnd {
     JobEnd {
-        outcome: "failed".to_owned(),
-        phase: "prepare".to_owned(),
+        phase: Some(EndPhase::Prepare),
         reason: reason.to_owned(),
         stderr_tail: detail,
-        ..JobEnd::default()
+        ..JobEnd::new(Outcome::Failed)
     }
-}
-
-/// Numbers that JSON cannot hold would make the event unreadable; they mean nothing here.
-fn readable(mut spec: JobSpec) -> JobSpec {
-    let finite = |value: f64| if value.is_finite() { value } else { 0.0 };
-    spec.timeout_seconds = finite(spec.timeout_seconds);
-    spec.grace_seconds = finite(spec.grace_seconds);
-    if let Some(resources) = &mut spec.resources {
-        resources.cpu_count = finite(resources.cpu_count);
-    }
-    if let Some(service) = &mut spec.service {
-        service.start_timeout_seconds = finite(service.start_timeout_seconds);
-    }
-    if serde_json::from_str::<serde::de::IgnoredAny>(&spec.parameters_json).is_err() {
-        spec.parameters_json.clear();
-    }
-    spec
 }
 
 impl Job {
-    fn canceled(&self, by: &str, decision: &str) -> JobEnd {
-        JobEnd { outcome: "canceled".to_owned(), by: by.to_owned(), decision: decision.to_owned(), ..JobEnd::default() }
+    fn canceled(&self, by: StopBy, decision: &str) -> JobEnd {
+        JobEnd { by: Some(by), decision: decision.to_owned(), ..JobEnd::new(Outcome::Canceled) }
     }
 
     fn ended(&self, end: JobEnd, at_us: i64) -> Vec<JobEvent> {
@@ -127,27 +102,26 @@ impl Job {
     }
 
     /// What the end of the live attempt means for the job.
-    fn end_attempt(&self, node_id: NodeId, mut end: JobEnd, at_us: i64) -> Vec<JobEvent> {
-        end.checkpoint_age_seconds = end.checkpoint_age_seconds.filter(|age| age.is_finite());
+    fn end_attempt(&self, node_id: NodeId, end: JobEnd, at_us: i64) -> Vec<JobEvent> {
         if let Some(stop) = &self.stop
-            && end.outcome != "completed"
+            && end.outcome != Outcome::Completed
         {
-            if holds(&stop.by) {
+            if stop.by.holds() {
                 return vec![self.after_hold(node_id, end, at_us)];
             }
             // It was to end and has ended: how does not matter, but it must not be queued again.
             let kept = JobEnd { reason: String::new(), ..end };
-            return self.ended(merge(kept, self.canceled(&stop.by, &stop.decision)), at_us);
+            return self.ended(merge(kept, self.canceled(stop.by, &stop.decision)), at_us);
         }
-        let cause = match end.outcome.as_str() {
-            "preempted" => RequeueCause::Preempted,
-            "lost" if self.lost < MAX_LOST => RequeueCause::Lost,
-            "lost" => {
-                let end = JobEnd { outcome: "failed".to_owned(), reason: "lost".to_owned(), ..end };
+        let cause = match end.outcome {
+            Outcome::Preempted => RequeueCause::Preempted,
+            Outcome::Lost if self.lost < MAX_LOST => RequeueCause::Lost,
+            Outcome::Lost => {
+                let end = JobEnd { outcome: Outcome::Failed, reason: "lost".to_owned(), ..end };
                 return self.ended(end, at_us);
             }
-            "failed" if i64::from(self.retried) < i64::from(self.spec.max_retries) => RequeueCause::Retry,
-            _ => return self.ended(end, at_us),
+            Outcome::Failed if self.retried < self.spec.max_retries => RequeueCause::Retry,
+            Outcome::Failed | Outcome::Completed | Outcome::Canceled => return self.ended(end, at_us),
         };
         let (job, attempt) = (self.key.clone(), self.attempt);
         vec![JobRequeued { job, attempt, next_attempt: attempt + 1, cause, end, node_id, at_us }.into()]
@@ -162,7 +136,7 @@ impl Job {
     }
 
     fn goes_on(&self, node_id: NodeId, end: JobEnd, at_us: i64) -> JobEvent {
-        let paused = self.stop.as_ref().is_some_and(|stop| stop.by == PAUSE);
+        let paused = self.stop.as_ref().is_some_and(|stop| stop.by == StopBy::Pause);
         let cause = if paused { RequeueCause::Resumed } else { RequeueCause::Promoted };
         let (job, attempt) = (self.key.clone(), self.attempt);
         JobRequeued { job, attempt, next_attempt: attempt + 1, cause, end, node_id, at_us }.into()
@@ -170,7 +144,7 @@ impl Job {
 
     /// Lets a job go on that is held, or is about to be.
     fn release(&self, at_us: i64) -> Vec<JobEvent> {
-        let is_to_wait = self.stop.as_ref().is_some_and(|stop| holds(&stop.by));
+        let is_to_wait = self.stop.as_ref().is_some_and(|stop| stop.by.holds());
         if !is_to_wait || self.released || self.phase == JobPhase::Ended {
             return Vec::new();
         }
@@ -181,20 +155,19 @@ impl Job {
         events
     }
 
-    fn stop(&self, by: String, decision: String, at_us: i64) -> Vec<JobEvent> {
+    fn stop(&self, by: StopBy, decision: String, at_us: i64) -> Vec<JobEvent> {
         // A wish that it ends goes before the wish that it waits; one that was let go on before its attempt had ended
         // may have to wait after all.
-        let known = self.stop.as_ref().is_some_and(|stop| !holds(&stop.by) || (holds(&by) && !self.released));
+        let known = self.stop.as_ref().is_some_and(|stop| !stop.by.holds() || (by.holds() && !self.released));
         // What is queued has reported nothing, so it waits at no rung.
-        let may_wait = by == PAUSE || self.phase.is_live() || !holds(&by);
+        let may_wait = by == StopBy::Pause || self.phase.is_live() || !by.holds();
         if known || !may_wait || matches!(self.phase, JobPhase::Absent | JobPhase::Ended) {
             return Vec::new();
         }
-        let requested =
-            StopRequested { job: self.key.clone(), by: by.clone(), decision: decision.clone(), at_us }.into();
+        let requested = StopRequested { job: self.key.clone(), by, decision: decision.clone(), at_us }.into();
         let mut events = vec![requested];
-        if matches!(self.phase, JobPhase::Queued | JobPhase::Held) && !holds(&by) {
-            events.extend(self.ended(self.canceled(&by, &decision), at_us));
+        if matches!(self.phase, JobPhase::Queued | JobPhase::Held) && !by.holds() {
+            events.extend(self.ended(self.canceled(by, &decision), at_us));
         }
         events
     }
@@ -213,7 +186,7 @@ impl Decider for Job {
     fn decide(&self, command: &Command) -> Result<Vec<JobEvent>, Infallible> {
         Ok(match command.clone() {
             Command::Queue { job, spec, at_us } if self.phase == JobPhase::Absent => {
-                vec![JobQueued { job, spec: readable(*spec), at_us }.into()]
+                vec![JobQueued { job, spec: *spec, at_us }.into()]
             }
             Command::Place { attempt, node_id, reason, at_us }
                 if self.phase == JobPhase::Queued && attempt == self.attempt =>
@@ -221,9 +194,8 @@ impl Decider for Job {
                 vec![JobPlaced { job: self.key.clone(), attempt, node_id, reason, at_us }.into()]
             }
             Command::Reach { attempt, node_id, phase, at_us }
-                if self.live() == Some((node_id, attempt)) && phase.is_live() && phase > self.phase =>
+                if self.live() == Some((node_id, attempt)) && JobPhase::from(phase) > self.phase =>
             {
-                let phase = phase.as_str().to_owned();
                 vec![JobPhaseChanged { job: self.key.clone(), attempt, phase, node_id, at_us }.into()]
             }
             Command::EndAttempt { attempt, node_id, end, at_us } if self.live() == Some((node_id, attempt)) => {

@@ -1,19 +1,17 @@
 //! Given, when, then for jobs, and the fence under any order of commands.
 
-use contracts::compute::{JobEnd, JobSpec};
 use proptest::prelude::*;
 use uuid::Uuid;
-use vocabulary::{Decider, NodeId, StoredEvent};
+use vocabulary::job::{AttemptPhase, JobEnd, JobSpec, Outcome, RequeueCause, StopBy};
+use vocabulary::{Decider, NodeId};
 
 use super::*;
-use crate::cluster::ClusterEvent;
-use crate::endpoint::EndpointEvent;
 
 fn node(number: u128) -> NodeId {
     NodeId::new(Uuid::from_u128(number))
 }
 
-fn queue(max_retries: i32) -> Command {
+fn queue(max_retries: u32) -> Command {
     let spec = JobSpec { cluster: "spot".into(), max_retries, ..JobSpec::default() };
     let job = JobKey { workspace: "w".into(), run_id: "run_1".into(), cluster: "spot".into() };
     Command::Queue { job, spec: Box::new(spec), at_us: 1 }
@@ -23,17 +21,17 @@ fn place(attempt: u32) -> Command {
     Command::Place { attempt, node_id: node(1), reason: "fits".into(), at_us: 2 }
 }
 
-fn reach(attempt: u32, phase: JobPhase) -> Command {
+fn reach(attempt: u32, phase: AttemptPhase) -> Command {
     Command::Reach { attempt, node_id: node(1), phase, at_us: 3 }
 }
 
-fn end(attempt: u32, outcome: &str) -> Command {
-    let end = JobEnd { outcome: outcome.into(), exit_code: Some(0), ..JobEnd::default() };
+fn end(attempt: u32, outcome: Outcome) -> Command {
+    let end = JobEnd { exit_code: Some(0), ..JobEnd::new(outcome) };
     Command::EndAttempt { attempt, node_id: node(1), end, at_us: 4 }
 }
 
-fn stop(by: &str) -> Command {
-    Command::Stop { by: by.into(), decision: "sweep_1@7".into(), at_us: 3 }
+fn stop(by: StopBy) -> Command {
+    Command::Stop { by, decision: "sweep_1@7".into(), at_us: 3 }
 }
 
 fn run(job: &mut Job, command: &Command) -> Vec<JobEvent> {
@@ -56,7 +54,7 @@ fn a_preemption_spends_no_retry_and_keeps_the_place() {
     let mut job = given(&[queue(0)]);
     for attempt in 1..=20 {
         run(&mut job, &place(attempt));
-        let events = run(&mut job, &end(attempt, "preempted"));
+        let events = run(&mut job, &end(attempt, Outcome::Preempted));
         assert!(matches!(&events[..], [JobEvent::JobRequeued(event)] if event.next_attempt == attempt + 1));
     }
     assert_eq!((job.phase, job.attempt, job.retried, job.lost), (JobPhase::Queued, 21, 0, 0));
@@ -67,62 +65,66 @@ fn the_fourth_loss_is_a_failure() {
     let mut job = given(&[queue(5)]);
     for attempt in 1..=4 {
         run(&mut job, &place(attempt));
-        run(&mut job, &end(attempt, "lost"));
+        run(&mut job, &end(attempt, Outcome::Lost));
     }
     assert_eq!(job.phase, JobPhase::Ended);
     let end = job.end.unwrap();
-    assert_eq!((end.outcome.as_str(), end.reason.as_str()), ("failed", "lost"));
+    assert_eq!((end.outcome, end.reason.as_str()), (Outcome::Failed, "lost"));
 }
 
 #[test]
 fn failures_are_tried_again_as_often_as_asked() {
     let mut job = given(&[queue(1)]);
     run(&mut job, &place(1));
-    let events = run(&mut job, &end(1, "failed"));
+    let events = run(&mut job, &end(1, Outcome::Failed));
     assert!(matches!(&events[..], [JobEvent::JobRequeued(event)] if event.cause == RequeueCause::Retry));
     run(&mut job, &place(2));
-    let events = run(&mut job, &end(2, "failed"));
-    assert!(matches!(&events[..], [JobEvent::JobEnded(event)] if event.attempt == 2 && event.end.outcome == "failed"));
+    let events = run(&mut job, &end(2, Outcome::Failed));
+    assert!(
+        matches!(&events[..], [JobEvent::JobEnded(event)] if event.attempt == 2 && event.end.outcome == Outcome::Failed)
+    );
 }
 
 #[test]
 fn news_of_an_old_attempt_mean_nothing() {
     // A node that was thought dead and comes back must not end the attempt that took over.
-    let mut job = given(&[queue(0), place(1), end(1, "lost"), place(2)]);
-    for late in [reach(1, JobPhase::Running), end(1, "completed"), place(2)] {
+    let mut job = given(&[queue(0), place(1), end(1, Outcome::Lost), place(2)]);
+    for late in [reach(1, AttemptPhase::Running), end(1, Outcome::Completed), place(2)] {
         assert_eq!(run(&mut job, &late), [], "{late:?}");
     }
-    let elsewhere = Command::EndAttempt { attempt: 2, node_id: node(9), end: JobEnd::default(), at_us: 5 };
+    let elsewhere = Command::EndAttempt { attempt: 2, node_id: node(9), end: JobEnd::new(Outcome::Lost), at_us: 5 };
     assert_eq!(run(&mut job, &elsewhere), [], "another node cannot speak for the attempt");
     assert_eq!(job.live(), Some((node(1), 2)));
 }
 
 #[test]
 fn a_stop_ends_what_waits_at_once_and_what_runs_when_it_has_ended() {
-    let waiting = given(&[queue(0)]).decide(&stop("policy")).unwrap();
+    let waiting = given(&[queue(0)]).decide(&stop(StopBy::Policy)).unwrap();
     assert!(matches!(&waiting[..], [JobEvent::StopRequested(_), JobEvent::JobEnded(event)]
-        if event.end.outcome == "canceled" && event.end.by == "policy" && event.end.decision == "sweep_1@7"));
-    for outcome in ["failed", "preempted", "lost", "canceled"] {
-        let mut job = given(&[queue(3), place(1), stop("user"), stop("policy")]);
-        assert_eq!(job.stop.as_ref().map(|stop| stop.by.as_str()), Some("user"), "the first wish counts");
+        if event.end.outcome == Outcome::Canceled
+            && event.end.by == Some(StopBy::Policy)
+            && event.end.decision == "sweep_1@7"));
+    for outcome in [Outcome::Failed, Outcome::Preempted, Outcome::Lost, Outcome::Canceled] {
+        let mut job = given(&[queue(3), place(1), stop(StopBy::User), stop(StopBy::Policy)]);
+        assert_eq!(job.stop.as_ref().map(|stop| stop.by), Some(StopBy::User), "the first wish counts");
         let events = run(&mut job, &end(1, outcome));
         assert!(
             matches!(&events[..], [JobEvent::JobEnded(event)]
-            if event.end.outcome == "canceled" && event.end.by == "user"),
+            if event.end.outcome == Outcome::Canceled && event.end.by == Some(StopBy::User)),
             "{outcome}: {events:?}"
         );
     }
     // It had finished before the stop reached it: runs decides what that is called.
-    let mut job = given(&[queue(0), place(1), stop("user")]);
-    assert!(matches!(&run(&mut job, &end(1, "completed"))[..],
-            [JobEvent::JobEnded(event)] if event.end.outcome == "completed"));
+    let mut job = given(&[queue(0), place(1), stop(StopBy::User)]);
+    assert!(matches!(&run(&mut job, &end(1, Outcome::Completed))[..],
+            [JobEvent::JobEnded(event)] if event.end.outcome == Outcome::Completed));
 }
 
 #[test]
 fn a_job_that_is_held_waits_without_a_node_and_goes_on_as_a_new_attempt() {
     let release = Command::Release { at_us: 5 };
-    for outcome in ["canceled", "failed", "preempted", "lost"] {
-        let mut job = given(&[queue(0), place(1), stop("rung")]);
+    for outcome in [Outcome::Canceled, Outcome::Failed, Outcome::Preempted, Outcome::Lost] {
+        let mut job = given(&[queue(0), place(1), stop(StopBy::Rung)]);
         let events = run(&mut job, &end(1, outcome));
         assert!(matches!(&events[..], [JobEvent::JobHeld(held)] if held.attempt == 1), "{outcome}: {events:?}");
         assert_eq!((job.phase, job.node_id, job.lost, job.retried), (JobPhase::Held, None, 0, 0));
@@ -134,118 +136,86 @@ fn a_job_that_is_held_waits_without_a_node_and_goes_on_as_a_new_attempt() {
         assert_eq!(run(&mut job, &release), [], "once");
         // It can be held again, and end as any other.
         run(&mut job, &place(2));
-        run(&mut job, &end(2, "completed"));
+        run(&mut job, &end(2, Outcome::Completed));
         assert_eq!(job.phase, JobPhase::Ended);
     }
     // Promoted before its attempt had ended: it does not even wait.
-    let mut job = given(&[queue(0), place(1), stop("rung"), release]);
-    let events = run(&mut job, &end(1, "canceled"));
+    let mut job = given(&[queue(0), place(1), stop(StopBy::Rung), release]);
+    let events = run(&mut job, &end(1, Outcome::Canceled));
     assert!(matches!(&events[..], [JobEvent::JobRequeued(event)] if event.next_attempt == 2));
 }
 
 #[test]
 fn jobs_of_a_paused_sweep_wait_wherever_they_are() {
     let release = Command::Release { at_us: 5 };
-    let mut running = given(&[queue(0), place(1), stop("pause")]);
-    assert!(matches!(&run(&mut running, &end(1, "canceled"))[..], [JobEvent::JobHeld(_)]));
+    let mut running = given(&[queue(0), place(1), stop(StopBy::Pause)]);
+    assert!(matches!(&run(&mut running, &end(1, Outcome::Canceled))[..], [JobEvent::JobHeld(_)]));
     assert!(matches!(&run(&mut running, &release)[..], [JobEvent::JobReleased(_), JobEvent::JobRequeued(event)]
         if event.next_attempt == 2 && event.cause == RequeueCause::Resumed));
     // What waits for a node has no attempt that could end: it is later placed as the attempt that it is.
-    let mut queued = given(&[queue(0), stop("pause")]);
+    let mut queued = given(&[queue(0), stop(StopBy::Pause)]);
     assert_eq!((queued.phase, run(&mut queued, &place(1))), (JobPhase::Held, vec![]));
     assert!(matches!(&run(&mut queued, &release)[..], [JobEvent::JobReleased(_)]));
     assert_eq!((queued.phase, queued.attempt, queued.stop.clone()), (JobPhase::Queued, 1, None));
     assert_eq!(run(&mut queued, &release), [], "once");
     assert!(!run(&mut queued, &place(1)).is_empty());
-    let mut ended = given(&[queue(0), stop("pause")]);
-    run(&mut ended, &stop("sweep"));
+    let mut ended = given(&[queue(0), stop(StopBy::Pause)]);
+    run(&mut ended, &stop(StopBy::Sweep));
     assert_eq!(ended.phase, JobPhase::Ended);
     // Paused again before the attempt had ended: it waits all the same.
-    let mut again = given(&[queue(0), place(1), stop("pause"), release, stop("pause")]);
-    assert!(matches!(&run(&mut again, &end(1, "canceled"))[..], [JobEvent::JobHeld(_)]));
+    let mut again = given(&[queue(0), place(1), stop(StopBy::Pause), release, stop(StopBy::Pause)]);
+    assert!(matches!(&run(&mut again, &end(1, Outcome::Canceled))[..], [JobEvent::JobHeld(_)]));
 }
 
 #[test]
 fn the_wish_that_a_job_ends_goes_before_the_wish_that_it_waits() {
-    let mut held = given(&[queue(0), place(1), stop("rung"), end(1, "canceled")]);
-    assert_eq!(run(&mut held, &stop("rung")), []);
-    let events = run(&mut held, &stop("policy"));
-    assert!(matches!(&events[..], [JobEvent::StopRequested(_), JobEvent::JobEnded(event)] if event.end.by == "policy"));
-    let mut running = given(&[queue(0), place(1), stop("rung"), stop("user"), stop("rung")]);
-    let events = run(&mut running, &end(1, "canceled"));
-    assert!(matches!(&events[..], [JobEvent::JobEnded(event)] if event.end.by == "user"));
-    assert_eq!(run(&mut given(&[queue(0)]), &stop("rung")), [], "what waits for a node has reported nothing");
+    let mut held = given(&[queue(0), place(1), stop(StopBy::Rung), end(1, Outcome::Canceled)]);
+    assert_eq!(run(&mut held, &stop(StopBy::Rung)), []);
+    let events = run(&mut held, &stop(StopBy::Policy));
+    assert!(matches!(&events[..], [JobEvent::StopRequested(_), JobEvent::JobEnded(event)]
+        if event.end.by == Some(StopBy::Policy)));
+    let mut running = given(&[queue(0), place(1), stop(StopBy::Rung), stop(StopBy::User), stop(StopBy::Rung)]);
+    let events = run(&mut running, &end(1, Outcome::Canceled));
+    assert!(matches!(&events[..], [JobEvent::JobEnded(event)] if event.end.by == Some(StopBy::User)));
+    assert_eq!(run(&mut given(&[queue(0)]), &stop(StopBy::Rung)), [], "what waits for a node has reported nothing");
 }
 
 #[test]
 fn running_time_is_summed_over_attempts() {
     // A limit that began anew with each preemption would never end on a busy pool.
-    let mut spec = JobSpec { timeout_seconds: 10.0, ..JobSpec::default() };
+    let mut spec = JobSpec { timeout_seconds: Some(10.0), ..JobSpec::default() };
     spec.cluster = "spot".into();
     let mut job = Job::default();
     run(&mut job, &Command::Queue { job: JobKey::default(), spec: Box::new(spec), at_us: 0 });
     run(&mut job, &place(1));
-    run(&mut job, &Command::Reach { attempt: 1, node_id: node(1), phase: JobPhase::Running, at_us: 1_000_000 });
+    run(&mut job, &Command::Reach { attempt: 1, node_id: node(1), phase: AttemptPhase::Running, at_us: 1_000_000 });
     assert_eq!(job.timeout_us(), Some(11_000_000));
-    let end = JobEnd { outcome: "preempted".into(), ..JobEnd::default() };
+    let end = JobEnd::new(Outcome::Preempted);
     run(&mut job, &Command::EndAttempt { attempt: 1, node_id: node(1), end, at_us: 5_000_000 });
     assert_eq!(job.timeout_us(), None, "waiting does not count");
     run(&mut job, &place(2));
-    run(&mut job, &Command::Reach { attempt: 2, node_id: node(1), phase: JobPhase::Running, at_us: 20_000_000 });
+    run(&mut job, &Command::Reach { attempt: 2, node_id: node(1), phase: AttemptPhase::Running, at_us: 20_000_000 });
     assert_eq!(job.timeout_us(), Some(26_000_000));
-}
-
-#[test]
-fn numbers_that_json_cannot_hold_do_not_get_into_the_log() {
-    let spec = JobSpec { timeout_seconds: f64::NAN, parameters_json: "{".into(), ..JobSpec::default() };
-    let events =
-        Job::default().decide(&Command::Queue { job: JobKey::default(), spec: Box::new(spec), at_us: 0 }).unwrap();
-    let text = events[0].encode().unwrap();
-    assert_eq!(JobEvent::decode("JobQueued", 1, &text), Ok(events[0].clone()));
-}
-
-#[test]
-fn every_released_event_is_still_read() {
-    // An upgrade that cannot read an old event would lose jobs and clusters.
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/events");
-    let mut read = 0;
-    for file in std::fs::read_dir(folder).unwrap() {
-        let path = file.unwrap().path();
-        let (kind, schema) = path.file_stem().unwrap().to_str().unwrap().split_once('.').unwrap();
-        let (schema, data) = (schema.parse().unwrap(), std::fs::read_to_string(&path).unwrap());
-        let of_job = JobEvent::decode(kind, schema, &data).map(|event| event.encode().unwrap());
-        let again = of_job.or_else(|_| ClusterEvent::decode(kind, schema, &data).map(|event| event.encode().unwrap()));
-        let again = again.or_else(|_| EndpointEvent::decode(kind, schema, &data).map(|event| event.encode().unwrap()));
-        let (stored, written): (serde_json::Value, serde_json::Value) =
-            (serde_json::from_str(&data).unwrap(), serde_json::from_str(&again.unwrap()).unwrap());
-        assert!(contains(&written, &stored), "{kind}: reading loses some of it:\n{stored}\n{written}");
-        read += 1;
-    }
-    assert_eq!(read, 33);
-}
-
-/// Whether `whole` says all that `part` says; a newer writer may say more.
-fn contains(whole: &serde_json::Value, part: &serde_json::Value) -> bool {
-    match (whole, part) {
-        (serde_json::Value::Object(whole), serde_json::Value::Object(part)) => {
-            part.iter().all(|(key, value)| whole.get(key).is_some_and(|said| contains(said, value)))
-        }
-        _ => whole == part,
-    }
 }
 
 fn any_command() -> impl Strategy<Value = Command> {
     let attempt = 1..6u32;
-    let outcome = prop_oneof![Just("completed"), Just("failed"), Just("preempted"), Just("lost"), Just("canceled")];
-    let phase = prop_oneof![Just(JobPhase::Starting), Just(JobPhase::Running), Just(JobPhase::Finalizing)];
+    let outcome = prop_oneof![
+        Just(Outcome::Completed),
+        Just(Outcome::Failed),
+        Just(Outcome::Preempted),
+        Just(Outcome::Lost),
+        Just(Outcome::Canceled)
+    ];
+    let phase = prop_oneof![Just(AttemptPhase::Starting), Just(AttemptPhase::Running), Just(AttemptPhase::Finalizing)];
     prop_oneof![
         Just(queue(2)),
         attempt.clone().prop_map(place),
         (attempt.clone(), phase).prop_map(|(attempt, phase)| reach(attempt, phase)),
         (attempt, outcome).prop_map(|(attempt, outcome)| end(attempt, outcome)),
-        Just(stop("user")),
-        Just(stop("rung")),
-        Just(stop("pause")),
+        Just(stop(StopBy::User)),
+        Just(stop(StopBy::Rung)),
+        Just(stop(StopBy::Pause)),
         Just(Command::Release { at_us: 4 }),
     ]
 }

@@ -1,8 +1,9 @@
 //! What can happen to a job. Private: others see the facts of `publish.rs`.
 
-use contracts::compute::{JobEnd, JobSpec};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use vocabulary::NodeId;
+use vocabulary::job::{AttemptPhase, JobEnd, JobSpec, RequeueCause, StopBy, upcast_end, upcast_spec};
 
 /// Whose job it is; in every event, so that each can be told to others by itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,41 +49,12 @@ pub struct JobPhaseChanged {
     pub job: JobKey,
     /// The attempt.
     pub attempt: u32,
-    /// starting | preparing | running | finalizing
-    pub phase: String,
+    /// How far.
+    pub phase: AttemptPhase,
     /// Its node.
     pub node_id: NodeId,
     /// Microseconds since 1970.
     pub at_us: i64,
-}
-
-/// Why a job is queued again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RequeueCause {
-    /// Its node was taken away.
-    Preempted,
-    /// Nobody knows what became of the attempt.
-    Lost,
-    /// The attempt has failed and may be tried again.
-    Retry,
-    /// The job was held at a rung of its sweep and goes on.
-    Promoted,
-    /// The job was held while its sweep was paused and goes on.
-    Resumed,
-}
-
-impl RequeueCause {
-    /// As facts spell it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Preempted => "preempted",
-            Self::Lost => "lost",
-            Self::Retry => "retry",
-            Self::Promoted => "promoted",
-            Self::Resumed => "resumed",
-        }
-    }
 }
 
 /// The attempt has ended and the job waits again.
@@ -109,9 +81,8 @@ pub struct JobRequeued {
 pub struct StopRequested {
     /// Whose it is.
     pub job: JobKey,
-    /// user | sweep | sweep_timeout | trial_timeout | target_reached | policy | max_resource; rung, pause: it is only
-    /// held.
-    pub by: String,
+    /// Who or what; rung and pause: it is only held.
+    pub by: StopBy,
     /// Of a policy: SWEEP@position.
     pub decision: String,
     /// Microseconds since 1970.
@@ -152,7 +123,7 @@ pub struct JobEnded {
     /// How it ended.
     pub end: JobEnd,
     /// Where it ran; absent when it never did.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub node_id: Option<NodeId>,
     /// Microseconds since 1970.
     pub at_us: i64,
@@ -161,7 +132,17 @@ pub struct JobEnded {
 vocabulary::stored_events! {
     /// What can happen to a job.
     pub enum JobEvent {
-        JobQueued: 1, JobPlaced: 1, JobPhaseChanged: 1, JobRequeued: 1, StopRequested: 1, JobHeld: 1, JobReleased: 1,
-        JobEnded: 1,
+        JobQueued: 2 upcast queued, JobPlaced: 1, JobPhaseChanged: 1, JobRequeued: 2 upcast ended, StopRequested: 1,
+        JobHeld: 2 upcast ended, JobReleased: 1, JobEnded: 2 upcast ended,
     }
+}
+
+/// Until schema 2 the job was a protobuf message as JSON.
+fn queued(event: &mut Value, _schema: i16) -> Result<(), String> {
+    event.get_mut("spec").map_or(Ok(()), upcast_spec)
+}
+
+/// Until schema 2 the end was a protobuf message as JSON.
+fn ended(event: &mut Value, _schema: i16) -> Result<(), String> {
+    event.get_mut("end").map_or(Ok(()), upcast_end)
 }

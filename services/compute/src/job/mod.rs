@@ -4,14 +4,15 @@ mod decide;
 #[cfg(test)]
 mod decide_tests;
 mod events;
+mod phase;
 mod state;
 
 pub use decide::{Command, MAX_LOST, failed_end};
 pub use events::{
-    JobEnded, JobEvent, JobHeld, JobKey, JobPhaseChanged, JobPlaced, JobQueued, JobReleased, JobRequeued, RequeueCause,
-    StopRequested,
+    JobEnded, JobEvent, JobHeld, JobKey, JobPhaseChanged, JobPlaced, JobQueued, JobReleased, JobRequeued, StopRequested,
 };
-pub use state::{Job, JobPhase, Stop, micros};
+pub use phase::JobPhase;
+pub use state::{Job, Stop, micros};
 
 use vocabulary::JobId;
 

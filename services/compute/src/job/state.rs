@@ -2,73 +2,20 @@
 
 use std::sync::Arc;
 
-use contracts::compute::{JobEnd, JobSpec};
 use vocabulary::NodeId;
+use vocabulary::job::{JobEnd, JobSpec, RequeueCause, StopBy};
 
-use super::decide::PAUSE;
-use super::{JobEvent, JobKey, JobRequeued, RequeueCause};
+use super::events::{JobEvent, JobKey, JobRequeued};
+use super::phase::JobPhase;
 
 /// Why a job waits whose sweep is paused.
 const WAITS_PAUSED: &str = "its sweep is paused";
-
-/// Where a job stands. The order is the way of an attempt.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum JobPhase {
-    /// It never was.
-    #[default]
-    Absent,
-    /// It waits at a rung of its sweep, and holds nothing.
-    Held,
-    /// It waits for a node.
-    Queued,
-    /// It has a node, whose agent has not answered yet.
-    Placed,
-    /// The agent has taken it.
-    Starting,
-    /// Its preparation runs.
-    Preparing,
-    /// Its command runs.
-    Running,
-    /// Its outputs are uploaded.
-    Finalizing,
-    /// It is over.
-    Ended,
-}
-
-impl JobPhase {
-    /// As it is shown.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Absent => "absent",
-            Self::Held => "held",
-            Self::Queued => "queued",
-            Self::Placed => "placed",
-            Self::Starting => "starting",
-            Self::Preparing => "preparing",
-            Self::Running => "running",
-            Self::Finalizing => "finalizing",
-            Self::Ended => "ended",
-        }
-    }
-
-    /// A phase that an agent reports.
-    pub fn of_report(text: &str) -> Option<Self> {
-        [Self::Starting, Self::Preparing, Self::Running, Self::Finalizing]
-            .into_iter()
-            .find(|phase| phase.as_str() == text)
-    }
-
-    /// Whether an attempt lives.
-    pub fn is_live(self) -> bool {
-        (Self::Placed..=Self::Finalizing).contains(&self)
-    }
-}
 
 /// Who wants the job to end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stop {
     /// See `StopRequested`.
-    pub by: String,
+    pub by: StopBy,
     /// See `StopRequested`.
     pub decision: String,
 }
@@ -118,8 +65,8 @@ impl Job {
 
     /// When its running time is used up, if it is limited and runs.
     pub fn timeout_us(&self) -> Option<i64> {
-        let limit = self.spec.timeout_seconds;
-        let since = self.running_since_us.filter(|_| limit > 0.0 && self.phase.is_live())?;
+        let limit = self.spec.timeout_seconds?;
+        let since = self.running_since_us.filter(|_| self.phase.is_live())?;
         Some(since.saturating_add(micros(limit)).saturating_sub(self.ran_us))
     }
 
@@ -168,7 +115,7 @@ impl Job {
                 self.reason.clone_from(&event.reason);
             }
             JobEvent::JobPhaseChanged(event) => {
-                self.phase = JobPhase::of_report(&event.phase).unwrap_or(self.phase);
+                self.phase = event.phase.into();
                 self.since_us = event.at_us;
                 if self.phase == JobPhase::Running {
                     self.running_since_us.get_or_insert(event.at_us);
@@ -176,10 +123,10 @@ impl Job {
             }
             JobEvent::JobRequeued(event) => self.take_requeue(event),
             JobEvent::StopRequested(event) => {
-                self.stop = Some(Stop { by: event.by.clone(), decision: event.decision.clone() });
+                self.stop = Some(Stop { by: event.by, decision: event.decision.clone() });
                 self.released = false;
                 // It has no attempt that could end: it waits from here on, and later as the attempt that it is.
-                if self.phase == JobPhase::Queued && event.by == PAUSE {
+                if self.phase == JobPhase::Queued && event.by == StopBy::Pause {
                     self.phase = JobPhase::Held;
                     self.since_us = event.at_us;
                     self.reason = WAITS_PAUSED.to_owned();
@@ -190,7 +137,7 @@ impl Job {
                 self.phase = JobPhase::Held;
                 self.node_id = None;
                 self.since_us = event.at_us;
-                let paused = self.stop.as_ref().is_some_and(|stop| stop.by == PAUSE);
+                let paused = self.stop.as_ref().is_some_and(|stop| stop.by == StopBy::Pause);
                 self.reason = if paused { WAITS_PAUSED } else { "its trial waits at a rung" }.to_owned();
                 self.held = Some((event.node_id, event.end.clone()));
             }

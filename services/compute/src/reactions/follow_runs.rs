@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use contracts::feed::Fact;
+use contracts::job::Word;
 use contracts::runs::{RunCreated, RunReleased, RunStopRequested};
 use eventlog::{BoxFuture, ExecuteError};
 use feed::{ReactError, Reaction};
 use prost::Message;
 use vocabulary::JobId;
+use vocabulary::job::{JobSpec, StopBy};
 
 use crate::core::Core;
 use crate::job::{self, Command, Job, JobKey};
@@ -50,6 +52,7 @@ impl FollowRuns {
     /// The job's id follows from the fact, so that a second delivery means the same job.
     async fn created(&self, fact: &Fact, created: RunCreated) -> Result<(), ReactError> {
         let Some(spec) = created.job else { return Ok(()) };
+        let spec = JobSpec::try_from(spec).map_err(|error| ReactError::Poison(format!("job: {error}")))?;
         let job_id = JobId::new(eventlog::command_id(&fact.source, fact.position, "job_of_run"));
         let key = JobKey { workspace: created.workspace, run_id: created.run_id, cluster: spec.cluster.clone() };
         let command = Command::Queue { job: key, spec: Box::new(spec), at_us: self.core.clock.now_us() };
@@ -58,7 +61,9 @@ impl FollowRuns {
 
     async fn stop(&self, fact: &Fact, wanted: RunStopRequested) -> Result<(), ReactError> {
         let Some(job_id) = self.job_of(&wanted.run_id).await? else { return Ok(()) };
-        let command = Command::Stop { by: wanted.by, decision: wanted.decision, at_us: self.core.clock.now_us() };
+        let by = StopBy::required(wanted.by_kind, &wanted.by);
+        let by = by.map_err(|error| ReactError::Poison(format!("by: {error}")))?;
+        let command = Command::Stop { by, decision: wanted.decision, at_us: self.core.clock.now_us() };
         self.execute(fact, job_id, command).await
     }
 

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use contracts::compute as wire;
 use eventlog::{BoxFuture, Context, EventLog, ExecuteError};
+use vocabulary::job::{JobSpec, StopBy};
 use vocabulary::{Clock, Entropy, JobId, Problem};
 
 use crate::cluster::{Cluster, Phase};
@@ -12,7 +12,7 @@ use crate::serving::JobQueue;
 use crate::stream::ClusterName;
 
 /// Who ends a replica's job.
-const BY: &str = "deployment";
+const BY: StopBy = StopBy::Deployment;
 
 /// The jobs and clusters of compute's own log.
 pub(crate) struct ReplicaJobs {
@@ -39,19 +39,14 @@ impl ReplicaJobs {
 }
 
 impl JobQueue for ReplicaJobs {
-    fn queue<'a>(
-        &'a self,
-        job_id: &'a str,
-        workspace: &'a str,
-        spec: wire::JobSpec,
-    ) -> BoxFuture<'a, Result<(), Problem>> {
+    fn queue<'a>(&'a self, job_id: &'a str, workspace: &'a str, spec: JobSpec) -> BoxFuture<'a, Result<(), Problem>> {
         let job = JobKey { workspace: workspace.to_owned(), run_id: String::new(), cluster: spec.cluster.clone() };
         let command = job::Command::Queue { job, spec: Box::new(spec), at_us: self.clock.now_us() };
         Box::pin(self.decide(job_id, command))
     }
 
     fn stop<'a>(&'a self, job_id: &'a str) -> BoxFuture<'a, Result<(), Problem>> {
-        let command = job::Command::Stop { by: BY.to_owned(), decision: String::new(), at_us: self.clock.now_us() };
+        let command = job::Command::Stop { by: BY, decision: String::new(), at_us: self.clock.now_us() };
         Box::pin(self.decide(job_id, command))
     }
 

@@ -2,6 +2,7 @@
 
 use contracts::compute as wire;
 use jiff::{SignedDuration, Timestamp};
+use vocabulary::job::{JobSpec, Resources, ServiceSpec};
 
 use crate::endpoint::{Deployment, DeploymentRevised, Endpoint, Replica, RequestSettings, Slot};
 
@@ -88,36 +89,31 @@ fn drained_at(replica: &Replica) -> Option<Timestamp> {
 }
 
 /// The job of a replica.
-pub(crate) fn job_spec(revision: &DeploymentRevised) -> wire::JobSpec {
+pub(crate) fn job_spec(revision: &DeploymentRevised) -> JobSpec {
     let spec = &revision.spec;
-    let files = revision.model.files.iter().map(|file| wire::ModelFile {
-        path: file.path.clone(),
-        sha256: file.sha256.clone(),
-        size_bytes: file.size_bytes,
-    });
-    wire::JobSpec {
+    JobSpec {
         cluster: spec.cluster.clone(),
         environment_variables: spec.environment_variables.clone(),
-        python: spec.python.clone(),
-        resources: Some(wire::Resources {
+        python: Some(spec.python.clone()).filter(|python| !python.is_empty()),
+        resources: Resources {
             cpu_count: spec.cpu_count,
             gpu_count: 0,
             memory_bytes: spec.memory_bytes,
             node_count: 1,
-        }),
+        },
         priority: PRIORITY,
-        grace_seconds: STOP_GRACE_SECONDS,
-        service: Some(wire::ServiceSpec {
+        grace_seconds: Some(STOP_GRACE_SECONDS),
+        service: Some(ServiceSpec {
             workspace: revision.workspace.clone(),
             endpoint: revision.endpoint.clone(),
             deployment: revision.deployment.clone(),
             revision: revision.revision,
             model: revision.model.model.clone(),
             model_version: revision.model.version,
-            files: files.collect(),
+            files: revision.model.files.clone(),
             start_timeout_seconds: START_TIMEOUT_SECONDS,
         }),
-        ..wire::JobSpec::default()
+        ..JobSpec::default()
     }
 }
 

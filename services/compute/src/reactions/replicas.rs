@@ -11,14 +11,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use contracts::compute as wire;
+use contracts::job::{Word, end_of};
 use eventlog::{ExecuteError, RecordedEvent};
 use jiff::Timestamp;
 use prost::Message;
+use vocabulary::job::RequeueCause;
 use vocabulary::{JobId, Problem};
 
 use super::replica_plan::{Plan, job_spec, plan, route};
-use crate::endpoint::{Command, Endpoint, EndpointEvent, ReplicaRequested};
-use crate::serving::Serving;
+use crate::endpoint::{Command, Endpoint, EndpointEvent, Replacement, ReplicaRequested};
+use crate::serving::{Serving, how_it_ended};
 use crate::views::endpoints::{PREFIX, names_of, stream};
 
 /// The name of the cursor.
@@ -119,14 +121,16 @@ impl Keeper {
                 if self.serving.endpoint_of(&fact.job_id).is_none() {
                     return Ok(false);
                 }
-                self.serving.replica_lost(fact).await;
+                let cause = RequeueCause::required(fact.cause_kind, &fact.cause).map_err(anyhow::Error::msg)?;
+                self.serving.replica_lost(&fact.job_id, fact.attempt, cause).await;
             }
             "JobEnded" => {
                 let fact = wire::JobEnded::decode(fact.payload.as_slice())?;
                 if self.serving.endpoint_of(&fact.job_id).is_none() {
                     return Ok(false);
                 }
-                self.serving.replica_ended(&fact.job_id, &fact.end.unwrap_or_default()).await;
+                let end = end_of(fact.end).map_err(anyhow::Error::msg)?;
+                self.serving.replica_ended(&fact.job_id, how_it_ended(&end)).await;
             }
             _ => return Ok(false),
         }
@@ -209,8 +213,8 @@ impl Keeper {
 
     /// A job that cannot be, for a reason that users can read.
     async fn gone(&self, job_id: &str, problem: &Problem) {
-        let end = wire::JobEnd { outcome: problem.to_string(), ..wire::JobEnd::default() };
-        self.serving.replica_ended(job_id, &end).await;
+        let how = Replacement { reason: problem.to_string(), log_tail: String::new() };
+        self.serving.replica_ended(job_id, how).await;
     }
 
     fn later(&mut self, stream: &str, why: &str) {

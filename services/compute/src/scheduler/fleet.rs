@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use contracts::compute::JobSpec;
+use vocabulary::job::JobSpec;
 use vocabulary::{JobId, NodeId};
 
 use crate::cluster::{Cluster, NodeEnd, NodeState};
@@ -30,7 +30,7 @@ pub struct Shape {
 impl Shape {
     /// What a job claims.
     pub fn of_job(spec: &JobSpec) -> Self {
-        let resources = spec.resources.unwrap_or_default();
+        let resources = spec.resources;
         let cpus = if resources.cpu_count > 0.0 { resources.cpu_count } else { CPUS_DEFAULT };
         Self {
             gpus: resources.gpu_count,

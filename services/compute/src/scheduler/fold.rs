@@ -182,7 +182,7 @@ impl Fleet {
 
 /// Why a job can never run on a node of the cluster.
 fn misfit(entry: &Entry, pool: &Pool) -> Option<String> {
-    let gang = entry.job.spec.resources.is_some_and(|resources| resources.node_count > 1);
+    let gang = entry.job.spec.resources.node_count > 1;
     if gang {
         return Some("jobs on several nodes are not offered yet; set resources.node_count to 1".to_owned());
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use contracts::compute::JobEnd;
+use vocabulary::job::{JobEnd, Outcome, StopBy};
 use vocabulary::{JobId, NodeId};
 
 use super::pack::{Packing, Placed, pack};
@@ -57,7 +57,7 @@ pub enum Action {
         /// The job.
         job_id: JobId,
         /// Who wants it.
-        by: &'static str,
+        by: StopBy,
     },
     /// One more node is needed.
     RequestNode {
@@ -147,8 +147,8 @@ pub fn plan(fleet: &Fleet, now_us: i64) -> Plan {
 fn plan_jobs(fleet: &Fleet, now_us: i64, plan: &mut Plan) {
     for (job_id, how) in &fleet.stranded {
         if let Some((node_id, attempt)) = fleet.jobs.get(job_id).and_then(|entry| entry.job.live()) {
-            let outcome = if *how == NodeEnd::Preempted { "preempted" } else { "lost" };
-            let end = JobEnd { outcome: outcome.to_owned(), reason: outcome.to_owned(), ..JobEnd::default() };
+            let outcome = if *how == NodeEnd::Preempted { Outcome::Preempted } else { Outcome::Lost };
+            let end = JobEnd { reason: outcome.to_string(), ..JobEnd::new(outcome) };
             plan.actions.push(Action::EndAttempt { job_id: *job_id, attempt, node_id, end });
         }
     }
@@ -160,7 +160,7 @@ fn plan_jobs(fleet: &Fleet, now_us: i64, plan: &mut Plan) {
             break;
         }
         if fleet.jobs.get(job_id).is_some_and(|entry| entry.job.stop.is_none()) {
-            plan.actions.push(Action::Stop { job_id: *job_id, by: "trial_timeout" });
+            plan.actions.push(Action::Stop { job_id: *job_id, by: StopBy::TrialTimeout });
         }
     }
 }
@@ -225,13 +225,13 @@ fn ready_node(
 fn plan_end(fleet: &Fleet, name: &ClusterName, pool: &Pool, plan: &mut Plan) {
     for (_, _, job_id) in pool.queue.values().flatten() {
         let detail = format!("cluster '{}' was deleted", name.name);
-        let end =
-            JobEnd { outcome: "canceled".to_owned(), by: "user".to_owned(), ..failed_end("cluster_deleted", detail) };
+        let end = failed_end("cluster_deleted", detail);
+        let end = JobEnd { outcome: Outcome::Canceled, by: Some(StopBy::User), ..end };
         plan.actions.push(Action::GiveUp { job_id: *job_id, end });
     }
     for job_id in pool.places.values().flat_map(|place| place.jobs.keys()) {
         if fleet.jobs.get(job_id).is_some_and(|entry| entry.job.stop.is_none()) {
-            plan.actions.push(Action::Stop { job_id: *job_id, by: "user" });
+            plan.actions.push(Action::Stop { job_id: *job_id, by: StopBy::User });
         }
     }
     if pool.places.is_empty() && pool.queue.is_empty() {

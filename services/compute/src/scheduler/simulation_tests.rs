@@ -3,9 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use contracts::compute::{JobEnd, JobSpec, Resources};
 use documents::Format;
 use proptest::prelude::*;
+use vocabulary::job::{AttemptPhase, JobEnd, JobSpec, Outcome, Resources};
 use vocabulary::{Decider, Entropy, JobId, NodeId, SeededEntropy};
 
 use super::*;
@@ -80,21 +80,15 @@ impl World {
     fn submit(&mut self, cpus: f64, memory_bytes: u64, priority: i32) -> JobId {
         let job_id = JobId::new(self.random.uuid());
         let resources = Resources { cpu_count: cpus, memory_bytes, node_count: 1, gpu_count: 0 };
-        let spec = JobSpec {
-            cluster: "spot".into(),
-            resources: Some(resources),
-            priority,
-            max_retries: 1,
-            ..JobSpec::default()
-        };
+        let spec = JobSpec { cluster: "spot".into(), resources, priority, max_retries: 1, ..JobSpec::default() };
         let key = JobKey { workspace: "w".into(), run_id: job_id.to_string(), cluster: "spot".into() };
         self.job(job_id, &job::Command::Queue { job: key, spec: Box::new(spec), at_us: self.now_us });
         job_id
     }
 
-    fn end(&mut self, job_id: JobId, outcome: &str) {
+    fn end(&mut self, job_id: JobId, outcome: Outcome) {
         if let Some((node_id, attempt)) = self.jobs[&job_id].0.live() {
-            let end = JobEnd { outcome: outcome.into(), ..JobEnd::default() };
+            let end = JobEnd::new(outcome);
             self.job(job_id, &job::Command::EndAttempt { attempt, node_id, end, at_us: self.now_us });
         }
     }
@@ -132,7 +126,7 @@ impl World {
         match action {
             Action::Place { job_id, attempt, node_id, reason } => {
                 self.job(job_id, &job::Command::Place { attempt, node_id, reason, at_us });
-                let phase = JobPhase::Running;
+                let phase = AttemptPhase::Running;
                 self.job(job_id, &job::Command::Reach { attempt, node_id, phase, at_us });
             }
             Action::EndAttempt { job_id, attempt, node_id, end } => {
@@ -140,8 +134,8 @@ impl World {
             }
             Action::GiveUp { job_id, end } => self.job(job_id, &job::Command::GiveUp { end, at_us }),
             Action::Stop { job_id, by } => {
-                self.job(job_id, &job::Command::Stop { by: by.into(), decision: String::new(), at_us });
-                self.end(job_id, "canceled");
+                self.job(job_id, &job::Command::Stop { by, decision: String::new(), at_us });
+                self.end(job_id, Outcome::Canceled);
             }
             Action::RequestNode { reason, .. } => {
                 let node_id = NodeId::new(self.random.uuid());
@@ -228,10 +222,10 @@ fn priority_goes_first_then_the_order_of_arrival() {
     world.boot();
     world.settle();
     assert_eq!(world.live(), [second]);
-    world.end(second, "completed");
+    world.end(second, Outcome::Completed);
     world.settle();
     assert_eq!(world.live(), [third]);
-    world.end(third, "completed");
+    world.end(third, Outcome::Completed);
     world.settle();
     assert_eq!(world.live(), [low]);
 }
@@ -247,7 +241,7 @@ fn nodes_come_with_demand_and_go_with_idleness() {
     world.boot();
     world.settle();
     assert_eq!(world.live().len(), 12);
-    jobs.iter().for_each(|job| world.end(*job, "completed"));
+    jobs.iter().for_each(|job| world.end(*job, Outcome::Completed));
     let again = world.settle().unwrap();
     world.now_us = again.max(world.now_us + 20 * SECOND);
     world.settle();
@@ -281,7 +275,7 @@ fn what_can_never_run_says_so_instead_of_waiting() {
     let job = world.submit(9.0, 0, 0);
     world.settle();
     let end = world.jobs[&job].0.end.clone().unwrap();
-    assert_eq!((end.outcome.as_str(), end.reason.as_str()), ("failed", "does_not_fit"));
+    assert_eq!((end.outcome, end.reason.as_str()), (Outcome::Failed, "does_not_fit"));
     assert!(end.stderr_tail.contains("9 vCPU") && end.stderr_tail.contains("8 vCPU"), "{}", end.stderr_tail);
 }
 
@@ -298,7 +292,8 @@ fn a_deleted_cluster_ends_what_it_has() {
     world.settle();
     assert_eq!(world.unfinished(), 0);
     assert!(world.fleet.pool(&world.name.clone()).is_none());
-    let canceled = world.jobs.values().filter(|(job, _)| job.end.as_ref().is_some_and(|end| end.outcome == "canceled"));
+    let canceled =
+        world.jobs.values().filter(|(job, _)| job.end.as_ref().is_some_and(|end| end.outcome == Outcome::Canceled));
     assert_eq!(canceled.count(), 10);
 }
 
@@ -322,7 +317,7 @@ fn a_fleet_read_from_the_log_is_the_one_that_was_folded() {
         loaded.set_connected(node, true, world.now_us);
     }
     let job = world.live()[0];
-    let end = JobEnd { outcome: "completed".into(), ..JobEnd::default() };
+    let end = JobEnd::new(Outcome::Completed);
     let (node_id, attempt) = world.jobs[&job].0.live().unwrap();
     let (mut aggregate, version) = world.jobs[&job].clone();
     let Ok(events) = aggregate.decide(&job::Command::EndAttempt { attempt, node_id, end, at_us: world.now_us });
@@ -343,14 +338,14 @@ fn a_fleet_read_from_the_log_is_the_one_that_was_folded() {
 enum Happening {
     Submit(u8, u8, u8),
     Boot,
-    End(u8, &'static str),
+    End(u8, Outcome),
     Preempt(u8),
     Lose(u8),
     Pass(u8),
 }
 
 fn any_happening() -> impl Strategy<Value = Happening> {
-    let outcome = prop_oneof![3 => Just("completed"), 1 => Just("failed"), 1 => Just("lost")];
+    let outcome = prop_oneof![3 => Just(Outcome::Completed), 1 => Just(Outcome::Failed), 1 => Just(Outcome::Lost)];
     prop_oneof![
         4 => (1..16u8, 0..8u8, 0..3u8).prop_map(|(cpus, gib, priority)| Happening::Submit(cpus, gib, priority)),
         2 => Just(Happening::Boot),
@@ -417,7 +412,7 @@ proptest! {
             world.settle();
             world.boot();
             world.settle();
-            world.live().into_iter().for_each(|job| world.end(job, "completed"));
+            world.live().into_iter().for_each(|job| world.end(job, Outcome::Completed));
         }
         prop_assert_eq!(world.unfinished(), 0);
         prop_assert!(world.ends.values().all(|count| *count == 1));

@@ -60,7 +60,8 @@ impl Runs {
 
     pub fn stop(&self, run_id: &str, by: &str) {
         let (workspace, by, decision) = ("w".to_owned(), by.to_owned(), "sweep_1@7".to_owned());
-        let wanted = contracts::runs::RunStopRequested { workspace, run_id: run_id.to_owned(), decision, by };
+        let wanted =
+            contracts::runs::RunStopRequested { workspace, run_id: run_id.to_owned(), decision, by, by_kind: 0 };
         self.tell("RunStopRequested", &format!("run-{run_id}"), &wanted);
     }
 }
@@ -253,7 +254,7 @@ impl Agent {
 
     pub async fn phase(&self, job_id: &str, attempt: u32, phase: &str) {
         let (job_id, phase) = (job_id.to_owned(), phase.to_owned());
-        self.say(Report::Phase(AttemptPhase { job_id, attempt, phase })).await;
+        self.say(Report::Phase(AttemptPhase { job_id, attempt, phase, ..AttemptPhase::default() })).await;
     }
 
     /// Reports an end and waits for the acknowledgement.

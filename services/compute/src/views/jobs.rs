@@ -1,9 +1,10 @@
 //! One row a job and one an attempt that was placed.
 
-use contracts::compute::{JobEnd, Placement};
+use contracts::compute::Placement;
 use eventlog::{BoxFuture, Error, RecordedEvent, SqliteConnection, SqlitePool, View};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{FromRow, Row};
+use vocabulary::job::{JobEnd, StopBy, upcast_end};
 use vocabulary::{JobId, RunId};
 
 use crate::job::{self, JobEvent};
@@ -74,11 +75,11 @@ async fn take(
             stand(tx, &job_id, "placed", event.attempt, &node_id).await?;
         }
         JobEvent::JobPhaseChanged(event) => {
-            stand(tx, &job_id, &event.phase, event.attempt, &event.node_id.to_string()).await?;
+            stand(tx, &job_id, &event.phase.to_string(), event.attempt, &event.node_id.to_string()).await?;
         }
         JobEvent::JobRequeued(event) => stand(tx, &job_id, "queued", event.next_attempt, "").await?,
         JobEvent::JobHeld(event) => stand(tx, &job_id, "held", event.attempt, "").await?,
-        JobEvent::StopRequested(event) if event.by == "pause" => restand(tx, &job_id, "queued", "held").await?,
+        JobEvent::StopRequested(event) if event.by == StopBy::Pause => restand(tx, &job_id, "queued", "held").await?,
         JobEvent::JobReleased(_) => restand(tx, &job_id, "held", "queued").await?,
         JobEvent::StopRequested(_) => {}
         JobEvent::JobEnded(event) => {
@@ -142,9 +143,11 @@ impl FromRow<'_, SqliteRow> for JobRow {
 }
 
 impl JobRow {
-    /// How it ended.
+    /// How it ended. Rows of earlier builds have it as they stored it.
     pub fn end(&self) -> Option<JobEnd> {
-        serde_json::from_str(&self.ending).ok()
+        let mut end = serde_json::from_str(&self.ending).ok()?;
+        upcast_end(&mut end).ok()?;
+        serde_json::from_value(end).ok()
     }
 }
 

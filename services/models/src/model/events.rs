@@ -120,22 +120,61 @@ vocabulary::stored_events! {
 
 #[cfg(test)]
 mod tests {
-    use vocabulary::StoredEvent;
+    use testkit::StoredForms;
 
-    use super::ModelEvent;
+    use super::*;
 
     #[test]
-    fn every_released_event_is_still_read() {
-        // An upgrade that cannot read an old event would lose registered models.
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/events");
-        let mut read = 0;
-        for file in std::fs::read_dir(folder).unwrap() {
-            let path = file.unwrap().path();
-            let (kind, schema) = path.file_stem().unwrap().to_str().unwrap().split_once('.').unwrap();
-            let data = std::fs::read_to_string(&path).unwrap();
-            ModelEvent::decode(kind, schema.parse().unwrap(), &data).unwrap();
-            read += 1;
-        }
-        assert_eq!(read, 4);
+    fn every_stored_form_means_what_it_meant() {
+        // An upgrade that reads an old event as something else would lose registered models.
+        let at = "2026-11-01T10:00:00Z".parse().unwrap();
+        let (workspace, model) = ("default".to_owned(), "digits".to_owned());
+        let mut forms = StoredForms::of(env!("CARGO_MANIFEST_DIR"));
+        let registered = VersionRegistered {
+            workspace: workspace.clone(),
+            model: model.clone(),
+            version: 1,
+            version_id: "ver_01KB0000000000000000000000".into(),
+            run_id: "run_01KB0000000000000000000000".into(),
+            artifact_path: "outputs/model".into(),
+            files: vec![File { path: "model.pkl".into(), sha256: "aa".into(), size_bytes: 12 }],
+            content_sha256: "bb".into(),
+            description: String::new(),
+            tags: BTreeMap::new(),
+            properties: BTreeMap::new(),
+            executes_code: true,
+            sweep_id: String::new(),
+            trial_index: None,
+            code_sha256: String::new(),
+            by: "token:ab".into(),
+            at,
+        };
+        forms.is::<ModelEvent>(1, registered);
+        let changed = VersionChanged {
+            workspace: workspace.clone(),
+            model: model.clone(),
+            version: 1,
+            description: Some("good".into()),
+            tags: [("a".to_owned(), "b".to_owned())].into(),
+            remove_tags: vec!["c".into()],
+            properties: BTreeMap::new(),
+            is_archived: Some(true),
+            at,
+        };
+        forms.is::<ModelEvent>(1, changed);
+        let (tags, remove_tags, is_archived) = (BTreeMap::new(), Vec::new(), Some(false));
+        forms.is::<ModelEvent>(1, ModelChanged { description: None, tags, remove_tags, is_archived, at });
+        let alias = AliasChanged {
+            workspace,
+            model,
+            alias: "champion".into(),
+            version: 2,
+            previous_version: 1,
+            reason: "better".into(),
+            by: "token:ab".into(),
+            at,
+        };
+        forms.is::<ModelEvent>(1, alias);
+        forms.complete();
     }
 }

@@ -93,7 +93,7 @@ async fn write(
 ) -> Result<Recorded<RunEvent>, RecordError<Rejection>> {
     let attempt = match run.fence(&files.workspace, &files.run.to_string(), files.attempt) {
         // A client that drives its run itself may add files afterwards.
-        Err(Rejection::Terminal { .. }) if !run.has_job() => run.attempt(),
+        Err(Rejection::Terminal { .. }) if !run.has_job() => run.attempt,
         fenced => fenced.map_err(RecordError::Rejected)?,
     };
     let key = files.run.uuid().as_bytes().to_vec();

@@ -10,8 +10,9 @@ use prost::Message;
 use tonic::{Response, Status};
 use vocabulary::{Decider, Problem, RunId};
 
-use crate::run::{self, Command, Rejection, Run, show};
-use crate::service::Core;
+use super::{shown, status};
+use crate::core::Core;
+use crate::run::{self, Command, Rejection, Run};
 
 /// Decides a command; the reply is the run after it.
 pub(super) async fn decide(
@@ -25,12 +26,9 @@ pub(super) async fn decide(
         let command = Arc::clone(&command);
         Box::pin(async move {
             let events = state.decide(&command).map_err(RecordError::Rejected)?;
-            let mut shown = state.shown.clone();
-            for event in &events {
-                show(&mut shown, event);
-                shown.version += 1;
-            }
-            Ok(Recorded { events, reply: shown.encode_to_vec() })
+            let mut after = state.without_points();
+            events.iter().for_each(|event| after.evolve(event));
+            Ok(Recorded { events, reply: shown::run(run, &after).encode_to_vec() })
         })
     })
     .await
@@ -45,7 +43,7 @@ pub(super) fn answer(core: &Core, run: RunId, committed: &Committed) -> Result<R
 /// The reply that is stored with a command.
 pub(super) fn reply<M: Message + Default>(committed: &Committed) -> Result<M, Status> {
     M::decode(committed.reply.as_slice())
-        .map_err(|error| super::status(Problem::internal(format!("a stored reply cannot be read: {error}"))))
+        .map_err(|error| status(Problem::internal(format!("a stored reply cannot be read: {error}"))))
 }
 
 /// Decides a user's command and answers the run.

@@ -7,9 +7,10 @@ use contracts::runs as wire;
 use eventlog::{RecordError, Recorded};
 use prost::Message;
 use tonic::{Request, Response, Status};
-use vocabulary::{Decider, Problem, names};
+use vocabulary::{Decider, Problem};
 
-use super::{bad_token, command, create_run, status};
+use super::texts::{check_experiment_name, check_texts};
+use super::{bad_token, command, status};
 use crate::experiment::{Command, ExperimentEvent, Experiments, stream};
 use crate::run::shown_time;
 use crate::service::Core;
@@ -21,8 +22,8 @@ pub(super) async fn create(
 ) -> Result<Response<wire::Experiment>, Status> {
     let call = CallContext::of(&request);
     let wire::CreateExperimentRequest { workspace, name, tags } = request.into_inner();
-    check_name(&name, "/name")?;
-    create_run::check_texts(&tags, "tags").map_err(status)?;
+    check_experiment_name(&name, "/name").map_err(status)?;
+    check_texts(&tags, "tags").map_err(status)?;
     let at_us = core.clock.now_us();
     let context = calls::context(&call, core.entropy.as_ref(), Vec::new());
     let stream = stream(&workspace);
@@ -48,18 +49,6 @@ fn shown(event: &ExperimentEvent) -> wire::Experiment {
         tags: created.tags.clone(),
         created_at: shown_time(created.at_us),
     }
-}
-
-/// The name of a new experiment. Digits alone would be taken for an id.
-pub(super) fn check_name(name: &str, pointer: &str) -> Result<(), Status> {
-    if let Some(wrong) = names::title(name) {
-        return Err(status(Problem::invalid(pointer, "BadName", wrong)));
-    }
-    if name.bytes().all(|byte| byte.is_ascii_digit()) {
-        let message = format!("{name:?} looks like an id, and no experiment has it; use a name with a letter");
-        return Err(status(Problem::invalid(pointer, "BadName", message)));
-    }
-    Ok(())
 }
 
 pub(super) async fn get(

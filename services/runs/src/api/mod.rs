@@ -1,6 +1,8 @@
 //! The calls. One file a call or a small group of calls: translate, execute, answer.
 
 mod artifacts;
+mod call;
+mod cancel_run;
 mod command;
 mod create_run;
 mod experiments;
@@ -8,23 +10,22 @@ mod logs;
 mod metrics;
 mod objects;
 mod read_runs;
+pub(crate) mod shown;
+mod texts;
 mod update_run;
 
 #[cfg(test)]
 mod tests;
 
-use std::pin::Pin;
 use std::sync::Arc;
 
 use contracts::runs::runs_service_server::RunsService;
 use contracts::runs::*;
-use futures_util::Stream;
 use tonic::{Request, Response, Status, Streaming};
-use vocabulary::{Problem, RunId};
 
-use crate::service::Core;
+use call::{Chunks, bad_token, run_in, run_named, status};
 
-pub(crate) use create_run::{experiment_of, name_of, stored_form};
+use crate::core::Core;
 
 /// `RunsService`.
 #[derive(Clone)]
@@ -37,7 +38,6 @@ impl Api {
 }
 
 type Answer<T> = Result<Response<T>, Status>;
-type Chunks<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 #[tonic::async_trait]
 impl RunsService for Api {
@@ -62,7 +62,7 @@ impl RunsService for Api {
     }
 
     async fn cancel_run(&self, request: Request<CancelRunRequest>) -> Answer<Run> {
-        update_run::cancel_run(&self.0, request).await
+        cancel_run::cancel_run(&self.0, request).await
     }
 
     async fn get_run(&self, request: Request<GetRunRequest>) -> Answer<Run> {
@@ -116,30 +116,4 @@ impl RunsService for Api {
     async fn head_object(&self, request: Request<HeadObjectRequest>) -> Answer<ObjectFacts> {
         objects::head(&self.0, request).await
     }
-}
-
-/// A problem as a status, for `map_err`.
-fn status(problem: impl Into<Problem>) -> Status {
-    contracts::status_of(&problem.into())
-}
-
-/// The run that a text names; a text that is no id names no run.
-fn run_named(text: &str, workspace: &str) -> Result<RunId, Status> {
-    RunId::parse(text).map_err(|_| status(Problem::not_found("run", text, workspace)))
-}
-
-/// The run, when it is in the workspace.
-async fn run_in(core: &Core, workspace: &str, text: &str) -> Result<RunId, Status> {
-    let run = run_named(text, workspace)?;
-    match crate::views::runs::state_of(core.log.reader(), workspace, run).await {
-        Ok(Some(_)) => Ok(run),
-        Ok(None) => Err(status(Problem::not_found("run", text, workspace))),
-        Err(error) => Err(calls::unreadable(error)),
-    }
-}
-
-/// 422 for a page token that this call did not give out.
-fn bad_token(token: &str) -> Status {
-    let message = format!("page_token {token:?} is not one of this list; leave it out to begin anew");
-    status(Problem::invalid("/page_token", "BadPageToken", message))
 }

@@ -1,11 +1,12 @@
-//! What users may do to a run: change its texts, end one without a job, cancel.
+//! What users may do to a run: change its texts, end one without a job.
 
 use contracts::CallContext;
 use contracts::runs as wire;
 use tonic::{Request, Response, Status};
 use vocabulary::Problem;
 
-use super::{command, create_run, run_named, status};
+use super::texts::{check_run_name, check_texts};
+use super::{command, run_named, status};
 use crate::run::{Command, RunState, Update};
 use crate::service::Core;
 
@@ -16,9 +17,9 @@ pub(super) async fn update_run(
     let call = CallContext::of(&request);
     let wire::UpdateRunRequest { workspace, run_id, name, params, tags, remove_tags, state } = request.into_inner();
     let run = run_named(&run_id, &workspace)?;
-    create_run::check_run_name(name.as_deref().unwrap_or_default()).map_err(status)?;
-    create_run::check_texts(&params, "params").map_err(status)?;
-    create_run::check_texts(&tags, "tags").map_err(status)?;
+    check_run_name(name.as_deref().unwrap_or_default()).map_err(status)?;
+    check_texts(&params, "params").map_err(status)?;
+    check_texts(&tags, "tags").map_err(status)?;
     let state = state.as_deref().map(ending).transpose().map_err(status)?;
     let update = Update { name, params, tags, remove_tags, state };
     let command = Command::Update { workspace, run: run_id, update, at_us: core.clock.now_us() };
@@ -33,15 +34,4 @@ fn ending(text: &str) -> Result<RunState, Problem> {
             Err(Problem::invalid("/state", "BadState", message))
         }
     }
-}
-
-pub(super) async fn cancel_run(
-    core: &Core,
-    request: Request<wire::CancelRunRequest>,
-) -> Result<Response<wire::Run>, Status> {
-    let call = CallContext::of(&request);
-    let wire::CancelRunRequest { workspace, run_id } = request.into_inner();
-    let run = run_named(&run_id, &workspace)?;
-    let command = Command::Cancel { workspace, run: run_id, at_us: core.clock.now_us() };
-    command::execute(core, &call, run, command).await
 }

@@ -3,12 +3,10 @@
 
 pub mod decide;
 pub mod events;
-mod known;
 pub mod state;
 
 pub use decide::{Command, Rejection};
 pub use events::{ExperimentCreated, ExperimentEvent};
-pub(crate) use known::Known;
 pub use state::{DEFAULT_ID, DEFAULT_NAME, Experiments};
 
 /// The stream of a workspace's experiments.

@@ -48,7 +48,7 @@ pub async fn append(
     tx: &mut SqliteConnection,
 ) -> Result<Recorded<RunEvent>, RecordError<Rejection>> {
     run.in_workspace(&append.workspace, &append.run.to_string()).map_err(RecordError::Rejected)?;
-    let current = run.attempt();
+    let current = run.attempt;
     let attempt = match append.attempt {
         0 if run.has_job() => return Err(RecordError::Rejected(Rejection::AttemptRequired)),
         0 => current,

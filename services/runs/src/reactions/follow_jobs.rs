@@ -4,13 +4,15 @@ use std::sync::Arc;
 
 use contracts::compute::{JobEnded, JobHeld, JobPhaseChanged, JobPlaced, JobQueued, JobRequeued};
 use contracts::feed::Fact;
+use contracts::job::{Word, end_of};
 use eventlog::BoxFuture;
 use feed::{ReactError, Reaction};
 use vocabulary::RunId;
+use vocabulary::job::{AttemptPhase, RequeueCause};
 
-use super::{Outcome, decode, execute};
-use crate::run::{AttemptCause, Command, JobNews, RunState};
-use crate::service::Core;
+use super::fact::{Outcome, decode, execute};
+use crate::core::Core;
+use crate::run::{Command, JobNews, RunState};
 
 pub(super) struct FollowJobs(pub Arc<Core>);
 
@@ -49,21 +51,19 @@ fn read(fact: &Fact) -> Result<Option<(String, JobNews)>, ReactError> {
             (run_id, JobNews::Reached { attempt, state: RunState::Starting, node_id, at_us })
         }
         "JobPhaseChanged" => {
-            let JobPhaseChanged { run_id, attempt, phase, node_id, .. } = decode(fact)?;
-            let state = match phase.as_str() {
-                "starting" => RunState::Starting,
-                "preparing" => RunState::Preparing,
-                "running" => RunState::Running,
-                "finalizing" => RunState::Finalizing,
-                _ => return Err(ReactError::Poison(format!("{phase:?} is no phase of a job"))),
+            let JobPhaseChanged { run_id, attempt, phase, node_id, phase_kind, .. } = decode(fact)?;
+            let state = match AttemptPhase::required(phase_kind, &phase).map_err(ReactError::Poison)? {
+                AttemptPhase::Starting => RunState::Starting,
+                AttemptPhase::Preparing => RunState::Preparing,
+                AttemptPhase::Running => RunState::Running,
+                AttemptPhase::Finalizing => RunState::Finalizing,
             };
             (run_id, JobNews::Reached { attempt, state, node_id, at_us })
         }
         "JobRequeued" => {
-            let JobRequeued { run_id, attempt, next_attempt, cause, end, node_id, .. } = decode(fact)?;
-            let cause = AttemptCause::parse(&cause)
-                .ok_or_else(|| ReactError::Poison(format!("{cause:?} is no cause of a new attempt")))?;
-            let end = end.unwrap_or_default();
+            let JobRequeued { run_id, attempt, next_attempt, cause, end, node_id, cause_kind, .. } = decode(fact)?;
+            let cause = RequeueCause::required(cause_kind, &cause).map_err(ReactError::Poison)?;
+            let end = end_of(end).map_err(ReactError::Poison)?;
             (run_id, JobNews::Requeued { attempt, next_attempt, cause, end, node_id, at_us })
         }
         "JobHeld" => {
@@ -72,7 +72,8 @@ fn read(fact: &Fact) -> Result<Option<(String, JobNews)>, ReactError> {
         }
         "JobEnded" => {
             let JobEnded { run_id, attempt, end, .. } = decode(fact)?;
-            (run_id, JobNews::Ended { attempt, end: end.unwrap_or_default(), at_us })
+            let end = end_of(end).map_err(ReactError::Poison)?;
+            (run_id, JobNews::Ended { attempt, end, at_us })
         }
         _ => return Ok(None),
     }))

@@ -7,17 +7,19 @@
 use std::sync::Arc;
 
 use contracts::feed::Fact;
+use contracts::job::Word;
 use contracts::runs::{MetricPoint, RecordMetricsRequest};
 use contracts::sweeps::{TrialEnded, TrialPromoted, TrialProposed, TrialReleased, TrialReported, TrialStopRequested};
 use eventlog::{BoxFuture, Context, ExecuteError};
 use feed::{ReactError, Reaction};
 use vocabulary::RunId;
+use vocabulary::job::{JobSpec, StopBy};
 
-use super::{Outcome, decode, execute, not_yet, run_of};
-use crate::api::{experiment_of, name_of, stored_form};
+use super::fact::{Outcome, decode, execute, not_yet, run_of};
+use crate::core::Core;
+use crate::experiments::find_or_make;
 use crate::metrics::{Batch, store};
-use crate::run::{self, Command, Rejection, Run, RunCreated, RunState, Subject};
-use crate::service::Core;
+use crate::run::{self, Command, Rejection, Run, RunCreated, RunState, Subject, name_of};
 
 /// Microseconds of a millisecond.
 const US_A_MS: i64 = 1_000;
@@ -76,7 +78,9 @@ impl FollowTrials {
     async fn proposed(&self, fact: &Fact, proposed: TrialProposed) -> Result<(), ReactError> {
         let run = run_of(&proposed.run_id)?;
         let context = calls::reaction_context(fact, "create_runs.experiment");
-        let experiment = experiment_of(&self.0, &proposed.workspace, &proposed.experiment, context).await?;
+        let job = proposed.job.map(JobSpec::try_from).transpose();
+        let job = job.map_err(|error| ReactError::Poison(format!("job: {error}")))?;
+        let experiment = find_or_make(&self.0, &proposed.workspace, &proposed.experiment, context).await?;
         let created = RunCreated {
             subject: Subject {
                 workspace: proposed.workspace,
@@ -90,7 +94,7 @@ impl FollowTrials {
             parent_run_id: String::new(),
             params: proposed.params,
             tags: proposed.tags,
-            job: proposed.job.as_ref().map(stored_form).transpose()?,
+            job,
             at_us: fact.recorded_at_us,
         };
         execute(&self.0, fact, "create_runs", run, Command::Create(Box::new(created))).await?;
@@ -99,7 +103,9 @@ impl FollowTrials {
 
     async fn stopped(&self, fact: &Fact, stop: TrialStopRequested) -> Result<(), ReactError> {
         let run = run_of(&stop.run_id)?;
-        let command = Command::Stop { decision: stop.decision, by: stop.by, at_us: fact.recorded_at_us };
+        let by = StopBy::required(stop.by_kind, &stop.by);
+        let by = by.map_err(|error| ReactError::Poison(format!("by: {error}")))?;
+        let command = Command::Stop { decision: stop.decision, by, at_us: fact.recorded_at_us };
         self.must_be_there(fact, "stop_runs", run, command).await
     }
 

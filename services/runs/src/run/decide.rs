@@ -3,17 +3,14 @@
 
 use std::collections::BTreeMap;
 
-use contracts::compute::JobEnd;
+use vocabulary::Decider;
+use vocabulary::job::{JobEnd, Outcome, StopBy};
 
-use super::{
-    AttemptCause, Rejection, Run, RunCreated, RunEnded, RunEvent, RunRelabelled, RunReleased, RunState,
-    RunStopRequested, RunUpdated, job,
-};
-
-/// Whether a wish is only that the run waits: at a rung of its sweep, or while the sweep is paused.
-fn holds(by: &str) -> bool {
-    matches!(by, "rung" | "pause")
-}
+use super::events::{RunCreated, RunEnded, RunEvent, RunRelabelled, RunReleased, RunStopRequested, RunUpdated};
+use super::job::{self, JobNews};
+use super::rejection::Rejection;
+use super::run_state::RunState;
+use super::state::Run;
 
 /// What users may change.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -30,22 +27,6 @@ pub struct Update {
     pub state: Option<RunState>,
 }
 
-/// What compute tells of a run's job.
-#[derive(Clone, Debug, PartialEq)]
-#[expect(missing_docs, reason = "the fields are those of compute's facts")]
-pub enum JobNews {
-    /// The job waits for a node.
-    Queued { attempt: u32, at_us: i64 },
-    /// The attempt is Starting, Preparing, Running or Finalizing.
-    Reached { attempt: u32, state: RunState, node_id: String, at_us: i64 },
-    /// The attempt ended and the next one waits for a node.
-    Requeued { attempt: u32, next_attempt: u32, cause: AttemptCause, end: JobEnd, node_id: String, at_us: i64 },
-    /// The attempt ended because its trial is to wait.
-    Held { attempt: u32, at_us: i64 },
-    /// The job is over.
-    Ended { attempt: u32, end: JobEnd, at_us: i64 },
-}
-
 /// A wish.
 #[derive(Clone, Debug, PartialEq)]
 #[expect(missing_docs, reason = "each variant says what it is; the fields are those of the events")]
@@ -57,7 +38,7 @@ pub enum Command {
     /// A user wants its end.
     Cancel { workspace: String, run: String, at_us: i64 },
     /// Its sweep wants its end.
-    Stop { decision: String, by: String, at_us: i64 },
+    Stop { decision: String, by: StopBy, at_us: i64 },
     /// Its sweep lets it go on from where it waits.
     Release { at_us: i64 },
     /// Its sweep has ended the trial: the end of a run without a job.
@@ -67,7 +48,7 @@ pub enum Command {
 }
 
 /// The events that a command leads to.
-pub(super) fn decide(run: &Run, command: &Command) -> Result<Vec<RunEvent>, Rejection> {
+fn decide(run: &Run, command: &Command) -> Result<Vec<RunEvent>, Rejection> {
     match command {
         Command::Create(created) => create(run, created),
         Command::Update { workspace, run: name, update, at_us } => {
@@ -76,15 +57,15 @@ pub(super) fn decide(run: &Run, command: &Command) -> Result<Vec<RunEvent>, Reje
         }
         Command::Cancel { workspace, run: name, at_us } => {
             run.in_workspace(workspace, name)?;
-            Ok(stop(run, "", "user", *at_us))
+            Ok(stop(run, "", StopBy::User, *at_us))
         }
         Command::Stop { decision, by, at_us } => {
             there(run)?;
-            Ok(stop(run, decision, by, *at_us))
+            Ok(stop(run, decision, *by, *at_us))
         }
         Command::Release { at_us } => {
             there(run)?;
-            let is_held = run.ended().is_none() && run.stop.as_ref().is_some_and(|stop| holds(&stop.by));
+            let is_held = run.ended().is_none() && run.stop.as_ref().is_some_and(|stop| stop.by.holds());
             Ok(is_held
                 .then(|| RunReleased { subject: run.subject.clone(), at_us: *at_us }.into())
                 .into_iter()
@@ -102,6 +83,20 @@ pub(super) fn decide(run: &Run, command: &Command) -> Result<Vec<RunEvent>, Reje
             there(run)?;
             Ok(job::decide(run, news))
         }
+    }
+}
+
+impl Decider for Run {
+    type Command = Command;
+    type Event = RunEvent;
+    type Rejection = Rejection;
+
+    fn decide(&self, command: &Command) -> Result<Vec<RunEvent>, Rejection> {
+        decide(self, command)
+    }
+
+    fn evolve(&mut self, event: &RunEvent) {
+        self.take(event);
     }
 }
 
@@ -123,7 +118,7 @@ fn create(run: &Run, created: &RunCreated) -> Result<Vec<RunEvent>, Rejection> {
 
 fn change(run: &Run, update: &Update, at_us: i64) -> Result<Vec<RunEvent>, Rejection> {
     let mut events = Vec::new();
-    let shown = &run.shown;
+    let shown = &run.details;
     let mut params = update.params.clone();
     for (name, value) in &update.params {
         match shown.params.get(name) {
@@ -157,43 +152,42 @@ fn change(run: &Run, update: &Update, at_us: i64) -> Result<Vec<RunEvent>, Rejec
     Ok(events)
 }
 
-fn stop(run: &Run, decision: &str, by: &str, at_us: i64) -> Vec<RunEvent> {
+fn stop(run: &Run, decision: &str, by: StopBy, at_us: i64) -> Vec<RunEvent> {
     let subject = run.subject.clone();
-    let by_policy = by == "policy";
+    let by_policy = by == StopBy::Policy;
     match run.ended() {
         Some(RunState::Completed | RunState::Failed) if by_policy => {
             vec![RunRelabelled { subject, state: RunState::EarlyStopped, decision: decision.to_owned() }.into()]
         }
         Some(_) => Vec::new(),
         // A wish that it ends goes before the wish that it waits.
-        None if run.stop.as_ref().is_some_and(|stop| !holds(&stop.by) || holds(by)) => Vec::new(),
+        None if run.stop.as_ref().is_some_and(|stop| !stop.by.holds() || by.holds()) => Vec::new(),
         None if run.has_job() => {
-            vec![RunStopRequested { subject, decision: decision.to_owned(), by: by.to_owned(), at_us }.into()]
+            vec![RunStopRequested { subject, decision: decision.to_owned(), by, at_us }.into()]
         }
         // Whoever evaluates it without a job asks for it again when it is promoted.
-        None if holds(by) => Vec::new(),
+        None if by.holds() => Vec::new(),
         None => {
             let state = if by_policy { RunState::EarlyStopped } else { RunState::Canceled };
-            let end = JobEnd { by: by.to_owned(), decision: decision.to_owned(), ..end_of(state) };
+            let end = JobEnd { by: Some(by), decision: decision.to_owned(), ..end_of(state) };
             // Its user is the only one to end it without its sweep.
-            vec![end_now(run, state, end, by != "user", at_us)]
+            vec![end_now(run, state, end, by != StopBy::User, at_us)]
         }
     }
 }
 
 fn end_of(state: RunState) -> JobEnd {
-    let outcome = match state {
-        RunState::Completed => "completed",
-        RunState::Failed => "failed",
-        _ => "canceled",
-    };
-    JobEnd { outcome: outcome.to_owned(), ..JobEnd::default() }
+    JobEnd::new(match state {
+        RunState::Completed => Outcome::Completed,
+        RunState::Failed => Outcome::Failed,
+        _ => Outcome::Canceled,
+    })
 }
 
 fn end_now(run: &Run, state: RunState, end: JobEnd, with_trial: bool, at_us: i64) -> RunEvent {
     RunEnded {
         subject: run.subject.clone(),
-        attempt: run.attempt(),
+        attempt: run.attempt,
         state,
         end,
         metric_names: run.metric_names(),

@@ -1,13 +1,13 @@
-//! What can happen to a run, as it is stored. To change a released event add fields with a default and keep its schema
-//! number.
+//! What can happen to a run, as it is stored. To change a released event raise its schema number and upcast.
 
 use std::collections::BTreeMap;
 
-use contracts::compute::{JobEnd, JobSpec};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use vocabulary::RunId;
+use vocabulary::job::{JobEnd, JobSpec, RequeueCause, StopBy, upcast_end, upcast_spec};
 
-use super::RunState;
+use super::run_state::RunState;
 
 /// Whose run it is. In each event, because a fact is made of one event alone.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,13 +39,11 @@ pub struct RunCreated {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub parent_run_id: String,
     /// Parameters.
-    #[serde(default)]
     pub params: BTreeMap<String, String>,
     /// Tags.
-    #[serde(default)]
     pub tags: BTreeMap<String, String>,
     /// What compute is to run.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub job: Option<JobSpec>,
     /// Microseconds since 1970.
     pub at_us: i64,
@@ -84,22 +82,6 @@ pub struct RunStateChanged {
     pub at_us: i64,
 }
 
-/// Why an attempt ended without the run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum AttemptCause {
-    /// Its node was taken away with a notice.
-    Preempted,
-    /// Its node did not answer any more.
-    Lost,
-    /// It failed and the job may try again.
-    Retry,
-    /// It waited at a rung of its sweep and was promoted.
-    Promoted,
-    /// It waited while its sweep was paused, which goes on.
-    Resumed,
-}
-
 /// An attempt ended and another one follows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AttemptEnded {
@@ -108,7 +90,7 @@ pub struct AttemptEnded {
     /// The attempt.
     pub attempt: u32,
     /// Why.
-    pub cause: AttemptCause,
+    pub cause: RequeueCause,
     /// How it ended.
     pub end: JobEnd,
     /// Its node.
@@ -126,9 +108,8 @@ pub struct RunStopRequested {
     /// SWEEP@position of a policy's decision, else empty.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub decision: String,
-    /// policy | user | sweep | sweep_timeout | trial_timeout | target_reached | max_resource; rung, pause: it is only
-    /// held.
-    pub by: String,
+    /// Who or what; rung and pause: it is only held.
+    pub by: StopBy,
     /// Microseconds since 1970.
     pub at_us: i64,
 }
@@ -222,7 +203,23 @@ pub struct ArtifactsRecorded {
 vocabulary::stored_events! {
     /// What can happen to a run.
     pub enum RunEvent {
-        RunCreated: 1, RunUpdated: 1, RunStateChanged: 1, AttemptEnded: 1, RunStopRequested: 1, RunReleased: 1,
-        RunEnded: 1, RunRelabelled: 1, MetricReported: 1, MetricNameSeen: 1, ArtifactsRecorded: 1,
+        RunCreated: 2 upcast created, RunUpdated: 1, RunStateChanged: 1, AttemptEnded: 2 upcast ended,
+        RunStopRequested: 1, RunReleased: 1, RunEnded: 2 upcast ended, RunRelabelled: 1, MetricReported: 1,
+        MetricNameSeen: 1, ArtifactsRecorded: 1,
     }
+}
+
+/// Until schema 2 the job was a protobuf message as JSON, and texts could be left out.
+fn created(event: &mut Value, _schema: i16) -> Result<(), String> {
+    for name in ["params", "tags"] {
+        if event.get(name).is_none() {
+            event[name] = json!({});
+        }
+    }
+    event.get_mut("job").filter(|job| !job.is_null()).map_or(Ok(()), upcast_spec)
+}
+
+/// Until schema 2 the end was a protobuf message as JSON.
+fn ended(event: &mut Value, _schema: i16) -> Result<(), String> {
+    event.get_mut("end").map_or(Ok(()), upcast_end)
 }

@@ -1,10 +1,26 @@
 //! What compute's news of a job mean for its run. News of an older attempt, or after the end, mean nothing.
 
-use contracts::compute::JobEnd;
-use vocabulary::Decider;
+use vocabulary::job::{JobEnd, Outcome, RequeueCause, StopBy};
 
-use super::decide::JobNews;
-use super::{AttemptCause, AttemptEnded, Run, RunEnded, RunEvent, RunState, RunStateChanged};
+use super::events::{AttemptEnded, RunEnded, RunEvent, RunStateChanged};
+use super::run_state::RunState;
+use super::state::Run;
+
+/// What compute tells of a run's job.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "the fields are those of compute's facts")]
+pub enum JobNews {
+    /// The job waits for a node.
+    Queued { attempt: u32, at_us: i64 },
+    /// The attempt is Starting, Preparing, Running or Finalizing.
+    Reached { attempt: u32, state: RunState, node_id: String, at_us: i64 },
+    /// The attempt ended and the next one waits for a node.
+    Requeued { attempt: u32, next_attempt: u32, cause: RequeueCause, end: JobEnd, node_id: String, at_us: i64 },
+    /// The attempt ended because its trial is to wait.
+    Held { attempt: u32, at_us: i64 },
+    /// The job is over.
+    Ended { attempt: u32, end: JobEnd, at_us: i64 },
+}
 
 impl JobNews {
     fn attempt(&self) -> u32 {
@@ -20,7 +36,7 @@ impl JobNews {
 
 /// The events that news of the job lead to.
 pub(super) fn decide(run: &Run, news: &JobNews) -> Vec<RunEvent> {
-    if run.ended().is_some() || !run.has_job() || news.attempt() < run.attempt() {
+    if run.ended().is_some() || !run.has_job() || news.attempt() < run.attempt {
         return Vec::new();
     }
     match news {
@@ -31,7 +47,7 @@ pub(super) fn decide(run: &Run, news: &JobNews) -> Vec<RunEvent> {
                 subject: run.subject.clone(),
                 attempt: *attempt,
                 cause: *cause,
-                end: finite(end),
+                end: end.clone(),
                 node_id: node_id.clone(),
                 at_us: *at_us,
             };
@@ -51,7 +67,7 @@ pub(super) fn decide(run: &Run, news: &JobNews) -> Vec<RunEvent> {
 
 fn reach(run: &Run, state: RunState, attempt: u32, node_id: &str, at_us: i64) -> Vec<RunEvent> {
     // An attempt that has begun does not go back into the queue: that is what Requeued says.
-    let known = attempt == run.attempt()
+    let known = attempt == run.attempt
         && run.state.is_some_and(|now| now == state || (state == RunState::Queued && now != RunState::Proposed));
     if known {
         return Vec::new();
@@ -60,20 +76,22 @@ fn reach(run: &Run, state: RunState, attempt: u32, node_id: &str, at_us: i64) ->
 }
 
 fn ended(run: &Run, attempt: u32, end: &JobEnd, at_us: i64) -> RunEnded {
-    let mut end = finite(end);
-    let by_policy = run.stop.as_ref().filter(|stop| stop.by == "policy");
-    let state = match end.outcome.as_str() {
+    let mut end = end.clone();
+    let by_policy = run.stop.as_ref().filter(|stop| stop.by == StopBy::Policy);
+    let state = match end.outcome {
         _ if by_policy.is_some() => RunState::EarlyStopped,
         // As far as its policy lets any trial come: what it has is its result.
-        "canceled" if run.stop.as_ref().is_some_and(|stop| stop.by == "max_resource") => RunState::Completed,
-        "completed" => RunState::Completed,
-        "canceled" => RunState::Canceled,
-        _ => RunState::Failed,
+        Outcome::Canceled if run.stop.as_ref().is_some_and(|stop| stop.by == StopBy::MaxResource) => {
+            RunState::Completed
+        }
+        Outcome::Completed => RunState::Completed,
+        Outcome::Canceled => RunState::Canceled,
+        Outcome::Failed | Outcome::Preempted | Outcome::Lost => RunState::Failed,
     };
     if let Some(stop) = &run.stop
         && matches!(state, RunState::EarlyStopped | RunState::Canceled)
     {
-        end.by.clone_from(&stop.by);
+        end.by = Some(stop.by);
         end.decision.clone_from(&stop.decision);
     }
     RunEnded {
@@ -84,39 +102,5 @@ fn ended(run: &Run, attempt: u32, end: &JobEnd, at_us: i64) -> RunEnded {
         metric_names: run.metric_names(),
         with_trial: false,
         at_us,
-    }
-}
-
-/// Without a number that JSON cannot hold.
-fn finite(end: &JobEnd) -> JobEnd {
-    let age = end.checkpoint_age_seconds.filter(|age| age.is_finite());
-    JobEnd { checkpoint_age_seconds: age, ..end.clone() }
-}
-
-impl Decider for Run {
-    type Command = super::Command;
-    type Event = RunEvent;
-    type Rejection = super::Rejection;
-
-    fn decide(&self, command: &super::Command) -> Result<Vec<RunEvent>, super::Rejection> {
-        super::decide::decide(self, command)
-    }
-
-    fn evolve(&mut self, event: &RunEvent) {
-        self.take(event);
-    }
-}
-
-impl AttemptCause {
-    /// Reads compute's word.
-    pub fn parse(text: &str) -> Option<Self> {
-        match text {
-            "preempted" => Some(Self::Preempted),
-            "lost" => Some(Self::Lost),
-            "retry" => Some(Self::Retry),
-            "promoted" => Some(Self::Promoted),
-            "resumed" => Some(Self::Resumed),
-            _ => None,
-        }
     }
 }

@@ -6,17 +6,19 @@ pub mod events;
 mod job;
 pub mod rejection;
 pub mod report;
-mod show;
+mod run_state;
+mod series;
 pub mod state;
 
 #[cfg(test)]
 mod tests;
 
-pub use decide::{Command, JobNews, Update};
+pub use decide::{Command, Update};
 pub use events::*;
+pub use job::JobNews;
 pub use rejection::Rejection;
-pub use show::show;
-pub use state::{Run, RunState, Stop};
+pub use run_state::RunState;
+pub use state::{Attempt, Run, Stop};
 
 use vocabulary::RunId;
 
@@ -30,6 +32,12 @@ pub fn stream(run: RunId) -> String {
 /// The run of a stream; `None` for a stream of something else.
 pub fn of_stream(stream: &str) -> Option<RunId> {
     RunId::parse(stream.strip_prefix(STREAM_PREFIX)?).ok()
+}
+
+/// A name for a run that was given none: the end of its id, which differs between runs of one moment.
+pub fn name_of(run: RunId) -> String {
+    let hex = run.hex();
+    format!("run-{}", &hex[hex.len() - 8..])
 }
 
 /// An instant as it is shown: RFC 3339 with microseconds.

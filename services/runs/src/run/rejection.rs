@@ -2,7 +2,7 @@
 
 use vocabulary::Problem;
 
-use super::RunState;
+use super::run_state::RunState;
 
 /// Why a wish is refused.
 #[derive(Clone, Debug, PartialEq)]

@@ -5,8 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::state::NAMES_MAX;
-use super::{MetricNameSeen, MetricReported, Point, Rejection, Run, RunEvent};
+use super::events::{MetricNameSeen, MetricReported, Point, RunEvent};
+use super::rejection::Rejection;
+use super::series::{Series, bits_of};
+use super::state::{NAMES_MAX, Run};
 
 /// A point as it was sent.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -26,49 +28,6 @@ pub struct SentKey {
     pub name: String,
     /// Its points.
     pub points: Vec<SentPoint>,
-}
-
-/// The live points of a watched key.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Series {
-    points: BTreeMap<i64, Reported>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Reported {
-    bits: u64,
-    attempt: u32,
-}
-
-impl Series {
-    /// Whether nothing was reported.
-    pub fn is_empty(&self) -> bool {
-        self.points.is_empty()
-    }
-
-    /// The greatest live step.
-    pub fn last_step(&self) -> Option<i64> {
-        self.points.last_key_value().map(|(step, _)| *step)
-    }
-
-    /// The live points: step and bits, by step.
-    pub fn live(&self) -> Vec<(i64, u64)> {
-        self.points.iter().map(|(step, point)| (*step, point.bits)).collect()
-    }
-
-    pub(super) fn take(&mut self, step: i64, value: f64, attempt: u32) {
-        let superseded = self.points.range(step..).filter(|(_, point)| point.attempt < attempt);
-        let superseded: Vec<i64> = superseded.map(|(step, _)| *step).collect();
-        for step in superseded {
-            self.points.remove(&step);
-        }
-        self.points.insert(step, Reported { bits: bits_of(value), attempt });
-    }
-}
-
-/// The bits that make two values the same: all NaN are one.
-pub fn bits_of(value: f64) -> u64 {
-    if value.is_nan() { f64::NAN.to_bits() } else { value.to_bits() }
 }
 
 /// A key's points in the making: what the batch adds to the series.
@@ -91,7 +50,7 @@ impl<'a> Overlay<'a> {
     }
 
     fn bits_at(&self, step: i64) -> Option<u64> {
-        let stored = || self.series.points.get(&step).filter(|point| point.attempt == self.attempt);
+        let stored = || self.series.points().get(&step).filter(|point| point.attempt == self.attempt);
         self.added.get(&step).copied().or_else(|| stored().map(|point| point.bits))
     }
 
@@ -99,7 +58,7 @@ impl<'a> Overlay<'a> {
         let least = self.added.first_key_value().map(|(least, _)| *least);
         self.added.insert(step, bits);
         if least.is_none_or(|least| step < least) {
-            let points = &self.series.points;
+            let points = self.series.points();
             let own = points.range(step..).rev().find(|(_, point)| point.attempt == self.attempt);
             self.beneath = own.or_else(|| points.range(..step).next_back()).map(|(step, _)| *step);
         }
@@ -122,7 +81,7 @@ impl Run {
     /// When the run is not in the workspace or over, or the attempt is not the current one.
     pub fn fence(&self, workspace: &str, run: &str, attempt: u32) -> Result<u32, Rejection> {
         self.in_workspace(workspace, run)?;
-        let current = self.attempt();
+        let current = self.attempt;
         if attempt == 0 && self.has_job() {
             return Err(Rejection::AttemptRequired);
         }

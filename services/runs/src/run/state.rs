@@ -1,109 +1,87 @@
 //! A run's state and what events do to it.
-//!
-//! ```text
-//! with a job:    Proposed -> Queued -> Starting -> Preparing -> Running -> Finalizing -> Completed | Failed
-//!                any of them -> Canceled | EarlyStopped
-//!                Completed | Failed -> EarlyStopped (a policy's stop came late)
-//!                any of them -> Preempted | NotResponding | Paused (at a rung) -> Queued (attempt + 1)
-//! without one:   Running -> Completed | Failed | Canceled | EarlyStopped
-//! ```
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use contracts::runs as wire;
-use serde::{Deserialize, Serialize};
+use vocabulary::job::{JobEnd, JobSpec, Outcome, RequeueCause, StopBy};
 
-use super::report::Series;
-use super::{RunEvent, Subject, show};
+use super::events::{AttemptEnded, RunCreated, RunEnded, RunEvent, RunStateChanged, RunUpdated, Subject};
+use super::run_state::RunState;
+use super::series::Series;
 
 /// Names of keys that are not watched that a run remembers: enough for a hint, little in an event.
 pub const NAMES_MAX: usize = 20;
-
-/// What a run is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "the words of the contract; the drawing above says how they follow each other")]
-pub enum RunState {
-    Proposed,
-    Queued,
-    Starting,
-    Preparing,
-    Running,
-    Finalizing,
-    Preempted,
-    Paused,
-    NotResponding,
-    Completed,
-    Failed,
-    Canceled,
-    EarlyStopped,
-}
-
-impl RunState {
-    /// All of them.
-    pub const ALL: [Self; 13] = [
-        Self::Proposed,
-        Self::Queued,
-        Self::Starting,
-        Self::Preparing,
-        Self::Running,
-        Self::Finalizing,
-        Self::Preempted,
-        Self::Paused,
-        Self::NotResponding,
-        Self::Completed,
-        Self::Failed,
-        Self::Canceled,
-        Self::EarlyStopped,
-    ];
-
-    /// The word that users see.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Proposed => "Proposed",
-            Self::Queued => "Queued",
-            Self::Starting => "Starting",
-            Self::Preparing => "Preparing",
-            Self::Running => "Running",
-            Self::Finalizing => "Finalizing",
-            Self::Preempted => "Preempted",
-            Self::Paused => "Paused",
-            Self::NotResponding => "NotResponding",
-            Self::Completed => "Completed",
-            Self::Failed => "Failed",
-            Self::Canceled => "Canceled",
-            Self::EarlyStopped => "EarlyStopped",
-        }
-    }
-
-    /// Reads the word.
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|state| state.as_str() == text)
-    }
-
-    /// Whether the run is over.
-    pub fn is_terminal(self) -> bool {
-        matches!(self, Self::Completed | Self::Failed | Self::Canceled | Self::EarlyStopped)
-    }
-}
 
 /// A stop that was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stop {
     /// SWEEP@position of a policy's decision, else empty.
     pub decision: String,
-    /// Who: policy, user, sweep and so on.
-    pub by: String,
+    /// Who or what.
+    pub by: StopBy,
+}
+
+/// One try of a run.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Attempt {
+    /// From 1.
+    pub number: u32,
+    /// Where it ran; empty without a job.
+    pub node: String,
+    /// Microseconds since 1970.
+    pub started_us: i64,
+    /// Microseconds since 1970.
+    pub ended_us: Option<i64>,
+    /// What became of it.
+    pub end: Option<Outcome>,
+    /// Seconds between its last checkpoint and its end.
+    pub checkpoint_age_seconds: Option<f64>,
+}
+
+/// What is known of a run beside what is decided on.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Details {
+    /// Decimal text.
+    pub experiment_id: String,
+    /// The experiment's name.
+    pub experiment: String,
+    /// The run's name.
+    pub name: String,
+    /// The run that this one is nested in; empty for none.
+    pub parent_run_id: String,
+    /// Parameters.
+    pub params: BTreeMap<String, String>,
+    /// Tags.
+    pub tags: BTreeMap<String, String>,
+    /// What compute runs; `None` when its client drives it.
+    pub job: Option<Arc<JobSpec>>,
+    /// Microseconds since 1970.
+    pub created_us: i64,
+    /// When its first attempt ran first.
+    pub started_us: Option<i64>,
+    /// When it was over.
+    pub ended_us: Option<i64>,
+    /// How often a node was taken away from it.
+    pub preemptions: u32,
+    /// Its tries, the first one first.
+    pub attempts: Vec<Attempt>,
+    /// How it ended.
+    pub end: Option<JobEnd>,
 }
 
 /// A run.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Run {
-    /// As users see it; the version counts the stream's events.
-    pub shown: wire::Run,
     /// `None` before the run was created.
     pub state: Option<RunState>,
     /// Whose run it is.
     pub subject: Subject,
+    /// Events of its stream.
+    pub version: i64,
+    /// The current attempt.
+    pub attempt: u32,
+    /// What else is known.
+    pub details: Details,
     /// The first stop that was asked for.
     pub stop: Option<Stop>,
     /// The live points of the watched keys; emptied when the run has ended.
@@ -113,14 +91,9 @@ pub struct Run {
 }
 
 impl Run {
-    /// The current attempt.
-    pub fn attempt(&self) -> u32 {
-        self.shown.attempt
-    }
-
     /// Whether compute runs it.
     pub fn has_job(&self) -> bool {
-        self.shown.job.is_some()
+        self.details.job.is_some()
     }
 
     /// The state when the run is over.
@@ -134,20 +107,29 @@ impl Run {
         reported.chain(&self.names).take(NAMES_MAX).cloned().collect()
     }
 
+    /// A copy for showing what a command leads to, without the points, which may be many.
+    #[must_use]
+    pub fn without_points(&self) -> Self {
+        Self {
+            state: self.state,
+            subject: self.subject.clone(),
+            version: self.version,
+            attempt: self.attempt,
+            details: self.details.clone(),
+            stop: self.stop.clone(),
+            ..Self::default()
+        }
+    }
+
     pub(super) fn take(&mut self, event: &RunEvent) {
-        show(&mut self.shown, event);
-        self.shown.version += 1;
+        self.version += 1;
         match event {
-            RunEvent::RunCreated(event) => {
-                self.subject = event.subject.clone();
-                self.state = RunState::parse(&self.shown.state);
-                let names =
-                    event.job.iter().flat_map(|job| std::iter::once(&job.primary_metric).chain(&job.watched_metrics));
-                let watched = names.filter(|name| !name.is_empty());
-                self.watched = watched.map(|name| (name.clone(), Series::default())).collect();
-            }
+            RunEvent::RunCreated(event) => self.created(event),
+            RunEvent::RunUpdated(event) => self.updated(event),
+            RunEvent::RunStateChanged(event) => self.moved(event),
+            RunEvent::AttemptEnded(event) => self.attempt_ended(event),
             RunEvent::RunStopRequested(event) => {
-                self.stop = Some(Stop { decision: event.decision.clone(), by: event.by.clone() });
+                self.stop = Some(Stop { decision: event.decision.clone(), by: event.by });
             }
             RunEvent::RunReleased(_) => self.stop = None,
             RunEvent::MetricReported(event) => {
@@ -160,14 +142,117 @@ impl Run {
             RunEvent::MetricNameSeen(event) => {
                 self.names.insert(event.name.clone());
             }
-            RunEvent::RunEnded(_) => {
-                self.state = RunState::parse(&self.shown.state);
-                self.watched.clear();
+            RunEvent::RunEnded(event) => self.over(event),
+            RunEvent::RunRelabelled(event) => {
+                self.state = Some(event.state);
+                if let Some(end) = &mut self.details.end {
+                    end.decision.clone_from(&event.decision);
+                }
             }
-            RunEvent::RunStateChanged(_) | RunEvent::AttemptEnded(_) | RunEvent::RunRelabelled(_) => {
-                self.state = RunState::parse(&self.shown.state);
-            }
-            RunEvent::RunUpdated(_) | RunEvent::ArtifactsRecorded(_) => {}
+            RunEvent::ArtifactsRecorded(_) => {}
         }
+    }
+
+    fn created(&mut self, event: &RunCreated) {
+        self.subject = event.subject.clone();
+        self.attempt = 1;
+        self.details = Details {
+            experiment_id: event.experiment_id.clone(),
+            experiment: event.experiment.clone(),
+            name: event.name.clone(),
+            parent_run_id: event.parent_run_id.clone(),
+            params: event.params.clone(),
+            tags: event.tags.clone(),
+            job: event.job.clone().map(Arc::new),
+            created_us: event.at_us,
+            ..Details::default()
+        };
+        match &event.job {
+            Some(job) => {
+                self.state = Some(RunState::Proposed);
+                let names = job.primary_metric.iter().chain(&job.watched_metrics);
+                self.watched = names.map(|name| (name.clone(), Series::default())).collect();
+            }
+            None => {
+                self.state = Some(RunState::Running);
+                self.details.started_us = Some(event.at_us);
+                self.attempt(1, event.at_us);
+            }
+        }
+    }
+
+    fn updated(&mut self, event: &RunUpdated) {
+        let details = &mut self.details;
+        if let Some(name) = &event.name {
+            details.name.clone_from(name);
+        }
+        details.params.extend(event.params.clone());
+        details.tags.extend(event.tags.clone());
+        for key in &event.remove_tags {
+            details.tags.remove(key);
+        }
+    }
+
+    fn moved(&mut self, event: &RunStateChanged) {
+        self.state = Some(event.state);
+        self.attempt = event.attempt;
+        if event.state == RunState::Queued {
+            return;
+        }
+        if event.state == RunState::Running {
+            self.details.started_us.get_or_insert(event.at_us);
+        }
+        self.attempt(event.attempt, event.at_us).runs_on(&event.node_id);
+    }
+
+    fn attempt_ended(&mut self, event: &AttemptEnded) {
+        match event.cause {
+            RequeueCause::Preempted => {
+                self.state = Some(RunState::Preempted);
+                self.details.preemptions += 1;
+            }
+            RequeueCause::Lost => self.state = Some(RunState::NotResponding),
+            RequeueCause::Retry | RequeueCause::Promoted | RequeueCause::Resumed => {}
+        }
+        let attempt = self.attempt(event.attempt, event.at_us);
+        attempt.runs_on(&event.node_id);
+        attempt.ends(&event.end, event.at_us);
+    }
+
+    fn over(&mut self, event: &RunEnded) {
+        self.state = Some(event.state);
+        self.attempt = event.attempt;
+        self.watched.clear();
+        let details = &mut self.details;
+        details.ended_us = Some(event.at_us);
+        details.end = Some(event.end.clone());
+        // A job that was canceled in the queue never had this attempt.
+        if let Some(attempt) = details.attempts.iter_mut().find(|attempt| attempt.number == event.attempt) {
+            attempt.ends(&event.end, event.at_us);
+        }
+    }
+
+    /// The attempt with this number, which begins now when it is new.
+    fn attempt(&mut self, number: u32, at_us: i64) -> &mut Attempt {
+        let attempts = &mut self.details.attempts;
+        let place = attempts.iter().position(|attempt| attempt.number == number).unwrap_or_else(|| {
+            attempts.push(Attempt { number, started_us: at_us, ..Attempt::default() });
+            attempts.len() - 1
+        });
+        &mut attempts[place]
+    }
+}
+
+impl Attempt {
+    fn runs_on(&mut self, node: &str) {
+        if !node.is_empty() {
+            node.clone_into(&mut self.node);
+        }
+    }
+
+    fn ends(&mut self, end: &JobEnd, at_us: i64) {
+        self.ended_us = Some(at_us);
+        self.end = Some(end.outcome);
+        self.checkpoint_age_seconds = end.checkpoint_age_seconds;
     }
 }

@@ -2,3 +2,4 @@
 
 pub mod experiments;
 pub mod runs;
+pub(crate) mod shown;

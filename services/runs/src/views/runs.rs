@@ -10,7 +10,8 @@ use sqlx::{AssertSqlSafe, QueryBuilder, Row, Sqlite};
 use uuid::Uuid;
 use vocabulary::RunId;
 
-use crate::run::{self, RunEvent, show};
+use super::shown::show;
+use crate::run::{self, RunEvent};
 
 /// The view.
 pub struct RunsView;
@@ -145,6 +146,43 @@ pub async fn created_by(pool: &SqlitePool, command: Uuid) -> Result<Option<RunId
     let get = "SELECT run FROM runs WHERE command_id = ?";
     let run: Option<Vec<u8>> = sqlx::query_scalar(get).bind(command.as_bytes().to_vec()).fetch_optional(pool).await?;
     Ok(run.and_then(|run| Uuid::from_slice(&run).ok()).map(RunId::new))
+}
+
+/// A run that is nested in another one.
+pub struct Child {
+    /// Its place among all runs.
+    pub seq: i64,
+    /// The run.
+    pub run: RunId,
+    /// What it is doing.
+    pub state: run::RunState,
+    /// The sweep whose trial it is; empty in a plain run.
+    pub sweep_id: String,
+}
+
+/// A page of the runs that are nested directly in a run, oldest first, after the place `after`.
+///
+/// # Errors
+/// When the rows cannot be read.
+pub async fn children(
+    pool: &SqlitePool,
+    workspace: &str,
+    parent: RunId,
+    after: i64,
+    limit: i32,
+) -> Result<Vec<Child>, Error> {
+    // The first condition lets SQLite use the partial index.
+    let get = "SELECT seq, run, state, sweep_id FROM runs
+        WHERE parent <> '' AND parent = ? AND workspace = ? AND seq > ? ORDER BY seq LIMIT ?";
+    let query = sqlx::query_as(get).bind(parent.to_string()).bind(workspace).bind(after).bind(limit);
+    let rows: Vec<(i64, Vec<u8>, String, String)> = query.fetch_all(pool).await?;
+    let child = |(seq, run, state, sweep_id): (i64, Vec<u8>, String, String)| {
+        let damaged = || Error::Decode(format!("a row of runs: seq {seq}"));
+        let run = Uuid::from_slice(&run).map(RunId::new).map_err(|_| damaged())?;
+        let state = run::RunState::parse(&state).ok_or_else(damaged)?;
+        Ok(Child { seq, run, state, sweep_id })
+    };
+    rows.into_iter().map(child).collect()
 }
 
 /// Which runs are listed; empty texts leave a condition out.

@@ -50,23 +50,28 @@ vocabulary::stored_events! {
 
 #[cfg(test)]
 mod tests {
-    use vocabulary::StoredEvent;
+    use testkit::StoredForms;
 
-    use super::WorkspaceEvent;
+    use super::*;
 
     #[test]
-    fn every_released_event_is_still_read() {
-        // An upgrade that cannot read an old event would lose a workspace or lock its users out.
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/events");
-        let mut read = 0;
-        for file in std::fs::read_dir(folder).unwrap() {
-            let path = file.unwrap().path();
-            let stem = path.file_stem().unwrap().to_str().unwrap();
-            let (kind, schema) = stem.split_once('.').unwrap();
-            let data = std::fs::read_to_string(&path).unwrap();
-            WorkspaceEvent::decode(kind, schema.parse().unwrap(), &data).unwrap();
-            read += 1;
-        }
-        assert_eq!(read, 3);
+    fn every_stored_form_means_what_it_meant() {
+        // An upgrade that reads an old event as something else would lose a workspace or lock its users out.
+        let at = "2026-11-01T10:00:00Z".parse().unwrap();
+        let mut forms = StoredForms::of(env!("CARGO_MANIFEST_DIR"));
+        let tags = [("team".to_owned(), "vision".to_owned())].into();
+        forms.is::<WorkspaceEvent>(1, WorkspaceCreated { name: "default".into(), tags, at });
+        let created = TokenCreated {
+            token_id: "ab12".into(),
+            sha256: "00ff".into(),
+            scope: "reader".into(),
+            workspace: "default".into(),
+            endpoint: String::new(),
+            name: "ci".into(),
+            at,
+        };
+        forms.is::<WorkspaceEvent>(1, created);
+        forms.is::<WorkspaceEvent>(1, TokenRevoked { token_id: "ab12".into(), at });
+        forms.complete();
     }
 }

@@ -39,8 +39,8 @@ async fn next_attempt(fixture: &Fixture, run_id: &str, attempt: u32) {
     let news = JobNews::Requeued {
         attempt,
         next_attempt: attempt + 1,
-        cause: run::AttemptCause::Preempted,
-        end: contracts::compute::JobEnd::default(),
+        cause: vocabulary::job::RequeueCause::Preempted,
+        end: vocabulary::job::JobEnd::new(vocabulary::job::Outcome::Preempted),
         node_id: String::new(),
         at_us: 1,
     };

@@ -66,6 +66,7 @@ impl Stories {
             run_id: self.run_id.clone(),
             decision: format!("{SWEEP}@9"),
             by: "policy".into(),
+            ..TrialStopRequested::default()
         };
         self.tell("sweeps", position, "TrialStopRequested", &stop).await
     }

@@ -128,3 +128,42 @@ async fn what_is_wrong_is_refused_with_a_code() {
     let params = [("k".to_owned(), "x".repeat(70_000))].into();
     assert_eq!(create(CreateRunRequest { params, ..CreateRunRequest::default() }).await, (422, "TooLarge".into()));
 }
+
+#[tokio::test]
+async fn cancel_ends_everything_that_is_nested_in_a_run() {
+    // A pipeline that is canceled must not leave its steps on the nodes, finished steps in between or not.
+    let fixture = Fixture::new().await;
+    let nested = async |parent: &str, job: Option<JobSpec>| {
+        let request = CreateRunRequest {
+            workspace: WORKSPACE.into(),
+            parent_run_id: parent.into(),
+            job,
+            ..CreateRunRequest::default()
+        };
+        answer(fixture.api.create_run(Request::new(request)).await).unwrap().run_id
+    };
+    let (root, other) = (fixture.own_run().await, fixture.own_run().await);
+    let step = nested(&root, None).await;
+    let finished = nested(&root, None).await;
+    let (below, with_job) = (nested(&finished, None).await, nested(&step, Some(job())).await);
+    fixture.end(&finished, "Completed").await.unwrap();
+    let mut many = Vec::new();
+    for _ in 0..300 {
+        many.push(nested(&below, None).await);
+    }
+    for _ in 0..2 {
+        let request = CancelRunRequest { workspace: WORKSPACE.into(), run_id: root.clone() };
+        let run = answer(fixture.api.cancel_run(Request::new(request)).await).unwrap();
+        assert_eq!((run.run_id.as_str(), run.state.as_str()), (root.as_str(), "Canceled"));
+    }
+    for run in [&root, &step, &below].into_iter().chain(&many) {
+        let shown = fixture.get(run).await;
+        assert_eq!((shown.state.as_str(), shown.version), ("Canceled", 2), "once, though it was asked for twice");
+    }
+    assert_eq!(fixture.get(&finished).await.state, "Completed");
+    assert_eq!(fixture.get(&other).await.state, "Running");
+    let stream = crate::run::stream(vocabulary::RunId::parse(&with_job).unwrap());
+    let events = fixture.log().read_stream(&stream, 1, 9).await.unwrap();
+    let last = events.last().map(|event| (event.kind.as_str(), event.version));
+    assert_eq!(last, Some(("RunStopRequested", 2)), "its job is asked to end, once");
+}

@@ -13,34 +13,34 @@ fn a_run_with_a_job_follows_it_to_its_end() {
         commands.push(reached(1, state));
         assert_eq!(state_after(&commands), state);
     }
-    commands.push(ended(1, "completed"));
+    commands.push(ended(1, Outcome::Completed));
     let run = given(&commands);
     assert_eq!(run.state, Some(RunState::Completed));
-    assert_eq!((run.shown.attempts.len(), run.shown.attempts[0].end.as_str()), (1, "completed"));
-    assert_eq!((run.shown.attempts[0].node.as_str(), run.shown.version), ("node_1", 7));
-    assert!(!run.shown.started_at.is_empty() && !run.shown.ended_at.is_empty());
-    assert_eq!(run.decide(&ended(1, "failed")), Ok(vec![]), "an end comes once");
+    assert_eq!((run.details.attempts.len(), run.details.attempts[0].end), (1, Some(Outcome::Completed)));
+    assert_eq!((run.details.attempts[0].node.as_str(), run.version), ("node_1", 7));
+    assert!(run.details.started_us.is_some() && run.details.ended_us.is_some());
+    assert_eq!(run.decide(&ended(1, Outcome::Failed)), Ok(vec![]), "an end comes once");
 }
 
 #[test]
 fn a_preempted_run_goes_back_into_the_queue_with_the_next_attempt() {
     // A preemption must cost an attempt, not the run.
-    let run = given(&[with_job(), reached(1, RunState::Running), requeued(1, AttemptCause::Preempted)]);
-    assert_eq!((run.state, run.attempt(), run.shown.preemptions), (Some(RunState::Queued), 2, 1));
-    let first = &run.shown.attempts[0];
-    assert_eq!((first.end.as_str(), first.checkpoint_age_seconds), ("preempted", Some(2.5)));
-    let events = given(&[with_job()]).decide(&requeued(1, AttemptCause::Lost)).unwrap();
+    let run = given(&[with_job(), reached(1, RunState::Running), requeued(1, RequeueCause::Preempted)]);
+    assert_eq!((run.state, run.attempt, run.details.preemptions), (Some(RunState::Queued), 2, 1));
+    let first = &run.details.attempts[0];
+    assert_eq!((first.end, first.checkpoint_age_seconds), (Some(Outcome::Preempted), Some(2.5)));
+    let events = given(&[with_job()]).decide(&requeued(1, RequeueCause::Lost)).unwrap();
     let kinds: Vec<_> = events.iter().map(vocabulary::StoredEvent::kind).collect();
     assert_eq!(kinds, ["AttemptEnded", "RunStateChanged"]);
-    let lost = given(&[with_job(), reached(1, RunState::Running), requeued(1, AttemptCause::Lost)]);
-    assert_eq!((lost.state, lost.shown.preemptions), (Some(RunState::Queued), 0));
+    let lost = given(&[with_job(), reached(1, RunState::Running), requeued(1, RequeueCause::Lost)]);
+    assert_eq!((lost.state, lost.details.preemptions), (Some(RunState::Queued), 0));
 }
 
 #[test]
 fn news_of_an_older_attempt_mean_nothing() {
     // A late word of a dead attempt must not end the one that lives.
-    let run = given(&[with_job(), reached(1, RunState::Running), requeued(1, AttemptCause::Preempted)]);
-    for late in [ended(1, "failed"), reached(1, RunState::Finalizing), requeued(1, AttemptCause::Lost)] {
+    let run = given(&[with_job(), reached(1, RunState::Running), requeued(1, RequeueCause::Preempted)]);
+    for late in [ended(1, Outcome::Failed), reached(1, RunState::Finalizing), requeued(1, RequeueCause::Lost)] {
         assert_eq!(run.decide(&late), Ok(vec![]));
     }
     assert_eq!(run.decide(&Command::Job(JobNews::Queued { attempt: 2, at_us: 8 })), Ok(vec![]), "it is queued already");
@@ -49,22 +49,22 @@ fn news_of_an_older_attempt_mean_nothing() {
 #[test]
 fn a_run_that_waits_at_a_rung_is_paused_until_its_sweep_lets_it_go_on() {
     let held = Command::Job(JobNews::Held { attempt: 1, at_us: 5 });
-    let waiting = [with_job(), reached(1, RunState::Running), stop("rung"), held];
+    let waiting = [with_job(), reached(1, RunState::Running), stop(StopBy::Rung), held];
     let run = given(&waiting);
-    assert_eq!((run.state, run.attempt()), (Some(RunState::Paused), 1));
+    assert_eq!((run.state, run.attempt), (Some(RunState::Paused), 1));
     let released = given(&[waiting.as_slice(), &[Command::Release { at_us: 6 }]].concat());
     assert_eq!(released.stop, None);
     assert_eq!(released.decide(&Command::Release { at_us: 7 }), Ok(vec![]), "once");
     let queued = given(
         &[
             waiting.as_slice(),
-            &[Command::Release { at_us: 6 }, requeued(1, AttemptCause::Promoted), reached(2, RunState::Running)],
+            &[Command::Release { at_us: 6 }, requeued(1, RequeueCause::Promoted), reached(2, RunState::Running)],
         ]
         .concat(),
     );
-    assert_eq!((queued.state, queued.attempt(), queued.shown.preemptions), (Some(RunState::Running), 2, 0));
+    assert_eq!((queued.state, queued.attempt, queued.details.preemptions), (Some(RunState::Running), 2, 0));
     // The wish that it ends goes before the wish that it waits.
-    let stopped = given(&[waiting.as_slice(), &[stop("policy"), ended(1, "canceled")]].concat());
+    let stopped = given(&[waiting.as_slice(), &[stop(StopBy::Policy), ended(1, Outcome::Canceled)]].concat());
     assert_eq!(stopped.state, Some(RunState::EarlyStopped));
 }
 
@@ -72,38 +72,41 @@ fn a_run_that_waits_at_a_rung_is_paused_until_its_sweep_lets_it_go_on() {
 fn the_end_says_who_wanted_it() {
     // EarlyStopped and Canceled must be told apart, and carry the decision.
     let running = [with_job(), reached(1, RunState::Running)];
-    let after = |by: &str, outcome: &str| given(&[running.as_slice(), &[stop(by), ended(1, outcome)]].concat());
-    let stopped = after("policy", "canceled");
+    let after = |by: StopBy, outcome: Outcome| given(&[running.as_slice(), &[stop(by), ended(1, outcome)]].concat());
+    let stopped = after(StopBy::Policy, Outcome::Canceled);
     assert_eq!(stopped.state, Some(RunState::EarlyStopped));
-    assert_eq!(stopped.shown.end.unwrap().decision, "sweep_1@17");
-    assert_eq!(after("policy", "completed").state, Some(RunState::EarlyStopped), "the stop was in the log first");
-    assert_eq!(after("sweep_timeout", "canceled").state, Some(RunState::Canceled));
-    assert_eq!(after("max_resource", "canceled").state, Some(RunState::Completed), "no trial goes further");
-    assert_eq!(after("user", "completed").state, Some(RunState::Completed), "it had really finished");
-    assert_eq!(after("user", "failed").state, Some(RunState::Failed));
-    assert_eq!(state_after(&[with_job(), ended(1, "lost")]), RunState::Failed);
+    assert_eq!(stopped.details.end.unwrap().decision, "sweep_1@17");
+    assert_eq!(
+        after(StopBy::Policy, Outcome::Completed).state,
+        Some(RunState::EarlyStopped),
+        "the stop was in the log first"
+    );
+    assert_eq!(after(StopBy::SweepTimeout, Outcome::Canceled).state, Some(RunState::Canceled));
+    assert_eq!(after(StopBy::MaxResource, Outcome::Canceled).state, Some(RunState::Completed), "no trial goes further");
+    assert_eq!(after(StopBy::User, Outcome::Completed).state, Some(RunState::Completed), "it had really finished");
+    assert_eq!(after(StopBy::User, Outcome::Failed).state, Some(RunState::Failed));
+    assert_eq!(state_after(&[with_job(), ended(1, Outcome::Lost)]), RunState::Failed);
 }
 
 #[test]
 fn a_policys_stop_that_comes_late_relabels() {
     // sweeps' log is the authority: what a user sees must agree with it.
-    for outcome in ["completed", "failed"] {
-        let run = given(&[with_job(), ended(1, outcome), stop("policy")]);
+    for outcome in [Outcome::Completed, Outcome::Failed] {
+        let run = given(&[with_job(), ended(1, outcome), stop(StopBy::Policy)]);
         assert_eq!(run.state, Some(RunState::EarlyStopped));
-        assert_eq!(run.shown.state, "EarlyStopped");
-        assert_eq!(run.decide(&stop("policy")), Ok(vec![]));
+        assert_eq!(run.decide(&stop(StopBy::Policy)), Ok(vec![]));
     }
-    assert_eq!(state_after(&[with_job(), ended(1, "completed"), stop("user")]), RunState::Completed);
-    assert_eq!(state_after(&[with_job(), ended(1, "canceled"), stop("policy")]), RunState::Canceled);
+    assert_eq!(state_after(&[with_job(), ended(1, Outcome::Completed), stop(StopBy::User)]), RunState::Completed);
+    assert_eq!(state_after(&[with_job(), ended(1, Outcome::Canceled), stop(StopBy::Policy)]), RunState::Canceled);
 }
 
 #[test]
 fn a_second_wish_to_stop_is_no_news() {
     // Cancel twice must not reach compute twice.
     let run = given(&[with_job(), cancel()]);
-    assert_eq!(run.stop, Some(Stop { decision: String::new(), by: "user".into() }));
-    assert_eq!((run.decide(&cancel()), run.decide(&stop("policy"))), (Ok(vec![]), Ok(vec![])));
-    assert_eq!(given(&[with_job(), ended(1, "failed")]).decide(&cancel()), Ok(vec![]));
+    assert_eq!(run.stop, Some(Stop { decision: String::new(), by: StopBy::User }));
+    assert_eq!((run.decide(&cancel()), run.decide(&stop(StopBy::Policy))), (Ok(vec![]), Ok(vec![])));
+    assert_eq!(given(&[with_job(), ended(1, Outcome::Failed)]).decide(&cancel()), Ok(vec![]));
 }
 
 #[test]
@@ -117,8 +120,8 @@ fn a_run_without_a_job_is_its_clients() {
     assert_eq!(failed.decide(&ends(RunState::Completed)), Err(Rejection::Terminal { state: RunState::Failed }));
     assert_eq!(given(&[with_job()]).decide(&ends(RunState::Failed)), Err(Rejection::HasJob));
     assert_eq!(state_after(&[created(None), cancel()]), RunState::Canceled);
-    assert_eq!(state_after(&[created(None), stop("policy")]), RunState::EarlyStopped);
-    assert_eq!(given(&[created(None)]).decide(&ended(1, "failed")), Ok(vec![]), "no job, no news of it");
+    assert_eq!(state_after(&[created(None), stop(StopBy::Policy)]), RunState::EarlyStopped);
+    assert_eq!(given(&[created(None)]).decide(&ended(1, Outcome::Failed)), Ok(vec![]), "no job, no news of it");
 }
 
 #[test]
@@ -144,7 +147,7 @@ fn texts_change_and_params_stay() {
         ..Update::default()
     };
     let changed = given(&[created(None), update(wish.clone())]);
-    assert_eq!((changed.shown.name.as_str(), changed.shown.tags.len()), ("best", 1));
+    assert_eq!((changed.details.name.as_str(), changed.details.tags.len()), ("best", 1));
     assert_eq!(changed.decide(&update(wish)), Ok(vec![]));
 }
 
@@ -155,6 +158,6 @@ fn other_workspaces_and_absent_runs_are_not_found() {
     let other = Command::Cancel { workspace: "other".into(), run: "r".into(), at_us: 1 };
     assert_eq!(run.decide(&other), Err(Rejection::NotFound { run: "r".into(), workspace: "other".into() }));
     assert!(matches!(Run::default().decide(&cancel()), Err(Rejection::NotFound { .. })));
-    assert!(matches!(Run::default().decide(&ended(1, "failed")), Err(Rejection::NotFound { .. })));
+    assert!(matches!(Run::default().decide(&ended(1, Outcome::Failed)), Err(Rejection::NotFound { .. })));
     assert_eq!(given(&[with_job()]).decide(&with_job()), Ok(vec![]), "a trial is proposed once");
 }

@@ -5,8 +5,8 @@ mod points;
 mod replay;
 mod stored;
 
-use contracts::compute::{JobEnd, JobSpec};
 use uuid::Uuid;
+use vocabulary::job::{JobEnd, JobSpec, Outcome, RequeueCause, StopBy};
 use vocabulary::{Decider, RunId};
 
 use super::*;
@@ -35,7 +35,7 @@ fn created(job: Option<JobSpec>) -> Command {
 }
 
 fn job() -> JobSpec {
-    JobSpec { cluster: "spot".into(), primary_metric: "acc".into(), ..JobSpec::default() }
+    JobSpec { cluster: "spot".into(), primary_metric: Some("acc".into()), ..JobSpec::default() }
 }
 
 fn with_job() -> Command {
@@ -46,13 +46,13 @@ fn reached(attempt: u32, state: RunState) -> Command {
     Command::Job(JobNews::Reached { attempt, state, node_id: "node_1".into(), at_us: 5 })
 }
 
-fn ended(attempt: u32, outcome: &str) -> Command {
-    Command::Job(JobNews::Ended { attempt, end: JobEnd { outcome: outcome.into(), ..JobEnd::default() }, at_us: 9 })
+fn ended(attempt: u32, outcome: Outcome) -> Command {
+    Command::Job(JobNews::Ended { attempt, end: JobEnd::new(outcome), at_us: 9 })
 }
 
-fn requeued(attempt: u32, cause: AttemptCause) -> Command {
-    let outcome = if cause == AttemptCause::Lost { "lost" } else { "preempted" };
-    let end = JobEnd { outcome: outcome.into(), checkpoint_age_seconds: Some(2.5), ..JobEnd::default() };
+fn requeued(attempt: u32, cause: RequeueCause) -> Command {
+    let outcome = if cause == RequeueCause::Lost { Outcome::Lost } else { Outcome::Preempted };
+    let end = JobEnd { checkpoint_age_seconds: Some(2.5), ..JobEnd::new(outcome) };
     Command::Job(JobNews::Requeued {
         attempt,
         next_attempt: attempt + 1,
@@ -63,8 +63,8 @@ fn requeued(attempt: u32, cause: AttemptCause) -> Command {
     })
 }
 
-fn stop(by: &str) -> Command {
-    Command::Stop { decision: "sweep_1@17".into(), by: by.into(), at_us: 8 }
+fn stop(by: StopBy) -> Command {
+    Command::Stop { decision: "sweep_1@17".into(), by, at_us: 8 }
 }
 
 fn cancel() -> Command {

@@ -25,7 +25,7 @@ fn second_attempt() -> Run {
     let mut run = given(&[with_job(), reached(1, RunState::Running)]);
     let steps: Vec<_> = (0..5).map(|step| (Some(step), step as f64)).collect();
     report(&mut run, 1, &[key("acc", &steps)]).unwrap();
-    for event in run.decide(&requeued(1, AttemptCause::Preempted)).unwrap() {
+    for event in run.decide(&requeued(1, RequeueCause::Preempted)).unwrap() {
         run.evolve(&event);
     }
     run
@@ -40,7 +40,7 @@ fn only_the_current_attempt_writes() {
     assert_eq!(fence(1), Err(Rejection::StaleAttempt { attempt: 1, current: 2 }));
     assert_eq!(fence(3), Err(Rejection::EarlyAttempt { attempt: 3, current: 2 }));
     assert_eq!(fence(0), Err(Rejection::AttemptRequired));
-    let ended = given(&[with_job(), ended(1, "completed")]);
+    let ended = given(&[with_job(), ended(1, Outcome::Completed)]);
     assert_eq!(ended.fence("default", "r", 1), Err(Rejection::Terminal { state: RunState::Completed }));
     assert!(matches!(run.fence("other", "r", 2), Err(Rejection::NotFound { .. })));
     let own = given(&[created(None)]);

@@ -6,6 +6,7 @@ use vocabulary::StoredEvent;
 
 use super::super::report::{SentKey, SentPoint};
 use super::*;
+use crate::views::shown::show;
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -37,8 +38,9 @@ fn keys() -> impl Strategy<Value = Vec<SentKey>> {
 
 fn step() -> impl Strategy<Value = Step> {
     let attempt = 1..4u32;
-    let cause = prop_oneof![Just(AttemptCause::Preempted), Just(AttemptCause::Lost), Just(AttemptCause::Retry)];
-    let outcome = prop_oneof!["completed", "failed", "canceled", "lost"];
+    let cause = prop_oneof![Just(RequeueCause::Preempted), Just(RequeueCause::Lost), Just(RequeueCause::Retry)];
+    let outcomes = [Outcome::Completed, Outcome::Failed, Outcome::Canceled, Outcome::Lost];
+    let outcome = proptest::sample::select(outcomes.to_vec());
     let state = prop_oneof![Just(RunState::Starting), Just(RunState::Running), Just(RunState::Finalizing)];
     let texts = proptest::collection::btree_map("[a-c]", "[x-z]", 0..3);
     prop_oneof![
@@ -46,8 +48,8 @@ fn step() -> impl Strategy<Value = Step> {
         6 => (attempt.clone(), keys()).prop_map(|(attempt, keys)| Step::Report(attempt, keys)),
         4 => (attempt.clone(), state).prop_map(|(attempt, state)| Step::Command(reached(attempt, state))),
         2 => (attempt.clone(), cause).prop_map(|(attempt, cause)| Step::Command(requeued(attempt, cause))),
-        1 => (attempt, outcome).prop_map(|(attempt, outcome)| Step::Command(ended(attempt, &outcome))),
-        1 => prop_oneof!["policy", "user"].prop_map(|by| Step::Command(stop(&by))),
+        1 => (attempt, outcome).prop_map(|(attempt, outcome)| Step::Command(ended(attempt, outcome))),
+        1 => prop_oneof![Just(StopBy::Policy), Just(StopBy::User)].prop_map(|by| Step::Command(stop(by))),
         1 => (texts.clone(), texts).prop_map(|(params, tags)| {
             let remove_tags = vec!["a".into(), "team".into()];
             Step::Command(update(Update { params, tags, remove_tags, ..Update::default() }))
@@ -71,7 +73,7 @@ fn live_by_the_rule(events: &[RunEvent]) -> Vec<(i64, u64)> {
     for event in events {
         if let RunEvent::MetricReported(event) = event {
             let points = event.points.iter().filter(|point| point.name == "acc");
-            all.extend(points.map(|point| (event.attempt, point.step, super::super::report::bits_of(point.value))));
+            all.extend(points.map(|point| (event.attempt, point.step, super::super::series::bits_of(point.value))));
         }
     }
     let is_live = |&&(attempt, step, _): &&(u32, i64, u64)| !all.iter().any(|&(by, at, _)| by > attempt && at <= step);
@@ -101,8 +103,11 @@ proptest! {
             read.evolve(&RunEvent::decode(event.kind(), event.schema(), &text).unwrap());
         }
         prop_assert_eq!(&read, &live);
-        prop_assert_eq!(wire::Run { version: live.shown.version, ..shown }, live.shown.clone(), "the view's row");
-        prop_assert_eq!(live.shown.version, written.len() as i64);
+        if live.state.is_some() {
+            let row = wire::Run { version: live.version, ..shown };
+            prop_assert_eq!(row, crate::api::shown::run(run_id(), &live), "the view's row and a call's answer");
+        }
+        prop_assert_eq!(live.version, written.len() as i64);
         if live.ended().is_none() {
             let points: Vec<_> = live.watched.get("acc").map(|series| series.live()).unwrap_or_default();
             prop_assert_eq!(points, live_by_the_rule(&written));

@@ -1,8 +1,11 @@
-//! A run as users see it, event by event. The aggregate and the view share this, so that they cannot differ.
+//! A run's row, event by event. What a call answers is made of the aggregate; that both say the same is tested for any
+//! history.
 
 use contracts::runs as wire;
 
-use super::{AttemptCause, RunCreated, RunEvent, RunState, RunUpdated, shown_time};
+use vocabulary::job::{JobEnd, RequeueCause};
+
+use crate::run::{RunCreated, RunEvent, RunState, RunUpdated, shown_time};
 
 /// Takes an event into what is shown. The version is the caller's.
 pub fn show(run: &mut wire::Run, event: &RunEvent) {
@@ -25,36 +28,34 @@ pub fn show(run: &mut wire::Run, event: &RunEvent) {
         }
         RunEvent::AttemptEnded(event) => {
             match event.cause {
-                AttemptCause::Preempted => {
+                RequeueCause::Preempted => {
                     run.state = RunState::Preempted.as_str().to_owned();
                     run.preemptions += 1;
                 }
-                AttemptCause::Lost => run.state = RunState::NotResponding.as_str().to_owned(),
-                AttemptCause::Retry | AttemptCause::Promoted | AttemptCause::Resumed => {}
+                RequeueCause::Lost => run.state = RunState::NotResponding.as_str().to_owned(),
+                RequeueCause::Retry | RequeueCause::Promoted | RequeueCause::Resumed => {}
             }
             let attempt = attempt(run, event.attempt, event.at_us);
             if !event.node_id.is_empty() {
                 attempt.node.clone_from(&event.node_id);
             }
-            attempt.ended_at = shown_time(event.at_us);
-            attempt.end.clone_from(&event.end.outcome);
-            attempt.checkpoint_age_seconds = event.end.checkpoint_age_seconds;
+            ends(attempt, &event.end, event.at_us);
         }
         RunEvent::RunEnded(event) => {
             run.state = event.state.as_str().to_owned();
             run.attempt = event.attempt;
             run.ended_at = shown_time(event.at_us);
-            run.end = Some(event.end.clone());
+            run.end = Some(event.end.clone().into());
             // A job that was canceled in the queue never had this attempt.
             if let Some(attempt) = run.attempts.iter_mut().find(|attempt| attempt.number == event.attempt) {
-                attempt.ended_at = shown_time(event.at_us);
-                attempt.end.clone_from(&event.end.outcome);
-                attempt.checkpoint_age_seconds = event.end.checkpoint_age_seconds;
+                ends(attempt, &event.end, event.at_us);
             }
         }
         RunEvent::RunRelabelled(event) => {
             run.state = event.state.as_str().to_owned();
-            run.end.get_or_insert_default().decision.clone_from(&event.decision);
+            if let Some(end) = &mut run.end {
+                end.decision.clone_from(&event.decision);
+            }
         }
         RunEvent::RunStopRequested(_)
         | RunEvent::RunReleased(_)
@@ -79,7 +80,7 @@ fn created(run: &mut wire::Run, event: &RunCreated) {
         attempt: 1,
         params: event.params.clone(),
         tags: event.tags.clone(),
-        job: event.job.clone(),
+        job: event.job.clone().map(Into::into),
         created_at: at.clone(),
         version: run.version,
         ..wire::Run::default()
@@ -89,6 +90,12 @@ fn created(run: &mut wire::Run, event: &RunCreated) {
         run.attempts = vec![wire::Attempt { number: 1, started_at: at.clone(), ..wire::Attempt::default() }];
         run.started_at = at;
     }
+}
+
+fn ends(attempt: &mut wire::Attempt, end: &JobEnd, at_us: i64) {
+    attempt.ended_at = shown_time(at_us);
+    attempt.end = end.outcome.to_string();
+    attempt.checkpoint_age_seconds = end.checkpoint_age_seconds;
 }
 
 fn updated(run: &mut wire::Run, event: &RunUpdated) {
