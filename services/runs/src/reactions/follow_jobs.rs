@@ -62,6 +62,9 @@ fn read(fact: &Fact) -> Result<Option<(String, JobNews)>, ReactError> {
         }
         "JobRequeued" => {
             let JobRequeued { run_id, attempt, next_attempt, cause, end, node_id, cause_kind, .. } = decode(fact)?;
+            if !is_of_a_run(&run_id) {
+                return Ok(None);
+            }
             let cause = RequeueCause::required(cause_kind, &cause).map_err(ReactError::Poison)?;
             let end = end_of(end).map_err(ReactError::Poison)?;
             (run_id, JobNews::Requeued { attempt, next_attempt, cause, end, node_id, at_us })
@@ -72,9 +75,17 @@ fn read(fact: &Fact) -> Result<Option<(String, JobNews)>, ReactError> {
         }
         "JobEnded" => {
             let JobEnded { run_id, attempt, end, .. } = decode(fact)?;
+            if !is_of_a_run(&run_id) {
+                return Ok(None);
+            }
             let end = end_of(end).map_err(ReactError::Poison)?;
             (run_id, JobNews::Ended { attempt, end, at_us })
         }
         _ => return Ok(None),
     }))
+}
+
+/// Replicas' jobs have none: whatever their facts say is nothing to runs.
+fn is_of_a_run(run_id: &str) -> bool {
+    RunId::parse(run_id).is_ok()
 }
