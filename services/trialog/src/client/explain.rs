@@ -140,11 +140,10 @@ fn print_exploit(exploit: &Value) {
     }
 }
 
-/// Recomputes a sweep; differences are bad news (exit code 1).
+/// Recomputes a sweep; what differs and what cannot be recomputed are bad news (exit code 1).
 pub async fn verify(client: &Client, arguments: Verify) -> Result<(), Failure> {
     let path = format!("sweeps/{}:verify", encoded(&arguments.sweep));
     let answer = client.send(Method::POST, &path, &Body::Json(json!({}))).await?;
-    let differences = entries(&answer, "differences").count();
     if client.is_json() {
         println!("{answer}");
     } else {
@@ -153,13 +152,29 @@ pub async fn verify(client: &Client, arguments: Verify) -> Result<(), Failure> {
             println!("{imported} proposals were imported and cannot be recomputed");
         }
         entries(&answer, "differences").for_each(|difference| println!("differs: {difference}"));
+        for unverifiable in entries(&answer, "unverifiable") {
+            let (proposals, made_by) = (show::field(unverifiable, "proposals"), show::field(unverifiable, "made_by"));
+            println!(
+                "not recomputed: {proposals} proposals by version {made_by} of the samplers; use a build that has it"
+            );
+        }
     }
-    let is_log_good =
-        answer.get("log").and_then(Value::as_object).is_none_or(|log| log.values().all(|v| v == "ok" || v == true));
-    if differences == 0 && is_log_good {
+    judged(&answer)
+}
+
+/// What the answer of a verification means. Imported trials were never proposed here: they are no bad news.
+fn judged(answer: &Value) -> Result<(), Failure> {
+    let differences = entries(answer, "differences").count();
+    let unverifiable: u64 = entries(answer, "unverifiable").filter_map(|entry| entry["proposals"].as_u64()).sum();
+    let log = answer.get("log").and_then(Value::as_object).into_iter().flatten();
+    let broken = log.filter(|(_, law)| *law != "ok" && *law != true).count();
+    if (differences, unverifiable, broken) == (0, 0, 0) {
         return Ok(());
     }
-    Err(Failure::BadNews(format!("{differences} differences between the log and its recomputation")))
+    Err(Failure::BadNews(format!(
+        "{differences} differences between the log and its recomputation, {unverifiable} proposals that cannot be \
+         recomputed, {broken} laws of the log broken"
+    )))
 }
 
 /// Prints the chain behind an id.
@@ -183,4 +198,23 @@ pub async fn lineage(client: &Client, arguments: Lineage) -> Result<(), Failure>
         println!("{arrow}{} {}  {}", show::field(link, "kind"), show::field(link, "id"), facts.join(", "));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_was_proposed_here_and_is_the_same_again_is_good_news() {
+        // A script asks the exit code alone: "nothing could be checked" must not look like "all is well".
+        let good = json!({"differences": [], "log": {"L3": "ok"}, "imported": 8});
+        assert!(judged(&good).is_ok());
+        for bad in [
+            json!({"differences": [{}], "log": {"L3": "ok"}}),
+            json!({"differences": [], "log": {"L3": "versions are not dense at position 3"}}),
+            json!({"differences": [], "log": {"L3": "ok"}, "unverifiable": [{"made_by": 9, "proposals": 2}]}),
+        ] {
+            assert!(matches!(judged(&bad), Err(Failure::BadNews(_))), "{bad}");
+        }
+    }
 }
