@@ -7,6 +7,8 @@ TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 DEMO := $(CURDIR)/.demo
 DEMO_DATA ?= $(DEMO)/data
 DEMO_KEEP ?= 1
+# Where property tests are; the tidy test compares.
+PROPERTIES := -p trialog-tuning -p trialog-eventlog -p trialog-documents -p trialog-sweeps -p trialog-runs -p trialog-compute
 PYTHON ?= python3
 
 .PHONY: help
@@ -48,7 +50,9 @@ lint: tools ## formatting and lints
 	cargo clippy --workspace --all-targets -- -D warnings
 
 .PHONY: torture
-torture: build ## forty trials while everything is killed at random (SEED=n repeats a run)
+torture: build ## forty trials while everything is killed at random (SEED=n repeats a run), and property tests from fresh seeds
+	seed="$(SEED)"; seed=$${seed:-$$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')}; echo "property tests: TRIALOG_PROPERTY_SEED=$$seed"; \
+	TRIALOG_PROPERTY_SEED=$$seed cargo test $(PROPERTIES)
 	TRIALOG=$(TARGET)/debug/trialog TRIALOG_TORTURE_KILLS=30 TRIALOG_TORTURE_SEED=$(SEED) cargo test -p trialog-testkit --test torture -- --nocapture
 
 .PHONY: bench

@@ -79,6 +79,8 @@ fn take_apart(document: &Node) {
 }
 
 proptest! {
+    #![proptest_config(testkit::properties(256))]
+
     #[test]
     fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         for format in [Format::Json, Format::Yaml] {

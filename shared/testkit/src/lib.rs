@@ -8,8 +8,10 @@
 
 mod client;
 mod events;
+mod fixture;
 mod home;
 mod processes;
+mod properties;
 mod random;
 mod server;
 mod stored;
@@ -17,8 +19,10 @@ mod watchdog;
 
 pub use client::{Answer, Client, Request};
 pub use events::{Event, Events};
-pub use home::Home;
+pub use fixture::{Fixture, Recorded};
+pub use home::{Home, open_to_others};
 pub use processes::{Kind, Process, kill_and_await, processes_of};
+pub use properties::properties;
 pub use random::Random;
 pub use server::{Options, Server, binary};
 pub use stored::StoredForms;

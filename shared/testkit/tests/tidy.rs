@@ -252,6 +252,37 @@ fn nothing_unwraps_outside_tests() {
     report(&faults);
 }
 
+/// Property tests of a file that are not run as all others are.
+fn own_ways(text: &str) -> usize {
+    const NEAR: usize = 160;
+    let runs = text.split("proptest! {").skip(1);
+    let others = runs.filter(|after| !after.chars().take(NEAR).collect::<String>().contains("properties(")).count();
+    others + ["ProptestConfig::", "TestRunner::"].iter().map(|own| text.matches(own).count()).sum::<usize>()
+}
+
+#[test]
+fn property_tests_run_from_the_committed_seed() {
+    // A test that draws its own seed fails one day for somebody who has changed nothing.
+    let drawn = "proptest! {\n    #[test]\n    fn f(x in 0..9) {}\n}";
+    assert_eq!((own_ways(drawn), own_ways("#![proptest_config(ProptestConfig::with_cases(9))]")), (1, 1));
+    assert_eq!(own_ways("proptest! {\n    #![proptest_config(testkit::properties(9))]\n"), 0);
+    let faults: Vec<_> = rust_files()
+        .iter()
+        .filter(|(path, _)| path != "shared/testkit/tests/tidy.rs")
+        .map(|(path, text)| (path, own_ways(text)))
+        .filter(|(_, own)| *own > 0)
+        .map(|(path, own)| format!("{path}: {own} property tests without testkit::properties"))
+        .collect();
+    report(&faults);
+    let makefile = fs::read_to_string(root().join("Makefile")).unwrap();
+    for (path, _) in
+        rust_files().iter().filter(|(path, text)| text.contains("proptest! {") && !path.starts_with("shared/testkit/"))
+    {
+        let name = path.split('/').nth(1).unwrap();
+        assert!(makefile.contains(&format!("-p trialog-{name}")), "{path}: `make torture` does not run {name}");
+    }
+}
+
 #[test]
 fn every_event_version_has_its_file() {
     // Without the old file nobody would notice that a build has forgotten how to read it.

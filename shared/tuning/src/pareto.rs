@@ -32,6 +32,8 @@ mod tests {
     use super::*;
 
     proptest! {
+        #![proptest_config(testkit::properties(256))]
+
         #[test]
         fn the_front_covers_all_and_none_of_it_covers_another(
             points in prop::collection::vec(prop::collection::vec(0_u8..6, 3), 0..40),

@@ -125,6 +125,8 @@ mod tests {
     use crate::policy::Goal;
 
     proptest! {
+        #![proptest_config(testkit::properties(256))]
+
         #[test]
         fn it_is_a_sorted_list(
             maximize: bool,

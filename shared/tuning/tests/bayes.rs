@@ -165,7 +165,7 @@ fn methods() -> impl Strategy<Value = Method> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #![proptest_config(testkit::properties(24))]
 
     #[test]
     fn suggestions_are_inside_active_and_follow_from_the_log(

@@ -64,7 +64,7 @@ fn tolerance(distribution: &Distribution, u: f64, value: f64) -> f64 {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(4000))]
+    #![proptest_config(testkit::properties(4000))]
 
     #[test]
     fn mapping_back_gives_the_value_again(

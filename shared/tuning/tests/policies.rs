@@ -97,7 +97,7 @@ impl Model {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(testkit::properties(400))]
 
     #[test]
     fn the_leader_is_never_stopped(

@@ -129,7 +129,7 @@ fn draws(explored: &[Explored]) -> Vec<Draw> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(testkit::properties(300))]
 
     /// Generation after generation: inside the space, active as its conditions say, and the same each time.
     #[test]

@@ -33,7 +33,7 @@ fn rung(values: &[(u32, f64)], goal: Goal) -> Vec<(u32, f64)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(testkit::properties(200))]
 
     #[test]
     fn halving_is_its_definition(

@@ -206,6 +206,8 @@ fn an_endpoint_goes_with_its_last_replica() {
 }
 
 proptest! {
+    #![proptest_config(testkit::properties(256))]
+
     #[test]
     fn effective_shares_sum_to_100(weights in proptest::collection::btree_map("[a-z]{3,8}", 0_u32..=100, 0..20)) {
         let shares = shares(weights.clone().into_iter());

@@ -221,6 +221,8 @@ fn any_command() -> impl Strategy<Value = Command> {
 }
 
 proptest! {
+    #![proptest_config(testkit::properties(256))]
+
     #[test]
     fn a_job_ends_once_and_its_attempts_count_up(commands in proptest::collection::vec(any_command(), 0..60)) {
         let mut job = Job::default();

@@ -390,7 +390,7 @@ fn happen(world: &mut World, happening: &Happening) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(testkit::properties(96))]
     #[test]
     fn every_job_ends_once_and_no_node_is_overcommitted(
         happenings in proptest::collection::vec(any_happening(), 1..120),

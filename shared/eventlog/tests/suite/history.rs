@@ -200,12 +200,7 @@ async fn assert_same(log: &EventLog, model: &Model, tail: &mut Tail, with_view: 
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig {
-        cases: 48,
-        max_shrink_iters: 300,
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    })]
+    #![proptest_config(ProptestConfig { max_shrink_iters: 300, ..testkit::properties(48) })]
 
     #[test]
     fn l1_to_l8_and_l13_hold_after_every_random_history(

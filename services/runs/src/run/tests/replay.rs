@@ -83,7 +83,7 @@ fn live_by_the_rule(events: &[RunEvent]) -> Vec<(i64, u64)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(testkit::properties(400))]
 
     #[test]
     fn a_run_that_is_read_is_the_run_that_wrote(steps in proptest::collection::vec(step(), 1..40)) {

@@ -122,7 +122,7 @@ impl Workers {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 192, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(testkit::properties(192))]
 
     #[test]
     fn one_attempt_speaks_for_a_trial_and_each_tell_counts_once(

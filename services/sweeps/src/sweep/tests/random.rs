@@ -243,7 +243,7 @@ pub(super) fn stored(story: &Story) -> Vec<eventlog::RecordedEvent> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(testkit::properties(128))]
 
     #[test]
     fn random_histories_keep_the_rules_and_can_be_recomputed(
