@@ -42,6 +42,9 @@ enum Command {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    if !matches!(cli.command, Command::Client(_) | Command::Openapi) {
+        server::own_files_only();
+    }
     match cli.command {
         Command::Up(arguments) => server::run(server::up::up(arguments)),
         Command::Serve(arguments) => server::run(server::serve::serve(arguments)),

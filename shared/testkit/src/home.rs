@@ -1,6 +1,7 @@
 //! A folder for everything that a test makes, and the end of everything that names it.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -49,6 +50,28 @@ impl Home {
         fs::write(&path, text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         path
     }
+}
+
+/// What others than its owner may read, write or enter in a folder, as `mode path`; links are not followed.
+///
+/// # Panics
+/// When the folder cannot be read.
+pub fn open_to_others(folder: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    let facts = match fs::symlink_metadata(folder) {
+        // A running server and its jobs remove files while this looks.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return found,
+        facts => facts.unwrap_or_else(|error| panic!("{}: {error}", folder.display())),
+    };
+    let mode = facts.permissions().mode() & 0o777;
+    if !facts.is_symlink() && mode & 0o077 != 0 {
+        found.push(format!("{mode:o} {}", folder.display()));
+    }
+    if facts.is_dir() {
+        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+        entries.for_each(|entry| found.extend(open_to_others(&entry.path())));
+    }
+    found
 }
 
 /// Shows the end of each log in the folder on the standard error.

@@ -140,6 +140,8 @@ pub(super) fn unpack(tar: &Path, folder: &Path) -> Result<(), Refused> {
 fn unpack_entries(tar: &Path, folder: &Path) -> io::Result<()> {
     let mut archive = tar::Archive::new(io::BufReader::new(fs::File::open(tar)?));
     archive.set_preserve_mtime(false);
+    // What the archive says about others' permissions does not hold here.
+    archive.set_mask(0o077);
     for entry in archive.entries()? {
         let mut entry = entry?;
         let path = entry.path()?.into_owned();

@@ -8,6 +8,12 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use vocabulary::Entropy;
 
+use super::private;
+
+/// What the server makes in its folder: what is looked at at each start, and what may be large.
+const SMALL: [&str; 4] = ["db", "run", "admin.token", "signing.key"];
+const LARGE: [&str; 4] = ["objects", "nodes", "checkpoints", "endpoint-logs"];
+
 /// A data folder that this process alone writes.
 #[derive(Debug)]
 pub struct DataFolder {
@@ -24,9 +30,10 @@ impl DataFolder {
     pub fn open(root: &Path) -> anyhow::Result<Self> {
         fs::create_dir_all(root).with_context(|| format!("the data folder {}", root.display()))?;
         let root = root.canonicalize().with_context(|| format!("the data folder {}", root.display()))?;
-        for folder in ["db", "objects", "nodes", "checkpoints", "run"] {
+        for folder in ["db", "run"].iter().chain(&LARGE) {
             fs::create_dir_all(root.join(folder)).with_context(|| format!("{}/{folder}", root.display()))?;
         }
+        private::tighten(&root, &SMALL, &LARGE)?;
         let path = root.join("run/lock");
         let lock = OpenOptions::new().create(true).truncate(false).write(true).open(&path)?;
         rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive).map_err(|_| {
@@ -56,7 +63,7 @@ impl DataFolder {
             Ok(text) if !text.trim().is_empty() => Ok((text.trim().to_owned(), false)),
             _ => {
                 let text = workspaces::new_token_text(entropy);
-                write_secret(&path, text.as_bytes())?;
+                replace(&path, text.as_bytes())?;
                 Ok((text, true))
             }
         }
@@ -76,7 +83,7 @@ impl DataFolder {
     /// When the file cannot be written.
     pub fn announce(&self, url: &str) -> anyhow::Result<()> {
         let facts = serde_json::json!({ "pid": std::process::id(), "url": url });
-        replace(&self.root.join("run/server.json"), facts.to_string().as_bytes(), 0o644)
+        replace(&self.root.join("run/server.json"), facts.to_string().as_bytes())
     }
 
     /// Takes the announcement back.
@@ -94,7 +101,7 @@ pub fn signing_key(path: &Path, entropy: &dyn Entropy) -> anyhow::Result<[u8; 32
     if !path.exists() {
         let mut key = [0; 32];
         entropy.fill(&mut key);
-        write_secret(path, hex::encode(key).as_bytes())?;
+        replace(path, hex::encode(key).as_bytes())?;
     }
     let text = fs::read_to_string(path).with_context(|| format!("{}", path.display()))?;
     let mut key = [0; 32];
@@ -103,14 +110,10 @@ pub fn signing_key(path: &Path, entropy: &dyn Entropy) -> anyhow::Result<[u8; 32
     Ok(key)
 }
 
-fn write_secret(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    replace(path, bytes, 0o600)
-}
-
-/// Writes a file whole or not at all.
-fn replace(path: &Path, bytes: &[u8], mode: u32) -> anyhow::Result<()> {
+/// Writes a file whole or not at all; for the owner only, whatever the umask is.
+pub fn replace(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     let draft = path.with_extension("draft");
-    let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(mode).open(&draft)?;
+    let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&draft)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&draft, path)?;

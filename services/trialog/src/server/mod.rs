@@ -1,10 +1,12 @@
 //! The server side of the binary: which services run here, how they meet, and how the process ends.
 
+mod databases;
 pub mod doctor;
 pub mod folder;
 mod health;
 mod listen;
 pub mod node;
+mod private;
 pub mod serve;
 pub mod settings;
 pub mod up;
@@ -15,6 +17,8 @@ use std::process::ExitCode;
 
 /// Worker threads of the server: the writers have threads of their own (SQLite), HTTP too.
 const WORKER_THREADS_MAX: usize = 4;
+
+pub use private::own_files_only;
 
 /// Runs an asynchronous command to its end; the error's causes are printed one a line.
 pub fn run(command: impl Future<Output = anyhow::Result<()>>) -> ExitCode {
