@@ -123,6 +123,13 @@ impl Error {
         }
     }
 
+    /// Whether the database's file is damaged: whatever is read from it or written to it may be wrong.
+    pub(crate) fn is_damage(&self) -> bool {
+        let Self::Sql(error) = self else { return false };
+        let sqlx::Error::Database(database) = error.as_ref() else { return false };
+        primary_code(database.as_ref()).is_some_and(|code| [CORRUPT, NOTADB].contains(&code))
+    }
+
     /// Whether the writer must not go on: what the disk holds is unknown, or the log belongs to somebody else.
     pub(crate) fn is_fatal(&self) -> bool {
         match self {

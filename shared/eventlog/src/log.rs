@@ -35,6 +35,8 @@ pub struct EventLog {
 struct Inner {
     queue: mpsc::Sender<Item>,
     closing: watch::Sender<bool>,
+    /// What a reader has found out about the file.
+    damage: watch::Sender<Option<Error>>,
     writer: Mutex<Option<JoinHandle<Result<(), Error>>>>,
     head: watch::Receiver<i64>,
     ended: watch::Receiver<Option<Result<(), Error>>>,
@@ -53,12 +55,13 @@ impl EventLog {
         let opened = open::open(options).await?;
         let (queue, items) = mpsc::channel(QUEUE_CAPACITY);
         let (closing, close) = watch::channel(false);
+        let (damage, damaged) = watch::channel(None);
         let (head_moved, head) = watch::channel(opened.start.head);
         let tail = Arc::new(Tail::default());
         let writer = Writer::new(opened.connection, opened.writing, opened.start, head_moved, Arc::clone(&tail));
         let (end, ended) = watch::channel(None);
         let writer = tokio::spawn(async move {
-            let outcome = AssertUnwindSafe(writer.run(items, close)).catch_unwind().await;
+            let outcome = AssertUnwindSafe(writer.run(items, close, damaged)).catch_unwind().await;
             let outcome = outcome.unwrap_or_else(|panic| Err(Error::Panicked(panic_text(panic.as_ref()))));
             end.send_replace(Some(outcome.clone()));
             outcome
@@ -67,6 +70,7 @@ impl EventLog {
             inner: Arc::new(Inner {
                 queue,
                 closing,
+                damage,
                 writer: Mutex::new(Some(writer)),
                 head,
                 ended,
@@ -183,7 +187,18 @@ impl EventLog {
     /// # Errors
     /// When the database cannot be read.
     pub async fn read_stream(&self, stream: &str, from_version: i64, limit: u32) -> Result<Vec<RecordedEvent>, Error> {
-        read::stream(&mut *self.inner.reader.acquire().await?, stream, from_version, limit).await
+        let read = async { read::stream(&mut *self.inner.reader.acquire().await?, stream, from_version, limit).await };
+        self.trusting(read.await)
+    }
+
+    /// Passes on what was read. A damage of the file ends the writer: nothing is acknowledged any more on its ground.
+    fn trusting<T>(&self, read: Result<T, Error>) -> Result<T, Error> {
+        if let Err(error) = &read
+            && error.is_damage()
+        {
+            self.inner.damage.send_replace(Some(error.clone()));
+        }
+        read
     }
 
     /// The events after a position, oldest first: one page of the feed.
@@ -194,7 +209,8 @@ impl EventLog {
         if let Some(events) = self.inner.tail.after(after_position, limit) {
             return Ok(events);
         }
-        read::page(&mut *self.inner.reader.acquire().await?, after_position, limit).await
+        let read = async { read::page(&mut *self.inner.reader.acquire().await?, after_position, limit).await };
+        self.trusting(read.await)
     }
 
     /// The committed position, for tails and read-your-writes. Its sender goes away when the writer stops.

@@ -67,7 +67,12 @@ impl Writer {
     }
 
     /// Works until the queue is closed and empty, or the storage cannot be trusted any more.
-    pub async fn run(mut self, mut items: mpsc::Receiver<Item>, mut close: watch::Receiver<bool>) -> Result<(), Error> {
+    pub async fn run(
+        mut self,
+        mut items: mpsc::Receiver<Item>,
+        mut close: watch::Receiver<bool>,
+        mut damage: watch::Receiver<Option<Error>>,
+    ) -> Result<(), Error> {
         let mut taken = Vec::with_capacity(BATCH_ITEMS_MAX);
         let mut tidy = tokio::time::interval(TIDY_EVERY);
         tidy.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -75,6 +80,15 @@ impl Writer {
         let mut closing = false;
         loop {
             tokio::select! {
+                // A damage that a reader has found comes before everything that is queued.
+                biased;
+                Ok(_) = damage.changed() => {
+                    let found = damage.borrow_and_update().clone();
+                    if let Some(error) = found {
+                        tracing::error!(%error, "the writer of the event log stops: a reader has found damage");
+                        return Err(error);
+                    }
+                }
                 count = items.recv_many(&mut taken, BATCH_ITEMS_MAX) => {
                     if count == 0 {
                         break;
@@ -89,7 +103,7 @@ impl Writer {
                     closing = true;
                     items.close();
                 }
-                _ = tidy.tick() => self.tidy().await,
+                _ = tidy.tick() => self.tidy().await?,
             }
         }
         sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut self.connection).await?;
@@ -97,7 +111,7 @@ impl Writer {
         Ok(())
     }
 
-    async fn tidy(&mut self) {
+    async fn tidy(&mut self) -> Result<(), Error> {
         let now_us = self.start.clock.now_us();
         let tidied = async {
             self.pruner.step(&mut self.connection, now_us).await?;
@@ -108,7 +122,11 @@ impl Writer {
         };
         if let Err(error) = tidied.await {
             tracing::warn!(%error, "the event log could not be tidied");
+            if error.is_damage() {
+                return Err(error);
+            }
         }
+        Ok(())
     }
 
     async fn serve(&mut self, taken: &mut Vec<Item>) -> Result<(), Error> {
@@ -122,7 +140,7 @@ impl Writer {
         }
         self.append(appends, cursors).await?;
         for look in looks {
-            self.look(look).await;
+            self.look(look).await?;
         }
         self.cache.trim();
         Ok(())
@@ -344,20 +362,24 @@ impl Writer {
         Ok(())
     }
 
-    async fn look(&mut self, look: Box<dyn Look>) {
+    async fn look(&mut self, look: Box<dyn Look>) -> Result<(), Error> {
         let stream: Arc<str> = look.stream().into();
         let usable = self.cache.get(&stream).is_some_and(|entry| look.understands(entry.state.as_ref()));
         if !usable {
             let mut state = look.fresh();
             match cache::load(&mut self.connection, &stream, state.as_mut()).await {
                 Ok(version) => self.cache.put(Arc::clone(&stream), state, version),
-                Err(error) => return look.look(Err(error)),
+                Err(error) => {
+                    look.look(Err(error.clone()));
+                    return if error.is_damage() { Err(error) } else { Ok(()) };
+                }
             }
         }
         match self.cache.get(&stream) {
             Some(entry) => look.look(Ok((entry.state.as_ref(), entry.version))),
             None => look.look(Err(Error::Closed)),
         }
+        Ok(())
     }
 }
 

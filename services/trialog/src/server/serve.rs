@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use anyhow::{Context, bail};
 
 use super::folder::{self, DataFolder};
-use super::settings;
 use super::wiring::{self, Place, Plan, SERVICES};
+use super::{databases, settings};
 
 /// Flags of `trialog serve`.
 #[derive(clap::Args)]
@@ -33,6 +33,10 @@ pub struct Arguments {
     /// The key of run tokens, the same for gateway and compute; default: signing.key in the data folder.
     #[arg(long)]
     signing_key_file: Option<PathBuf>,
+    /// Use the database of this service as it is, also when it is missing, empty or another one than before; may be
+    /// repeated.
+    #[arg(long = "accept-database", value_name = "SERVICE")]
+    accepted: Vec<String>,
     /// A TOML file.
     #[arg(long)]
     config: Option<PathBuf>,
@@ -66,6 +70,7 @@ pub async fn serve(arguments: Arguments) -> anyhow::Result<()> {
         bail!("--listen opens a TCP port for gRPC: give the installation's secret with --token-file");
     }
     let folder = DataFolder::open(&arguments.data)?;
+    databases::check(folder.root(), &arguments.services, &arguments.accepted).await?;
     let signing_key = match &arguments.signing_key_file {
         Some(path) => Some(folder::signing_key(path, &runtime::MachineEntropy::default())?),
         None => None,

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use super::folder::DataFolder;
-use super::settings;
 use super::wiring::{self, Plan};
+use super::{databases, settings};
 
 /// Flags of `trialog up`.
 #[derive(clap::Args)]
@@ -15,6 +15,10 @@ pub struct Arguments {
     /// Where REST, the docs and scoring listen.
     #[arg(long)]
     listen: Option<String>,
+    /// Use the database of this service as it is, also when it is missing, empty or another one than before; may be
+    /// repeated.
+    #[arg(long = "accept-database", value_name = "SERVICE")]
+    accepted: Vec<String>,
     /// A TOML file.
     #[arg(long)]
     config: Option<PathBuf>,
@@ -28,5 +32,6 @@ pub async fn up(arguments: Arguments) -> anyhow::Result<()> {
         settings.http.listen = listen;
     }
     let folder = DataFolder::open(&arguments.data)?;
+    databases::check(folder.root(), &databases::KEEPERS.map(str::to_owned), &arguments.accepted).await?;
     wiring::run(Plan::everything(folder, settings)).await
 }

@@ -135,6 +135,7 @@ pub async fn run(plan: Plan) -> anyhow::Result<()> {
     };
     let health = Health::new();
     let (routes, mut tasks) = assemble(&plan, &peers, (&shutdown, &health), &entropy, signing_key, &url).await?;
+    super::databases::remember(plan.folder.root()).await?;
     for service in SERVICES.iter().filter(|service| plan.runs_here(service)) {
         if let Some(peer) = peers.by_name(service) {
             peer.connect_routes(routes.clone());

@@ -1,7 +1,9 @@
 //! What happens when something fails: only the culprit is told so, and nothing is half done.
 
+use std::path::Path;
+
 use futures_util::future::join_all;
-use trialog_eventlog::{Error, EventLog, ExecuteError, Recorded};
+use trialog_eventlog::{Error, EventLog, ExecuteError, Recorded, examine, faults};
 
 use crate::account::*;
 
@@ -140,4 +142,84 @@ async fn a_log_whose_tail_is_gone_is_not_opened() {
     log.close().await;
     let opened = EventLog::open(options(folder.path(), clock(), Vec::new())).await;
     assert!(matches!(opened, Err(Error::Damaged { head: 2, last: 1 })));
+}
+
+/// Overwrites the events' pages of a database that is open, as a bad sector does. What is read later is damaged, the
+/// end of the log is not.
+fn damage(folder: &Path) {
+    const PAGE: usize = 4096;
+    let file = folder.join("accounts.db");
+    let mut bytes = std::fs::read(&file).unwrap();
+    let pages = bytes.len() / PAGE;
+    assert!(pages > 200, "{pages} pages");
+    // Some pages of the tables of events and of their index; the first ones hold the schema and the head.
+    for page in (60..pages / 2).step_by(2) {
+        bytes[page * PAGE..(page + 1) * PAGE].fill(0xA5);
+    }
+    std::fs::write(&file, bytes).unwrap();
+}
+
+/// A log of many streams that was closed and opened again, so that nothing of it is in memory.
+async fn full(folder: &Path) -> EventLog {
+    let log = plain(folder).await;
+    for id in 0..60 {
+        log.execute::<Account>(&format!("s{id}"), Ask::Deposit(vec![1; 150]), context(id + 1)).await.unwrap();
+    }
+    log.close().await;
+    plain(folder).await
+}
+
+/// Nothing is acknowledged after it.
+async fn assert_ended(log: &EventLog) {
+    let mut head = log.head();
+    while head.changed().await.is_ok() {}
+    let late = log.execute::<Account>("new", Ask::Deposit(vec![1]), context(777_777)).await;
+    assert!(matches!(late, Err(ExecuteError::Storage(Error::Closed | Error::Sql(_)))), "{late:?}");
+    assert!(log.move_cursor("p", "elsewhere", 9).await.is_err());
+}
+
+#[tokio::test]
+async fn after_a_damaged_page_nothing_is_acknowledged() {
+    // Whoever finds it: the page that the next command needs may be the next one that is wrong.
+    let folder = tempfile::tempdir().unwrap();
+    let log = full(folder.path()).await;
+    damage(folder.path());
+    let mut found = None;
+    for id in 0..60 {
+        if let Err(error) = log.read_stream(&format!("s{id}"), 0, 1_000).await {
+            found = Some(error);
+            break;
+        }
+    }
+    assert!(matches!(found, Some(Error::Sql(_))), "a reader meets a damaged page: {found:?}");
+    assert_ended(&log).await;
+
+    let folder = tempfile::tempdir().unwrap();
+    let log = full(folder.path()).await;
+    damage(folder.path());
+    let mut found = None;
+    for id in 0..60 {
+        if let Err(error) = log.inspect::<Account, _>(&format!("s{id}"), |_, version| version).await {
+            found = Some(error);
+            break;
+        }
+    }
+    assert!(matches!(found, Some(Error::Sql(_))), "a look meets a damaged page: {found:?}");
+    assert_ended(&log).await;
+}
+
+#[tokio::test]
+async fn what_is_damaged_is_found_from_outside() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = full(folder.path()).await;
+    let file = folder.path().join("accounts.db");
+    let examined = examine(&file).await.unwrap();
+    assert_eq!((examined.service.as_str(), examined.head), ("accounts", 60 * 150));
+    assert_eq!(format!("accounts@{}", examined.incarnation), log.source());
+    assert_eq!(faults(&file).await.unwrap(), Vec::<String>::new());
+    log.close().await;
+    damage(folder.path());
+    assert!(!faults(&file).await.unwrap().is_empty());
+    std::fs::write(&file, "no database at all").unwrap();
+    assert!(examine(&file).await.is_err());
 }

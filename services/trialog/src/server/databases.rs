@@ -1,0 +1,191 @@
+//! Which databases a data folder has: one that is gone, empty or exchanged is refused at the start, before anything is
+//! written beside it that contradicts it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use eventlog::Examined;
+
+use super::folder::replace;
+
+/// The services that keep a database.
+pub const KEEPERS: [&str; 5] = ["workspaces", "runs", "sweeps", "models", "compute"];
+/// What the folder remembers: the incarnation of each service's log.
+const REMEMBERED: &str = "db/databases.json";
+
+/// Incarnation by service.
+type Remembered = BTreeMap<String, String>;
+
+/// The database of a service.
+pub fn file(root: &Path, service: &str) -> PathBuf {
+    root.join(format!("db/{service}.sqlite"))
+}
+
+fn is_there(root: &Path, service: &str) -> bool {
+    fs::metadata(file(root, service)).is_ok_and(|facts| facts.len() > 0)
+}
+
+fn remembered(root: &Path) -> anyhow::Result<Option<Remembered>> {
+    let path = root.join(REMEMBERED);
+    match fs::read(&path) {
+        Ok(text) => Ok(Some(serde_json::from_slice(&text).with_context(|| path.display().to_string())?)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| path.display().to_string()),
+    }
+}
+
+/// Looks at the databases of the services that run here before any of them is opened. `accepted` services take what
+/// is there, also nothing.
+///
+/// # Errors
+/// When a database is missing or empty though the folder had it, is another one than it had, or cannot be read.
+pub async fn check(root: &Path, services: &[String], accepted: &[String]) -> anyhow::Result<()> {
+    let known = remembered(root)?;
+    let mut found: BTreeMap<&str, Examined> = BTreeMap::new();
+    for service in KEEPERS.into_iter().filter(|service| is_there(root, service)) {
+        let path = file(root, service);
+        let examined = eventlog::examine(&path).await;
+        let way_out = "its file is damaged: put it back from a backup; `trialog doctor` says more";
+        match examined {
+            Ok(examined) => drop(found.insert(service, examined)),
+            Err(_) if accepted.iter().any(|name| name == service) => {}
+            Err(error) => bail!("the database of {service} ({}) cannot be read: {error}; {way_out}", path.display()),
+        }
+    }
+    if known.is_none() && found.is_empty() {
+        // A new folder: from its first moment on it knows that it has none, whenever the first start breaks off.
+        return remember_all(root, &Remembered::new());
+    }
+    let full: Vec<&str> = found.iter().filter(|(_, log)| log.head > 0).map(|(service, _)| *service).collect();
+    for service in KEEPERS.into_iter().filter(|name| services.iter().any(|here| here == name)) {
+        let incarnation = known.as_ref().and_then(|known| known.get(service));
+        // A folder of a version that remembered nothing has had every service that it is started with.
+        let was_there = incarnation.is_some() || (known.is_none() && !full.is_empty());
+        let wrong = match found.get(service) {
+            None if was_there => "missing or empty",
+            Some(log) if incarnation.is_some_and(|known| *known != log.incarnation) => "another one than before",
+            _ => continue,
+        };
+        if !accepted.iter().any(|name| name == service) {
+            let (path, beside) = (file(root, service), full.join(", "));
+            bail!(
+                "the database of {service} ({}) is {wrong}, while the folder holds data of: {beside}. Put the file \
+                 back from a backup. If what it held may be lost, start once with --accept-database {service}: \
+                 it is then used as it is, new if it is missing, and what the others know of it refers to nothing",
+                path.display()
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Notes which databases the folder has, once all services are open.
+///
+/// # Errors
+/// When one cannot be read, or the note not be written.
+pub async fn remember(root: &Path) -> anyhow::Result<()> {
+    let before = remembered(root)?;
+    let mut now = before.clone().unwrap_or_default();
+    for service in KEEPERS.into_iter().filter(|service| is_there(root, service)) {
+        now.insert(service.to_owned(), eventlog::examine(&file(root, service)).await?.incarnation);
+    }
+    if before.as_ref() == Some(&now) { Ok(()) } else { remember_all(root, &now) }
+}
+
+fn remember_all(root: &Path, databases: &Remembered) -> anyhow::Result<()> {
+    replace(&root.join(REMEMBERED), &serde_json::to_vec(databases)?)
+}
+
+/// Everything that is wrong with the databases of a folder, in words; reads them whole.
+///
+/// # Errors
+/// When what the folder remembers cannot be read.
+pub async fn faults(root: &Path) -> anyhow::Result<Vec<String>> {
+    let mut wrong = Vec::new();
+    let known = remembered(root)?.unwrap_or_default();
+    for service in KEEPERS.into_iter().filter(|service| !is_there(root, service) && known.contains_key(*service)) {
+        wrong.push(format!("{service}: its database is missing or empty"));
+    }
+    let mut logs = Vec::new();
+    for service in KEEPERS.into_iter().filter(|service| is_there(root, service)) {
+        let path = file(root, service);
+        match eventlog::faults(&path).await {
+            Ok(faults) => wrong.extend(faults.into_iter().map(|fault| format!("{service}: {fault}"))),
+            Err(error) => wrong.push(format!("{service}: {error}")),
+        }
+        match eventlog::examine(&path).await {
+            Ok(log) => logs.push(log),
+            Err(error) => wrong.push(format!("{service}: {error}")),
+        }
+    }
+    // Heads are read again after all cursors: a server that runs moves both meanwhile.
+    let mut heads = BTreeMap::new();
+    for log in &logs {
+        if known.get(&log.service).is_some_and(|incarnation| *incarnation != log.incarnation) {
+            wrong.push(format!("{}: its database is another one than the folder remembers", log.service));
+        }
+        if let Ok(again) = eventlog::examine(&file(root, &log.service)).await {
+            heads.insert(again.service.clone(), again);
+        }
+    }
+    wrong.extend(logs.iter().flat_map(|log| ahead(log, &heads)));
+    Ok(wrong)
+}
+
+/// Cursors beyond the log that they are in: that log has lost events, or is another one.
+fn ahead(log: &Examined, heads: &BTreeMap<String, Examined>) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for cursor in &log.cursors {
+        let (service, incarnation) = cursor.source.split_once('@').unwrap_or((&cursor.source, ""));
+        let Some(source) = heads.get(service) else { continue };
+        let name = format!("{}: the cursor {} of {}", log.service, cursor.projection, cursor.source);
+        if !incarnation.is_empty() && incarnation != source.incarnation {
+            // What follows a log that was replaced keeps the cursor of the old one beside the new one.
+            continue;
+        }
+        if cursor.position > source.head {
+            wrong.push(format!("{name} is at {}, that log ends at {}", cursor.position, source.head));
+        }
+    }
+    wrong
+}
+
+#[cfg(test)]
+mod tests {
+    use eventlog::ExaminedCursor;
+
+    use super::*;
+
+    fn log(service: &str, head: i64, cursors: &[(&str, i64)]) -> Examined {
+        let cursor = |(source, position): &(&str, i64)| ExaminedCursor {
+            projection: "p".to_owned(),
+            source: (*source).to_owned(),
+            position: *position,
+        };
+        let cursors = cursors.iter().map(cursor).collect();
+        Examined { service: service.to_owned(), incarnation: "i".to_owned(), head, cursors }
+    }
+
+    #[test]
+    fn a_cursor_beyond_its_log_is_found() {
+        // The log was restored from an older backup than its followers: they would skip what comes next.
+        let heads = BTreeMap::from([("runs".to_owned(), log("runs", 7, &[]))]);
+        let told = |cursors: &[(&str, i64)]| ahead(&log("sweeps", 1, cursors), &heads).len();
+        assert_eq!([told(&[("runs", 7)]), told(&[("runs", 8)]), told(&[("runs@i", 8)])], [0, 1, 1]);
+        assert_eq!([told(&[("runs@old", 8)]), told(&[("elsewhere", 99)])], [0, 0]);
+    }
+
+    #[tokio::test]
+    async fn a_first_start_that_broke_off_goes_on() {
+        // Killed between two services, a new folder has some of its databases; that is no loss.
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("db")).unwrap();
+        let all = KEEPERS.map(str::to_owned);
+        check(folder.path(), &all, &[]).await.unwrap();
+        fs::write(file(folder.path(), "runs"), "").unwrap();
+        check(folder.path(), &all, &[]).await.unwrap();
+        assert_eq!(remembered(folder.path()).unwrap(), Some(Remembered::new()));
+    }
+}

@@ -1,0 +1,111 @@
+//! A look at a database from outside of its service, which need not run: what it is, how far it has come, and whether
+//! it is sound. Nothing is changed.
+
+use std::path::Path;
+
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions, SqliteConnection};
+
+use crate::Error;
+
+/// Faults of one kind that are told; a database that is damaged everywhere says no more with all of them.
+const FAULTS_MAX: i64 = 20;
+
+/// What a log's database says about itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Examined {
+    /// The service that it belongs to.
+    pub service: String,
+    /// Which log of that service it is.
+    pub incarnation: String,
+    /// The position of the last event.
+    pub head: i64,
+    /// How far this service has come in the logs of others.
+    pub cursors: Vec<ExaminedCursor>,
+}
+
+/// How far a projection has come in a source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExaminedCursor {
+    /// Which projection.
+    pub projection: String,
+    /// `service`, or `service@incarnation`.
+    pub source: String,
+    /// The last position that it has taken in.
+    pub position: i64,
+}
+
+async fn connect(file: &Path) -> Result<SqliteConnection, Error> {
+    let options = SqliteConnectOptions::new().filename(file).read_only(true).disable_statement_logging();
+    Ok(options.connect().await?)
+}
+
+/// Reads what a database says about itself.
+///
+/// # Errors
+/// When there is none, or it is no log, or it cannot be read.
+pub async fn examine(file: &Path) -> Result<Examined, Error> {
+    let mut connection = connect(file).await?;
+    let meta = "SELECT value FROM log_meta WHERE key = $1";
+    let service = sqlx::query_scalar(meta).bind("service").fetch_one(&mut connection).await?;
+    let incarnation = sqlx::query_scalar(meta).bind("incarnation").fetch_one(&mut connection).await?;
+    // Cursors before the head: while a service runs, both only grow.
+    let cursors: Vec<(String, String, i64)> =
+        sqlx::query_as("SELECT projection, source, last_position FROM projection_cursor ORDER BY projection, source")
+            .fetch_all(&mut connection)
+            .await?;
+    let head = sqlx::query_scalar("SELECT last_position FROM log_head WHERE id = 1").fetch_one(&mut connection).await?;
+    let cursor = |(projection, source, position)| ExaminedCursor { projection, source, position };
+    Ok(Examined { service, incarnation, head, cursors: cursors.into_iter().map(cursor).collect() })
+}
+
+/// Reads the whole database and answers what is wrong with it, in words; nothing when it is sound. Takes seconds for
+/// each gigabyte.
+///
+/// # Errors
+/// When it cannot be opened.
+pub async fn faults(file: &Path) -> Result<Vec<String>, Error> {
+    let mut connection = connect(file).await?;
+    let mut found = Vec::new();
+    match integrity(&mut connection).await {
+        Ok(faults) => found.extend(faults),
+        Err(error) => found.push(error.to_string()),
+    }
+    match laws(&mut connection).await {
+        Ok(faults) => found.extend(faults),
+        Err(error) => found.push(format!("its events cannot all be read: {error}")),
+    }
+    Ok(found)
+}
+
+async fn integrity(connection: &mut SqliteConnection) -> Result<Vec<String>, Error> {
+    let check = format!("PRAGMA integrity_check({FAULTS_MAX})");
+    let lines: Vec<String> = sqlx::query_scalar(sqlx::AssertSqlSafe(check)).fetch_all(connection).await?;
+    Ok(lines.into_iter().filter(|line| line != "ok").collect())
+}
+
+/// What holds for every log: positions and versions have no gaps, and the head is the last event.
+async fn laws(connection: &mut SqliteConnection) -> Result<Vec<String>, Error> {
+    let mut found = Vec::new();
+    let head: i64 =
+        sqlx::query_scalar("SELECT last_position FROM log_head WHERE id = 1").fetch_one(&mut *connection).await?;
+    let (count, last): (i64, i64) =
+        sqlx::query_as("SELECT count(*), coalesce(max(position), 0) FROM events").fetch_one(&mut *connection).await?;
+    // A service that runs has appended since its head was read.
+    if last < head {
+        found.push(Error::Damaged { head, last }.to_string());
+    }
+    if count != last {
+        found.push(format!("there are {count} events, and the last one is at position {last}"));
+    }
+    let torn: Vec<(String, i64, i64)> = sqlx::query_as(
+        "SELECT stream_id, count(*), max(version) FROM events GROUP BY stream_id \
+         HAVING count(*) <> max(version) OR min(version) <> 1 ORDER BY stream_id LIMIT $1",
+    )
+    .bind(FAULTS_MAX)
+    .fetch_all(&mut *connection)
+    .await?;
+    let shown = |(stream, count, version)| format!("stream {stream:?} has {count} events up to version {version}");
+    found.extend(torn.into_iter().map(shown));
+    Ok(found)
+}

@@ -1,0 +1,125 @@
+//! Data folders that an accident has met: the server says so instead of writing beside the damage.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use trialog_testkit::{Fixture, Home, Options, Server, Watchdog, binary};
+
+/// For each test: a server that starts where it should refuse would not end.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// A folder with data of every service.
+fn folder() -> Home {
+    let home = Home::new();
+    Fixture::of("629f652").unpack(&home);
+    home
+}
+
+/// The exit code and the output of a command on the folder that has to end by itself.
+fn ends(home: &Home, words: &[&str]) -> (Option<i32>, String) {
+    let done = Command::new(binary())
+        .args(words)
+        .arg("--data")
+        .arg(home.join("d"))
+        .stdin(Stdio::null())
+        .output()
+        .unwrap_or_else(|error| panic!("{}: {error}", binary().display()));
+    let text = [done.stdout, done.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    (done.status.code(), text)
+}
+
+fn refused(home: &Home, service: &str, why: &str) {
+    let (code, text) = ends(home, &["up", "--listen", "127.0.0.1:0"]);
+    assert_eq!(code, Some(1), "{text}");
+    let words = [&format!("database of {service} "), why, "backup", &format!("--accept-database {service}")];
+    assert!(words.iter().all(|words| text.contains(words)), "{text}");
+}
+
+fn database(home: &Home, service: &str) -> std::path::PathBuf {
+    home.join(&format!("d/db/{service}.sqlite"))
+}
+
+/// With what SQLite keeps beside it.
+fn remove(database: &Path) {
+    for ending in ["", "-wal", "-shm"] {
+        let _ = fs::remove_file(format!("{}{ending}", database.display()));
+    }
+}
+
+#[test]
+fn a_database_that_is_gone_or_empty_or_another_is_refused_at_the_start() {
+    // The others would go on from what it said, and a run would be made twice under another number.
+    let home = folder();
+    let _watchdog = Watchdog::new(LIMIT, home.path(), "a start on a damaged folder");
+    let models = database(&home, "models");
+    let kept = home.join("models.kept");
+    fs::rename(&models, &kept).expect("the fixture has models");
+    refused(&home, "models", "missing");
+    fs::write(&models, "").expect("an empty file");
+    refused(&home, "models", "empty");
+    fs::copy(&kept, &models).expect("the backup is put back");
+    let mut server = Server::start(Options::up(&home));
+    server.stop();
+
+    // From here on the folder remembers what it had, also of a service that nobody follows.
+    let new = Home::new();
+    Server::start(Options::up(&new)).stop();
+    remove(&models);
+    for ending in ["", "-wal"] {
+        let (from, to) = (database(&new, "models"), models.display());
+        fs::copy(format!("{}{ending}", from.display()), format!("{to}{ending}")).expect("a database of another folder");
+    }
+    refused(&home, "models", "another one");
+    remove(&models);
+    refused(&home, "models", "missing");
+    let mut server = Server::start(Options::up(&home).with(&["--accept-database", "models"]));
+    assert_eq!(server.client().list("models", "models"), Vec::<serde_json::Value>::new());
+    server.stop();
+    Server::start(Options::up(&home)).stop();
+}
+
+/// Runs SQL on a database of a stopped server.
+fn change(file: &Path, sql: &str) {
+    let script = "import sqlite3, sys\nwith sqlite3.connect(sys.argv[1]) as log: log.execute(sys.argv[2])\n";
+    let done = Command::new("python3").args(["-c", script]).arg(file).arg(sql).output().expect("python3");
+    assert!(done.status.success(), "{sql}: {}", String::from_utf8_lossy(&done.stderr));
+}
+
+/// Overwrites every second page after the first ones: schema and head stay readable, as after a bad sector.
+fn overwrite_pages(file: &Path) {
+    const PAGE: usize = 4096;
+    let mut bytes = fs::read(file).expect("a database");
+    let pages = bytes.len() / PAGE;
+    assert!(pages > 40, "{} has {pages} pages", file.display());
+    for page in (30..pages).step_by(2) {
+        bytes[page * PAGE..(page + 1) * PAGE].fill(0xA5);
+    }
+    fs::write(file, bytes).expect("a database");
+}
+
+#[test]
+fn doctor_finds_damage_and_says_so_with_its_exit_code() {
+    let home = folder();
+    let _watchdog = Watchdog::new(LIMIT, home.path(), "the doctor");
+    let (code, text) = ends(&home, &["doctor"]);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("sound"), "{text}");
+    for (service, sql, found) in [
+        // What sweeps took from runs is more than runs has: runs was restored from an older backup.
+        ("sweeps", "UPDATE projection_cursor SET last_position = last_position + 1000000", "that log ends at"),
+        ("runs", "DELETE FROM events WHERE position = 7", "events, and the last one is at position"),
+        ("compute", "UPDATE log_head SET last_position = last_position + 5", "the log is damaged"),
+    ] {
+        let (file, kept) = (database(&home, service), home.join("kept.sqlite"));
+        fs::copy(&file, &kept).expect("a backup");
+        change(&file, sql);
+        let (code, text) = ends(&home, &["doctor"]);
+        assert!(code == Some(1) && text.contains(found), "{sql}: {code:?} {text}");
+        fs::copy(&kept, &file).expect("the backup is put back");
+    }
+    overwrite_pages(&database(&home, "runs"));
+    let (code, text) = ends(&home, &["doctor"]);
+    assert!(code == Some(1) && text.contains("wrong: runs: "), "{code:?} {text}");
+}
