@@ -25,7 +25,7 @@ pub struct ViewQuery {
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(default, deny_unknown_fields)]
 pub struct AtQuery {
-    /// RFC 3339: show the aliases as they stood then.
+    /// RFC 3339: show the model as it stood then, with its description, tags, aliases and newest version.
     at: String,
 }
 
@@ -40,7 +40,7 @@ pub(crate) async fn list_models(call: Call, query: Query<ViewQuery>) -> Reply {
     json(StatusCode::OK, reply.get_ref())
 }
 
-/// Shows a model with its aliases, now or at a time in the past.
+/// Shows a model with its aliases, now or as it stood at a time in the past.
 #[utoipa::path(tag = "models", responses((status = 200, body = Model)))]
 #[get("/api/v1/workspaces/{workspace}/models/{model}")]
 pub(crate) async fn get_model(call: Call, query: Query<AtQuery>) -> Reply {

@@ -118,6 +118,18 @@ vocabulary::stored_events! {
     pub enum ModelEvent { VersionRegistered: 1, VersionChanged: 1, ModelChanged: 1, AliasChanged: 1 }
 }
 
+impl ModelEvent {
+    /// When it happened.
+    pub fn at(&self) -> jiff::Timestamp {
+        match self {
+            Self::VersionRegistered(event) => event.at,
+            Self::VersionChanged(event) => event.at,
+            Self::ModelChanged(event) => event.at,
+            Self::AliasChanged(event) => event.at,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use testkit::StoredForms;

@@ -45,16 +45,6 @@ impl Model {
         self.aliases.iter().filter(|(_, version)| **version == number).map(|(alias, _)| alias.clone()).collect()
     }
 
-    /// The aliases as they stood at an instant.
-    pub fn aliases_at(&self, at: jiff::Timestamp) -> BTreeMap<String, i64> {
-        let mut aliases = BTreeMap::new();
-        for change in self.history.iter().filter(|change| change.at <= at) {
-            aliases.insert(change.alias.clone(), change.version);
-        }
-        aliases.retain(|_, version| *version != 0);
-        aliases
-    }
-
     pub(super) fn take(&mut self, event: &ModelEvent) {
         match event {
             ModelEvent::VersionRegistered(event) => {
