@@ -39,7 +39,9 @@ pub enum Failure {
     TimedOut { deployment: String, seconds: f64 },
     /// 424.
     Model(ModelError),
-    /// 500: a replica went away while it worked, and so did the second one.
+    /// 424: replicas went away over this very content.
+    Poisonous { deployment: String, replicas: u32, seconds: u32 },
+    /// 500: a replica went away while it worked, and the request was not tried again or lost a second one.
     Lost { deployment: String, cause: String },
 }
 
@@ -86,6 +88,18 @@ impl Failure {
             Self::Model(error) => Problem::new(424, "ModelError", error.error.clone())
                 .with("model_error_status", error.status)
                 .with("model_error_reason", error.reason.clone()),
+            Self::Poisonous { deployment, replicas, seconds } => Problem {
+                retry_after_seconds: Some(*seconds),
+                ..Problem::new(
+                    424,
+                    "PoisonRequest",
+                    format!(
+                        "{replicas} replicas of deployment '{deployment}' went away while they worked on this very \
+                         content; it is not sent on for {seconds} s: change the input, or deploy a model that can \
+                         take it"
+                    ),
+                )
+            },
             Self::Lost { deployment, cause } => {
                 Problem::new(500, "ReplicaLost", format!("replicas of deployment '{deployment}' broke off: {cause}"))
             }

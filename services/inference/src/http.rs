@@ -29,6 +29,8 @@ const CONTENT_TYPE_BYTES_MAX: usize = 256;
 const REASON_BYTES_MAX: usize = 200;
 /// Where clients say which deployment they want; the second is Azure ML's.
 const DEPLOYMENT_HEADERS: [&str; 2] = ["trialog-deployment", "azureml-model-deployment"];
+/// Where clients say whether the request may be sent twice: `true` or `false`.
+const IDEMPOTENT_HEADER: &str = "trialog-idempotent";
 /// Where clients say how they call the request.
 const CLIENT_ID_HEADERS: [&str; 3] = ["x-client-request-id", "x-ms-client-request-id", "x-request-id"];
 
@@ -132,12 +134,26 @@ async fn answer(
     served: &mut Option<Served>,
 ) -> Result<Answer, Failure> {
     let aim = aim(state, path, request)?;
+    let idempotent = idempotent(request).map_err(Failure::Refused)?;
     let _admitted = state.admit(&aim)?;
     let body = read(body).await.map_err(Failure::Refused)?;
     let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let content_type = content_type.filter(|text| text.len() <= CONTENT_TYPE_BYTES_MAX);
     let content_type = content_type.unwrap_or("application/json").to_owned();
-    state.serve(&aim, &Content { kind, content_type, body }, id, served).await
+    state.serve(&aim, &Content { kind, content_type, body, idempotent }, id, served).await
+}
+
+/// Whether the client says that the request may be sent twice.
+fn idempotent(request: &HttpRequest) -> Result<Option<bool>, Problem> {
+    let Some(value) = request.headers().get(IDEMPOTENT_HEADER) else { return Ok(None) };
+    match value.as_bytes() {
+        b"true" => Ok(Some(true)),
+        b"false" => Ok(Some(false)),
+        other => {
+            let received = String::from_utf8_lossy(other);
+            Err(Problem::new(400, "BadHeader", format!("{IDEMPOTENT_HEADER} '{received}': one of true, false")))
+        }
+    }
 }
 
 /// Where the request may go, when it may go anywhere.

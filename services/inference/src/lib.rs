@@ -4,7 +4,8 @@
 //! Compute pushes the table of routes; an answer never waits for the control plane, and the last table stays in force
 //! while compute
 //! is away. Invariants: a request goes to a ready replica only; it is tried a second time only when no byte of an
-//! answer came; the
+//! answer came, once at most, and not when it may not be repeated (`request_settings.idempotent`, or the header
+//! `trialog-idempotent`); one that ended two replicas is refused for a while (`guard.rs`); the
 //! shares of deployments that are not ready go to the ready ones in proportion; what waits and what is in flight is
 //! bounded.
 
@@ -12,6 +13,7 @@ mod choose;
 mod failure;
 mod follow;
 mod frame;
+mod guard;
 mod http;
 mod replica;
 mod serve;

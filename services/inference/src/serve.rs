@@ -11,6 +11,7 @@ use crate::Inference;
 use crate::choose::{Choice, choose};
 use crate::failure::{Failure, ModelError};
 use crate::frame::{AnswerHeader, Kind, RequestHeader};
+use crate::guard::{Fingerprint, Verdict};
 use crate::replica::{CallFailure, Replica};
 use crate::table::{Deployment, Gate, Table};
 
@@ -43,6 +44,14 @@ pub struct Content {
     pub content_type: String,
     /// As the client sent it.
     pub body: Bytes,
+    /// Whether it may be sent twice, as the client says; `None` = as the deployment has it.
+    pub idempotent: Option<bool>,
+}
+
+impl Content {
+    fn fingerprint(&self, deployment: &Deployment) -> Fingerprint {
+        Fingerprint::of(deployment.revision_key, self.kind, &self.content_type, &self.body)
+    }
 }
 
 /// Which deployment a request was given to, for the answer's headers.
@@ -155,27 +164,34 @@ impl Inference {
                 model_version: deployment.model_version.clone(),
                 request_id: request_id.clone(),
             });
+            // Judged at the first try only: that a second one is allowed was decided then.
+            let once = was_silent || self.may_be_sent_once_only(deployment, content)?;
             let failed = match self.ask(&place, content, request_id).await? {
-                Ok((header, body)) => return answer(header, body, deployment),
+                Ok((header, body)) => {
+                    deployment.gate.guard.answered(|| content.fingerprint(deployment));
+                    return answer(header, body, deployment);
+                }
                 Err(failed) => failed,
             };
             let name = || deployment.name.clone();
             let key = &place.replica.key;
             match failed {
                 CallFailure::Torn(error) => {
+                    self.blame(deployment, content);
                     return Err(Failure::Lost { deployment: name(), cause: error.to_string() });
                 }
-                CallFailure::Silent(error) if was_silent => {
-                    return Err(Failure::Lost { deployment: name(), cause: error.to_string() });
+                CallFailure::Silent(error) => {
+                    tracing::warn!(deployment = name(), replica = key, "a replica went away at work: {error}");
+                    self.blame(deployment, content);
+                    if once {
+                        return Err(Failure::Lost { deployment: name(), cause: error.to_string() });
+                    }
+                    was_silent = true;
                 }
                 // Nothing was sent, so every other replica may be tried; this one was the last.
                 CallFailure::Unreachable(error) if avoided.contains(key) => {
                     tracing::warn!(deployment = name(), replica = key, "no replica is reachable: {error}");
                     return Err(Failure::NothingReady { deployment: name() });
-                }
-                CallFailure::Silent(error) => {
-                    tracing::warn!(deployment = name(), replica = key, "a replica went away at work: {error}");
-                    was_silent = true;
                 }
                 CallFailure::Unreachable(error) => {
                     tracing::warn!(deployment = name(), replica = key, "a replica is unreachable: {error}");
@@ -183,6 +199,23 @@ impl Inference {
             }
             avoided.push(key.clone());
         }
+    }
+
+    /// Whether the request must not be tried again once a replica has had it.
+    fn may_be_sent_once_only(&self, deployment: &Deployment, content: &Content) -> Result<bool, Failure> {
+        let now_us = self.dependencies.clock.now_us();
+        match deployment.gate.guard.judge(|| content.fingerprint(deployment), now_us) {
+            Verdict::Clear => Ok(!content.idempotent.unwrap_or(deployment.idempotent)),
+            Verdict::Suspect => Ok(true),
+            Verdict::Refused { replicas, seconds } => {
+                Err(Failure::Poisonous { deployment: deployment.name.clone(), replicas, seconds })
+            }
+        }
+    }
+
+    /// A replica went away while it had the request.
+    fn blame(&self, deployment: &Deployment, content: &Content) {
+        deployment.gate.guard.died(content.fingerprint(deployment), self.dependencies.clock.now_us());
     }
 
     async fn ask(

@@ -9,6 +9,7 @@ use std::time::Duration;
 use contracts::compute::{DeploymentRoute, EndpointRoute, RequestSettings, RouteTable};
 use tokio::sync::Notify;
 
+use crate::guard::Guard;
 use crate::replica::Replica;
 
 /// What a deployment gets when its route has no settings: those of the deployment document.
@@ -22,6 +23,8 @@ const WAIT_MAX_SECONDS: f64 = 600.0;
 pub struct Gate {
     /// A place has become free.
     pub freed: Notify,
+    /// The requests that ended replicas.
+    pub guard: Guard,
     admitted: AtomicU32,
 }
 
@@ -55,6 +58,8 @@ pub struct Deployment {
     pub queue_wait: Duration,
     /// Requests that a replica takes at a time.
     pub concurrent: u32,
+    /// Whether a request may be sent again when its replica went away without a byte of an answer.
+    pub idempotent: bool,
     /// Requests that may be in flight and waiting together.
     pub admitted_max: u32,
     /// The ready ones.
@@ -127,6 +132,7 @@ fn deployment(route: DeploymentRoute, before: Option<&Deployment>) -> Deployment
         request_timeout_seconds: TIMEOUT_DEFAULT_SECONDS,
         max_concurrent_requests_per_instance: 1,
         max_queue_wait_seconds: QUEUE_WAIT_DEFAULT_SECONDS,
+        idempotent: None,
     });
     let replicas: Vec<_> = route
         .replicas
@@ -147,6 +153,7 @@ fn deployment(route: DeploymentRoute, before: Option<&Deployment>) -> Deployment
         timeout: seconds(settings.request_timeout_seconds, TIMEOUT_DEFAULT_SECONDS),
         queue_wait: seconds(settings.max_queue_wait_seconds, QUEUE_WAIT_DEFAULT_SECONDS),
         concurrent,
+        idempotent: settings.idempotent.unwrap_or(true),
         admitted_max: concurrent.saturating_mul(instances).saturating_mul(2),
         replicas,
         gate: before.map_or_else(Arc::default, |before| Arc::clone(&before.gate)),

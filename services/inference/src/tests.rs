@@ -119,6 +119,7 @@ fn route(name: &str, weight: u32, workers: &[&Worker]) -> DeploymentRoute {
             request_timeout_seconds: 0.3,
             max_concurrent_requests_per_instance: 1,
             max_queue_wait_seconds: 0.1,
+            idempotent: None,
         }),
         replicas: workers.iter().enumerate().map(replica).collect(),
         instance_count: 1,
@@ -295,6 +296,64 @@ async fn an_answer_that_broke_off_is_not_asked_for_again() {
     router_take(&router, table(vec![route("blue", 100, &[&one, &two])]));
     assert_eq!(send(&router, score()).await.status, 500);
     assert_eq!(one.asked() + two.asked(), 2, "at most two replicas see a request that kills them");
+}
+
+#[actix_web::test]
+async fn a_poison_request_is_refused_after_two_replicas() {
+    // A client that repeats a request that kills the model must not keep every replica down for all others.
+    let folder = tempfile::tempdir().unwrap();
+    let (one, two) = (Worker::start(&folder, "one", Does::Die), Worker::start(&folder, "two", Does::Die));
+    let router = router(Some(table(vec![route("blue", 100, &[&one, &two])])));
+    let asked = || one.asked() + two.asked();
+    assert_eq!(send(&router, score()).await.status, 500);
+    assert_eq!(asked(), 2);
+    for _ in 0..3 {
+        let refused = send(&router, score()).await;
+        assert_eq!((refused.status.as_u16(), refused.body["code"].as_str()), (424, Some("PoisonRequest")));
+        assert_eq!(refused.headers["retry-after"], "60");
+    }
+    assert_eq!(asked(), 2, "no replica sees it again");
+    // Another revision is another model: it is asked afresh. And other content was never suspected.
+    let alive = Worker::start(&folder, "alive", Does::Answer);
+    router_take(&router, table(vec![route("blue", 100, &[&alive])]));
+    assert_eq!(send(&router, score().set_payload("[3]")).await.status, 200);
+    assert_eq!(send(&router, score()).await.status, 424);
+    router_take(&router, table(vec![DeploymentRoute { revision_key: 78, ..route("blue", 100, &[&alive]) }]));
+    assert_eq!(send(&router, score()).await.status, 200);
+}
+
+#[actix_web::test]
+async fn a_request_that_may_not_be_repeated_is_sent_once() {
+    // A model that books or sends something must not do it twice.
+    let folder = tempfile::tempdir().unwrap();
+    let (one, two) = (Worker::start(&folder, "one", Does::Die), Worker::start(&folder, "two", Does::Die));
+    let once = |request_settings: RequestSettings| DeploymentRoute {
+        request_settings: Some(RequestSettings { idempotent: Some(false), ..request_settings }),
+        ..route("blue", 100, &[&one, &two])
+    };
+    let settings = route("blue", 100, &[]).request_settings.unwrap();
+    let router = router(Some(table(vec![once(settings)])));
+    assert_eq!(send(&router, score()).await.body["code"], "ReplicaLost");
+    assert_eq!(one.asked() + two.asked(), 1);
+    // The client knows better, either way.
+    let twice = score().set_payload("[4]").insert_header(("trialog-idempotent", "true"));
+    assert_eq!(send(&router, twice).await.status, 500);
+    assert_eq!(one.asked() + two.asked(), 3);
+    router_take(&router, table(vec![route("blue", 100, &[&one, &two])]));
+    let single = score().set_payload("[5]").insert_header(("trialog-idempotent", "false"));
+    assert_eq!(send(&router, single).await.status, 500);
+    assert_eq!(one.asked() + two.asked(), 4);
+    let odd = score().insert_header(("trialog-idempotent", "maybe"));
+    assert_eq!(send(&router, odd).await.body["code"], "BadHeader");
+    // Nobody listens there: nothing was sent, so another may be asked.
+    let alive = Worker::start(&folder, "alive", Does::Answer);
+    let gone =
+        Worker { address: "unix:/nonexistent/socket".to_owned(), ..Worker::start(&folder, "gone", Does::Answer) };
+    router_take(
+        &router,
+        table(vec![DeploymentRoute { replicas: route("blue", 100, &[&gone, &alive]).replicas, ..once(settings) }]),
+    );
+    assert_eq!(send(&router, score().set_payload("[6]")).await.body["by"], "alive");
 }
 
 #[actix_web::test]
