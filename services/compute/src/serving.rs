@@ -1,18 +1,20 @@
 //! Endpoints at work: what the calls, the agents' reports and the reaction that keeps replicas share.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use contracts::compute as wire;
 use eventlog::{BoxFuture, Context, EventLog, ExecuteError};
+use jiff::Timestamp;
 use runtime::{Backoff, Shutdown, Task};
 use tokio::sync::watch;
 use vocabulary::job::{JobEnd, JobSpec, RequeueCause};
-use vocabulary::{Clock, Entropy, Problem};
+use vocabulary::{Clock, Entropy, NodeId, Problem};
 
-use crate::endpoint::{Command, Endpoint, Replacement, ReplicaLost, ReplicaReady};
+use crate::cluster::NodeNoticed;
+use crate::endpoint::{Command, Endpoint, Replacement, ReplicaLost, ReplicaNoticed, ReplicaReady};
 use crate::reactions::replica_jobs::ReplicaJobs;
 use crate::reactions::replica_logs::ReplicaLogs;
 use crate::reactions::replicas::Keeper;
@@ -27,6 +29,8 @@ pub(crate) trait JobQueue: Send + Sync + 'static {
     fn queue<'a>(&'a self, job_id: &'a str, workspace: &'a str, spec: JobSpec) -> BoxFuture<'a, Result<(), Problem>>;
     /// Ends a job; one that has ended, or never was, is no error.
     fn stop<'a>(&'a self, job_id: &'a str) -> BoxFuture<'a, Result<(), Problem>>;
+    /// Where a job's attempt lives.
+    fn node_of<'a>(&'a self, job_id: &'a str) -> BoxFuture<'a, Result<Option<NodeId>, eventlog::Error>>;
     /// Whether there is such a cluster.
     fn has_cluster<'a>(&'a self, workspace: &'a str, cluster: &'a str) -> BoxFuture<'a, Result<bool, Problem>>;
 }
@@ -127,6 +131,16 @@ impl Serving {
         self.replicas().retain(|job_id, of| of != stream || is_replica(job_id));
     }
 
+    /// The deployments of a workspace that keep replicas on a cluster, as `ENDPOINT/DEPLOYMENT`.
+    pub(crate) async fn deployments_on(&self, workspace: &str, cluster: &str) -> Result<Vec<String>, eventlog::Error> {
+        let mut found = Vec::new();
+        for name in crate::views::endpoints::names_in(self.log().reader(), workspace).await? {
+            let (endpoint, _) = self.look(&crate::views::endpoints::stream(workspace, &name)).await?;
+            found.extend(endpoint.deployments_on(cluster).map(|deployment| format!("{name}/{deployment}")));
+        }
+        Ok(found)
+    }
+
     /// An agent says that a replica listens.
     pub(crate) async fn replica_ready(&self, node_id: &str, report: wire::ReplicaReady) {
         let wire::ReplicaReady { job_id, attempt, address } = report;
@@ -139,6 +153,31 @@ impl Serving {
     pub(crate) async fn replica_lost(&self, job_id: &str, attempt: u32, cause: RequeueCause) {
         let lost = ReplicaLost { job_id: job_id.to_owned(), attempt, cause, at: self.now() };
         self.report(job_id, Command::ReportLost(lost)).await;
+    }
+
+    /// A node will be taken away: its replicas are replaced before they stop. One that has not said yet where it runs
+    /// is found by its job.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub(crate) async fn node_noticed(&self, noticed: &NodeNoticed) -> Result<(), eventlog::Error> {
+        let node_id = noticed.node_id.to_string();
+        let deadline = Timestamp::from_microsecond(noticed.deadline_us).unwrap_or(Timestamp::MAX);
+        let streams: BTreeSet<String> = self.replicas().values().cloned().collect();
+        for stream in streams {
+            let (endpoint, _) = self.look(&stream).await?;
+            for (job_id, replica) in endpoint.deployments.values().flat_map(|deployment| &deployment.replicas) {
+                let is_there = match replica.node_id.is_empty() {
+                    true => self.inner.ground.jobs.node_of(job_id).await? == Some(noticed.node_id),
+                    false => replica.node_id == node_id,
+                };
+                if is_there {
+                    let report = ReplicaNoticed { job_id: job_id.clone(), deadline, at: self.now() };
+                    self.report(job_id, Command::ReportNoticed(report)).await;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The job of a replica has ended.

@@ -149,7 +149,15 @@ impl Stage {
 
     /// What an agent does with the job: it runs and is ready.
     async fn becomes_ready(&self, job_id: &str) {
-        let node_id = NodeId::new(uuid::Uuid::from_u128(7));
+        self.becomes_ready_on(job_id, node(7)).await;
+    }
+
+    async fn of_cluster(&self, command: cluster::Command) {
+        let stream = ClusterName::new("default", "serving").stream();
+        self.log.execute::<Cluster>(&stream, command, context()).await.unwrap();
+    }
+
+    async fn becomes_ready_on(&self, job_id: &str, node_id: NodeId) {
         let placed = job::Command::Place { attempt: 1, node_id, reason: "test".to_owned(), at_us: 1 };
         self.of_job(job_id, placed).await;
         let address = format!("unix:/run/{job_id}");
@@ -162,6 +170,10 @@ impl Stage {
         let end = JobEnd { exit_code: Some(1), ..JobEnd::new(outcome) };
         self.of_job(job_id, job::Command::EndAttempt { attempt: 1, node_id, end, at_us: 2 }).await;
     }
+}
+
+fn node(number: u128) -> NodeId {
+    NodeId::new(uuid::Uuid::from_u128(number))
 }
 
 const DOCUMENT: &str = "model: digits\ncluster: serving\nrequest_settings: {request_timeout_seconds: 0.05}";
@@ -217,5 +229,59 @@ async fn a_new_revision_replaces_the_old_one_and_a_dead_replica_is_replaced() {
     assert_eq!(deployment.provisioning_state, "Succeeded");
     assert_eq!(deployment.errors, ["replica 0 ended 1 times in a row; the last time: failed, exit code 1"]);
     assert_eq!(deployment.replicas.iter().map(|replica| &replica.job_id).collect::<Vec<_>>(), [&next]);
+    stage.shutdown.request();
+}
+
+#[tokio::test]
+async fn a_preemption_notice_brings_a_replacement_first_and_the_drain_after() {
+    // A low-priority node under an endpoint goes with a notice: no request may fail for that.
+    let stage = Stage::with_cluster().await;
+    stage.put_deployment(1, DOCUMENT).await.unwrap();
+    stage.put_traffic(100).await;
+    let (leaving, reason) = (node(7), "spot".to_owned());
+    let request = cluster::Command::RequestNode {
+        node_id: leaving,
+        token_sha256: String::new(),
+        reason: reason.clone(),
+        at_us: 2,
+    };
+    stage.of_cluster(request).await;
+    stage.of_cluster(cluster::Command::NodeIsReady { node_id: leaving, at_us: 3 }).await;
+    let old = stage.job(&[]).await;
+    stage.becomes_ready_on(&old, leaving).await;
+    stage.route(|route| route.replicas.len() == 1).await;
+    let at_us = clock().now_us();
+    let by = cluster::Taker::Provider;
+    let deadline_us = at_us + 60_000_000;
+    stage.of_cluster(cluster::Command::Notice { node_id: leaving, by, deadline_us, reason, at_us }).await;
+    let new = stage.job(std::slice::from_ref(&old)).await;
+    let serving = |route: wire::DeploymentRoute| route.replicas.into_iter().map(|replica| replica.job_id).collect();
+    let before: Vec<String> = serving(stage.route(|_| true).await);
+    assert_eq!(before, std::slice::from_ref(&old), "it serves until the other can");
+    stage.becomes_ready_on(&new, node(8)).await;
+    let is_moved = |route: &wire::DeploymentRoute| route.replicas.iter().all(|replica| replica.job_id == new);
+    stage.route(is_moved).await;
+    let stopped = async {
+        let mut head = stage.log.head();
+        let stream = job::stream(JobId::parse(&old).unwrap());
+        while !stage.log.inspect::<Job, _>(&stream, |job, _| job.stop.is_some()).await.unwrap() {
+            head.changed().await.unwrap();
+        }
+    };
+    tokio::time::timeout(PATIENCE, stopped).await.expect("the old replica is stopped");
+    stage.ends(&old, Outcome::Canceled).await;
+    let deployment = stage.deployment().await;
+    assert_eq!((deployment.provisioning_state.as_str(), deployment.errors.len()), ("Succeeded", 0));
+    stage.shutdown.request();
+}
+
+#[tokio::test]
+async fn the_deployments_of_a_cluster_are_known_until_they_are_gone() {
+    let stage = Stage::with_cluster().await;
+    assert_eq!(stage.serving.deployments_on("default", "serving").await.unwrap(), [""; 0]);
+    stage.put_deployment(1, DOCUMENT).await.unwrap();
+    assert_eq!(stage.serving.deployments_on("default", "serving").await.unwrap(), ["digits/blue"]);
+    assert_eq!(stage.serving.deployments_on("default", "other").await.unwrap(), [""; 0]);
+    assert_eq!(stage.serving.deployments_on("elsewhere", "serving").await.unwrap(), [""; 0]);
     stage.shutdown.request();
 }

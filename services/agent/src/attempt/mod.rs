@@ -142,8 +142,12 @@ impl Attempt {
         folder::poke(&self.folder);
     }
 
-    /// Tells it that its node goes.
+    /// Tells it that its node goes. A replica is not told: it serves on until compute has another one in its place and
+    /// stops it, or until the node is gone.
     pub fn give_notice(&self, notice: &Preempt) {
+        if self.is_service() {
+            return;
+        }
         let path = self.folder.join(folder::PREEMPT);
         if path.exists() || self.phase() == "ended" {
             return;

@@ -1,6 +1,7 @@
 //! Replicas of deployments, and commands that say a lot.
 
 use std::io::{Read, Write};
+use std::time::Duration;
 
 use contracts::compute::agent_report::Report;
 use contracts::compute::{JobSpec, ModelFile, ServiceSpec};
@@ -63,6 +64,29 @@ async fn a_model_is_served_also_after_the_agent_came_back() {
     let end = node.fake.end("job_b").await;
     assert_eq!((end.outcome.as_str(), end.exit_code), ("failed", Some(1)));
     assert!(end.stderr_tail.contains("no function run()"), "{end:?}");
+}
+
+#[tokio::test]
+async fn a_replica_serves_on_after_a_notice_until_it_is_stopped() {
+    // Its replacement needs the time of the notice; until then this one answers.
+    let node = Node::start().await;
+    let score = "def init(): pass\ndef run(raw): return raw.upper()\n";
+    node.run("job_a", service(&node, score)).await;
+    let address = ready(&node, 1).await;
+    node.fake.order(crate::stopping::notice(Duration::from_secs(60))).await;
+    // A trial on the same node is told, so the notice has been taken in.
+    node.run("job_b", node.spec("sleep 100")).await;
+    assert_eq!(node.fake.end("job_b").await.outcome, "preempted");
+    let mut replica = std::os::unix::net::UnixStream::connect(address.strip_prefix("unix:").unwrap()).unwrap();
+    let header = r#"{"id":"r","kind":"score","deadline_ms":5000,"content_type":"text/plain","length":2}"#;
+    replica.write_all(&u32::try_from(header.len()).unwrap().to_be_bytes()).unwrap();
+    replica.write_all(format!("{header}hi").as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    drop(replica.shutdown(std::net::Shutdown::Write));
+    replica.read_to_end(&mut answer).unwrap();
+    assert!(answer.ends_with(b"HI"), "{}", String::from_utf8_lossy(&answer));
+    node.fake.order(crate::stopping::stop("job_a", 5.0)).await;
+    assert_eq!(node.fake.end("job_a").await.outcome, "canceled");
 }
 
 #[tokio::test]

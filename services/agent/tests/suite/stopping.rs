@@ -20,7 +20,7 @@ pub fn stop(job_id: &str, grace_seconds: f64) -> Order {
     })
 }
 
-fn notice(within: Duration) -> Order {
+pub fn notice(within: Duration) -> Order {
     let deadline = runtime::MachineClock.now() + within;
     Order::Notice(NodeNotice { deadline: deadline.to_string(), reason: "spot".into() })
 }

@@ -92,7 +92,8 @@ async fn notice(core: &Core, node_id: NodeId, report: PreemptionNotice) {
     let now_us = core.clock.now_us();
     let deadline_us = report.deadline.parse::<jiff::Timestamp>().map_or(now_us, |deadline| deadline.as_microsecond());
     let Some(cluster) = core.cluster_of(node_id) else { return };
-    let command = cluster::Command::Notice { node_id, deadline_us, reason: report.reason, at_us: now_us };
+    let (by, reason) = (cluster::Taker::Provider, report.reason);
+    let command = cluster::Command::Notice { node_id, by, deadline_us, reason, at_us: now_us };
     if let Err(error) = core.of_cluster(&cluster, command, ACTOR).await {
         let problem: Problem = error.into_problem(Into::into);
         tracing::warn!(node.id = %node_id, "the notice of its preemption was not recorded: {problem}");

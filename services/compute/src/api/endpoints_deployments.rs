@@ -39,7 +39,8 @@ impl Serving {
         if !known.deployments.contains_key(&name) {
             self.check_deployment_limit(&workspace).await?;
         }
-        let revised = DeploymentRevised {
+        let is_archived = resolved.is_archived;
+        let revision = DeploymentRevised {
             workspace: workspace.clone(),
             endpoint: endpoint.clone(),
             deployment: name.clone(),
@@ -48,7 +49,8 @@ impl Serving {
             spec,
             at: self.now(),
         };
-        let position = self.execute(&call, &stream, Command::Revise(Box::new(revised))).await?;
+        let position =
+            self.execute(&call, &stream, Command::Revise { revision: Box::new(revision), is_archived }).await?;
         Ok(with_position(self.deployment_now(&workspace, &endpoint, &name).await?, position))
     }
 
@@ -83,8 +85,8 @@ impl Serving {
         }
         let Some(deployment) = state.deployments.get(name) else { return Err(no_deployment(endpoint, name)) };
         let keys = self.revision_keys(workspace, endpoint).await.map_err(calls::unreadable)?;
-        let key = keys.get(&(name.to_owned(), deployment.target.revision)).copied().unwrap_or_default();
-        Ok(endpoints_shown::deployment(name, deployment, version, key))
+        let key_of = |revision| keys.get(&(name.to_owned(), revision)).copied().unwrap_or_default();
+        Ok(endpoints_shown::deployment(name, deployment, version, key_of, self.now()))
     }
 
     pub(crate) async fn get_deployment(
@@ -110,8 +112,8 @@ impl Serving {
         }
         let keys = self.revision_keys(&workspace, &endpoint).await.map_err(calls::unreadable)?;
         let shown = state.deployments.iter().map(|(name, deployment)| {
-            let key = keys.get(&(name.clone(), deployment.target.revision)).copied().unwrap_or_default();
-            endpoints_shown::deployment(name, deployment, version, key)
+            let key_of = |revision| keys.get(&(name.clone(), revision)).copied().unwrap_or_default();
+            endpoints_shown::deployment(name, deployment, version, key_of, self.now())
         });
         Ok(Response::new(wire::ListDeploymentsReply { deployments: shown.collect() }))
     }
@@ -183,7 +185,7 @@ fn no_deployment(endpoint: &str, name: &str) -> Status {
 }
 
 fn served(resolved: wire::ResolvedModel) -> ServedModel {
-    let wire::ResolvedModel { model, version, version_id, run_id, files, alias } = resolved;
+    let wire::ResolvedModel { model, version, version_id, run_id, files, alias, is_archived: _ } = resolved;
     let files =
         files.into_iter().map(|file| ModelFile { path: file.path, sha256: file.sha256, size_bytes: file.size_bytes });
     ServedModel { model, version, version_id, run_id, alias, files: files.collect() }

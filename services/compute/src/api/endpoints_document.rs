@@ -158,6 +158,7 @@ fn seconds(field: &Field<'_>, most: f64, otherwise: f64, zero_is_good: bool) -> 
 fn settings(mut fields: Fields<'_>) -> RequestSettings {
     let otherwise = RequestSettings::default();
     let (timeout, wait) = (otherwise.request_timeout_seconds, otherwise.max_queue_wait_seconds);
+    let idempotent = fields.boolean("idempotent").unwrap_or(otherwise.idempotent);
     let concurrent = fields.field("max_concurrent_requests_per_instance").integer_in(1..=CONCURRENT_MAX);
     RequestSettings {
         request_timeout_seconds: seconds(
@@ -168,6 +169,7 @@ fn settings(mut fields: Fields<'_>) -> RequestSettings {
         ),
         max_concurrent_requests_per_instance: concurrent.unwrap_or(otherwise.max_concurrent_requests_per_instance),
         max_queue_wait_seconds: seconds(&fields.field("max_queue_wait_seconds"), QUEUE_WAIT_MAX_SECONDS, wait, true),
+        idempotent,
     }
 }
 

@@ -29,11 +29,28 @@ pub(crate) fn endpoint(endpoint: &Endpoint, version: i64) -> Option<wire::Endpoi
     })
 }
 
-/// A deployment.
-pub(crate) fn deployment(name: &str, deployment: &Deployment, version: i64, revision_key: i64) -> wire::Deployment {
-    let target = &deployment.target;
-    let (model, spec) = (&target.model, &target.spec);
+/// A deployment at a time; `key_of` knows the key of a revision. What answers is shown first: a version that does not
+/// come up must not pass for the one that serves.
+pub(crate) fn deployment(
+    name: &str,
+    deployment: &Deployment,
+    version: i64,
+    key_of: impl Fn(i64) -> i64,
+    now: jiff::Timestamp,
+) -> wire::Deployment {
+    let shown_revision = deployment.live.as_ref().unwrap_or(&deployment.target);
+    let (model, spec) = (&shown_revision.model, &shown_revision.spec);
     let replicas = deployment.replicas.iter().map(|(job_id, replica)| shown(job_id, replica, deployment));
+    let target = &deployment.target;
+    let update = (target.revision != shown_revision.revision).then(|| wire::DeploymentUpdate {
+        revision: target.revision,
+        revision_key: key_of(target.revision),
+        model: target.model.model.clone(),
+        model_version: target.model.version,
+        version_id: target.model.version_id.clone(),
+        model_alias: target.model.alias.clone(),
+        state: if deployment.failure.is_some() { "Failed" } else { "Updating" }.to_owned(),
+    });
     wire::Deployment {
         workspace: target.workspace.clone(),
         endpoint: target.endpoint.clone(),
@@ -44,10 +61,10 @@ pub(crate) fn deployment(name: &str, deployment: &Deployment, version: i64, revi
         cluster: spec.cluster.clone(),
         instance_count: spec.instance_count,
         ready_count: u32::try_from(deployment.serving().count()).unwrap_or(u32::MAX),
-        revision: target.revision,
-        revision_key,
+        revision: shown_revision.revision,
+        revision_key: key_of(shown_revision.revision),
         provisioning_state: deployment.provisioning_state().to_owned(),
-        errors: errors(deployment),
+        errors: errors(deployment, now),
         replicas: replicas.collect(),
         request_settings: Some(settings(&spec.request_settings)),
         python: spec.python.clone(),
@@ -55,21 +72,93 @@ pub(crate) fn deployment(name: &str, deployment: &Deployment, version: i64, revi
         isolation: ISOLATION.to_owned(),
         model_alias: model.alias.clone(),
         version,
+        update,
     }
 }
 
-/// Why it has failed, or which of its replicas end again and again.
-fn errors(deployment: &Deployment) -> Vec<String> {
-    if let Some(failure) = &deployment.failure {
-        return vec![failure.clone()];
+/// Why an update has failed, and which replicas end again and again.
+fn errors(deployment: &Deployment, now: jiff::Timestamp) -> Vec<String> {
+    let broken = deployment.broken_slots(now).map(|((_, ordinal), slot)| {
+        format!("replica {ordinal} ended {} times in a row; the last time: {}", slot.failures, slot.last_reason)
+    });
+    deployment.failure.clone().into_iter().chain(broken).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::{SignedDuration, Timestamp};
+    use vocabulary::Decider;
+
+    use super::*;
+    use crate::endpoint::{
+        DeploymentFailed, DeploymentRevised, DeploymentSpec, EndpointEvent, ReplicaEnded, ReplicaReady,
+        ReplicaRequested, RevisionWentLive, ServedModel,
+    };
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::UNIX_EPOCH.checked_add(SignedDuration::from_secs(second)).unwrap()
     }
-    let broken = deployment
-        .slots
-        .iter()
-        .filter(|((revision, _), slot)| *revision == deployment.target.revision && slot.failures > 0);
-    broken
-        .map(|((_, ordinal), slot)| {
-            format!("replica {ordinal} ended {} times in a row; the last time: {}", slot.failures, slot.last_reason)
-        })
-        .collect()
+
+    fn revised(revision: i64) -> EndpointEvent {
+        DeploymentRevised {
+            workspace: "w".into(),
+            endpoint: "digits".into(),
+            deployment: "blue".into(),
+            revision,
+            model: ServedModel { model: "digits".into(), version: 10 + revision, ..ServedModel::default() },
+            spec: DeploymentSpec { cluster: "cpu".into(), instance_count: 1, ..DeploymentSpec::default() },
+            at: at(0),
+        }
+        .into()
+    }
+
+    fn requested(revision: i64, job_id: &str, second: i64) -> EndpointEvent {
+        let (deployment, job_id) = ("blue".to_owned(), job_id.to_owned());
+        ReplicaRequested { deployment, revision, ordinal: 0, job_id, at: at(second) }.into()
+    }
+
+    fn ready(job_id: &str, second: i64) -> EndpointEvent {
+        let (address, node_id) = ("unix:/r".to_owned(), "node_1".to_owned());
+        ReplicaReady { job_id: job_id.to_owned(), attempt: 1, address, node_id, at: at(second) }.into()
+    }
+
+    fn blue(events: Vec<EndpointEvent>, now: i64) -> wire::Deployment {
+        let mut endpoint = Endpoint::default();
+        events.iter().for_each(|event| endpoint.evolve(event));
+        deployment("blue", &endpoint.deployments["blue"], 7, |revision| 100 + revision, at(now))
+    }
+
+    fn live(revision: i64) -> Vec<EndpointEvent> {
+        let went = RevisionWentLive { deployment: "blue".into(), revision, at: at(1) };
+        vec![revised(revision), requested(revision, "job_a", 0), ready("job_a", 1), went.into()]
+    }
+
+    #[test]
+    fn what_serves_is_shown_while_an_update_comes_up_and_after_it_has_failed() {
+        // An operator who looks at a failed update must see the version that answers the requests.
+        let coming = blue([live(1), vec![revised(2)]].concat(), 5);
+        assert_eq!((coming.provisioning_state.as_str(), coming.revision, coming.model_version), ("Updating", 1, 11));
+        let update = coming.update.unwrap();
+        assert_eq!((update.state.as_str(), update.revision, update.model_version), ("Updating", 2, 12));
+        let failed =
+            DeploymentFailed { deployment: "blue".into(), revision: 2, reason: "no module x".into(), at: at(9) };
+        let shown = blue([live(1), vec![revised(2), failed.into()]].concat(), 10);
+        assert_eq!(shown.provisioning_state, "Failed");
+        assert_eq!((shown.revision, shown.revision_key, shown.model_version, shown.ready_count), (1, 101, 11, 1));
+        let update = shown.update.unwrap();
+        assert_eq!((update.state.as_str(), update.revision_key, update.model_version), ("Failed", 102, 12));
+        assert_eq!(shown.errors, ["no module x"]);
+        let first = blue(vec![revised(1)], 1);
+        assert_eq!((first.model_version, first.update), (11, None), "nothing answers yet: what is to");
+    }
+
+    #[test]
+    fn the_errors_of_a_replica_go_once_another_has_been_up_for_long() {
+        // An error that stays for ever is one that nobody reads any more.
+        let ended =
+            ReplicaEnded { job_id: "job_a".into(), reason: "exit code 1".into(), log_tail: String::new(), at: at(2) };
+        let events = [live(1), vec![ended.into(), requested(1, "job_b", 3), ready("job_b", 4)]].concat();
+        assert_eq!(blue(events.clone(), 10).errors, ["replica 0 ended 1 times in a row; the last time: exit code 1"]);
+        assert_eq!(blue(events, 60).errors, [""; 0]);
+    }
 }

@@ -7,7 +7,7 @@ use vocabulary::{NodeId, Problem};
 
 use super::put_cluster::absent;
 use super::{Api, show};
-use crate::cluster::{Cluster, Command};
+use crate::cluster::{Cluster, Command, Taker};
 use crate::job::micros;
 use crate::stream::ClusterName;
 
@@ -33,7 +33,7 @@ impl Api {
         request: Request<wire::PreemptNodeRequest>,
     ) -> Result<Response<wire::Node>, Status> {
         let call = CallContext::of(&request);
-        let wire::PreemptNodeRequest { workspace, cluster, node_id, reason } = request.into_inner();
+        let wire::PreemptNodeRequest { workspace, cluster, node_id, reason, drain } = request.into_inner();
         let not_there = || {
             let detail = format!("cluster '{cluster}' in workspace '{workspace}' has no node '{node_id}'");
             status_of(&Problem::new(404, "NotFound", detail))
@@ -48,7 +48,8 @@ impl Api {
         let at_us = self.core.clock.now_us();
         let reason = if reason.is_empty() { REASON_DEFAULT.to_owned() } else { reason };
         let deadline_us = at_us.saturating_add(micros(notice_seconds));
-        let command = Command::Notice { node_id: node, deadline_us, reason, at_us };
+        let by = if drain { Taker::Administrator } else { Taker::User };
+        let command = Command::Notice { node_id: node, by, deadline_us, reason, at_us };
         let context = calls::context(&call, self.core.entropy.as_ref(), Vec::new());
         let committed = self.core.log.execute::<Cluster>(&name.stream(), command, context).await;
         let committed = committed.map_err(calls::refused)?;

@@ -53,8 +53,12 @@ impl Api {
         request: Request<wire::GetClusterRequest>,
     ) -> Result<Response<wire::Cluster>, Status> {
         let call = CallContext::of(&request);
-        let wire::GetClusterRequest { workspace, name, .. } = request.into_inner();
-        let command = Command::Delete { at_us: self.core.clock.now_us() };
+        let wire::GetClusterRequest { workspace, name, force, .. } = request.into_inner();
+        let carries = match force {
+            true => Vec::new(),
+            false => self.core.serving.deployments_on(&workspace, &name).await.map_err(calls::unreadable)?,
+        };
+        let command = Command::Delete { carries, at_us: self.core.clock.now_us() };
         self.change(&call, &ClusterName::new(workspace, name), command).await
     }
 

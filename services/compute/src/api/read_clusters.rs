@@ -30,7 +30,7 @@ impl Api {
         request: Request<wire::GetClusterRequest>,
     ) -> Result<Response<wire::Cluster>, Status> {
         self.at_least(&request).await?;
-        let wire::GetClusterRequest { workspace, name, wait_seconds, after_version } = request.into_inner();
+        let wire::GetClusterRequest { workspace, name, wait_seconds, after_version, .. } = request.into_inner();
         let cluster = ClusterName::new(workspace, name);
         let wait = Duration::try_from_secs_f64(wait_seconds).unwrap_or_default().min(WAIT_MAX);
         let mut folded = self.core.folded.subscribe();

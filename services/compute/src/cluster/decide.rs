@@ -5,7 +5,7 @@ use vocabulary::{Decider, NodeId, Problem};
 use super::{
     Cluster, ClusterCreated, ClusterDeleted, ClusterDeleting, ClusterEvent, ClusterSpec, NodeFailed, NodeLeaving,
     NodeNoticed, NodePreempted, NodeReady, NodeReleased, NodeRequested, NodeState, Phase, Scale, ScaleChange,
-    ScaleChanged,
+    ScaleChanged, VmPriority,
 };
 use crate::sizes::Size;
 
@@ -18,6 +18,17 @@ pub enum NodeEnd {
     Preempted,
     /// Broken.
     Failed,
+}
+
+/// Who takes a node away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taker {
+    /// Its provider, which owns it and says so.
+    Provider,
+    /// A user plays the provider. Dedicated nodes are promised to stay, so it must be a low-priority one.
+    User,
+    /// An administrator empties it, whatever it is.
+    Administrator,
 }
 
 /// What somebody wants of a cluster.
@@ -45,6 +56,8 @@ pub enum Command {
     },
     /// Delete it.
     Delete {
+        /// The deployments whose replicas it carries, as `ENDPOINT/DEPLOYMENT`; empty when they may go with it.
+        carries: Vec<String>,
         /// Microseconds since 1970.
         at_us: i64,
     },
@@ -75,6 +88,8 @@ pub enum Command {
     Notice {
         /// The node.
         node_id: NodeId,
+        /// Who takes it away.
+        by: Taker,
         /// Microseconds since 1970.
         deadline_us: i64,
         /// Why.
@@ -111,6 +126,13 @@ pub enum Rejection {
     Absent,
     /// It is being deleted.
     Deleting(String),
+    /// Endpoints would lose their replicas with it.
+    InUse {
+        /// The cluster.
+        cluster: String,
+        /// `ENDPOINT/DEPLOYMENT`.
+        deployments: Vec<String>,
+    },
     /// Something that cannot change would change.
     Immutable {
         /// The cluster.
@@ -125,6 +147,8 @@ pub enum Rejection {
         /// At most.
         max: u32,
     },
+    /// Nodes of a dedicated cluster are not preempted.
+    Dedicated(String),
     /// There is no such node.
     NodeAbsent(NodeId),
     /// The node has not come up, or goes already.
@@ -138,6 +162,14 @@ impl From<Rejection> for Problem {
             Rejection::Deleting(name) => {
                 let detail = format!("cluster '{name}' is being deleted; wait until it is gone, or use another name");
                 Self::conflict("ClusterDeleting", detail)
+            }
+            Rejection::InUse { cluster, deployments } => {
+                let detail = format!(
+                    "cluster '{cluster}' carries replicas of {} (endpoint/deployment); delete these deployments or \
+                     move them to another cluster first, or send force=true to take their replicas away",
+                    deployments.join(", ")
+                );
+                Self::conflict("ClusterInUse", detail).with("deployments", deployments)
             }
             Rejection::Immutable { cluster, fields } => {
                 let names = fields.join(", ");
@@ -155,6 +187,13 @@ impl From<Rejection> for Problem {
                 let message = format!("scale.max_nodes: {max} is less than scale.min_nodes, which is {min}");
                 Self::invalid("/scale/max_nodes", "OutOfRange", message)
             }
+            Rejection::Dedicated(cluster) => Self::conflict(
+                "NotPreemptible",
+                format!(
+                    "cluster '{cluster}' is dedicated: only low_priority nodes are preempted; an administrator may \
+                     empty a dedicated node with drain: true"
+                ),
+            ),
             Rejection::NodeAbsent(node) => Self::new(404, "NotFound", format!("the cluster has no node '{node}'")),
             Rejection::NodeNotReady(node, state) => {
                 Self::conflict("NodeNotReady", format!("node '{node}' is {state}; only a ready node can be preempted"))
@@ -206,10 +245,14 @@ impl Cluster {
         self.rescale(change, change_at)
     }
 
-    fn notice(&self, node_id: NodeId, event: NodeNoticed) -> Result<Vec<ClusterEvent>, Rejection> {
+    fn notice(&self, by: Taker, event: NodeNoticed) -> Result<Vec<ClusterEvent>, Rejection> {
         if self.phase == Phase::Absent {
             return Err(Rejection::Absent);
         }
+        if by == Taker::User && self.spec.vm_priority == VmPriority::Dedicated {
+            return Err(Rejection::Dedicated(self.name.clone()));
+        }
+        let node_id = event.node_id;
         match self.nodes.get(&node_id).map(|node| node.state) {
             None => Err(Rejection::NodeAbsent(node_id)),
             Some(NodeState::Ready) => Ok(vec![event.into()]),
@@ -246,8 +289,11 @@ impl Decider for Cluster {
                 Phase::Deleting => Err(Rejection::Deleting(name)),
             },
             Command::Rescale { change, at_us } => self.rescale(change, at_us),
-            Command::Delete { at_us } => match self.phase {
+            Command::Delete { carries, at_us } => match self.phase {
                 Phase::Absent => Err(Rejection::Absent),
+                Phase::Live if !carries.is_empty() => {
+                    Err(Rejection::InUse { cluster: self.name.clone(), deployments: carries })
+                }
                 Phase::Live => Ok(vec![ClusterDeleting { at_us }.into()]),
                 Phase::Deleting => Ok(Vec::new()),
             },
@@ -267,8 +313,8 @@ impl Decider for Cluster {
                 Some(NodeState::Requested) => Ok(vec![NodeReady { node_id, at_us }.into()]),
                 _ => Ok(Vec::new()),
             },
-            Command::Notice { node_id, deadline_us, reason, at_us } => {
-                self.notice(node_id, NodeNoticed { node_id, deadline_us, reason, at_us })
+            Command::Notice { node_id, by, deadline_us, reason, at_us } => {
+                self.notice(by, NodeNoticed { node_id, deadline_us, reason, at_us })
             }
             Command::Leave { node_id, reason, at_us } => match state_of(&node_id) {
                 Some(NodeState::Ready | NodeState::Requested) => {

@@ -28,7 +28,11 @@ fn ready(number: u128) -> Command {
 }
 
 fn notice(number: u128) -> Command {
-    Command::Notice { node_id: node(number), deadline_us: 9, reason: "asked for".into(), at_us: 4 }
+    Command::Notice { node_id: node(number), by: Taker::User, deadline_us: 9, reason: "asked for".into(), at_us: 4 }
+}
+
+fn delete(at_us: i64) -> Command {
+    Command::Delete { carries: Vec::new(), at_us }
 }
 
 fn gone(number: u128, end: NodeEnd) -> Command {
@@ -110,14 +114,14 @@ fn nodes_that_never_came_up_are_counted_until_one_does() {
 
 #[test]
 fn a_deleted_cluster_leaves_its_name_free() {
-    let deleting = given(&[create(), request(1), Command::Delete { at_us: 6 }]);
-    assert_eq!(deleting.decide(&Command::Delete { at_us: 7 }), Ok(Vec::new()));
+    let deleting = given(&[create(), request(1), delete(6)]);
+    assert_eq!(deleting.decide(&delete(7)), Ok(Vec::new()));
     assert_eq!(deleting.decide(&create()), Err(Rejection::Deleting("spot".into())));
     assert_eq!(deleting.decide(&Command::FinishDelete { at_us: 7 }), Ok(Vec::new()), "a node is left");
     let again = given(&[
         create(),
         request(1),
-        Command::Delete { at_us: 6 },
+        delete(6),
         gone(1, NodeEnd::Released),
         Command::FinishDelete { at_us: 7 },
         create(),
@@ -125,4 +129,30 @@ fn a_deleted_cluster_leaves_its_name_free() {
     ]);
     assert_eq!(again.phase, Phase::Live);
     assert_eq!(again.nodes[&node(2)].ordinal, 1, "ordinals are not used twice: simulated lives follow from them");
+}
+
+#[test]
+fn a_cluster_is_not_taken_from_under_an_endpoint() {
+    // A clean-up of clusters must not take an endpoint down by the way.
+    let cluster = given(&[create()]);
+    let carries = vec!["digits/blue".to_owned(), "digits/green".to_owned()];
+    let problem = Problem::from(cluster.decide(&Command::Delete { carries, at_us: 6 }).unwrap_err());
+    assert_eq!((problem.status, problem.code.as_str()), (409, "ClusterInUse"));
+    assert!(problem.detail.contains("digits/blue, digits/green") && problem.detail.contains("force=true"));
+    let deleting = given(&[create(), delete(6)]);
+    let again = Command::Delete { carries: vec!["digits/blue".to_owned()], at_us: 7 };
+    assert_eq!(deleting.decide(&again), Ok(Vec::new()), "what is decided already is no news");
+}
+
+#[test]
+fn dedicated_nodes_are_emptied_by_an_administrator_or_their_provider_only() {
+    // Whoever pays for dedicated nodes was promised that nobody takes them away.
+    let dedicated = put("vm_size: D2\nscale: {max_nodes: 2}", 1);
+    let cluster = given(&[dedicated, request(1), ready(1)]);
+    let problem = Problem::from(cluster.decide(&notice(1)).unwrap_err());
+    assert_eq!((problem.status, problem.code.as_str()), (409, "NotPreemptible"));
+    for by in [Taker::Administrator, Taker::Provider] {
+        let wish = Command::Notice { node_id: node(1), by, deadline_us: 9, reason: "disk".into(), at_us: 4 };
+        assert!(matches!(cluster.decide(&wish).unwrap()[..], [ClusterEvent::NodeNoticed(_)]));
+    }
 }

@@ -43,7 +43,12 @@ pub fn read_spec(name: &str, text: &[u8], format: Format) -> Result<(ClusterSpec
             }
         }
         let os_type = os_type(&fields.field("os_type"));
-        let provider = provider(&fields.field("provider"));
+        let place = fields.field("provider");
+        let provider = provider(&place);
+        if priority != Some("low_priority") && provider.local().preemption != Preemption::Never {
+            let message = "provider.preemption: dedicated nodes are not preempted; set vm_priority to low_priority";
+            findings.refuse("/provider/preemption", "NotPreemptible", message.to_owned());
+        }
         let tags: BTreeMap<String, String> = fields.texts("tags").unwrap_or_default().into_iter().collect();
         value = size.map(|size| {
             let default = Scale { idle_seconds_before_scaledown: IDLE_SECONDS_DEFAULT, ..Scale::default() };
@@ -261,7 +266,9 @@ mod tests {
     #[test]
     fn simulated_preemption_reads_both_forms() {
         let spec =
-            read("vm_size: D2\nscale: {max_nodes: 1}\nprovider: {preemption: {mean_seconds: 25, seed: 11}}").unwrap();
+            read("vm_size: D2\nvm_priority: low_priority\nscale: {max_nodes: 1}\nprovider: {preemption: {mean_seconds: 25, seed: 11}}").unwrap();
+        let dedicated = "vm_size: D2\nscale: {max_nodes: 1}\nprovider: {preemption: {mean_seconds: 25}}";
+        assert_eq!(refused(dedicated), (422, vec![("/provider/preemption".into(), "NotPreemptible".into())]));
         let expected = Preemption::Exponential { mean_seconds: 25.0, seed: 11 };
         assert_eq!(spec.provider.local().preemption, expected);
         let text = serde_json::to_string(&spec.provider).unwrap();

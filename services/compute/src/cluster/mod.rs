@@ -9,7 +9,7 @@ mod events;
 mod spec;
 mod state;
 
-pub use decide::{Command, NodeEnd, Rejection};
+pub use decide::{Command, NodeEnd, Rejection, Taker};
 pub use document::{read_change, read_spec};
 pub use events::{
     ClusterCreated, ClusterDeleted, ClusterDeleting, ClusterEvent, NodeFailed, NodeLeaving, NodeNoticed, NodePreempted,

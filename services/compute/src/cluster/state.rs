@@ -101,9 +101,11 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Whether nodes come or go.
+    /// Whether nodes come or go, or would have to: a lowered maximum waits for the nodes beyond it to become empty.
     pub fn is_resizing(&self) -> bool {
-        self.phase == Phase::Deleting || self.nodes.values().any(|node| node.state != NodeState::Ready)
+        self.phase == Phase::Deleting
+            || self.nodes.len() > self.spec.scale.max_nodes as usize
+            || self.nodes.values().any(|node| node.state != NodeState::Ready)
     }
 
     /// Nodes that are there to stay.

@@ -7,8 +7,8 @@ use vocabulary::Decider;
 use super::state::{Deployment, Endpoint, is_sound};
 use super::{
     DeploymentDeleted, DeploymentDeleting, DeploymentFailed, DeploymentRevised, EndpointChanged, EndpointCreated,
-    EndpointDeleted, EndpointDeleting, EndpointEvent, Rejection, ReplicaEnded, ReplicaLost, ReplicaReady,
-    ReplicaRequested, RevisionWentLive, TrafficSet,
+    EndpointDeleted, EndpointDeleting, EndpointEvent, Rejection, ReplicaDraining, ReplicaEnded, ReplicaLost,
+    ReplicaNoticed, ReplicaReady, ReplicaRequested, RevisionWentLive, TrafficSet,
 };
 
 /// Deployments of an endpoint.
@@ -35,8 +35,13 @@ pub enum Command {
         /// Now.
         at: Timestamp,
     },
-    /// A deployment, or another revision of it; the revision's number is given by the decider.
-    Revise(Box<DeploymentRevised>),
+    /// A deployment, or another revision of it.
+    Revise {
+        /// As it is wanted; the revision's number is given by the decider.
+        revision: Box<DeploymentRevised>,
+        /// Whether the model version was taken out of use.
+        is_archived: bool,
+    },
     /// Away with a deployment.
     DeleteDeployment {
         /// Which.
@@ -52,6 +57,10 @@ pub enum Command {
     ReportReady(ReplicaReady),
     /// A replica's node has gone, its job goes on.
     ReportLost(ReplicaLost),
+    /// A replica's node will go.
+    ReportNoticed(ReplicaNoticed),
+    /// A replica whose node goes is to get no requests any more.
+    Drain(ReplicaDraining),
     /// A replica's job has ended.
     ReportEnded {
         /// Its job.
@@ -100,9 +109,14 @@ impl Endpoint {
         Ok(events)
     }
 
-    fn revise(&self, wish: &DeploymentRevised) -> Result<Vec<EndpointEvent>, Rejection> {
+    fn revise(&self, wish: &DeploymentRevised, is_archived: bool) -> Result<Vec<EndpointEvent>, Rejection> {
         self.existing()?;
         let name = &wish.deployment;
+        // One that serves already may be resized: that brings no archived version into use.
+        if is_archived && !self.deployments.get(name).is_some_and(|known| known.serves_version(&wish.model)) {
+            let (model, version) = (wish.model.model.clone(), wish.model.version);
+            return Err(Rejection::VersionArchived { model, version });
+        }
         match self.deployments.get(name) {
             None if self.deployments.len() >= DEPLOYMENTS_MAX => return Err(Rejection::TooManyDeployments),
             None => {}
@@ -160,9 +174,7 @@ impl Endpoint {
             .kept()
             .iter()
             .any(|revision| revision.revision == wish.revision && wish.ordinal < revision.spec.instance_count);
-        let is_taken = deployment.replicas.values().any(|replica| {
-            (replica.revision, replica.ordinal) == (wish.revision, wish.ordinal) && replica.draining_at.is_none()
-        });
+        let is_taken = deployment.replicas.values().any(|replica| replica.holds(wish.revision, wish.ordinal));
         if !wanted || is_taken {
             return Err(Rejection::Outdated);
         }
@@ -179,7 +191,8 @@ impl Endpoint {
         }
         let mut events = vec![report.clone().into()];
         let is_live = deployment.live.as_ref().is_some_and(|live| live.revision == replica.revision);
-        let ready = deployment.ready_of(replica.revision) + usize::from(replica.address.is_none());
+        let is_one_more = replica.address.is_none() && replica.leaving.is_none();
+        let ready = deployment.ready_of(replica.revision) + usize::from(is_one_more);
         let wanted = deployment.target.spec.instance_count as usize;
         if !is_live && replica.revision == deployment.target.revision && ready >= wanted {
             let revision = replica.revision;
@@ -193,6 +206,18 @@ impl Endpoint {
         let is_news =
             report.attempt > replica.attempt || (report.attempt == replica.attempt && replica.address.is_some());
         Ok(if is_news { vec![report.clone().into()] } else { Vec::new() })
+    }
+
+    fn report_noticed(&self, report: &ReplicaNoticed) -> Result<Vec<EndpointEvent>, Rejection> {
+        let (_, _, replica) = self.replica(&report.job_id).ok_or(Rejection::Outdated)?;
+        let is_news = replica.leaving.is_none() && replica.draining_at.is_none();
+        Ok(if is_news { vec![report.clone().into()] } else { Vec::new() })
+    }
+
+    fn drain(&self, wish: &ReplicaDraining) -> Result<Vec<EndpointEvent>, Rejection> {
+        let (_, _, replica) = self.replica(&wish.job_id).ok_or(Rejection::Outdated)?;
+        let is_news = replica.leaving.is_some() && replica.draining_at.is_none();
+        Ok(if is_news { vec![wish.clone().into()] } else { Vec::new() })
     }
 
     fn report_ended(&self, job_id: &str, how: &Replacement, at: Timestamp) -> Result<Vec<EndpointEvent>, Rejection> {
@@ -221,7 +246,8 @@ impl Endpoint {
 fn gives_up(deployment: &Deployment, replica: &super::Replica, at: Timestamp) -> bool {
     let is_live = deployment.live.as_ref().is_some_and(|live| live.revision == replica.revision);
     let is_target = deployment.target.revision == replica.revision;
-    if is_live || !is_target || replica.draining_at.is_some() || is_sound(replica, at) {
+    let is_going = replica.draining_at.is_some() || replica.leaving.is_some();
+    if is_live || !is_target || is_going || is_sound(replica, at) {
         return false;
     }
     let slot = deployment.slots.get(&(replica.revision, replica.ordinal));
@@ -242,12 +268,14 @@ impl Decider for Endpoint {
         match command {
             Command::Put(wish) => self.put(wish),
             Command::Delete { at } => self.delete(*at),
-            Command::Revise(wish) => self.revise(wish),
+            Command::Revise { revision, is_archived } => self.revise(revision, *is_archived),
             Command::DeleteDeployment { deployment, at } => self.delete_deployment(deployment, *at),
             Command::SetTraffic(wish) => self.set_traffic(wish),
             Command::RequestReplica(wish) => self.request_replica(wish),
             Command::ReportReady(report) => self.report_ready(report),
             Command::ReportLost(report) => self.report_lost(report),
+            Command::ReportNoticed(report) => self.report_noticed(report),
+            Command::Drain(wish) => self.drain(wish),
             Command::ReportEnded { job_id, how, at } => self.report_ended(job_id, how, *at),
         }
     }

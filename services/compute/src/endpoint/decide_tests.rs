@@ -23,7 +23,7 @@ fn put() -> Command {
 }
 
 fn revise(deployment: &str, version: i64, instances: u32) -> Command {
-    Command::Revise(Box::new(DeploymentRevised {
+    let revision = Box::new(DeploymentRevised {
         workspace: "default".to_owned(),
         endpoint: "digits".to_owned(),
         deployment: deployment.to_owned(),
@@ -31,7 +31,13 @@ fn revise(deployment: &str, version: i64, instances: u32) -> Command {
         model: ServedModel { model: "digits".to_owned(), version, ..ServedModel::default() },
         spec: DeploymentSpec { cluster: "cpu".to_owned(), instance_count: instances, ..DeploymentSpec::default() },
         at: at(1),
-    }))
+    });
+    Command::Revise { revision, is_archived: false }
+}
+
+fn archived(command: Command) -> Command {
+    let Command::Revise { revision, .. } = command else { panic!("only a revision has a model: {command:?}") };
+    Command::Revise { revision, is_archived: true }
 }
 
 fn request(deployment: &str, revision: i64, ordinal: u32, job_id: &str) -> Command {
@@ -161,6 +167,42 @@ fn a_lost_replica_gets_no_requests_until_its_next_attempt_is_ready() {
     assert_eq!(endpoint.deployments["blue"].serving().count(), 1);
 }
 
+fn noticed(job_id: &str, deadline: i64) -> Command {
+    Command::ReportNoticed(ReplicaNoticed { job_id: job_id.to_owned(), deadline: at(deadline), at: at(5) })
+}
+
+#[test]
+fn a_replica_whose_node_goes_serves_until_another_has_its_place() {
+    // A preemption of a node with 10 s of notice must not take an endpoint with one replica down.
+    let mut endpoint = serving();
+    assert_eq!(wish(&mut endpoint, noticed("job_a", 15)).unwrap(), ["ReplicaNoticed"]);
+    assert_eq!(wish(&mut endpoint, noticed("job_a", 15)).unwrap(), [""; 0], "said again");
+    assert_eq!(endpoint.effective_traffic(), BTreeMap::from([("blue".to_owned(), 100.0)]));
+    assert_eq!(wish(&mut endpoint, request("blue", 1, 0, "job_b")).unwrap(), ["ReplicaRequested"]);
+    assert_eq!(wish(&mut endpoint, request("blue", 1, 0, "job_c")), Err(Rejection::Outdated), "one is enough");
+    wish(&mut endpoint, ready("job_b", 1)).unwrap();
+    let blue = &endpoint.deployments["blue"];
+    assert_eq!(blue.serving().map(|(job_id, _)| job_id.as_str()).collect::<Vec<_>>(), ["job_b"]);
+    assert_eq!(blue.replicas["job_a"].draining_at, Some(at(3)), "it ends its requests");
+    wish(&mut endpoint, ended("job_a", 9)).unwrap();
+    let blue = &endpoint.deployments["blue"];
+    assert_eq!((blue.provisioning_state(), blue.broken_slots(at(9)).count()), ("Succeeded", 0), "that is no failure");
+}
+
+#[test]
+fn a_replica_whose_node_is_gone_before_another_is_ready_does_not_come_up_twice() {
+    let mut endpoint = serving();
+    wish(&mut endpoint, noticed("job_a", 15)).unwrap();
+    wish(&mut endpoint, request("blue", 1, 0, "job_b")).unwrap();
+    let cause = RequeueCause::Preempted;
+    let lost = Command::ReportLost(ReplicaLost { job_id: "job_a".to_owned(), attempt: 1, cause, at: at(15) });
+    assert_eq!(wish(&mut endpoint, lost).unwrap(), ["ReplicaLost"]);
+    assert!(endpoint.deployments["blue"].replicas["job_a"].draining_at.is_some(), "its job is to be stopped");
+    assert_eq!(wish(&mut endpoint, ready("job_a", 2)), Err(Rejection::Outdated));
+    let drain = |job_id: &str| Command::Drain(ReplicaDraining { job_id: job_id.to_owned(), at: at(16) });
+    assert_eq!(wish(&mut endpoint, drain("job_b")).unwrap(), [""; 0], "only what was noticed is drained");
+}
+
 #[test]
 fn traffic_sums_to_0_or_100_over_known_deployments() {
     let mut endpoint = serving();
@@ -191,6 +233,19 @@ fn a_deployment_with_traffic_is_not_deleted() {
     assert_eq!(wish(&mut endpoint, ended("job_a", 7)).unwrap(), ["ReplicaEnded", "DeploymentDeleted"]);
     wish(&mut endpoint, revise("blue", 2, 1)).unwrap();
     assert_eq!(endpoint.deployments["blue"].target.revision, 2, "a name's revisions are never counted twice");
+}
+
+#[test]
+fn an_archived_version_is_not_deployed_but_what_serves_may_be_resized() {
+    // A version is archived because nobody is to use it any more; an alias may still point to it.
+    let mut endpoint = serving();
+    let refusal = Problem::from(wish(&mut endpoint, archived(revise("blue", 2, 1))).unwrap_err());
+    assert_eq!((refusal.status, refusal.code.as_str()), (409, "VersionArchived"));
+    assert_eq!(
+        wish(&mut endpoint, archived(revise("green", 1, 1))).unwrap_err(),
+        Rejection::VersionArchived { model: "digits".to_owned(), version: 1 }
+    );
+    assert_eq!(wish(&mut endpoint, archived(revise("blue", 1, 3))).unwrap(), ["DeploymentRevised"]);
 }
 
 #[test]

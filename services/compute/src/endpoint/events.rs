@@ -37,11 +37,23 @@ pub struct RequestSettings {
     pub max_concurrent_requests_per_instance: u32,
     /// For a replica.
     pub max_queue_wait_seconds: f64,
+    /// Whether a request may be sent a second time when its replica went away without an answer.
+    #[serde(default = "yes")]
+    pub idempotent: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 impl Default for RequestSettings {
     fn default() -> Self {
-        Self { request_timeout_seconds: 5.0, max_concurrent_requests_per_instance: 1, max_queue_wait_seconds: 0.5 }
+        Self {
+            request_timeout_seconds: 5.0,
+            max_concurrent_requests_per_instance: 1,
+            max_queue_wait_seconds: 0.5,
+            idempotent: true,
+        }
     }
 }
 
@@ -176,6 +188,27 @@ pub struct ReplicaLost {
     pub at: jiff::Timestamp,
 }
 
+/// The node of a replica will be taken away: another one is started in its place, and this one serves until that is
+/// ready, or until shortly before the deadline.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ReplicaNoticed {
+    /// Its job.
+    pub job_id: String,
+    /// When its node goes.
+    pub deadline: jiff::Timestamp,
+    /// When.
+    pub at: jiff::Timestamp,
+}
+
+/// A replica whose node goes gets no requests any more, and ends once it has answered those that it has.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ReplicaDraining {
+    /// Its job.
+    pub job_id: String,
+    /// When.
+    pub at: jiff::Timestamp,
+}
+
 /// The job of a replica has ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ReplicaEnded {
@@ -253,6 +286,8 @@ vocabulary::stored_events! {
         ReplicaReady: 1,
         RevisionWentLive: 1,
         ReplicaLost: 1,
+        ReplicaNoticed: 1,
+        ReplicaDraining: 1,
         ReplicaEnded: 1,
         DeploymentFailed: 1,
         TrafficSet: 1,

@@ -8,7 +8,7 @@ mod state;
 pub use decide::{Command, Replacement};
 pub use events::*;
 pub use reject::Rejection;
-pub use state::{Deployment, Endpoint, Replica, Slot};
+pub use state::{Deployment, Endpoint, Leaving, Replica, Slot};
 
 #[cfg(test)]
 mod decide_tests;

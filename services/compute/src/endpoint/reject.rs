@@ -15,6 +15,13 @@ pub enum Rejection {
     Deleting(String),
     /// A revision is on its way.
     Busy(String),
+    /// The model version was taken out of use.
+    VersionArchived {
+        /// The model.
+        model: String,
+        /// Its number.
+        version: i64,
+    },
     /// It has traffic.
     InUse {
         /// The deployment.
@@ -45,6 +52,13 @@ impl From<Rejection> for Problem {
             Rejection::Busy(name) => Self::conflict(
                 "OperationInProgress",
                 format!("deployment '{name}' is being updated; wait until it has succeeded or failed, or delete it"),
+            ),
+            Rejection::VersionArchived { model, version } => Self::conflict(
+                "VersionArchived",
+                format!(
+                    "version {version} of model '{model}' is archived; take it back (is_archived: false), or deploy \
+                     another one"
+                ),
             ),
             Rejection::InUse { deployment, percent } => Self::conflict(
                 "DeploymentInUse",

@@ -4,16 +4,26 @@
 //! absent -> exists -> deleting -> absent
 //! deployment: Creating -> Succeeded -> Updating -> Succeeded … | Failed; any -> Deleting -> absent
 //! replica: requested -> ready <-> requested (its node was lost) ; any -> draining -> gone ; any -> gone
+//!          noticed (its node will go): serves on, but another has its place; draining once that one is ready
 //! ```
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::events::{DeploymentRevised, EndpointEvent, EndpointSpec};
+use super::events::{DeploymentRevised, EndpointEvent, EndpointSpec, ServedModel};
 
 /// A replica that was ready this long and then ended does not count as one that cannot start.
 const SOUND_SECONDS: i64 = 30;
+
+/// That the node of a replica will be taken away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Leaving {
+    /// Since when it is known.
+    pub noticed_at: Timestamp,
+    /// When the node goes.
+    pub deadline: Timestamp,
+}
 
 /// A replica as it stands.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,6 +40,8 @@ pub struct Replica {
     pub node_id: String,
     /// Since when it is ready.
     pub ready_at: Option<Timestamp>,
+    /// Set when its node will go: another replica has its place.
+    pub leaving: Option<Leaving>,
     /// Since when it gets no requests and is to end.
     pub draining_at: Option<Timestamp>,
     /// The longest that a request may take there.
@@ -40,6 +52,11 @@ impl Replica {
     /// Whether requests may go to it.
     pub fn serves(&self) -> bool {
         self.address.is_some() && self.draining_at.is_none()
+    }
+
+    /// Whether it is the one that its place among the replicas belongs to.
+    pub fn holds(&self, revision: i64, ordinal: u32) -> bool {
+        (self.revision, self.ordinal) == (revision, ordinal) && self.draining_at.is_none() && self.leaving.is_none()
     }
 }
 
@@ -96,15 +113,30 @@ impl Deployment {
         matches!(self.provisioning_state(), "Creating" | "Updating")
     }
 
+    /// Whether this model version answers now.
+    pub fn serves_version(&self, model: &ServedModel) -> bool {
+        self.live.as_ref().is_some_and(|live| (&live.model.model, live.model.version) == (&model.model, model.version))
+    }
+
     /// The replicas that requests may go to.
     pub fn serving(&self) -> impl Iterator<Item = (&String, &Replica)> {
         let live = self.live.as_ref().map(|live| live.revision);
         self.replicas.iter().filter(move |(_, replica)| Some(replica.revision) == live && replica.serves())
     }
 
-    /// How many replicas of a revision are ready.
+    /// How many places of a revision have a replica that is ready.
     pub fn ready_of(&self, revision: i64) -> usize {
-        self.replicas.values().filter(|replica| replica.revision == revision && replica.serves()).count()
+        let counts = |replica: &&Replica| replica.serves() && replica.holds(revision, replica.ordinal);
+        self.replicas.values().filter(counts).count()
+    }
+
+    /// The places whose replicas ended and have not recovered: their present ones, if any, have not been up for long.
+    pub fn broken_slots(&self, now: Timestamp) -> impl Iterator<Item = (&(i64, u32), &Slot)> {
+        let has_recovered = move |place: &(i64, u32)| {
+            self.replicas.values().any(|replica| replica.holds(place.0, place.1) && is_sound(replica, now))
+        };
+        let is_kept = |(revision, _): &(i64, u32)| self.kept().iter().any(|kept| kept.revision == *revision);
+        self.slots.iter().filter(move |(place, slot)| slot.failures > 0 && is_kept(place) && !has_recovered(place))
     }
 
     /// The revisions whose replicas are kept up: what answers now, and what is to answer.
@@ -149,6 +181,16 @@ impl Endpoint {
         shares(weights.into_iter().map(|(name, percent)| (name.clone(), *percent)))
     }
 
+    /// The deployments that keep replicas on a cluster, or have some there that still end.
+    pub fn deployments_on<'a>(&'a self, cluster: &'a str) -> impl Iterator<Item = &'a str> {
+        let uses = move |deployment: &Deployment| {
+            let live = deployment.live.as_ref().map(|live| &live.spec.cluster);
+            let kept = !deployment.deleting || !deployment.replicas.is_empty();
+            kept && (deployment.target.spec.cluster == cluster || live.is_some_and(|live| live == cluster))
+        };
+        self.deployments.iter().filter(move |(_, deployment)| uses(deployment)).map(|(name, _)| name.as_str())
+    }
+
     /// The deployment that a job is a replica of.
     pub fn replica(&self, job_id: &str) -> Option<(&str, &Deployment, &Replica)> {
         self.deployments.iter().find_map(|(name, deployment)| {
@@ -183,6 +225,7 @@ impl Endpoint {
                     address: None,
                     node_id: String::new(),
                     ready_at: None,
+                    leaving: None,
                     draining_at: None,
                     request_timeout_seconds: settings.request_timeout_seconds,
                 };
@@ -211,6 +254,8 @@ impl Endpoint {
             EndpointEvent::ReplicaReady(_)
             | EndpointEvent::RevisionWentLive(_)
             | EndpointEvent::ReplicaLost(_)
+            | EndpointEvent::ReplicaNoticed(_)
+            | EndpointEvent::ReplicaDraining(_)
             | EndpointEvent::ReplicaEnded(_)
             | EndpointEvent::DeploymentFailed(_) => self.take_replica(event),
         }
@@ -219,11 +264,28 @@ impl Endpoint {
     fn take_replica(&mut self, event: &EndpointEvent) {
         match event {
             EndpointEvent::ReplicaReady(event) => {
+                let owner = |deployment: &&mut Deployment| deployment.replicas.contains_key(&event.job_id);
+                let Some(deployment) = self.deployments.values_mut().find(owner) else { return };
+                let Some(replica) = deployment.replicas.get_mut(&event.job_id) else { return };
+                replica.attempt = event.attempt;
+                replica.address = Some(event.address.clone());
+                replica.node_id.clone_from(&event.node_id);
+                replica.ready_at = Some(event.at);
+                // What it was started in the place of has served until now.
+                if replica.leaving.is_none() {
+                    let place = (replica.revision, replica.ordinal);
+                    let is_replaced = |old: &Replica| old.leaving.is_some() && (old.revision, old.ordinal) == place;
+                    drain(deployment, event.at, is_replaced);
+                }
+            }
+            EndpointEvent::ReplicaNoticed(event) => {
                 if let Some(replica) = self.replica_mut(&event.job_id) {
-                    replica.attempt = event.attempt;
-                    replica.address = Some(event.address.clone());
-                    replica.node_id.clone_from(&event.node_id);
-                    replica.ready_at = Some(event.at);
+                    replica.leaving = Some(Leaving { noticed_at: event.at, deadline: event.deadline });
+                }
+            }
+            EndpointEvent::ReplicaDraining(event) => {
+                if let Some(replica) = self.replica_mut(&event.job_id) {
+                    replica.draining_at.get_or_insert(event.at);
                 }
             }
             EndpointEvent::ReplicaLost(event) => {
@@ -232,6 +294,10 @@ impl Endpoint {
                     replica.address = None;
                     replica.ready_at = None;
                     replica.node_id.clear();
+                    // Its place belongs to another one: its job must not come up again elsewhere.
+                    if replica.leaving.is_some() {
+                        replica.draining_at.get_or_insert(event.at);
+                    }
                 }
             }
             EndpointEvent::RevisionWentLive(event) => {
@@ -248,7 +314,8 @@ impl Endpoint {
             EndpointEvent::ReplicaEnded(event) => {
                 for deployment in self.deployments.values_mut() {
                     let Some(replica) = deployment.replicas.remove(&event.job_id) else { continue };
-                    if replica.draining_at.is_some() {
+                    // It was to go, or its node was: that is no failure.
+                    if replica.draining_at.is_some() || replica.leaving.is_some() {
                         continue;
                     }
                     let slot = deployment.slots.entry((replica.revision, replica.ordinal)).or_default();

@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use runtime::Backoff;
 use vocabulary::{NodeId, Problem};
 
-use crate::cluster::{self, NodeEnd};
+use crate::cluster::{self, NodeEnd, Taker};
 use crate::core::Core;
 use crate::job;
 use crate::providers::NodeFailure;
@@ -54,7 +54,7 @@ async fn one(core: &Arc<Core>, action: Action) -> bool {
             told(core.of_cluster(&cluster, command, ACTOR).await)
         }
         Action::Notice { cluster, node_id, deadline_us, reason } => {
-            let command = cluster::Command::Notice { node_id, deadline_us, reason, at_us };
+            let command = cluster::Command::Notice { node_id, by: Taker::Provider, deadline_us, reason, at_us };
             told(core.of_cluster(&cluster, command, ACTOR).await)
         }
         Action::Leave { cluster, node_id, reason } => {

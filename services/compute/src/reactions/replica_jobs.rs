@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use eventlog::{BoxFuture, Context, EventLog, ExecuteError};
 use vocabulary::job::{JobSpec, StopBy};
-use vocabulary::{Clock, Entropy, JobId, Problem};
+use vocabulary::{Clock, Entropy, JobId, NodeId, Problem};
 
 use crate::cluster::{Cluster, Phase};
 use crate::job::{self, Job, JobKey};
@@ -48,6 +48,14 @@ impl JobQueue for ReplicaJobs {
     fn stop<'a>(&'a self, job_id: &'a str) -> BoxFuture<'a, Result<(), Problem>> {
         let command = job::Command::Stop { by: BY, decision: String::new(), at_us: self.clock.now_us() };
         Box::pin(self.decide(job_id, command))
+    }
+
+    fn node_of<'a>(&'a self, job_id: &'a str) -> BoxFuture<'a, Result<Option<NodeId>, eventlog::Error>> {
+        Box::pin(async move {
+            let Ok(job_id) = JobId::parse(job_id) else { return Ok(None) };
+            let look = |job: &Job, _| job.live().map(|(node_id, _)| node_id);
+            self.log.inspect::<Job, _>(&job::stream(job_id), look).await
+        })
     }
 
     fn has_cluster<'a>(&'a self, workspace: &'a str, cluster: &'a str) -> BoxFuture<'a, Result<bool, Problem>> {

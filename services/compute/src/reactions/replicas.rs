@@ -19,8 +19,10 @@ use vocabulary::job::RequeueCause;
 use vocabulary::{JobId, Problem};
 
 use super::replica_plan::{Plan, job_spec, plan, route};
-use crate::endpoint::{Command, Endpoint, EndpointEvent, Replacement, ReplicaRequested};
+use crate::cluster::ClusterEvent;
+use crate::endpoint::{Command, Endpoint, EndpointEvent, Replacement, ReplicaDraining, ReplicaRequested};
 use crate::serving::{Serving, how_it_ended};
+use crate::stream::Change;
 use crate::views::endpoints::{PREFIX, names_of, stream};
 
 /// The name of the cursor.
@@ -113,6 +115,10 @@ impl Keeper {
             self.dirty.insert(event.stream.clone());
             return Ok(true);
         }
+        if let Some(Change::Cluster(_, ClusterEvent::NodeNoticed(noticed))) = Change::of(event)? {
+            self.serving.node_noticed(&noticed).await?;
+            return Ok(true);
+        }
         let facts = &self.serving.inner.ground.facts;
         let Some(fact) = facts.publish(event).map_err(anyhow::Error::msg)? else { return Ok(false) };
         match fact.kind {
@@ -167,7 +173,7 @@ impl Keeper {
         let (endpoint, _) = self.serving.look(stream).await?;
         self.index(stream, &endpoint);
         self.update_route(stream, &endpoint).await?;
-        let Plan { request, keep, stop, due } = plan(&endpoint, self.serving.now());
+        let Plan { request, keep, drain, stop, due } = plan(&endpoint, self.serving.now());
         if let Some(due) = due {
             self.due.insert(stream.to_owned(), due);
         }
@@ -176,6 +182,13 @@ impl Keeper {
             let wish = ReplicaRequested { deployment, revision, ordinal, job_id, at: self.serving.now() };
             // The events of the request bring this endpoint back here, and its job is queued then.
             match self.serving.decide(stream, Command::RequestReplica(wish)).await {
+                Ok(_) | Err(ExecuteError::Rejected(_)) => {}
+                Err(error) => self.later(stream, &error.to_string()),
+            }
+        }
+        for job_id in drain {
+            let wish = Command::Drain(ReplicaDraining { job_id, at: self.serving.now() });
+            match self.serving.decide(stream, wish).await {
                 Ok(_) | Err(ExecuteError::Rejected(_)) => {}
                 Err(error) => self.later(stream, &error.to_string()),
             }

@@ -50,6 +50,10 @@ fn standing(pool: &Pool) -> String {
         let last = cluster.errors.back().map_or("", String::as_str);
         return format!("{} nodes in a row did not come up ({last}); another try follows", cluster.boot_failures);
     }
+    if cluster.nodes.len() > max as usize {
+        let there = cluster.nodes.len();
+        return format!("{there} nodes are there and {max} are allowed (scale.max_nodes); those beyond take no jobs");
+    }
     if cluster.nodes.len() >= max as usize {
         return format!("all of at most {max} nodes are busy (scale.max_nodes)");
     }

@@ -150,6 +150,28 @@ impl Pool {
         Shape::of_size(&self.cluster.size)
     }
 
+    /// The nodes beyond the maximum, which get no jobs any more and are given back once they are empty: those that
+    /// boot first, then those with the fewest jobs, which are empty soonest. Between equals the youngest goes, so that
+    /// the choice stays the same from look to look.
+    pub(super) fn surplus(&self) -> BTreeSet<NodeId> {
+        let beyond = self.cluster.staying().saturating_sub(self.cluster.spec.scale.max_nodes as usize);
+        if beyond == 0 {
+            return BTreeSet::new();
+        }
+        let mut staying: Vec<_> = self
+            .places
+            .iter()
+            .filter_map(|(node_id, place)| {
+                let node = self.cluster.nodes.get(node_id)?;
+                let is_staying = matches!(node.state, NodeState::Requested | NodeState::Ready);
+                let rank = (node.state == NodeState::Ready, place.jobs.len(), Reverse(node.ordinal));
+                is_staying.then_some((rank, *node_id))
+            })
+            .collect();
+        staying.sort_unstable();
+        staying.into_iter().take(beyond).map(|(_, node_id)| node_id).collect()
+    }
+
     /// What a node has free.
     pub(super) fn free(&self, place: &Place) -> Shape {
         self.capacity().minus(place.used)

@@ -22,6 +22,18 @@ enum Kind {
 struct Bin {
     kind: Kind,
     free: Shape,
+    /// The node; `None` for one that would have to be asked for.
+    node_id: Option<NodeId>,
+    /// What this plan has put there.
+    jobs: Vec<JobId>,
+}
+
+/// One revision of a deployment: its replicas are kept apart, so that a node that goes takes one of them only.
+type Revision<'a> = (&'a str, &'a str, i64);
+
+fn revision_of(fleet: &Fleet, job_id: JobId) -> Option<Revision<'_>> {
+    let service = fleet.jobs.get(&job_id)?.job.spec.service.as_ref()?;
+    Some((&service.endpoint, &service.deployment, service.revision))
 }
 
 /// A job that goes on a node now.
@@ -46,13 +58,14 @@ pub(super) struct Packing {
     pub cut_short: bool,
 }
 
-/// Fills the nodes of a pool from its queue; at most `room` more nodes may be asked for.
-pub(super) fn pack(pool: &Pool, room: usize) -> Packing {
+/// Fills the nodes of a pool from its queue, but for the `surplus` ones, which are to become empty; at most `room` more
+/// nodes may be asked for.
+pub(super) fn pack(fleet: &Fleet, pool: &Pool, surplus: &BTreeSet<NodeId>, room: usize) -> Packing {
     let mut packing = Packing::default();
     if pool.queue.is_empty() {
         return packing;
     }
-    let mut bins = bins_of(pool);
+    let mut bins = bins_of(pool, surplus);
     let mut shapes: Vec<_> = pool.queue.iter().map(|(shape, tickets)| (*shape, tickets.iter())).collect();
     let mut heads: BTreeSet<(Ticket, usize)> = BTreeSet::new();
     for (index, (_, tickets)) in shapes.iter_mut().enumerate() {
@@ -64,12 +77,14 @@ pub(super) fn pack(pool: &Pool, room: usize) -> Packing {
             break;
         }
         let (shape, tickets) = &mut shapes[index];
-        let Some(bin) = best(&mut bins, *shape, pool.capacity(), room, &mut packing.new_nodes) else {
+        let spread = Spread { fleet, pool, revision: revision_of(fleet, job_id) };
+        let Some(bin) = spread.best(&mut bins, *shape, room, &mut packing.new_nodes) else {
             // Nothing fits this shape, so nothing fits the others of it: the next shape is looked at.
             continue;
         };
         let free = bin.free;
         bin.free = bin.free.minus(*shape);
+        bin.jobs.push(job_id);
         match bin.kind {
             Kind::Open(node_id) => packing.placed.push(Placed { job_id, node_id, free, shape: *shape }),
             Kind::Coming | Kind::New => packing.waiting += 1,
@@ -79,7 +94,7 @@ pub(super) fn pack(pool: &Pool, room: usize) -> Packing {
     packing
 }
 
-fn bins_of(pool: &Pool) -> Vec<Bin> {
+fn bins_of(pool: &Pool, surplus: &BTreeSet<NodeId>) -> Vec<Bin> {
     let bin = |(node_id, place): (&NodeId, &super::Place)| {
         let kind = if Fleet::is_open(pool, *node_id, place) {
             Kind::Open(*node_id)
@@ -89,31 +104,61 @@ fn bins_of(pool: &Pool) -> Vec<Bin> {
             let comes = matches!(state, NodeState::Requested | NodeState::Ready) && !place.removing;
             comes.then_some(Kind::Coming)?
         };
-        Some(Bin { kind, free: pool.free(place) })
+        Some(Bin { kind, free: pool.free(place), node_id: Some(*node_id), jobs: Vec::new() })
     };
-    pool.places.iter().filter_map(bin).collect()
+    pool.places.iter().filter(|(node_id, _)| !surplus.contains(node_id)).filter_map(bin).collect()
 }
 
-/// The fullest bin of the best kind that the shape fits; a new one when there is none and room for one.
-fn best<'a>(
-    bins: &'a mut Vec<Bin>,
-    shape: Shape,
-    capacity: Shape,
-    room: usize,
-    new_nodes: &mut usize,
-) -> Option<&'a mut Bin> {
-    let fitting = bins.iter().enumerate().filter(|(_, bin)| shape.fits(bin.free));
-    let found = fitting.min_by_key(|(index, bin)| (bin.kind.rank(), bin.free, *index)).map(|(i, _)| i);
-    let index = match found {
-        Some(index) => index,
-        None if *new_nodes < room && shape.fits(capacity) => {
-            *new_nodes += 1;
-            bins.push(Bin { kind: Kind::New, free: capacity });
-            bins.len() - 1
+/// Where a job goes.
+struct Spread<'a> {
+    fleet: &'a Fleet,
+    pool: &'a Pool,
+    /// Set in a replica.
+    revision: Option<Revision<'a>>,
+}
+
+impl Spread<'_> {
+    /// The replicas of the same revision that are in a bin.
+    fn alike(&self, bin: &Bin) -> usize {
+        if self.revision.is_none() {
+            return 0;
         }
-        None => return None,
-    };
-    bins.get_mut(index)
+        let there = bin.node_id.and_then(|node_id| self.pool.places.get(&node_id));
+        let jobs = there.into_iter().flat_map(|place| place.jobs.keys()).chain(&bin.jobs);
+        jobs.filter(|job_id| revision_of(self.fleet, **job_id) == self.revision).count()
+    }
+
+    /// The fullest bin of the best kind that the shape fits; a new one when there is none and room for one. A replica
+    /// goes where the fewest of its revision are, and on a new node rather than beside another one; but it does not
+    /// wait for nodes that do not come up.
+    fn best<'b>(
+        &self,
+        bins: &'b mut Vec<Bin>,
+        shape: Shape,
+        room: usize,
+        new_nodes: &mut usize,
+    ) -> Option<&'b mut Bin> {
+        let nodes_come = self.pool.cluster.boot_failures == 0;
+        let rank = |bin: &Bin| {
+            let is_there = matches!(bin.kind, Kind::Open(_));
+            (!is_there && !nodes_come, self.alike(bin), bin.kind.rank(), bin.free)
+        };
+        let fitting = bins.iter().enumerate().filter(|(_, bin)| shape.fits(bin.free));
+        let found = fitting.map(|(index, bin)| (rank(bin), index)).min();
+        let would_crowd = found.is_some_and(|((_, alike, ..), _)| alike > 0 && nodes_come);
+        let capacity = self.pool.capacity();
+        let index = match found {
+            Some((_, index)) if !(would_crowd && *new_nodes < room) => index,
+            _ if *new_nodes < room && shape.fits(capacity) => {
+                *new_nodes += 1;
+                bins.push(Bin { kind: Kind::New, free: capacity, node_id: None, jobs: Vec::new() });
+                bins.len() - 1
+            }
+            Some((_, index)) => index,
+            None => return None,
+        };
+        bins.get_mut(index)
+    }
 }
 
 impl Kind {

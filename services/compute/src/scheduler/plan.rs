@@ -1,5 +1,6 @@
 //! What is to be done now, and when to look again.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use vocabulary::job::{JobEnd, Outcome, StopBy};
@@ -242,7 +243,8 @@ fn plan_end(fleet: &Fleet, name: &ClusterName, pool: &Pool, plan: &mut Plan) {
 fn plan_queue(fleet: &Fleet, name: &ClusterName, pool: &Pool, now_us: i64, plan: &mut Plan) {
     let scale = pool.cluster.spec.scale;
     let room = (scale.max_nodes as usize).saturating_sub(pool.cluster.nodes.len());
-    let packing = pack(pool, room);
+    let surplus = pool.surplus();
+    let packing = pack(fleet, pool, &surplus, room);
     let queued = pool.queued();
     for placed in &packing.placed {
         if let Some(entry) = fleet.jobs.get(&placed.job_id) {
@@ -255,7 +257,10 @@ fn plan_queue(fleet: &Fleet, name: &ClusterName, pool: &Pool, now_us: i64, plan:
         }
     }
     plan_growth(name, pool, &packing, room, now_us, plan);
-    plan_shrinkage(name, pool, &packing, now_us, plan);
+    plan_surplus(name, pool, &surplus, plan);
+    if surplus.is_empty() {
+        plan_shrinkage(name, pool, &packing, now_us, plan);
+    }
 }
 
 fn why_placed(pool: &Pool, placed: &Placed, queued: usize) -> String {
@@ -290,8 +295,17 @@ fn plan_growth(name: &ClusterName, pool: &Pool, packing: &Packing, room: usize, 
     }
 }
 
-/// Gives idle nodes back: those beyond the maximum at once, others when they have idled long enough, never below the
-/// minimum.
+/// Gives the nodes beyond the maximum back as soon as they are empty.
+fn plan_surplus(name: &ClusterName, pool: &Pool, surplus: &BTreeSet<NodeId>, plan: &mut Plan) {
+    let empty =
+        |node_id: &&NodeId| pool.places.get(*node_id).is_some_and(|place| place.jobs.is_empty() && !place.removing);
+    for node_id in surplus.iter().filter(empty) {
+        let reason = format!("scale.max_nodes is {}", pool.cluster.spec.scale.max_nodes);
+        plan.actions.push(Action::Leave { cluster: name.clone(), node_id: *node_id, reason });
+    }
+}
+
+/// Gives idle nodes back when they have idled long enough, never below the minimum.
 fn plan_shrinkage(name: &ClusterName, pool: &Pool, packing: &Packing, now_us: i64, plan: &mut Plan) {
     let scale = pool.cluster.spec.scale;
     let mut staying = pool.cluster.staying();
@@ -307,13 +321,10 @@ fn plan_shrinkage(name: &ClusterName, pool: &Pool, packing: &Packing, now_us: i6
         if staying <= scale.min_nodes as usize {
             return;
         }
-        let reason = if staying > scale.max_nodes as usize {
-            format!("scale.max_nodes is {}", scale.max_nodes)
-        } else if plan.is_due(since_us.saturating_add(micros(scale.idle_seconds_before_scaledown)), now_us) {
-            format!("idle for {} s", scale.idle_seconds_before_scaledown)
-        } else {
+        if !plan.is_due(since_us.saturating_add(micros(scale.idle_seconds_before_scaledown)), now_us) {
             continue;
-        };
+        }
+        let reason = format!("idle for {} s", scale.idle_seconds_before_scaledown);
         staying -= 1;
         plan.actions.push(Action::Leave { cluster: name.clone(), node_id, reason });
     }

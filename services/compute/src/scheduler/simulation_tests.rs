@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use documents::Format;
 use proptest::prelude::*;
-use vocabulary::job::{AttemptPhase, JobEnd, JobSpec, Outcome, Resources};
+use vocabulary::job::{AttemptPhase, JobEnd, JobSpec, Outcome, Resources, ServiceSpec};
 use vocabulary::{Decider, Entropy, JobId, NodeId, SeededEntropy};
 
 use super::*;
-use crate::cluster::{self, Cluster, NodeEnd, NodeState};
+use crate::cluster::{self, Cluster, NodeEnd, NodeState, Taker};
 use crate::job::{self, Job, JobKey, JobPhase};
 use crate::stream::{Change, ClusterName};
 
@@ -25,6 +25,8 @@ struct World {
     jobs: BTreeMap<JobId, (Job, i64)>,
     ends: BTreeMap<JobId, u32>,
     random: SeededEntropy,
+    /// Nodes that a lowered maximum has found; their number may only fall.
+    surplus: usize,
 }
 
 impl World {
@@ -38,6 +40,7 @@ impl World {
             jobs: BTreeMap::new(),
             ends: BTreeMap::new(),
             random: SeededEntropy::new(seed),
+            surplus: 0,
         };
         let (spec, size) = cluster::read_spec("spot", document.as_bytes(), Format::Yaml).unwrap();
         let (workspace, name) = ("w".to_owned(), "spot".to_owned());
@@ -78,9 +81,28 @@ impl World {
     }
 
     fn submit(&mut self, cpus: f64, memory_bytes: u64, priority: i32) -> JobId {
+        self.queue(cpus, memory_bytes, priority, None)
+    }
+
+    fn replica(&mut self, deployment: &str) -> JobId {
+        let service = ServiceSpec {
+            workspace: "w".into(),
+            endpoint: "digits".into(),
+            deployment: deployment.into(),
+            revision: 1,
+            model: "digits".into(),
+            model_version: 1,
+            files: Vec::new(),
+            start_timeout_seconds: 300.0,
+        };
+        self.queue(1.0, 0, 0, Some(service))
+    }
+
+    fn queue(&mut self, cpus: f64, memory_bytes: u64, priority: i32, service: Option<ServiceSpec>) -> JobId {
         let job_id = JobId::new(self.random.uuid());
         let resources = Resources { cpu_count: cpus, memory_bytes, node_count: 1, gpu_count: 0 };
-        let spec = JobSpec { cluster: "spot".into(), resources, priority, max_retries: 1, ..JobSpec::default() };
+        let spec =
+            JobSpec { cluster: "spot".into(), resources, priority, max_retries: 1, service, ..JobSpec::default() };
         let key = JobKey { workspace: "w".into(), run_id: job_id.to_string(), cluster: "spot".into() };
         self.job(job_id, &job::Command::Queue { job: key, spec: Box::new(spec), at_us: self.now_us });
         job_id
@@ -142,7 +164,7 @@ impl World {
                 self.cluster(cluster::Command::RequestNode { node_id, token_sha256: String::new(), reason, at_us });
             }
             Action::Notice { node_id, deadline_us, reason, .. } => {
-                self.cluster(cluster::Command::Notice { node_id, deadline_us, reason, at_us });
+                self.cluster(cluster::Command::Notice { node_id, by: Taker::Provider, deadline_us, reason, at_us });
             }
             Action::Leave { node_id, reason, .. } => {
                 assert!(self.fleet.node(node_id).unwrap().2.jobs.is_empty(), "only idle nodes are given back");
@@ -189,7 +211,15 @@ impl World {
             assert!(claimed.fits(pool.capacity()), "{node} is overcommitted: {claimed}");
             assert_eq!((place.used, place.jobs.len()), (claimed, count));
         }
-        assert!(pool.places.len() <= pool.cluster.spec.scale.max_nodes as usize);
+        let most = pool.cluster.spec.scale.max_nodes as usize;
+        assert!(pool.places.len() <= most.max(self.surplus));
+    }
+
+    /// Changes the maximum, as PATCH does.
+    fn rescale(&mut self, max_nodes: u32) {
+        self.surplus = self.fleet.nodes().count();
+        let change = cluster::ScaleChange { max_nodes: Some(max_nodes), ..cluster::ScaleChange::default() };
+        self.cluster(cluster::Command::Rescale { change, at_us: self.now_us });
     }
 }
 
@@ -249,6 +279,100 @@ fn nodes_come_with_demand_and_go_with_idleness() {
 }
 
 #[test]
+fn a_lowered_maximum_is_reached_though_jobs_wait_and_none_is_cut_off() {
+    // Whoever lowers the maximum to save money must not pay on for as long as the queue is not empty.
+    let mut world = World::new(SPOT, 1);
+    for _ in 0..60 {
+        world.submit(2.0, 0, 0);
+    }
+    world.settle();
+    world.boot();
+    world.settle();
+    assert_eq!((world.fleet.nodes().count(), world.live().len()), (3, 12));
+    world.rescale(1);
+    world.settle();
+    assert_eq!(world.live().len(), 12, "what runs goes on");
+    assert!(world.cluster.0.is_resizing(), "three nodes are not the one that is wanted");
+    let mut ended = 0;
+    while world.fleet.nodes().count() > 1 {
+        // Each node in turn ends a job: the full ones must not be filled again.
+        let live = world.live();
+        world.end(live[ended % live.len()], Outcome::Completed);
+        world.settle();
+        world.surplus = world.fleet.nodes().count();
+        ended += 1;
+        assert!(ended < 60, "the queue has run dry first");
+    }
+    assert!(ended <= 24, "{ended} jobs ended before two nodes of four jobs were empty");
+    assert_eq!(world.live().len(), 4, "the node that stays is full");
+    assert!(world.unfinished() > 4 && !world.cluster.0.is_resizing());
+    world.rescale(0);
+    world.settle();
+    assert!(world.cluster.0.is_resizing());
+}
+
+#[test]
+fn replicas_of_a_deployment_are_spread_over_the_nodes() {
+    // Two replicas are wanted so that one node may go; on one node they are worth one.
+    let mut world = World::new(SPOT, 1);
+    let node_of = |world: &World, job: JobId| world.jobs[&job].0.live().map(|(node, _)| node);
+    let blue = [world.replica("blue"), world.replica("blue"), world.replica("blue")];
+    world.settle();
+    world.boot();
+    world.settle();
+    let nodes: BTreeSet<_> = blue.iter().map(|job| node_of(&world, *job).unwrap()).collect();
+    assert_eq!(nodes.len(), 3, "each has its own");
+    // Where they cannot be, they share: a replica is better than none. Others are packed as ever.
+    let (fourth, green) = (world.replica("blue"), world.replica("green"));
+    let trial = world.submit(1.0, 0, 0);
+    world.settle();
+    assert_eq!(world.fleet.nodes().count(), 3);
+    assert!(node_of(&world, fourth).is_some() && node_of(&world, green).is_some());
+    assert_eq!(node_of(&world, trial), node_of(&world, fourth), "the fullest node that fits");
+    // The only node of a revision goes: its replica is not put where another one is while a place is free.
+    world.end(blue[0], Outcome::Completed);
+    let next = world.replica("blue");
+    world.settle();
+    assert!(!blue[1..].iter().any(|job| node_of(&world, *job) == node_of(&world, next)));
+}
+
+#[test]
+fn a_replica_does_not_wait_for_nodes_that_do_not_come() {
+    let mut world = World::new(SPOT, 1);
+    let first = world.replica("blue");
+    world.settle();
+    world.boot();
+    world.settle();
+    let second = world.replica("blue");
+    world.settle();
+    assert_eq!((world.fleet.nodes().count(), world.live()), (2, vec![first]));
+    let (node_id, ..) =
+        world.fleet.nodes().find(|(node, ..)| world.fleet.node(*node).unwrap().2.jobs.is_empty()).unwrap();
+    let (end, reason, at_us) = (NodeEnd::Failed, "no capacity".to_owned(), world.now_us);
+    world.cluster(cluster::Command::NodeIsGone { node_id, end, reason, at_us });
+    world.settle();
+    assert!(world.live().contains(&second), "beside the first, until nodes come again");
+}
+
+#[test]
+fn nodes_that_still_boot_are_the_first_that_a_lowered_maximum_gives_back() {
+    let mut world = World::new(SPOT, 1);
+    let first = world.submit(8.0, 0, 0);
+    world.settle();
+    world.boot();
+    world.settle();
+    let second = world.submit(8.0, 0, 0);
+    world.settle();
+    assert_eq!(world.fleet.nodes().count(), 2);
+    world.rescale(1);
+    world.settle();
+    assert_eq!((world.fleet.nodes().count(), world.live()), (1, vec![first]));
+    world.end(first, Outcome::Completed);
+    world.settle();
+    assert_eq!(world.live(), [second]);
+}
+
+#[test]
 fn a_silent_node_is_given_up_and_its_jobs_run_elsewhere() {
     let mut world = World::new(SPOT, 1);
     let job = world.submit(1.0, 0, 0);
@@ -288,7 +412,7 @@ fn a_deleted_cluster_ends_what_it_has() {
     world.settle();
     world.boot();
     world.settle();
-    world.cluster(cluster::Command::Delete { at_us: world.now_us });
+    world.cluster(cluster::Command::Delete { carries: Vec::new(), at_us: world.now_us });
     world.settle();
     assert_eq!(world.unfinished(), 0);
     assert!(world.fleet.pool(&world.name.clone()).is_none());
@@ -341,6 +465,7 @@ enum Happening {
     End(u8, Outcome),
     Preempt(u8),
     Lose(u8),
+    Rescale(u8),
     Pass(u8),
 }
 
@@ -352,6 +477,7 @@ fn any_happening() -> impl Strategy<Value = Happening> {
         3 => (any::<u8>(), outcome).prop_map(|(which, outcome)| Happening::End(which, outcome)),
         1 => any::<u8>().prop_map(Happening::Preempt),
         1 => any::<u8>().prop_map(Happening::Lose),
+        1 => (1..5u8).prop_map(Happening::Rescale),
         2 => (0..40u8).prop_map(Happening::Pass),
     ]
 }
@@ -374,7 +500,13 @@ fn happen(world: &mut World, happening: &Happening) {
         Happening::Preempt(which) => {
             if let Some(node_id) = chosen(which) {
                 let (at_us, deadline_us) = (world.now_us, world.now_us + 10 * SECOND);
-                world.cluster(cluster::Command::Notice { node_id, deadline_us, reason: "test".into(), at_us });
+                world.cluster(cluster::Command::Notice {
+                    node_id,
+                    by: Taker::User,
+                    deadline_us,
+                    reason: "test".into(),
+                    at_us,
+                });
             }
         }
         Happening::Lose(which) => {
@@ -384,6 +516,7 @@ fn happen(world: &mut World, happening: &Happening) {
                 world.cluster(cluster::Command::NodeIsGone { node_id, end, reason: "test".into(), at_us });
             }
         }
+        Happening::Rescale(most) => world.rescale(u32::from(most)),
         Happening::Pass(seconds) => world.now_us += i64::from(seconds) * SECOND,
     }
     world.settle();

@@ -61,6 +61,7 @@ async fn a_preempted_job_goes_on_elsewhere() {
         cluster: "spot".into(),
         node_id: first.node_id.to_string(),
         reason: String::new(),
+        drain: false,
     };
     let node = running.peers.compute_client().preempt_node(request).await.unwrap().into_inner();
     assert_eq!((node.node_state.as_str(), node.jobs.len()), ("preempted", 1));

@@ -186,6 +186,9 @@ fn of_endpoints(forms: &mut StoredForms) {
     forms.is::<EndpointEvent>(1, RevisionWentLive { deployment: "blue".into(), revision, at });
     let cause = RequeueCause::Preempted;
     forms.is::<EndpointEvent>(1, ReplicaLost { job_id: job_id.clone(), attempt: 1, cause, at });
+    let deadline = "2026-11-25T02:42:58.500975Z".parse().unwrap();
+    forms.is::<EndpointEvent>(1, ReplicaNoticed { job_id: job_id.clone(), deadline, at });
+    forms.is::<EndpointEvent>(1, ReplicaDraining { job_id: job_id.clone(), at });
     let (reason, log_tail) = ("failed (signal), signal 9".to_owned(), String::new());
     forms.is::<EndpointEvent>(1, ReplicaEnded { job_id, reason, log_tail, at });
     let reason = "a replica ended 5 times while it started; the last time: failed".to_owned();

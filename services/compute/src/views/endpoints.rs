@@ -17,6 +17,12 @@ pub(crate) fn names_of(stream: &str) -> (&str, &str) {
     stream.strip_prefix(PREFIX).and_then(|rest| rest.split_once('/')).unwrap_or_default()
 }
 
+/// The names of a workspace's endpoints, in order.
+pub(crate) async fn names_in(reader: &eventlog::SqlitePool, workspace: &str) -> Result<Vec<String>, Error> {
+    let names = sqlx::query_scalar("SELECT name FROM endpoints_listed WHERE workspace = ? ORDER BY name");
+    Ok(names.bind(workspace).fetch_all(reader).await?)
+}
+
 /// One row an endpoint, a deployment and a revision.
 pub(crate) struct EndpointsListed;
 

@@ -7,9 +7,12 @@ use contracts::compute::{
     Cluster, GetClusterRequest, ListClustersReply, ListClustersRequest, ListNodesReply, ListSizesReply,
     ListSizesRequest, Node, PreemptNodeRequest, PutClusterRequest,
 };
+use serde::Deserialize;
+use utoipa::IntoParams;
 use vocabulary::Problem;
 
 use super::page::PageQuery;
+use crate::access::Scope;
 use crate::door::{Call, Document, Reply, Service, WaitQuery, Waiting, changed, found, json, removed, written};
 
 /// Lists the sizes of nodes, with their prices.
@@ -63,11 +66,20 @@ pub(crate) async fn update_cluster(body: Document, call: Call) -> Reply {
     changed(StatusCode::OK, Service::Compute, reply)
 }
 
-/// Deletes a cluster: its nodes are released; 202 until they are.
+/// What a deletion may take with it.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(default, deny_unknown_fields)]
+pub struct ForceQuery {
+    /// Delete the cluster although endpoints lose their replicas with it.
+    force: bool,
+}
+
+/// Deletes a cluster: its nodes are released; 202 until they are. 409 while it carries replicas of endpoints, unless
+/// `force` is set.
 #[utoipa::path(tag = "clusters", responses((status = 200, body = Cluster), (status = 202, body = Cluster)))]
 #[delete("/api/v1/workspaces/{workspace}/clusters/{cluster}")]
-pub(crate) async fn delete_cluster(body: Document, call: Call) -> Reply {
-    let request = named(&call, Waiting::default());
+pub(crate) async fn delete_cluster(body: Document, call: Call, query: Query<ForceQuery>) -> Reply {
+    let request = GetClusterRequest { force: query.force, ..named(&call, Waiting::default()) };
     let reply = call.peers().compute_client().delete_cluster(call.writing(body.hash())?.attach(request)).await?;
     let state = reply.get_ref().provisioning_state.clone();
     removed(&state, Service::Compute, reply)
@@ -83,13 +95,17 @@ pub(crate) async fn list_nodes(call: Call) -> Reply {
     json(StatusCode::OK, reply.get_ref())
 }
 
-/// Preempts a node as its provider would: a notice, then the end. What ran there is queued again with its checkpoint.
+/// Preempts a low-priority node as its provider would: a notice, then the end. What ran there is queued again with its
+/// checkpoint. An administrator empties a dedicated node too, with `drain`.
 #[utoipa::path(tag = "clusters", request_body = PreemptNodeRequest, responses((status = 202, body = Node)))]
 #[post("/api/v1/workspaces/{workspace}/clusters/{cluster}/nodes/{node:[^/:]+}:preempt")]
 pub(crate) async fn preempt_node(body: Document, call: Call) -> Reply {
     let (workspace, cluster, node_id) =
         (call.workspace.clone(), call.path("cluster").to_owned(), call.path("node").to_owned());
     let request = PreemptNodeRequest { workspace, cluster, node_id, ..body.message()? };
+    if request.drain {
+        call.principal.require(Scope::Admin)?;
+    }
     let reply = call.peers().compute_client().preempt_node(call.writing(body.hash())?.attach(request)).await?;
     written(StatusCode::ACCEPTED, Service::Compute, reply)
 }
@@ -100,6 +116,7 @@ fn named(call: &Call, waiting: Waiting) -> GetClusterRequest {
         name: call.path("cluster").to_owned(),
         wait_seconds: waiting.seconds,
         after_version: waiting.after_version,
+        force: false,
     }
 }
 

@@ -108,6 +108,7 @@ async fn resolve(call: &Call, model: &str, version: &str) -> Result<Option<Resol
         run_id: found.run_id,
         files: found.files,
         alias,
+        is_archived: found.is_archived,
     }))
 }
 

@@ -49,6 +49,9 @@ pub enum Cluster {
         /// Wait until it is gone, at most so many seconds.
         #[arg(long, default_value_t = 0)]
         wait: u32,
+        /// Also when endpoints lose their replicas with it.
+        #[arg(long)]
+        force: bool,
     },
     /// List the sizes that nodes can have.
     Sizes,
@@ -121,6 +124,9 @@ pub enum Node {
         cluster: String,
         /// The node's id.
         node: String,
+        /// Also when it is dedicated; only an administrator may.
+        #[arg(long)]
+        drain: bool,
     },
 }
 
@@ -152,7 +158,7 @@ pub async fn cluster(client: &Client, command: Cluster) -> Result<(), Failure> {
             show::list(client, &clusters, "clusters", &columns);
         }
         Cluster::Show { name } => show::thing(client, &client.get(&path(&name)).await?),
-        Cluster::Delete { name, wait } => delete(client, &path(&name), wait).await?,
+        Cluster::Delete { name, wait, force } => delete(client, &path(&name), wait, force).await?,
         Cluster::Sizes => {
             let sizes = client.get("vm-sizes").await?;
             let columns = [
@@ -171,8 +177,9 @@ pub async fn cluster(client: &Client, command: Cluster) -> Result<(), Failure> {
 }
 
 /// Deletes and waits until the server has forgotten the cluster: it is there while its nodes leave.
-async fn delete(client: &Client, path: &str, wait: u32) -> Result<(), Failure> {
-    let mut answer = client.send(Method::DELETE, path, &Body::None).await?;
+async fn delete(client: &Client, path: &str, wait: u32, force: bool) -> Result<(), Failure> {
+    let forced = if force { format!("{path}?force=true") } else { path.to_owned() };
+    let mut answer = client.send(Method::DELETE, &forced, &Body::None).await?;
     for left in (0..wait).rev() {
         let version = answer.get("version").and_then(Value::as_i64).unwrap_or_default();
         match client.get(&format!("{path}?wait=1s&after_version={version}")).await {
@@ -198,9 +205,10 @@ pub async fn node(client: &Client, command: Node) -> Result<(), Failure> {
             let nodes = client.get(&format!("clusters/{}/nodes", encoded(&cluster))).await?;
             show::list(client, &nodes, "nodes", &["node_id", "node_state", "ip", "port", "jobs", "since"]);
         }
-        Node::Preempt { cluster, node } => {
+        Node::Preempt { cluster, node, drain } => {
             let path = format!("clusters/{}/nodes/{}:preempt", encoded(&cluster), encoded(&node));
-            let answer = client.send(Method::POST, &path, &Body::Json(json!({ "reason": "asked for" }))).await?;
+            let answer =
+                client.send(Method::POST, &path, &Body::Json(json!({ "reason": "asked for", "drain": drain }))).await?;
             show::thing(client, &answer);
         }
     }
