@@ -294,7 +294,7 @@ async fn an_answer_that_broke_off_is_not_asked_for_again() {
     assert_eq!(torn.asked() + other.asked(), 1);
     let (one, two) = (Worker::start(&folder, "one", Does::Die), Worker::start(&folder, "two", Does::Die));
     router_take(&router, table(vec![route("blue", 100, &[&one, &two])]));
-    assert_eq!(send(&router, score()).await.status, 500);
+    assert_eq!(send(&router, score().set_payload("[7]")).await.status, 500);
     assert_eq!(one.asked() + two.asked(), 2, "at most two replicas see a request that kills them");
 }
 

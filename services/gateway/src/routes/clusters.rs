@@ -76,7 +76,8 @@ pub struct ForceQuery {
 
 /// Deletes a cluster: its nodes are released; 202 until they are. 409 while it carries replicas of endpoints, unless
 /// `force` is set.
-#[utoipa::path(tag = "clusters", responses((status = 200, body = Cluster), (status = 202, body = Cluster)))]
+#[utoipa::path(tag = "clusters", params(ForceQuery),
+    responses((status = 200, body = Cluster), (status = 202, body = Cluster)))]
 #[delete("/api/v1/workspaces/{workspace}/clusters/{cluster}")]
 pub(crate) async fn delete_cluster(body: Document, call: Call, query: Query<ForceQuery>) -> Reply {
     let request = GetClusterRequest { force: query.force, ..named(&call, Waiting::default()) };
