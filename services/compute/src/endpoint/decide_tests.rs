@@ -194,7 +194,7 @@ fn a_replica_whose_node_is_gone_before_another_is_ready_does_not_come_up_twice()
     let mut endpoint = serving();
     wish(&mut endpoint, noticed("job_a", 15)).unwrap();
     wish(&mut endpoint, request("blue", 1, 0, "job_b")).unwrap();
-    let cause = RequeueCause::Preempted;
+    let cause = vocabulary::job::RequeueCause::Preempted;
     let lost = Command::ReportLost(ReplicaLost { job_id: "job_a".to_owned(), attempt: 1, cause, at: at(15) });
     assert_eq!(wish(&mut endpoint, lost).unwrap(), ["ReplicaLost"]);
     assert!(endpoint.deployments["blue"].replicas["job_a"].draining_at.is_some(), "its job is to be stopped");
