@@ -195,6 +195,10 @@ class WorkerTest(unittest.TestCase):
             self.assertTrue(worker.path.startswith("/tmp/trialog-"))
             self.addCleanup(shutil.rmtree, os.path.dirname(worker.path), True)
             self.assertEqual(ask(connection, "score", b"hi")[1], b"hi")
+            # Nothing of it stays: nobody else would ever remove it.
+            worker.process.send_signal(signal.SIGTERM)
+            self.assertEqual(worker.process.wait(timeout=10), 0)
+            self.assertFalse(os.path.exists(os.path.dirname(worker.path)))
 
 
 if __name__ == "__main__":

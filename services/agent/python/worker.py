@@ -28,6 +28,8 @@ HEADER_BYTES_MAX = 64 << 10
 BODY_BYTES_MAX = 64 << 20
 # Bytes. The system takes 107 for the path of a socket; some room is left for file systems that add to it.
 SOCKET_PATH_BYTES_MAX = 99
+# Where sockets are whose own folder is too long for one; the agent removes what a killed worker left.
+SHORT_PREFIX = "/tmp/trialog-"
 # Seconds that running requests are given to end after SIGTERM.
 DRAIN_SECONDS_MAX = 30.0
 # Characters of an error that go to the caller; the log has all of it.
@@ -318,11 +320,19 @@ def socket_path(folder):
     if len(os.fsencode(path)) <= SOCKET_PATH_BYTES_MAX:
         return path
     name = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
-    short = f"/tmp/trialog-{name}"
+    short = SHORT_PREFIX + name
     os.makedirs(short, mode=0o700, exist_ok=True)
     if os.stat(short).st_uid != os.getuid():
         raise Refused("NoSocket", f"{short} belongs to another user")
     return os.path.join(short, "worker.sock")
+
+
+def remove_socket(path):
+    """With the short folder, if it has one: the attempt's own goes with the attempt."""
+    if os.path.lexists(path):
+        os.unlink(path)
+    if os.path.dirname(path).startswith(SHORT_PREFIX):
+        os.rmdir(os.path.dirname(path))
 
 
 def say(message):
@@ -355,8 +365,7 @@ def main():
     signal.sigwait(signals)
     listener.close()
     worker.drain()
-    if os.path.lexists(path):
-        os.unlink(path)
+    remove_socket(path)
     return 0
 
 

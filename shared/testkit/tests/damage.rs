@@ -123,3 +123,38 @@ fn doctor_finds_damage_and_says_so_with_its_exit_code() {
     let (code, text) = ends(&home, &["doctor"]);
     assert!(code == Some(1) && text.contains("wrong: runs: "), "{code:?} {text}");
 }
+
+#[test]
+fn a_full_disk_is_told_by_readyz() {
+    // A balancer must send writes elsewhere, and an operator be told before the first one fails.
+    let home = Home::new();
+    let _watchdog = Watchdog::new(LIMIT, home.path(), "the full disk");
+    let config = home.write("config.toml", "[disk]\nfree_bytes_min = 9000000000000000000\n");
+    let mut server = Server::start(Options::up(&home));
+    assert_eq!(server.client().get("/readyz").expect(200)["waiting"], serde_json::json!([]));
+    server.stop();
+    let mut full = Command::new(binary())
+        .args(["up", "--listen", "127.0.0.1:0", "--data"])
+        .arg(home.join("d"))
+        .arg("--config")
+        .arg(config)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{}: {error}", binary().display()));
+    // Away at first, then without its tokens, then without room.
+    while !readiness(&home).contains("\"runs.disk\"") {
+        assert!(full.try_wait().is_ok_and(|ended| ended.is_none()), "a full disk does not end the server");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    full.kill().expect("it runs");
+    full.wait().expect("a child can be waited for");
+}
+
+/// What `/readyz` answers; empty while nobody does.
+fn readiness(home: &Home) -> String {
+    let announced = fs::read(home.join("d/run/server.json")).unwrap_or_default();
+    let announced: serde_json::Value = serde_json::from_slice(&announced).unwrap_or_default();
+    let Some(url) = announced["url"].as_str() else { return String::new() };
+    reqwest::blocking::get(format!("{url}/readyz")).and_then(|answer| answer.text()).unwrap_or_default()
+}

@@ -116,11 +116,26 @@ pub(super) fn clean_up(node: &Path, folder: &Path) -> io::Result<()> {
         let length = fs::metadata(&path).map_or(0, |facts| facts.len());
         crate::uplink::free_front(&path, length.saturating_sub(ENDED_LOG_BYTES_MAX));
     }
+    remove_short_socket(folder);
     folder::write_whole(&folder.join(folder::ACKNOWLEDGED), b"")?;
     for name in [folder::JOB, folder::PLAN, folder::CONTROL, folder::UPLINK, folder::LOGS, folder::READY] {
         let _ = fs::remove_file(folder.join(name));
     }
     drop_oldest(node)
+}
+
+/// A worker whose folder is too long for a socket has it in a short one, which a killed worker leaves behind.
+fn remove_short_socket(folder: &Path) {
+    /// As in `worker.py`.
+    const SHORT_PREFIX: &str = "/tmp/trialog-";
+    let address: Option<String> = folder::read_json(&folder.join(folder::READY)).ok().flatten();
+    let socket = address.as_deref().and_then(|address| address.strip_prefix("unix:")).map(Path::new);
+    let short = socket.and_then(Path::parent).filter(|short| short.to_string_lossy().starts_with(SHORT_PREFIX));
+    if let Some((socket, short)) = socket.zip(short) {
+        let _ = fs::remove_file(socket);
+        // Only the empty folder of this one socket.
+        let _ = fs::remove_dir(short);
+    }
 }
 
 fn drop_oldest(node: &Path) -> io::Result<()> {
@@ -142,4 +157,27 @@ fn drop_oldest(node: &Path) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_killed_worker_left_in_a_short_folder_goes_with_the_attempt() {
+        // Each would stay in /tmp for ever; and nothing else there may go.
+        let (node, short) =
+            (tempfile::tempdir().unwrap(), tempfile::Builder::new().prefix("trialog-").tempdir_in("/tmp"));
+        let (short, other) = (short.unwrap().keep(), tempfile::tempdir().unwrap());
+        for (place, stays) in [(short.as_path(), false), (other.path(), true)] {
+            let socket = place.join("worker.sock");
+            fs::write(&socket, "").unwrap();
+            let folder = node.path().join("jobs/job_a/1");
+            fs::create_dir_all(&folder).unwrap();
+            folder::write_json(&folder.join(folder::READY), &format!("unix:{}", socket.display())).unwrap();
+            clean_up(node.path(), &folder).unwrap();
+            assert_eq!(socket.exists(), stays, "{}", socket.display());
+            assert_eq!(place.exists(), stays);
+        }
+    }
 }

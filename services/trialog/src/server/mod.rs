@@ -1,6 +1,7 @@
 //! The server side of the binary: which services run here, how they meet, and how the process ends.
 
 mod databases;
+mod disk;
 pub mod doctor;
 pub mod folder;
 mod health;

@@ -10,6 +10,8 @@ pub struct Settings {
     pub http: Http,
     /// Sweeps.
     pub sweeps: Sweeps,
+    /// The disk of the data folder.
+    pub disk: Disk,
 }
 
 /// The front door.
@@ -41,6 +43,21 @@ pub struct Sweeps {
 impl Default for Sweeps {
     fn default() -> Self {
         Self { max_trials: 1000, max_concurrent_trials: 100 }
+    }
+}
+
+/// The disk of the data folder.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Disk {
+    /// With fewer free bytes the process is not ready: 128 MiB are the databases' write-ahead logs, 16 MiB each, and
+    /// some seconds in which somebody frees more.
+    pub free_bytes_min: u64,
+}
+
+impl Default for Disk {
+    fn default() -> Self {
+        Self { free_bytes_min: 128 << 20 }
     }
 }
 

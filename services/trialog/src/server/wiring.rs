@@ -150,6 +150,8 @@ pub async fn run(plan: Plan) -> anyhow::Result<()> {
         }
         None => None,
     };
+    let (root, free) = (plan.folder.root(), plan.settings.disk.free_bytes_min);
+    tasks.push(super::disk::watch(root, &plan.place.services, free, &health, &shutdown));
     let mut running = runtime::supervise(tasks, &shutdown, &health);
     plan.folder.announce(&url)?;
     if plan.runs_here("gateway") {
