@@ -23,7 +23,7 @@ const SEED_VARIABLE: &str = "TRIALOG_PROPERTY_SEED";
 /// Asks for failures as they are.
 const WHOLE_VARIABLE: &str = "TRIALOG_PROPERTY_WHOLE";
 /// Lines of a failure's message; with what the harness prints round it a failure stays within 50.
-const LINES_MAX: usize = 36;
+const LINES_MAX: usize = 28;
 /// Characters of each of its lines: a list is printed as one line.
 const LINE_CHARACTERS_MAX: usize = 400;
 
