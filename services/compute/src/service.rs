@@ -7,7 +7,7 @@ use contracts::compute::agent_service_server::AgentServiceServer;
 use contracts::compute::compute_service_server::ComputeServiceServer;
 use contracts::compute::routes_service_server::RoutesServiceServer;
 use contracts::peer::MESSAGE_BYTES_MAX;
-use eventlog::{EventLog, Options};
+use eventlog::{EventLog, Options, Stores};
 use runtime::{Shutdown, Task};
 use vocabulary::{Clock, Entropy};
 
@@ -38,7 +38,9 @@ pub struct NodeWiring {
 /// What the service is built on.
 #[derive(Clone)]
 pub struct Dependencies {
-    /// The data folder: `db/compute.sqlite`, `nodes/` and `checkpoints/` below it are this service's.
+    /// Where logs are kept.
+    pub stores: Stores,
+    /// The data folder: `nodes/` and `checkpoints/` below it are this service's.
     pub data: PathBuf,
     /// The time.
     pub clock: Arc<dyn Clock>,
@@ -70,10 +72,10 @@ pub async fn open(dependencies: Dependencies) -> anyhow::Result<Service> {
 
 /// The same with another provider.
 pub(crate) async fn open_with(dependencies: Dependencies, provider: Arc<dyn Provider>) -> anyhow::Result<Service> {
-    let Dependencies { data, clock, entropy, peers, shutdown, wiring } = dependencies;
+    let Dependencies { stores, data, clock, entropy, peers, shutdown, wiring } = dependencies;
     let log = EventLog::open(Options {
         service: "compute",
-        file: data.join("db/compute.sqlite"),
+        store: stores.of("compute"),
         migrations: MIGRATIONS,
         views: views::all(),
         clock: Arc::clone(&clock),

@@ -45,10 +45,9 @@ fn context() -> Context {
 
 impl Stage {
     async fn open(folder: tempfile::TempDir) -> Self {
-        std::fs::create_dir_all(folder.path().join("db")).unwrap();
         let log = EventLog::open(Options {
             service: "compute",
-            file: folder.path().join("db/compute.sqlite"),
+            store: eventlog::Stores::in_folder(folder.path().join("db")).of("compute"),
             migrations: crate::service::MIGRATIONS,
             views: views::all(),
             clock: clock(),

@@ -11,20 +11,19 @@ pub mod model;
 pub mod publish;
 mod views;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use contracts::Peers;
 use contracts::models::models_service_server::ModelsServiceServer;
-use eventlog::{EventLog, Options};
+use eventlog::{EventLog, Options, Stores};
 use runtime::Shutdown;
 use vocabulary::{Clock, Entropy};
 
 /// What the service is built on.
 #[derive(Clone)]
 pub struct Dependencies {
-    /// The data folder; the database is `db/models.sqlite` below it.
-    pub data: PathBuf,
+    /// Where logs are kept.
+    pub stores: Stores,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Ids.
@@ -48,7 +47,7 @@ pub struct Service {
 pub async fn open(dependencies: Dependencies) -> anyhow::Result<Service> {
     let log = EventLog::open(Options {
         service: "models",
-        file: dependencies.data.join("db/models.sqlite"),
+        store: dependencies.stores.of("models"),
         migrations: &[("0001_models", include_str!("../migrations/0001_models.sql"))],
         views: vec![Arc::new(views::Listed)],
         clock: Arc::clone(&dependencies.clock),

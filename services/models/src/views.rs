@@ -1,6 +1,6 @@
 //! The list of models, and where a version id leads.
 
-use eventlog::{BoxFuture, Error, RecordedEvent, SqliteConnection, View};
+use eventlog::{BoxFuture, Error, RecordedEvent, Transaction, View, sql};
 
 use crate::model::ModelEvent;
 
@@ -12,21 +12,15 @@ impl View for Listed {
         "models_listed"
     }
 
-    fn apply<'a>(
-        &'a self,
-        tx: &'a mut SqliteConnection,
-        events: &'a [RecordedEvent],
-    ) -> BoxFuture<'a, Result<(), Error>> {
+    fn apply<'a>(&'a self, tx: &'a mut Transaction, events: &'a [RecordedEvent]) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(async move {
             for event in events {
                 match event.decode::<ModelEvent>()? {
                     ModelEvent::VersionRegistered(fact) => {
-                        sqlx::query("INSERT OR IGNORE INTO models_listed(workspace, name, archived) VALUES (?, ?, 0)")
-                            .bind(&fact.workspace)
-                            .bind(&fact.model)
-                            .execute(&mut *tx)
-                            .await?;
-                        sqlx::query("INSERT INTO versions_by_id(version_id, stream, version) VALUES (?, ?, ?)")
+                        let put = "INSERT INTO models_listed(workspace, name, archived) VALUES ($1, $2, 0)
+                                   ON CONFLICT DO NOTHING";
+                        sql(put).bind(&fact.workspace).bind(&fact.model).execute(&mut *tx).await?;
+                        sql("INSERT INTO versions_by_id(version_id, stream, version) VALUES ($1, $2, $3)")
                             .bind(&fact.version_id)
                             .bind(&event.stream)
                             .bind(fact.version)
@@ -36,7 +30,7 @@ impl View for Listed {
                     ModelEvent::ModelChanged(fact) => {
                         let Some(archived) = fact.is_archived else { continue };
                         let (workspace, name) = crate::api::names_of(&event.stream);
-                        sqlx::query("UPDATE models_listed SET archived = ? WHERE workspace = ? AND name = ?")
+                        sql("UPDATE models_listed SET archived = $1 WHERE workspace = $2 AND name = $3")
                             .bind(archived)
                             .bind(workspace)
                             .bind(name)

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use contracts::runs::runs_service_server::RunsServiceServer;
-use eventlog::{EventLog, Options};
+use eventlog::{EventLog, Options, Stores};
 use runtime::{Shutdown, Task};
 use vocabulary::{Clock, Entropy};
 
@@ -13,18 +13,21 @@ use crate::known_experiments::Known;
 use crate::logs::Wake;
 use crate::objects::Objects;
 use crate::views::experiments::ExperimentsView;
-use crate::views::runs::RunsView;
+use crate::views::runs::{RunsView, VersionsView};
 use crate::{api, publish, reactions};
 
 const MIGRATIONS: &[(&str, &str)] = &[
     ("001_runs", include_str!("../migrations/001_runs.sql")),
     ("002_metrics", include_str!("../migrations/002_metrics.sql")),
     ("003_logs_artifacts", include_str!("../migrations/003_logs_artifacts.sql")),
+    ("004_run_versions", include_str!("../migrations/004_run_versions.sql")),
 ];
 
 /// What the service is given.
 pub struct Dependencies {
-    /// The data folder: `db/runs.sqlite` and `objects/` below it are this service's.
+    /// Where logs are kept.
+    pub stores: Stores,
+    /// The data folder: `objects/` below it is this service's.
     pub data: PathBuf,
     /// Where the time comes from.
     pub clock: Arc<dyn Clock>,
@@ -47,14 +50,12 @@ pub struct Service {
 /// # Errors
 /// When either cannot be opened.
 pub async fn open(dependencies: Dependencies) -> anyhow::Result<Service> {
-    let Dependencies { data, clock, entropy, peers, shutdown } = dependencies;
-    let folder = data.join("db");
-    std::fs::create_dir_all(&folder)?;
+    let Dependencies { stores, data, clock, entropy, peers, shutdown } = dependencies;
     let options = Options {
         service: "runs",
-        file: folder.join("runs.sqlite"),
+        store: stores.of("runs"),
         migrations: MIGRATIONS,
-        views: vec![Arc::new(ExperimentsView), Arc::new(RunsView)],
+        views: vec![Arc::new(ExperimentsView), Arc::new(RunsView), Arc::new(VersionsView)],
         clock: Arc::clone(&clock),
         entropy: Arc::clone(&entropy),
     };

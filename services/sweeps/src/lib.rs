@@ -19,11 +19,10 @@ mod tuner;
 mod views;
 mod what_if;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use contracts::sweeps::sweeps_service_server::SweepsServiceServer;
-use eventlog::{EventLog, Options};
+use eventlog::{EventLog, Options, Stores};
 use uuid::Uuid;
 use vocabulary::{Clock, Entropy, SweepId};
 
@@ -32,8 +31,8 @@ pub use document::ServerLimits;
 /// What the service is built on.
 #[derive(Clone)]
 pub struct Dependencies {
-    /// The data folder; the database is `db/sweeps.sqlite` below it.
-    pub data: PathBuf,
+    /// Where logs are kept.
+    pub stores: Stores,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Ids and seeds.
@@ -59,10 +58,10 @@ pub struct Service {
 /// # Errors
 /// When the database cannot be opened.
 pub async fn open(dependencies: Dependencies) -> anyhow::Result<Service> {
-    let Dependencies { data, clock, entropy, peers, shutdown, limits } = dependencies;
+    let Dependencies { stores, clock, entropy, peers, shutdown, limits } = dependencies;
     let log = EventLog::open(Options {
         service: "sweeps",
-        file: data.join("db/sweeps.sqlite"),
+        store: stores.of("sweeps"),
         migrations: &[("0001_sweeps", include_str!("../migrations/0001_sweeps.sql"))],
         views: vec![Arc::new(views::Listed), Arc::new(views::Stops)],
         clock: Arc::clone(&clock),

@@ -9,11 +9,10 @@ pub mod publish;
 mod views;
 pub mod workspace;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use contracts::workspaces::workspaces_service_server::WorkspacesServiceServer;
-use eventlog::{EventLog, Options};
+use eventlog::{EventLog, Options, Stores};
 use vocabulary::{Clock, Entropy};
 
 /// The stream of tokens that are good for the whole installation.
@@ -22,8 +21,8 @@ pub const INSTALLATION: &str = "installation";
 /// What the service is built on.
 #[derive(Clone)]
 pub struct Dependencies {
-    /// The data folder; the database is `db/workspaces.sqlite` below it.
-    pub data: PathBuf,
+    /// Where logs are kept.
+    pub stores: Stores,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Ids and secrets.
@@ -43,7 +42,7 @@ pub struct Service {
 pub async fn open(dependencies: Dependencies) -> anyhow::Result<Service> {
     let log = EventLog::open(Options {
         service: "workspaces",
-        file: dependencies.data.join("db/workspaces.sqlite"),
+        store: dependencies.stores.of("workspaces"),
         migrations: &[("0001_workspaces", include_str!("../migrations/0001_workspaces.sql"))],
         views: vec![Arc::new(views::Listed)],
         clock: Arc::clone(&dependencies.clock),

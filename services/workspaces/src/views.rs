@@ -1,6 +1,6 @@
 //! The list of workspaces.
 
-use eventlog::{BoxFuture, Error, RecordedEvent, SqliteConnection, View};
+use eventlog::{BoxFuture, Error, RecordedEvent, Transaction, View, sql};
 
 /// One row a workspace, for the listing.
 pub(crate) struct Listed;
@@ -10,19 +10,13 @@ impl View for Listed {
         "workspaces_listed"
     }
 
-    fn apply<'a>(
-        &'a self,
-        tx: &'a mut SqliteConnection,
-        events: &'a [RecordedEvent],
-    ) -> BoxFuture<'a, Result<(), Error>> {
+    fn apply<'a>(&'a self, tx: &'a mut Transaction, events: &'a [RecordedEvent]) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(async move {
             for event in events.iter().filter(|event| event.kind == "WorkspaceCreated") {
                 let name = event.stream.strip_prefix("workspace-").unwrap_or_default();
-                sqlx::query("INSERT OR REPLACE INTO workspaces_listed(name, created_at) VALUES (?, ?)")
-                    .bind(name)
-                    .bind(event.recorded_at_us)
-                    .execute(&mut *tx)
-                    .await?;
+                let put = "INSERT INTO workspaces_listed(name, created_at) VALUES ($1, $2)
+                           ON CONFLICT(name) DO UPDATE SET created_at = excluded.created_at";
+                sql(put).bind(name).bind(event.recorded_at_us).execute(&mut *tx).await?;
             }
             Ok(())
         })

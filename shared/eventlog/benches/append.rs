@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, ConnectOptions, SqliteConnection};
 use tokio::time::Instant;
-use trialog_eventlog::{Context, EventLog, Options, RecordedEvent};
+use trialog_eventlog::{Context, EventLog, Options, RecordedEvent, Store};
 use vocabulary::{Decider, Entropy, ManualClock, SeededEntropy, StoredEvent, stored_events};
 
 const WARM: Duration = Duration::from_secs(1);
@@ -49,7 +49,7 @@ stored_events! {
     enum BenchEvent { Observed: 1 }
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Series {
     count: u64,
     sum: f64,
@@ -242,7 +242,7 @@ async fn main() {
     let entropy = Arc::new(SeededEntropy::new(1));
     let log = EventLog::open(Options {
         service: "bench",
-        file: folder.path().join("log.db"),
+        store: Store::sqlite(folder.path().join("log.db")),
         migrations: &[],
         views: Vec::new(),
         clock: Arc::new(ManualClock::new(Timestamp::from_second(1_700_000_000).expect("a valid instant"))),

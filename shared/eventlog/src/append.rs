@@ -4,19 +4,21 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde::Serialize;
-use sqlx::SqliteConnection;
 use uuid::Uuid;
 
-use crate::cache::{Cache, Entry};
+use crate::aggregates::Entry;
 use crate::identity::{event_id, fingerprint};
-use crate::insert::{CommandRow, Rows};
 use crate::known::Known;
+use crate::store::{CommandRow, Rows};
 use crate::view::{self, View};
 use crate::work::{Answer, Append, Decision, Refusal};
-use crate::{Committed, Context, Error, RecordedEvent};
+use crate::{Committed, Context, Error, RecordedEvent, Transaction};
 
 /// Bytes of events after which a batch is full; what is left is the next batch.
 const BATCH_BYTES_MAX: usize = 1 << 20;
+
+/// The aggregates that a batch decides on.
+pub(crate) type Taken = HashMap<Arc<str>, Entry>;
 
 /// A batch in the making.
 pub(crate) struct Batch {
@@ -69,17 +71,17 @@ impl Batch {
     }
 
     /// Decides everything that needs no transaction.
-    pub fn decide_all(&mut self, cache: &mut Cache, appends: &mut [Append]) -> Result<(), Error> {
+    pub fn decide_all(&mut self, taken: &mut Taken, appends: &mut [Append]) -> Result<(), Error> {
         for append in appends {
             if self.is_full() {
                 break;
             }
-            let answer = match self.before(cache, append)? {
+            let answer = match self.before(taken, append)? {
                 Before::Decided(answer) => answer,
                 Before::Open(fingerprint, entry) => {
-                    let decided = append.work.decide(entry.state.as_mut());
+                    let decided = append.work.decide(&mut entry.state);
                     let before = entry.version;
-                    self.after(cache, append, fingerprint, before, decided)?
+                    self.after(taken, append, fingerprint, before, decided)?
                 }
             };
             self.answers.push(answer);
@@ -90,10 +92,10 @@ impl Batch {
     /// Decides inside the transaction. A record sees the rows of all commands before it, those of views too.
     pub async fn run_all(
         &mut self,
-        cache: &mut Cache,
+        taken: &mut Taken,
         views: &[Arc<dyn View>],
         appends: &mut [Append],
-        tx: &mut SqliteConnection,
+        tx: &mut Transaction,
     ) -> Result<(), Error> {
         for append in appends {
             if self.is_full() {
@@ -102,12 +104,12 @@ impl Batch {
             if append.work.records() {
                 self.apply_views(views, tx).await?;
             }
-            let answer = match self.before(cache, append)? {
+            let answer = match self.before(taken, append)? {
                 Before::Decided(answer) => answer,
                 Before::Open(fingerprint, entry) => {
-                    let decided = append.work.run(entry.state.as_mut(), tx).await;
+                    let decided = append.work.run(&mut entry.state, tx).await;
                     let before = entry.version;
-                    self.after(cache, append, fingerprint, before, decided)?
+                    self.after(taken, append, fingerprint, before, decided)?
                 }
             };
             self.answers.push(answer);
@@ -120,7 +122,7 @@ impl Batch {
         self.rows.events[self.viewed..].iter().any(|event| views.iter().any(|view| view.wants(event)))
     }
 
-    async fn apply_views(&mut self, views: &[Arc<dyn View>], tx: &mut SqliteConnection) -> Result<(), Error> {
+    async fn apply_views(&mut self, views: &[Arc<dyn View>], tx: &mut Transaction) -> Result<(), Error> {
         let events = &self.rows.events[self.viewed..];
         for view in views.iter().filter(|view| events.iter().any(|event| view.wants(event))) {
             view::apply(view.as_ref(), tx, events).await?;
@@ -130,7 +132,7 @@ impl Batch {
     }
 
     /// What can be said without the decider: a repeat, a key reuse, a wrong version.
-    fn before<'c>(&mut self, cache: &'c mut Cache, append: &Append) -> Result<Before<'c>, Error> {
+    fn before<'c>(&mut self, taken: &'c mut Taken, append: &Append) -> Result<Before<'c>, Error> {
         let Context { command_id, request_hash, expected_version, .. } = &append.context;
         let fingerprint = fingerprint(&append.stream, request_hash.as_ref());
         if let Some(known) = self.known.get(command_id) {
@@ -141,7 +143,7 @@ impl Batch {
             self.take_cursor(&append.context);
             return Ok(Before::Decided(Answer::Committed(committed)));
         }
-        let entry = cache.get(&append.stream).filter(|entry| append.work.understands(entry.state.as_ref()));
+        let entry = taken.get_mut(&append.stream).filter(|entry| append.work.understands(entry.state.as_ref()));
         let entry = entry.ok_or_else(|| Error::OtherAggregate(append.stream.as_ref().to_owned()))?;
         match *expected_version {
             Some(expected) if expected != entry.version => {
@@ -153,7 +155,7 @@ impl Batch {
 
     fn after(
         &mut self,
-        cache: &mut Cache,
+        taken: &mut Taken,
         append: &Append,
         fingerprint: [u8; 16],
         before: i64,
@@ -177,7 +179,7 @@ impl Batch {
         let version = self.push_events(append, before, decision);
         if events > 0 {
             self.touched.push(Arc::clone(&append.stream));
-            if let Some(entry) = cache.get(&append.stream) {
+            if let Some(entry) = taken.get_mut(&append.stream) {
                 entry.version = version;
             }
         }

@@ -44,6 +44,9 @@ pub enum Error {
     /// Something stored cannot be read by this build.
     #[error("stored data cannot be read: {0}")]
     Decode(String),
+    /// A key is taken: somebody has written in between.
+    #[error("{0} is taken")]
+    Taken(String),
     /// An event has no JSON form.
     #[error("an event cannot be written: {0}")]
     Encode(String),
@@ -221,12 +224,6 @@ pub enum RecordError<R> {
     Rejected(R),
     /// Its SQL failed.
     Storage(Error),
-}
-
-impl<R> From<sqlx::Error> for RecordError<R> {
-    fn from(error: sqlx::Error) -> Self {
-        Self::Storage(error.into())
-    }
 }
 
 impl<R> From<Error> for RecordError<R> {

@@ -1,15 +1,9 @@
 //! An event as it is stored.
 
-use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
 use uuid::Uuid;
 use vocabulary::StoredEvent;
 
 use crate::Error;
-
-/// The columns of an event, in the order in which they are written.
-pub(crate) const COLUMNS: &str =
-    "position, stream_id, version, event_id, type, schema, command_id, recorded_at, data, meta";
 
 /// An event with its place in the log and in its stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,8 +41,12 @@ impl RecordedEvent {
     }
 }
 
-/// Reads a UUID stored as 16 bytes.
-pub(crate) fn uuid_at(row: &SqliteRow, column: usize) -> Result<Uuid, Error> {
-    let bytes: &[u8] = row.try_get_unchecked(column)?;
-    Uuid::from_slice(bytes).map_err(|error| Error::Decode(format!("column {column} is not a UUID: {error}")))
+/// Between the fields of an event where several are one text: U+001F, the unit separator.
+pub(crate) const FIELD_END: char = '\u{1f}';
+/// Between events there: U+001E, the record separator.
+pub(crate) const EVENT_END: char = '\u{1e}';
+
+/// Whether a text can be told apart from what stands beside it in such a text.
+pub(crate) fn is_separable(text: &str) -> bool {
+    !text.bytes().any(|byte| byte == FIELD_END as u8 || byte == EVENT_END as u8)
 }

@@ -6,23 +6,29 @@
 //!
 //! - [`EventLog::execute`] decides a command; [`EventLog::record`] does so together with rows of the caller's own
 //!   tables.
-//! - [`EventLog::inspect`] looks at the committed state of an aggregate.
+//! - [`EventLog::inspect`] looks at the committed state of an aggregate, without the writer.
+//! - [`EventLog::ended`] and [`EventLog::health`] tell when nothing can be written any more.
 //! - [`EventLog::read`] and [`EventLog::head`] are the feed: a page after a position, and a watch that says when to
 //!   ask again.
 //! - A [`View`] keeps tables for queries, written in the transaction of the events.
+//!
+//! A log is kept in a [`Store`]. Services name none: they have a [`Transaction`] and a [`Reader`], and [`sql`] that
+//! every store takes.
 
+mod aggregates;
 mod append;
-mod cache;
 mod context;
 mod error;
 mod event;
-mod examine;
 mod identity;
-mod insert;
 mod known;
+mod load;
 mod log;
 mod open;
-mod read;
+mod parked;
+mod snapshots;
+mod sql;
+mod store;
 mod tail;
 mod view;
 mod work;
@@ -34,11 +40,11 @@ use libsqlite3_sys as _;
 pub use context::{Committed, Context, CursorMove};
 pub use error::{Error, ExecuteError, RecordError};
 pub use event::RecordedEvent;
-pub use examine::{Examined, ExaminedCursor, examine, faults};
 pub use futures_util::future::BoxFuture;
 pub use identity::command_id;
 pub use log::EventLog;
 pub use open::Options;
-pub use sqlx::{SqliteConnection, SqlitePool};
+pub use sql::{Column, FromRow, Insert, Row, Source, Statement, Value, insert, sql};
+pub use store::{Examined, ExaminedCursor, MemoryStore, Reader, Store, Stores, Transaction, examine, faults};
 pub use view::View;
 pub use work::Recorded;

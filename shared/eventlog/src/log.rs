@@ -1,29 +1,33 @@
 //! The handle that services hold.
 
-use std::marker::PhantomData;
-use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use sqlx::{SqliteConnection, SqlitePool};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinHandle;
 use vocabulary::Decider;
 
+use crate::aggregates::{Aggregates, Found, Seen};
+use crate::event::is_separable;
+use crate::known::Recent;
+use crate::load::Loader;
+use crate::parked::Parked;
+use crate::snapshots::Wanted;
 use crate::tail::Tail;
-use crate::work::{Answering, Append, Execute, Inspect, Item, Record, Work, panic_text};
+use crate::work::{Answering, Append, Execute, Item, Record, Work, panic_text};
 use crate::writer::Writer;
 use crate::{
-    BoxFuture, Committed, Context, CursorMove, Error, ExecuteError, Options, RecordError, Recorded, RecordedEvent,
-    open, read,
+    BoxFuture, Committed, Context, CursorMove, Error, ExecuteError, Options, Reader, RecordError, Recorded,
+    RecordedEvent, Transaction, open, snapshots,
 };
 
 /// Commands that may wait for the writer: at 20,000 appends a second a full queue is 0.2 s of work.
 pub(crate) const QUEUE_CAPACITY: usize = 4_096;
 
-/// How long a close waits for reads that are under way; SQLite copes with those that take longer.
+/// How long a close waits for reads that are under way; the store copes with those that take longer.
 const READS_END: Duration = Duration::from_secs(5);
 
 /// The log of one service's database. Cheap to clone.
@@ -37,11 +41,13 @@ struct Inner {
     closing: watch::Sender<bool>,
     /// What a reader has found out about the file.
     damage: watch::Sender<Option<Error>>,
-    writer: Mutex<Option<JoinHandle<Result<(), Error>>>>,
+    ended: watch::Receiver<End>,
     head: watch::Receiver<i64>,
-    ended: watch::Receiver<Option<Result<(), Error>>>,
     tail: Arc<Tail>,
-    reader: SqlitePool,
+    aggregates: Arc<Aggregates>,
+    loader: Loader,
+    snapshots: mpsc::Sender<Wanted>,
+    reader: Arc<Reader>,
     source: String,
 }
 
@@ -57,28 +63,41 @@ impl EventLog {
         let (closing, close) = watch::channel(false);
         let (damage, damaged) = watch::channel(None);
         let (head_moved, head) = watch::channel(opened.start.head);
-        let tail = Arc::new(Tail::default());
-        let writer = Writer::new(opened.connection, opened.writing, opened.start, head_moved, Arc::clone(&tail));
+        let (done, loaded) = mpsc::unbounded_channel();
+        let (snapshots, asked) = mpsc::channel(snapshots::WAITING_MAX);
+        let (tail, aggregates, reader) = (Arc::new(Tail::default()), Arc::default(), Arc::new(opened.reader));
+        let loader = Loader::new(Arc::clone(&reader), Arc::clone(&aggregates), done, snapshots.clone());
+        let writer = Writer {
+            connection: opened.connection,
+            start: opened.start,
+            head: head_moved,
+            tail: Arc::clone(&tail),
+            aggregates: Arc::clone(&aggregates),
+            loader: loader.clone(),
+            loaded,
+            snapshots: snapshots.clone(),
+            parked: Parked::default(),
+            recent: Recent::default(),
+            written: false,
+        };
         let (end, ended) = watch::channel(None);
-        let writer = tokio::spawn(async move {
-            let outcome = AssertUnwindSafe(writer.run(items, close, damaged)).catch_unwind().await;
-            let outcome = outcome.unwrap_or_else(|panic| Err(Error::Panicked(panic_text(panic.as_ref()))));
-            end.send_replace(Some(outcome.clone()));
-            outcome
-        });
-        Ok(Self {
-            inner: Arc::new(Inner {
-                queue,
-                closing,
-                damage,
-                writer: Mutex::new(Some(writer)),
-                head,
-                ended,
-                tail,
-                reader: opened.reader,
-                source: opened.source,
-            }),
-        })
+        tokio::spawn(snapshots::make(asked, Arc::clone(&aggregates), queue.downgrade()));
+        let writing = writer.run(items, close, damaged);
+        tokio::spawn(work_until_the_end(writing, Arc::clone(&aggregates), end));
+        let inner = Inner {
+            queue,
+            closing,
+            damage,
+            ended,
+            head,
+            tail,
+            aggregates,
+            loader,
+            snapshots,
+            reader,
+            source: opened.source,
+        };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// Decides a command on an aggregate and answers when the outcome is durable.
@@ -131,7 +150,7 @@ impl EventLog {
         D: Decider,
         F: for<'a> Fn(
                 &'a D,
-                &'a mut SqliteConnection,
+                &'a mut Transaction,
             ) -> BoxFuture<'a, Result<Recorded<D::Event>, RecordError<D::Rejection>>>
             + Send
             + Sync
@@ -148,7 +167,7 @@ impl EventLog {
         work: Box<dyn Work>,
         answer: oneshot::Receiver<Result<Committed, ExecuteError<R>>>,
     ) -> Result<Committed, ExecuteError<R>> {
-        if !read::is_separable(stream) {
+        if !is_separable(stream) {
             let message = format!("the stream's name {stream:?} holds a separator, U+001E or U+001F");
             return Err(ExecuteError::Storage(Error::Encode(message)));
         }
@@ -159,20 +178,75 @@ impl EventLog {
         }
     }
 
-    /// Looks at the committed state of an aggregate and its version (0 = absent), between batches. The look sees
-    /// every command that was answered before it was asked for. Keep it short: the writer waits for it.
+    /// Looks at the committed state of an aggregate and its version (0 = absent). The look sees every command that was
+    /// answered before it was asked for, and none that is not committed. It never queues behind the writer: it waits
+    /// for the batch that commits right now, if that is about this aggregate, or for its history to be read. Keep it
+    /// short: a state that somebody looks at is copied when it is to be changed.
     ///
     /// # Errors
-    /// When the queue is full, the log is closed, or the history cannot be read.
+    /// When the history cannot be read.
     pub async fn inspect<D: Decider, R: Send + 'static>(
         &self,
         stream: &str,
         look: impl FnOnce(&D, i64) -> R + Send + 'static,
     ) -> Result<R, Error> {
-        let (reply, answer) = oneshot::channel();
-        let look = Inspect { stream: stream.into(), look, reply, decider: PhantomData };
-        self.enqueue(Item::Look(Box::new(look)))?;
-        answer.await.unwrap_or(Err(Error::Closed))
+        let Seen { state, version } = self.committed::<D>(&stream.into()).await?;
+        let state =
+            (state.as_ref() as &dyn Any).downcast_ref::<D>().ok_or_else(|| Error::OtherAggregate(stream.to_owned()))?;
+        catch_unwind(AssertUnwindSafe(|| look(state, version)))
+            .map_err(|panic| Error::Panicked(panic_text(panic.as_ref())))
+    }
+
+    async fn committed<D: Decider>(&self, stream: &Arc<str>) -> Result<Seen, Error> {
+        loop {
+            let soon = match self.inner.aggregates.find(stream, |state| (state as &dyn Any).is::<D>()) {
+                Found::Here(seen) => return Ok(seen),
+                Found::Soon(soon) => soon,
+                Found::Absent(soon) => {
+                    self.inner.loader.start(Arc::clone(stream), Arc::new(D::default()));
+                    soon
+                }
+            };
+            // Without an answer the batch has failed that it waited for.
+            if let Ok(seen) = soon.await {
+                return seen;
+            }
+        }
+    }
+
+    /// Makes a snapshot of an aggregate now, however short its history since the last one. False when it is not in memory,
+    /// or has no form to be written in.
+    ///
+    /// # Errors
+    /// When the log is closed.
+    pub async fn snapshot(&self, stream: &str) -> Result<bool, Error> {
+        let (written, is_written) = oneshot::channel();
+        let wanted = Wanted { stream: stream.into(), written: Some(written) };
+        self.inner.snapshots.send(wanted).await.map_err(|_| Error::Closed)?;
+        Ok(is_written.await.is_ok())
+    }
+
+    /// Waits until the writer has ended: `Ok` after [`EventLog::close`], otherwise the reason. Nothing can be written
+    /// any more then; what is committed can still be read.
+    ///
+    /// # Errors
+    /// Why the writer has ended.
+    pub async fn ended(&self) -> Result<(), Error> {
+        let mut ended = self.inner.ended.clone();
+        let end = ended.wait_for(Option::is_some).await.map(|end| end.clone());
+        end.ok().flatten().unwrap_or(Err(Error::Closed))
+    }
+
+    /// Whether the log can be written.
+    ///
+    /// # Errors
+    /// Why it cannot: the reason for which the writer has ended.
+    pub fn health(&self) -> Result<(), Error> {
+        match self.inner.ended.borrow().as_ref() {
+            None => Ok(()),
+            Some(Ok(())) => Err(Error::Closed),
+            Some(Err(error)) => Err(error.clone()),
+        }
     }
 
     fn enqueue(&self, item: Item) -> Result<(), Error> {
@@ -187,8 +261,7 @@ impl EventLog {
     /// # Errors
     /// When the database cannot be read.
     pub async fn read_stream(&self, stream: &str, from_version: i64, limit: u32) -> Result<Vec<RecordedEvent>, Error> {
-        let read = async { read::stream(&mut *self.inner.reader.acquire().await?, stream, from_version, limit).await };
-        self.trusting(read.await)
+        self.trusting(self.inner.reader.stream(stream, from_version, limit).await)
     }
 
     /// Passes on what was read. A damage of the file ends the writer: nothing is acknowledged any more on its ground.
@@ -209,8 +282,7 @@ impl EventLog {
         if let Some(events) = self.inner.tail.after(after_position, limit) {
             return Ok(events);
         }
-        let read = async { read::page(&mut *self.inner.reader.acquire().await?, after_position, limit).await };
-        self.trusting(read.await)
+        self.trusting(self.inner.reader.page(after_position, limit).await)
     }
 
     /// The committed position, for tails and read-your-writes. Its sender goes away when the writer stops.
@@ -232,32 +304,8 @@ impl EventLog {
         }
     }
 
-    /// Waits until the writer has ended, and how: well after [`EventLog::close`], else with what it cannot go on after.
-    /// Nothing is accepted any more then; who holds the log should end.
-    ///
-    /// # Errors
-    /// What the writer ended with.
-    pub async fn ended(&self) -> Result<(), Error> {
-        let mut ended = self.inner.ended.clone();
-        let outcome = ended.wait_for(Option::is_some).await.map(|outcome| outcome.clone());
-        // Its sender says something before it goes; without that the runtime itself has ended.
-        outcome.ok().flatten().unwrap_or(Err(Error::Closed))
-    }
-
-    /// Whether the writer works.
-    ///
-    /// # Errors
-    /// What it ended with; [`Error::Closed`] after [`EventLog::close`].
-    pub fn health(&self) -> Result<(), Error> {
-        match &*self.inner.ended.borrow() {
-            None => Ok(()),
-            Some(Ok(())) => Err(Error::Closed),
-            Some(Err(error)) => Err(error.clone()),
-        }
-    }
-
-    /// The read-only pool, for the queries of views.
-    pub fn reader(&self) -> &SqlitePool {
+    /// The committed rows, for the queries of views.
+    pub fn reader(&self) -> &Reader {
         &self.inner.reader
     }
 
@@ -271,7 +319,7 @@ impl EventLog {
     /// # Errors
     /// When the database cannot be read.
     pub async fn cursor(&self, projection: &str, source: &str) -> Result<i64, Error> {
-        read::cursor(&self.inner.reader, projection, source).await
+        Ok(self.inner.reader.cursor(projection, source).await?.unwrap_or(0))
     }
 
     /// Moves a cursor when nothing else is to be written. It never moves back.
@@ -285,22 +333,31 @@ impl EventLog {
         answer.await.unwrap_or(Err(Error::Closed))
     }
 
-    /// Finishes what is queued, writes the WAL back into the database and closes it. Later calls of other handles are
+    /// Finishes what is queued, tidies the database up and closes it. Later calls of other handles are
     /// refused.
     pub async fn close(self) {
         self.inner.closing.send_replace(true);
-        let writer = self.inner.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
         if tokio::time::timeout(READS_END, self.inner.reader.close()).await.is_err() {
             tracing::warn!("reads are still under way while the event log closes");
         }
-        if let Some(writer) = writer {
-            match writer.await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::warn!(%error, "the event log did not close cleanly"),
-                Err(error) => tracing::error!(%error, "the writer of the event log was stopped"),
-            }
+        if let Err(error) = self.ended().await {
+            tracing::warn!(%error, "the event log did not close cleanly");
         }
     }
+}
+
+type End = Option<Result<(), Error>>;
+
+/// Runs the writer and tells how it ended, also when it panicked.
+async fn work_until_the_end(
+    writing: impl Future<Output = Result<(), Error>>,
+    aggregates: Arc<Aggregates>,
+    end: watch::Sender<End>,
+) {
+    let ended = AssertUnwindSafe(writing).catch_unwind().await;
+    let ended = ended.unwrap_or_else(|panic| Err(Error::Panicked(panic_text(panic.as_ref()))));
+    aggregates.clear();
+    end.send_replace(Some(ended));
 }
 
 impl std::fmt::Debug for EventLog {

@@ -1,10 +1,8 @@
 //! Tables for queries, kept in the transaction of the events.
 
-use futures_util::FutureExt;
-use sqlx::SqliteConnection;
-
 use crate::work::panic_text;
-use crate::{BoxFuture, Error, RecordedEvent};
+use crate::{BoxFuture, Error, RecordedEvent, Transaction};
+use futures_util::FutureExt;
 
 /// A projection in the log's own database. It is never behind: its rows commit together with the events.
 ///
@@ -22,15 +20,11 @@ pub trait View: Send + Sync {
 
     /// Takes events in, in position order. Called in the append's transaction, before the rows of the events
     /// themselves are written. An error undoes the command that led to it.
-    fn apply<'a>(
-        &'a self,
-        tx: &'a mut SqliteConnection,
-        events: &'a [RecordedEvent],
-    ) -> BoxFuture<'a, Result<(), Error>>;
+    fn apply<'a>(&'a self, tx: &'a mut Transaction, events: &'a [RecordedEvent]) -> BoxFuture<'a, Result<(), Error>>;
 }
 
 /// Runs a view; a panic in it is an error of it.
-pub(crate) async fn apply(view: &dyn View, tx: &mut SqliteConnection, events: &[RecordedEvent]) -> Result<(), Error> {
+pub(crate) async fn apply(view: &dyn View, tx: &mut Transaction, events: &[RecordedEvent]) -> Result<(), Error> {
     match std::panic::AssertUnwindSafe(view.apply(tx, events)).catch_unwind().await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) if error.is_systemic() => Err(error),

@@ -1,21 +1,27 @@
-//! Commands and looks with their types erased, so that one writer serves all aggregates of a service.
+//! Commands with their types erased, so that one writer serves all aggregates of a service.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use futures_util::FutureExt;
-use sqlx::{Connection, SqliteConnection};
 use tokio::sync::oneshot;
 use vocabulary::{Decider, StoredEvent};
 
-use crate::read::is_separable;
-use crate::{BoxFuture, Committed, Context, CursorMove, Error, ExecuteError, RecordError};
+use crate::event::is_separable;
+use crate::snapshots::SnapshotRow;
+use crate::{BoxFuture, Committed, Context, CursorMove, Error, ExecuteError, RecordError, Transaction};
 
 /// The state of some aggregate.
 pub(crate) trait State: Any + Send + Sync {
     /// Takes a stored event in.
     fn fold(&mut self, kind: &str, schema: i16, data: &str) -> Result<(), Error>;
+    /// A copy to be changed, for when somebody reads the state.
+    fn copy(&self) -> Arc<dyn State>;
+    /// The state in its written form with that form's schema number, if it has one.
+    fn snapshot(&self) -> Option<(i16, Vec<u8>)>;
+    /// The state of this kind that a snapshot holds; `None` when this build does not read it.
+    fn restore(&self, snapshot: &SnapshotRow) -> Option<Arc<dyn State>>;
 }
 
 impl<D: Decider> State for D {
@@ -23,6 +29,24 @@ impl<D: Decider> State for D {
         let event = D::Event::decode(kind, schema, data).map_err(Error::Decode)?;
         catch_unwind(AssertUnwindSafe(|| self.evolve(&event)))
             .map_err(|panic| Error::Panicked(panic_text(panic.as_ref())))
+    }
+
+    fn copy(&self) -> Arc<dyn State> {
+        Arc::new(self.clone())
+    }
+
+    fn snapshot(&self) -> Option<(i16, Vec<u8>)> {
+        let schema = D::SNAPSHOT?;
+        let bytes = catch_unwind(AssertUnwindSafe(|| D::snapshot(self))).ok()??;
+        Some((schema, bytes))
+    }
+
+    fn restore(&self, snapshot: &SnapshotRow) -> Option<Arc<dyn State>> {
+        if D::SNAPSHOT != Some(snapshot.schema) {
+            return None;
+        }
+        let state = catch_unwind(|| D::restore(&snapshot.bytes)).ok()??;
+        Some(Arc::new(state))
     }
 }
 
@@ -66,18 +90,18 @@ pub(crate) enum Answer {
 /// A command with its decider.
 pub(crate) trait Work: Send {
     /// The state before the first event.
-    fn fresh(&self) -> Box<dyn State>;
+    fn fresh(&self) -> Arc<dyn State>;
     /// Whether the state is one of this work's decider.
     fn understands(&self, state: &dyn State) -> bool;
     /// Whether [`Work::run`] needs a transaction.
     fn records(&self) -> bool;
     /// Decides and takes the events into the state. May be called again after a rollback.
-    fn decide(&mut self, state: &mut dyn State) -> Result<Decision, Refusal>;
+    fn decide(&mut self, state: &mut Arc<dyn State>) -> Result<Decision, Refusal>;
     /// The same with the transaction at hand.
     fn run<'a>(
         &'a mut self,
-        state: &'a mut dyn State,
-        tx: &'a mut SqliteConnection,
+        state: &'a mut Arc<dyn State>,
+        tx: &'a mut Transaction,
     ) -> BoxFuture<'a, Result<Decision, Refusal>>;
     /// Tells the caller.
     fn answer(self: Box<Self>, answer: Answer);
@@ -90,18 +114,10 @@ pub(crate) struct Append {
     pub work: Box<dyn Work>,
 }
 
-/// A look at the committed state.
-pub(crate) trait Look: Send {
-    fn stream(&self) -> &str;
-    fn fresh(&self) -> Box<dyn State>;
-    fn understands(&self, state: &dyn State) -> bool;
-    fn look(self: Box<Self>, found: Result<(&dyn State, i64), Error>);
-}
-
 /// Everything that can be asked of the writer.
 pub(crate) enum Item {
     Append(Append),
-    Look(Box<dyn Look>),
+    Snapshot(SnapshotRow, oneshot::Sender<()>),
     Cursor(CursorMove, oneshot::Sender<Result<(), Error>>),
 }
 
@@ -121,8 +137,8 @@ impl<D: Decider> Execute<D> {
 }
 
 impl<D: Decider> Work for Execute<D> {
-    fn fresh(&self) -> Box<dyn State> {
-        Box::new(D::default())
+    fn fresh(&self) -> Arc<dyn State> {
+        Arc::new(D::default())
     }
 
     fn understands(&self, state: &dyn State) -> bool {
@@ -133,10 +149,10 @@ impl<D: Decider> Work for Execute<D> {
         false
     }
 
-    fn decide(&mut self, state: &mut dyn State) -> Result<Decision, Refusal> {
-        let state = typed::<D>(state)?;
-        match catch_unwind(AssertUnwindSafe(|| state.decide(&self.command))) {
-            Ok(Ok(events)) => evolve(state, &events, Vec::new()),
+    fn decide(&mut self, state: &mut Arc<dyn State>) -> Result<Decision, Refusal> {
+        let seen = typed::<D>(state)?;
+        match catch_unwind(AssertUnwindSafe(|| seen.decide(&self.command))) {
+            Ok(Ok(events)) => evolve::<D>(state, &events, Vec::new()),
             Ok(Err(rejection)) => {
                 self.rejection = Some(rejection);
                 Err(Refusal::Rejected)
@@ -147,8 +163,8 @@ impl<D: Decider> Work for Execute<D> {
 
     fn run<'a>(
         &'a mut self,
-        state: &'a mut dyn State,
-        _: &'a mut SqliteConnection,
+        state: &'a mut Arc<dyn State>,
+        _: &'a mut Transaction,
     ) -> BoxFuture<'a, Result<Decision, Refusal>> {
         let decided = self.decide(state);
         std::future::ready(decided).boxed()
@@ -174,8 +190,8 @@ impl<D: Decider, F> Answering<D, F> {
 }
 
 impl<D: Decider, F: Fn(&D, &[D::Event]) -> Vec<u8> + Send> Work for Answering<D, F> {
-    fn fresh(&self) -> Box<dyn State> {
-        Box::new(D::default())
+    fn fresh(&self) -> Arc<dyn State> {
+        Arc::new(D::default())
     }
 
     fn understands(&self, state: &dyn State) -> bool {
@@ -186,12 +202,13 @@ impl<D: Decider, F: Fn(&D, &[D::Event]) -> Vec<u8> + Send> Work for Answering<D,
         false
     }
 
-    fn decide(&mut self, state: &mut dyn State) -> Result<Decision, Refusal> {
-        let state = typed::<D>(state)?;
-        match catch_unwind(AssertUnwindSafe(|| state.decide(&self.command))) {
+    fn decide(&mut self, state: &mut Arc<dyn State>) -> Result<Decision, Refusal> {
+        let seen = typed::<D>(state)?;
+        match catch_unwind(AssertUnwindSafe(|| seen.decide(&self.command))) {
             Ok(Ok(events)) => {
-                let decision = evolve(state, &events, Vec::new())?;
-                let reply = catch_unwind(AssertUnwindSafe(|| (self.reply_of)(state, &events)));
+                let decision = evolve::<D>(state, &events, Vec::new())?;
+                let seen = typed::<D>(state)?;
+                let reply = catch_unwind(AssertUnwindSafe(|| (self.reply_of)(seen, &events)));
                 let reply = reply.map_err(|panic| Refusal::Poisoned(Error::Panicked(panic_text(panic.as_ref()))))?;
                 Ok(Decision { reply, ..decision })
             }
@@ -205,8 +222,8 @@ impl<D: Decider, F: Fn(&D, &[D::Event]) -> Vec<u8> + Send> Work for Answering<D,
 
     fn run<'a>(
         &'a mut self,
-        state: &'a mut dyn State,
-        _: &'a mut SqliteConnection,
+        state: &'a mut Arc<dyn State>,
+        _: &'a mut Transaction,
     ) -> BoxFuture<'a, Result<Decision, Refusal>> {
         let decided = self.decide(state);
         std::future::ready(decided).boxed()
@@ -242,16 +259,13 @@ impl<D: Decider, F> Record<D, F> {
 impl<D, F> Work for Record<D, F>
 where
     D: Decider,
-    F: for<'a> Fn(
-            &'a D,
-            &'a mut SqliteConnection,
-        ) -> BoxFuture<'a, Result<Recorded<D::Event>, RecordError<D::Rejection>>>
+    F: for<'a> Fn(&'a D, &'a mut Transaction) -> BoxFuture<'a, Result<Recorded<D::Event>, RecordError<D::Rejection>>>
         + Send
         + Sync
         + 'static,
 {
-    fn fresh(&self) -> Box<dyn State> {
-        Box::new(D::default())
+    fn fresh(&self) -> Arc<dyn State> {
+        Arc::new(D::default())
     }
 
     fn understands(&self, state: &dyn State) -> bool {
@@ -262,41 +276,41 @@ where
         true
     }
 
-    fn decide(&mut self, _: &mut dyn State) -> Result<Decision, Refusal> {
+    fn decide(&mut self, _: &mut Arc<dyn State>) -> Result<Decision, Refusal> {
         // The writer asks `records` first, so this cannot be reached.
         Err(Refusal::Failed(Error::Encode("a record was decided outside a transaction".to_owned())))
     }
 
     fn run<'a>(
         &'a mut self,
-        state: &'a mut dyn State,
-        tx: &'a mut SqliteConnection,
+        state: &'a mut Arc<dyn State>,
+        tx: &'a mut Transaction,
     ) -> BoxFuture<'a, Result<Decision, Refusal>> {
         Box::pin(async move {
-            let state = typed::<D>(state)?;
-            let mut savepoint = tx.begin().await.map_err(|error| Refusal::Poisoned(error.into()))?;
-            let outcome = async { (self.work)(state, &mut savepoint).await };
+            let seen = typed::<D>(state)?;
+            tx.begin_part().await.map_err(Refusal::Poisoned)?;
+            let outcome = async { (self.work)(seen, &mut *tx).await };
             let outcome = AssertUnwindSafe(outcome).catch_unwind().await;
             match outcome {
                 Ok(Ok(recorded)) => {
-                    let decision = evolve(state, &recorded.events, recorded.reply)?;
-                    savepoint.commit().await.map_err(|error| Refusal::Poisoned(error.into()))?;
+                    let decision = evolve::<D>(state, &recorded.events, recorded.reply)?;
+                    tx.keep_part().await.map_err(Refusal::Poisoned)?;
                     Ok(decision)
                 }
                 Ok(Err(failure)) => {
-                    undo(savepoint).await?;
+                    tx.undo_part().await.map_err(Refusal::Poisoned)?;
                     Err(match failure {
                         RecordError::Rejected(rejection) => {
                             self.rejection = Some(rejection);
                             Refusal::Rejected
                         }
-                        // SQLite may have rolled the whole transaction back by itself.
+                        // The store may have rolled the whole transaction back by itself.
                         RecordError::Storage(error) if error.is_systemic() => Refusal::Poisoned(error),
                         RecordError::Storage(error) => Refusal::Failed(error),
                     })
                 }
                 Err(panic) => {
-                    undo(savepoint).await?;
+                    tx.undo_part().await.map_err(Refusal::Poisoned)?;
                     Err(Refusal::Failed(Error::Panicked(panic_text(panic.as_ref()))))
                 }
             }
@@ -308,18 +322,25 @@ where
     }
 }
 
-async fn undo(savepoint: sqlx::Transaction<'_, sqlx::Sqlite>) -> Result<(), Refusal> {
-    savepoint.rollback().await.map_err(|error| Refusal::Poisoned(error.into()))
+fn typed<D: Decider>(state: &Arc<dyn State>) -> Result<&D, Refusal> {
+    (state.as_ref() as &dyn Any).downcast_ref::<D>().ok_or_else(other_aggregate::<D>)
 }
 
-fn typed<D: Decider>(state: &mut dyn State) -> Result<&mut D, Refusal> {
-    (state as &mut dyn Any)
-        .downcast_mut::<D>()
-        .ok_or_else(|| Refusal::Poisoned(Error::OtherAggregate(std::any::type_name::<D>().to_owned())))
+/// The state to be changed: itself, or a copy when somebody reads it.
+fn own<D: Decider>(state: &mut Arc<dyn State>) -> Result<&mut D, Refusal> {
+    if Arc::get_mut(state).is_none() {
+        *state = state.as_ref().copy();
+    }
+    let owned = Arc::get_mut(state).and_then(|state| (state as &mut dyn Any).downcast_mut::<D>());
+    owned.ok_or_else(other_aggregate::<D>)
+}
+
+fn other_aggregate<D>() -> Refusal {
+    Refusal::Poisoned(Error::OtherAggregate(std::any::type_name::<D>().to_owned()))
 }
 
 /// Encodes first, so that a failure leaves the state as it was.
-fn evolve<D: Decider>(state: &mut D, events: &[D::Event], reply: Vec<u8>) -> Result<Decision, Refusal> {
+fn evolve<D: Decider>(state: &mut Arc<dyn State>, events: &[D::Event], reply: Vec<u8>) -> Result<Decision, Refusal> {
     let encoded = events
         .iter()
         .map(|event| {
@@ -331,8 +352,11 @@ fn evolve<D: Decider>(state: &mut D, events: &[D::Event], reply: Vec<u8>) -> Res
             Ok(Encoded { kind: event.kind(), schema: event.schema(), data })
         })
         .collect::<Result<Vec<_>, Refusal>>()?;
-    catch_unwind(AssertUnwindSafe(|| events.iter().for_each(|event| state.evolve(event))))
-        .map_err(|panic| Refusal::Poisoned(Error::Panicked(panic_text(panic.as_ref()))))?;
+    if !events.is_empty() {
+        let state = own::<D>(state)?;
+        catch_unwind(AssertUnwindSafe(|| events.iter().for_each(|event| state.evolve(event))))
+            .map_err(|panic| Refusal::Poisoned(Error::Panicked(panic_text(panic.as_ref()))))?;
+    }
     Ok(Decision { events: encoded, reply })
 }
 
@@ -346,40 +370,6 @@ fn tell<R>(reply: Reply<R>, rejection: Option<R>, answer: Answer) {
         Answer::Failed(error) => Err(ExecuteError::Storage(error)),
     };
     drop(reply.send(told));
-}
-
-/// [`crate::EventLog::inspect`] on its way to the writer.
-pub(crate) struct Inspect<D, R, F> {
-    pub stream: Arc<str>,
-    pub look: F,
-    pub reply: oneshot::Sender<Result<R, Error>>,
-    pub decider: std::marker::PhantomData<fn() -> D>,
-}
-
-impl<D: Decider, R: Send, F: FnOnce(&D, i64) -> R + Send> Look for Inspect<D, R, F> {
-    fn stream(&self) -> &str {
-        &self.stream
-    }
-
-    fn fresh(&self) -> Box<dyn State> {
-        Box::new(D::default())
-    }
-
-    fn understands(&self, state: &dyn State) -> bool {
-        (state as &dyn Any).is::<D>()
-    }
-
-    fn look(self: Box<Self>, found: Result<(&dyn State, i64), Error>) {
-        let Self { stream, look, reply, .. } = *self;
-        let seen = found.and_then(|(state, version)| {
-            let state = (state as &dyn Any)
-                .downcast_ref::<D>()
-                .ok_or_else(|| Error::OtherAggregate(stream.as_ref().to_owned()))?;
-            catch_unwind(AssertUnwindSafe(|| look(state, version)))
-                .map_err(|panic| Error::Panicked(panic_text(panic.as_ref())))
-        });
-        drop(reply.send(seen));
-    }
 }
 
 /// The message of a panic, when it has one.

@@ -4,68 +4,50 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{ConnectOptions, Connection, SqliteConnection};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::MissedTickBehavior;
 use uuid::Uuid;
 
-use crate::append::Batch;
-use crate::cache::{self, Cache};
-use crate::insert::{self, Fence, Texts};
-use crate::known::{self, Known, Pruner, Recent};
+use crate::aggregates::{Aggregates, Entry, Found, Standing};
+use crate::append::{Batch, Taken};
+use crate::known::{KEPT_US, Known, Recent};
+use crate::load::{self, Loaded, Loader};
 use crate::open::Start;
+use crate::parked::Parked;
+use crate::snapshots::{EVENTS_BETWEEN, SnapshotRow, Wanted};
+use crate::store::Fence;
 use crate::tail::Tail;
-use crate::work::{Answer, Append, Item, Look, State};
-use crate::{CursorMove, Error, RecordedEvent};
+use crate::work::{Answer, Append, Item, State};
+use crate::{CursorMove, Error, RecordedEvent, Transaction};
 
 /// Items that one round takes: beyond this a larger commit saves nothing and only delays its answers.
 const BATCH_ITEMS_MAX: usize = 1_000;
 /// How often old commands are pruned and an idle WAL is written back.
 const TIDY_EVERY: Duration = Duration::from_secs(60);
+/// Events of a history that the writer waits for: a millisecond. For longer ones only their own commands wait.
+const SHORT_HISTORY: i64 = 200;
 
 type CursorItem = (CursorMove, oneshot::Sender<Result<(), Error>>);
 
 /// The writer's connection and everything that only it may touch.
 pub(crate) struct Writer {
-    connection: SqliteConnection,
-    writing: SqliteConnectOptions,
-    start: Start,
-    head: watch::Sender<i64>,
-    tail: Arc<Tail>,
-    cache: Cache,
-    texts: Texts,
-    pruner: Pruner,
-    recent: Recent,
+    pub connection: Transaction,
+    pub start: Start,
+    pub head: watch::Sender<i64>,
+    pub tail: Arc<Tail>,
+    pub aggregates: Arc<Aggregates>,
+    pub loader: Loader,
+    /// Streams that were read.
+    pub loaded: mpsc::UnboundedReceiver<Loaded>,
+    /// Streams that should have a snapshot.
+    pub snapshots: mpsc::Sender<Wanted>,
+    pub parked: Parked,
+    pub recent: Recent,
     /// Whether something was appended since the last tidying.
-    written: bool,
-    /// Whether the connection is known to be outside a transaction.
-    settled: bool,
+    pub written: bool,
 }
 
 impl Writer {
-    pub fn new(
-        connection: SqliteConnection,
-        writing: SqliteConnectOptions,
-        start: Start,
-        head: watch::Sender<i64>,
-        tail: Arc<Tail>,
-    ) -> Self {
-        Self {
-            connection,
-            writing,
-            start,
-            head,
-            tail,
-            cache: Cache::default(),
-            texts: Texts::default(),
-            pruner: Pruner::default(),
-            recent: Recent::default(),
-            written: false,
-            settled: true,
-        }
-    }
-
     /// Works until the queue is closed and empty, or the storage cannot be trusted any more.
     pub async fn run(
         mut self,
@@ -77,46 +59,40 @@ impl Writer {
         let mut tidy = tokio::time::interval(TIDY_EVERY);
         tidy.set_missed_tick_behavior(MissedTickBehavior::Delay);
         tidy.reset();
-        let mut closing = false;
-        loop {
-            tokio::select! {
-                // A damage that a reader has found comes before everything that is queued.
+        let (mut closing, mut drained) = (false, false);
+        while !(drained && self.parked.is_empty()) {
+            let served = tokio::select! {
+                // A damage that a reader has found comes before everything that is queued; what is rare comes before
+                // what may always be there.
                 biased;
-                Ok(_) = damage.changed() => {
-                    let found = damage.borrow_and_update().clone();
-                    if let Some(error) = found {
-                        tracing::error!(%error, "the writer of the event log stops: a reader has found damage");
-                        return Err(error);
-                    }
-                }
-                count = items.recv_many(&mut taken, BATCH_ITEMS_MAX) => {
-                    if count == 0 {
-                        break;
-                    }
-                    if let Err(error) = self.serve(&mut taken).await {
-                        tracing::error!(%error, "the writer of the event log stops");
-                        return Err(error);
-                    }
-                }
+                Ok(_) = damage.changed() => damage.borrow_and_update().clone().map_or(Ok(()), Err),
+                Some((stream, loaded)) = self.loaded.recv() => self.resume(&stream, loaded).await,
                 _ = close.changed(), if !closing => {
                     // Also when every handle is gone; what is queued is still served.
                     closing = true;
                     items.close();
+                    Ok(())
                 }
-                _ = tidy.tick() => self.tidy().await?,
+                count = items.recv_many(&mut taken, BATCH_ITEMS_MAX), if !drained => {
+                    drained = count == 0;
+                    self.serve(&mut taken).await
+                }
+                _ = tidy.tick() => self.tidy().await,
+            };
+            if let Err(error) = served {
+                tracing::error!(%error, "the writer of the event log stops");
+                return Err(error);
             }
         }
-        sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut self.connection).await?;
-        self.connection.close().await?;
-        Ok(())
+        self.connection.close().await
     }
 
     async fn tidy(&mut self) -> Result<(), Error> {
         let now_us = self.start.clock.now_us();
         let tidied = async {
-            self.pruner.step(&mut self.connection, now_us).await?;
+            self.connection.forget(now_us - KEPT_US).await?;
             if !std::mem::take(&mut self.written) {
-                sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut self.connection).await?;
+                self.connection.tidy().await?;
             }
             Ok::<(), Error>(())
         };
@@ -130,27 +106,54 @@ impl Writer {
     }
 
     async fn serve(&mut self, taken: &mut Vec<Item>) -> Result<(), Error> {
-        let (mut appends, mut cursors, mut looks) = (Vec::with_capacity(taken.len()), Vec::new(), Vec::new());
+        let (mut appends, mut cursors, mut snapshots) = (Vec::with_capacity(taken.len()), Vec::new(), Vec::new());
         for item in taken.drain(..) {
             match item {
                 Item::Append(append) => appends.push(append),
                 Item::Cursor(cursor, reply) => cursors.push((cursor, reply)),
-                Item::Look(look) => looks.push(look),
+                Item::Snapshot(row, written) => snapshots.push((row, written)),
             }
         }
         self.append(appends, cursors).await?;
-        for look in looks {
-            self.look(look).await?;
+        for (row, written) in snapshots {
+            self.keep_snapshot(row).await?;
+            // The one who made it may be gone.
+            let _ = written.send(());
         }
-        self.cache.trim();
+        self.aggregates.trim();
         Ok(())
+    }
+
+    /// A snapshot that cannot be written is made again later.
+    async fn keep_snapshot(&mut self, row: SnapshotRow) -> Result<(), Error> {
+        match self.connection.put_snapshot(row).await {
+            Err(error) if error.is_fatal() => Err(error),
+            Err(error) => {
+                tracing::warn!(%error, "a snapshot could not be written");
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
+    }
+
+    /// Goes on with the commands of a stream that was read.
+    async fn resume(&mut self, stream: &Arc<str>, loaded: Result<(), Error>) -> Result<(), Error> {
+        let waited = self.parked.take(stream);
+        match loaded {
+            Ok(()) => self.append(waited, Vec::new()).await,
+            Err(error) => {
+                waited.into_iter().for_each(|append| append.work.answer(Answer::Failed(error.clone())));
+                if error.is_damage() { Err(error) } else { Ok(()) }
+            }
+        }
     }
 
     /// Commits in as few transactions as the rows allow. Cursors go with the last part, after everything queued
     /// beside them.
     async fn append(&mut self, appends: Vec<Append>, cursors: Vec<CursorItem>) -> Result<(), Error> {
         let mut parts = vec![(appends, cursors)];
-        while let Some((mut appends, cursors)) = parts.pop() {
+        while let Some((appends, cursors)) = parts.pop() {
+            let mut appends = self.with_aggregates(appends).await?;
             if appends.is_empty() && cursors.is_empty() {
                 continue;
             }
@@ -182,79 +185,159 @@ impl Writer {
         Ok(())
     }
 
+    /// The commands that can be decided now, their aggregates in memory. Those of a long history that nobody has read
+    /// wait until it was, and only they.
+    async fn with_aggregates(&mut self, appends: Vec<Append>) -> Result<Vec<Append>, Error> {
+        let mut absent: HashMap<Arc<str>, usize> = HashMap::new();
+        let mut loading: HashSet<Arc<str>> = HashSet::new();
+        let mut place = 0;
+        let streams: Vec<Arc<str>> = appends.iter().map(|append| Arc::clone(&append.stream)).collect();
+        self.aggregates.standing(&streams, |stream, standing| {
+            match standing {
+                Standing::Here => {}
+                Standing::Loading => drop(loading.insert(Arc::clone(stream))),
+                Standing::Absent => drop(absent.entry(Arc::clone(stream)).or_insert(place)),
+            }
+            place += 1;
+        });
+        if absent.is_empty() && loading.is_empty() && self.parked.is_empty() {
+            return Ok(appends);
+        }
+        let names: Vec<Arc<str>> = absent.keys().cloned().collect();
+        let versions = match self.connection.versions(&names).await {
+            Ok(versions) => versions,
+            Err(error) => return self.refuse(appends, error),
+        };
+        let mut failed = HashMap::new();
+        for (stream, place) in absent {
+            let version = versions.get(stream.as_ref()).copied().unwrap_or(0);
+            match self.bring(&stream, version, appends[place].work.fresh()).await {
+                Ok(true) => {}
+                Ok(false) => drop(loading.insert(stream)),
+                Err(error) => drop(failed.insert(stream, error)),
+            }
+        }
+        if let Some(error) = failed.values().find(|error| error.is_fatal()).cloned() {
+            return self.refuse(appends, error);
+        }
+        let mut ready = Vec::with_capacity(appends.len());
+        for append in appends {
+            if let Some(error) = failed.get(&append.stream) {
+                append.work.answer(Answer::Failed(error.clone()));
+            } else if loading.contains(&append.stream) || self.parked.has(&append.stream) {
+                self.parked.put(append);
+            } else {
+                ready.push(append);
+            }
+        }
+        Ok(ready)
+    }
+
+    /// Only a log that cannot go on is an error; otherwise those who asked are told.
+    fn refuse(&self, appends: Vec<Append>, error: Error) -> Result<Vec<Append>, Error> {
+        appends.into_iter().for_each(|append| append.work.answer(Answer::Failed(error.clone())));
+        if error.is_fatal() { Err(error) } else { Ok(Vec::new()) }
+    }
+
+    /// Brings an aggregate into memory: true when it is there now, false when it will be.
+    async fn bring(&mut self, stream: &Arc<str>, version: i64, fresh: Arc<dyn State>) -> Result<bool, Error> {
+        if version == 0 {
+            self.aggregates.put_new(stream, fresh);
+        } else if !self.aggregates.begin_load(stream) {
+            // A reader has begun meanwhile.
+            return Ok(false);
+        } else if version <= SHORT_HISTORY {
+            let history = self.connection.stream(stream, 0, SHORT_HISTORY as u32).await;
+            let folded = history.and_then(|history| load::fold_all(Entry::new(fresh, 0, 0), &history));
+            let failure = folded.as_ref().err().cloned();
+            self.aggregates.end_load(stream, folded);
+            return failure.map_or(Ok(true), Err);
+        } else {
+            self.loader.start(Arc::clone(stream), fresh);
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
     /// Decides and commits the commands, or as many as fit. After an error nothing of them is left, neither in the
     /// database nor in memory.
     async fn attempt(&mut self, appends: &mut [Append], cursors: &[CursorMove]) -> Result<Vec<Answer>, Error> {
-        if !self.settled {
-            self.connection = self.writing.connect().await?;
-            self.settled = true;
-        }
         let records = appends.iter().any(|append| append.work.records());
         let ids: Vec<Uuid> = appends.iter().map(|append| append.context.command_id).collect();
-        if !records
-            && !ids.iter().any(|id| self.recent.has(*id))
-            && let Some(answers) = self.attempt_as_new(appends, cursors).await?
-        {
-            return Ok(answers);
-        }
-        let known = known::lookup(&mut self.connection, &ids).await?;
-        let cold = self.cold(appends, &known);
-        self.load(cold).await?;
-        let mut batch = self.begin(known, cursors);
-        let committed = async {
-            if records {
-                return self.commit_with_rows(&mut batch, appends).await;
+        if !records && !ids.iter().any(|id| self.recent.has(*id)) {
+            // Takes every command for a new one, which most are: that saves a question to the database, and the keys
+            // of the rows that are written say whether it was right.
+            match self.try_with(appends, cursors, HashMap::new(), true).await {
+                Ok(Some(answers)) => return Ok(answers),
+                Err(error) if error.is_systemic() => return Err(error),
+                // Nothing is written that would say so, a key is taken, or a view minds what should never have been
+                // written.
+                Ok(None) | Err(_) => {}
             }
-            // Commands only: decided before the transaction begins, so that it holds nothing up.
-            batch.decide_all(&mut self.cache, appends)?;
-            self.commit(&mut batch).await
-        };
-        match committed.await {
-            Ok(events) => Ok(self.finish(batch, events)),
-            Err(error) => {
-                batch.touched.iter().for_each(|stream| self.cache.discard(stream));
-                Err(error)
-            }
+            self.again(appends).await?;
         }
+        let known = self.connection.known(&ids).await?;
+        let answers = self.try_with(appends, cursors, known, false).await?;
+        answers.ok_or_else(|| Error::Decode("a batch without answers".to_owned()))
     }
 
-    /// Takes every command and every stream that is not in memory for a new one, which most are: that saves two
-    /// questions to the database, and the keys of the rows that are written say whether it was right. `None` when
-    /// it was not, or when nothing is written that would say so; nothing has happened then.
-    async fn attempt_as_new(
+    /// Aggregates that the first attempt has used up are read here and now: their commands are in the midst of things.
+    async fn again(&mut self, appends: &mut [Append]) -> Result<(), Error> {
+        for append in appends.iter_mut() {
+            loop {
+                match self.aggregates.find_kept(&append.stream) {
+                    Some(Found::Here(_)) => break,
+                    // A reader was faster; whether it was lucky is seen in the next round.
+                    Some(Found::Soon(soon)) => drop(soon.await),
+                    Some(Found::Absent(_)) | None => {
+                        let names = [Arc::clone(&append.stream)];
+                        if self.connection.versions(&names).await?.is_empty() {
+                            self.aggregates.put_new(&append.stream, append.work.fresh());
+                        } else if self.aggregates.begin_load(&append.stream) {
+                            self.loader.now(&append.stream, append.work.fresh()).await?;
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// One attempt. `None` when it cannot be known whether the commands are new, as was `assumed`.
+    async fn try_with(
         &mut self,
         appends: &mut [Append],
         cursors: &[CursorMove],
+        known: HashMap<Uuid, Known>,
+        assumed: bool,
     ) -> Result<Option<Vec<Answer>>, Error> {
-        let assumed = self.cold(appends, &HashMap::new());
-        let mut new: HashSet<Arc<str>> = assumed.iter().map(|(stream, _)| Arc::clone(stream)).collect();
-        assumed.into_iter().for_each(|(stream, state)| self.cache.put(stream, state, 0));
-        let mut batch = self.begin(HashMap::new(), cursors);
-        let decided = batch.decide_all(&mut self.cache, appends);
-        // What a full batch leaves over proves nothing yet.
-        for append in &appends[batch.answers.len()..] {
-            if !batch.touched.contains(&append.stream) && new.remove(&append.stream) {
-                self.cache.discard(&append.stream);
-            }
-        }
-        let open = decided.ok().and_then(|()| unproven(&batch, appends, &new));
+        let mut taken = self.aggregates.take(appends.iter().map(|append| &append.stream));
+        let mut batch = self.begin(known, cursors);
         let committed = async {
-            match open {
-                Some(ids) if known::lookup(&mut self.connection, &ids).await?.is_empty() => {
-                    self.commit(&mut batch).await.map(Some)
-                }
-                _ => Ok(None),
+            if appends.iter().any(|append| append.work.records()) {
+                return self.commit_with_rows(&mut batch, &mut taken, appends).await.map(Some);
             }
+            // Commands only: decided before the transaction begins, so that it holds nothing up.
+            batch.decide_all(&mut taken, appends)?;
+            if assumed {
+                let ids = unproven(&batch, appends);
+                if !ids.is_empty() && !self.connection.known(&ids).await?.is_empty() {
+                    return Ok(None);
+                }
+            }
+            self.commit(&mut batch, &mut taken).await.map(Some)
         };
         let committed = committed.await;
-        if let Ok(Some(events)) = committed {
-            return Ok(Some(self.finish(batch, events)));
-        }
-        batch.touched.iter().chain(&new).for_each(|stream| self.cache.discard(stream));
         match committed {
-            Err(error) if error.is_systemic() => Err(error),
-            // A key that is taken, or a view that minds what should never have been written.
-            _ => Ok(None),
+            Ok(Some(events)) => Ok(Some(self.finish(batch, taken, events))),
+            Ok(None) => {
+                self.aggregates.give_up(batch.touched.iter(), taken);
+                Ok(None)
+            }
+            Err(error) => {
+                self.aggregates.give_up(batch.touched.iter(), taken);
+                Err(error)
+            }
         }
     }
 
@@ -268,9 +351,18 @@ impl Writer {
     }
 
     /// A batch is committed.
-    fn finish(&mut self, batch: Batch, events: Vec<RecordedEvent>) -> Vec<Answer> {
+    fn finish(&mut self, batch: Batch, mut taken: Taken, events: Vec<RecordedEvent>) -> Vec<Answer> {
         self.start.recorded_at_us = batch.now_us;
         batch.known.keys().for_each(|id| self.recent.put(*id));
+        for (stream, entry) in &mut taken {
+            if entry.version - entry.snapshot >= EVENTS_BETWEEN {
+                entry.snapshot = entry.version;
+                // With too many waiting it is asked for again after as many events.
+                let _ = self.snapshots.try_send(Wanted::of(stream));
+            }
+        }
+        // Before the answers: who has one and looks sees what was answered.
+        self.aggregates.give_back(taken);
         if batch.head > self.start.head {
             self.start.head = batch.head;
             self.written = true;
@@ -281,9 +373,9 @@ impl Writer {
     }
 
     /// Commits what was decided. Answers what was written.
-    async fn commit(&mut self, batch: &mut Batch) -> Result<Vec<RecordedEvent>, Error> {
+    async fn commit(&mut self, batch: &mut Batch, taken: &mut Taken) -> Result<Vec<RecordedEvent>, Error> {
         match batch.is_wanted_by(&self.start.views) {
-            true => self.commit_with_rows(batch, &mut []).await,
+            true => self.commit_with_rows(batch, taken, &mut []).await,
             false => self.commit_events(batch).await,
         }
     }
@@ -296,10 +388,9 @@ impl Writer {
             return Ok(Vec::new());
         }
         let events = rows.events.clone();
-        let committed = insert::commit(&mut self.connection, &mut self.texts, fence, rows).await;
+        let committed = self.connection.write_alone(fence, rows).await;
         if committed.is_err() {
-            // Fails when SQLite has rolled back by itself, which is just as well.
-            drop(sqlx::query("ROLLBACK").execute(&mut self.connection).await);
+            self.connection.rollback().await;
         }
         committed.map(|()| events)
     }
@@ -308,89 +399,33 @@ impl Writer {
     async fn commit_with_rows(
         &mut self,
         batch: &mut Batch,
+        taken: &mut Taken,
         appends: &mut [Append],
     ) -> Result<Vec<RecordedEvent>, Error> {
         let (epoch, from) = (self.start.epoch, self.start.head);
-        let mut tx = self.connection.begin_with("BEGIN IMMEDIATE").await?;
+        self.connection.begin().await?;
         let written = async {
-            batch.run_all(&mut self.cache, &self.start.views, appends, &mut tx).await?;
+            let tx = &mut self.connection;
+            batch.run_all(taken, &self.start.views, appends, tx).await?;
             let fence = Fence { epoch, from, to: batch.head };
             let rows = std::mem::take(&mut batch.rows);
             let events = rows.events.clone();
-            insert::write(&mut tx, &mut self.texts, fence, rows).await.map(|()| events)
+            tx.write(fence, rows).await?;
+            tx.commit().await?;
+            Ok(events)
+        };
+        let written = written.await;
+        if written.is_err() {
+            self.connection.rollback().await;
         }
-        .await;
-        match written {
-            Ok(events) => {
-                self.settled = false;
-                tx.commit().await?;
-                self.settled = true;
-                Ok(events)
-            }
-            Err(error) => {
-                // Fails when SQLite has rolled back by itself; the driver is then a transaction off.
-                self.settled = tx.rollback().await.is_ok();
-                Err(error)
-            }
-        }
-    }
-
-    /// The aggregates of the commands that are not in memory, as fresh states.
-    fn cold(&mut self, appends: &[Append], known: &HashMap<Uuid, Known>) -> Vec<(Arc<str>, Box<dyn State>)> {
-        let mut cold = Vec::new();
-        let mut asked = HashSet::new();
-        for append in appends.iter().filter(|append| !known.contains_key(&append.context.command_id)) {
-            let entry = self.cache.get(&append.stream);
-            let usable = entry.is_some_and(|entry| append.work.understands(entry.state.as_ref()));
-            if !usable && asked.insert(&append.stream) {
-                cold.push((Arc::clone(&append.stream), append.work.fresh()));
-            }
-        }
-        cold
-    }
-
-    async fn load(&mut self, cold: Vec<(Arc<str>, Box<dyn State>)>) -> Result<(), Error> {
-        let names: Vec<Arc<str>> = cold.iter().map(|(stream, _)| Arc::clone(stream)).collect();
-        let existing = cache::existing(&mut self.connection, &names).await?;
-        for (stream, mut state) in cold {
-            let version = match existing.contains(stream.as_ref()) {
-                true => cache::load(&mut self.connection, &stream, state.as_mut()).await?,
-                false => 0,
-            };
-            self.cache.put(stream, state, version);
-        }
-        Ok(())
-    }
-
-    async fn look(&mut self, look: Box<dyn Look>) -> Result<(), Error> {
-        let stream: Arc<str> = look.stream().into();
-        let usable = self.cache.get(&stream).is_some_and(|entry| look.understands(entry.state.as_ref()));
-        if !usable {
-            let mut state = look.fresh();
-            match cache::load(&mut self.connection, &stream, state.as_mut()).await {
-                Ok(version) => self.cache.put(Arc::clone(&stream), state, version),
-                Err(error) => {
-                    look.look(Err(error.clone()));
-                    return if error.is_damage() { Err(error) } else { Ok(()) };
-                }
-            }
-        }
-        match self.cache.get(&stream) {
-            Some(entry) => look.look(Ok((entry.state.as_ref(), entry.version))),
-            None => look.look(Err(Error::Closed)),
-        }
-        Ok(())
+        written
     }
 }
 
-/// The commands of which the rows of a batch do not prove that they are new; `None` when a stream in `new` is not
-/// begun by it. A command without a row was refused, or changed nothing.
-fn unproven(batch: &Batch, appends: &[Append], new: &HashSet<Arc<str>>) -> Option<Vec<Uuid>> {
-    let begun: HashSet<&Arc<str>> = batch.touched.iter().collect();
-    if !new.iter().all(|stream| begun.contains(stream)) {
-        return None;
-    }
+/// The commands of which the rows of a batch do not prove that they are new: one without a row was refused, or changed
+/// nothing.
+fn unproven(batch: &Batch, appends: &[Append]) -> Vec<Uuid> {
     let written: HashSet<Uuid> = batch.rows.commands.iter().map(|command| command.command_id).collect();
     let decided = appends.iter().take(batch.answers.len()).map(|append| append.context.command_id);
-    Some(decided.filter(|id| !written.contains(id)).collect())
+    decided.filter(|id| !written.contains(id)).collect()
 }

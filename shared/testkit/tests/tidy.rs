@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 
 #[path = "tidy_rules/services.rs"]
 mod services;
+#[path = "tidy_rules/stores.rs"]
+mod stores;
 #[path = "tidy_rules/uses.rs"]
 mod uses;
 

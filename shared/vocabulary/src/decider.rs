@@ -5,7 +5,11 @@ use serde::de::DeserializeOwned;
 /// An aggregate. `Self` is its state; `Self::default()` is the state before the first event.
 ///
 /// Both functions are pure: the time, new ids and random seeds come in with the command.
-pub trait Decider: Default + Send + Sync + 'static {
+pub trait Decider: Clone + Default + Send + Sync + 'static {
+    /// The schema number of the snapshots that this build writes and reads. `None`: the history is always folded, which
+    /// is right for aggregates that stay short. Raise it when the form, the state or what `evolve` does has changed.
+    const SNAPSHOT: Option<i16> = None;
+
     /// What somebody wants. Imperatives: `PauseSweep`.
     type Command: Send + Sync;
     /// What has happened. Past facts: `SweepPaused`.
@@ -21,6 +25,17 @@ pub trait Decider: Default + Send + Sync + 'static {
 
     /// Takes an event into the state. Never panics on a history that `decide` has produced.
     fn evolve(&mut self, event: &Self::Event);
+
+    /// The state in a form of its own that [`Decider::restore`] reads back to an equal state; `None` when it cannot be
+    /// written now.
+    fn snapshot(&self) -> Option<Vec<u8>> {
+        None
+    }
+
+    /// The state that [`Decider::snapshot`] wrote with the same schema number; `None` when the bytes are not such.
+    fn restore(_bytes: &[u8]) -> Option<Self> {
+        None
+    }
 }
 
 /// An event that can be written down: a type name, a schema number and JSON.

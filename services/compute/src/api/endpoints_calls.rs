@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use contracts::compute as wire;
 use contracts::{CallContext, status_of, with_position};
+use eventlog::sql;
 use tonic::{Request, Response, Status};
 use vocabulary::Problem;
 
@@ -69,7 +70,7 @@ impl Serving {
     }
 
     async fn check_endpoint_limit(&self, workspace: &str) -> Result<(), Status> {
-        let count: i64 = sqlx::query_scalar("SELECT count(*) FROM endpoints_listed WHERE workspace = ?")
+        let count: i64 = sql("SELECT count(*) FROM endpoints_listed WHERE workspace = $1")
             .bind(workspace)
             .fetch_one(self.log().reader())
             .await
@@ -106,15 +107,14 @@ impl Serving {
         calls::at_least(self.log(), &CallContext::of(&request)).await?;
         let wire::ListEndpointsRequest { workspace, page_size, page_token } = request.into_inner();
         let (size, after) = calls::page(page_size, &page_token)?;
-        let names: Vec<String> = sqlx::query_scalar(
-            "SELECT name FROM endpoints_listed WHERE workspace = ? AND name > ? ORDER BY name LIMIT ?",
-        )
-        .bind(&workspace)
-        .bind(after.unwrap_or_default())
-        .bind(size)
-        .fetch_all(self.log().reader())
-        .await
-        .map_err(calls::unreadable)?;
+        let names: Vec<String> =
+            sql("SELECT name FROM endpoints_listed WHERE workspace = $1 AND name > $2 ORDER BY name LIMIT $3")
+                .bind(&workspace)
+                .bind(after.unwrap_or_default())
+                .bind(size)
+                .fetch_all(self.log().reader())
+                .await
+                .map_err(calls::unreadable)?;
         let is_full = i32::try_from(names.len()).is_ok_and(|count| count == size);
         let next_page_token = names.last().filter(|_| is_full).cloned().unwrap_or_default();
         let mut endpoints = Vec::with_capacity(names.len());

@@ -2,6 +2,7 @@
 
 use contracts::compute as wire;
 use contracts::{CallContext, status_of, with_position};
+use eventlog::sql;
 use tonic::{Request, Response, Status};
 use vocabulary::Problem;
 
@@ -55,7 +56,7 @@ impl Serving {
     }
 
     async fn check_deployment_limit(&self, workspace: &str) -> Result<(), Status> {
-        let count: i64 = sqlx::query_scalar("SELECT count(*) FROM deployments_listed WHERE workspace = ?")
+        let count: i64 = sql("SELECT count(*) FROM deployments_listed WHERE workspace = $1")
             .bind(workspace)
             .fetch_one(self.log().reader())
             .await
@@ -154,14 +155,13 @@ impl Serving {
         calls::at_least(self.log(), &CallContext::of(&request)).await?;
         let key = request.into_inner().revision_key;
         type Row = (String, String, String, i64, String, i64, String, String);
-        let row: Option<Row> = sqlx::query_as(
-            "SELECT workspace, endpoint, deployment, revision, model, model_version, version_id, run_id \
-             FROM revisions WHERE key = ?",
-        )
-        .bind(key)
-        .fetch_optional(self.log().reader())
-        .await
-        .map_err(calls::unreadable)?;
+        let row: Option<Row> =
+            sql("SELECT workspace, endpoint, deployment, revision, model, model_version, version_id, run_id \
+             FROM revisions WHERE key = $1")
+            .bind(key)
+            .fetch_optional(self.log().reader())
+            .await
+            .map_err(calls::unreadable)?;
         let Some((workspace, endpoint, deployment, revision, model, model_version, version_id, run_id)) = row else {
             let detail = format!("no revision of a deployment has the key {key}");
             return Err(status_of(&Problem::new(404, "NotFound", detail)));

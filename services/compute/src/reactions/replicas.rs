@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use contracts::compute as wire;
 use contracts::job::{Word, end_of};
-use eventlog::{ExecuteError, RecordedEvent};
+use eventlog::{Error, ExecuteError, RecordedEvent, sql};
 use jiff::Timestamp;
 use prost::Message;
 use vocabulary::job::RequeueCause;
@@ -69,7 +69,7 @@ impl Keeper {
         let mut head = log.head();
         let mut from = log.cursor(NAME, log.source()).await?;
         let known: Vec<(String, String)> =
-            sqlx::query_as("SELECT workspace, name FROM endpoints_listed").fetch_all(log.reader()).await?;
+            sql("SELECT workspace, name FROM endpoints_listed").fetch_all(log.reader()).await?;
         for (workspace, name) in known {
             let stream = stream(&workspace, &name);
             let (endpoint, _) = self.serving.look(&stream).await?;
@@ -265,15 +265,14 @@ impl Serving {
         &self,
         workspace: &str,
         endpoint: &str,
-    ) -> Result<BTreeMap<(String, i64), i64>, sqlx::Error> {
-        let rows: Vec<(String, i64, i64)> = sqlx::query_as(
-            "SELECT deployment, revision, max(key) FROM revisions WHERE workspace = ? AND endpoint = ? \
-             GROUP BY deployment, revision",
-        )
-        .bind(workspace)
-        .bind(endpoint)
-        .fetch_all(self.log().reader())
-        .await?;
+    ) -> Result<BTreeMap<(String, i64), i64>, Error> {
+        let rows: Vec<(String, i64, i64)> =
+            sql("SELECT deployment, revision, max(key) FROM revisions WHERE workspace = $1 AND endpoint = $2 \
+             GROUP BY deployment, revision")
+            .bind(workspace)
+            .bind(endpoint)
+            .fetch_all(self.log().reader())
+            .await?;
         Ok(rows.into_iter().map(|(deployment, revision, key)| ((deployment, revision), key)).collect())
     }
 }

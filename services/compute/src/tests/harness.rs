@@ -146,6 +146,7 @@ impl Running {
             signing_key: KEY,
         };
         let dependencies = Dependencies {
+            stores: eventlog::Stores::in_folder(data.join("db")),
             data: data.to_owned(),
             clock: Arc::new(MachineClock),
             entropy: Arc::new(MachineEntropy::default()),

@@ -1,6 +1,6 @@
 //! Which endpoints and deployments there are, and which revision a request id's key stands for.
 
-use eventlog::{BoxFuture, Error, RecordedEvent, SqliteConnection, View};
+use eventlog::{BoxFuture, Error, RecordedEvent, Transaction, View, sql};
 
 use crate::endpoint::{DeploymentRevised, EndpointEvent};
 
@@ -35,11 +35,7 @@ impl View for EndpointsListed {
         event.stream.starts_with(PREFIX)
     }
 
-    fn apply<'a>(
-        &'a self,
-        tx: &'a mut SqliteConnection,
-        events: &'a [RecordedEvent],
-    ) -> BoxFuture<'a, Result<(), Error>> {
+    fn apply<'a>(&'a self, tx: &'a mut Transaction, events: &'a [RecordedEvent]) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(async move {
             for event in events.iter().filter(|event| self.wants(event)) {
                 apply_one(tx, event).await?;
@@ -49,23 +45,23 @@ impl View for EndpointsListed {
     }
 }
 
-async fn apply_one(tx: &mut SqliteConnection, event: &RecordedEvent) -> Result<(), Error> {
+async fn apply_one(tx: &mut Transaction, event: &RecordedEvent) -> Result<(), Error> {
     let (workspace, endpoint) = names_of(&event.stream);
     let query = match event.decode::<EndpointEvent>()? {
         EndpointEvent::EndpointCreated(_) => {
-            sqlx::query("INSERT OR IGNORE INTO endpoints_listed(workspace, name) VALUES (?, ?)")
+            sql("INSERT INTO endpoints_listed(workspace, name) VALUES ($1, $2) ON CONFLICT DO NOTHING")
         }
         EndpointEvent::EndpointDeleted(_) => {
-            sqlx::query("DELETE FROM deployments_listed WHERE workspace = ? AND endpoint = ?")
+            sql("DELETE FROM deployments_listed WHERE workspace = $1 AND endpoint = $2")
                 .bind(workspace)
                 .bind(endpoint)
                 .execute(&mut *tx)
                 .await?;
-            sqlx::query("DELETE FROM endpoints_listed WHERE workspace = ? AND name = ?")
+            sql("DELETE FROM endpoints_listed WHERE workspace = $1 AND name = $2")
         }
         EndpointEvent::DeploymentRevised(revised) => return insert_revision(tx, event.position, &revised).await,
         EndpointEvent::DeploymentDeleted(deleted) => {
-            sqlx::query("DELETE FROM deployments_listed WHERE workspace = ? AND endpoint = ? AND name = ?")
+            sql("DELETE FROM deployments_listed WHERE workspace = $1 AND endpoint = $2 AND name = $3")
                 .bind(workspace)
                 .bind(endpoint)
                 .bind(deleted.deployment)
@@ -79,18 +75,12 @@ async fn apply_one(tx: &mut SqliteConnection, event: &RecordedEvent) -> Result<(
     Ok(())
 }
 
-async fn insert_revision(tx: &mut SqliteConnection, key: i64, revised: &DeploymentRevised) -> Result<(), Error> {
-    sqlx::query("INSERT OR IGNORE INTO deployments_listed(workspace, endpoint, name) VALUES (?, ?, ?)")
-        .bind(&revised.workspace)
-        .bind(&revised.endpoint)
-        .bind(&revised.deployment)
-        .execute(&mut *tx)
-        .await?;
-    sqlx::query(
-        "INSERT INTO revisions(\
+async fn insert_revision(tx: &mut Transaction, key: i64, revised: &DeploymentRevised) -> Result<(), Error> {
+    let put = "INSERT INTO deployments_listed(workspace, endpoint, name) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
+    sql(put).bind(&revised.workspace).bind(&revised.endpoint).bind(&revised.deployment).execute(&mut *tx).await?;
+    sql("INSERT INTO revisions(\
          key, workspace, endpoint, deployment, revision, model, model_version, version_id, run_id) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-    )
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)")
     .bind(key)
     .bind(&revised.workspace)
     .bind(&revised.endpoint)

@@ -1,9 +1,7 @@
 //! One row a job and one an attempt that was placed.
 
 use contracts::compute::Placement;
-use eventlog::{BoxFuture, Error, RecordedEvent, SqliteConnection, SqlitePool, View};
-use sqlx::sqlite::SqliteRow;
-use sqlx::{FromRow, Row};
+use eventlog::{BoxFuture, Error, FromRow, Reader, RecordedEvent, Row, Transaction, View, sql};
 use vocabulary::job::{JobEnd, StopBy, upcast_end};
 use vocabulary::{JobId, RunId};
 
@@ -22,11 +20,7 @@ impl View for Jobs {
         job::of_stream(&event.stream).is_some()
     }
 
-    fn apply<'a>(
-        &'a self,
-        tx: &'a mut SqliteConnection,
-        events: &'a [RecordedEvent],
-    ) -> BoxFuture<'a, Result<(), Error>> {
+    fn apply<'a>(&'a self, tx: &'a mut Transaction, events: &'a [RecordedEvent]) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(async move {
             for event in events {
                 if let Some(job_id) = job::of_stream(&event.stream) {
@@ -38,18 +32,13 @@ impl View for Jobs {
     }
 }
 
-async fn take(
-    tx: &mut SqliteConnection,
-    recorded: &RecordedEvent,
-    job_id: String,
-    event: JobEvent,
-) -> Result<(), Error> {
+async fn take(tx: &mut Transaction, recorded: &RecordedEvent, job_id: String, event: JobEvent) -> Result<(), Error> {
     match event {
         JobEvent::JobQueued(event) => {
             let insert = "INSERT INTO jobs\
                 (job_id, workspace, run_id, cluster, state, attempt, node_id, position, queued_at, ending) \
-                          VALUES (?, ?, ?, ?, 'queued', 1, '', ?, ?, '')";
-            sqlx::query(insert)
+                          VALUES ($1, $2, $3, $4, 'queued', 1, '', $5, $6, '')";
+            sql(insert)
                 .bind(job_id)
                 .bind(event.job.workspace)
                 .bind(event.job.run_id)
@@ -62,8 +51,8 @@ async fn take(
         JobEvent::JobPlaced(event) => {
             let node_id = event.node_id.to_string();
             let insert = "INSERT INTO placements(job_id, attempt, position, node_id, reason, placed_at) \
-                VALUES (?, ?, ?, ?, ?, ?)";
-            sqlx::query(insert)
+                VALUES ($1, $2, $3, $4, $5, $6)";
+            sql(insert)
                 .bind(&job_id)
                 .bind(event.attempt)
                 .bind(recorded.position)
@@ -86,14 +75,14 @@ async fn take(
             let ending = serde_json::to_string(&event.end).map_err(|error| Error::Encode(error.to_string()))?;
             let node_id = event.node_id.map(|node| node.to_string()).unwrap_or_default();
             stand(&mut *tx, &job_id, "ended", event.attempt, &node_id).await?;
-            sqlx::query("UPDATE jobs SET ending = ? WHERE job_id = ?").bind(ending).bind(job_id).execute(tx).await?;
+            sql("UPDATE jobs SET ending = $1 WHERE job_id = $2").bind(ending).bind(job_id).execute(tx).await?;
         }
     }
     Ok(())
 }
 
-async fn stand(tx: &mut SqliteConnection, job_id: &str, state: &str, attempt: u32, node: &str) -> Result<(), Error> {
-    sqlx::query("UPDATE jobs SET state = ?, attempt = ?, node_id = ? WHERE job_id = ?")
+async fn stand(tx: &mut Transaction, job_id: &str, state: &str, attempt: u32, node: &str) -> Result<(), Error> {
+    sql("UPDATE jobs SET state = $1, attempt = $2, node_id = $3 WHERE job_id = $4")
         .bind(state)
         .bind(attempt)
         .bind(node)
@@ -104,9 +93,9 @@ async fn stand(tx: &mut SqliteConnection, job_id: &str, state: &str, attempt: u3
 }
 
 /// One that waited in another way goes on waiting in this one.
-async fn restand(tx: &mut SqliteConnection, job_id: &str, from: &str, to: &str) -> Result<(), Error> {
-    let update = "UPDATE jobs SET state = ? WHERE job_id = ? AND state = ?";
-    sqlx::query(update).bind(to).bind(job_id).bind(from).execute(tx).await?;
+async fn restand(tx: &mut Transaction, job_id: &str, from: &str, to: &str) -> Result<(), Error> {
+    let update = "UPDATE jobs SET state = $1 WHERE job_id = $2 AND state = $3";
+    sql(update).bind(to).bind(job_id).bind(from).execute(tx).await?;
     Ok(())
 }
 
@@ -125,19 +114,19 @@ pub(crate) struct JobRow {
     ending: String,
 }
 
-impl FromRow<'_, SqliteRow> for JobRow {
-    fn from_row(row: &SqliteRow) -> Result<Self, sqlx::Error> {
+impl FromRow for JobRow {
+    fn from_row(row: Row) -> Result<Self, Error> {
         Ok(Self {
-            job_id: row.try_get("job_id")?,
-            workspace: row.try_get("workspace")?,
-            run_id: row.try_get("run_id")?,
-            cluster: row.try_get("cluster")?,
-            state: row.try_get("state")?,
-            attempt: row.try_get("attempt")?,
-            node_id: row.try_get("node_id")?,
-            position: row.try_get("position")?,
-            queued_at: row.try_get("queued_at")?,
-            ending: row.try_get("ending")?,
+            job_id: row.get("job_id")?,
+            workspace: row.get("workspace")?,
+            run_id: row.get("run_id")?,
+            cluster: row.get("cluster")?,
+            state: row.get("state")?,
+            attempt: row.get("attempt")?,
+            node_id: row.get("node_id")?,
+            position: row.get("position")?,
+            queued_at: row.get("queued_at")?,
+            ending: row.get("ending")?,
         })
     }
 }
@@ -155,12 +144,12 @@ const COLUMNS: &str =
     "SELECT job_id, workspace, run_id, cluster, state, attempt, node_id, position, queued_at, ending FROM jobs";
 
 /// A job by its own id or by its run's, in either spelling. Of a run's jobs it is the last.
-pub(crate) async fn job_by_id(reader: &SqlitePool, id: &str) -> Result<Option<JobRow>, Error> {
+pub(crate) async fn job_by_id(reader: &Reader, id: &str) -> Result<Option<JobRow>, Error> {
     let (job_id, run_id) = (JobId::parse(id).ok(), RunId::parse(id).ok());
     for (column, value) in [("job_id", job_id.map(|id| id.to_string())), ("run_id", run_id.map(|id| id.to_string()))] {
         let Some(value) = value else { continue };
-        let sql = format!("{COLUMNS} WHERE {column} = ? ORDER BY position DESC LIMIT 1");
-        let row = sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(value).fetch_optional(reader).await?;
+        let get = format!("{COLUMNS} WHERE {column} = $1 ORDER BY position DESC LIMIT 1");
+        let row = sql(get).bind(value).fetch_optional(reader).await?;
         if row.is_some() {
             return Ok(row);
         }
@@ -169,13 +158,12 @@ pub(crate) async fn job_by_id(reader: &SqlitePool, id: &str) -> Result<Option<Jo
 }
 
 /// Where a job's attempts were placed.
-pub(crate) async fn placements_of(reader: &SqlitePool, job_id: &str) -> Result<Vec<Placement>, Error> {
-    let rows: Vec<(i64, u32, String, String, i64)> = sqlx::query_as(
-        "SELECT position, attempt, node_id, reason, placed_at FROM placements WHERE job_id = ? ORDER BY attempt",
-    )
-    .bind(job_id)
-    .fetch_all(reader)
-    .await?;
+pub(crate) async fn placements_of(reader: &Reader, job_id: &str) -> Result<Vec<Placement>, Error> {
+    let rows: Vec<(i64, u32, String, String, i64)> =
+        sql("SELECT position, attempt, node_id, reason, placed_at FROM placements WHERE job_id = $1 ORDER BY attempt")
+            .bind(job_id)
+            .fetch_all(reader)
+            .await?;
     let shown = |(position, attempt, node_id, reason, placed_at)| Placement {
         position,
         attempt,
@@ -188,27 +176,25 @@ pub(crate) async fn placements_of(reader: &SqlitePool, job_id: &str) -> Result<V
 
 /// A page of a workspace's jobs in the order in which they were queued; empty texts match all.
 pub(crate) async fn jobs_of(
-    reader: &SqlitePool,
+    reader: &Reader,
     workspace: &str,
     cluster: &str,
     state: &str,
     after: i64,
     limit: i32,
 ) -> Result<Vec<JobRow>, Error> {
-    let sql = format!(
-        "{COLUMNS} WHERE workspace = ?1 AND position > ?2 AND (?3 = '' OR cluster = ?3) AND (?4 = '' OR state = ?4) \
-         ORDER BY position LIMIT ?5"
+    let get = format!(
+        "{COLUMNS} WHERE workspace = $1 AND position > $2 AND ($3 = '' OR cluster = $3) AND ($4 = '' OR state = $4) \
+         ORDER BY position LIMIT $5"
     );
-    let query = sqlx::query_as(sqlx::AssertSqlSafe(sql)).bind(workspace).bind(after).bind(cluster).bind(state);
-    Ok(query.bind(limit).fetch_all(reader).await?)
+    let query = sql(get).bind(workspace).bind(after).bind(cluster).bind(state);
+    query.bind(limit).fetch_all(reader).await
 }
 
 /// Jobs that are not over, with the position of their first event, in that order.
-pub(crate) async fn live_jobs(reader: &SqlitePool) -> Result<Vec<(JobId, i64)>, Error> {
+pub(crate) async fn live_jobs(reader: &Reader) -> Result<Vec<(JobId, i64)>, Error> {
     let rows: Vec<(String, i64)> =
-        sqlx::query_as("SELECT job_id, position FROM jobs WHERE state <> 'ended' ORDER BY position")
-            .fetch_all(reader)
-            .await?;
+        sql("SELECT job_id, position FROM jobs WHERE state <> 'ended' ORDER BY position").fetch_all(reader).await?;
     let parse = |(id, position): (String, i64)| {
         let job_id = JobId::parse(&id).map_err(|error| Error::Decode(error.to_string()))?;
         Ok((job_id, position))

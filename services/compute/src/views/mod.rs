@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 pub(crate) use jobs::{JobRow, job_by_id, jobs_of, live_jobs, placements_of};
 
-use eventlog::{BoxFuture, Error, RecordedEvent, SqliteConnection, SqlitePool, View};
+use eventlog::{BoxFuture, Error, Reader, RecordedEvent, Transaction, View, sql};
 
 use crate::stream::ClusterName;
 
@@ -28,15 +28,11 @@ impl View for Clusters {
         event.kind == "ClusterCreated"
     }
 
-    fn apply<'a>(
-        &'a self,
-        tx: &'a mut SqliteConnection,
-        events: &'a [RecordedEvent],
-    ) -> BoxFuture<'a, Result<(), Error>> {
+    fn apply<'a>(&'a self, tx: &'a mut Transaction, events: &'a [RecordedEvent]) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(async move {
             for event in events.iter().filter(|event| self.wants(event)) {
                 let Some(name) = ClusterName::of_stream(&event.stream) else { continue };
-                sqlx::query("INSERT OR IGNORE INTO clusters(workspace, name) VALUES (?, ?)")
+                sql("INSERT INTO clusters(workspace, name) VALUES ($1, $2) ON CONFLICT DO NOTHING")
                     .bind(name.workspace)
                     .bind(name.name)
                     .execute(&mut *tx)
@@ -48,8 +44,7 @@ impl View for Clusters {
 }
 
 /// Every cluster that ever was.
-pub(crate) async fn cluster_names(reader: &SqlitePool) -> Result<Vec<ClusterName>, Error> {
-    let rows: Vec<(String, String)> =
-        sqlx::query_as("SELECT workspace, name FROM clusters").fetch_all(reader).await.map_err(Error::from)?;
+pub(crate) async fn cluster_names(reader: &Reader) -> Result<Vec<ClusterName>, Error> {
+    let rows: Vec<(String, String)> = sql("SELECT workspace, name FROM clusters").fetch_all(reader).await?;
     Ok(rows.into_iter().map(|(workspace, name)| ClusterName { workspace, name }).collect())
 }

@@ -2,6 +2,7 @@
 
 use contracts::models as wire;
 use contracts::{CallContext, status_of, with_position};
+use eventlog::sql;
 use tonic::{Request, Response, Status};
 use vocabulary::{Decider, Problem};
 
@@ -105,18 +106,17 @@ impl Api {
                 return Err(status_of(&Problem::invalid("/view", "BadView", message)));
             }
         };
-        let names: Vec<String> = sqlx::query_scalar(
-            "SELECT name FROM models_listed WHERE workspace = ? AND name > ? AND archived BETWEEN ? AND ? \
-             ORDER BY name LIMIT ?",
-        )
-        .bind(&request.workspace)
-        .bind(after.unwrap_or_default())
-        .bind(least)
-        .bind(most)
-        .bind(size)
-        .fetch_all(self.log.reader())
-        .await
-        .map_err(calls::unreadable)?;
+        let names: Vec<String> =
+            sql("SELECT name FROM models_listed WHERE workspace = $1 AND name > $2 AND archived BETWEEN $3 AND $4 \
+             ORDER BY name LIMIT $5")
+            .bind(&request.workspace)
+            .bind(after.unwrap_or_default())
+            .bind(least)
+            .bind(most)
+            .bind(size)
+            .fetch_all(self.log.reader())
+            .await
+            .map_err(calls::unreadable)?;
         let next_page_token =
             if names.len() == size as usize { names.last().cloned().unwrap_or_default() } else { String::new() };
         let mut models = Vec::with_capacity(names.len());

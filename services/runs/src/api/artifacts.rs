@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use contracts::CallContext;
 use contracts::runs as wire;
-use eventlog::{RecordError, Recorded, SqliteConnection};
+use eventlog::{RecordError, Recorded, Transaction, sql};
 use prost::Message;
 use tonic::{Request, Response, Status};
 use vocabulary::{FieldError, Problem, RunId};
@@ -86,11 +86,7 @@ fn bad_path(path: &str) -> Option<String> {
     bad.then(|| format!("path {path:?}: relative, at most {PATH_BYTES_MAX} bytes, no '..', '.', '\\' or empty segment"))
 }
 
-async fn write(
-    files: &Files,
-    run: &Run,
-    tx: &mut SqliteConnection,
-) -> Result<Recorded<RunEvent>, RecordError<Rejection>> {
+async fn write(files: &Files, run: &Run, tx: &mut Transaction) -> Result<Recorded<RunEvent>, RecordError<Rejection>> {
     let attempt = match run.fence(&files.workspace, &files.run.to_string(), files.attempt) {
         // A client that drives its run itself may add files afterwards.
         Err(Rejection::Terminal { .. }) if !run.has_job() => run.attempt,
@@ -98,11 +94,9 @@ async fn write(
     };
     let key = files.run.uuid().as_bytes().to_vec();
     for artifact in &files.artifacts {
-        sqlx::query(
-            "INSERT INTO artifacts(run, path, sha256, size_bytes, attempt) VALUES (?, ?, ?, ?, ?)
+        sql("INSERT INTO artifacts(run, path, sha256, size_bytes, attempt) VALUES ($1, $2, $3, $4, $5)
             ON CONFLICT(run, path) DO UPDATE SET sha256 = excluded.sha256, size_bytes = excluded.size_bytes,
-            attempt = excluded.attempt",
-        )
+            attempt = excluded.attempt")
         .bind(&key)
         .bind(&artifact.path)
         .bind(&artifact.sha256)
@@ -128,17 +122,16 @@ pub(super) async fn list(
     let run = run_in(core, &request.workspace, &request.run_id).await?;
     let prefix = request.prefix.trim_matches('/');
     // '0' is the character after '/': the range is exactly what lies in the folder.
-    let rows: Vec<(String, String, i64, u32)> = sqlx::query_as(
-        "SELECT path, sha256, size_bytes, attempt FROM artifacts WHERE run = ?1 AND path > ?2
-        AND (?3 = '' OR path = ?3 OR (path >= ?3 || '/' AND path < ?3 || '0')) ORDER BY path LIMIT ?4",
-    )
-    .bind(run.uuid().as_bytes().to_vec())
-    .bind(token.unwrap_or_default())
-    .bind(prefix)
-    .bind(size + 1)
-    .fetch_all(core.log.reader())
-    .await
-    .map_err(calls::unreadable)?;
+    let rows: Vec<(String, String, i64, u32)> =
+        sql("SELECT path, sha256, size_bytes, attempt FROM artifacts WHERE run = $1 AND path > $2
+        AND ($3 = '' OR path = $3 OR (path >= $3 || '/' AND path < $3 || '0')) ORDER BY path LIMIT $4")
+        .bind(run.uuid().as_bytes().to_vec())
+        .bind(token.unwrap_or_default())
+        .bind(prefix)
+        .bind(size + 1)
+        .fetch_all(core.log.reader())
+        .await
+        .map_err(calls::unreadable)?;
     let more = rows.len() > size as usize;
     let artifacts: Vec<_> = rows
         .into_iter()

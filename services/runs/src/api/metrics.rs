@@ -36,7 +36,7 @@ pub(super) async fn record(
 
 fn unreadable(error: read::Error) -> Status {
     match error {
-        read::Error::Sql(error) => calls::unreadable(error),
+        read::Error::Log(error) => calls::unreadable(error),
         damaged @ read::Error::Damaged { .. } => {
             tracing::error!("{damaged}");
             status(Problem::internal(damaged.to_string()))

@@ -1,8 +1,7 @@
 //! Reads a run's log in order of arrival, and goes on while the run does.
 
 use contracts::runs::LogChunk;
-use eventlog::SqlitePool;
-use sqlx::Row;
+use eventlog::{Error, Reader, Row, sql};
 use vocabulary::RunId;
 
 /// Rows read at once: at most 4 MiB in memory a reader.
@@ -35,12 +34,12 @@ impl Part {
     ///
     /// # Errors
     /// When the rows cannot be read.
-    pub async fn seek_tail(&mut self, pool: &SqlitePool, bytes: u64) -> Result<(), sqlx::Error> {
-        let get = "SELECT id, length(data) FROM log_chunks WHERE run = ?1 AND id < ?2
-            AND (?3 = 0 OR attempt = ?3) AND (?4 = '' OR stream = ?4) ORDER BY id DESC LIMIT ?5";
+    pub async fn seek_tail(&mut self, pool: &Reader, bytes: u64) -> Result<(), Error> {
+        let get = "SELECT id, length(data) FROM log_chunks WHERE run = $1 AND id < $2
+            AND ($3 = 0 OR attempt = $3) AND ($4 = '' OR stream = $4) ORDER BY id DESC LIMIT $5";
         let (mut before, mut found) = (i64::MAX, 0u64);
         loop {
-            let query = sqlx::query_as(get).bind(&self.key).bind(before).bind(self.attempt).bind(&self.stream);
+            let query = sql(get).bind(&self.key).bind(before).bind(self.attempt).bind(&self.stream);
             let rows: Vec<(i64, i64)> = query.bind(SIZES_AT_ONCE).fetch_all(pool).await?;
             for &(id, length) in &rows {
                 before = id;
@@ -61,21 +60,21 @@ impl Part {
     ///
     /// # Errors
     /// When the rows cannot be read.
-    pub async fn next(&mut self, pool: &SqlitePool) -> Result<Vec<LogChunk>, sqlx::Error> {
-        let get = "SELECT id, attempt, stream, start, data FROM log_chunks WHERE run = ?1 AND id > ?2
-            AND (?3 = 0 OR attempt = ?3) AND (?4 = '' OR stream = ?4) ORDER BY id LIMIT ?5";
-        let query = sqlx::query(get).bind(&self.key).bind(self.after).bind(self.attempt).bind(&self.stream);
-        let rows = query.bind(CHUNKS_AT_ONCE).fetch_all(pool).await?;
+    pub async fn next(&mut self, pool: &Reader) -> Result<Vec<LogChunk>, Error> {
+        let get = "SELECT id, attempt, stream, start, data FROM log_chunks WHERE run = $1 AND id > $2
+            AND ($3 = 0 OR attempt = $3) AND ($4 = '' OR stream = $4) ORDER BY id LIMIT $5";
+        let query = sql(get).bind(&self.key).bind(self.after).bind(self.attempt).bind(&self.stream);
+        let rows: Vec<Row> = query.bind(CHUNKS_AT_ONCE).fetch_all(pool).await?;
         let mut chunks = Vec::with_capacity(rows.len());
         for row in &rows {
-            self.after = row.try_get(0)?;
-            let mut data: Vec<u8> = row.try_get(4)?;
+            self.after = row.get(0)?;
+            let mut data: Vec<u8> = row.get(4)?;
             let skipped = std::mem::take(&mut self.skip).min(data.len());
             data.drain(..skipped);
             chunks.push(LogChunk {
-                attempt: row.try_get(1)?,
-                stream: row.try_get(2)?,
-                offset: u64::try_from(row.try_get::<i64, _>(3)?).unwrap_or_default() + skipped as u64,
+                attempt: row.get(1)?,
+                stream: row.get(2)?,
+                offset: u64::try_from(row.get::<i64>(3)?).unwrap_or_default() + skipped as u64,
                 data,
             });
         }

@@ -1,7 +1,7 @@
 //! Appends log bytes inside the writer's transaction: each byte once, up to a limit.
 
 use contracts::runs::AppendLogsReply;
-use eventlog::{RecordError, Recorded, SqliteConnection};
+use eventlog::{RecordError, Recorded, Transaction, sql};
 use prost::Message;
 use vocabulary::RunId;
 
@@ -45,7 +45,7 @@ impl Append {
 pub async fn append(
     append: &Append,
     run: &Run,
-    tx: &mut SqliteConnection,
+    tx: &mut Transaction,
 ) -> Result<Recorded<RunEvent>, RecordError<Rejection>> {
     run.in_workspace(&append.workspace, &append.run.to_string()).map_err(RecordError::Rejected)?;
     let current = run.attempt;
@@ -58,9 +58,8 @@ pub async fn append(
         attempt => attempt,
     };
     let key = append.run.uuid().as_bytes().to_vec();
-    let get = "SELECT next_offset FROM log_ends WHERE run = ? AND attempt = ? AND stream = ?";
-    let next: Option<i64> =
-        sqlx::query_scalar(get).bind(&key).bind(attempt).bind(&append.stream).fetch_optional(&mut *tx).await?;
+    let get = "SELECT next_offset FROM log_ends WHERE run = $1 AND attempt = $2 AND stream = $3";
+    let next: Option<i64> = sql(get).bind(&key).bind(attempt).bind(&append.stream).fetch_optional(&mut *tx).await?;
     let next = next.and_then(|next| u64::try_from(next).ok()).unwrap_or(0);
     if append.offset > next {
         let (expected, received) = (next, append.offset);
@@ -81,7 +80,7 @@ async fn write(
     attempt: u32,
     next: u64,
     fresh: &[u8],
-    tx: &mut SqliteConnection,
+    tx: &mut Transaction,
 ) -> Result<(), RecordError<Rejection>> {
     let room = usize::try_from(append.limit.saturating_sub(next)).unwrap_or(usize::MAX);
     let kept = &fresh[..fresh.len().min(room)];
@@ -97,10 +96,10 @@ async fn write(
         put(append, key, attempt, at, notice.as_bytes(), tx).await?;
     }
     let end = next + fresh.len() as u64;
-    let set = "INSERT INTO log_ends(run, attempt, stream, next_offset) VALUES (?, ?, ?, ?)
+    let set = "INSERT INTO log_ends(run, attempt, stream, next_offset) VALUES ($1, $2, $3, $4)
         ON CONFLICT(run, attempt, stream) DO UPDATE SET next_offset = excluded.next_offset";
     let end = i64::try_from(end).unwrap_or(i64::MAX);
-    sqlx::query(set).bind(key).bind(attempt).bind(&append.stream).bind(end).execute(tx).await?;
+    sql(set).bind(key).bind(attempt).bind(&append.stream).bind(end).execute(tx).await?;
     Ok(())
 }
 
@@ -110,10 +109,10 @@ async fn put(
     attempt: u32,
     start: u64,
     data: &[u8],
-    tx: &mut SqliteConnection,
+    tx: &mut Transaction,
 ) -> Result<(), RecordError<Rejection>> {
-    let put = "INSERT INTO log_chunks(run, attempt, stream, start, data) VALUES (?, ?, ?, ?, ?)";
+    let put = "INSERT INTO log_chunks(run, attempt, stream, start, data) VALUES ($1, $2, $3, $4, $5)";
     let start = i64::try_from(start).unwrap_or(i64::MAX);
-    sqlx::query(put).bind(key).bind(attempt).bind(&append.stream).bind(start).bind(data).execute(tx).await?;
+    sql(put).bind(key).bind(attempt).bind(&append.stream).bind(start).bind(data).execute(tx).await?;
     Ok(())
 }

@@ -3,8 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use contracts::runs as wire;
-use eventlog::SqlitePool;
-use sqlx::Row;
+use eventlog::{Reader, sql};
 use vocabulary::RunId;
 
 use super::codec::{self, StoredPoint};
@@ -17,9 +16,9 @@ const REMEMBERED_MAX: usize = 1_000_000;
 /// Why points could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The database.
+    /// The log.
     #[error(transparent)]
-    Sql(#[from] sqlx::Error),
+    Log(#[from] eventlog::Error),
     /// The bytes of a batch.
     #[error("batch {batch}: {damaged}")]
     Damaged {
@@ -56,15 +55,15 @@ struct Batch {
     data: Vec<u8>,
 }
 
-async fn batches(pool: &SqlitePool, run: &[u8], from: i64) -> Result<Vec<Batch>, sqlx::Error> {
-    let get = "SELECT id, attempt, data FROM metric_batches WHERE run = ? AND id >= ? ORDER BY id LIMIT ?";
-    let rows = sqlx::query(get).bind(run).bind(from).bind(BATCHES_AT_ONCE).fetch_all(pool).await?;
-    rows.iter().map(|row| Ok(Batch { id: row.try_get(0)?, attempt: row.try_get(1)?, data: row.try_get(2)? })).collect()
+async fn batches(pool: &Reader, run: &[u8], from: i64) -> Result<Vec<Batch>, eventlog::Error> {
+    let get = "SELECT id, attempt, data FROM metric_batches WHERE run = $1 AND id >= $2 ORDER BY id LIMIT $3";
+    let rows: Vec<(i64, u32, Vec<u8>)> = sql(get).bind(run).bind(from).bind(BATCHES_AT_ONCE).fetch_all(pool).await?;
+    Ok(rows.into_iter().map(|(id, attempt, data)| Batch { id, attempt, data }).collect())
 }
 
-async fn restarts(pool: &SqlitePool, run: &[u8]) -> Result<Restarts, sqlx::Error> {
-    let get = "SELECT name, attempt, least_step FROM metric_restarts WHERE run = ?";
-    let rows: Vec<(String, u32, i64)> = sqlx::query_as(get).bind(run).fetch_all(pool).await?;
+async fn restarts(pool: &Reader, run: &[u8]) -> Result<Restarts, eventlog::Error> {
+    let get = "SELECT name, attempt, least_step FROM metric_restarts WHERE run = $1";
+    let rows: Vec<(String, u32, i64)> = sql(get).bind(run).fetch_all(pool).await?;
     let mut restarts = Restarts::new();
     for (name, attempt, least) in rows {
         restarts.entry(name).or_default().push((attempt, least));
@@ -72,27 +71,24 @@ async fn restarts(pool: &SqlitePool, run: &[u8]) -> Result<Restarts, sqlx::Error
     Ok(restarts)
 }
 
+/// A key: name, count, the bits of the last value, its step, least, greatest, whether all that is exact.
+type Summary = (String, i64, i64, i64, Option<f64>, Option<f64>, bool);
+
 /// The summary of each key of a run, by name.
 ///
 /// # Errors
 /// When the rows cannot be read.
-pub async fn summaries(pool: &SqlitePool, run: RunId) -> Result<Vec<wire::MetricSummary>, Error> {
+pub async fn summaries(pool: &Reader, run: RunId) -> Result<Vec<wire::MetricSummary>, Error> {
     let run = run.uuid().as_bytes().to_vec();
-    let get = "SELECT name, count, bits, step, low, high, exact FROM metric_keys WHERE run = ? ORDER BY name";
-    let rows = sqlx::query(get).bind(&run).fetch_all(pool).await?;
+    let get = "SELECT name, count, bits, step, low, high, exact FROM metric_keys WHERE run = $1 ORDER BY name";
+    let rows: Vec<Summary> = sql(get).bind(&run).fetch_all(pool).await?;
     let mut exact = BTreeMap::new();
     let mut inexact = BTreeMap::new();
-    for row in &rows {
-        let name: String = row.try_get(0)?;
-        if row.try_get::<bool, _>(6)? {
-            let summary = wire::MetricSummary {
-                name: name.clone(),
-                count: u64::try_from(row.try_get::<i64, _>(1)?).unwrap_or_default(),
-                last: f64::from_bits(row.try_get::<i64, _>(2)? as u64),
-                last_step: row.try_get(3)?,
-                min: row.try_get(4)?,
-                max: row.try_get(5)?,
-            };
+    for (name, count, bits, last_step, min, max, is_exact) in rows {
+        if is_exact {
+            let count = u64::try_from(count).unwrap_or_default();
+            let last = f64::from_bits(bits as u64);
+            let summary = wire::MetricSummary { name: name.clone(), count, last, last_step, min, max };
             exact.insert(name, summary);
         } else {
             inexact.insert(name, Count::default());
@@ -137,7 +133,7 @@ impl Count {
     }
 }
 
-async fn recount(pool: &SqlitePool, run: &[u8], counts: &mut BTreeMap<String, Count>) -> Result<(), Error> {
+async fn recount(pool: &Reader, run: &[u8], counts: &mut BTreeMap<String, Count>) -> Result<(), Error> {
     let restarts = restarts(pool, run).await?;
     let names: HashSet<String> = counts.keys().cloned().collect();
     let mut from = 0;
@@ -188,15 +184,15 @@ impl std::fmt::Display for Start {
 /// # Errors
 /// When the rows cannot be read.
 pub async fn history(
-    pool: &SqlitePool,
+    pool: &Reader,
     run: RunId,
     name: &str,
     from: Start,
     limit: usize,
 ) -> Result<(Vec<wire::MetricPoint>, Option<Start>), Error> {
     let run = run.uuid().as_bytes().to_vec();
-    let get = "SELECT exact FROM metric_keys WHERE run = ? AND name = ?";
-    let Some(exact) = sqlx::query_scalar::<_, bool>(get).bind(&run).bind(name).fetch_optional(pool).await? else {
+    let get = "SELECT exact FROM metric_keys WHERE run = $1 AND name = $2";
+    let Some(exact) = sql(get).bind(&run).bind(name).fetch_optional::<bool>(pool).await? else {
         return Ok((Vec::new(), None));
     };
     let restarts = if exact { Restarts::new() } else { restarts(pool, &run).await? };

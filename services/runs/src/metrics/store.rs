@@ -3,9 +3,8 @@
 use std::borrow::Cow;
 
 use contracts::runs::RecordMetricsReply;
-use eventlog::{RecordError, Recorded, SqliteConnection};
+use eventlog::{RecordError, Recorded, Transaction, insert, row, sql};
 use prost::Message;
-use sqlx::AssertSqlSafe;
 
 use super::batch::{Batch, Place, Summary, summarise};
 use super::codec;
@@ -14,14 +13,11 @@ use crate::run::{Rejection, Run, RunEvent};
 
 type Stored<T> = Result<T, RecordError<Rejection>>;
 
-/// Rows of one statement, largest first: few texts stay prepared, and many keys need few statements.
-const ROWS_AT_ONCE: [usize; 3] = [64, 8, 1];
-
 /// Stores a batch, or finds that it is stored already.
 ///
 /// # Errors
 /// When the run refuses it or the database fails.
-pub async fn store(batch: &Batch, run: &Run, tx: &mut SqliteConnection) -> Stored<Recorded<RunEvent>> {
+pub async fn store(batch: &Batch, run: &Run, tx: &mut Transaction) -> Stored<Recorded<RunEvent>> {
     let shown = batch.run.to_string();
     run.in_workspace(&batch.workspace, &shown).map_err(RecordError::Rejected)?;
     let key = batch.run.uuid().as_bytes().to_vec();
@@ -34,9 +30,9 @@ pub async fn store(batch: &Batch, run: &Run, tx: &mut SqliteConnection) -> Store
     let attempt = run.fence(&batch.workspace, &shown, batch.attempt).map_err(RecordError::Rejected)?;
     let report = run.report(attempt, &batch.keys).map_err(RecordError::Rejected)?;
     if let Some(place) = &batch.place {
-        let put = "INSERT INTO metric_writers(run, writer, last_sequence) VALUES (?, ?, ?)
+        let put = "INSERT INTO metric_writers(run, writer, last_sequence) VALUES ($1, $2, $3)
             ON CONFLICT(run, writer) DO UPDATE SET last_sequence = excluded.last_sequence";
-        sqlx::query(put).bind(&key).bind(&place.writer).bind(place.sequence).execute(&mut *tx).await?;
+        sql(put).bind(&key).bind(&place.writer).bind(place.sequence).execute(&mut *tx).await?;
     }
     let unchanged = batch
         .keys
@@ -63,9 +59,9 @@ fn reply(batch: &Batch, repeated: bool) -> Vec<u8> {
     RecordMetricsReply { accepted: batch.points, repeated }.encode_to_vec()
 }
 
-async fn is_repeat(tx: &mut SqliteConnection, key: &[u8], place: &Place) -> Stored<bool> {
-    let get = "SELECT last_sequence FROM metric_writers WHERE run = ? AND writer = ?";
-    let last: Option<i64> = sqlx::query_scalar(get).bind(key).bind(&place.writer).fetch_optional(tx).await?;
+async fn is_repeat(tx: &mut Transaction, key: &[u8], place: &Place) -> Stored<bool> {
+    let get = "SELECT last_sequence FROM metric_writers WHERE run = $1 AND writer = $2";
+    let last: Option<i64> = sql(get).bind(key).bind(&place.writer).fetch_optional(tx).await?;
     let expected = last.unwrap_or(0) + 1;
     if place.sequence > expected {
         let (writer, received) = (place.writer.clone(), place.sequence);
@@ -76,7 +72,7 @@ async fn is_repeat(tx: &mut SqliteConnection, key: &[u8], place: &Place) -> Stor
 
 /// The keys as they are to be stored: watched ones without what was there, the others with their steps filled in.
 async fn resolve<'a>(
-    tx: &mut SqliteConnection,
+    tx: &mut Transaction,
     key: &[u8],
     attempt: u32,
     batch: &'a Batch,
@@ -91,9 +87,8 @@ async fn resolve<'a>(
         } else if sent.points.iter().all(|point| point.step.is_some()) {
             keys.push(Cow::Borrowed(sent));
         } else {
-            let get = "SELECT attempt, step FROM metric_keys WHERE run = ? AND name = ?";
-            let last: Option<(u32, i64)> =
-                sqlx::query_as(get).bind(key).bind(&sent.name).fetch_optional(&mut *tx).await?;
+            let get = "SELECT attempt, step FROM metric_keys WHERE run = $1 AND name = $2";
+            let last: Option<(u32, i64)> = sql(get).bind(key).bind(&sent.name).fetch_optional(&mut *tx).await?;
             let points = with_steps(&sent.points, attempt, last);
             keys.push(Cow::Owned(SentKey { name: sent.name.clone(), points }));
         }
@@ -118,24 +113,18 @@ fn with_steps(points: &[SentPoint], attempt: u32, mut last: Option<(u32, i64)>) 
 }
 
 async fn write<K: AsKey>(
-    tx: &mut SqliteConnection,
+    tx: &mut Transaction,
     key: &[u8],
     attempt: u32,
     encoded: &[u8],
     keys: &[K],
     summaries: &[Summary],
 ) -> Stored<()> {
-    let put = "INSERT INTO metric_batches(run, attempt, data) VALUES (?, ?, ?)";
-    sqlx::query(put).bind(key).bind(attempt).bind(encoded).execute(&mut *tx).await?;
-    let (mut keys, mut summaries) = (keys, summaries);
-    for rows in ROWS_AT_ONCE {
-        while keys.len() >= rows {
-            put_summaries(tx, key, attempt, &keys[..rows], &summaries[..rows]).await?;
-            if attempt > 1 {
-                put_restarts(tx, key, attempt, &keys[..rows], &summaries[..rows]).await?;
-            }
-            (keys, summaries) = (&keys[rows..], &summaries[rows..]);
-        }
+    let put = "INSERT INTO metric_batches(run, attempt, data) VALUES ($1, $2, $3)";
+    sql(put).bind(key).bind(attempt).bind(encoded).execute(&mut *tx).await?;
+    put_summaries(tx, key, attempt, keys, summaries).await?;
+    if attempt > 1 {
+        put_restarts(tx, key, attempt, keys, summaries).await?;
     }
     Ok(())
 }
@@ -157,65 +146,56 @@ impl AsKey for Cow<'_, SentKey> {
     }
 }
 
-const SUMMARY_COLUMNS: usize = 12;
+/// Later points move the last value, its step and the bounds; `exact` stays only while nothing can have come twice.
+const TAKE_SUMMARY: &str = "ON CONFLICT(run, name) DO UPDATE SET
+    count = metric_keys.count + excluded.count,
+    exact = CASE WHEN metric_keys.exact = 1 AND excluded.exact = 1 AND (
+        (excluded.attempt = metric_keys.attempt
+         AND (excluded.first_step, excluded.first_timestamp) > (metric_keys.step, metric_keys.timestamp))
+        OR (excluded.attempt > metric_keys.attempt AND excluded.first_step > metric_keys.step)) THEN 1 ELSE 0 END,
+    bits = CASE WHEN (excluded.step, excluded.timestamp) >= (metric_keys.step, metric_keys.timestamp)
+        THEN excluded.bits ELSE metric_keys.bits END,
+    timestamp = CASE WHEN (excluded.step, excluded.timestamp) >= (metric_keys.step, metric_keys.timestamp)
+        THEN excluded.timestamp ELSE metric_keys.timestamp END,
+    step = CASE WHEN excluded.attempt > metric_keys.attempt OR excluded.step > metric_keys.step
+        THEN excluded.step ELSE metric_keys.step END,
+    attempt = excluded.attempt,
+    low = CASE WHEN metric_keys.low IS NULL OR excluded.low < metric_keys.low
+        THEN excluded.low ELSE metric_keys.low END,
+    high = CASE WHEN metric_keys.high IS NULL OR excluded.high > metric_keys.high
+        THEN excluded.high ELSE metric_keys.high END";
 
 async fn put_summaries<K: AsKey>(
-    tx: &mut SqliteConnection,
+    tx: &mut Transaction,
     run: &[u8],
     attempt: u32,
     keys: &[K],
     summaries: &[Summary],
 ) -> Stored<()> {
-    let sql = format!(
-        "INSERT INTO metric_keys(
-            run, name, count, attempt, first_step, first_timestamp, step, timestamp, bits, low, high, exact)
-        VALUES {} ON CONFLICT(run, name) DO UPDATE SET
-        count = count + excluded.count,
-        exact = exact AND excluded.exact AND (
-            (excluded.attempt = attempt AND (excluded.first_step, excluded.first_timestamp) > (step, timestamp))
-            OR (excluded.attempt > attempt AND excluded.first_step > step)),
-        bits = CASE WHEN (excluded.step, excluded.timestamp) >= (step, timestamp) THEN excluded.bits ELSE bits END,
-        timestamp = CASE WHEN (excluded.step, excluded.timestamp) >= (step, timestamp) THEN excluded.timestamp
-            ELSE timestamp END,
-        step = CASE WHEN excluded.attempt > attempt THEN excluded.step ELSE max(step, excluded.step) END,
-        attempt = excluded.attempt,
-        low = coalesce(min(low, excluded.low), low, excluded.low),
-        high = coalesce(max(high, excluded.high), high, excluded.high)",
-        places(keys.len(), SUMMARY_COLUMNS)
-    );
-    let mut query = sqlx::query(AssertSqlSafe(sql));
+    let into = "INSERT INTO metric_keys(
+        run, name, count, attempt, first_step, first_timestamp, step, timestamp, bits, low, high, exact)";
+    let mut rows = insert(into, TAKE_SUMMARY);
     for (key, summary) in keys.iter().zip(summaries) {
-        query = query.bind(run).bind(key.name()).bind(summary.count).bind(attempt);
-        query = query.bind(summary.first.0).bind(summary.first.1).bind(summary.last.0).bind(summary.last.1);
-        query = query.bind(summary.value.to_bits() as i64).bind(summary.low).bind(summary.high).bind(summary.ordered);
+        let Summary { count, first, last, value, low, high, ordered, .. } = *summary;
+        let bits = value.to_bits() as i64;
+        rows.row(row![run, key.name(), count, attempt, first.0, first.1, last.0, last.1, bits, low, high, ordered]);
     }
-    query.execute(tx).await?;
-    Ok(())
+    Ok(rows.execute(tx).await?)
 }
-
-const RESTART_COLUMNS: usize = 4;
 
 async fn put_restarts<K: AsKey>(
-    tx: &mut SqliteConnection,
+    tx: &mut Transaction,
     run: &[u8],
     attempt: u32,
     keys: &[K],
     summaries: &[Summary],
 ) -> Stored<()> {
-    let sql = format!(
-        "INSERT INTO metric_restarts(run, name, attempt, least_step) VALUES {}
-        ON CONFLICT(run, name, attempt) DO UPDATE SET least_step = min(least_step, excluded.least_step)",
-        places(keys.len(), RESTART_COLUMNS)
-    );
-    let mut query = sqlx::query(AssertSqlSafe(sql));
+    let then = "ON CONFLICT(run, name, attempt) DO UPDATE SET least_step =
+        CASE WHEN excluded.least_step < metric_restarts.least_step
+        THEN excluded.least_step ELSE metric_restarts.least_step END";
+    let mut rows = insert("INSERT INTO metric_restarts(run, name, attempt, least_step)", then);
     for (key, summary) in keys.iter().zip(summaries) {
-        query = query.bind(run).bind(key.name()).bind(attempt).bind(summary.least_step);
+        rows.row(row![run, key.name(), attempt, summary.least_step]);
     }
-    query.execute(tx).await?;
-    Ok(())
-}
-
-fn places(rows: usize, columns: usize) -> String {
-    let row = format!("({})", vec!["?"; columns].join(","));
-    vec![row; rows].join(",")
+    Ok(rows.execute(tx).await?)
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use contracts::runs as wire;
-use eventlog::{BoxFuture, Error, RecordedEvent, SqliteConnection, SqlitePool, View};
+use eventlog::{BoxFuture, Error, Reader, RecordedEvent, Transaction, View, sql};
 use prost::Message;
 
 use crate::experiment::{DEFAULT_ID, DEFAULT_NAME, ExperimentEvent, stream};
@@ -21,11 +21,7 @@ impl View for ExperimentsView {
         event.stream.starts_with(&stream(""))
     }
 
-    fn apply<'a>(
-        &'a self,
-        tx: &'a mut SqliteConnection,
-        events: &'a [RecordedEvent],
-    ) -> BoxFuture<'a, Result<(), Error>> {
+    fn apply<'a>(&'a self, tx: &'a mut Transaction, events: &'a [RecordedEvent]) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(async move {
             for event in events.iter().filter(|event| self.wants(event)) {
                 let ExperimentEvent::ExperimentCreated(created) = event.decode()?;
@@ -37,7 +33,7 @@ impl View for ExperimentsView {
                     created_at: shown_time(created.at_us),
                 };
                 let id = i64::try_from(created.experiment_id).unwrap_or(i64::MAX);
-                sqlx::query("INSERT INTO experiments(workspace, id, name, shown) VALUES (?, ?, ?, ?)")
+                sql("INSERT INTO experiments(workspace, id, name, shown) VALUES ($1, $2, $3, $4)")
                     .bind(&created.workspace)
                     .bind(id)
                     .bind(&created.name)
@@ -65,13 +61,14 @@ pub fn default_of(workspace: &str) -> wire::Experiment {
 ///
 /// # Errors
 /// When the row cannot be read.
-pub async fn find(pool: &SqlitePool, workspace: &str, id_or_name: &str) -> Result<Option<wire::Experiment>, Error> {
+pub async fn find(pool: &Reader, workspace: &str, id_or_name: &str) -> Result<Option<wire::Experiment>, Error> {
     if id_or_name == DEFAULT_ID || id_or_name == DEFAULT_NAME {
         return Ok(Some(default_of(workspace)));
     }
-    let get = "SELECT shown FROM experiments WHERE workspace = ? AND (id = ? OR name = ?) ORDER BY id = ? DESC LIMIT 1";
+    let get = "SELECT shown FROM experiments WHERE workspace = $1 AND (id = $2 OR name = $3)
+               ORDER BY CASE WHEN id = $2 THEN 0 ELSE 1 END LIMIT 1";
     let id: Option<i64> = id_or_name.parse().ok();
-    let query = sqlx::query_scalar(get).bind(workspace).bind(id).bind(id_or_name).bind(id);
+    let query = sql(get).bind(workspace).bind(id).bind(id_or_name);
     let shown: Option<Vec<u8>> = query.fetch_optional(pool).await?;
     shown.map(|shown| read(&shown)).transpose()
 }
@@ -80,9 +77,9 @@ pub async fn find(pool: &SqlitePool, workspace: &str, id_or_name: &str) -> Resul
 ///
 /// # Errors
 /// When the rows cannot be read.
-pub async fn list(pool: &SqlitePool, workspace: &str, after: i64, limit: i32) -> Result<Vec<wire::Experiment>, Error> {
-    let get = "SELECT shown FROM experiments WHERE workspace = ? AND id > ? ORDER BY id LIMIT ?";
-    let rows: Vec<Vec<u8>> = sqlx::query_scalar(get).bind(workspace).bind(after).bind(limit).fetch_all(pool).await?;
+pub async fn list(pool: &Reader, workspace: &str, after: i64, limit: i32) -> Result<Vec<wire::Experiment>, Error> {
+    let get = "SELECT shown FROM experiments WHERE workspace = $1 AND id > $2 ORDER BY id LIMIT $3";
+    let rows: Vec<Vec<u8>> = sql(get).bind(workspace).bind(after).bind(limit).fetch_all(pool).await?;
     rows.iter().map(|shown| read(shown)).collect()
 }
 

@@ -1,12 +1,11 @@
-//! Runs as users see them, with what they are listed by. Reported points do not touch the row: the version is read from
-//! the events.
+//! Runs as users see them, with what they are listed by. Reported points do not touch the row, only the small one that
+//! has the version.
 
 use std::collections::BTreeMap;
 
 use contracts::runs as wire;
-use eventlog::{BoxFuture, Error, RecordedEvent, SqliteConnection, SqlitePool, View};
+use eventlog::{BoxFuture, Error, Reader, RecordedEvent, Row, Transaction, View, insert, row, sql};
 use prost::Message;
-use sqlx::{AssertSqlSafe, QueryBuilder, Row, Sqlite};
 use uuid::Uuid;
 use vocabulary::RunId;
 
@@ -26,11 +25,7 @@ impl View for RunsView {
         run::of_stream(&event.stream).is_some() && !silent.contains(&event.kind.as_str())
     }
 
-    fn apply<'a>(
-        &'a self,
-        tx: &'a mut SqliteConnection,
-        events: &'a [RecordedEvent],
-    ) -> BoxFuture<'a, Result<(), Error>> {
+    fn apply<'a>(&'a self, tx: &'a mut Transaction, events: &'a [RecordedEvent]) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(async move {
             // A row that several events of the batch change is read and written once.
             let mut changed: BTreeMap<RunId, Changed> = BTreeMap::new();
@@ -54,6 +49,33 @@ impl View for RunsView {
     }
 }
 
+/// The version of each run's stream.
+pub struct VersionsView;
+
+impl View for VersionsView {
+    fn name(&self) -> &'static str {
+        "run_versions"
+    }
+
+    fn wants(&self, event: &RecordedEvent) -> bool {
+        run::of_stream(&event.stream).is_some()
+    }
+
+    fn apply<'a>(&'a self, tx: &'a mut Transaction, events: &'a [RecordedEvent]) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async move {
+            let versions = events.iter().filter_map(|event| Some((run::of_stream(&event.stream)?, event.version)));
+            // The last one of a run stays.
+            let versions: BTreeMap<RunId, i64> = versions.collect();
+            let then = "ON CONFLICT(run) DO UPDATE SET version = excluded.version";
+            let mut rows = insert("INSERT INTO run_versions(run, version)", then);
+            for (run, version) in versions {
+                rows.row(row![key(run), version]);
+            }
+            rows.execute(tx).await
+        })
+    }
+}
+
 struct Changed {
     shown: wire::Run,
     /// Position and command of the run's first event, when the row is new.
@@ -66,16 +88,16 @@ impl Changed {
     }
 }
 
-async fn load(tx: &mut SqliteConnection, run: RunId) -> Result<Changed, Error> {
-    let get = "SELECT shown FROM runs WHERE run = ?";
-    let shown: Vec<u8> = sqlx::query_scalar(get).bind(key(run)).fetch_one(tx).await?;
+async fn load(tx: &mut Transaction, run: RunId) -> Result<Changed, Error> {
+    let get = "SELECT shown FROM runs WHERE run = $1";
+    let shown: Vec<u8> = sql(get).bind(key(run)).fetch_one(tx).await?;
     Ok(Changed { shown: read(&shown)?, created: None })
 }
 
-async fn save(tx: &mut SqliteConnection, run: RunId, row: Changed) -> Result<(), Error> {
+async fn save(tx: &mut Transaction, run: RunId, row: Changed) -> Result<(), Error> {
     let Changed { shown, created } = row;
     let Some((seq, command)) = created else {
-        sqlx::query("UPDATE runs SET state = ?, shown = ? WHERE run = ?")
+        sql("UPDATE runs SET state = $1, shown = $2 WHERE run = $3")
             .bind(&shown.state)
             .bind(shown.encode_to_vec())
             .bind(key(run))
@@ -83,10 +105,8 @@ async fn save(tx: &mut SqliteConnection, run: RunId, row: Changed) -> Result<(),
             .await?;
         return Ok(());
     };
-    sqlx::query(
-        "INSERT INTO runs(seq, run, workspace, experiment_id, parent, sweep_id, state, command_id, shown)
-        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-    )
+    sql("INSERT INTO runs(seq, run, workspace, experiment_id, parent, sweep_id, state, command_id, shown)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)")
     .bind(seq)
     .bind(key(run))
     .bind(&shown.workspace)
@@ -94,7 +114,7 @@ async fn save(tx: &mut SqliteConnection, run: RunId, row: Changed) -> Result<(),
     .bind(&shown.parent_run_id)
     .bind(&shown.sweep_id)
     .bind(&shown.state)
-    .bind(command.as_bytes().to_vec())
+    .bind(command)
     .bind(shown.encode_to_vec())
     .execute(tx)
     .await?;
@@ -111,20 +131,20 @@ fn read(shown: &[u8]) -> Result<wire::Run, Error> {
 
 /// The columns of a run that is shown: its row, its version, its place in lists.
 const COLUMNS: &str =
-    "shown, (SELECT max(version) FROM events WHERE stream_id = 'run-' || lower(hex(run))) AS version, seq";
+    "shown, (SELECT run_versions.version FROM run_versions WHERE run_versions.run = runs.run) AS version, seq";
 
-fn read_row(row: &sqlx::sqlite::SqliteRow) -> Result<wire::Run, Error> {
-    let shown: Vec<u8> = row.try_get(0)?;
-    Ok(wire::Run { version: row.try_get(1)?, ..read(&shown)? })
+fn read_row(row: &Row) -> Result<wire::Run, Error> {
+    let shown: Vec<u8> = row.get(0)?;
+    Ok(wire::Run { version: row.get(1)?, ..read(&shown)? })
 }
 
 /// A run of a workspace.
 ///
 /// # Errors
 /// When the row cannot be read.
-pub async fn find(pool: &SqlitePool, workspace: &str, run: RunId) -> Result<Option<wire::Run>, Error> {
-    let get = format!("SELECT {COLUMNS} FROM runs WHERE run = ? AND workspace = ?");
-    let row = sqlx::query(AssertSqlSafe(get)).bind(key(run)).bind(workspace).fetch_optional(pool).await?;
+pub async fn find(pool: &Reader, workspace: &str, run: RunId) -> Result<Option<wire::Run>, Error> {
+    let get = format!("SELECT {COLUMNS} FROM runs WHERE run = $1 AND workspace = $2");
+    let row: Option<Row> = sql(get).bind(key(run)).bind(workspace).fetch_optional(pool).await?;
     row.as_ref().map(read_row).transpose()
 }
 
@@ -132,9 +152,9 @@ pub async fn find(pool: &SqlitePool, workspace: &str, run: RunId) -> Result<Opti
 ///
 /// # Errors
 /// When the row cannot be read.
-pub async fn state_of(pool: &SqlitePool, workspace: &str, run: RunId) -> Result<Option<run::RunState>, Error> {
-    let get = "SELECT state FROM runs WHERE run = ? AND workspace = ?";
-    let state: Option<String> = sqlx::query_scalar(get).bind(key(run)).bind(workspace).fetch_optional(pool).await?;
+pub async fn state_of(pool: &Reader, workspace: &str, run: RunId) -> Result<Option<run::RunState>, Error> {
+    let get = "SELECT state FROM runs WHERE run = $1 AND workspace = $2";
+    let state: Option<String> = sql(get).bind(key(run)).bind(workspace).fetch_optional(pool).await?;
     Ok(state.and_then(|state| run::RunState::parse(&state)))
 }
 
@@ -142,9 +162,9 @@ pub async fn state_of(pool: &SqlitePool, workspace: &str, run: RunId) -> Result<
 ///
 /// # Errors
 /// When the row cannot be read.
-pub async fn created_by(pool: &SqlitePool, command: Uuid) -> Result<Option<RunId>, Error> {
-    let get = "SELECT run FROM runs WHERE command_id = ?";
-    let run: Option<Vec<u8>> = sqlx::query_scalar(get).bind(command.as_bytes().to_vec()).fetch_optional(pool).await?;
+pub async fn created_by(pool: &Reader, command: Uuid) -> Result<Option<RunId>, Error> {
+    let get = "SELECT run FROM runs WHERE command_id = $1";
+    let run: Option<Vec<u8>> = sql(get).bind(command).fetch_optional(pool).await?;
     Ok(run.and_then(|run| Uuid::from_slice(&run).ok()).map(RunId::new))
 }
 
@@ -165,7 +185,7 @@ pub struct Child {
 /// # Errors
 /// When the rows cannot be read.
 pub async fn children(
-    pool: &SqlitePool,
+    pool: &Reader,
     workspace: &str,
     parent: RunId,
     after: i64,
@@ -173,8 +193,8 @@ pub async fn children(
 ) -> Result<Vec<Child>, Error> {
     // The first condition lets SQLite use the partial index.
     let get = "SELECT seq, run, state, sweep_id FROM runs
-        WHERE parent <> '' AND parent = ? AND workspace = ? AND seq > ? ORDER BY seq LIMIT ?";
-    let query = sqlx::query_as(get).bind(parent.to_string()).bind(workspace).bind(after).bind(limit);
+        WHERE parent <> '' AND parent = $1 AND workspace = $2 AND seq > $3 ORDER BY seq LIMIT $4";
+    let query = sql(get).bind(parent.to_string()).bind(workspace).bind(after).bind(limit);
     let rows: Vec<(i64, Vec<u8>, String, String)> = query.fetch_all(pool).await?;
     let child = |(seq, run, state, sweep_id): (i64, Vec<u8>, String, String)| {
         let damaged = || Error::Decode(format!("a row of runs: seq {seq}"));
@@ -204,20 +224,19 @@ pub struct Filter {
 ///
 /// # Errors
 /// When the rows cannot be read.
-pub async fn list(pool: &SqlitePool, filter: &Filter, before: i64, limit: i32) -> Result<Vec<(i64, wire::Run)>, Error> {
-    let mut query = QueryBuilder::<Sqlite>::new(format!("SELECT {COLUMNS} FROM runs WHERE workspace = "));
-    query.push_bind(filter.workspace.clone());
+pub async fn list(pool: &Reader, filter: &Filter, before: i64, limit: i32) -> Result<Vec<(i64, wire::Run)>, Error> {
+    let mut query = sql(format!("SELECT {COLUMNS} FROM runs WHERE workspace = $1")).bind(&filter.workspace);
     let conditions = [
         (" AND experiment_id = ", &filter.experiment_id),
-        // The second condition lets SQLite use the partial index.
+        // The first condition lets the store use the partial index.
         (" AND parent <> '' AND parent = ", &filter.parent),
         (" AND state = ", &filter.state),
         (" AND sweep_id <> '' AND sweep_id = ", &filter.sweep_id),
     ];
     for (condition, value) in conditions.into_iter().filter(|(_, value)| !value.is_empty()) {
-        query.push(condition).push_bind(value.clone());
+        query = query.and(condition, value);
     }
-    query.push(" AND seq < ").push_bind(before).push(" ORDER BY seq DESC LIMIT ").push_bind(limit);
-    let rows = query.build().fetch_all(pool).await?;
-    rows.iter().map(|row| Ok((row.try_get(2)?, read_row(row)?))).collect()
+    let query = query.and(" AND seq < ", before).and(" ORDER BY seq DESC LIMIT ", limit);
+    let rows: Vec<Row> = query.fetch_all(pool).await?;
+    rows.iter().map(|row| Ok((row.get(2)?, read_row(row)?))).collect()
 }

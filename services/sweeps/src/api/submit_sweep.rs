@@ -5,7 +5,7 @@ use std::sync::Arc;
 use contracts::sweeps as wire;
 use contracts::{CallContext, status_of, with_position};
 use documents::Format;
-use eventlog::{Committed, Context, ExecuteError, RecordError, Recorded, SqliteConnection};
+use eventlog::{Committed, Context, ExecuteError, RecordError, Recorded, Transaction, sql};
 use prost::Message;
 use serde_json::{Value, json};
 use tonic::{Request, Response, Status};
@@ -223,18 +223,15 @@ fn name_taken(name: &str, holder: SweepId) -> Problem {
 }
 
 /// Takes the name, if one was given, in the transaction of the submission.
-pub(super) async fn take_name(
-    tx: &mut SqliteConnection,
-    submitted: &SweepSubmitted,
-) -> Result<(), RecordError<Rejection>> {
+pub(super) async fn take_name(tx: &mut Transaction, submitted: &SweepSubmitted) -> Result<(), RecordError<Rejection>> {
     let Some(name) = &submitted.spec.name else { return Ok(()) };
     let id = submitted.sweep_id.to_string();
-    let taken = "INSERT INTO sweep_names(workspace, name, sweep_id) VALUES (?, ?, ?) ON CONFLICT DO NOTHING";
-    let written = sqlx::query(taken).bind(&submitted.workspace).bind(name).bind(id).execute(&mut *tx).await?;
-    if written.rows_affected() > 0 {
+    let taken = "INSERT INTO sweep_names(workspace, name, sweep_id) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
+    let written = sql(taken).bind(&submitted.workspace).bind(name).bind(id).execute(&mut *tx).await?;
+    if written > 0 {
         return Ok(());
     }
-    let holder: String = sqlx::query_scalar("SELECT sweep_id FROM sweep_names WHERE workspace = ? AND name = ?")
+    let holder: String = sql("SELECT sweep_id FROM sweep_names WHERE workspace = $1 AND name = $2")
         .bind(&submitted.workspace)
         .bind(name)
         .fetch_one(&mut *tx)

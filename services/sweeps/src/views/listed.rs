@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use eventlog::{BoxFuture, Error, RecordedEvent, SqliteConnection, SqlitePool, View};
+use eventlog::{BoxFuture, Error, Reader, RecordedEvent, Transaction, View, sql};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -57,11 +57,7 @@ impl View for Listed {
         !silent.contains(&event.kind.as_str()) && !event.kind.starts_with("Trial")
     }
 
-    fn apply<'a>(
-        &'a self,
-        tx: &'a mut SqliteConnection,
-        events: &'a [RecordedEvent],
-    ) -> BoxFuture<'a, Result<(), Error>> {
+    fn apply<'a>(&'a self, tx: &'a mut Transaction, events: &'a [RecordedEvent]) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(async move {
             for event in events.iter().filter(|event| self.wants(event)) {
                 let Some(sweep_id) = crate::sweep_of(&event.stream) else { continue };
@@ -72,25 +68,25 @@ impl View for Listed {
     }
 }
 
-async fn apply(tx: &mut SqliteConnection, sweep_id: SweepId, event: &RecordedEvent) -> Result<(), Error> {
+async fn apply(tx: &mut Transaction, sweep_id: SweepId, event: &RecordedEvent) -> Result<(), Error> {
     let id = sweep_id.to_string();
     let decoded = event.decode::<SweepEvent>()?;
     if let SweepEvent::SweepSubmitted(submitted) = &decoded {
-        let insert = "INSERT OR REPLACE INTO sweeps_listed(sweep_id, command_id, workspace, position, state, summary)
-                      VALUES (?, ?, ?, ?, ?, '{}')";
-        sqlx::query(insert)
+        let insert = "INSERT INTO sweeps_listed(sweep_id, command_id, workspace, position, state, summary)
+                      VALUES ($1, $2, $3, $4, $5, '{}') ON CONFLICT(sweep_id) DO UPDATE SET
+                      command_id = excluded.command_id, workspace = excluded.workspace,
+                      position = excluded.position, state = excluded.state, summary = excluded.summary";
+        sql(insert)
             .bind(&id)
-            .bind(event.command_id.as_bytes().as_slice())
+            .bind(event.command_id)
             .bind(&submitted.workspace)
             .bind(event.position)
             .bind(SweepState::Queued.as_str())
             .execute(&mut *tx)
             .await?;
     }
-    let row: Option<(String, String)> = sqlx::query_as("SELECT state, summary FROM sweeps_listed WHERE sweep_id = ?")
-        .bind(&id)
-        .fetch_optional(&mut *tx)
-        .await?;
+    let row: Option<(String, String)> =
+        sql("SELECT state, summary FROM sweeps_listed WHERE sweep_id = $1").bind(&id).fetch_optional(&mut *tx).await?;
     let Some((mut state, summary)) = row else { return Ok(()) };
     let mut summary: Summary = serde_json::from_str(&summary).unwrap_or_default();
     if let Some(new) = summary.take(&decoded) {
@@ -98,7 +94,7 @@ async fn apply(tx: &mut SqliteConnection, sweep_id: SweepId, event: &RecordedEve
     }
     summary.version = event.version;
     let summary = serde_json::to_string(&summary).unwrap_or_default();
-    sqlx::query("UPDATE sweeps_listed SET state = ?, summary = ? WHERE sweep_id = ?")
+    sql("UPDATE sweeps_listed SET state = $1, summary = $2 WHERE sweep_id = $3")
         .bind(state)
         .bind(summary)
         .bind(&id)
@@ -182,16 +178,16 @@ impl Summary {
 
 /// A page of a workspace's sweeps, the newest first, before a position.
 pub(crate) async fn listed(
-    reader: &SqlitePool,
+    reader: &Reader,
     workspace: &str,
     state: &str,
     before: i64,
     limit: i32,
-) -> Result<Vec<ListedSweep>, sqlx::Error> {
+) -> Result<Vec<ListedSweep>, Error> {
     let all = "SELECT sweep_id, position, state, summary FROM sweeps_listed
-               WHERE workspace = ? AND position < ? AND (? = '' OR state = ?) ORDER BY position DESC LIMIT ?";
+               WHERE workspace = $1 AND position < $2 AND ($3 = '' OR state = $3) ORDER BY position DESC LIMIT $4";
     let rows: Vec<(String, i64, String, String)> =
-        sqlx::query_as(all).bind(workspace).bind(before).bind(state).bind(state).bind(limit).fetch_all(reader).await?;
+        sql(all).bind(workspace).bind(before).bind(state).bind(limit).fetch_all(reader).await?;
     let read = |(id, position, state, summary): (String, i64, String, String)| {
         let summary = serde_json::from_str(&summary).unwrap_or_default();
         Some(ListedSweep { sweep_id: SweepId::parse(&id).ok()?, position, state, summary })
@@ -200,26 +196,24 @@ pub(crate) async fn listed(
 }
 
 /// All sweeps that have not ended.
-pub(crate) async fn active(reader: &SqlitePool) -> Result<Vec<SweepId>, sqlx::Error> {
+pub(crate) async fn active(reader: &Reader) -> Result<Vec<SweepId>, Error> {
     let ids: Vec<String> =
-        sqlx::query_scalar("SELECT sweep_id FROM sweeps_listed WHERE state NOT IN ('Completed', 'Failed', 'Canceled')")
+        sql("SELECT sweep_id FROM sweeps_listed WHERE state NOT IN ('Completed', 'Failed', 'Canceled')")
             .fetch_all(reader)
             .await?;
     Ok(ids.iter().filter_map(|id| SweepId::parse(id).ok()).collect())
 }
 
 /// The sweep that a command has submitted.
-pub(crate) async fn by_command(reader: &SqlitePool, command: Uuid) -> Result<Option<SweepId>, sqlx::Error> {
-    let id: Option<String> = sqlx::query_scalar("SELECT sweep_id FROM sweeps_listed WHERE command_id = ?")
-        .bind(command.as_bytes().as_slice())
-        .fetch_optional(reader)
-        .await?;
+pub(crate) async fn by_command(reader: &Reader, command: Uuid) -> Result<Option<SweepId>, Error> {
+    let id: Option<String> =
+        sql("SELECT sweep_id FROM sweeps_listed WHERE command_id = $1").bind(command).fetch_optional(reader).await?;
     Ok(id.and_then(|id| SweepId::parse(&id).ok()))
 }
 
 /// The sweep of a name.
-pub(crate) async fn by_name(reader: &SqlitePool, workspace: &str, name: &str) -> Result<Option<SweepId>, sqlx::Error> {
-    let id: Option<String> = sqlx::query_scalar("SELECT sweep_id FROM sweep_names WHERE workspace = ? AND name = ?")
+pub(crate) async fn by_name(reader: &Reader, workspace: &str, name: &str) -> Result<Option<SweepId>, Error> {
+    let id: Option<String> = sql("SELECT sweep_id FROM sweep_names WHERE workspace = $1 AND name = $2")
         .bind(workspace)
         .bind(name)
         .fetch_optional(reader)

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use eventlog::{BoxFuture, Error, RecordedEvent, SqliteConnection, SqlitePool, View};
+use eventlog::{BoxFuture, Error, Reader, RecordedEvent, Transaction, View, sql};
 use vocabulary::SweepId;
 
 use crate::sweep::SweepEvent;
@@ -19,11 +19,7 @@ impl View for Stops {
         event.kind == "TrialStopRequested"
     }
 
-    fn apply<'a>(
-        &'a self,
-        tx: &'a mut SqliteConnection,
-        events: &'a [RecordedEvent],
-    ) -> BoxFuture<'a, Result<(), Error>> {
+    fn apply<'a>(&'a self, tx: &'a mut Transaction, events: &'a [RecordedEvent]) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(async move {
             for event in events.iter().filter(|event| self.wants(event)) {
                 let (Some(sweep_id), SweepEvent::TrialStopRequested(stop)) =
@@ -32,7 +28,9 @@ impl View for Stops {
                     continue;
                 };
                 if stop.decision.is_some() {
-                    sqlx::query("INSERT OR REPLACE INTO sweep_stops(sweep_id, trial, position) VALUES (?, ?, ?)")
+                    let put = "INSERT INTO sweep_stops(sweep_id, trial, position) VALUES ($1, $2, $3)
+                               ON CONFLICT(sweep_id, trial) DO UPDATE SET position = excluded.position";
+                    sql(put)
                         .bind(sweep_id.to_string())
                         .bind(i64::from(stop.trial))
                         .bind(event.position)
@@ -46,8 +44,8 @@ impl View for Stops {
 }
 
 /// The position of the decision that stopped a trial.
-pub(crate) async fn stop_of(reader: &SqlitePool, sweep_id: SweepId, trial: u32) -> Result<Option<i64>, sqlx::Error> {
-    sqlx::query_scalar("SELECT position FROM sweep_stops WHERE sweep_id = ? AND trial = ?")
+pub(crate) async fn stop_of(reader: &Reader, sweep_id: SweepId, trial: u32) -> Result<Option<i64>, Error> {
+    sql("SELECT position FROM sweep_stops WHERE sweep_id = $1 AND trial = $2")
         .bind(sweep_id.to_string())
         .bind(i64::from(trial))
         .fetch_optional(reader)
@@ -57,18 +55,17 @@ pub(crate) async fn stop_of(reader: &SqlitePool, sweep_id: SweepId, trial: u32) 
 /// The positions of the decisions that stopped the trials from one on. `page` trials are wanted, of any kind, so the
 /// first so many stops are enough.
 pub(crate) async fn stops_from(
-    reader: &SqlitePool,
+    reader: &Reader,
     sweep_id: SweepId,
     from: u32,
     page: i32,
-) -> Result<BTreeMap<u32, i64>, sqlx::Error> {
-    let rows: Vec<(i64, i64)> = sqlx::query_as(
-        "SELECT trial, position FROM sweep_stops WHERE sweep_id = ? AND trial >= ? ORDER BY trial LIMIT ?",
-    )
-    .bind(sweep_id.to_string())
-    .bind(i64::from(from))
-    .bind(page)
-    .fetch_all(reader)
-    .await?;
+) -> Result<BTreeMap<u32, i64>, Error> {
+    let rows: Vec<(i64, i64)> =
+        sql("SELECT trial, position FROM sweep_stops WHERE sweep_id = $1 AND trial >= $2 ORDER BY trial LIMIT $3")
+            .bind(sweep_id.to_string())
+            .bind(i64::from(from))
+            .bind(page)
+            .fetch_all(reader)
+            .await?;
     Ok(rows.into_iter().filter_map(|(trial, position)| Some((u32::try_from(trial).ok()?, position))).collect())
 }

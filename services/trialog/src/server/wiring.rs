@@ -8,6 +8,7 @@ use anyhow::Context;
 use contracts::feed::feed_service_server::FeedServiceServer;
 use contracts::health::health_service_server::HealthServiceServer;
 use contracts::{Peer, Peers};
+use eventlog::Stores;
 use runtime::{Health, MachineClock, MachineEntropy, Shutdown, Task};
 use tonic::service::{Routes, RoutesBuilder};
 use vocabulary::{Clock, Entropy};
@@ -57,6 +58,11 @@ impl Plan {
 
     fn runs_here(&self, service: &str) -> bool {
         self.place.services.iter().any(|here| here == service)
+    }
+
+    /// Where the services keep their logs.
+    fn stores(&self) -> Stores {
+        Stores::in_folder(self.folder.root().join("db"))
     }
 
     /// Where agents find a service.
@@ -178,7 +184,7 @@ async fn assemble(
     url: &str,
 ) -> anyhow::Result<(Routes, Vec<Task>)> {
     let clock: Arc<dyn Clock> = Arc::new(MachineClock);
-    let data = plan.folder.root().to_path_buf();
+    let (stores, data) = (plan.stores(), plan.folder.root().to_path_buf());
     let mut assembly = Assembly {
         routes: Routes::builder(),
         feeds: feed::FeedServer::new(),
@@ -188,7 +194,7 @@ async fn assemble(
     };
     if plan.runs_here("workspaces") {
         let dependencies =
-            workspaces::Dependencies { data: data.clone(), clock: clock.clone(), entropy: entropy.clone() };
+            workspaces::Dependencies { stores: stores.clone(), clock: clock.clone(), entropy: entropy.clone() };
         let service = add!(assembly, "workspaces", workspaces::open(dependencies).await?);
         let (token, is_new) = plan.folder.admin_token(entropy.as_ref())?;
         service.bootstrap(FIRST_WORKSPACE, &token).await?;
@@ -199,13 +205,13 @@ async fn assemble(
     macro_rules! common {
         ($service:ident { $($extra:tt)* }) => {
             $service::Dependencies {
-                data: data.clone(), clock: clock.clone(), entropy: entropy.clone(), peers: peers.clone(),
+                stores: stores.clone(), clock: clock.clone(), entropy: entropy.clone(), peers: peers.clone(),
                 shutdown: shutdown.clone(), $($extra)*
             }
         };
     }
     if plan.runs_here("runs") {
-        add!(assembly, "runs", runs::open(common!(runs {})).await?);
+        add!(assembly, "runs", runs::open(common!(runs { data: data.clone() })).await?);
     }
     if plan.runs_here("sweeps") {
         let settings = &plan.settings.sweeps;
@@ -226,7 +232,7 @@ async fn assemble(
             api_url: url.to_owned(),
             signing_key,
         };
-        add!(assembly, "compute", compute::open(common!(compute { wiring: special })).await?);
+        add!(assembly, "compute", compute::open(common!(compute { data: data.clone(), wiring: special })).await?);
     }
     let Assembly { mut routes, feeds, tasks, .. } = assembly;
     routes.add_service(FeedServiceServer::new(feeds));

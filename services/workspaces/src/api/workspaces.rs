@@ -2,6 +2,7 @@
 
 use contracts::workspaces as wire;
 use contracts::{CallContext, status_of, with_position};
+use eventlog::sql;
 use tonic::{Request, Response, Status};
 use vocabulary::{Problem, names};
 
@@ -54,13 +55,12 @@ impl Api {
         calls::at_least(&self.log, &CallContext::of(&request)).await?;
         let request = request.into_inner();
         let (size, after) = calls::page(request.page_size, &request.page_token)?;
-        let names: Vec<String> =
-            sqlx::query_scalar("SELECT name FROM workspaces_listed WHERE name > ? ORDER BY name LIMIT ?")
-                .bind(after.unwrap_or_default())
-                .bind(size)
-                .fetch_all(self.log.reader())
-                .await
-                .map_err(calls::unreadable)?;
+        let names: Vec<String> = sql("SELECT name FROM workspaces_listed WHERE name > $1 ORDER BY name LIMIT $2")
+            .bind(after.unwrap_or_default())
+            .bind(size)
+            .fetch_all(self.log.reader())
+            .await
+            .map_err(calls::unreadable)?;
         let next_page_token =
             if names.len() == size as usize { names.last().cloned().unwrap_or_default() } else { String::new() };
         let mut workspaces = Vec::with_capacity(names.len());

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use trialog_eventlog::{BoxFuture, Context, Error, EventLog, Options, RecordedEvent, SqliteConnection, View};
+use trialog_eventlog::{
+    BoxFuture, Context, Error, EventLog, MemoryStore, Options, RecordedEvent, Store, Transaction, View, sql,
+};
 use uuid::Uuid;
 use vocabulary::{Clock, Decider, ManualClock, SeededEntropy, stored_events};
 
@@ -47,6 +49,15 @@ impl Decider for Account {
     type Command = Ask;
     type Event = AccountEvent;
     type Rejection = TooLittle;
+    const SNAPSHOT: Option<i16> = Some(1);
+
+    fn snapshot(&self) -> Option<Vec<u8>> {
+        Some(self.balance.to_le_bytes().to_vec())
+    }
+
+    fn restore(bytes: &[u8]) -> Option<Self> {
+        Some(Self { balance: i64::from_le_bytes(bytes.try_into().ok()?) })
+    }
 
     fn decide(&self, command: &Ask) -> Result<Vec<AccountEvent>, TooLittle> {
         match command {
@@ -84,11 +95,7 @@ impl View for Balances {
         "balances"
     }
 
-    fn apply<'a>(
-        &'a self,
-        tx: &'a mut SqliteConnection,
-        events: &'a [RecordedEvent],
-    ) -> BoxFuture<'a, Result<(), Error>> {
+    fn apply<'a>(&'a self, tx: &'a mut Transaction, events: &'a [RecordedEvent]) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(async move {
             for event in events {
                 let change = match event.decode::<AccountEvent>()? {
@@ -96,10 +103,8 @@ impl View for Balances {
                     AccountEvent::Withdrawn(event) => -event.amount,
                 };
                 assert_ne!(change, PANICS_IN_THE_VIEW, "a view that panics");
-                sqlx::query(
-                    "INSERT INTO balances VALUES (?1, ?2, ?2)
-                     ON CONFLICT(stream) DO UPDATE SET balance = balance + ?2, last = ?2",
-                )
+                sql("INSERT INTO balances VALUES ($1, $2, $2)
+                     ON CONFLICT(stream) DO UPDATE SET balance = balances.balance + $2, last = $2")
                 .bind(event.stream.as_str())
                 .bind(change)
                 .execute(&mut *tx)
@@ -116,10 +121,60 @@ pub fn clock() -> Arc<ManualClock> {
     Arc::new(ManualClock::new(Timestamp::from_microsecond(START).expect("a valid instant")))
 }
 
+/// Where a log of a test is kept.
+pub enum Home {
+    Sqlite(tempfile::TempDir),
+    Memory(MemoryStore),
+}
+
+impl Home {
+    pub fn sqlite() -> Self {
+        Self::Sqlite(tempfile::tempdir().unwrap())
+    }
+
+    pub fn memory() -> Self {
+        Self::Memory(MemoryStore::default())
+    }
+
+    /// Whether there are tables for views and records.
+    pub fn has_tables(&self) -> bool {
+        matches!(self, Self::Sqlite(_))
+    }
+
+    pub fn store(&self) -> Store {
+        match self {
+            Self::Sqlite(folder) => Store::sqlite(folder.path().join("accounts.db")),
+            Self::Memory(store) => Store::memory(store),
+        }
+    }
+
+    pub fn options(&self, clock: Arc<dyn Clock>, views: Vec<Arc<dyn View>>) -> Options {
+        Options { store: self.store(), ..options(Path::new("unused"), clock, views) }
+    }
+
+    /// A log without views.
+    pub async fn plain(&self) -> EventLog {
+        EventLog::open(self.options(clock(), Vec::new())).await.unwrap()
+    }
+}
+
+/// Runs tests on every store: each is a function of a [`Home`].
+#[macro_export]
+macro_rules! on_every_store {
+    ($($name:ident),+ $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test] async fn $name() { super::$name($crate::account::Home::sqlite()).await; })+
+        }
+        mod memory {
+            $(#[tokio::test] async fn $name() { super::$name($crate::account::Home::memory()).await; })+
+        }
+    };
+}
+
 pub fn options(folder: &Path, clock: Arc<dyn Clock>, views: Vec<Arc<dyn View>>) -> Options {
     Options {
         service: "accounts",
-        file: folder.join("accounts.db"),
+        store: Store::sqlite(folder.join("accounts.db")),
         migrations: MIGRATIONS,
         views,
         clock,
@@ -144,14 +199,10 @@ impl View for Withdrawals {
         event.kind == "Withdrawn"
     }
 
-    fn apply<'a>(
-        &'a self,
-        tx: &'a mut SqliteConnection,
-        events: &'a [RecordedEvent],
-    ) -> BoxFuture<'a, Result<(), Error>> {
+    fn apply<'a>(&'a self, tx: &'a mut Transaction, events: &'a [RecordedEvent]) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(async move {
             for event in events.iter().filter(|event| self.wants(event)) {
-                sqlx::query("INSERT INTO withdrawals VALUES (?)").bind(event.position).execute(&mut *tx).await?;
+                sql("INSERT INTO withdrawals VALUES ($1)").bind(event.position).execute(&mut *tx).await?;
             }
             Ok(())
         })
@@ -160,7 +211,7 @@ impl View for Withdrawals {
 
 /// The positions of withdrawals, as the view has them.
 pub async fn withdrawals(log: &EventLog) -> Vec<i64> {
-    sqlx::query_scalar("SELECT position FROM withdrawals ORDER BY position").fetch_all(log.reader()).await.unwrap()
+    sql("SELECT position FROM withdrawals ORDER BY position").fetch_all(log.reader()).await.unwrap()
 }
 
 /// A log with the view.
@@ -173,7 +224,7 @@ pub fn context(id: u128) -> Context {
 }
 
 pub async fn balances(log: &EventLog) -> Vec<(String, i64)> {
-    sqlx::query_as("SELECT stream, balance FROM balances ORDER BY stream").fetch_all(log.reader()).await.unwrap()
+    sql("SELECT stream, balance FROM balances ORDER BY stream").fetch_all(log.reader()).await.unwrap()
 }
 
 pub async fn everything(log: &EventLog) -> Vec<RecordedEvent> {

@@ -4,15 +4,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use trialog_eventlog::{CursorMove, Error, EventLog, ExecuteError, RecordError, Recorded};
+use trialog_eventlog::{CursorMove, Error, EventLog, ExecuteError, RecordError, Recorded, sql};
 use vocabulary::ManualClock;
 
 use crate::account::*;
+use crate::on_every_store;
 
-#[tokio::test]
-async fn a_command_is_stored_and_a_repeat_gets_the_first_result() {
-    let folder = tempfile::tempdir().unwrap();
-    let log = plain(folder.path()).await;
+on_every_store! {
+    a_command_is_stored_and_a_repeat_gets_the_first_result,
+    a_rejected_command_is_not_stored_and_may_succeed_later,
+    a_success_without_events_is_remembered_when_something_was_promised,
+    the_expected_version_decides_between_racers,
+    a_cursor_moves_with_every_decided_outcome_and_never_back,
+    the_head_moves_and_can_be_waited_for,
+    recorded_at_does_not_follow_a_clock_that_goes_back,
+}
+
+async fn a_command_is_stored_and_a_repeat_gets_the_first_result(home: Home) {
+    let log = home.plain().await;
     let mut wanted = context(1);
     wanted.request_hash = Some([1; 32]);
     wanted.reply = b"first".to_vec();
@@ -24,7 +33,7 @@ async fn a_command_is_stored_and_a_repeat_gets_the_first_result() {
     assert_eq!((again.position, again.version, again.events, again.repeated), (2, 2, 2, true));
     assert_eq!(again.reply, b"first");
     log.close().await;
-    let log = plain(folder.path()).await;
+    let log = home.plain().await;
     let again = log.execute::<Account>("a", Ask::Withdraw(1), wanted.clone()).await.unwrap();
     assert_eq!((again.position, again.reply.as_slice(), again.repeated), (2, &b"first"[..], true));
     wanted.request_hash = Some([2; 32]);
@@ -39,10 +48,8 @@ async fn a_command_is_stored_and_a_repeat_gets_the_first_result() {
     assert_eq!(log.inspect::<Account, _>("absent", |_, version| version).await.unwrap(), 0);
 }
 
-#[tokio::test]
-async fn a_rejected_command_is_not_stored_and_may_succeed_later() {
-    let folder = tempfile::tempdir().unwrap();
-    let log = plain(folder.path()).await;
+async fn a_rejected_command_is_not_stored_and_may_succeed_later(home: Home) {
+    let log = home.plain().await;
     let refused = log.execute::<Account>("a", Ask::Withdraw(5), context(1)).await;
     assert!(matches!(refused, Err(ExecuteError::Rejected(TooLittle { balance: 0 }))));
     log.execute::<Account>("a", Ask::Deposit(vec![5]), context(2)).await.unwrap();
@@ -56,10 +63,8 @@ async fn a_rejected_command_is_not_stored_and_may_succeed_later() {
     assert_eq!((problem.status, problem.code.as_str()), (409, "TooLittle"));
 }
 
-#[tokio::test]
-async fn a_success_without_events_is_remembered_when_something_was_promised() {
-    let folder = tempfile::tempdir().unwrap();
-    let log = plain(folder.path()).await;
+async fn a_success_without_events_is_remembered_when_something_was_promised(home: Home) {
+    let log = home.plain().await;
     log.execute::<Account>("b", Ask::Deposit(vec![1]), context(9)).await.unwrap();
     let silent = log.execute::<Account>("a", Ask::Deposit(vec![]), context(1)).await.unwrap();
     assert_eq!((silent.position, silent.version, silent.events), (1, 0, 0));
@@ -71,11 +76,9 @@ async fn a_success_without_events_is_remembered_when_something_was_promised() {
     assert!(!log.execute::<Account>("a", Ask::Deposit(vec![]), context(1)).await.unwrap().repeated);
 }
 
-#[tokio::test]
-async fn the_expected_version_decides_between_racers() {
+async fn the_expected_version_decides_between_racers(home: Home) {
     // P3: of n racers with one expected version one wins; the others learn the actual version.
-    let folder = tempfile::tempdir().unwrap();
-    let log = plain(folder.path()).await;
+    let log = home.plain().await;
     let racers = (0..20).map(|racer| {
         let mut wanted = context(racer + 1);
         wanted.expected_version = Some(0);
@@ -97,8 +100,8 @@ async fn rows_and_events_of_a_record_are_stored_together_or_not_at_all() {
         async move {
             log.record::<Account, _>("a", context(amount as u128), move |state, tx| {
                 Box::pin(async move {
-                    sqlx::query("INSERT INTO notes(text) VALUES (?)").bind(text).execute(&mut *tx).await?;
-                    let notes: i64 = sqlx::query_scalar("SELECT count(*) FROM notes").fetch_one(&mut *tx).await?;
+                    sql("INSERT INTO notes(text) VALUES ($1)").bind(text).execute(&mut *tx).await?;
+                    let notes: i64 = sql("SELECT count(*) FROM notes").fetch_one(&mut *tx).await?;
                     if fails {
                         return Err(RecordError::Rejected(TooLittle { balance: state.balance }));
                     }
@@ -112,8 +115,7 @@ async fn rows_and_events_of_a_record_are_stored_together_or_not_at_all() {
     assert_eq!(outcomes[0].as_ref().unwrap().reply, [1]);
     assert!(matches!(outcomes[1], Err(ExecuteError::Rejected(TooLittle { balance: 10 }))));
     assert_eq!(outcomes[2].as_ref().unwrap().reply, [2]);
-    let notes: Vec<String> =
-        sqlx::query_scalar("SELECT text FROM notes ORDER BY id").fetch_all(log.reader()).await.unwrap();
+    let notes: Vec<String> = sql("SELECT text FROM notes ORDER BY id").fetch_all(log.reader()).await.unwrap();
     assert_eq!(notes, ["one", "three"]);
     assert_eq!(balances(&log).await, [("a".to_owned(), 40)]);
     let again = note("one", 10, false).await.unwrap();
@@ -127,7 +129,7 @@ async fn a_record_sees_what_views_wrote_for_commands_before_it_in_the_batch() {
     let deposit = log.execute::<Account>("a", Ask::Deposit(vec![5]), context(1));
     let look = log.record::<Account, _>("b", context(2), |_, tx| {
         Box::pin(async move {
-            let seen: i64 = sqlx::query_scalar("SELECT balance FROM balances WHERE stream = 'a'").fetch_one(tx).await?;
+            let seen: i64 = sql("SELECT balance FROM balances WHERE stream = 'a'").fetch_one(tx).await?;
             Ok(Recorded { events: vec![Deposited { amount: seen }.into()], reply: Vec::new() })
         })
     });
@@ -136,10 +138,8 @@ async fn a_record_sees_what_views_wrote_for_commands_before_it_in_the_batch() {
     assert_eq!(balances(&log).await, [("a".to_owned(), 5), ("b".to_owned(), 5)]);
 }
 
-#[tokio::test]
-async fn a_cursor_moves_with_every_decided_outcome_and_never_back() {
-    let folder = tempfile::tempdir().unwrap();
-    let log = plain(folder.path()).await;
+async fn a_cursor_moves_with_every_decided_outcome_and_never_back(home: Home) {
+    let log = home.plain().await;
     let at = |id: u128, position: i64| {
         let mut wanted = context(id);
         wanted.cursor = Some(CursorMove { projection: "p".into(), source: "runs@1".into(), position });
@@ -161,10 +161,8 @@ async fn a_cursor_moves_with_every_decided_outcome_and_never_back() {
     assert_eq!(log.cursor("q", "runs@1").await.unwrap(), 0);
 }
 
-#[tokio::test]
-async fn the_head_moves_and_can_be_waited_for() {
-    let folder = tempfile::tempdir().unwrap();
-    let log = plain(folder.path()).await;
+async fn the_head_moves_and_can_be_waited_for(home: Home) {
+    let log = home.plain().await;
     let waiting = log.wait_for(2, Duration::from_secs(5));
     let writing = log.execute::<Account>("a", Ask::Deposit(vec![1, 2]), context(1));
     let (waited, written) = futures_util::future::join(waiting, writing).await;
@@ -204,14 +202,12 @@ async fn the_source_outlives_a_restart_and_another_service_is_refused() {
     assert_eq!(plain(folder.path()).await.source(), source);
 }
 
-#[tokio::test]
-async fn recorded_at_does_not_follow_a_clock_that_goes_back() {
+async fn recorded_at_does_not_follow_a_clock_that_goes_back(home: Home) {
     // L13.
-    let folder = tempfile::tempdir().unwrap();
     let clock: Arc<ManualClock> = clock();
     let mut times = Vec::new();
     for (life, step) in [10_i64, -3_600_000_000, 5].into_iter().enumerate() {
-        let log = EventLog::open(options(folder.path(), clock.clone(), Vec::new())).await.unwrap();
+        let log = EventLog::open(home.options(clock.clone(), Vec::new())).await.unwrap();
         clock.advance_us(step);
         log.execute::<Account>("a", Ask::Deposit(vec![1]), context(life as u128)).await.unwrap();
         times = everything(&log).await.iter().map(|event| event.recorded_at_us).collect();

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use futures_util::future::join_all;
-use trialog_eventlog::{Error, EventLog, ExecuteError, Recorded, examine, faults};
+use trialog_eventlog::{Error, EventLog, ExecuteError, Recorded, examine, faults, sql};
 
 use crate::account::*;
 
@@ -36,7 +36,7 @@ async fn a_panicking_decider_or_record_does_not_stop_the_writer() {
     let panicked = log
         .record::<Account, _>("a", context(2), |_, tx| {
             Box::pin(async move {
-                sqlx::query("INSERT INTO notes(text) VALUES ('gone')").execute(tx).await?;
+                sql("INSERT INTO notes(text) VALUES ('gone')").execute(tx).await?;
                 panic!("a record that panics")
             })
         })
@@ -45,14 +45,14 @@ async fn a_panicking_decider_or_record_does_not_stop_the_writer() {
     let failed = log
         .record::<Account, _>("a", context(3), |_, tx| {
             Box::pin(async move {
-                sqlx::query("INSERT INTO nowhere VALUES (1)").execute(tx).await?;
+                sql("INSERT INTO nowhere VALUES (1)").execute(tx).await?;
                 Ok(Recorded { events: Vec::new(), reply: Vec::new() })
             })
         })
         .await;
     assert!(matches!(failed, Err(ExecuteError::Storage(Error::Sql(_)))));
     log.execute::<Account>("a", Ask::Deposit(vec![1]), context(4)).await.unwrap();
-    let notes: i64 = sqlx::query_scalar("SELECT count(*) FROM notes").fetch_one(log.reader()).await.unwrap();
+    let notes: i64 = sql("SELECT count(*) FROM notes").fetch_one(log.reader()).await.unwrap();
     assert_eq!(notes, 0);
 }
 
@@ -61,7 +61,7 @@ async fn limit(log: &EventLog, pages: u32) {
     let done = log.record::<Account, _>("limit", context(1_000_000 + u128::from(pages)), move |_, tx| {
         Box::pin(async move {
             let limit = format!("PRAGMA max_page_count = {pages}");
-            sqlx::query(sqlx::AssertSqlSafe(limit)).execute(tx).await?;
+            sql(limit).execute(tx).await?;
             Ok(Recorded { events: Vec::new(), reply: Vec::new() })
         })
     });
@@ -122,8 +122,14 @@ async fn a_second_opener_deposes_the_first() {
     let late = first.execute::<Account>("a", Ask::Deposit(vec![1]), context(2)).await;
     assert!(matches!(late, Err(ExecuteError::Storage(Error::Deposed))), "{late:?}");
     assert!(first.head().changed().await.is_err(), "the writer has stopped");
-    assert!(matches!(first.ended().await, Err(Error::Deposed)), "it says why");
-    assert!(matches!(first.health(), Err(Error::Deposed)) && second.health().is_ok());
+    assert!(matches!(first.ended().await, Err(Error::Deposed)), "and says why");
+    assert!(matches!(first.health(), Err(Error::Deposed)));
+    assert!(second.health().is_ok());
+    assert_eq!(first.inspect::<Account, _>("a", |state, _| state.balance).await.unwrap(), 1, "it can still be read");
+    let closed = second.clone();
+    second.close().await;
+    assert!(closed.ended().await.is_ok() && matches!(closed.health(), Err(Error::Closed)));
+    let second = plain(folder.path()).await;
     assert_eq!(everything(&second).await.len(), 1);
 }
 
@@ -134,7 +140,7 @@ async fn a_log_whose_tail_is_gone_is_not_opened() {
     log.execute::<Account>("a", Ask::Deposit(vec![1, 2]), context(1)).await.unwrap();
     let cut = log.record::<Account, _>("b", context(2), |_, tx| {
         Box::pin(async move {
-            sqlx::query("DELETE FROM events WHERE position = 2").execute(tx).await?;
+            sql("DELETE FROM events WHERE position = 2").execute(tx).await?;
             Ok(Recorded { events: Vec::new(), reply: Vec::new() })
         })
     });

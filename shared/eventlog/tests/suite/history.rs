@@ -1,12 +1,13 @@
 //! Random histories against the model: invariants L1 to L8 and L13.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::path::Path;
 use std::sync::Arc;
 
 use futures_util::future::{BoxFuture, join_all};
 use proptest::prelude::*;
-use trialog_eventlog::{Committed, Context, CursorMove, EventLog, ExecuteError, RecordError, Recorded};
+use trialog_eventlog::{
+    Committed, Context, CursorMove, EventLog, ExecuteError, RecordError, Recorded, Transaction, sql,
+};
 use uuid::Uuid;
 use vocabulary::{Decider, ManualClock};
 
@@ -21,6 +22,8 @@ enum Step {
     Reopen {
         cleanly: bool,
     },
+    /// Of this stream, if it is in memory.
+    Snapshot(u8),
     MoveClock(i64),
     Tail(u32),
 }
@@ -58,6 +61,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => any::<bool>().prop_map(|cleanly| Step::Reopen { cleanly }),
         1 => (-1_000_000..1_000_000_i64).prop_map(Step::MoveClock),
         2 => (1..9_u32).prop_map(Step::Tail),
+        3 => (0..4_u8).prop_map(Step::Snapshot),
     ]
 }
 
@@ -85,10 +89,10 @@ fn submit(log: &EventLog, wish: &Wish) -> BoxFuture<'static, Result<Committed, E
 fn record(
     state: Account,
     ask: Ask,
-    tx: &mut sqlx::SqliteConnection,
+    tx: &mut Transaction,
 ) -> BoxFuture<'_, Result<Recorded<AccountEvent>, RecordError<TooLittle>>> {
     Box::pin(async move {
-        sqlx::query("INSERT INTO notes(text) VALUES ('note')").execute(tx).await?;
+        sql("INSERT INTO notes(text) VALUES ('note')").execute(tx).await?;
         let events = state.decide(&ask).map_err(RecordError::Rejected)?;
         Ok(Recorded { events, reply: Vec::new() })
     })
@@ -108,19 +112,28 @@ impl Tail {
     }
 }
 
-async fn open(folder: &Path, clock: &Arc<ManualClock>, with_view: bool) -> EventLog {
+async fn open(home: &Home, clock: &Arc<ManualClock>, with_view: bool) -> EventLog {
+    if !home.has_tables() {
+        return EventLog::open(home.options(clock.clone(), Vec::new())).await.unwrap();
+    }
     // Some batches are wanted by one view, some by none: those go another way.
     let mut views: Vec<Arc<dyn trialog_eventlog::View>> = vec![Arc::new(Withdrawals)];
     if with_view {
         views.push(Arc::new(Balances));
     }
-    EventLog::open(options(folder, clock.clone(), views)).await.unwrap()
+    EventLog::open(home.options(clock.clone(), views)).await.unwrap()
 }
 
-async fn live(steps: Vec<Step>, with_view: bool) {
-    let folder = tempfile::tempdir().unwrap();
+async fn live(home: Home, mut steps: Vec<Step>, with_view: bool) {
+    if !home.has_tables() {
+        for step in &mut steps {
+            if let Step::Together(wishes) = step {
+                wishes.iter_mut().for_each(|wish| wish.noted = false);
+            }
+        }
+    }
     let clock = clock();
-    let mut log = open(folder.path(), &clock, with_view).await;
+    let mut log = open(&home, &clock, with_view).await;
     let (mut model, mut tail) = (Model::default(), Tail { after: 0, seen: Vec::new() });
     let mut results: HashMap<u8, Committed> = HashMap::new();
     for step in steps {
@@ -137,25 +150,51 @@ async fn live(steps: Vec<Step>, with_view: bool) {
             }
             Step::Reopen { cleanly: true } => {
                 log.close().await;
-                log = open(folder.path(), &clock, with_view).await;
+                log = open(&home, &clock, with_view).await;
             }
             Step::Reopen { cleanly: false } => {
                 // The old writer may still be there when the new one begins.
                 drop(log);
-                log = open(folder.path(), &clock, with_view).await;
+                log = open(&home, &clock, with_view).await;
             }
+            Step::Snapshot(stream) => drop(log.snapshot(&format!("account-{stream}")).await.unwrap()),
             Step::MoveClock(by_us) => clock.advance_us(by_us),
             Step::Tail(limit) => tail.read(&log, limit).await,
         }
         assert_eq!(log.cursor("p", "s@1").await.unwrap(), model.cursor, "L9: the cursor");
     }
-    assert_same(&log, &model, &mut tail, with_view).await;
+    assert_same(&log, &home, &model, &mut tail, with_view).await;
     let remembered = everything(&log).await;
     log.close().await;
-    let log = open(folder.path(), &clock, with_view).await;
+    let log = open(&home, &clock, with_view).await;
     assert_eq!(everything(&log).await, remembered, "what was read from memory is what is stored");
-    let taken = remembered.iter().filter(|event| event.kind == "Withdrawn").map(|event| event.position);
-    assert_eq!(withdrawals(&log).await, taken.collect::<Vec<_>>(), "L8: a view has all that it wants");
+    // Nothing is in memory now: these are snapshots, where there are some, with the events after them.
+    assert_folds(&log, &model, "snapshot and tail are the fold").await;
+    if home.has_tables() {
+        let taken = remembered.iter().filter(|event| event.kind == "Withdrawn").map(|event| event.position);
+        assert_eq!(withdrawals(&log).await, taken.collect::<Vec<_>>(), "L8: a view has all that it wants");
+        without_snapshots(&log).await;
+        log.close().await;
+        let log = open(&home, &clock, with_view).await;
+        assert_folds(&log, &model, "without snapshots it is the same").await;
+    }
+}
+
+async fn assert_folds(log: &EventLog, model: &Model, why: &str) {
+    for (stream, (account, version)) in &model.accounts {
+        let found = log.inspect::<Account, _>(stream, |state, version| (state.clone(), version)).await.unwrap();
+        assert_eq!(found, (account.clone(), *version), "{why}");
+    }
+}
+
+async fn without_snapshots(log: &EventLog) {
+    let done = log.record::<Account, _>("none", Context::new(Uuid::from_u128(u128::MAX), "", ""), |_, tx| {
+        Box::pin(async move {
+            sql("DELETE FROM snapshots").execute(tx).await?;
+            Ok(Recorded { events: Vec::new(), reply: Vec::new() })
+        })
+    });
+    done.await.unwrap();
 }
 
 /// L6.
@@ -167,7 +206,7 @@ fn one_result(results: &mut HashMap<u8, Committed>, wish: &Wish, committed: Comm
     }
 }
 
-async fn assert_same(log: &EventLog, model: &Model, tail: &mut Tail, with_view: bool) {
+async fn assert_same(log: &EventLog, home: &Home, model: &Model, tail: &mut Tail, with_view: bool) {
     let events = everything(log).await;
     assert_well_formed(&events);
     let stored: Vec<_> = events
@@ -184,18 +223,19 @@ async fn assert_same(log: &EventLog, model: &Model, tail: &mut Tail, with_view: 
     let table: Vec<_> = events.iter().map(|event| (event.position, event.data.clone())).collect();
     assert_eq!(tail.seen, table, "L7: the feed is the table, in order");
     assert_eq!(*log.head().borrow(), events.len() as i64, "L2: the head is the last position");
-    for (stream, (account, version)) in &model.accounts {
-        let found = log.inspect::<Account, _>(stream, |state, version| (state.clone(), version)).await.unwrap();
-        assert_eq!(found, (account.clone(), *version), "L3: the state is the fold of the stream");
-        let own = log.read_stream(stream, 0, 10_000).await.unwrap();
-        assert_eq!(own.len() as i64, *version);
+    assert_folds(log, model, "L3: the state is the fold of the stream").await;
+    for (stream, (_, version)) in &model.accounts {
+        assert_eq!(log.read_stream(stream, 0, 10_000).await.unwrap().len() as i64, *version);
+    }
+    if !home.has_tables() {
+        return;
     }
     if with_view {
         let expected: Vec<_> =
             model.accounts.iter().map(|(stream, (account, _))| (stream.clone(), account.balance)).collect();
         assert_eq!(balances(log).await, expected, "L8: the view is the model's fold");
     }
-    let notes: i64 = sqlx::query_scalar("SELECT count(*) FROM notes").fetch_one(log.reader()).await.unwrap();
+    let notes: i64 = sql("SELECT count(*) FROM notes").fetch_one(log.reader()).await.unwrap();
     assert_eq!(notes, model.notes, "rows and events are one");
 }
 
@@ -208,7 +248,8 @@ proptest! {
         with_view in any::<bool>(),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(live(steps, with_view));
+        runtime.block_on(live(Home::sqlite(), steps.clone(), with_view));
+        runtime.block_on(live(Home::memory(), steps, false));
     }
 }
 

@@ -1,6 +1,8 @@
 //! Metric points: fences, repeats, conflicts, sequences, summaries, histories.
 
 use super::*;
+use eventlog::{Recorded, sql};
+
 use crate::run::{self, JobNews, RunEvent};
 
 async fn summaries(fixture: &Fixture, run_id: &str) -> Vec<MetricSummary> {
@@ -218,10 +220,17 @@ async fn a_damaged_batch_is_refused_and_leaves_other_keys_alone() {
     fixture.record(points(&run_id, 0, vec![point("loss", Some(0), 1.0)])).await.unwrap();
     let other = fixture.own_run().await;
     fixture.record(points(&other, 0, vec![point("loss", Some(0), 1.0)])).await.unwrap();
-    let file = fixture.folder.path().join("db/runs.sqlite");
-    let pool = eventlog::SqlitePool::connect(&format!("sqlite:{}", file.display())).await.unwrap();
-    let flip = "UPDATE metric_batches SET data = x'00' || substr(data, 2) WHERE id = 1";
-    sqlx::query(flip).execute(&pool).await.unwrap();
+    let damaged = eventlog::Context::new(Uuid::from_u128(77), "test", "");
+    let damage = fixture.log().record::<run::Run, _>("damage", damaged, |_, tx| {
+        Box::pin(async move {
+            let mut data: Vec<u8> = sql("SELECT data FROM metric_batches WHERE id = 1").fetch_one(&mut *tx).await?;
+            data[0] ^= 1;
+            let flip = sql("UPDATE metric_batches SET data = $1 WHERE id = 1").bind(data);
+            assert_eq!(flip.execute(tx).await?, 1);
+            Ok(Recorded { events: Vec::new(), reply: Vec::new() })
+        })
+    });
+    damage.await.unwrap();
     let read = |run_id: String| {
         let (workspace, name) = (WORKSPACE.into(), "loss".into());
         let request = GetMetricHistoryRequest { workspace, run_id, name, page_size: 0, page_token: String::new() };

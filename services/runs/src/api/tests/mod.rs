@@ -42,6 +42,7 @@ impl Fixture {
         let start = Timestamp::from_microsecond(1_700_000_000_000_000).unwrap();
         let shutdown = runtime::Shutdown::new();
         let service = open(Dependencies {
+            stores: eventlog::Stores::in_folder(folder.path().join("db")),
             data: folder.path().to_owned(),
             clock: Arc::new(ManualClock::new(start)),
             entropy: Arc::new(SeededEntropy::new(seed)),

@@ -41,9 +41,8 @@ pub(super) struct Bench {
 }
 
 pub(super) async fn open(folder: &std::path::Path, clock: Arc<ManualClock>, entropy: u64) -> Service {
-    std::fs::create_dir_all(folder.join("db")).unwrap();
     crate::open(Dependencies {
-        data: folder.to_owned(),
+        stores: eventlog::Stores::in_folder(folder.join("db")),
         clock,
         entropy: Arc::new(SeededEntropy::new(entropy)),
         peers: contracts::Peers::default(),

@@ -34,7 +34,7 @@ vocabulary::stored_events! {
 }
 
 /// Says whatever it is told to say.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Runs;
 
 impl Decider for Runs {
@@ -123,11 +123,11 @@ async fn play(sweeps: EventLog, runs: EventLog) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_submitted_sweep_runs_to_its_end_by_itself() {
     let folder = tempfile::tempdir().unwrap();
-    std::fs::create_dir_all(folder.path().join("db")).unwrap();
+    let stores = eventlog::Stores::in_folder(folder.path().join("db"));
     let clock = Arc::new(ManualClock::new("2026-11-01T10:00:00Z".parse().unwrap()));
     let runs = EventLog::open(Options {
         service: "runs",
-        file: folder.path().join("db/runs.sqlite"),
+        store: stores.of("runs"),
         migrations: &[],
         views: Vec::new(),
         clock: Arc::<ManualClock>::clone(&clock),
@@ -137,7 +137,7 @@ async fn a_submitted_sweep_runs_to_its_end_by_itself() {
     .unwrap();
     let (peers, shutdown) = (Peers::default(), runtime::Shutdown::new());
     let service: Service = crate::open(Dependencies {
-        data: folder.path().to_owned(),
+        stores: stores.clone(),
         clock,
         entropy: Arc::new(SeededEntropy::new(4)),
         peers: peers.clone(),

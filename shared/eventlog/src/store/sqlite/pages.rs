@@ -3,15 +3,12 @@
 //! A page comes as ONE text with separators that JSON never holds. The driver copies every value of every row on its
 //! own, which costs more than all the rest of a replay; one text a page is one copy.
 
-use sqlx::{SqliteConnection, SqlitePool};
+use sqlx::SqliteConnection;
 use uuid::Uuid;
 
+use crate::event::{EVENT_END, FIELD_END};
 use crate::{Error, RecordedEvent};
 
-/// Between the fields of an event: U+001F, the unit separator.
-const FIELD_END: char = '\u{1f}';
-/// Between events: U+001E, the record separator.
-const EVENT_END: char = '\u{1e}';
 /// Events of one text: about half a megabyte.
 const PAGE_ROWS: u32 = 1_000;
 const AFTER_POSITION: &str = "SELECT group_concat(line, char(30)) FROM (
@@ -23,22 +20,17 @@ const OF_STREAM: &str = "SELECT group_concat(line, char(30)) FROM (
                      data, meta) AS line
     FROM events WHERE stream_id = ?3 AND version > ?1 ORDER BY version LIMIT ?2)";
 
-/// Whether a text can be told apart from what stands beside it in a page.
-pub(crate) fn is_separable(text: &str) -> bool {
-    !text.bytes().any(|byte| byte == FIELD_END as u8 || byte == EVENT_END as u8)
-}
-
 /// The events after a position.
-pub(crate) async fn page(
+pub(super) async fn after(
     connection: &mut SqliteConnection,
-    after: i64,
+    position: i64,
     limit: u32,
 ) -> Result<Vec<RecordedEvent>, Error> {
     let mut events: Vec<RecordedEvent> = Vec::new();
     let mut rest = limit;
     while rest > 0 {
         let rows = rest.min(PAGE_ROWS);
-        let from = events.last().map_or(after, |event| event.position);
+        let from = events.last().map_or(position, |event| event.position);
         let query = sqlx::query_scalar(AFTER_POSITION).bind(from).bind(i64::from(rows));
         let text: Option<String> = query.fetch_one(&mut *connection).await?;
         rest = if parse(text.as_deref(), &mut events)? < rows { 0 } else { rest - rows };
@@ -47,7 +39,7 @@ pub(crate) async fn page(
 }
 
 /// The events of a stream after a version.
-pub(crate) async fn stream(
+pub(super) async fn of_stream(
     connection: &mut SqliteConnection,
     stream: &str,
     after: i64,
@@ -91,16 +83,4 @@ fn parse_event(text: &str) -> Option<RecordedEvent> {
         meta: fields.next()?.to_owned(),
     };
     fields.next().is_none().then_some(event)
-}
-
-/// How far a projection has come.
-pub(crate) async fn cursor(pool: &SqlitePool, projection: &str, source: &str) -> Result<i64, Error> {
-    let found: Option<i64> = sqlx::query_scalar(
-        "SELECT last_position FROM projection_cursor WHERE projection = ? AND source = ? AND partition = 0",
-    )
-    .bind(projection)
-    .bind(source)
-    .fetch_optional(pool)
-    .await?;
-    Ok(found.unwrap_or(0))
 }

@@ -4,15 +4,13 @@
 //! pieces of few sizes; preparing a long text anew costs more than the calls it saves. Binds are anonymous and run
 //! through all statements of a call: SQLite looks named ones up one by one, which is quadratic.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use sqlx::sqlite::{Sqlite, SqliteArguments};
 use sqlx::{AssertSqlSafe, SqliteConnection};
-use uuid::Uuid;
 
-use crate::event::COLUMNS;
-use crate::identity::FINGERPRINT_BYTES;
+use super::Query;
+use crate::store::{CommandRow, Fence, Rows};
 use crate::{Error, RecordedEvent};
 
 /// Rows of one kind up to which a batch is one call.
@@ -23,11 +21,12 @@ const PIECE_ROWS: usize = 256;
 const EXACT_ROWS: usize = 64;
 /// Texts kept; fewer than the connection keeps prepared.
 const TEXTS_MAX: usize = 400;
+const COLUMNS: &str = "position, stream_id, version, event_id, type, schema, command_id, recorded_at, data, meta";
 const COMMAND_COLUMNS: &str = "command_id, fingerprint, first_position, last_position, version, reply, at";
 const EVENT_PLACES: &str = "(?,?,?,?,?,?,?,?,?,?)";
 const COMMAND_PLACES: &str = "(?,?,?,?,?,?,?)";
 const CURSOR_PLACES: &str = "(?,?,0,?)";
-const BEGIN: &str = "BEGIN IMMEDIATE";
+pub(super) const BEGIN: &str = "BEGIN IMMEDIATE";
 /// Fails on the NOT NULL when another writer has taken over: the check and the move are one statement.
 const MOVE_HEAD: &str =
     "UPDATE log_head SET last_position = CASE WHEN epoch = ? AND last_position = ? THEN ? END WHERE id = 1";
@@ -35,10 +34,8 @@ const MOVE_CURSOR: &str = "INSERT INTO projection_cursor(projection, source, par
 const NEVER_BACK: &str = "ON CONFLICT(projection, source, partition) DO UPDATE SET \
                           last_position = max(last_position, excluded.last_position)";
 
-type Query = sqlx::query::Query<'static, Sqlite, SqliteArguments>;
-
 /// Splits into pieces of few lengths.
-pub(crate) fn pieces<T>(mut rest: &[T]) -> impl Iterator<Item = &[T]> {
+pub(super) fn pieces<T>(mut rest: &[T]) -> impl Iterator<Item = &[T]> {
     std::iter::from_fn(move || {
         let (piece, after) = rest.split_at(piece_length(rest.len())?);
         rest = after;
@@ -54,45 +51,8 @@ fn piece_length(rest: usize) -> Option<usize> {
     }
 }
 
-/// A command to be remembered.
-pub(crate) struct CommandRow {
-    pub command_id: Uuid,
-    pub fingerprint: [u8; FINGERPRINT_BYTES],
-    pub first_position: i64,
-    pub last_position: i64,
-    pub version: i64,
-    pub reply: Vec<u8>,
-    pub at_us: i64,
-}
-
-/// What a batch writes.
-#[derive(Default)]
-pub(crate) struct Rows {
-    pub events: Vec<RecordedEvent>,
-    pub commands: Vec<CommandRow>,
-    pub cursors: BTreeMap<(String, String), i64>,
-}
-
-impl Rows {
-    pub fn is_empty(&self) -> bool {
-        self.sizes() == [0; 3]
-    }
-
-    fn sizes(&self) -> [usize; 3] {
-        [self.events.len(), self.commands.len(), self.cursors.len()]
-    }
-
-    fn are_few(&self) -> bool {
-        self.sizes().into_iter().all(|rows| rows <= ONE_CALL_ROWS)
-    }
-}
-
-/// Whose log it is, and from where to where its head moves.
-#[derive(Clone, Copy)]
-pub(crate) struct Fence {
-    pub epoch: i64,
-    pub from: i64,
-    pub to: i64,
+fn are_few(rows: &Rows) -> bool {
+    rows.sizes().into_iter().all(|rows| rows <= ONE_CALL_ROWS)
 }
 
 /// The tables that a text is about.
@@ -110,7 +70,7 @@ enum Text {
 
 /// The texts that were built.
 #[derive(Default)]
-pub(crate) struct Texts {
+pub(super) struct Texts {
     built: HashMap<Text, Arc<str>>,
 }
 
@@ -149,13 +109,13 @@ fn places(rows: usize, row: &str) -> String {
 }
 
 /// Writes a batch in a transaction of its own. On an error the transaction may still be open.
-pub(crate) async fn commit(
+pub(super) async fn commit(
     connection: &mut SqliteConnection,
     texts: &mut Texts,
     fence: Fence,
     rows: Rows,
 ) -> Result<(), Error> {
-    if rows.are_few() {
+    if are_few(&rows) {
         return at_once(connection, texts, fence, rows, true).await;
     }
     sqlx::query(BEGIN).execute(&mut *connection).await?;
@@ -165,8 +125,8 @@ pub(crate) async fn commit(
 }
 
 /// Writes a batch inside the caller's transaction.
-pub(crate) async fn write(tx: &mut SqliteConnection, texts: &mut Texts, fence: Fence, rows: Rows) -> Result<(), Error> {
-    if rows.are_few() {
+pub(super) async fn write(tx: &mut SqliteConnection, texts: &mut Texts, fence: Fence, rows: Rows) -> Result<(), Error> {
+    if are_few(&rows) {
         return at_once(tx, texts, fence, rows, false).await;
     }
     bind_fence(sqlx::query(MOVE_HEAD), fence).execute(&mut *tx).await.map_err(deposed_or_failed)?;

@@ -1,0 +1,88 @@
+//! Where a log is kept. The rest of the crate asks a [`Transaction`] and a [`Reader`] and does not know which store
+//! answers; a service does not even know which there are.
+//!
+//! Every store promises: one transaction at a time through the writer's [`Transaction`]; a [`Fence`] that fails when
+//! another writer has taken over; keys that are refused when they are taken (positions, versions of a stream, command
+//! ids); nothing half written.
+
+mod memory;
+mod reader;
+mod rows;
+mod sqlite;
+mod transaction;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+pub use memory::MemoryStore;
+pub use reader::Reader;
+use reader::Reading;
+pub(crate) use rows::{CommandRow, Fence, Rows};
+pub use sqlite::{Examined, ExaminedCursor, examine, faults};
+use transaction::Connection;
+pub use transaction::Transaction;
+
+use crate::Error;
+
+/// Where one log is kept.
+#[derive(Clone)]
+pub struct Store(Place);
+
+#[derive(Clone)]
+enum Place {
+    /// A SQLite file.
+    Sqlite(Arc<PathBuf>),
+    /// Memory, for tests: the log without tables of others.
+    Memory(MemoryStore),
+}
+
+impl Store {
+    /// A SQLite database file; its folder is made when it is not there.
+    pub fn sqlite(file: impl Into<PathBuf>) -> Self {
+        Self(Place::Sqlite(Arc::new(file.into())))
+    }
+
+    /// A log in memory, for tests. It has no tables for views and records.
+    pub fn memory(store: &MemoryStore) -> Self {
+        Self(Place::Memory(store.clone()))
+    }
+
+    /// Connects the one writer. The log's own tables are there then.
+    pub(crate) async fn writer(&self) -> Result<Transaction, Error> {
+        Ok(Transaction(match &self.0 {
+            Place::Sqlite(file) => Connection::Sqlite(Box::new(sqlite::Writer::connect(file).await?)),
+            Place::Memory(store) => Connection::Memory(store.writer()),
+        }))
+    }
+
+    /// Connects those who read what is committed.
+    pub(crate) async fn reader(&self) -> Result<Reader, Error> {
+        Ok(Reader(match &self.0 {
+            Place::Sqlite(file) => Reading::Sqlite(sqlite::Readers::connect(file).await?),
+            Place::Memory(store) => Reading::Memory(store.clone()),
+        }))
+    }
+}
+
+/// The stores of an installation, one for each service.
+#[derive(Clone, Debug)]
+pub struct Stores(Folder);
+
+#[derive(Clone, Debug)]
+enum Folder {
+    Sqlite(PathBuf),
+}
+
+impl Stores {
+    /// SQLite files in a folder.
+    pub fn in_folder(folder: impl Into<PathBuf>) -> Self {
+        Self(Folder::Sqlite(folder.into()))
+    }
+
+    /// The store of a service.
+    pub fn of(&self, service: &str) -> Store {
+        match &self.0 {
+            Folder::Sqlite(folder) => Store::sqlite(folder.join(format!("{service}.sqlite"))),
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! Reads of what is committed.
+
+use super::memory::MemoryStore;
+use super::sqlite;
+use crate::snapshots::SnapshotRow;
+use crate::sql::{Row, Statement};
+use crate::{Error, RecordedEvent};
+
+/// The committed rows, for the queries of views: ask them through [`crate::sql`]. Reads never wait for the writer.
+pub struct Reader(pub(super) Reading);
+
+pub(super) enum Reading {
+    Sqlite(sqlite::Readers),
+    Memory(MemoryStore),
+}
+
+/// Hands a call to whichever store it is.
+macro_rules! ask {
+    ($reader:expr, $store:ident => $answer:expr) => {
+        match &$reader.0 {
+            Reading::Sqlite($store) => $answer,
+            Reading::Memory($store) => $answer,
+        }
+    };
+}
+
+impl Reader {
+    pub(crate) async fn all(&self, statement: Statement) -> Result<Vec<Row>, Error> {
+        ask!(self, store => store.all(statement).await)
+    }
+
+    pub(crate) async fn first(&self, statement: Statement) -> Result<Option<Row>, Error> {
+        ask!(self, store => store.first(statement).await)
+    }
+
+    /// The events after a position.
+    pub(crate) async fn page(&self, after: i64, limit: u32) -> Result<Vec<RecordedEvent>, Error> {
+        ask!(self, store => store.page(after, limit).await)
+    }
+
+    /// The events of a stream after a version.
+    pub(crate) async fn stream(&self, stream: &str, after: i64, limit: u32) -> Result<Vec<RecordedEvent>, Error> {
+        ask!(self, store => store.stream(stream, after, limit).await)
+    }
+
+    /// The snapshot of a stream.
+    pub(crate) async fn snapshot(&self, stream: &str) -> Result<Option<SnapshotRow>, Error> {
+        ask!(self, store => store.snapshot(stream).await)
+    }
+
+    /// How far a projection has come.
+    pub(crate) async fn cursor(&self, projection: &str, source: &str) -> Result<Option<i64>, Error> {
+        ask!(self, store => store.cursor(projection, source).await)
+    }
+
+    /// Waits for the reads that are under way.
+    pub(crate) async fn close(&self) {
+        match &self.0 {
+            Reading::Sqlite(store) => store.close().await,
+            Reading::Memory(_) => {}
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! The connections that read.
+
+use std::path::Path;
+
+use sqlx::SqlitePool;
+use sqlx::sqlite::SqlitePoolOptions;
+
+use super::{connect, pages, query};
+use crate::snapshots::SnapshotRow;
+use crate::sql::{Row, Statement, Stored};
+use crate::{Error, RecordedEvent};
+
+/// Connections for reading; SQLite reads are short and in memory mostly.
+const READERS: u32 = 4;
+
+/// A pool of read-only connections.
+pub(crate) struct Readers {
+    pool: SqlitePool,
+}
+
+impl Readers {
+    pub async fn connect(file: &Path) -> Result<Self, Error> {
+        let options = SqlitePoolOptions::new().max_connections(READERS).test_before_acquire(false);
+        Ok(Self { pool: options.connect_with(connect::reading(file)).await? })
+    }
+
+    pub async fn all(&self, statement: Statement) -> Result<Vec<Row>, Error> {
+        let rows = query(statement).fetch_all(&self.pool).await?;
+        Ok(rows.into_iter().map(|row| Row(Stored::Sqlite(row))).collect())
+    }
+
+    pub async fn first(&self, statement: Statement) -> Result<Option<Row>, Error> {
+        Ok(query(statement).fetch_optional(&self.pool).await?.map(|row| Row(Stored::Sqlite(row))))
+    }
+
+    pub async fn page(&self, after: i64, limit: u32) -> Result<Vec<RecordedEvent>, Error> {
+        pages::after(&mut *self.pool.acquire().await?, after, limit).await
+    }
+
+    pub async fn stream(&self, stream: &str, after: i64, limit: u32) -> Result<Vec<RecordedEvent>, Error> {
+        pages::of_stream(&mut *self.pool.acquire().await?, stream, after, limit).await
+    }
+
+    pub async fn snapshot(&self, stream: &str) -> Result<Option<SnapshotRow>, Error> {
+        let get = "SELECT schema, version, bytes FROM snapshots WHERE stream_id = ?";
+        let found: Option<(i16, i64, Vec<u8>)> = sqlx::query_as(get).bind(stream).fetch_optional(&self.pool).await?;
+        Ok(found.map(|(schema, version, bytes)| SnapshotRow { stream: stream.into(), schema, version, bytes }))
+    }
+
+    pub async fn cursor(&self, projection: &str, source: &str) -> Result<Option<i64>, Error> {
+        let get = "SELECT last_position FROM projection_cursor WHERE projection = ? AND source = ? AND partition = 0";
+        Ok(sqlx::query_scalar(get).bind(projection).bind(source).fetch_optional(&self.pool).await?)
+    }
+
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+}

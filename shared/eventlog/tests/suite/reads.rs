@@ -1,0 +1,205 @@
+//! Reads beside writes: who looks waits for no queue, sees nothing that is not committed, and holds nobody up.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+use futures_util::future::{join, join_all};
+use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
+use trialog_eventlog::{EventLog, ExecuteError, Recorded, sql};
+use vocabulary::{Decider, stored_events};
+
+use crate::account::*;
+
+/// Longer than anything here takes, for what must not hang.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+async fn balance(log: &EventLog, stream: &str) -> i64 {
+    let looked = log.inspect::<Account, _>(stream, |account, _| account.balance);
+    tokio::time::timeout(PATIENCE, looked).await.expect("a look does not queue behind the writer").unwrap()
+}
+
+/// A record that has begun and goes on when it is let go.
+fn held(
+    log: &EventLog,
+    stream: &'static str,
+    id: u128,
+    fails: bool,
+) -> (tokio::task::JoinHandle<bool>, [Arc<Semaphore>; 2]) {
+    let (begun, go) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+    let (log, signals) = (log.clone(), [Arc::clone(&begun), Arc::clone(&go)]);
+    let task = tokio::spawn(async move {
+        let work = log.record::<Account, _>(stream, context(id), move |_, _| {
+            let (begun, go) = (Arc::clone(&begun), Arc::clone(&go));
+            Box::pin(async move {
+                begun.add_permits(1);
+                go.acquire().await.unwrap().forget();
+                let amount = if fails { REFUSED_BY_THE_TABLE } else { 1 };
+                Ok(Recorded { events: vec![Deposited { amount }.into()], reply: Vec::new() })
+            })
+        });
+        work.await.is_ok()
+    });
+    (task, signals)
+}
+
+#[tokio::test]
+async fn a_look_sees_what_is_committed_while_the_writer_is_busy() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = viewed(folder.path()).await;
+    for (id, stream) in [(1, "a"), (2, "b")] {
+        log.execute::<Account>(stream, Ask::Deposit(vec![5]), context(id)).await.unwrap();
+    }
+    let (task, [begun, go]) = held(&log, "a", 3, false);
+    begun.acquire().await.unwrap().forget();
+    // The batch is in its transaction, and so is what is asked for now, for as long as it is held.
+    assert_eq!(balance(&log, "b").await, 5);
+    assert_eq!(balance(&log, "absent").await, 0);
+    let looking = balance(&log, "a");
+    tokio::pin!(looking);
+    assert!(futures_util::poll!(&mut looking).is_pending(), "this batch may change it");
+    go.add_permits(1);
+    assert!(task.await.unwrap());
+    assert_eq!(looking.await, 6, "the outcome of the batch");
+}
+
+#[tokio::test]
+async fn a_look_never_sees_what_is_rolled_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = viewed(folder.path()).await;
+    log.execute::<Account>("a", Ask::Deposit(vec![5]), context(1)).await.unwrap();
+    let (task, [begun, go]) = held(&log, "a", 2, true);
+    begun.acquire().await.unwrap().forget();
+    let looking = balance(&log, "a");
+    tokio::pin!(looking);
+    assert!(futures_util::poll!(&mut looking).is_pending());
+    // The batch is decided anew, alone, and fails for good.
+    go.add_permits(2);
+    assert!(!task.await.unwrap(), "the view refuses it");
+    assert_eq!(looking.await, 5);
+}
+
+#[tokio::test]
+async fn a_look_is_not_refused_when_the_queue_is_full() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = plain(folder.path()).await;
+    log.execute::<Account>("a", Ask::Deposit(vec![5]), context(1)).await.unwrap();
+    // The writer has no chance to run before all are asked, as this runtime has one thread.
+    let asked = join_all((0..5_000).map(|id| log.execute::<Account>("b", Ask::Deposit(vec![1]), context(id + 10))));
+    let (outcomes, seen) = join(asked, balance(&log, "a")).await;
+    assert!(outcomes.iter().any(|outcome| matches!(outcome, Err(ExecuteError::Overloaded))), "the queue was full");
+    assert_eq!(seen, 5);
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Stepped {}
+
+stored_events! {
+    /// What happens to a [`Watched`].
+    pub enum WatchedEvent { Stepped: 1 }
+}
+
+/// Every evolve of a [`Watched`], by which it is seen what is read anew.
+static EVOLVED: AtomicUsize = AtomicUsize::new(0);
+/// Whether a [`Watched`] stops in its evolve.
+static STOPPED: (Mutex<bool>, Condvar) = (Mutex::new(false), Condvar::new());
+/// One test at a time has the statics.
+static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+fn stop(is_stopped: bool) {
+    *STOPPED.0.lock().unwrap() = is_stopped;
+    STOPPED.1.notify_all();
+}
+
+#[derive(Clone, Debug, Default)]
+struct Watched;
+
+impl Decider for Watched {
+    type Command = usize;
+    type Event = WatchedEvent;
+    type Rejection = ();
+
+    fn decide(&self, count: &usize) -> Result<Vec<WatchedEvent>, ()> {
+        Ok(vec![Stepped {}.into(); *count])
+    }
+
+    fn evolve(&mut self, _: &WatchedEvent) {
+        EVOLVED.fetch_add(1, Ordering::SeqCst);
+        let stopped = STOPPED.0.lock().unwrap();
+        drop(STOPPED.1.wait_while(stopped, |is_stopped| *is_stopped).unwrap());
+    }
+}
+
+#[tokio::test]
+async fn a_command_on_a_cold_stream_leaves_hot_ones_in_memory() {
+    let _turn = TURN.lock().await;
+    let folder = tempfile::tempdir().unwrap();
+    let log = plain(folder.path()).await;
+    log.execute::<Watched>("cold", 3, context(1)).await.unwrap();
+    log.close().await;
+    let log = plain(folder.path()).await;
+    log.execute::<Watched>("hot", 50, context(2)).await.unwrap();
+    let before = EVOLVED.load(Ordering::SeqCst);
+    let (hot, cold) =
+        join(log.execute::<Watched>("hot", 1, context(3)), log.execute::<Watched>("cold", 1, context(4))).await;
+    assert_eq!((hot.unwrap().version, cold.unwrap().version), (51, 4));
+    let evolved = EVOLVED.load(Ordering::SeqCst) - before;
+    assert_eq!(evolved, 1 + (3 + 1), "the hot one is not read anew");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_long_history_is_read_beside_the_writer_and_its_commands_keep_their_order() {
+    let _turn = TURN.lock().await;
+    let folder = tempfile::tempdir().unwrap();
+    let log = plain(folder.path()).await;
+    log.execute::<Watched>("long", 500, context(1)).await.unwrap();
+    log.close().await;
+    let log = plain(folder.path()).await;
+    stop(true);
+    let ask = |count: usize, id: u128| {
+        let log = log.clone();
+        tokio::spawn(async move { log.execute::<Watched>("long", count, context(id)).await.unwrap().version })
+    };
+    let first = ask(1, 2);
+    while EVOLVED.load(Ordering::SeqCst) == 500 {
+        tokio::task::yield_now().await;
+    }
+    let done = AtomicBool::new(false);
+    for id in 10..20 {
+        let other = log.execute::<Account>("other", Ask::Deposit(vec![1]), context(id));
+        tokio::time::timeout(PATIENCE, other).await.expect("the writer goes on meanwhile").unwrap();
+        done.store(true, Ordering::SeqCst);
+    }
+    assert!(done.load(Ordering::SeqCst) && !first.is_finished());
+    stop(false);
+    assert_eq!(first.await.unwrap(), 501);
+    assert_eq!(ask(2, 3).await.unwrap(), 503);
+}
+
+#[tokio::test]
+async fn a_snapshot_is_what_a_cold_look_begins_with() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut log = plain(folder.path()).await;
+    log.execute::<Account>("a", Ask::Deposit(vec![1; 30]), context(1)).await.unwrap();
+    assert!(log.snapshot("a").await.unwrap());
+    assert!(!log.snapshot("absent").await.unwrap(), "it is not in memory");
+    log.execute::<Account>("a", Ask::Deposit(vec![1; 5]), context(2)).await.unwrap();
+    // Another balance in the snapshot shows whether it is what the look begins with.
+    for (id, change, wanted) in [
+        (3, "UPDATE snapshots SET bytes = x'e803000000000000'", 1_000 + 5),
+        (4, "UPDATE snapshots SET bytes = x'00'", 35),
+        (5, "UPDATE snapshots SET bytes = x'e803000000000000', schema = 2", 35),
+    ] {
+        let changed = log.record::<Account, _>("b", context(id), move |_, tx| {
+            Box::pin(async move {
+                assert_eq!(sql(change).execute(tx).await?, 1);
+                Ok(Recorded { events: Vec::new(), reply: Vec::new() })
+            })
+        });
+        changed.await.unwrap();
+        log.close().await;
+        log = plain(folder.path()).await;
+        assert_eq!(balance(&log, "a").await, wanted, "{change}");
+    }
+}
