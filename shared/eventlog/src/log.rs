@@ -214,8 +214,8 @@ impl EventLog {
         }
     }
 
-    /// Makes a snapshot of an aggregate now, however short its history since the last one. False when it is not in memory,
-    /// or has no form to be written in.
+    /// Makes a snapshot of an aggregate now, however short its history since the last one. False when it is not in
+    /// memory, or has no form to be written in.
     ///
     /// # Errors
     /// When the log is closed.
