@@ -14,6 +14,7 @@
 //! Invariant: an attempt's command is started at most once, whatever dies meanwhile.
 
 mod attempt;
+mod down;
 mod errors;
 mod folder;
 mod link;
@@ -24,6 +25,7 @@ mod shim;
 mod uplink;
 mod watch;
 
+pub use down::{Down, take_down};
 pub use node::{AgentOptions, agent_main};
 pub use process::kill_node;
 pub use shim::shim_main;

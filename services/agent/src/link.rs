@@ -1,6 +1,7 @@
 //! The connection to compute: dialled by the agent, kept up for ever, and resumed with everything that compute has not
 //! acknowledged.
 
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use contracts::Peers;
 use contracts::compute::agent_order::Order;
 use contracts::compute::agent_report::Report;
 use contracts::compute::{AgentReport, Heartbeat, Hello, Welcome};
+use runtime::{Backoff, Stopwatch};
 use tokio::sync::{mpsc, watch};
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
@@ -38,15 +40,6 @@ pub struct Server {
 pub struct Link {
     sender: Mutex<Option<mpsc::Sender<AgentReport>>>,
     server: watch::Sender<Option<Arc<Server>>>,
-}
-
-/// Why the agent stops to connect.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Farewell {
-    /// Compute has told it to leave.
-    Leave,
-    /// The process is to end; attempts go on under their shims.
-    Shutdown,
 }
 
 impl Link {
@@ -97,31 +90,40 @@ impl Link {
     }
 }
 
-/// Connects, and again after each loss, until it is told to leave or to shut down.
-pub async fn keep_connected(node: &Arc<Node>, compute: &Peers) -> Farewell {
-    let mut wait = BACK_OFF_MIN;
+/// Connects, and again after each loss, until it was told to leave and has nothing left to say, until compute has been
+/// away for too long while nothing runs here, or until it is to shut down: then attempts go on under their shims.
+pub async fn keep_connected(node: &Arc<Node>, compute: &Peers) {
+    let mut backoff = Backoff::new(BACK_OFF_MIN, BACK_OFF_MAX);
     let shutdown = node.options.shutdown.clone();
+    let mut away = Stopwatch::start();
     loop {
         let mut welcomed = false;
         let lost = tokio::select! {
-            left = session(node, compute, &mut welcomed) => left,
-            () = shutdown.requested() => return Farewell::Shutdown,
+            lost = session(node, compute, &mut welcomed) => lost,
+            () = node.may_go() => return,
+            () = shutdown.requested() => return,
         };
         node.link.close();
-        match lost {
-            Ok(()) => return Farewell::Leave,
-            Err(error) => tracing::debug!(node.id = node.options.node_id, "compute is away: {error:#}"),
-        }
+        let Err(error) = lost;
+        tracing::debug!(node.id = node.options.node_id, "compute is away: {error:#}");
         if welcomed {
-            wait = BACK_OFF_MIN;
+            backoff.reset();
+            away = Stopwatch::start();
         }
-        tokio::select! { () = tokio::time::sleep(wait) => {}, () = shutdown.requested() => return Farewell::Shutdown }
-        wait = (wait * 2).min(BACK_OFF_MAX);
+        if away.elapsed() >= node.options.away && node.is_idle() {
+            tracing::info!(node.id = node.options.node_id, "compute stays away and nothing runs here: the agent ends");
+            return;
+        }
+        tokio::select! {
+            () = backoff.wait() => {}
+            () = node.may_go() => return,
+            () = shutdown.requested() => return,
+        }
     }
 }
 
-/// One connection; ends well only by an order to leave.
-async fn session(node: &Arc<Node>, compute: &Peers, welcomed: &mut bool) -> anyhow::Result<()> {
+/// One connection; answers why it has ended.
+async fn session(node: &Arc<Node>, compute: &Peers, welcomed: &mut bool) -> anyhow::Result<Infallible> {
     let (sender, reports) = mpsc::channel(REPORTS_WAITING_MAX);
     node.link.open(sender, || node.hello());
     let mut orders = compute.agent_client().connect(ReceiverStream::new(reports)).await?.into_inner();
@@ -143,7 +145,6 @@ async fn session(node: &Arc<Node>, compute: &Peers, welcomed: &mut bool) -> anyh
                 *welcomed = true;
                 node.repeat_reports().await;
             }
-            Some(Order::Leave(_)) => return Ok(()),
             Some(order) => node.obey(order).await,
             None => {}
         }

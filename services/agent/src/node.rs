@@ -15,18 +15,20 @@ use contracts::compute::{
     AttemptEnded, AttemptStatus, EndAcknowledged, Hello, JobEnd, NodeNotice, StartAttempt, StopAttempt,
 };
 use contracts::job::with_kinds;
-use contracts::{Peer, Peers};
+use contracts::{CallContext, NodeBearer, Peer, Peers};
+use runtime::Stopwatch;
 use rustix::fs::FlockOperation;
+use tokio::sync::watch;
 use vocabulary::{Clock, Entropy};
 
 use crate::attempt::{self, Attempt};
 use crate::folder;
-use crate::link::{self, Farewell, Link};
+use crate::link::{self, Link};
 use crate::process;
-use crate::record::{Identity, Preempt, Stop};
+use crate::record::{self, Identity, Preempt, Stop};
 use crate::watch::Watcher;
 
-/// How long attempts may take to end when the node leaves, before their shims are killed too.
+/// How long attempts may take to end when the node goes, before their shims are killed too.
 const LEAVE_WAIT: Duration = Duration::from_secs(3);
 
 /// What the agent of a node is told at its start.
@@ -42,6 +44,8 @@ pub struct AgentOptions {
     pub token: String,
     /// argv that starts a shim; the attempt's folder is appended.
     pub shim_command: Vec<OsString>,
+    /// How long compute may stay away before the agent ends, once nothing runs on its node.
+    pub away: Duration,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// New ids.
@@ -66,10 +70,21 @@ pub struct Node {
     pub link: Link,
     pub watcher: Arc<Watcher>,
     attempts: Mutex<BTreeMap<(String, u32), Arc<Attempt>>>,
-    notice: Mutex<Option<Preempt>>,
+    /// That the node goes, and when that was told.
+    notice: Mutex<Option<(Stopwatch, NodeNotice)>>,
+    stay: watch::Sender<Stay>,
 }
 
-/// Runs the agent until compute tells it to leave or shutdown is requested.
+/// What keeps the agent here.
+#[derive(Clone, Copy, Debug, Default)]
+struct Stay {
+    /// Attempts whose end is not acknowledged.
+    attempts: usize,
+    /// It is to go as soon as it has none.
+    leaving: bool,
+}
+
+/// Runs the agent until compute tells it to leave, stays away for too long, or shutdown is requested.
 ///
 /// # Errors
 /// When another agent of this node runs, or the node's folder cannot be used.
@@ -87,11 +102,10 @@ pub async fn agent_main(mut options: AgentOptions) -> anyhow::Result<()> {
         watcher: Watcher::start(),
         attempts: Mutex::default(),
         notice: Mutex::default(),
+        stay: watch::Sender::default(),
     });
     node.adopt();
-    if link::keep_connected(&node, &compute).await == Farewell::Leave {
-        node.end_everything().await;
-    }
+    link::keep_connected(&node, &compute).await;
     Ok(())
 }
 
@@ -107,6 +121,12 @@ impl Node {
     fn attempts(&self) -> MutexGuard<'_, BTreeMap<(String, u32), Arc<Attempt>>> {
         // The map is whole after every statement that changes it.
         self.attempts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change_attempts<T>(&self, change: impl FnOnce(&mut BTreeMap<(String, u32), Arc<Attempt>>) -> T) {
+        let mut attempts = self.attempts();
+        change(&mut attempts);
+        self.stay.send_modify(|stay| stay.attempts = attempts.len());
     }
 
     fn all(&self) -> Vec<Arc<Attempt>> {
@@ -131,16 +151,16 @@ impl Node {
     fn take_on(self: &Arc<Self>, order: StartAttempt, folder: PathBuf) {
         let key = (order.job_id.clone(), order.attempt);
         let attempt = Arc::new(Attempt::new(order, folder));
-        if let Some(notice) = &*self.notice.lock().unwrap_or_else(PoisonError::into_inner) {
-            attempt.give_notice(notice);
+        if let Some((since, notice)) = &*self.notice.lock().unwrap_or_else(PoisonError::into_inner) {
+            attempt.give_notice(&self.preempt(notice, since.elapsed()));
         }
-        self.attempts().insert(key, Arc::clone(&attempt));
+        self.change_attempts(|attempts| attempts.insert(key, Arc::clone(&attempt)));
         tokio::spawn(attempt::drive(Arc::clone(self), attempt));
     }
 
     /// Forgets an attempt whose end is acknowledged.
     pub fn forget(&self, attempt: &Attempt) {
-        self.attempts().remove(&(attempt.order.job_id.clone(), attempt.order.attempt));
+        self.change_attempts(|attempts| attempts.remove(&(attempt.order.job_id.clone(), attempt.order.attempt)));
     }
 
     /// The GPUs that no living attempt has, lowest first.
@@ -183,7 +203,8 @@ impl Node {
             Order::Stop(stop) => self.stop(stop).await,
             Order::Notice(notice) => self.notice(notice),
             Order::Acknowledged(end) => self.acknowledge(&end),
-            Order::Welcome(_) | Order::Leave(_) => {}
+            Order::Leave(_) => self.leave(),
+            Order::Welcome(_) => {}
         }
     }
 
@@ -208,6 +229,9 @@ impl Node {
     }
 
     fn accept(self: &Arc<Self>, mut order: StartAttempt) -> std::io::Result<()> {
+        if self.stay.borrow().leaving {
+            return Err(std::io::Error::other("it is about to go"));
+        }
         if !folder::is_plain_name(&order.job_id) {
             return Err(std::io::Error::other(format!("'{}' is not a job id", order.job_id)));
         }
@@ -234,11 +258,23 @@ impl Node {
     }
 
     fn notice(&self, notice: NodeNotice) {
-        let notice = Preempt { deadline: notice.deadline, reason: notice.reason };
+        let preempt = self.preempt(&notice, Duration::ZERO);
         for attempt in self.all() {
-            attempt.give_notice(&notice);
+            attempt.give_notice(&preempt);
         }
-        *self.notice.lock().unwrap_or_else(PoisonError::into_inner) = Some(notice);
+        *self.notice.lock().unwrap_or_else(PoisonError::into_inner) = Some((Stopwatch::start(), notice));
+    }
+
+    /// What attempts are told of a notice that came some time ago. Its deadline is given by this machine's clock, which
+    /// need not be the server's.
+    fn preempt(&self, notice: &NodeNotice, ago: Duration) -> Preempt {
+        let NodeNotice { deadline, reason, seconds_left } = notice.clone();
+        let left = Duration::try_from_secs_f64(seconds_left).ok().filter(|left| !left.is_zero());
+        let Some(left) = left.map(|left| left.saturating_sub(ago)) else {
+            return Preempt { deadline, reason, seconds_left: None };
+        };
+        let deadline = self.options.clock.now().checked_add(left).map_or(deadline, |at| at.to_string());
+        Preempt { deadline, reason, seconds_left: Some(left.as_secs_f64()) }
     }
 
     fn acknowledge(&self, end: &EndAcknowledged) {
@@ -247,9 +283,41 @@ impl Node {
         }
     }
 
+    /// The node goes: every process of it ends now, and the agent itself once runs and compute have what was written
+    /// before that.
+    fn leave(self: &Arc<Self>) {
+        let is_news = self.stay.send_if_modified(|stay| !std::mem::replace(&mut stay.leaving, true));
+        if is_news {
+            let node = Arc::clone(self);
+            tokio::spawn(async move { node.end_everything().await });
+        }
+    }
+
+    /// Waits until it is to go and nothing keeps it.
+    pub async fn may_go(&self) {
+        // The sender lives in self, so waiting cannot fail.
+        let _ = self.stay.subscribe().wait_for(|stay| stay.leaving && stay.attempts == 0).await;
+    }
+
+    /// Whether nothing runs here. What lies on the disk waits for the next agent.
+    pub fn is_idle(&self) -> bool {
+        self.attempts().values().all(|attempt| !attempt.runs())
+    }
+
+    /// The context of a call of the agent's own.
+    pub fn call(&self) -> CallContext {
+        let AgentOptions { node_id, token, entropy, .. } = &self.options;
+        CallContext {
+            command_id: Some(entropy.uuid()),
+            actor: format!("agent:{node_id}"),
+            node: Some(NodeBearer { node_id: node_id.clone(), secret: token.clone() }),
+            ..CallContext::default()
+        }
+    }
+
     /// Ends every attempt and all its processes.
     async fn end_everything(&self) {
-        let stop = Stop { reason: "fenced".to_owned(), by: "node".to_owned(), ..Stop::default() };
+        let stop = Stop { reason: record::FENCED.to_owned(), by: "node".to_owned(), ..Stop::default() };
         let attempts = self.all();
         for attempt in &attempts {
             attempt.stop(&stop);

@@ -43,6 +43,9 @@ impl Stage {
     }
 }
 
+/// The reason of a stop by which nobody wants an end of the job: its attempt is not to go on here.
+pub const FENCED: &str = "fenced";
+
 /// `stop.json`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Stop {
@@ -59,10 +62,13 @@ pub struct Stop {
 /// `preempt.json`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Preempt {
-    /// RFC 3339: when the node goes.
+    /// RFC 3339: when the node goes, by this machine's clock.
     pub deadline: String,
     /// Why.
     pub reason: String,
+    /// Seconds until then, when this was written: the machine's clock may be set in between.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds_left: Option<f64>,
 }
 
 /// `exit.json`.

@@ -25,7 +25,6 @@ mod providers;
 pub mod publish;
 mod publish_endpoints;
 mod reactions;
-pub mod run_token;
 pub mod scheduler;
 mod service;
 mod serving;

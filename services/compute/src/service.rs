@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use contracts::compute::agent_service_server::AgentServiceServer;
 use contracts::compute::compute_service_server::ComputeServiceServer;
@@ -31,6 +32,8 @@ pub struct NodeWiring {
     pub runs_address: String,
     /// TRIALOG_API_URL of jobs.
     pub api_url: String,
+    /// How long agents stay when the server does not come back, once nothing runs on their nodes.
+    pub agents_away: Duration,
     /// Seals the tokens of runs and nodes.
     pub signing_key: [u8; 32],
 }

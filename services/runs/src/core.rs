@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
+use contracts::CallContext;
 use eventlog::EventLog;
 use runtime::Shutdown;
-use vocabulary::{Clock, Entropy, RunId};
+use vocabulary::{Clock, Entropy, RunId, token};
 
 use crate::known_experiments::Known;
 use crate::logs::Wake;
 use crate::objects::Objects;
+use crate::run::Writer;
 
 /// The log and what stands beside it.
 pub(crate) struct Core {
@@ -19,9 +21,21 @@ pub(crate) struct Core {
     pub wake: Wake,
     pub experiments: Known,
     pub shutdown: Shutdown,
+    /// Proves who is the agent of a node.
+    pub signing_key: [u8; 32],
 }
 
 impl Core {
+    /// Who writes with a call.
+    pub fn writer(&self, call: &CallContext) -> Writer {
+        if let Some(node) = &call.node
+            && token::is_node_secret(&node.node_id, &node.secret, &self.signing_key)
+        {
+            return Writer::Agent(node.node_id.clone());
+        }
+        call.attempt.as_ref().map_or(Writer::Client, |bearer| Writer::Attempt(bearer.attempt))
+    }
+
     /// Tells the followers of a run's log that something has changed.
     pub fn changed(&self, run: RunId) {
         self.wake.wake(run);

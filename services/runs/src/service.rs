@@ -21,6 +21,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("002_metrics", include_str!("../migrations/002_metrics.sql")),
     ("003_logs_artifacts", include_str!("../migrations/003_logs_artifacts.sql")),
     ("004_run_versions", include_str!("../migrations/004_run_versions.sql")),
+    ("005_late", include_str!("../migrations/005_late.sql")),
 ];
 
 /// What the service is given.
@@ -37,6 +38,8 @@ pub struct Dependencies {
     pub peers: contracts::Peers,
     /// Ends the followers and the live tails.
     pub shutdown: Shutdown,
+    /// Proves who is the agent of a node.
+    pub signing_key: [u8; 32],
 }
 
 /// The runs service.
@@ -50,7 +53,7 @@ pub struct Service {
 /// # Errors
 /// When either cannot be opened.
 pub async fn open(dependencies: Dependencies) -> anyhow::Result<Service> {
-    let Dependencies { stores, data, clock, entropy, peers, shutdown } = dependencies;
+    let Dependencies { stores, data, clock, entropy, peers, shutdown, signing_key } = dependencies;
     let options = Options {
         service: "runs",
         store: stores.of("runs"),
@@ -61,7 +64,8 @@ pub async fn open(dependencies: Dependencies) -> anyhow::Result<Service> {
     };
     let log = EventLog::open(options).await?;
     let objects = Objects::local(&data.join("objects"))?;
-    let core = Core { log, clock, entropy, objects, wake: Wake::default(), experiments: Known::default(), shutdown };
+    let (wake, experiments) = (Wake::default(), Known::default());
+    let core = Core { log, clock, entropy, objects, wake, experiments, shutdown, signing_key };
     Ok(Service { core: Arc::new(core), peers })
 }
 

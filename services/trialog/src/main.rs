@@ -25,6 +25,8 @@ struct Cli {
 enum Command {
     /// Run everything in one process: the server, its nodes and their jobs.
     Up(server::up::Arguments),
+    /// End everything that runs of a data folder: its server, the nodes' agents, their jobs.
+    Down(server::down::Arguments),
     /// Run some services in this process; the others are peers.
     Serve(server::serve::Arguments),
     /// Run the agent of a node (started by compute).
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
     }
     match cli.command {
         Command::Up(arguments) => server::run(server::up::up(arguments)),
+        Command::Down(arguments) => server::run(server::down::down(arguments)),
         Command::Serve(arguments) => server::run(server::serve::serve(arguments)),
         Command::Agent(arguments) => server::run(server::node::agent(arguments)),
         Command::Shim(arguments) => server::node::shim(&arguments),

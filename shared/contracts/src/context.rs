@@ -10,6 +10,8 @@ const ACTOR: &str = "trialog-actor";
 const REQUEST_ID: &str = "x-request-id";
 const EXPECTED_VERSION: &str = "trialog-expected-version";
 const AT_LEAST: &str = "trialog-at-least";
+const ATTEMPT: &str = "trialog-attempt";
+const NODE_SECRET: &str = "trialog-node-secret";
 const POSITION: &str = "trialog-position";
 
 /// The context of a call.
@@ -27,6 +29,35 @@ pub struct CallContext {
     pub expected_version: Option<i64>,
     /// From Trialog-At-Least: the position that this service must have reached before it answers a read.
     pub at_least: Option<i64>,
+    /// Whoever asks holds the token of this run's attempt, which is good for nothing once the attempt is over.
+    pub attempt: Option<AttemptBearer>,
+    /// Of a node's agent: its node, and the secret that proves it.
+    pub node: Option<NodeBearer>,
+}
+
+/// The attempt whose token a request came with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AttemptBearer {
+    /// The run.
+    pub run_id: String,
+    /// The attempt.
+    pub attempt: u32,
+}
+
+/// The agent of a node.
+#[derive(Clone, PartialEq, Eq)]
+pub struct NodeBearer {
+    /// `node_…`.
+    pub node_id: String,
+    /// The node's secret.
+    pub secret: String,
+}
+
+impl std::fmt::Debug for NodeBearer {
+    /// Without the secret: it must not get into a log.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NodeBearer").field("node_id", &self.node_id).finish_non_exhaustive()
+    }
 }
 
 impl CallContext {
@@ -44,6 +75,8 @@ impl CallContext {
         put(metadata, REQUEST_ID, Some(self.request_id.clone()).filter(|id| !id.is_empty()));
         put(metadata, EXPECTED_VERSION, self.expected_version.map(|version| version.to_string()));
         put(metadata, AT_LEAST, self.at_least.map(|position| position.to_string()));
+        put(metadata, ATTEMPT, self.attempt.as_ref().map(|of| format!("{}.{}", of.run_id, of.attempt)));
+        put(metadata, NODE_SECRET, self.node.as_ref().map(|of| format!("{}.{}", of.node_id, of.secret)));
         request
     }
 
@@ -58,6 +91,12 @@ impl CallContext {
             request_id: text(REQUEST_ID).unwrap_or_default().to_owned(),
             expected_version: text(EXPECTED_VERSION).and_then(|version| version.parse().ok()),
             at_least: text(AT_LEAST).and_then(|position| position.parse().ok()),
+            attempt: text(ATTEMPT).and_then(|text| text.rsplit_once('.')).and_then(|(run_id, attempt)| {
+                Some(AttemptBearer { run_id: run_id.to_owned(), attempt: attempt.parse().ok()? })
+            }),
+            node: text(NODE_SECRET)
+                .and_then(|text| text.split_once('.'))
+                .map(|(node_id, secret)| NodeBearer { node_id: node_id.to_owned(), secret: secret.to_owned() }),
         }
     }
 }

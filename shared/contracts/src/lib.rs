@@ -8,7 +8,7 @@ pub mod json_text;
 pub mod peer;
 pub mod status;
 
-pub use context::{CallContext, position_of, with_position};
+pub use context::{AttemptBearer, CallContext, NodeBearer, position_of, with_position};
 pub use peer::{Peer, Peers};
 pub use status::{problem_of, status_of};
 

@@ -7,6 +7,7 @@ pub mod config;
 pub mod health;
 pub mod machine;
 pub mod shutdown;
+pub mod steady;
 pub mod tasks;
 pub mod telemetry;
 
@@ -14,4 +15,5 @@ pub use backoff::Backoff;
 pub use health::{Health, Part};
 pub use machine::{MachineClock, MachineEntropy, Stopwatch};
 pub use shutdown::Shutdown;
+pub use steady::SteadyClock;
 pub use tasks::{Task, supervise};

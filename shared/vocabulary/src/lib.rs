@@ -9,8 +9,9 @@ pub mod names;
 pub mod number;
 pub mod problem;
 pub mod request_id;
+pub mod token;
 
-pub use clock::{Clock, Entropy, ManualClock, SeededEntropy};
+pub use clock::{Clock, Entropy, ManualClock, SeededEntropy, SteadyTime};
 pub use decider::{Decider, StoredEvent};
 pub use ids::{JobId, NodeId, RunId, SweepId, VersionId};
 pub use problem::{FieldError, Problem, Warning};

@@ -8,6 +8,7 @@ use std::time::Duration;
 use contracts::CallContext;
 use contracts::compute::ModelFile;
 use contracts::runs::GetObjectRequest;
+use runtime::Backoff;
 use sha2::{Digest, Sha256};
 use tokio_stream::StreamExt;
 
@@ -72,7 +73,7 @@ fn is_inner(path: &Path) -> bool {
 
 /// Fetches an object until it is here whole; patient with a server that is away.
 async fn fetch(node: &Node, sha256: &str, path: &Path) -> anyhow::Result<Result<(), Refused>> {
-    let mut wait = BACK_OFF_MIN;
+    let mut backoff = Backoff::new(BACK_OFF_MIN, BACK_OFF_MAX);
     loop {
         // Two attempts may want the same object at the same time.
         let part = path.with_extension(format!("{}.part", node.options.entropy.uuid().simple()));
@@ -90,8 +91,7 @@ async fn fetch(node: &Node, sha256: &str, path: &Path) -> anyhow::Result<Result<
             return Ok(Err(Refused(format!("object sha256:{sha256} cannot be fetched: {problem}"))));
         }
         tracing::warn!(object.sha256 = sha256, "tried again: {status}");
-        tokio::time::sleep(wait).await;
-        wait = (wait * 2).min(BACK_OFF_MAX);
+        backoff.wait().await;
     }
 }
 
@@ -104,7 +104,7 @@ enum Broken {
 async fn fetch_once(node: &Node, sha256: &str, part: &Path) -> Result<bool, Broken> {
     let server = node.link.server().await;
     let request = GetObjectRequest { sha256: sha256.to_owned(), ..GetObjectRequest::default() };
-    let call = CallContext { actor: format!("agent:{}", node.options.node_id), ..CallContext::default() };
+    let call = CallContext { command_id: None, ..node.call() };
     let answer = server.peers.runs_client().get_object(call.attach(request)).await.map_err(Broken::Answer)?;
     let (mut chunks, mut hash) = (answer.into_inner(), Sha256::new());
     let mut file = fs::File::create(part).map_err(Broken::Disk)?;

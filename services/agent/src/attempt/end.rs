@@ -9,7 +9,8 @@ use vocabulary::Clock;
 
 use super::Attempt;
 use crate::folder;
-use crate::record::{Exit, Stop};
+use crate::record::{Exit, FENCED, Stop};
+use crate::uplink::Mask;
 
 /// Bytes of the standard error that go with the end.
 const STDERR_TAIL_BYTES: u64 = 4 << 10;
@@ -23,22 +24,25 @@ const CHECKPOINT_ENTRIES_MAX: usize = 10_000;
 /// The end of an attempt. Without an exit its shim died, or it was stopped before it had one.
 ///
 /// A stop goes before a preemption: what was canceled must not be queued again. A preemption goes before everything
-/// else: a handler that saves and exits with 0 has not finished its training.
+/// else: a handler that saves and exits with 0 has not finished its training. An attempt that was fenced in its run is
+/// lost, unless its node was to go anyway.
 pub(super) fn of(attempt: &Attempt, exit: Option<&Exit>, clock: &dyn Clock) -> JobEnd {
     let file = |name: &str| attempt.folder.join(name);
     let stop = folder::read_json::<Stop>(&file(folder::STOP)).ok().flatten();
     let stopped = exit.map_or(stop.is_some(), |exit| exit.stopped);
-    let preempted = exit.map_or(file(folder::PREEMPT).exists(), |exit| exit.preempted);
+    let fenced = stopped && stop.as_ref().is_some_and(|stop| stop.reason == FENCED);
+    let noticed = file(folder::PREEMPT).exists();
+    let preempted = exit.map_or(noticed, |exit| exit.preempted || (fenced && noticed));
     let mut end = JobEnd {
         outcome: "completed".to_owned(),
         phase: exit.map_or("run", |exit| &exit.phase).to_owned(),
         exit_code: exit.and_then(|exit| exit.exit_code),
         signal: exit.and_then(|exit| exit.signal),
-        stderr_tail: tail(&file(folder::STDERR)),
+        stderr_tail: tail(&file(folder::STDERR), &attempt.mask),
         checkpoint_age_seconds: checkpoint_age(Path::new(&attempt.order.checkpoint_folder), clock),
         ..JobEnd::default()
     };
-    if stopped {
+    if stopped && !fenced {
         let stop = stop.unwrap_or_default();
         end.outcome = "canceled".to_owned();
         end.by = stop.by;
@@ -46,7 +50,7 @@ pub(super) fn of(attempt: &Attempt, exit: Option<&Exit>, clock: &dyn Clock) -> J
     } else if preempted {
         end.outcome = "preempted".to_owned();
     } else {
-        match exit {
+        match exit.filter(|_| !fenced) {
             None => (end.outcome, end.reason) = ("lost".to_owned(), "lost".to_owned()),
             Some(exit) if exit.is_success() => {}
             Some(exit) => {
@@ -69,14 +73,18 @@ pub(super) fn refused(reason: String) -> JobEnd {
     }
 }
 
-fn tail(path: &Path) -> String {
+fn tail(path: &Path, mask: &Mask) -> String {
     let read = || -> io::Result<Vec<u8>> {
         let mut file = fs::File::open(path)?;
         let length = file.metadata()?.len();
-        file.seek(SeekFrom::Start(length.saturating_sub(STDERR_TAIL_BYTES)))?;
+        // A secret of which only a part lies in the tail is seen as one.
+        let wanted = STDERR_TAIL_BYTES + u64::try_from(mask.reach()).unwrap_or_default();
+        file.seek(SeekFrom::Start(length.saturating_sub(wanted)))?;
         let mut bytes = Vec::new();
-        file.take(STDERR_TAIL_BYTES).read_to_end(&mut bytes)?;
-        Ok(bytes)
+        file.take(wanted).read_to_end(&mut bytes)?;
+        mask.cover(&mut bytes);
+        let surplus = bytes.len().saturating_sub(usize::try_from(STDERR_TAIL_BYTES).unwrap_or(usize::MAX));
+        Ok(bytes.split_off(surplus))
     };
     let text = String::from_utf8_lossy(&read().unwrap_or_default()).into_owned();
     // Replaced bytes may have made it longer.

@@ -22,7 +22,7 @@ use crate::folder;
 use crate::node::Node;
 use crate::process;
 use crate::record::{Exit, Plan, Preempt, Stage, Stop};
-use crate::uplink::Uplink;
+use crate::uplink::{Mask, Uplink};
 use crate::watch::Watched;
 
 pub use setup::Refused;
@@ -35,6 +35,8 @@ const RETRY_WAIT: Duration = Duration::from_secs(1);
 pub struct Attempt {
     pub order: StartAttempt,
     pub folder: PathBuf,
+    /// What must not leave the node.
+    pub mask: Mask,
     known: Mutex<Known>,
     /// Orders and acknowledgements that have come.
     signals: watch::Sender<Signals>,
@@ -51,7 +53,6 @@ struct Known {
 #[derive(Clone, Copy, Debug, Default)]
 struct Signals {
     stopped: bool,
-    fenced: bool,
     gone: bool,
     acknowledged: bool,
 }
@@ -70,9 +71,9 @@ impl Attempt {
         };
         let address = folder::read_json(&folder.join(folder::READY)).ok().flatten();
         let known = Known { phase, address, gpus: gpus.unwrap_or_default(), ..Known::default() };
-        let fenced = stop.as_ref().is_some_and(|stop| stop.reason == "fenced");
-        let signals = Signals { stopped: stop.is_some(), fenced, ..Signals::default() };
-        Self { order, folder, known: Mutex::new(known), signals: watch::Sender::new(signals) }
+        let signals = Signals { stopped: stop.is_some(), ..Signals::default() };
+        let mask = Mask::of(&order);
+        Self { order, folder, mask, known: Mutex::new(known), signals: watch::Sender::new(signals) }
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -129,16 +130,12 @@ impl Attempt {
     /// Stops it: by its shim when it runs, at once when it does not yet.
     pub fn stop(&self, stop: &Stop) {
         let path = self.folder.join(folder::STOP);
-        if (!path.exists() || stop.reason == "fenced")
+        if !path.exists()
             && let Err(error) = folder::write_json(&path, stop)
         {
             tracing::error!(job.id = self.order.job_id, "cannot write the order to stop: {error}");
         }
-        let fenced = stop.reason == "fenced";
-        self.signals.send_modify(|signals| {
-            signals.stopped = true;
-            signals.fenced |= fenced;
-        });
+        self.signals.send_modify(|signals| signals.stopped = true);
         folder::poke(&self.folder);
     }
 
@@ -168,14 +165,14 @@ impl Attempt {
         let _ = self.signals.subscribe().wait_for(wanted).await;
     }
 
+    /// Whether it has processes, or may have them.
+    pub fn runs(&self) -> bool {
+        !self.signals.borrow().gone && self.folder.join(folder::SHIM_PID).exists()
+    }
+
     /// Waits until it has no processes any more.
     pub async fn processes_gone(&self) {
         self.signaled(|signals| signals.gone).await;
-    }
-
-    /// Waits until nobody wants to hear of it any more.
-    pub async fn fenced(&self) {
-        self.signaled(|signals| signals.fenced).await;
     }
 }
 
@@ -200,6 +197,7 @@ async fn live(node: &Arc<Node>, attempt: &Arc<Attempt>) -> anyhow::Result<()> {
         Some(end) => end,
         None => {
             let end = run(node, attempt).await?;
+            let end = JobEnd { stderr_tail: attempt.mask.cover_text(&end.stderr_tail), ..end };
             // Not synced: after a crash of the machine it is made again of what is on disk.
             folder::write_json(&path, &end)?;
             end
@@ -245,10 +243,8 @@ async fn run(node: &Arc<Node>, attempt: &Arc<Attempt>) -> anyhow::Result<JobEnd>
         tokio::task::spawn_blocking(move || process::kill_leftovers(&run, number)).await?;
     }
     attempt.signals.send_modify(|signals| signals.gone = true);
-    tokio::select! {
-        () = uplink.finish() => {}
-        () = attempt.fenced() => {}
-    }
+    // What it wrote before its end belongs to it, whether anybody still waits for it or not.
+    uplink.finish().await;
     let end = end::of(attempt, exit.as_ref(), clock);
     Ok(finalize(node, attempt, end, exit.as_ref()).await)
 }
@@ -263,11 +259,7 @@ async fn finalize(node: &Arc<Node>, attempt: &Arc<Attempt>, end: JobEnd, exit: O
         return end;
     }
     set_phase(node, attempt, "finalizing").await;
-    let uploaded = tokio::select! {
-        uploaded = outputs::upload(node, attempt, files) => uploaded,
-        () = attempt.fenced() => Ok(()),
-    };
-    match uploaded {
+    match outputs::upload(node, attempt, files).await {
         Ok(()) => end,
         Err(reason) => JobEnd { phase: "finalize".to_owned(), ..end::refused(reason) },
     }

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use contracts::CallContext;
 use contracts::runs::{Artifact, ObjectChunk, RecordArtifactsRequest};
+use runtime::Backoff;
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -71,7 +71,8 @@ pub(super) async fn upload(node: &Arc<Node>, attempt: &Arc<Attempt>, files: Vec<
             .map_err(|error| error.to_string())?
             .map_err(|error| format!("{name}: {error}"))?;
         patiently(|| put(node, &path, &sha256)).await.map_err(|reason| format!("{name}: {reason}"))?;
-        artifacts.push(Artifact { path: name, sha256, size_bytes, attempt: attempt.order.attempt });
+        let attempt = attempt.order.attempt;
+        artifacts.push(Artifact { path: name, sha256, size_bytes, attempt, superseded: false });
     }
     let request = RecordArtifactsRequest {
         workspace: attempt.order.workspace.clone(),
@@ -81,18 +82,10 @@ pub(super) async fn upload(node: &Arc<Node>, attempt: &Arc<Attempt>, files: Vec<
     };
     patiently(|| async {
         let server = node.link.server().await;
-        let call = call(node).attach(request.clone());
+        let call = node.call().attach(request.clone());
         server.peers.runs_client().record_artifacts(call).await.map(drop)
     })
     .await
-}
-
-fn call(node: &Node) -> CallContext {
-    CallContext {
-        command_id: Some(node.options.entropy.uuid()),
-        actor: format!("agent:{}", node.options.node_id),
-        ..CallContext::default()
-    }
 }
 
 async fn patiently<T, F, A>(mut call: F) -> Result<T, String>
@@ -100,7 +93,7 @@ where
     F: FnMut() -> A,
     A: Future<Output = Result<T, tonic::Status>>,
 {
-    let mut wait = BACK_OFF_MIN;
+    let mut backoff = Backoff::new(BACK_OFF_MIN, BACK_OFF_MAX);
     loop {
         let status = match call().await {
             Ok(answer) => return Ok(answer),
@@ -110,8 +103,7 @@ where
             return Err(problem.to_string());
         }
         tracing::warn!("an output is sent again: {status}");
-        tokio::time::sleep(wait).await;
-        wait = (wait * 2).min(BACK_OFF_MAX);
+        backoff.wait().await;
     }
 }
 
@@ -146,7 +138,7 @@ async fn put(node: &Node, path: &Path, sha256: &str) -> Result<(), tonic::Status
             }
         }
     });
-    let answer = server.peers.runs_client().put_object(call(node).attach(ReceiverStream::new(chunks))).await;
+    let answer = server.peers.runs_client().put_object(node.call().attach(ReceiverStream::new(chunks))).await;
     match reader.await {
         Ok(Err(error)) => Err(tonic::Status::invalid_argument(error.to_string())),
         _ => answer.map(drop),

@@ -62,7 +62,8 @@ impl<'a> Orders<'a> {
         {
             self.preempt_seen = true;
             tell = true;
-            self.kill_in(until(&notice.deadline));
+            let left = notice.seconds_left.and_then(|left| Duration::try_from_secs_f64(left.max(0.0)).ok());
+            self.kill_in(left.unwrap_or_else(|| until(&notice.deadline)));
         }
         tell
     }

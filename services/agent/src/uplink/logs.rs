@@ -11,14 +11,15 @@ use std::time::Duration;
 use contracts::compute::ReplicaLog;
 use contracts::compute::agent_report::Report;
 use contracts::runs::AppendLogsRequest;
+use runtime::Backoff;
 use serde::{Deserialize, Serialize};
 
-use super::{BACK_OFF_MAX, BACK_OFF_MIN, Context, Stage, free_front};
+use super::{BACK_OFF_MAX, BACK_OFF_MIN, Context, Mask, Stage, free_front};
 use crate::errors::{self, Refusal};
 use crate::folder;
 
 /// Bytes of a chunk.
-const CHUNK_BYTES: usize = 64 << 10;
+const CHUNK_BYTES: u64 = 64 << 10;
 /// Chunks come at most this often while the command runs: each is a write in the log of runs.
 const PAUSE: Duration = Duration::from_millis(150);
 /// Bytes of output of an attempt that are kept as logs; the rest is only read for metrics.
@@ -55,7 +56,7 @@ pub(super) async fn send(context: Context) {
     let mut sender = Sender { context, journal, freed: [0; STREAMS.len()], over: false };
     loop {
         let stage = sender.context.look();
-        if let Err(error) = sender.send_all().await {
+        if let Err(error) = sender.send_all(stage >= Stage::Drain).await {
             tracing::error!(job.id = sender.context.attempt.order.job_id, "logs: {error}");
             tokio::time::sleep(BACK_OFF_MAX).await;
             continue;
@@ -73,11 +74,15 @@ pub(super) async fn send(context: Context) {
 }
 
 impl Sender {
-    async fn send_all(&mut self) -> io::Result<()> {
+    async fn send_all(&mut self, is_final: bool) -> io::Result<()> {
         let before = self.journal.clone();
         let [stdout, stderr, notices] =
             [0, 1, 2].map(|number| Stream { number, path: self.context.attempt.folder.join(STREAMS[number].1) });
-        let sent = tokio::join!(self.stream(&stdout), self.stream(&stderr), self.stream(&notices));
+        let sent = tokio::join!(
+            self.stream(&stdout, is_final),
+            self.stream(&stderr, is_final),
+            self.stream(&notices, is_final)
+        );
         for (number, outcome) in [sent.0, sent.1, sent.2].into_iter().enumerate() {
             let outcome = outcome?;
             self.journal.offsets[number] = outcome.offset;
@@ -97,8 +102,8 @@ impl Sender {
         Ok(())
     }
 
-    /// Sends what is new in a stream, up to its present end.
-    async fn stream(&self, stream: &Stream) -> io::Result<Sent> {
+    /// Sends what is new in a stream, up to its present end; `is_final`: nothing comes after that.
+    async fn stream(&self, stream: &Stream, is_final: bool) -> io::Result<Sent> {
         let mut sent = Sent { offset: self.journal.offsets[stream.number], over: self.over };
         let file = match File::open(&stream.path) {
             Ok(file) => file,
@@ -117,9 +122,10 @@ impl Sender {
             if sent.offset - first >= LOG_BYTES_MAX {
                 break;
             }
-            let length = usize::try_from(end - sent.offset).unwrap_or(CHUNK_BYTES).min(CHUNK_BYTES);
-            let mut data = vec![0; length];
-            file.read_exact_at(&mut data, sent.offset)?;
+            let data = chunk(&file, sent.offset, end, &self.context.attempt.mask, is_final)?;
+            if data.is_empty() {
+                break;
+            }
             match self.deliver(stream, sent.offset, data).await {
                 Some(next) => sent.offset = next.min(end),
                 None => sent.over = true,
@@ -130,7 +136,7 @@ impl Sender {
 
     /// Sends a chunk until it is answered, and says where the next one begins; `None` when nothing more will be taken.
     async fn deliver(&self, stream: &Stream, offset: u64, data: Vec<u8>) -> Option<u64> {
-        let mut wait = BACK_OFF_MIN;
+        let mut backoff = Backoff::new(BACK_OFF_MIN, BACK_OFF_MAX);
         let end = offset + u64::try_from(data.len()).unwrap_or_default();
         loop {
             match self.call(stream, offset, data.clone()).await {
@@ -155,8 +161,7 @@ impl Sender {
                     return Some(end);
                 }
             }
-            tokio::time::sleep(wait).await;
-            wait = (wait * 2).min(BACK_OFF_MAX);
+            backoff.wait().await;
         }
     }
 
@@ -176,7 +181,7 @@ impl Sender {
             data,
         };
         let server = self.context.node.link.server().await;
-        let answer = server.peers.runs_client().append_logs(self.context.call().attach(request)).await;
+        let answer = server.peers.runs_client().append_logs(self.context.node.call().attach(request)).await;
         answer.map(drop).map_err(|status| errors::refusal(&status))
     }
 
@@ -188,6 +193,23 @@ impl Sender {
             self.freed[stream.number] = done;
         }
     }
+}
+
+/// The next bytes of a stream that ends at `end` for now, secrets covered. What may be the beginning of a secret whose
+/// rest has not come waits for that.
+fn chunk(file: &File, offset: u64, end: u64, mask: &Mask, is_final: bool) -> io::Result<Vec<u8>> {
+    let reach = u64::try_from(mask.reach()).unwrap_or_default();
+    let mut stop = end.min(offset.saturating_add(CHUNK_BYTES));
+    let (from, to) = (offset.saturating_sub(reach), end.min(stop.saturating_add(reach)));
+    let size = |bytes: u64| usize::try_from(bytes).unwrap_or_default();
+    let mut window = vec![0; size(to.saturating_sub(from))];
+    file.read_exact_at(&mut window, from)?;
+    if !is_final && to == end {
+        stop = stop.min(end.saturating_sub(u64::try_from(mask.open_end(&window)).unwrap_or_default()));
+    }
+    mask.cover(&mut window);
+    window.truncate(size(stop.saturating_sub(from)));
+    Ok(window.split_off(size(offset - from).min(window.len())))
 }
 
 /// One of the streams.
@@ -202,4 +224,56 @@ struct Stream {
 struct Sent {
     offset: u64,
     over: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use contracts::compute::StartAttempt;
+
+    use super::*;
+
+    const SECRET: &str = "tlr_w.run_1.1.00112233445566778899";
+
+    /// What is sent of a file that grows by these pieces.
+    fn sent(pieces: &[&[u8]]) -> Vec<u8> {
+        let mask = Mask::of(&StartAttempt { run_token: SECRET.into(), ..StartAttempt::default() });
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        let (mut sent, mut end) = (Vec::new(), 0);
+        for (number, piece) in pieces.iter().enumerate() {
+            file.write_all(piece).unwrap();
+            end += piece.len() as u64;
+            loop {
+                let is_final = number + 1 == pieces.len();
+                let data = chunk(file.as_file(), sent.len() as u64, end, &mask, is_final).unwrap();
+                assert!(data.len() as u64 <= CHUNK_BYTES);
+                if data.is_empty() {
+                    break;
+                }
+                sent.extend(data);
+            }
+        }
+        assert_eq!(sent.len() as u64, end, "every byte is sent, and none twice");
+        sent
+    }
+
+    #[test]
+    fn a_secret_is_covered_wherever_chunks_are_cut() {
+        // A token that lies in two chunks, or is written in two pieces, stands in the log just as well.
+        let stars = "*".repeat(SECRET.len());
+        for before in CHUNK_BYTES as usize - SECRET.len() - 1..CHUNK_BYTES as usize + 2 {
+            let filler = "x".repeat(before);
+            let text = format!("{filler}{SECRET} end");
+            let wanted = format!("{filler}{stars} end");
+            assert!(sent(&[text.as_bytes()]) == wanted.as_bytes(), "after {before} bytes");
+        }
+        for cut in 0..=SECRET.len() {
+            let (first, second) = SECRET.split_at(cut);
+            let pieces = [format!("a {first}"), format!("{second} b {SECRET}")];
+            let wanted = format!("a {stars} b {stars}");
+            assert_eq!(sent(&[pieces[0].as_bytes(), pieces[1].as_bytes()]), wanted.as_bytes(), "cut at {cut}");
+        }
+        assert_eq!(sent(&[b"ends with tlr_w"]), b"ends with tlr_w", "nothing waits for ever");
+    }
 }

@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering;
 use contracts::compute::ReplicaReady;
 use contracts::compute::agent_report::Report;
 use contracts::runs::{MetricPoint, RecordMetricsRequest};
+use runtime::Backoff;
 use serde::{Deserialize, Serialize};
 
 use super::lines::{self, Message, Said};
@@ -117,7 +118,8 @@ impl Sender {
     async fn hear(&self, message: Message, start: u64, points: &mut Vec<Placed>) {
         let attempt = &self.context.attempt;
         match message.said {
-            Said::Metric(point) => {
+            Said::Metric(mut point) => {
+                point.name = attempt.mask.cover_text(&point.name);
                 let at = |place: usize| start + u64::try_from(place).unwrap_or_default();
                 points.push(Placed { start: at(message.start), end: at(message.end), point });
             }
@@ -148,7 +150,7 @@ impl Sender {
     async fn deliver(&mut self, batch: Batch) -> io::Result<Vec<Batch>> {
         self.journal.pending = Some(batch.end);
         self.remember()?;
-        let mut wait = BACK_OFF_MIN;
+        let mut backoff = Backoff::new(BACK_OFF_MIN, BACK_OFF_MAX);
         loop {
             match self.call(&batch).await {
                 Ok(()) => {
@@ -156,10 +158,7 @@ impl Sender {
                     self.advance(batch.end);
                     return Ok(Vec::new());
                 }
-                Err(Refusal::Again) => {
-                    tokio::time::sleep(wait).await;
-                    wait = (wait * 2).min(BACK_OFF_MAX);
-                }
+                Err(Refusal::Again) => backoff.wait().await,
                 Err(Refusal::Over(problem)) => {
                     folder::notice(&self.context.attempt.folder, &format!("no more metrics are taken: {problem}"));
                     self.over = true;
@@ -190,7 +189,7 @@ impl Sender {
             metrics: batch.points.iter().map(|placed| placed.point.clone()).collect(),
         };
         let server = self.context.node.link.server().await;
-        let answer = server.peers.runs_client().record_metrics(self.context.call().attach(request)).await;
+        let answer = server.peers.runs_client().record_metrics(self.context.node.call().attach(request)).await;
         match answer.map_err(|status| errors::refusal(&status)) {
             Ok(_) => Ok(()),
             Err(Refusal::Skip(problem)) if problem.code == "SequenceGap" => {

@@ -5,6 +5,7 @@
 
 mod lines;
 mod logs;
+mod mask;
 mod metrics;
 
 use std::fs::OpenOptions;
@@ -13,7 +14,6 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use contracts::CallContext;
 use rustix::fs::FallocateFlags;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -21,6 +21,8 @@ use tokio::task::JoinSet;
 use crate::attempt::Attempt;
 use crate::node::Node;
 use crate::watch::Watched;
+
+pub use mask::Mask;
 
 /// Waits between two tries while a server does not answer.
 const BACK_OFF_MIN: Duration = Duration::from_millis(50);
@@ -96,14 +98,6 @@ impl Context {
         tokio::select! {
             changed = self.stage.changed() => if changed.is_err() { std::future::pending().await },
             changed = self.changes.changed() => if changed.is_err() { std::future::pending().await },
-        }
-    }
-
-    fn call(&self) -> CallContext {
-        CallContext {
-            command_id: Some(self.node.options.entropy.uuid()),
-            actor: format!("agent:{}", self.node.options.node_id),
-            ..CallContext::default()
         }
     }
 }

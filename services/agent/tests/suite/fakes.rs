@@ -54,6 +54,8 @@ pub struct Faults {
     pub any_sequence: bool,
     /// Ends are not acknowledged.
     pub deaf: bool,
+    /// Compute takes no connection.
+    pub gone: bool,
 }
 
 /// Both servers.
@@ -146,6 +148,9 @@ impl AgentService for Fake {
     type ConnectStream = Answers<AgentOrder>;
 
     async fn connect(&self, request: Request<Streaming<AgentReport>>) -> Result<Response<Self::ConnectStream>, Status> {
+        if self.faults.lock().unwrap().gone {
+            return Err(Status::unavailable("the test says so"));
+        }
         let (sender, orders) = mpsc::channel(64);
         let (fake, mut reports) = (self.clone(), request.into_inner());
         tokio::spawn(async move {
@@ -164,6 +169,7 @@ impl AgentService for Fake {
                         let noted = EndAcknowledged { job_id: end.job_id.clone(), attempt: end.attempt };
                         let _ = sender.send(Ok(AgentOrder { order: Some(Order::Acknowledged(noted)) })).await;
                     }
+                    Report::Heartbeat(_) if fake.look(|heard| heard.orders.is_none()) => break,
                     Report::Heartbeat(_) => continue,
                     _ => {}
                 }

@@ -18,6 +18,7 @@ use vocabulary::{Entropy, RunId, SeededEntropy};
 use crate::fakes::Fake;
 
 const FOLDER: &str = "TRIALOG_TEST_NODE";
+const AWAY: &str = "TRIALOG_TEST_AWAY";
 
 /// The body of the agent's process.
 pub fn agent_process() {
@@ -30,6 +31,7 @@ pub fn agent_process() {
         compute: format!("unix:{}", folder.join("socket").display()),
         folder: folder.join("node"),
         token: "secret".into(),
+        away: std::env::var(AWAY).map_or(Duration::MAX, |seconds| Duration::from_secs_f64(seconds.parse().unwrap())),
         shim_command,
         clock: Arc::new(runtime::MachineClock),
         entropy: Arc::new(runtime::MachineEntropy::default()),
@@ -45,6 +47,8 @@ pub struct Node {
     pub fake: Fake,
     pub folder: PathBuf,
     pub run_id: String,
+    /// Seconds that compute may stay away.
+    pub away: Option<f64>,
     agent: Option<Child>,
     _temporary: tempfile::TempDir,
 }
@@ -71,7 +75,7 @@ impl Node {
         // Differs in every test: leftovers are found by it.
         let seed = runtime::MachineEntropy::default().seed();
         let run_id = RunId::new(SeededEntropy::new(seed).uuid()).to_string();
-        Self { fake, folder, run_id, agent: None, _temporary: temporary }
+        Self { fake, folder, run_id, away: None, agent: None, _temporary: temporary }
     }
 
     pub fn start_agent(&mut self) {
@@ -79,6 +83,7 @@ impl Node {
         let child = Command::new(std::env::current_exe().unwrap())
             .args(["--ignored", "--exact", "agent_process", "--nocapture", "--test-threads=1"])
             .env(FOLDER, &self.folder)
+            .envs(self.away.iter().map(|away| (AWAY, away.to_string())))
             .env("TRIALOG_NODE_TOKEN", "secret")
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
@@ -93,6 +98,16 @@ impl Node {
         let mut child = self.agent.take().unwrap();
         child.kill().unwrap();
         assert_eq!(child.wait().unwrap().signal(), Some(9));
+    }
+
+    pub fn agent_lives(&mut self) -> bool {
+        self.agent.as_mut().is_some_and(|agent| agent.try_wait().unwrap().is_none())
+    }
+
+    /// Compute goes away.
+    pub fn end_compute(&self) {
+        self.fake.faults.lock().unwrap().gone = true;
+        self.fake.hang_up();
     }
 
     /// Waits for an agent that goes by itself; its exit code.

@@ -62,7 +62,7 @@ async fn the_environment_is_the_contract_and_nothing_else() {
     let node = Node::start().await;
     std::fs::write(node.folder.join("data"), "42").unwrap();
     let spec = JobSpec {
-        command: ["sh", "-c", "env; cat ${{inputs.train-set}}; cat $TRIALOG_PARAMS_FILE; pwd"]
+        command: ["sh", "-c", "env; cat ${{inputs.train-set}}; cat $TRIALOG_PARAMS_FILE; pwd; [ $TRIALOG_TOKEN = run-secret ] && echo token"]
             .map(str::to_owned)
             .to_vec(),
         environment_variables: [("MODE".to_owned(), "fast".to_owned())].into(),
@@ -86,7 +86,8 @@ async fn the_environment_is_the_contract_and_nothing_else() {
         "TRIALOG_TRIAL_INDEX=0",
         "TRIALOG_ATTEMPT=1",
         "TRIALOG_RESUME=0",
-        "TRIALOG_TOKEN=run-secret",
+        "TRIALOG_TOKEN=**********",
+        "token",
         "TRIALOG_API_URL=http://127.0.0.1:8080",
         "MLFLOW_TRACKING_URI=http://127.0.0.1:8080",
         "TRIALOG_NODE_ID=node_test",

@@ -22,7 +22,7 @@ pub fn stop(job_id: &str, grace_seconds: f64) -> Order {
 
 pub fn notice(within: Duration) -> Order {
     let deadline = runtime::MachineClock.now() + within;
-    Order::Notice(NodeNotice { deadline: deadline.to_string(), reason: "spot".into() })
+    Order::Notice(NodeNotice { deadline: deadline.to_string(), reason: "spot".into(), seconds_left: 0.0 })
 }
 
 #[tokio::test]

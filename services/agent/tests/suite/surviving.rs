@@ -129,6 +129,63 @@ async fn an_end_is_told_until_it_is_acknowledged() {
 }
 
 #[tokio::test]
+async fn an_agent_whose_server_stays_away_ends_once_nothing_runs() {
+    // Nothing may stay for ever of an installation that was given up; but a job must not lose its keeper for that.
+    let mut node = Node::without_agent().await;
+    node.away = Some(0.2);
+    node.start_agent();
+    let gate = node.folder.join("gate");
+    let script = format!("while [ ! -e {} ]; do sleep 0.02; done; echo done; exit 7", gate.display());
+    node.run("job_a", node.spec(&script)).await;
+    node.fake.phase("job_a", "running").await;
+    node.end_compute();
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    assert!(node.agent_lives(), "the job still runs");
+    std::fs::write(&gate, "").unwrap();
+    assert_eq!(node.agent_ends().await, Some(0));
+    assert!(node.attempt_folder("job_a").join("exit.json").exists());
+    assert!(node.attempt_folder("job_a").join("job.json").exists(), "the next agent brings what is left");
+    node.assert_nothing_left().await;
+}
+
+#[tokio::test]
+async fn a_node_is_taken_down_without_its_server() {
+    // What `trialog down` does: jobs may save what they have, and nothing stays.
+    let mut node = Node::start().await;
+    let script = "trap 'cat $TRIALOG_PREEMPT_FILE > $TRIALOG_CHECKPOINT_DIR/why; exit 0' TERM; \
+        touch $TRIALOG_CHECKPOINT_DIR/up; while :; do sleep 0.02; done";
+    node.run("job_a", node.spec(script)).await;
+    node.run("job_b", node.spec("trap '' TERM; sleep 100; sleep 100")).await;
+    node.fake.phase("job_b", "running").await;
+    appears(&node.checkpoints().join("up")).await;
+    let folder = node.folder.clone();
+    let down = tokio::task::spawn_blocking(move || trialog_agent::take_down(&folder, Duration::from_secs(1)));
+    let down = down.await.unwrap().unwrap();
+    assert_eq!((down.agents, down.attempts), (1, 2));
+    node.agent_ends().await;
+    let why = std::fs::read_to_string(node.checkpoints().join("why")).unwrap();
+    assert!(why.contains("taken down"), "{why}");
+    node.assert_nothing_left().await;
+}
+
+#[tokio::test]
+async fn a_secret_does_not_leave_the_node() {
+    // A script that prints its environment would hand its rights to everybody who reads logs or the job's end.
+    let node = Node::start().await;
+    let script = "env; printf '%s' run-; sleep 0.5; echo secret; echo $TRIALOG_TOKEN $MY_PASSWORD >&2; exit 3";
+    let mut spec = node.spec(script);
+    spec.environment_variables.insert("MY_PASSWORD".into(), "correct horse".into());
+    node.run("job_a", spec).await;
+    let end = node.fake.end("job_a").await;
+    let (stdout, stderr) = (node.fake.log("stdout"), node.fake.log("stderr"));
+    for said in [&stdout, &stderr, &end.stderr_tail] {
+        assert!(!said.contains("run-secret") && !said.contains("correct horse"), "{said}");
+    }
+    assert!(stdout.contains("TRIALOG_TOKEN=**********\n") && stdout.ends_with("**********\n"), "{stdout}");
+    assert_eq!((stderr.as_str(), end.stderr_tail.as_str()), ("********** *************\n", stderr.as_str()));
+}
+
+#[tokio::test]
 async fn a_fenced_run_takes_nothing_more_and_the_attempt_still_ends() {
     // An attempt that compute has given up must not wait for runs for ever.
     let node = Node::start().await;

@@ -10,14 +10,13 @@ use contracts::compute::{AgentOrder, AgentReport, AttemptStatus, Hello, Leave, S
 use tokio::sync::mpsc;
 use tonic::{Status, Streaming};
 use vocabulary::job::{JobEnd, Outcome};
-use vocabulary::{JobId, NodeId, Problem};
+use vocabulary::{JobId, NodeId, Problem, token};
 
 use super::{Orders, reports};
 use crate::cluster::{Command, NodeState};
 use crate::core::Core;
 use crate::engine::{notice_order, start_order, stop_order};
 use crate::job::{self, JobPhase};
-use crate::run_token;
 use crate::scheduler::Fleet;
 
 /// How long a new connection may take to say who it is.
@@ -34,31 +33,42 @@ pub(super) async fn run(core: Arc<Core>, mut incoming: Streaming<AgentReport>, o
         return;
     };
     let node_id = match admit(&core, &hello).await {
-        Ok(Some(node_id)) => node_id,
-        Ok(None) => {
-            let leave = Order::Leave(Leave { reason: "the node is gone".to_owned() });
-            let _ = orders.try_send(Ok(AgentOrder { order: Some(leave) }));
-            return;
-        }
+        Ok(Admitted::Node(node_id)) => node_id,
+        Ok(Admitted::Gone(node_id)) => return hear_out(&core, node_id, incoming, &orders).await,
         Err(problem) => {
             let _ = orders.try_send(Err(contracts::status_of(&problem)));
             return;
         }
     };
-    let (number, lost) = greet(&core, node_id, &hello, &orders);
+    let Greeted { number, lost, outcome } = greet(&core, node_id, &hello, &orders);
     core.wake.notify_one();
     for (job_id, attempt) in lost {
-        let end = JobEnd { reason: "lost".to_owned(), ..JobEnd::new(Outcome::Lost) };
+        let end = JobEnd { reason: outcome.to_string(), ..JobEnd::new(outcome) };
         let command = job::Command::EndAttempt { attempt, node_id, end, at_us: core.clock.now_us() };
         core.of_job_surely(job_id, command, "agents").await;
     }
+    listen(&core, node_id, incoming, &orders, || core.agents.hear(node_id, number)).await;
+    if core.agents.close(node_id, number) {
+        core.fleet().set_connected(node_id, false, core.clock.now_us());
+        core.wake.notify_one();
+    }
+}
+
+/// Takes reports until the connection ends; `heard` is called with each sign of life.
+async fn listen(
+    core: &Core,
+    node_id: NodeId,
+    mut incoming: Streaming<AgentReport>,
+    orders: &Orders,
+    heard: impl Fn() + Send,
+) {
     let (sender, receiver) = mpsc::channel(REPORTS_WAITING_MAX);
     let reading = async {
         loop {
             tokio::select! {
                 message = incoming.message() => {
                     let Ok(Some(AgentReport { report })) = message else { return };
-                    core.agents.hear(node_id, number);
+                    heard();
                     match report {
                         None | Some(Report::Heartbeat(_) | Report::Hello(_)) => {}
                         Some(report) => if sender.send(report).await.is_err() { return },
@@ -70,27 +80,46 @@ pub(super) async fn run(core: Arc<Core>, mut incoming: Streaming<AgentReport>, o
     };
     tokio::select! {
         () = reading => {}
-        () = reports::handle(&core, node_id, receiver, &orders) => {}
+        () = reports::handle(core, node_id, receiver, orders) => {}
         () = core.shutdown.requested() => {}
-    }
-    if core.agents.close(node_id, number) {
-        core.fleet().set_connected(node_id, false, core.clock.now_us());
-        core.wake.notify_one();
     }
 }
 
-/// Checks who it is; `None` for a node that is gone. A node that connects for the first time becomes ready.
-async fn admit(core: &Core, hello: &Hello) -> Result<Option<NodeId>, Problem> {
+/// The agent of a node that is gone may still have what attempts wrote before their end: it learns where to take that,
+/// and its reports of their ends, which mean nothing any more, are acknowledged.
+async fn hear_out(core: &Core, node_id: NodeId, incoming: Streaming<AgentReport>, orders: &Orders) {
+    let leave = Order::Leave(Leave { reason: "the node is gone".to_owned() });
+    for order in [welcome(core), leave] {
+        let _ = orders.try_send(Ok(AgentOrder { order: Some(order) }));
+    }
+    listen(core, node_id, incoming, orders, || {}).await;
+}
+
+fn welcome(core: &Core) -> Order {
+    let wiring = &core.wiring;
+    Order::Welcome(Welcome { runs_address: wiring.runs_address.clone(), api_url: wiring.api_url.clone() })
+}
+
+/// Whose agent has connected.
+enum Admitted {
+    /// A node's.
+    Node(NodeId),
+    /// That of a node which is gone.
+    Gone(NodeId),
+}
+
+/// Checks who it is. A node that connects for the first time becomes ready.
+async fn admit(core: &Core, hello: &Hello) -> Result<Admitted, Problem> {
     let refusal = || Problem::new(401, "Unauthenticated", "the node's token is wrong");
     let node_id = NodeId::parse(&hello.node_id).map_err(|_| refusal())?;
-    let hash = run_token::hash(&hello.token);
+    let hash = token::fingerprint(&hello.token);
     let known = {
         let fleet = core.fleet();
         fleet.node(node_id).and_then(|(name, pool, _)| Some((name.clone(), pool.cluster.nodes.get(&node_id)?.clone())))
     };
     let Some((cluster, node)) = known else {
-        let own = run_token::node_token(&node_id.to_string(), &core.wiring.signing_key);
-        return if hash == run_token::hash(&own) { Ok(None) } else { Err(refusal()) };
+        let own = token::is_node_secret(&hello.node_id, &hello.token, &core.wiring.signing_key);
+        return if own { Ok(Admitted::Gone(node_id)) } else { Err(refusal()) };
     };
     if node.token_sha256 != hash {
         return Err(refusal());
@@ -101,30 +130,50 @@ async fn admit(core: &Core, hello: &Hello) -> Result<Option<NodeId>, Problem> {
             core.of_cluster(&cluster, command, "agents").await.map_err(|error| error.into_problem(Into::into))?;
         core.caught_up(committed.position).await.map_err(|status| contracts::problem_of(&status))?;
     }
-    Ok(Some(node_id))
+    Ok(Admitted::Node(node_id))
+}
+
+/// What a new connection is and has shown.
+struct Greeted {
+    /// The connection's number.
+    number: u64,
+    /// Attempts that the agent should have and has not.
+    lost: Vec<(JobId, u32)>,
+    /// How these have ended.
+    outcome: Outcome,
 }
 
 /// Registers the connection and sends what it must know, with the fleet held: an event is either in the fleet now, or
-/// goes to the registered connection later. Answers the connection's number and the attempts that the agent has lost.
-fn greet(core: &Core, node_id: NodeId, hello: &Hello, orders: &Orders) -> (u64, Vec<(JobId, u32)>) {
+/// goes to the registered connection later.
+fn greet(core: &Core, node_id: NodeId, hello: &Hello, orders: &Orders) -> Greeted {
     let mut fleet = core.fleet();
     let number = core.agents.open(node_id, orders.clone());
     fleet.set_connected(node_id, true, core.clock.now_us());
-    let wiring = &core.wiring;
-    let welcome = Welcome { runs_address: wiring.runs_address.clone(), api_url: wiring.api_url.clone() };
-    core.agents.send(node_id, Order::Welcome(welcome));
-    let Some((_, pool, place)) = fleet.node(node_id) else { return (number, Vec::new()) };
+    core.agents.send(node_id, welcome(core));
+    let Some((_, pool, place)) = fleet.node(node_id) else {
+        return Greeted { number, lost: Vec::new(), outcome: Outcome::Lost };
+    };
     let node = pool.cluster.nodes.get(&node_id);
-    if place.removing || node.is_none_or(|node| node.state == NodeState::Leaving) {
-        core.agents.send(node_id, Order::Leave(Leave { reason: "the node is given back".to_owned() }));
-        return (number, Vec::new());
+    let notice = node.and_then(|node| notice_order(node, core.clock.now_us()));
+    let goes = place.removing || node.is_none_or(|node| node.state == NodeState::Leaving);
+    let (mut outcome, mut then, mut lost) = (Outcome::Lost, Vec::new(), Vec::new());
+    if goes {
+        // What it has of attempts comes with their ends; what it has not is over.
+        let there = attempts_of(&hello.attempts);
+        lost.extend(place.jobs.iter().map(|(job, attempt)| (*job, *attempt)).filter(|known| !there.contains(known)));
+        outcome = if notice.is_some() { Outcome::Preempted } else { Outcome::Lost };
+        then.push(Order::Leave(Leave { reason: "the node is given back".to_owned() }));
+    } else {
+        (then, lost) = compare(core, &fleet, &place.jobs, &hello.attempts);
     }
-    let notice = node.and_then(notice_order);
-    let (again, lost) = compare(core, &fleet, &place.jobs, &hello.attempts);
-    for order in notice.into_iter().chain(again) {
+    for order in notice.into_iter().chain(then) {
         core.agents.send(node_id, order);
     }
-    (number, lost)
+    Greeted { number, lost, outcome }
+}
+
+fn attempts_of(found: &[AttemptStatus]) -> BTreeSet<(JobId, u32)> {
+    found.iter().filter_map(|status| Some((JobId::parse(&status.job_id).ok()?, status.attempt))).collect()
 }
 
 /// What the agent must be told, and which attempts it should have but does not.
@@ -134,8 +183,7 @@ fn compare(
     wanted: &BTreeMap<JobId, u32>,
     found: &[AttemptStatus],
 ) -> (Vec<Order>, Vec<(JobId, u32)>) {
-    let there: BTreeSet<(JobId, u32)> =
-        found.iter().filter_map(|status| Some((JobId::parse(&status.job_id).ok()?, status.attempt))).collect();
+    let there = attempts_of(found);
     let (mut orders, mut lost) = (Vec::new(), Vec::new());
     for (job_id, attempt) in wanted {
         let Some(entry) = fleet.job(*job_id) else { continue };

@@ -1,17 +1,19 @@
 //! What a committed event means for agents and for the provider. Called with the fleet held, so that a connection
 //! that is being set up sees an event either in the fleet or on its channel.
 
+use std::time::Duration;
+
 use contracts::compute::agent_order::Order;
 use contracts::compute::{NodeNotice, StartAttempt, StopAttempt};
 use contracts::job::Word;
 use vocabulary::job::StopBy;
+use vocabulary::token::{RunToken, node_secret};
 use vocabulary::{JobId, NodeId};
 
 use crate::cluster::{ClusterEvent, Node, NodeState};
 use crate::core::Core;
 use crate::job::{Job, JobEvent, micros};
 use crate::providers::NodeOrder;
-use crate::run_token;
 use crate::scheduler::{Fleet, Pool};
 use crate::stream::{Change, ClusterName};
 use crate::time::shown;
@@ -19,11 +21,16 @@ use crate::time::shown;
 /// Time between SIGTERM and SIGKILL when the job names none.
 const GRACE_SECONDS_DEFAULT: f64 = 10.0;
 
-/// Takes up every node that exists again, after a start.
+/// Takes up every node that exists again, after a start, and what nodes that do not have left.
 pub(super) fn resume(core: &Core) {
+    let left = core.provider.left();
     let fleet = core.fleet();
     for (node_id, name, pool) in fleet.nodes() {
         tend(core, node_id, name, pool);
+    }
+    for node_id in left.into_iter().filter(|node_id| fleet.node(*node_id).is_none()) {
+        // Nobody waits for it: the jobs have gone on long ago.
+        drop(core.provider.collect(node_id, node_secret(&node_id.to_string(), &core.wiring.signing_key)));
     }
 }
 
@@ -57,7 +64,7 @@ fn of_cluster(core: &Core, fleet: &Fleet, name: &ClusterName, event: &ClusterEve
     match event {
         ClusterEvent::NodeRequested(_) => tend(core, node_id, name, pool),
         ClusterEvent::NodeNoticed(_) => {
-            if let Some(order) = pool.cluster.nodes.get(&node_id).and_then(notice) {
+            if let Some(order) = pool.cluster.nodes.get(&node_id).and_then(|node| notice(node, core.clock.now_us())) {
                 core.agents.send(node_id, order);
             }
         }
@@ -75,7 +82,7 @@ fn tend(core: &Core, node_id: NodeId, name: &ClusterName, pool: &Pool) {
         node_id,
         cluster: name.clone(),
         boot_us: node.requested_us.saturating_add(micros(settings.boot_seconds * settings.time_scale)),
-        token: run_token::node_token(&node_id.to_string(), &core.wiring.signing_key),
+        token: node_secret(&node_id.to_string(), &core.wiring.signing_key),
     });
 }
 
@@ -85,13 +92,14 @@ pub(crate) fn start(core: &Core, job_id: JobId, job: &Job) -> Order {
     // A service job has no run; its token is of the job, and good for nothing that belongs to a run.
     let subject = if run_id.is_empty() { job_id.to_string() } else { run_id.clone() };
     let checkpoint = core.data.join("checkpoints").join(&subject);
+    let token = RunToken { workspace: workspace.clone(), run_id: subject, attempt: job.attempt };
     Order::Start(StartAttempt {
         job_id: job_id.to_string(),
         attempt: job.attempt,
         workspace: workspace.clone(),
         run_id: run_id.clone(),
         spec: Some(job.spec.as_ref().clone().into()),
-        run_token: run_token::mint(workspace, &subject, job.attempt, &core.wiring.signing_key),
+        run_token: token.mint(&core.wiring.signing_key),
         checkpoint_folder: if job.spec.checkpoint { checkpoint.display().to_string() } else { String::new() },
     })
 }
@@ -111,7 +119,8 @@ pub(crate) fn stop(job_id: JobId, job: &Job) -> Option<Order> {
 }
 
 /// The notice of a node that will go; `None` when it may stay.
-pub(crate) fn notice(node: &Node) -> Option<Order> {
+pub(crate) fn notice(node: &Node, now_us: i64) -> Option<Order> {
     let NodeState::Noticed { deadline_us } = node.state else { return None };
-    Some(Order::Notice(NodeNotice { deadline: shown(deadline_us), reason: node.reason.clone() }))
+    let seconds_left = Duration::from_micros((deadline_us - now_us).max(0).unsigned_abs()).as_secs_f64();
+    Some(Order::Notice(NodeNotice { deadline: shown(deadline_us), reason: node.reason.clone(), seconds_left }))
 }

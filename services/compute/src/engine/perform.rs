@@ -8,13 +8,12 @@ use contracts::compute::agent_order::Order;
 use eventlog::{Committed, ExecuteError};
 use futures_util::future::join_all;
 use runtime::Backoff;
-use vocabulary::{NodeId, Problem};
+use vocabulary::{NodeId, Problem, token};
 
 use crate::cluster::{self, NodeEnd, Taker};
 use crate::core::Core;
 use crate::job;
-use crate::providers::NodeFailure;
-use crate::run_token;
+use crate::providers::{AgentIs, NodeFailure};
 use crate::scheduler::Action;
 use crate::stream::ClusterName;
 
@@ -23,6 +22,9 @@ const ACTOR: &str = "scheduler";
 /// Between two tries to clear a node away.
 const REMOVE_RETRY_MIN: Duration = Duration::from_millis(250);
 const REMOVE_RETRY_MAX: Duration = Duration::from_secs(5);
+/// How long the next attempts wait for what the ones before them wrote: far longer than an agent takes to come back and
+/// to hand over metrics and logs, and not so long that a job whose data never come seems to hang.
+const DATA_WAIT: Duration = Duration::from_secs(30);
 
 /// Does everything; true when something has changed, so that a new look is worth it.
 pub(super) async fn perform(core: &Arc<Core>, actions: Vec<Action>) -> bool {
@@ -48,8 +50,8 @@ async fn one(core: &Arc<Core>, action: Action) -> bool {
         }
         Action::RequestNode { cluster, reason } => {
             let node_id = NodeId::new(core.entropy.uuid());
-            let token = run_token::node_token(&node_id.to_string(), &core.wiring.signing_key);
-            let token_sha256 = run_token::hash(&token);
+            let secret = token::node_secret(&node_id.to_string(), &core.wiring.signing_key);
+            let token_sha256 = token::fingerprint(&secret);
             let command = cluster::Command::RequestNode { node_id, token_sha256, reason, at_us };
             told(core.of_cluster(&cluster, command, ACTOR).await)
         }
@@ -90,20 +92,34 @@ pub(super) fn node_failed(core: &Arc<Core>, failure: NodeFailure) {
     tokio::spawn(remove(Arc::clone(core), cluster, node_id, NodeEnd::Failed, reason));
 }
 
-/// Takes a node away and says so once nothing of it runs any more: only then may its jobs begin elsewhere.
+/// Takes a node away and says so once nothing of it runs any more and what its attempts wrote is in: only then may its
+/// jobs begin elsewhere. What is not in by then comes later, from the agent that stays for it, and changes no decision.
 async fn remove(core: Arc<Core>, cluster: ClusterName, node_id: NodeId, end: NodeEnd, reason: String) {
-    let sent = core.agents.send(node_id, Order::Leave(Leave { reason: reason.clone() }));
-    // A node that is given up because it does not answer will not go by itself either.
-    let told = sent && end != NodeEnd::Failed;
+    let told = core.agents.send(node_id, Order::Leave(Leave { reason: reason.clone() }));
+    let agent = match end {
+        // A node that is given up because it does not answer will not end anything by itself.
+        NodeEnd::Failed => AgentIs::Mute,
+        _ if told => AgentIs::Told,
+        _ => AgentIs::Away,
+    };
     let mut backoff = Backoff::new(REMOVE_RETRY_MIN, REMOVE_RETRY_MAX);
     while !core.shutdown.is_requested() {
-        match core.provider.remove(node_id, told).await {
+        match core.provider.halt(node_id, agent).await {
             Ok(()) => break,
-            Err(error) => tracing::error!(node.id = %node_id, "cannot be cleared away: {error:#}"),
+            Err(error) => tracing::error!(node.id = %node_id, "cannot be halted: {error:#}"),
         }
         backoff.wait_unless(&core.shutdown).await;
     }
     backoff.reset();
+    // The time begins anew with each start of the server: before that nobody could take anything.
+    let secret = token::node_secret(&node_id.to_string(), &core.wiring.signing_key);
+    tokio::select! {
+        () = core.provider.collect(node_id, secret) => {}
+        () = tokio::time::sleep(DATA_WAIT) => {
+            tracing::warn!(node.id = %node_id, "what its attempts wrote is not in; their jobs go on without it");
+        }
+        () = core.shutdown.requested() => return,
+    }
     while !core.shutdown.is_requested() {
         let command = cluster::Command::NodeIsGone { node_id, end, reason: reason.clone(), at_us: core.clock.now_us() };
         match core.of_cluster(&cluster, command, ACTOR).await {

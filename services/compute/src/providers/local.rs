@@ -17,7 +17,7 @@ use tokio::sync::{broadcast, watch};
 use vocabulary::{Clock, NodeId};
 
 use super::process::{self, Identity};
-use super::{NodeFailure, NodeOrder, Provider};
+use super::{AgentIs, NodeFailure, NodeOrder, Provider};
 use crate::service::NodeWiring;
 
 /// How long an agent that was told to leave may take; it gives its shims three seconds itself.
@@ -28,6 +28,10 @@ const QUICK_END: Duration = Duration::from_secs(1);
 const QUICK_ENDS_MAX: u32 = 5;
 /// The wait before an agent is started again, doubled with each quick end.
 const RESTART_WAIT: Duration = Duration::from_millis(50);
+/// How long an agent may take to hand over what its halted node has before another is tried in its place; doubled each
+/// time, since there may be much of it.
+const COLLECT_PATIENCE: Duration = Duration::from_secs(60);
+const COLLECT_PATIENCE_MAX: Duration = Duration::from_secs(3600);
 /// Failures that wait for the scheduler to take them; a lost one is found by the boot's time limit.
 const FAILURES_MAX: usize = 256;
 /// Bytes of an agent's log that a failure is explained with.
@@ -45,13 +49,22 @@ struct Inner {
     clock: Arc<dyn Clock>,
     /// Nodes that are tended; the value turns true when the node is to go.
     going: Mutex<HashMap<NodeId, watch::Sender<bool>>>,
+    /// Halted nodes of which something is not with runs yet.
+    collecting: Mutex<HashMap<NodeId, watch::Receiver<()>>>,
     failures: broadcast::Sender<NodeFailure>,
 }
 
 impl LocalProvider {
     pub fn new(data: &Path, wiring: NodeWiring, clock: Arc<dyn Clock>) -> Self {
         let (failures, _) = broadcast::channel(FAILURES_MAX);
-        let inner = Inner { nodes: data.join("nodes"), wiring, clock, going: Mutex::default(), failures };
+        let inner = Inner {
+            nodes: data.join("nodes"),
+            wiring,
+            clock,
+            going: Mutex::default(),
+            collecting: Mutex::default(),
+            failures,
+        };
         Self { inner: Arc::new(inner) }
     }
 }
@@ -67,14 +80,35 @@ impl Provider for LocalProvider {
         tokio::spawn(Arc::clone(&self.inner).tend(order, receiver));
     }
 
-    fn remove(&self, node_id: NodeId, told: bool) -> BoxFuture<'_, anyhow::Result<()>> {
+    fn halt(&self, node_id: NodeId, agent: AgentIs) -> BoxFuture<'_, anyhow::Result<()>> {
+        // Kept from now on, so that nothing starts its agent again to take new jobs.
+        self.inner.going().entry(node_id).or_insert_with(|| watch::Sender::new(false)).send_replace(true);
+        Box::pin(self.inner.halt(node_id, agent))
+    }
+
+    fn collect(&self, node_id: NodeId, secret: String) -> BoxFuture<'static, ()> {
+        self.inner.going().entry(node_id).or_insert_with(|| watch::Sender::new(false)).send_replace(true);
+        let begin = || {
+            let (done, collected) = watch::channel(());
+            let inner = Arc::clone(&self.inner);
+            tokio::spawn(async move {
+                Arc::clone(&inner).collect(node_id, secret).await;
+                inner.collecting().remove(&node_id);
+                drop(done);
+            });
+            collected
+        };
+        let mut collected = self.inner.collecting().entry(node_id).or_insert_with(begin).clone();
         Box::pin(async move {
-            // Kept while it goes, so that nothing starts its agent again.
-            self.inner.going().entry(node_id).or_insert_with(|| watch::Sender::new(false)).send_replace(true);
-            self.inner.clear_away(node_id, told).await?;
-            self.inner.going().remove(&node_id);
-            Ok(())
+            // It is done once nobody can say any more that it is.
+            while collected.changed().await.is_ok() {}
         })
+    }
+
+    fn left(&self) -> Vec<NodeId> {
+        let folders = fs::read_dir(&self.inner.nodes).into_iter().flatten().flatten();
+        let nodes = folders.filter_map(|folder| NodeId::parse(folder.file_name().to_str()?).ok());
+        nodes.filter(|node_id| process::has_undelivered(&self.inner.folder(*node_id))).collect()
     }
 
     fn failures(&self) -> broadcast::Receiver<NodeFailure> {
@@ -109,6 +143,11 @@ impl Inner {
         self.going.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn collecting(&self) -> MutexGuard<'_, HashMap<NodeId, watch::Receiver<()>>> {
+        // Whole after every statement that changes it.
+        self.collecting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn folder(&self, node_id: NodeId) -> PathBuf {
         self.nodes.join(node_id.to_string())
     }
@@ -119,8 +158,9 @@ impl Inner {
         let mut quick_ends = 0;
         loop {
             let started = Stopwatch::start();
-            match self.agent(&order) {
+            match self.agent(order.node_id, &order.token) {
                 Ok(mut agent) => {
+                    tracing::debug!(node.id = %order.node_id, cluster = order.cluster.name, "its agent runs");
                     tokio::select! {
                         ended = agent.ended() => if let Err(error) = ended {
                             tracing::warn!(node.id = %order.node_id, "its agent cannot be watched: {error}");
@@ -147,8 +187,8 @@ impl Inner {
     }
 
     /// The node's agent: the one that runs, or a new one.
-    fn agent(&self, order: &NodeOrder) -> anyhow::Result<Agent> {
-        let folder = self.folder(order.node_id);
+    fn agent(&self, node_id: NodeId, secret: &str) -> anyhow::Result<Agent> {
+        let folder = self.folder(node_id);
         if let Some(identity) = Identity::read(&folder.join("agent.pid"))
             && identity.lives()
         {
@@ -160,14 +200,15 @@ impl Inner {
             .create(&folder)
             .with_context(|| folder.display().to_string())?;
         let log = OpenOptions::new().create(true).append(true).mode(0o600).open(folder.join("agent.log"))?;
-        let node = order.node_id.to_string();
+        let node = node_id.to_string();
         let mut command = tokio::process::Command::new(&self.wiring.executable);
         command
             .args(["agent", "--node", &node, "--folder"])
             .arg(&folder)
             .args(["--compute", &self.wiring.compute_address])
+            .args(["--away-seconds", &self.wiring.agents_away.as_secs_f64().to_string()])
             // Not in argv, which every user of the machine can read.
-            .env("TRIALOG_NODE_TOKEN", &order.token)
+            .env("TRIALOG_NODE_TOKEN", secret)
             .env("TRIALOG_NODE_ID", &node)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
@@ -175,23 +216,37 @@ impl Inner {
             .kill_on_drop(false);
         process::in_own_session(&mut command);
         let child = command.spawn().with_context(|| self.wiring.executable.display().to_string())?;
-        tracing::info!(node.id = node, cluster = order.cluster.name, "agent started");
+        tracing::info!(node.id = node, "agent started");
         Ok(Agent::Child(Box::new(child)))
     }
 
-    async fn clear_away(&self, node_id: NodeId, told: bool) -> anyhow::Result<()> {
+    async fn halt(&self, node_id: NodeId, agent: AgentIs) -> anyhow::Result<()> {
         let folder = self.folder(node_id);
-        if let Some(agent) = Identity::read(&folder.join("agent.pid")).filter(|agent| agent.lives()) {
-            if told {
-                let _ = tokio::time::timeout(LEAVE_WAIT, process::ended(agent)).await;
-            }
-            agent.kill();
-        }
+        let spared =
+            Identity::read(&folder.join("agent.pid")).filter(|living| agent != AgentIs::Mute && living.lives());
+        let grace = if agent == AgentIs::Told { LEAVE_WAIT } else { Duration::ZERO };
         let (path, executable) = (folder.clone(), self.wiring.executable.clone());
         tokio::task::spawn_blocking(move || {
-            process::kill_node(&node_id.to_string(), &path, &executable)?;
-            // What the attempts left: their outputs and logs are with runs. The agent's own log stays.
-            match fs::remove_dir_all(path.join("jobs")) {
+            process::end_node(&node_id.to_string(), (&path, &executable), spared, grace)
+        })
+        .await??;
+        if process::has_undelivered(&folder) {
+            return Ok(());
+        }
+        self.clear_away(node_id, grace).await
+    }
+
+    /// Ends the agent of a halted node, which has nothing left to say, and removes what the attempts left: their
+    /// outputs and logs are with runs. The agent's own log stays.
+    async fn clear_away(&self, node_id: NodeId, grace: Duration) -> anyhow::Result<()> {
+        let folder = self.folder(node_id);
+        if let Some(agent) = Identity::read(&folder.join("agent.pid")).filter(|agent| agent.lives()) {
+            let _ = tokio::time::timeout(grace, process::ended(agent)).await;
+        }
+        let executable = self.wiring.executable.clone();
+        tokio::task::spawn_blocking(move || {
+            process::end_node(&node_id.to_string(), (&folder, &executable), None, Duration::ZERO)?;
+            match fs::remove_dir_all(folder.join("jobs")) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     tracing::warn!(node.id = %node_id, "its jobs' folders stay: {error}");
                 }
@@ -200,6 +255,40 @@ impl Inner {
             anyhow::Ok(())
         })
         .await?
+    }
+
+    /// Keeps an agent on a halted node until it has nothing left to say.
+    async fn collect(self: Arc<Self>, node_id: NodeId, secret: String) {
+        let folder = self.folder(node_id);
+        let (mut patience, mut quick_ends) = (COLLECT_PATIENCE, 0);
+        while process::has_undelivered(&folder) {
+            let started = Stopwatch::start();
+            match self.agent(node_id, &secret) {
+                Ok(mut agent) => match tokio::time::timeout(patience, agent.ended()).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => tracing::warn!(node.id = %node_id, "its agent cannot be watched: {error}"),
+                    Err(_) => {
+                        // It may hang; a new one goes on where it stands.
+                        if let Some(agent) = Identity::read(&folder.join("agent.pid")) {
+                            agent.kill();
+                        }
+                        let _ = agent.ended().await;
+                        patience = (patience * 2).min(COLLECT_PATIENCE_MAX);
+                    }
+                },
+                Err(error) => tracing::error!(node.id = %node_id, "its agent cannot be started: {error:#}"),
+            }
+            quick_ends = if started.elapsed() < QUICK_END { quick_ends + 1 } else { 0 };
+            if quick_ends >= QUICK_ENDS_MAX {
+                tracing::error!(node.id = %node_id, "what it left stays there: {}", self.log_tail(node_id));
+                return;
+            }
+            tokio::time::sleep(RESTART_WAIT * 2u32.pow(quick_ends)).await;
+        }
+        match self.clear_away(node_id, LEAVE_WAIT).await {
+            Ok(()) => drop(self.going().remove(&node_id)),
+            Err(error) => tracing::error!(node.id = %node_id, "cannot be cleared away: {error:#}"),
+        }
     }
 
     fn log_tail(&self, node_id: NodeId) -> String {

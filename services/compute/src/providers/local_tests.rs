@@ -11,7 +11,7 @@ use vocabulary::NodeId;
 
 use super::local::LocalProvider;
 use super::process::{Identity, of_node};
-use super::{NodeOrder, Provider};
+use super::{AgentIs, NodeOrder, Provider};
 use crate::service::NodeWiring;
 use crate::stream::ClusterName;
 
@@ -27,6 +27,15 @@ echo "$$ $start" > "$5/agent.tmp"
 mv "$5/agent.tmp" "$5/agent.pid"
 exec sleep 1000
 "#;
+/// An agent with something to hand over, which it has done once `go` is there.
+const AGENT_WITH_DATA: &str = r#"#!/bin/sh
+start=$(cut -d' ' -f22 /proc/$$/stat)
+(sleep 1000 &)
+echo "$$ $start" > "$5/agent.tmp"
+mv "$5/agent.tmp" "$5/agent.pid"
+while [ ! -e "$5/go" ]; do sleep 0.02; done
+for attempt in "$5"/jobs/*/*; do : > "$attempt/acknowledged"; done
+"#;
 
 fn provider(data: &Path, script: &str) -> LocalProvider {
     let executable = data.join("agent.sh");
@@ -39,6 +48,7 @@ fn provider(data: &Path, script: &str) -> LocalProvider {
         compute_address: "unix:/nowhere".into(),
         runs_address: String::new(),
         api_url: String::new(),
+        agents_away: Duration::from_secs(600),
         signing_key: [0; 32],
     };
     LocalProvider::new(data, wiring, Arc::new(MachineClock))
@@ -84,7 +94,8 @@ async fn a_node_is_kept_up_taken_over_and_cleared_away() {
     second.tend(order());
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert_eq!(agent(data.path(), None).await, agent_two, "not a second one");
-    tokio::time::timeout(PATIENCE, second.remove(order().node_id, false)).await.unwrap().unwrap();
+    tokio::time::timeout(PATIENCE, second.halt(order().node_id, AgentIs::Mute)).await.unwrap().unwrap();
+    tokio::time::timeout(PATIENCE, second.collect(order().node_id, "secret".into())).await.unwrap();
     let (id, path) = (order().node_id.to_string(), folder(data.path()));
     assert_eq!(of_node(&id, &path, &data.path().join("agent.sh")), [] as [i32; 0]);
     assert!(!agent_two.lives());
@@ -99,4 +110,32 @@ async fn an_agent_that_cannot_start_is_given_up_with_its_words() {
     let failure = tokio::time::timeout(PATIENCE, failures.recv()).await.unwrap().unwrap();
     assert_eq!(failure.node_id, order().node_id);
     assert!(failure.reason.contains("no such option"), "{}", failure.reason);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_halted_node_keeps_an_agent_until_runs_has_everything() {
+    // What lies on the disk of a node that goes is acknowledged work, or will be.
+    let data = tempfile::tempdir().unwrap();
+    let first = provider(data.path(), AGENT_WITH_DATA);
+    first.tend(order());
+    let agent_one = agent(data.path(), None).await;
+    let (id, path) = (order().node_id.to_string(), folder(data.path()));
+    let attempt = path.join("jobs/job_1/1");
+    std::fs::create_dir_all(&attempt).unwrap();
+    std::fs::write(attempt.join("job.json"), "{}").unwrap();
+    tokio::time::timeout(PATIENCE, first.halt(order().node_id, AgentIs::Away)).await.unwrap().unwrap();
+    let left = of_node(&id, &path, &data.path().join("agent.sh"));
+    assert!(agent_one.lives() && left.len() <= 2, "what ran there is gone, the agent is not: {left:?}");
+    // Both may die meanwhile.
+    drop(first);
+    agent_one.kill();
+    let second = provider(data.path(), AGENT_WITH_DATA);
+    assert_eq!(second.left(), [order().node_id]);
+    let collected = second.collect(order().node_id, "secret".into());
+    agent(data.path(), Some(agent_one)).await;
+    assert!(attempt.exists(), "nothing is deleted before it is delivered");
+    std::fs::write(path.join("go"), "").unwrap();
+    tokio::time::timeout(PATIENCE, collected).await.unwrap();
+    assert!(!path.join("jobs").exists() && second.left().is_empty());
+    assert_eq!(of_node(&id, &path, &data.path().join("agent.sh")), [] as [i32; 0]);
 }

@@ -26,6 +26,17 @@ pub(crate) struct NodeOrder {
     pub token: String,
 }
 
+/// How a node's agent stands when its node is halted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AgentIs {
+    /// It was told that its node goes, and ends what runs there by itself.
+    Told,
+    /// It is not connected, but may come.
+    Away,
+    /// It has been silent for too long, or has failed.
+    Mute,
+}
+
 /// A node that did not come up.
 #[derive(Clone, Debug)]
 pub(crate) struct NodeFailure {
@@ -41,9 +52,16 @@ pub(crate) trait Provider: Send + Sync + 'static {
     /// changes nothing.
     fn tend(&self, order: NodeOrder);
 
-    /// Takes the node away and answers once nothing of it runs. `told`: its agent was told to leave and may go by
-    /// itself.
-    fn remove(&self, node_id: NodeId, told: bool) -> BoxFuture<'_, anyhow::Result<()>>;
+    /// Ends everything that runs on the node, but an agent that may still have something to say; answers when that is
+    /// done.
+    fn halt(&self, node_id: NodeId, agent: AgentIs) -> BoxFuture<'_, anyhow::Result<()>>;
+
+    /// Keeps an agent on a halted node, `secret` being the node's, until what its attempts wrote is with runs; then
+    /// nothing of the node stays, and this answers. It is done whether anybody waits for the answer or not.
+    fn collect(&self, node_id: NodeId, secret: String) -> BoxFuture<'static, ()>;
+
+    /// Nodes on which something lies that is not with runs yet.
+    fn left(&self) -> Vec<NodeId>;
 
     /// Nodes that the provider has given up.
     fn failures(&self) -> broadcast::Receiver<NodeFailure>;

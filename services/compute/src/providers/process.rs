@@ -8,6 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
 
+use runtime::Stopwatch;
 use rustix::process::{Pid, PidfdFlags, Signal};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -88,21 +89,39 @@ pub(super) fn in_own_session(command: &mut tokio::process::Command) {
     }
 }
 
-/// Ends whatever still runs of a node: its agent, its shims, its jobs. Blocks until nothing is found.
-pub(super) fn kill_node(node_id: &str, folder: &Path, executable: &Path) -> anyhow::Result<()> {
+/// Ends what runs on a node, its shims and jobs, and its agent unless that is `spared`. It is first given `grace` to
+/// end by itself. Blocks until nothing is found.
+pub(super) fn end_node(
+    node_id: &str,
+    (folder, executable): (&Path, &Path),
+    spared: Option<Identity>,
+    grace: Duration,
+) -> anyhow::Result<()> {
     let mut left = Vec::new();
-    for _ in 0..SEARCHES_MAX {
+    let (watch, mut searches) = (Stopwatch::start(), 0);
+    while searches < SEARCHES_MAX {
         left = of_node(node_id, folder, executable);
+        left.retain(|pid| spared.is_none_or(|agent| agent.pid != *pid));
         if left.is_empty() {
             return Ok(());
         }
-        for pid in left.iter().filter_map(|pid| Pid::from_raw(*pid)) {
-            // It may have gone in between, which is what we want.
-            let _ = rustix::process::kill_process(pid, Signal::KILL);
+        if watch.elapsed() >= grace {
+            searches += 1;
+            for pid in left.iter().filter_map(|pid| Pid::from_raw(*pid)) {
+                // It may have gone in between, which is what we want.
+                let _ = rustix::process::kill_process(pid, Signal::KILL);
+            }
         }
         std::thread::sleep(SEARCH_PAUSE);
     }
     anyhow::bail!("processes of the node do not go away: {left:?}")
+}
+
+/// Whether attempts lie in a node's folder of which runs may not have everything: their ends are not acknowledged.
+pub(super) fn has_undelivered(folder: &Path) -> bool {
+    let below = |path: &Path| fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut attempts = below(&folder.join("jobs")).flat_map(|job| below(&job).collect::<Vec<_>>());
+    attempts.any(|attempt| attempt.join("job.json").exists() && !attempt.join("acknowledged").exists())
 }
 
 /// The living processes of a node: those whose environment names it, and processes of our executable that work in its

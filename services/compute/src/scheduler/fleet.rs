@@ -120,6 +120,8 @@ pub struct Place {
     pub connected: bool,
     /// When its agent was heard last.
     pub heard_us: i64,
+    /// Since when its agent could have called: since it was asked for, or since the server has started.
+    pub awaited_us: i64,
     /// Since when it has no jobs.
     pub idle_since_us: i64,
     /// Whether its provider is taking it away.

@@ -18,7 +18,9 @@ impl Fleet {
             .keys()
             // When it became idle is not known any more: it idles from now on. Its agent has as long to call as a
             // silent one has.
-            .map(|node| (*node, Place { heard_us: now_us, idle_since_us: now_us, ..Place::default() }))
+            .map(|node| {
+                (*node, Place { heard_us: now_us, awaited_us: now_us, idle_since_us: now_us, ..Place::default() })
+            })
             .collect();
         self.nodes.extend(places.keys().map(|node| (*node, name.clone())));
         self.pools.insert(name, Pool { cluster, version, places, ..Pool::default() });
@@ -58,7 +60,7 @@ impl Fleet {
         };
         match event {
             ClusterEvent::NodeRequested(_) => {
-                let place = Place { heard_us: at_us, idle_since_us: at_us, ..Place::default() };
+                let place = Place { heard_us: at_us, awaited_us: at_us, idle_since_us: at_us, ..Place::default() };
                 pool.places.insert(node_id, place);
                 self.nodes.insert(node_id, name.clone());
             }

@@ -177,7 +177,9 @@ fn plan_nodes(name: &ClusterName, pool: &Pool, now_us: i64, plan: &mut Plan) {
                 let boot_us = node.requested_us.saturating_add(micros(settings.boot_seconds * settings.time_scale));
                 if pool.cluster.phase == Phase::Deleting {
                     plan.actions.push(remove(NodeEnd::Released, "the cluster is deleted".to_owned()));
-                } else if plan.is_due(boot_us.saturating_add(micros(BOOT_GRACE.as_secs_f64())), now_us) {
+                } else if plan
+                    .is_due(boot_us.max(place.awaited_us).saturating_add(micros(BOOT_GRACE.as_secs_f64())), now_us)
+                {
                     let waited = BOOT_GRACE.as_secs();
                     let reason = format!("its agent has not connected within {waited} s of its start");
                     plan.actions.push(remove(NodeEnd::Failed, reason));

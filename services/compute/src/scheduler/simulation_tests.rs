@@ -243,6 +243,23 @@ fn a_small_job_is_not_blocked_by_large_ones() {
 }
 
 #[test]
+fn a_node_has_time_to_connect_after_a_restart() {
+    // The server was away while the node came up: it must not be given up because of that.
+    let mut world = World::new(SPOT, 1);
+    world.submit(1.0, 0, 0);
+    world.settle();
+    world.now_us += 3600 * SECOND;
+    let mut restarted = Fleet::default();
+    restarted.load_cluster(world.name.clone(), world.cluster.0.clone(), world.cluster.1, world.now_us);
+    let gives_up = |fleet: &Fleet, now_us| {
+        plan(fleet, now_us).actions.iter().any(|action| matches!(action, Action::Remove { end: NodeEnd::Failed, .. }))
+    };
+    assert!(!gives_up(&restarted, world.now_us + 59 * SECOND));
+    assert!(gives_up(&restarted, world.now_us + 61 * SECOND), "but not for ever");
+    assert!(gives_up(&world.fleet, world.now_us), "without a restart its time is over");
+}
+
+#[test]
 fn priority_goes_first_then_the_order_of_arrival() {
     let mut world = World::new(&SPOT.replace("max_nodes: 3", "max_nodes: 1"), 1);
     let low = world.submit(8.0, 0, 0);

@@ -25,7 +25,7 @@ use tonic::service::Routes;
 use tonic::{Request, Response, Status, Streaming};
 use vocabulary::NodeId;
 
-use crate::providers::{NodeFailure, NodeOrder, Provider};
+use crate::providers::{AgentIs, NodeFailure, NodeOrder, Provider};
 use crate::service::{Dependencies, NodeWiring, open_with};
 
 /// Longer than anything takes on a busy machine.
@@ -110,9 +110,17 @@ impl Provider for Played {
         }
     }
 
-    fn remove(&self, node_id: NodeId, _: bool) -> BoxFuture<'_, anyhow::Result<()>> {
+    fn halt(&self, node_id: NodeId, _: AgentIs) -> BoxFuture<'_, anyhow::Result<()>> {
         self.removed.send(node_id).unwrap();
         Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn collect(&self, _: NodeId, _: String) -> BoxFuture<'static, ()> {
+        Box::pin(std::future::ready(()))
+    }
+
+    fn left(&self) -> Vec<NodeId> {
+        Vec::new()
     }
 
     fn failures(&self) -> broadcast::Receiver<NodeFailure> {
@@ -143,6 +151,7 @@ impl Running {
             compute_address: "unix:/nowhere".into(),
             runs_address: "unix:/runs".into(),
             api_url: "http://127.0.0.1:1".into(),
+            agents_away: Duration::from_secs(600),
             signing_key: KEY,
         };
         let dependencies = Dependencies {

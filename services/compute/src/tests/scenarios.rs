@@ -5,8 +5,9 @@ use contracts::compute::agent_order::Order;
 use contracts::compute::{AttemptStatus, GetClusterRequest, ListJobsRequest, PreemptNodeRequest};
 use tokio_stream::StreamExt;
 
+use vocabulary::token::{RunToken, node_secret};
+
 use super::harness::{KEY, PATIENCE, Running, run_id, spec};
-use crate::run_token;
 
 const SPOT: &str = "vm_size: D2\nvm_priority: low_priority\n\
     scale: {max_nodes: 2, idle_seconds_before_scaledown: 60}\nprovider: {boot_seconds: 0}";
@@ -26,7 +27,7 @@ async fn a_run_is_placed_runs_and_ends() {
     let mut agent = running.agent(&order, Vec::new()).await;
     let start = agent.next_start().await;
     assert_eq!((start.attempt, start.run_id.as_str(), start.workspace.as_str()), (1, run.as_str(), "w"));
-    assert_eq!(start.run_token, run_token::mint("w", &run, 1, &KEY));
+    assert_eq!(start.run_token, RunToken { workspace: "w".into(), run_id: run.clone(), attempt: 1 }.mint(&KEY));
     assert_eq!(start.checkpoint_folder, data.path().join("checkpoints").join(&run).display().to_string());
     agent.phase(&start.job_id, 1, "starting").await;
     agent.phase(&start.job_id, 1, "running").await;
@@ -163,10 +164,12 @@ async fn a_node_is_known_by_its_secret() {
     let refused = tokio::time::timeout(PATIENCE, stranger.orders.next()).await.unwrap().unwrap().unwrap_err();
     assert_eq!(refused.code(), tonic::Code::Unauthenticated);
     assert_eq!(running.cluster("spot").await.node_state_counts["preparing"], 1, "it has not become ready by that");
-    // A node that is gone is told to leave, so that nothing of it stays.
+    // A node that is gone is told to leave, so that nothing of it stays; but first it may say what it still has.
     let gone = vocabulary::NodeId::new(uuid::Uuid::from_u128(5)).to_string();
-    let mut agent = running.connect(&gone, &run_token::node_token(&gone, &KEY), Vec::new()).await;
+    let mut agent = running.connect(&gone, &node_secret(&gone, &KEY), Vec::new()).await;
+    assert!(matches!(agent.next().await, Order::Welcome(welcome) if welcome.runs_address == "unix:/runs"));
     assert!(matches!(agent.next().await, Order::Leave(_)));
+    agent.end(&vocabulary::JobId::new(uuid::Uuid::from_u128(6)).to_string(), 1, "preempted").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

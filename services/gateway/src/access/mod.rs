@@ -3,12 +3,11 @@
 mod directory;
 mod policy;
 mod principal;
-mod run_token;
 
 pub use directory::Directory;
 pub use policy::check;
-pub use principal::{Principal, RunToken, Scope, UserToken};
-pub use run_token::{mint_run_token, read_run_token};
+pub use principal::{Principal, Scope, UserToken};
+pub use vocabulary::token::{RUN_TOKEN_PREFIX, RunToken};
 
 use actix_web::HttpRequest;
 use actix_web::http::header::AUTHORIZATION;
@@ -17,8 +16,6 @@ use vocabulary::Problem;
 
 /// What user tokens begin with.
 pub const USER_TOKEN_PREFIX: &str = "tlg_";
-/// What run tokens begin with.
-pub const RUN_TOKEN_PREFIX: &str = "tlr_";
 
 /// Who sent the request.
 ///
@@ -31,7 +28,7 @@ pub fn authenticate(
 ) -> Result<Principal, Problem> {
     let token = token_of(request)?;
     if token.starts_with(RUN_TOKEN_PREFIX) {
-        return read_run_token(&token, signing_key)
+        return RunToken::read(&token, signing_key)
             .map(Principal::Run)
             .ok_or_else(|| unauthenticated("the run token is wrong"));
     }

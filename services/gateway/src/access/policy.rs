@@ -1,9 +1,10 @@
 //! The rules of access by route, in one place: what a method needs, and the few routes that a run token opens.
 
 use actix_web::http::Method;
+use vocabulary::token::RunToken;
 use vocabulary::{Problem, RunId};
 
-use super::principal::{Principal, RunToken, Scope, forbidden};
+use super::principal::{Principal, Scope, forbidden};
 
 /// Where a run token may go. The run in the path must be its own.
 const RUN_TOKEN_ROUTES: &[(&str, &[Method])] = &[

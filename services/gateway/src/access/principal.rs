@@ -1,6 +1,7 @@
 //! Who sent a request, and how much they may do.
 
 use vocabulary::Problem;
+use vocabulary::token::RunToken;
 
 /// How much a user token allows; each allows what the ones before it do, but for the scorer, who may only score.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,17 +54,6 @@ pub struct UserToken {
     pub workspace: String,
     /// The endpoint of a scorer; empty = all of the workspace.
     pub endpoint: String,
-}
-
-/// What a run token says about its bearer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RunToken {
-    /// The run's workspace.
-    pub workspace: String,
-    /// The run's id.
-    pub run_id: String,
-    /// The attempt that the token was made for; the owner of the data refuses it once the attempt is fenced.
-    pub attempt: u32,
 }
 
 /// Who sent the request.

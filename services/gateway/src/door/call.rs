@@ -7,7 +7,7 @@ use actix_web::dev::Payload;
 use actix_web::http::Method;
 use actix_web::http::header::IF_MATCH;
 use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
-use contracts::{CallContext, Peers};
+use contracts::{AttemptBearer, CallContext, Peers};
 use uuid::Uuid;
 use vocabulary::{Problem, RunId};
 
@@ -138,7 +138,11 @@ impl Call {
 
     fn context(&self) -> CallContext {
         let request_id = self.request.extensions().get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
-        CallContext { actor: self.principal.actor(), request_id, ..CallContext::default() }
+        let attempt = match &self.principal {
+            Principal::Run(token) => Some(AttemptBearer { run_id: token.run_id.clone(), attempt: token.attempt }),
+            Principal::User(_) => None,
+        };
+        CallContext { actor: self.principal.actor(), request_id, attempt, ..CallContext::default() }
     }
 
     fn expected_version(&self) -> Result<Option<i64>, Problem> {

@@ -28,6 +28,8 @@ pub struct ArtifactsQuery {
     page_size: i32,
     /// `next_page_token` of the page before.
     page_token: String,
+    /// The files of earlier attempts at whose path a later attempt has one, instead of the newest at each path.
+    superseded: bool,
 }
 
 /// The attempt that writes.
@@ -42,10 +44,10 @@ pub struct AttemptQuery {
 #[utoipa::path(tag = "artifacts", responses((status = 200, body = ListArtifactsReply)))]
 #[get("/api/v1/workspaces/{workspace}/runs/{run}/artifacts")]
 pub(crate) async fn list_artifacts(call: Call, query: Query<ArtifactsQuery>) -> Reply {
-    let ArtifactsQuery { prefix, page_size, page_token } = query.into_inner();
+    let ArtifactsQuery { prefix, page_size, page_token, superseded } = query.into_inner();
     let (workspace, run_id) = (call.workspace.clone(), call.run_id()?);
     let context = call.reading(Service::Runs)?;
-    let request = ListArtifactsRequest { workspace, run_id, prefix, page_size, page_token };
+    let request = ListArtifactsRequest { workspace, run_id, prefix, page_size, page_token, superseded };
     let reply = call.peers().runs_client().list_artifacts(context.attach(request)).await?;
     json(StatusCode::OK, reply.get_ref())
 }
@@ -76,8 +78,9 @@ pub(crate) async fn get_artifact(call: Call) -> Reply {
 async fn find(call: &Call, path: &str) -> Result<Artifact, Refusal> {
     let (workspace, run_id) = (call.workspace.clone(), call.run_id()?);
     let context = call.reading(Service::Runs)?;
-    let (prefix, page_token) = (path.to_owned(), String::new());
-    let request = ListArtifactsRequest { workspace, run_id, prefix, page_size: SAME_PATH_PAGE, page_token };
+    let prefix = path.to_owned();
+    let page_size = SAME_PATH_PAGE;
+    let request = ListArtifactsRequest { workspace, run_id, prefix, page_size, ..Default::default() };
     let listed = call.peers().runs_client().list_artifacts(context.attach(request)).await?.into_inner();
     let same = listed.artifacts.into_iter().filter(|artifact| artifact.path == path);
     let newest = same.max_by_key(|artifact| artifact.attempt);
@@ -94,7 +97,8 @@ pub(crate) async fn put_artifact(call: Call, body: Payload, query: Query<Attempt
     let (workspace, run_id, attempt) = (call.workspace.clone(), call.run_id()?, attempt_of(&call, query.attempt)?);
     let stored = stream::store(&call, call.reading(Service::Runs)?, "", body).await?.into_inner();
     let path = call.path("path").to_owned();
-    let artifact = Artifact { path, attempt, sha256: stored.sha256, size_bytes: stored.size_bytes };
+    let (sha256, size_bytes) = (stored.sha256, stored.size_bytes);
+    let artifact = Artifact { path, attempt, sha256, size_bytes, superseded: false };
     let request = RecordArtifactsRequest { workspace, run_id, attempt, artifacts: vec![artifact.clone()] };
     // What was asked is known by its content.
     let hash = hex::decode(&artifact.sha256).ok().and_then(|bytes| bytes.try_into().ok()).unwrap_or_default();

@@ -62,7 +62,14 @@ async fn artifacts(call: &Call, run_id: &str, prefix: &str) -> Result<Vec<Artifa
     let mut page_token = String::new();
     loop {
         let (workspace, run_id, prefix) = (call.workspace.clone(), run_id.to_owned(), prefix.to_owned());
-        let request = ListArtifactsRequest { workspace, run_id, prefix, page_size: ARTIFACTS_PAGE, page_token };
+        let request = ListArtifactsRequest {
+            workspace,
+            run_id,
+            prefix,
+            page_size: ARTIFACTS_PAGE,
+            page_token,
+            superseded: false,
+        };
         let context = call.reading(Service::Runs)?;
         let page = call.peers().runs_client().list_artifacts(context.attach(request)).await?.into_inner();
         all.extend(page.artifacts);
@@ -135,7 +142,7 @@ mod tests {
     fn a_models_files_are_named_from_its_folder_and_newest() {
         let artifact = |path: &str, attempt, sha256: &str| {
             let (path, sha256) = (path.to_owned(), sha256.to_owned());
-            Artifact { path, sha256, attempt, size_bytes: 1 }
+            Artifact { path, sha256, attempt, size_bytes: 1, superseded: false }
         };
         let all = vec![
             artifact("outputs/model/a.pkl", 1, "old"),

@@ -2,11 +2,11 @@
 
 use actix_web::http::Method;
 use actix_web::test::TestRequest;
+use contracts::AttemptBearer;
 use contracts::runs::RecordMetricsRequest;
 use contracts::workspaces::{CreatedToken, Token};
 use serde_json::json;
 use trialog_gateway::RunToken;
-use trialog_gateway::access::mint_run_token;
 use vocabulary::RunId;
 
 use super::requests::{BASE, Door, KEY, as_token};
@@ -70,7 +70,7 @@ async fn a_run_token_writes_its_own_run_only() {
     let door = Door::open().await;
     let (own, other) = (RunId::new(uuid::Uuid::from_u128(1)), RunId::new(uuid::Uuid::from_u128(2)));
     let token = RunToken { workspace: "lab".to_owned(), run_id: own.to_string(), attempt: 3 };
-    let token = mint_run_token(&token, &KEY);
+    let token = token.mint(&KEY);
     let post = |run: RunId, attempt: u32| {
         let request = TestRequest::post().uri(&format!("{BASE}/runs/{run}/metrics"));
         as_token(request, &token).set_json(json!({"attempt": attempt, "metrics": [{"name": "a", "value": 1}]}))
@@ -83,6 +83,8 @@ async fn a_run_token_writes_its_own_run_only() {
     let attempts: Vec<_> = calls.iter().map(|seen| seen.message::<RecordMetricsRequest>().attempt).collect();
     assert_eq!(attempts, [3, 3]);
     assert_eq!(calls[0].context.actor, format!("run:{own}#3"));
+    let bearer = Some(AttemptBearer { run_id: own.to_string(), attempt: 3 });
+    assert!(calls.iter().all(|seen| seen.context.attempt == bearer), "runs refuses it once the attempt is over");
     let list = as_token(TestRequest::get().uri(&format!("{BASE}/sweeps")), &token);
     assert_eq!(door.ask(list).await.problem(), (403, "Forbidden".to_owned()));
     let forged = as_token(TestRequest::get().uri(&format!("{BASE}/runs/{own}")), &token.replace(".3.", ".4."));

@@ -120,7 +120,7 @@ async fn a_model_is_registered_with_the_files_of_its_run() {
     let run = RunId::new(uuid::Uuid::from_u128(1));
     door.fake.answer("get_run", &Run { state: "Completed".to_owned(), sweep_id: "s".to_owned(), ..Run::default() });
     let path = "outputs/model/model.pkl".to_owned();
-    let artifact = Artifact { path, sha256: "ab".to_owned(), size_bytes: 3, attempt: 1 };
+    let artifact = Artifact { path, sha256: "ab".to_owned(), size_bytes: 3, attempt: 1, superseded: false };
     door.fake.answer("list_artifacts", &ListArtifactsReply { artifacts: vec![artifact], ..Default::default() });
     let body = json!({"run_id": run.hex(), "artifact_path": "outputs/model/"});
     assert_eq!(door.send(Method::POST, "/models/digits/versions", body.clone()).await.status, 201);

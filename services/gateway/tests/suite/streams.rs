@@ -46,6 +46,7 @@ async fn artifacts_are_stored_under_their_paths_and_the_newest_is_read() {
         sha256: door.fake.object(content),
         size_bytes: content.len() as u64,
         attempt,
+        superseded: false,
     };
     let artifacts = vec![artifact(b"newer", 2), artifact(b"old", 1)];
     door.fake.answer("list_artifacts", &ListArtifactsReply { artifacts, ..Default::default() });

@@ -10,9 +10,9 @@ use prost::Message;
 use tonic::{Request, Response, Status};
 use vocabulary::{FieldError, Problem, RunId};
 
-use super::{command, run_in, run_named, status};
+use super::{bad_token, command, run_in, run_named, status};
 use crate::objects::Hash;
-use crate::run::{self, ArtifactsRecorded, Rejection, Run, RunEvent};
+use crate::run::{self, Admitted, ArtifactsRecorded, Rejection, Run, RunEvent, Writer};
 use crate::service::Core;
 
 /// Artifacts of one request.
@@ -24,6 +24,7 @@ struct Files {
     workspace: String,
     run: RunId,
     attempt: u32,
+    writer: Writer,
     artifacts: Vec<wire::Artifact>,
 }
 
@@ -36,7 +37,7 @@ pub(super) async fn record(
     let run = run_named(&run_id, &workspace)?;
     let artifacts = check(core, artifacts).await.map_err(status)?;
     let context = calls::context(&call, core.entropy.as_ref(), Vec::new());
-    let files = Arc::new(Files { workspace, run, attempt, artifacts });
+    let files = Arc::new(Files { workspace, run, attempt, writer: core.writer(&call), artifacts });
     let stream = run::stream(run);
     let recorded = core.log.record::<Run, _>(&stream, context, move |state, tx| {
         let files = Arc::clone(&files);
@@ -66,7 +67,8 @@ async fn check(core: &Core, artifacts: Vec<wire::Artifact>) -> Result<Vec<wire::
             Ok(hash) => match core.objects.size(&hash).await? {
                 Some(size_bytes) => {
                     let sha256 = hash.as_str().to_owned();
-                    checked.push(wire::Artifact { path: artifact.path, sha256, size_bytes, attempt: 0 });
+                    let (path, superseded) = (artifact.path, false);
+                    checked.push(wire::Artifact { path, sha256, size_bytes, attempt: 0, superseded });
                 }
                 None => {
                     let message = format!("{}: there is no object {}; upload it first", artifact.path, hash.as_str());
@@ -87,29 +89,58 @@ fn bad_path(path: &str) -> Option<String> {
 }
 
 async fn write(files: &Files, run: &Run, tx: &mut Transaction) -> Result<Recorded<RunEvent>, RecordError<Rejection>> {
-    let attempt = match run.fence(&files.workspace, &files.run.to_string(), files.attempt) {
-        // A client that drives its run itself may add files afterwards.
-        Err(Rejection::Terminal { .. }) if !run.has_job() => run.attempt,
-        fenced => fenced.map_err(RecordError::Rejected)?,
+    let admitted = match run.admit(&files.workspace, &files.run.to_string(), files.attempt, &files.writer) {
+        // A client that drives its run itself may add files afterwards; a token of an attempt is over with it.
+        Err(Rejection::Terminal { .. }) if !run.has_job() && files.writer == Writer::Client => {
+            Admitted::Live(run.attempt)
+        }
+        admitted => admitted.map_err(RecordError::Rejected)?,
     };
+    let (Admitted::Live(attempt) | Admitted::Late(attempt)) = admitted;
     let key = files.run.uuid().as_bytes().to_vec();
     for artifact in &files.artifacts {
-        sql("INSERT INTO artifacts(run, path, sha256, size_bytes, attempt) VALUES ($1, $2, $3, $4, $5)
-            ON CONFLICT(run, path) DO UPDATE SET sha256 = excluded.sha256, size_bytes = excluded.size_bytes,
-            attempt = excluded.attempt")
-        .bind(&key)
-        .bind(&artifact.path)
-        .bind(&artifact.sha256)
-        .bind(i64::try_from(artifact.size_bytes).unwrap_or(i64::MAX))
-        .bind(attempt)
-        .execute(&mut *tx)
-        .await?;
+        put(tx, &key, artifact, attempt).await?;
     }
     let count = u32::try_from(files.artifacts.len()).unwrap_or(u32::MAX);
     let subject = run.subject.clone();
-    let event = (count > 0).then(|| ArtifactsRecorded { subject, attempt, count }.into());
+    let is_news = count > 0 && matches!(admitted, Admitted::Live(_));
+    let event = is_news.then(|| ArtifactsRecorded { subject, attempt, count }.into());
     let reply = wire::RecordArtifactsReply { recorded: count }.encode_to_vec();
     Ok(Recorded { events: event.into_iter().collect(), reply })
+}
+
+/// Names one file. At each path stands the file of the newest attempt; those of earlier ones are kept beside it.
+async fn put(
+    tx: &mut Transaction,
+    run: &[u8],
+    artifact: &wire::Artifact,
+    attempt: u32,
+) -> Result<(), RecordError<Rejection>> {
+    let size_bytes = i64::try_from(artifact.size_bytes).unwrap_or(i64::MAX);
+    if attempt > 1 {
+        let keep = "INSERT INTO superseded_artifacts(run, path, attempt, sha256, size_bytes)
+            SELECT run, path, attempt, sha256, size_bytes FROM artifacts WHERE run = $1 AND path = $2 AND attempt < $3
+            ON CONFLICT(run, path, attempt) DO NOTHING";
+        sql(keep).bind(run).bind(&artifact.path).bind(attempt).execute(&mut *tx).await?;
+    }
+    let name = "INSERT INTO artifacts(run, path, sha256, size_bytes, attempt) VALUES ($1, $2, $3, $4, $5)
+        ON CONFLICT(run, path) DO UPDATE SET sha256 = excluded.sha256, size_bytes = excluded.size_bytes,
+        attempt = excluded.attempt WHERE excluded.attempt >= artifacts.attempt";
+    let query = sql(name).bind(run).bind(&artifact.path).bind(&artifact.sha256).bind(size_bytes);
+    if query.bind(attempt).execute(&mut *tx).await? == 0 {
+        let keep =
+            "INSERT INTO superseded_artifacts(run, path, attempt, sha256, size_bytes) VALUES ($1, $2, $3, $4, $5)
+            ON CONFLICT(run, path, attempt) DO UPDATE SET sha256 = excluded.sha256, size_bytes = excluded.size_bytes";
+        let query = sql(keep).bind(run).bind(&artifact.path).bind(attempt).bind(&artifact.sha256);
+        query.bind(size_bytes).execute(tx).await?;
+    }
+    Ok(())
+}
+
+/// Attempt and path of a page token.
+fn place_of(token: &str) -> Option<(u32, &str)> {
+    let (attempt, path) = token.split_once('.')?;
+    Some((attempt.parse().ok()?, path))
 }
 
 pub(super) async fn list(
@@ -121,14 +152,23 @@ pub(super) async fn list(
     let (size, token) = calls::page(request.page_size, &request.page_token)?;
     let run = run_in(core, &request.workspace, &request.run_id).await?;
     let prefix = request.prefix.trim_matches('/');
+    let (attempt, after) = match &token {
+        None => (0, ""),
+        Some(token) => place_of(token).ok_or_else(|| bad_token(token))?,
+    };
+    let superseded = request.superseded;
+    let table = if superseded { "superseded_artifacts" } else { "artifacts" };
     // '0' is the character after '/': the range is exactly what lies in the folder.
-    let rows: Vec<(String, String, i64, u32)> =
-        sql("SELECT path, sha256, size_bytes, attempt FROM artifacts WHERE run = $1 AND path > $2
-        AND ($3 = '' OR path = $3 OR (path >= $3 || '/' AND path < $3 || '0')) ORDER BY path LIMIT $4")
+    let get = format!(
+        "SELECT path, sha256, size_bytes, attempt FROM {table} WHERE run = $1 AND (path, attempt) > ($2, $5)
+        AND ($3 = '' OR path = $3 OR (path >= $3 || '/' AND path < $3 || '0')) ORDER BY path, attempt LIMIT $4"
+    );
+    let rows: Vec<(String, String, i64, u32)> = sql(get)
         .bind(run.uuid().as_bytes().to_vec())
-        .bind(token.unwrap_or_default())
+        .bind(after)
         .bind(prefix)
         .bind(size + 1)
+        .bind(attempt)
         .fetch_all(core.log.reader())
         .await
         .map_err(calls::unreadable)?;
@@ -138,9 +178,10 @@ pub(super) async fn list(
         .take(size as usize)
         .map(|(path, sha256, size_bytes, attempt)| {
             let size_bytes = u64::try_from(size_bytes).unwrap_or_default();
-            wire::Artifact { path, sha256, size_bytes, attempt }
+            wire::Artifact { path, sha256, size_bytes, attempt, superseded }
         })
         .collect();
-    let next_page_token = artifacts.last().filter(|_| more).map(|last| last.path.clone()).unwrap_or_default();
+    let token = |last: &wire::Artifact| format!("{}.{}", last.attempt, last.path);
+    let next_page_token = artifacts.last().filter(|_| more).map(token).unwrap_or_default();
     Ok(Response::new(wire::ListArtifactsReply { artifacts, next_page_token }))
 }

@@ -2,11 +2,13 @@
 
 use std::pin::Pin;
 
+use contracts::{AttemptBearer, CallContext};
 use futures_util::Stream;
 use tonic::Status;
 use vocabulary::{Problem, RunId};
 
 use crate::core::Core;
+use crate::run::fence::token_is_good;
 use crate::views::runs;
 
 /// An answer in parts.
@@ -15,6 +17,19 @@ pub(super) type Chunks<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>
 /// A problem as a status, for `map_err`.
 pub(super) fn status(problem: impl Into<Problem>) -> Status {
     contracts::status_of(&problem.into())
+}
+
+/// Whether the token that a call came with is still good: one of a run's attempt is not once that is over. Writes to
+/// the run ask the run itself.
+pub(super) async fn still_good(core: &Core, call: &CallContext) -> Result<(), Status> {
+    let Some(AttemptBearer { run_id, attempt }) = &call.attempt else { return Ok(()) };
+    // A service job's token names its job: it has no run, and nothing here is its own.
+    let Ok(run) = RunId::parse(run_id) else { return Err(status(Problem::new(404, "NotFound", "this run"))) };
+    match runs::stands(core.log.reader(), run).await.map_err(calls::unreadable)? {
+        Some((state, current)) => token_is_good(state, current, *attempt).map_err(status),
+        // It is on its way here: compute knows it already.
+        None => Ok(()),
+    }
 }
 
 /// The run that a text names; a text that is no id names no run.

@@ -9,7 +9,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 use vocabulary::{Problem, RunId};
 
-use super::{Chunks, command, run_in, run_named, status};
+use super::{Chunks, command, run_in, run_named, status, still_good};
 use crate::logs::follow::Part;
 use crate::logs::store::{self, Append};
 use crate::logs::{STREAMS, wake};
@@ -34,7 +34,8 @@ pub(super) async fn append(
         let detail = format!("data has {} bytes, limit {APPEND_BYTES_MAX}; send several requests", data.len());
         return Err(status(Problem::new(413, "TooLarge", detail)));
     }
-    let append = Arc::new(Append::new(workspace, run, attempt, stream, offset, data));
+    let writer = core.writer(&call);
+    let append = Arc::new(Append { writer, ..Append::new(workspace, run, attempt, stream, offset, data) });
     let context = calls::context(&call, core.entropy.as_ref(), Vec::new());
     let stream = run::stream(run);
     let recorded = core.log.record::<Run, _>(&stream, context, move |state, tx| {
@@ -57,7 +58,8 @@ pub(super) async fn read(
     core: &Arc<Core>,
     request: Request<wire::ReadLogsRequest>,
 ) -> Result<Response<Chunks<wire::LogChunk>>, Status> {
-    calls::at_least(&core.log, &CallContext::of(&request)).await?;
+    let call = CallContext::of(&request);
+    calls::at_least(&core.log, &call).await?;
     let wire::ReadLogsRequest { workspace, run_id, attempt, stream, follow, tail_bytes } = request.into_inner();
     let run = run_in(core, &workspace, &run_id).await?;
     if !stream.is_empty() {
@@ -70,7 +72,7 @@ pub(super) async fn read(
     let (chunks, receiver) = mpsc::channel(BUFFERED_CHUNKS);
     // Listens before the first look, so that nothing falls between.
     let listener = follow.then(|| core.wake.listen(run));
-    tokio::spawn(pump(Arc::clone(core), workspace, run, part, listener, chunks));
+    tokio::spawn(pump(Arc::clone(core), call, (workspace, run), part, listener, chunks));
     Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
 }
 
@@ -79,13 +81,18 @@ type Sender = mpsc::Sender<Result<wire::LogChunk, Status>>;
 /// Sends what is there, then what comes, until the run has ended or the reader is gone.
 async fn pump(
     core: Arc<Core>,
-    workspace: String,
-    run: RunId,
+    call: CallContext,
+    (workspace, run): (String, RunId),
     mut part: Part,
     mut listener: Option<wake::Listener>,
     chunks: Sender,
 ) {
     loop {
+        // A token may end while its bearer listens.
+        if let Err(over) = still_good(&core, &call).await {
+            let _ = chunks.send(Err(over)).await;
+            return;
+        }
         // Asked before the look: what is written before the end is seen by it.
         let ended = match views::runs::state_of(core.log.reader(), &workspace, run).await {
             Ok(state) => state.is_none_or(run::RunState::is_terminal),

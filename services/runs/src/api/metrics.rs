@@ -21,7 +21,8 @@ pub(super) async fn record(
     let request = request.into_inner();
     let run = run_named(&request.run_id, &request.workspace)?;
     let now_ms = core.clock.now().as_millisecond();
-    let batch = Arc::new(Batch::read(request, run, now_ms).map_err(status)?);
+    let writer = core.writer(&call);
+    let batch = Arc::new(Batch::read(request, run, now_ms, writer).map_err(status)?);
     let context = calls::context(&call, core.entropy.as_ref(), Vec::new());
     let stream = run::stream(run);
     let recorded = core.log.record::<Run, _>(&stream, context, move |state, tx| {

@@ -19,11 +19,12 @@ mod tests;
 
 use std::sync::Arc;
 
+use contracts::CallContext;
 use contracts::runs::runs_service_server::RunsService;
 use contracts::runs::*;
 use tonic::{Request, Response, Status, Streaming};
 
-use call::{Chunks, bad_token, run_in, run_named, status};
+use call::{Chunks, bad_token, run_in, run_named, status, still_good};
 
 use crate::core::Core;
 
@@ -66,6 +67,7 @@ impl RunsService for Api {
     }
 
     async fn get_run(&self, request: Request<GetRunRequest>) -> Answer<Run> {
+        still_good(&self.0, &CallContext::of(&request)).await?;
         read_runs::get_run(&self.0, request).await
     }
 
@@ -78,10 +80,12 @@ impl RunsService for Api {
     }
 
     async fn list_metrics(&self, request: Request<ListMetricsRequest>) -> Answer<ListMetricsReply> {
+        still_good(&self.0, &CallContext::of(&request)).await?;
         metrics::list(&self.0, request).await
     }
 
     async fn get_metric_history(&self, request: Request<GetMetricHistoryRequest>) -> Answer<GetMetricHistoryReply> {
+        still_good(&self.0, &CallContext::of(&request)).await?;
         metrics::history(&self.0, request).await
     }
 
@@ -92,6 +96,7 @@ impl RunsService for Api {
     type ReadLogsStream = Chunks<LogChunk>;
 
     async fn read_logs(&self, request: Request<ReadLogsRequest>) -> Answer<Self::ReadLogsStream> {
+        still_good(&self.0, &CallContext::of(&request)).await?;
         logs::read(&self.0, request).await
     }
 
@@ -100,20 +105,24 @@ impl RunsService for Api {
     }
 
     async fn list_artifacts(&self, request: Request<ListArtifactsRequest>) -> Answer<ListArtifactsReply> {
+        still_good(&self.0, &CallContext::of(&request)).await?;
         artifacts::list(&self.0, request).await
     }
 
     async fn put_object(&self, request: Request<Streaming<ObjectChunk>>) -> Answer<ObjectFacts> {
+        still_good(&self.0, &CallContext::of(&request)).await?;
         objects::put(&self.0, request.into_inner()).await
     }
 
     type GetObjectStream = Chunks<ObjectChunk>;
 
     async fn get_object(&self, request: Request<GetObjectRequest>) -> Answer<Self::GetObjectStream> {
+        still_good(&self.0, &CallContext::of(&request)).await?;
         objects::get(&self.0, request).await
     }
 
     async fn head_object(&self, request: Request<HeadObjectRequest>) -> Answer<ObjectFacts> {
+        still_good(&self.0, &CallContext::of(&request)).await?;
         objects::head(&self.0, request).await
     }
 }

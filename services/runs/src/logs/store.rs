@@ -5,7 +5,7 @@ use eventlog::{RecordError, Recorded, Transaction, sql};
 use prost::Message;
 use vocabulary::RunId;
 
-use crate::run::{Rejection, Run, RunEvent};
+use crate::run::{Rejection, Run, RunEvent, Writer};
 
 /// Bytes kept of one attempt's stream; a training that prints more says nothing new.
 const STREAM_BYTES_MAX: u64 = 64 << 20;
@@ -21,6 +21,8 @@ pub struct Append {
     pub run: RunId,
     /// 0 = the current one, in runs without a job.
     pub attempt: u32,
+    /// Who sends them.
+    pub writer: Writer,
     /// One of [`super::STREAMS`].
     pub stream: String,
     /// Of the first byte in this attempt's stream.
@@ -34,11 +36,13 @@ pub struct Append {
 impl Append {
     /// An append with the limit in force.
     pub fn new(workspace: String, run: RunId, attempt: u32, stream: String, offset: u64, data: Vec<u8>) -> Self {
-        Self { workspace, run, attempt, stream, offset, data, limit: STREAM_BYTES_MAX }
+        let writer = Writer::Client;
+        Self { workspace, run, attempt, writer, stream, offset, data, limit: STREAM_BYTES_MAX }
     }
 }
 
-/// Appends what is not there yet. An ended run and an old attempt are no obstacle: their last lines often come late.
+/// Appends what is not there yet. An ended run and an old attempt are no obstacle, their last lines often come late;
+/// but whoever comes with the token of an attempt may do so while that lives.
 ///
 /// # Errors
 /// When the run is not there, bytes before these are missing, or the database fails.
@@ -48,6 +52,9 @@ pub async fn append(
     tx: &mut Transaction,
 ) -> Result<Recorded<RunEvent>, RecordError<Rejection>> {
     run.in_workspace(&append.workspace, &append.run.to_string()).map_err(RecordError::Rejected)?;
+    if let Writer::Attempt(attempt) = append.writer {
+        run.fence(&append.workspace, &append.run.to_string(), attempt).map_err(RecordError::Rejected)?;
+    }
     let current = run.attempt;
     let attempt = match append.attempt {
         0 if run.has_job() => return Err(RecordError::Rejected(Rejection::AttemptRequired)),

@@ -7,6 +7,7 @@ use prost::Message;
 use vocabulary::{FieldError, Problem, RunId};
 
 use super::codec;
+use crate::run::Writer;
 use crate::run::report::{SentKey, SentPoint};
 
 /// Points of one request: what a transaction takes without making others wait.
@@ -57,6 +58,8 @@ pub struct Batch {
     pub run: RunId,
     /// 0 = the current one.
     pub attempt: u32,
+    /// Who sends it.
+    pub writer: Writer,
     /// What makes a repeat known.
     pub place: Option<Place>,
     /// The points by key, in order of arrival.
@@ -72,7 +75,7 @@ impl Batch {
     ///
     /// # Errors
     /// When it is too large, a name is wrong, or writer and sequence do not fit each other.
-    pub fn read(request: wire::RecordMetricsRequest, run: RunId, now_ms: i64) -> Result<Self, Problem> {
+    pub fn read(request: wire::RecordMetricsRequest, run: RunId, now_ms: i64, writer: Writer) -> Result<Self, Problem> {
         check_size(&request)?;
         let place = read_place(&request)?;
         let points = u32::try_from(request.metrics.len()).unwrap_or(u32::MAX);
@@ -82,7 +85,7 @@ impl Batch {
             let encoded = codec::encode(keys.iter().map(|key| (key.name.as_str(), key.points.as_slice())));
             (encoded, keys.iter().map(|key| summarise(&key.points)).collect())
         });
-        Ok(Self { workspace: request.workspace, run, attempt: request.attempt, place, keys, ready, points })
+        Ok(Self { workspace: request.workspace, run, attempt: request.attempt, writer, place, keys, ready, points })
     }
 }
 

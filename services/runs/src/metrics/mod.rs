@@ -3,6 +3,7 @@
 
 pub mod batch;
 pub mod codec;
+mod late;
 pub mod read;
 pub mod store;
 

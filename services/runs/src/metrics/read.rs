@@ -53,12 +53,15 @@ struct Batch {
     id: i64,
     attempt: u32,
     data: Vec<u8>,
+    /// It came after the end of its attempt.
+    late: bool,
 }
 
 async fn batches(pool: &Reader, run: &[u8], from: i64) -> Result<Vec<Batch>, eventlog::Error> {
-    let get = "SELECT id, attempt, data FROM metric_batches WHERE run = $1 AND id >= $2 ORDER BY id LIMIT $3";
-    let rows: Vec<(i64, u32, Vec<u8>)> = sql(get).bind(run).bind(from).bind(BATCHES_AT_ONCE).fetch_all(pool).await?;
-    Ok(rows.into_iter().map(|(id, attempt, data)| Batch { id, attempt, data }).collect())
+    let get = "SELECT id, attempt, data, late FROM metric_batches WHERE run = $1 AND id >= $2 ORDER BY id LIMIT $3";
+    let rows: Vec<(i64, u32, Vec<u8>, bool)> =
+        sql(get).bind(run).bind(from).bind(BATCHES_AT_ONCE).fetch_all(pool).await?;
+    Ok(rows.into_iter().map(|(id, attempt, data, late)| Batch { id, attempt, data, late }).collect())
 }
 
 async fn restarts(pool: &Reader, run: &[u8]) -> Result<Restarts, eventlog::Error> {
@@ -139,7 +142,7 @@ async fn recount(pool: &Reader, run: &[u8], counts: &mut BTreeMap<String, Count>
     let mut from = 0;
     loop {
         let page = batches(pool, run, from).await?;
-        for batch in &page {
+        for batch in page.iter().filter(|batch| !batch.late) {
             let found = |name: &str, points: Vec<StoredPoint>| {
                 if let Some(count) = counts.get_mut(name) {
                     let live = |point: &&StoredPoint| !is_superseded(&restarts, name, batch.attempt, point.step);
@@ -154,6 +157,11 @@ async fn recount(pool: &Reader, run: &[u8], counts: &mut BTreeMap<String, Count>
             _ => return Ok(()),
         }
     }
+}
+
+async fn has_late(pool: &Reader, run: &[u8]) -> Result<bool, eventlog::Error> {
+    let get = "SELECT id FROM metric_batches WHERE run = $1 AND late = 1 LIMIT 1";
+    Ok(sql(get).bind(run).fetch_optional::<i64>(pool).await?.is_some())
 }
 
 /// Where a page of a history begins: the batch's row and the place in its key's points.
@@ -192,8 +200,11 @@ pub async fn history(
 ) -> Result<(Vec<wire::MetricPoint>, Option<Start>), Error> {
     let run = run.uuid().as_bytes().to_vec();
     let get = "SELECT exact FROM metric_keys WHERE run = $1 AND name = $2";
-    let Some(exact) = sql(get).bind(&run).bind(name).fetch_optional::<bool>(pool).await? else {
-        return Ok((Vec::new(), None));
+    let exact = match sql(get).bind(&run).bind(name).fetch_optional::<bool>(pool).await? {
+        Some(exact) => exact,
+        // What came late has no summary, but a history.
+        None if has_late(pool, &run).await? => false,
+        None => return Ok((Vec::new(), None)),
     };
     let restarts = if exact { Restarts::new() } else { restarts(pool, &run).await? };
     let mut seen = Seen::default();
@@ -221,7 +232,7 @@ pub async fn history(
                     step: Some(point.step),
                     timestamp_ms: Some(point.timestamp_ms),
                     attempt: batch.attempt,
-                    superseded: is_superseded(&restarts, name, batch.attempt, point.step),
+                    superseded: batch.late || is_superseded(&restarts, name, batch.attempt, point.step),
                 });
             }
         }

@@ -7,11 +7,11 @@ use eventlog::{RecordError, Recorded, Transaction, insert, row, sql};
 use prost::Message;
 
 use super::batch::{Batch, Place, Summary, summarise};
-use super::codec;
+use super::{codec, late};
 use crate::run::report::{Report, SentKey, SentPoint};
-use crate::run::{Rejection, Run, RunEvent};
+use crate::run::{Admitted, Rejection, Run, RunEvent};
 
-type Stored<T> = Result<T, RecordError<Rejection>>;
+pub(super) type Stored<T> = Result<T, RecordError<Rejection>>;
 
 /// Stores a batch, or finds that it is stored already.
 ///
@@ -27,13 +27,17 @@ pub async fn store(batch: &Batch, run: &Run, tx: &mut Transaction) -> Stored<Rec
     {
         return Ok(Recorded { events: Vec::new(), reply: reply(batch, true) });
     }
-    let attempt = run.fence(&batch.workspace, &shown, batch.attempt).map_err(RecordError::Rejected)?;
+    let admitted = run.admit(&batch.workspace, &shown, batch.attempt, &batch.writer).map_err(RecordError::Rejected)?;
+    let attempt = match admitted {
+        Admitted::Live(attempt) => attempt,
+        Admitted::Late(attempt) => {
+            note_place(tx, &key, batch).await?;
+            late::keep(tx, &key, attempt, batch).await?;
+            return Ok(Recorded { events: Vec::new(), reply: reply(batch, false) });
+        }
+    };
     let report = run.report(attempt, &batch.keys).map_err(RecordError::Rejected)?;
-    if let Some(place) = &batch.place {
-        let put = "INSERT INTO metric_writers(run, writer, last_sequence) VALUES ($1, $2, $3)
-            ON CONFLICT(run, writer) DO UPDATE SET last_sequence = excluded.last_sequence";
-        sql(put).bind(&key).bind(&place.writer).bind(place.sequence).execute(&mut *tx).await?;
-    }
+    note_place(tx, &key, batch).await?;
     let unchanged = batch
         .keys
         .iter()
@@ -57,6 +61,15 @@ pub async fn store(batch: &Batch, run: &Run, tx: &mut Transaction) -> Stored<Rec
 
 fn reply(batch: &Batch, repeated: bool) -> Vec<u8> {
     RecordMetricsReply { accepted: batch.points, repeated }.encode_to_vec()
+}
+
+/// Remembers which batch of its writer this was.
+async fn note_place(tx: &mut Transaction, key: &[u8], batch: &Batch) -> Stored<()> {
+    let Some(place) = &batch.place else { return Ok(()) };
+    let put = "INSERT INTO metric_writers(run, writer, last_sequence) VALUES ($1, $2, $3)
+        ON CONFLICT(run, writer) DO UPDATE SET last_sequence = excluded.last_sequence";
+    sql(put).bind(key).bind(&place.writer).bind(place.sequence).execute(tx).await?;
+    Ok(())
 }
 
 async fn is_repeat(tx: &mut Transaction, key: &[u8], place: &Place) -> Stored<bool> {
@@ -97,7 +110,7 @@ async fn resolve<'a>(
 }
 
 /// Gives each point without a step the last one + 1; `last` is the newest attempt and the greatest step so far.
-fn with_steps(points: &[SentPoint], attempt: u32, mut last: Option<(u32, i64)>) -> Vec<SentPoint> {
+pub(super) fn with_steps(points: &[SentPoint], attempt: u32, mut last: Option<(u32, i64)>) -> Vec<SentPoint> {
     let mut filled = Vec::with_capacity(points.len());
     for point in points {
         let step = point.step.unwrap_or_else(|| last.map_or(0, |(_, step)| step.saturating_add(1)));

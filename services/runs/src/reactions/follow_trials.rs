@@ -19,7 +19,7 @@ use super::fact::{Outcome, decode, execute, not_yet, run_of};
 use crate::core::Core;
 use crate::experiments::find_or_make;
 use crate::metrics::{Batch, store};
-use crate::run::{self, Command, Rejection, Run, RunCreated, RunState, Subject, name_of};
+use crate::run::{self, Command, Rejection, Run, RunCreated, RunState, Subject, Writer, name_of};
 
 /// Microseconds of a millisecond.
 const US_A_MS: i64 = 1_000;
@@ -138,7 +138,7 @@ impl FollowTrials {
             metrics: points.chain(others).collect(),
             ..RecordMetricsRequest::default()
         };
-        let batch = Arc::new(Batch::read(request, run, timestamp_ms)?);
+        let batch = Arc::new(Batch::read(request, run, timestamp_ms, Writer::Client)?);
         let context: Context = calls::reaction_context(fact, "told_points");
         let stream = run::stream(run);
         let recorded = self.0.log.record::<Run, _>(&stream, context, move |state, tx| {

@@ -3,6 +3,7 @@
 
 pub mod decide;
 pub mod events;
+pub mod fence;
 mod job;
 pub mod rejection;
 pub mod report;
@@ -15,6 +16,7 @@ mod tests;
 
 pub use decide::{Command, Update};
 pub use events::*;
+pub use fence::{Admitted, Writer};
 pub use job::JobNews;
 pub use rejection::Rejection;
 pub use run_state::RunState;

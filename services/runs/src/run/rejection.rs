@@ -33,6 +33,11 @@ pub enum Rejection {
         /// The current one.
         current: u32,
     },
+    /// The attempt has ended, and its run waits.
+    AttemptHeld {
+        /// The attempt.
+        attempt: u32,
+    },
     /// Runs with a job are written to by one of their attempts.
     AttemptRequired,
     /// The run is over.
@@ -94,6 +99,13 @@ impl From<Rejection> for Problem {
                 1,
             )
             .with("current_attempt", current),
+            Rejection::AttemptHeld { attempt } => Self::conflict(
+                "StaleAttempt",
+                format!(
+                    "attempt {attempt} has ended; its run waits until its sweep lets it go on, with another attempt"
+                ),
+            )
+            .with("current_attempt", attempt),
             Rejection::AttemptRequired => {
                 Self::invalid("/attempt", "Required", "attempt: required for a run with a job; send TRIALOG_ATTEMPT")
             }

@@ -1,4 +1,4 @@
-//! What a run makes of reported points: the fence of attempts, and the clock's identity rule for watched keys. Pure.
+//! What a run makes of reported points: the clock's identity rule for watched keys. Pure.
 //!
 //! A point of a watched key is known by (metric, step). The same value again is nothing new, another value is a
 //! conflict. A point of a later attempt supersedes every point of earlier attempts with its step or a greater one.
@@ -75,39 +75,6 @@ pub struct Report {
 }
 
 impl Run {
-    /// The attempt that writes, when it may.
-    ///
-    /// # Errors
-    /// When the run is not in the workspace or over, or the attempt is not the current one.
-    pub fn fence(&self, workspace: &str, run: &str, attempt: u32) -> Result<u32, Rejection> {
-        self.in_workspace(workspace, run)?;
-        let current = self.attempt;
-        if attempt == 0 && self.has_job() {
-            return Err(Rejection::AttemptRequired);
-        }
-        if attempt != 0 && (attempt < current || (attempt > current && !self.has_job())) {
-            return Err(Rejection::StaleAttempt { attempt, current });
-        }
-        if let Some(state) = self.ended() {
-            return Err(Rejection::Terminal { state });
-        }
-        if attempt > current {
-            return Err(Rejection::EarlyAttempt { attempt, current });
-        }
-        Ok(current)
-    }
-
-    /// Whether there is such a run in the workspace.
-    ///
-    /// # Errors
-    /// When there is none; runs of other workspaces are not told from absent ones.
-    pub fn in_workspace(&self, workspace: &str, run: &str) -> Result<(), Rejection> {
-        if self.state.is_some() && self.subject.workspace == workspace {
-            return Ok(());
-        }
-        Err(Rejection::NotFound { run: run.to_owned(), workspace: workspace.to_owned() })
-    }
-
     /// Takes a request's points in.
     ///
     /// # Errors

@@ -158,6 +158,17 @@ pub async fn state_of(pool: &Reader, workspace: &str, run: RunId) -> Result<Opti
     Ok(state.and_then(|state| run::RunState::parse(&state)))
 }
 
+/// State and attempt of a run, wherever it belongs.
+///
+/// # Errors
+/// When the row cannot be read.
+pub async fn stands(pool: &Reader, run: RunId) -> Result<Option<(run::RunState, u32)>, Error> {
+    let get = "SELECT shown FROM runs WHERE run = $1";
+    let Some(shown) = sql(get).bind(key(run)).fetch_optional::<Vec<u8>>(pool).await? else { return Ok(None) };
+    let shown = read(&shown)?;
+    Ok(run::RunState::parse(&shown.state).map(|state| (state, shown.attempt)))
+}
+
 /// The run that a command has created.
 ///
 /// # Errors

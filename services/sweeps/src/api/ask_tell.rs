@@ -41,6 +41,7 @@ impl Api {
             run_ids: (0..count).map(|_| RunId::new(self.entropy.uuid())).collect(),
             suggested: Vec::new(),
             exhausted: None,
+            listening_since: self.clock.listening_since(),
             at: self.clock.now(),
         };
         let context = calls::context(&call, self.entropy.as_ref(), Vec::new());

@@ -34,6 +34,8 @@ pub struct Ask {
     pub suggested: Vec<Suggested>,
     /// The number for which the model has nothing to suggest, nor after it.
     pub exhausted: Option<u32>,
+    /// Since when the holders of leases could be heard.
+    pub listening_since: Timestamp,
     /// Now.
     pub at: Timestamp,
 }
@@ -189,10 +191,14 @@ impl Sweep {
         }
         let now_us = ask.at.as_microsecond();
         let expired = self.leases.iter().take_while(|(expires_us, _)| *expires_us <= now_us);
-        let again = expired.take(ask.run_ids.len()).filter_map(|&(_, trial)| {
-            let attempt = self.trials.get(trial as usize)?.attempt() + 1;
+        let lost = expired.filter_map(|&(_, trial)| {
+            let held = self.trials.get(trial as usize)?;
+            let is_over = held.lease.as_ref()?.is_over(ask.at, ask.listening_since);
+            is_over.then(|| (trial, held.attempt() + 1))
+        });
+        let again = lost.take(ask.run_ids.len()).map(|(trial, attempt)| {
             let lease = Lease::new(&ask.worker, ask.lease_seconds, ask.at);
-            Some(TrialLeased { trial, attempt, lease, at: ask.at }.into())
+            TrialLeased { trial, attempt, lease, at: ask.at }.into()
         });
         again.collect()
     }

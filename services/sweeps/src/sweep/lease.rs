@@ -29,6 +29,20 @@ impl Lease {
     }
 }
 
+/// How long after a start of the server whoever holds a lease from before may take to call: as long as its lease, but
+/// not longer than this.
+const GRACE_SECONDS: f64 = 30.0;
+
+impl Lease {
+    /// Whether its holder has been silent for too long, who could be heard since `listening_since` only.
+    pub fn is_over(&self, at: Timestamp, listening_since: Timestamp) -> bool {
+        let from_before = self.expires_at < expiry(listening_since, self.seconds);
+        let excused =
+            if from_before { expiry(listening_since, self.seconds.min(GRACE_SECONDS)) } else { Timestamp::MIN };
+        self.expires_at.max(excused) <= at
+    }
+}
+
 /// So many seconds from now; what is longer than time lasts is as long as it.
 fn expiry(at: Timestamp, seconds: f64) -> Timestamp {
     let span = SignedDuration::try_from_secs_f64(seconds).unwrap_or(SignedDuration::MAX);
@@ -60,4 +74,23 @@ pub struct Told {
     pub last: bool,
     /// The lease is renewed until then.
     pub lease_expires_at: Timestamp,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lease_from_before_the_start_has_a_grace() {
+        // Nobody could renew it while the server was away; but a holder that is gone must not keep its trial for ever.
+        let at = |seconds: i64| Timestamp::from_second(1_700_000_000 + seconds).unwrap();
+        let lease = Lease::new("w", 60.0, at(0));
+        assert!(!lease.is_over(at(59), Timestamp::MIN) && lease.is_over(at(60), Timestamp::MIN));
+        assert!(!lease.is_over(at(3600), at(3600)), "the server has just come back");
+        assert!(!lease.is_over(at(3629), at(3600)) && lease.is_over(at(3630), at(3600)));
+        let short = Lease::new("w", 5.0, at(0));
+        assert!(!short.is_over(at(3604), at(3600)) && short.is_over(at(3605), at(3600)));
+        let later = Lease::new("w", 5.0, at(3601));
+        assert!(later.is_over(at(3606), at(3600)), "one that was given after the start lasts as long as it says");
+    }
 }

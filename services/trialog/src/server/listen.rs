@@ -6,10 +6,10 @@ use actix_web::web::Data;
 use anyhow::Context;
 use contracts::Peers;
 use contracts::peer::PEER_TOKEN;
-use runtime::{Health, MachineClock, Shutdown, Task};
+use runtime::{Health, Shutdown, Task};
 use tonic::service::Routes;
 use tonic::{Request, Status};
-use vocabulary::Entropy;
+use vocabulary::{Clock, Entropy};
 
 use super::wiring::Plan;
 
@@ -76,6 +76,8 @@ pub struct Door {
     pub signing_key: [u8; 32],
     /// How clients reach it.
     pub url: String,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
     /// Ids.
     pub entropy: Arc<dyn Entropy>,
     /// The end.
@@ -93,7 +95,7 @@ pub fn http(
 ) -> anyhow::Result<actix_web::dev::ServerHandle> {
     let gateway = gateway::Gateway::new(gateway::Dependencies {
         peers: door.peers.clone(),
-        clock: Arc::new(MachineClock),
+        clock: door.clock.clone(),
         entropy: door.entropy.clone(),
         shutdown: door.shutdown.clone(),
         health: door.health,
@@ -105,7 +107,7 @@ pub fn http(
     let inference = inference::Inference::new(inference::Dependencies {
         peers: door.peers,
         entropy: door.entropy,
-        clock: Arc::new(MachineClock),
+        clock: door.clock,
         shutdown: door.shutdown.clone(),
         authenticate: may_score(state.clone()),
     });

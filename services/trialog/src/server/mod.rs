@@ -3,6 +3,7 @@
 mod databases;
 mod disk;
 pub mod doctor;
+pub mod down;
 pub mod folder;
 mod health;
 mod listen;

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use runtime::{MachineClock, MachineEntropy, Shutdown};
 
@@ -18,6 +19,9 @@ pub struct AgentArguments {
     /// Where compute listens: unix:PATH or http://HOST:PORT.
     #[arg(long)]
     compute: String,
+    /// How long compute may stay away before the agent ends, once nothing runs on the node.
+    #[arg(long, default_value_t = 600.0)]
+    away_seconds: f64,
 }
 
 /// How an agent starts a shim.
@@ -39,6 +43,7 @@ pub async fn agent(arguments: AgentArguments) -> anyhow::Result<()> {
         folder: arguments.folder,
         compute: arguments.compute,
         token,
+        away: Duration::try_from_secs_f64(arguments.away_seconds)?,
         shim_command: vec![std::env::current_exe()?.into_os_string(), "shim".into()],
         clock: Arc::new(MachineClock),
         entropy: Arc::new(MachineEntropy::default()),

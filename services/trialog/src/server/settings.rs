@@ -12,6 +12,8 @@ pub struct Settings {
     pub sweeps: Sweeps,
     /// The disk of the data folder.
     pub disk: Disk,
+    /// Nodes.
+    pub compute: Compute,
 }
 
 /// The front door.
@@ -58,6 +60,21 @@ pub struct Disk {
 impl Default for Disk {
     fn default() -> Self {
         Self { free_bytes_min: 128 << 20 }
+    }
+}
+
+/// Nodes of this server.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Compute {
+    /// Seconds that the agents of nodes wait for a server that does not come back, once nothing runs on their nodes:
+    /// long enough for an upgrade, short enough that nothing stays of a server that was given up.
+    pub agents_away_seconds: f64,
+}
+
+impl Default for Compute {
+    fn default() -> Self {
+        Self { agents_away_seconds: 600.0 }
     }
 }
 

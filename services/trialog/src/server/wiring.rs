@@ -3,13 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use contracts::feed::feed_service_server::FeedServiceServer;
 use contracts::health::health_service_server::HealthServiceServer;
 use contracts::{Peer, Peers};
 use eventlog::Stores;
-use runtime::{Health, MachineClock, MachineEntropy, Shutdown, Task};
+use runtime::{Health, MachineEntropy, Shutdown, SteadyClock, Task};
 use tonic::service::{Routes, RoutesBuilder};
 use vocabulary::{Clock, Entropy};
 
@@ -121,6 +122,9 @@ pub async fn run(plan: Plan) -> anyhow::Result<()> {
     let shutdown = Shutdown::new();
     shutdown.watch_signals()?;
     let entropy: Arc<dyn Entropy> = Arc::new(MachineEntropy::default());
+    // One for the whole process: whatever falls due here is compared with the same time.
+    let steady = Arc::new(SteadyClock::continued(&plan.folder.root().join("run/clock")));
+    let clock: Arc<dyn Clock> = Arc::clone(&steady) as Arc<dyn Clock>;
     let signing_key = match plan.place.signing_key {
         Some(key) => key,
         None => plan.folder.signing_key(entropy.as_ref())?,
@@ -140,18 +144,26 @@ pub async fn run(plan: Plan) -> anyhow::Result<()> {
         None => plan.place.peers.get("gateway").cloned().unwrap_or_else(|| format!("http://{address}")),
     };
     let health = Health::new();
-    let (routes, mut tasks) = assemble(&plan, &peers, (&shutdown, &health), &entropy, signing_key, &url).await?;
+    let (routes, mut tasks) =
+        assemble(&plan, &peers, (&shutdown, &health), (&clock, &entropy), signing_key, &url).await?;
     super::databases::remember(plan.folder.root()).await?;
     for service in SERVICES.iter().filter(|service| plan.runs_here(service)) {
         if let Some(peer) = peers.by_name(service) {
             peer.connect_routes(routes.clone());
         }
     }
+    tasks.push(Task::new("clock", {
+        let shutdown = shutdown.clone();
+        move || {
+            let (steady, shutdown) = (Arc::clone(&steady), shutdown.clone());
+            async move { steady.keep(&shutdown).await }
+        }
+    }));
     super::listen::grpc(&plan, routes, &shutdown, &mut tasks).await?;
     let front = match listener {
         Some(listener) => {
-            let (shutdown, health) = (shutdown.clone(), health.clone());
-            let door = super::listen::Door { peers, signing_key, url: url.clone(), entropy, shutdown, health };
+            let (url, shutdown, health) = (url.clone(), shutdown.clone(), health.clone());
+            let door = super::listen::Door { peers, signing_key, url, clock, entropy, shutdown, health };
             Some(super::listen::http(door, listener, plan.settings.http.workers, &mut tasks)?)
         }
         None => None,
@@ -179,11 +191,10 @@ async fn assemble(
     plan: &Plan,
     peers: &Peers,
     (shutdown, health): (&Shutdown, &Health),
-    entropy: &Arc<dyn Entropy>,
+    (clock, entropy): (&Arc<dyn Clock>, &Arc<dyn Entropy>),
     signing_key: [u8; 32],
     url: &str,
 ) -> anyhow::Result<(Routes, Vec<Task>)> {
-    let clock: Arc<dyn Clock> = Arc::new(MachineClock);
     let (stores, data) = (plan.stores(), plan.folder.root().to_path_buf());
     let mut assembly = Assembly {
         routes: Routes::builder(),
@@ -211,7 +222,7 @@ async fn assemble(
         };
     }
     if plan.runs_here("runs") {
-        add!(assembly, "runs", runs::open(common!(runs { data: data.clone() })).await?);
+        add!(assembly, "runs", runs::open(common!(runs { data: data.clone(), signing_key })).await?);
     }
     if plan.runs_here("sweeps") {
         let settings = &plan.settings.sweeps;
@@ -230,6 +241,8 @@ async fn assemble(
             compute_address: format!("unix:{}", plan.folder.socket().display()),
             runs_address: plan.address("runs"),
             api_url: url.to_owned(),
+            agents_away: Duration::try_from_secs_f64(plan.settings.compute.agents_away_seconds)
+                .context("compute.agents_away_seconds")?,
             signing_key,
         };
         add!(assembly, "compute", compute::open(common!(compute { data: data.clone(), wiring: special })).await?);

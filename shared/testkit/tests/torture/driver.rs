@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use trialog_testkit::{Client, Home, Kind, Process, Random, Server, processes_of};
 
-use super::CLUSTER;
+use super::{CLUSTER, NOTICE_SECONDS};
 
 /// Between two blows, in milliseconds: from "in the middle of the recovery from the last" to "all is quiet again".
 const PAUSE_MS: (u64, u64) = (20, 600);
@@ -32,6 +32,8 @@ pub struct Story {
     pub shims: u64,
     /// Preempted nodes.
     pub preemptions: u64,
+    /// Preemptions whose notice passed while the server was away.
+    pub unwitnessed: u64,
 }
 
 impl Story {
@@ -54,8 +56,8 @@ pub fn drive(home: &Home, server: &Mutex<Server>, client: &Client, seed: u64, ki
         let before = story.kills();
         match random.below(10) {
             0..3 => story.servers += kill_the_server(server, &mut random),
-            3..6 => story.agents += kill_one(home, Kind::Agent, &mut random, |_| true).map_or(0, |_| 1),
-            6..9 => {
+            3..5 => story.agents += kill_one(home, Kind::Agent, &mut random, |_| true).map_or(0, |_| 1),
+            5..8 => {
                 let may = |shim: &Process| {
                     job_of(shim).is_some_and(|job| killed_shims.get(&job).copied() < Some(SHIM_KILLS_A_JOB))
                 };
@@ -64,10 +66,28 @@ pub fn drive(home: &Home, server: &Mutex<Server>, client: &Client, seed: u64, ki
                     story.shims += 1;
                 }
             }
-            _ => story.preemptions += preempt_one(client, &mut random),
+            _ => {
+                let noticed = preempt_one(client, &mut random);
+                story.preemptions += noticed;
+                if noticed > 0 && random.below(2) == 0 {
+                    be_away_for_a_notice(server, &mut random, &mut story);
+                }
+            }
         }
         looks = if story.kills() == before { looks + 1 } else { 0 };
         assert!(looks < LOOKS_MAX, "nothing to kill any more after {story:?}: has the sweep stopped?");
+    }
+    // The last trials still wait for their gate, so there are nodes with attempts on them.
+    while story.unwitnessed == 0 {
+        let noticed = preempt_one(client, &mut random);
+        story.preemptions += noticed;
+        if noticed > 0 {
+            be_away_for_a_notice(server, &mut random, &mut story);
+        } else {
+            looks += 1;
+            assert!(looks < LOOKS_MAX, "no node to preempt after {story:?}");
+            std::thread::sleep(Duration::from_millis(PAUSE_MS.0));
+        }
     }
     story
 }
@@ -86,6 +106,16 @@ fn kill_the_server(server: &Mutex<Server>, random: &mut Random) -> u64 {
     // A server that still starts is killed by this.
     server.restart();
     1 + u64::from(in_its_start)
+}
+
+/// Kills the server while a node has its notice, and starts it once the node's time is over.
+fn be_away_for_a_notice(server: &Mutex<Server>, random: &mut Random, story: &mut Story) {
+    let mut server = server.lock().expect("nobody panics while holding the server");
+    server.kill();
+    std::thread::sleep(Duration::from_millis(NOTICE_SECONDS * 1_000 + random.below(AWAY_MS)));
+    server.restart();
+    story.servers += 1;
+    story.unwitnessed += 1;
 }
 
 /// The folder of the job whose attempt a shim runs, without the node: a job moves.

@@ -1,8 +1,7 @@
 //! Forty short trials while server, agents and shims are killed at random and nodes are preempted. At the end every
 //! trial has
-//! ended once, nothing is left on the machine, the log agrees with its recomputation, and no acknowledged point is
-//! lost or
-//! doubled.
+//! ended once, nothing is left on the machine, the log agrees with its recomputation, no acknowledged point is lost or
+//! doubled, and nothing that an attempt wrote before its end is lost.
 //!
 //! TRIALOG_TORTURE_KILLS: how many kills (10). TRIALOG_TORTURE_SEED: repeats the choices of a run.
 
@@ -16,7 +15,7 @@ use std::time::Duration;
 
 use runtime::MachineEntropy;
 use serde_json::{Value, json};
-use trialog_testkit::{Client, Home, Options, Server, Watchdog};
+use trialog_testkit::{Client, Home, Options, SAY, Server, Watchdog, check_everything_said};
 use vocabulary::Entropy;
 
 /// Trials of the sweep.
@@ -25,6 +24,8 @@ pub const TRIALS: u64 = 40;
 pub const STEPS: u64 = 4;
 /// The name of the sweep's cluster.
 pub const CLUSTER: &str = "spot";
+/// Between the notice and the end of a node.
+pub const NOTICE_SECONDS: u64 = 1;
 /// Kills when nothing else is asked for: enough to hit each kind of process, few enough for every test run.
 const KILLS_DEFAULT: u64 = 10;
 /// Seconds that the whole test may take: a fixed part, and a part for each kill, which costs a restart or a new
@@ -48,7 +49,7 @@ while [ "$step" -lt "$STEPS" ]; do
     while [ ! -f "$GATE" ]; do sleep 0.1; done
   fi
   value=$((TRIALOG_TRIAL_INDEX * 100 + step))
-  echo "{\"trialog\": \"metric\", \"name\": \"score\", \"value\": $value, \"step\": $step}"
+  say "{\"trialog\": \"metric\", \"name\": \"score\", \"value\": $value, \"step\": $step}"
   step=$((step + 1))
   echo "$step" > "$TRIALOG_CHECKPOINT_DIR/step.draft"
   mv "$TRIALOG_CHECKPOINT_DIR/step.draft" "$TRIALOG_CHECKPOINT_DIR/step"
@@ -73,10 +74,11 @@ fn document(home: &Home) -> Value {
         // Killed shims make failures only after three in one trial; no number of them may end the sweep.
         "limits": {"max_total_trials": TRIALS, "max_concurrent_trials": 5, "max_failed_trials": TRIALS},
         "trial": {
-            "command": ["/bin/sh", "-c", TRIAL, "trial", "${{search_space.x}}", "${{search_space.kind}}"],
+            "command": ["/bin/sh", "-c", format!("{SAY}{TRIAL}"), "trial", "${{search_space.x}}", "${{search_space.kind}}"],
             "environment_variables": {
                 "GATE": home.join("go").display().to_string(),
                 "GATED_FROM": (TRIALS - 5).to_string(),
+                "SAID": home.join("said").display().to_string(),
                 "STEPS": STEPS.to_string()
             },
             "resources": {"cpu_count": 1, "memory_bytes": 1 << 26},
@@ -89,7 +91,7 @@ fn put_cluster(client: &Client) {
     let cluster = json!({
         "vm_size": "D2", "vm_priority": "low_priority",
         "scale": {"min_nodes": 0, "max_nodes": 3, "idle_seconds_before_scaledown": 300},
-        "provider": {"kind": "local", "boot_seconds": 0.1, "notice_seconds": 1, "preemption": "never"}
+        "provider": {"kind": "local", "boot_seconds": 0.1, "notice_seconds": NOTICE_SECONDS, "preemption": "never"}
     });
     client.put(&format!("clusters/{CLUSTER}"), &cluster).expect(200);
     let ready = |cluster: &Value| cluster["provisioning_state"] == "Succeeded";
@@ -106,6 +108,7 @@ fn forty_trials_survive_the_killing_of_everything() {
     let home = Home::new();
     let limit = Duration::from_secs(LIMIT_SECONDS + LIMIT_SECONDS_A_KILL * kills);
     let _watchdog = Watchdog::new(limit, home.path(), format!("the torture with seed {seed}"));
+    std::fs::create_dir(home.join("said")).expect("a folder for what is said");
     let server = Mutex::new(Server::start(Options::up(&home)));
     let client = server.lock().expect("nobody else is here yet").client();
     put_cluster(&client);
@@ -127,6 +130,8 @@ fn forty_trials_survive_the_killing_of_everything() {
 
     verdict::every_trial_ended_once(&client, &sweep);
     verdict::every_step_is_there_once(&client, &sweep);
+    let lines = check_everything_said(&client, &home.join("said"));
+    println!("torture: {lines} lines were written by attempts, and all are in their logs and histories");
     verdict::the_log_agrees_with_its_recomputation(&client, &sweep);
     written.check(&client);
     verdict::nothing_is_left(&home, &client, &mut server.lock().expect("the driver has ended"), DELETE_LIMIT);

@@ -86,6 +86,7 @@ async fn artifacts_are_listed_by_folder() {
             prefix: prefix.into(),
             page_size,
             page_token,
+            superseded: false,
         };
         async {
             let reply = answer(fixture.api.list_artifacts(Request::new(request)).await).unwrap();

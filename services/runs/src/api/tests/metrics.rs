@@ -5,13 +5,13 @@ use eventlog::{Recorded, sql};
 
 use crate::run::{self, JobNews, RunEvent};
 
-async fn summaries(fixture: &Fixture, run_id: &str) -> Vec<MetricSummary> {
+pub(super) async fn summaries(fixture: &Fixture, run_id: &str) -> Vec<MetricSummary> {
     let request = ListMetricsRequest { workspace: WORKSPACE.into(), run_id: run_id.into() };
     answer(fixture.api.list_metrics(Request::new(request)).await).unwrap().metrics
 }
 
 /// All points of a key, read in pages of this size.
-async fn history(fixture: &Fixture, run_id: &str, name: &str, page_size: i32) -> Vec<MetricPoint> {
+pub(super) async fn history(fixture: &Fixture, run_id: &str, name: &str, page_size: i32) -> Vec<MetricPoint> {
     let (mut points, mut page_token) = (Vec::new(), String::new());
     loop {
         let request = GetMetricHistoryRequest {
@@ -31,12 +31,12 @@ async fn history(fixture: &Fixture, run_id: &str, name: &str, page_size: i32) ->
     }
 }
 
-async fn events(fixture: &Fixture) -> Vec<RunEvent> {
+pub(super) async fn events(fixture: &Fixture) -> Vec<RunEvent> {
     let events = fixture.log().read(0, 1_000).await.unwrap();
     events.iter().filter(|event| run::of_stream(&event.stream).is_some()).map(|event| event.decode().unwrap()).collect()
 }
 
-async fn next_attempt(fixture: &Fixture, run_id: &str, attempt: u32) {
+pub(super) async fn next_attempt(fixture: &Fixture, run_id: &str, attempt: u32) {
     let run = vocabulary::RunId::parse(run_id).unwrap();
     let news = JobNews::Requeued {
         attempt,

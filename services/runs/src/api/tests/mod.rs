@@ -1,6 +1,7 @@
 //! The calls on a real log in a temporary folder.
 
 mod artifacts;
+mod fence;
 mod follow;
 mod lists;
 mod metrics;
@@ -24,6 +25,7 @@ use crate::api::Api;
 use crate::{Dependencies, Service, open};
 
 const WORKSPACE: &str = "default";
+const KEY: [u8; 32] = [7; 32];
 
 /// A service in a folder that goes away with it.
 struct Fixture {
@@ -48,6 +50,7 @@ impl Fixture {
             entropy: Arc::new(SeededEntropy::new(seed)),
             peers: contracts::Peers::default(),
             shutdown: shutdown.clone(),
+            signing_key: KEY,
         })
         .await
         .unwrap();

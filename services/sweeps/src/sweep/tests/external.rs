@@ -23,6 +23,11 @@ pub(super) fn external(changes: Value) -> Story {
 impl Story {
     /// Asks for so many; answers index and attempt of each.
     pub(super) fn asks(&mut self, count: u128) -> Vec<(u32, u32)> {
+        self.asks_since(count, jiff::Timestamp::MIN)
+    }
+
+    /// The same of a server that has started then.
+    fn asks_since(&mut self, count: u128, listening_since: jiff::Timestamp) -> Vec<(u32, u32)> {
         let first = self.events.len() as u128 * 1000;
         let ask = Ask {
             workspace: "default".into(),
@@ -31,6 +36,7 @@ impl Story {
             run_ids: (0..count).map(|place| RunId::new(Uuid::from_u128(first + place))).collect(),
             suggested: Vec::new(),
             exhausted: None,
+            listening_since,
             at: self.now,
         };
         let events = self.when(Command::Ask(ask)).unwrap();
@@ -120,6 +126,18 @@ fn a_lease_that_ran_out_is_offered_again_and_the_old_attempt_is_stale() {
     // What the old attempt had told counts until the new one tells the same step.
     story.says(0, 2, Saying::Value { step: None, value: 0.3, last: true }).unwrap();
     assert_eq!(story.sweep.trials[0].state, TrialState::Completed);
+}
+
+#[test]
+fn leases_from_before_a_start_have_time_to_be_renewed() {
+    // Otherwise a restart of the server, or a clock that is set, takes every trial from its worker at once.
+    let mut story = external(json!({}));
+    story.asks(1);
+    story.wait(3600);
+    let start = story.now;
+    assert_eq!(story.asks_since(1, start), [(1, 1)], "a new trial, not the one that somebody may still hold");
+    story.wait(31);
+    assert_eq!(story.asks_since(1, start), [(0, 2)], "its holder has not called in all that time");
 }
 
 #[test]
@@ -275,6 +293,7 @@ fn a_managed_sweep_and_another_workspace_are_refused() {
         run_ids: vec![RunId::new(Uuid::nil())],
         suggested: Vec::new(),
         exhausted: None,
+        listening_since: jiff::Timestamp::MIN,
         at: story.now,
     };
     assert_eq!(story.when(Command::Ask(ask)), Err(Rejection::Absent));

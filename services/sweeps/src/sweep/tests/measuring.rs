@@ -167,6 +167,7 @@ fn values_are_told_by_name_and_the_last_ones_end_the_trial() {
             run_ids: vec![RunId::new(Uuid::from_u128(7))],
             suggested: Vec::new(),
             exhausted: None,
+            listening_since: jiff::Timestamp::MIN,
             at,
         }))
         .unwrap();

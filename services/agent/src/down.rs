@@ -1,0 +1,93 @@
+//! Ending a node whose server is gone and does not come back: its agent first, so that nothing is started again, then
+//! its jobs, which are told as if their node was taken away: they may save what they have. What is left on the disk is
+//! taken up by the next server as it would be after a crash.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use runtime::Stopwatch;
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::process::{Pid, PidfdFlags, Signal};
+use vocabulary::Clock;
+
+use crate::folder;
+use crate::process;
+use crate::record::{Identity, Preempt};
+
+/// How long an agent may take to end: it only closes its connection.
+const AGENT_WAIT: Duration = Duration::from_secs(5);
+
+/// What was ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Down {
+    /// Agents.
+    pub agents: usize,
+    /// Attempts of jobs.
+    pub attempts: usize,
+}
+
+/// Ends everything that runs of the nodes below a folder, `DATA/nodes`. Jobs have `grace` to save what they have.
+/// Blocks until nothing runs.
+///
+/// # Errors
+/// When a job cannot be told.
+pub fn take_down(nodes: &Path, grace: Duration) -> io::Result<Down> {
+    let folders: Vec<PathBuf> = match std::fs::read_dir(nodes) {
+        Ok(entries) => entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()).collect(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => return Err(error),
+    };
+    let mut down = Down::default();
+    let agents: Vec<Identity> = folders.iter().filter_map(|folder| living_agent(folder)).collect();
+    for agent in &agents {
+        process::signal(agent.pid, Signal::TERM);
+    }
+    down.agents = agents.len();
+    await_all(agents, AGENT_WAIT);
+    let deadline = runtime::MachineClock.now() + grace;
+    let mut shims = Vec::new();
+    for (_, _, attempt) in folders.iter().flat_map(|folder| process::attempts_on_disk(folder)) {
+        let shim = folder::read_json::<Identity>(&attempt.join(folder::SHIM_PID)).ok().flatten();
+        let Some(shim) = shim.filter(|shim| shim.exists()) else { continue };
+        let path = attempt.join(folder::PREEMPT);
+        if !path.exists() {
+            let reason = "the installation is taken down".to_owned();
+            folder::write_json(&path, &Preempt { deadline: deadline.to_string(), reason, seconds_left: None })?;
+            folder::poke(&attempt);
+        }
+        shims.push(shim);
+    }
+    down.attempts = shims.len();
+    // The shims themselves keep the deadline.
+    await_all(shims, grace + AGENT_WAIT);
+    folders.iter().for_each(|folder| process::kill_node(folder));
+    Ok(down)
+}
+
+fn living_agent(folder: &Path) -> Option<Identity> {
+    let text = std::fs::read_to_string(folder.join("agent.pid")).ok()?;
+    let mut words = text.split_ascii_whitespace();
+    let agent = Identity { pid: words.next()?.parse().ok()?, start: words.next()?.parse().ok()? };
+    agent.exists().then_some(agent)
+}
+
+/// Waits until all have ended; those that have not by then are killed.
+fn await_all(processes: Vec<Identity>, patience: Duration) {
+    let watch = Stopwatch::start();
+    for one in processes {
+        let handle = Pid::from_raw(one.pid)
+            .and_then(|pid| rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok())
+            .filter(|_| one.exists());
+        let Some(handle) = handle else { continue };
+        let left = patience.saturating_sub(watch.elapsed());
+        let limit = Timespec {
+            tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: i64::from(left.subsec_nanos()),
+        };
+        let ended = rustix::event::poll(&mut [PollFd::new(&handle, PollFlags::IN)], Some(&limit));
+        if !ended.is_ok_and(|ready| ready > 0) {
+            one.kill();
+        }
+    }
+}
