@@ -5,13 +5,13 @@ use std::ops::RangeInclusive;
 
 use vocabulary::{FieldError, number};
 
-use crate::{Findings, Node, Tree, did_you_mean, pointer, scalar};
+use crate::{Findings, Node, Place, Tree, did_you_mean, scalar, work};
 
 /// A place in a document that may hold a value. Every reading method answers `None` when nothing is there (that is no
 /// error: see [`Field::required`]) and when the value does not fit (that is noted).
 #[derive(Clone, Debug)]
 pub struct Field<'a> {
-    pointer: String,
+    place: Place<'a>,
     node: Option<&'a Node>,
     findings: &'a Findings,
 }
@@ -19,17 +19,17 @@ pub struct Field<'a> {
 impl<'a> Field<'a> {
     /// The whole document.
     pub fn root(node: &'a Node, findings: &'a Findings) -> Self {
-        Self { pointer: String::new(), node: Some(node), findings }
+        Self { place: Place::root(), node: Some(node), findings }
     }
 
     /// RFC 6901 pointer to this place.
-    pub fn pointer(&self) -> &str {
-        &self.pointer
+    pub fn pointer(&self) -> String {
+        self.place.pointer()
     }
 
     /// The place as messages name it: `limits.max_total_trials`.
     pub fn path(&self) -> String {
-        pointer::dotted(&self.pointer)
+        self.place.path()
     }
 
     /// The value as it was read. A field of a map that is `null` counts as absent.
@@ -44,12 +44,17 @@ impl<'a> Field<'a> {
 
     /// Notes a 422 error here; the message is put behind the path: "`limits.x`: `message`".
     pub fn refuse(&self, code: &str, message: impl Display) {
-        self.findings.refuse(&self.pointer, code, format!("{}: {message}", self.path()));
+        self.findings.add_with(|| FieldError::new(self.pointer(), code, format!("{}: {message}", self.path())));
+    }
+
+    /// Notes a 422 error here whose message names the place itself.
+    pub fn refuse_as(&self, code: &str, message: impl Display) {
+        self.findings.add_with(|| FieldError::new(self.pointer(), code, message.to_string()));
     }
 
     /// Notes a warning here, with the path in front.
     pub fn warn(&self, code: &str, message: impl Display) {
-        self.findings.warn(&self.pointer, code, format!("{}: {message}", self.path()));
+        self.findings.warn(self.pointer(), code, format!("{}: {message}", self.path()));
     }
 
     /// Notes `Required` when nothing is here.
@@ -181,12 +186,14 @@ impl<'a> Field<'a> {
         if let Some(known) = allowed.iter().find(|known| **known == received) {
             return Some(known);
         }
-        let meant = match did_you_mean(received, allowed.iter().copied()) {
-            Some(meant) => format!("; did you mean {meant}?"),
-            None => String::new(),
-        };
-        let message = format!("{} '{}': one of {}{meant}", self.path(), shorten(received), allowed.join(", "));
-        self.findings.refuse(&self.pointer, code, message);
+        self.findings.add_with(|| {
+            let meant = match did_you_mean(received, allowed.iter().copied()) {
+                Some(meant) => format!("; did you mean {meant}?"),
+                None => String::new(),
+            };
+            let message = format!("{} '{}': one of {}{meant}", self.path(), shorten(received), allowed.join(", "));
+            FieldError::new(self.pointer(), code, message)
+        });
         None
     }
 
@@ -195,7 +202,7 @@ impl<'a> Field<'a> {
         match &self.node?.value {
             Tree::List(items) => {
                 let items = items.iter().enumerate();
-                Some(items.map(|(index, node)| self.at(pointer::item(&self.pointer, index), Some(node))).collect())
+                Some(items.map(|(index, node)| self.at(self.place.item(index), Some(node))).collect())
             }
             _ => self.wrong_type("a list"),
         }
@@ -215,8 +222,8 @@ impl<'a> Field<'a> {
     pub fn entries(&self) -> Option<Vec<(&'a str, Field<'a>)>> {
         match &self.node?.value {
             Tree::Map(entries) => {
-                let place = |key: &str| pointer::child(&self.pointer, key);
-                Some(entries.iter().map(|(key, node)| (key.as_str(), self.at(place(key), Some(node)))).collect())
+                let at = |(key, node): &'a (String, Node)| (key.as_str(), self.at(self.place.key(key), Some(node)));
+                Some(entries.iter().map(at).collect())
             }
             _ => self.wrong_type("a map"),
         }
@@ -231,8 +238,9 @@ impl<'a> Field<'a> {
         Some(self.entries()?.into_iter().filter_map(read).collect())
     }
 
-    fn at(&self, pointer: String, node: Option<&'a Node>) -> Field<'a> {
-        Field { pointer, node, findings: self.findings }
+    fn at(&self, place: Place<'a>, node: Option<&'a Node>) -> Field<'a> {
+        work::add(1);
+        Field { place, node, findings: self.findings }
     }
 }
 
@@ -255,9 +263,10 @@ impl<'a> Fields<'a> {
     /// The field `name`, which thereby is known. `null` counts as absent.
     pub fn field(&mut self, name: &'static str) -> Field<'a> {
         self.asked.push(name);
+        work::add(self.entries.len());
         let node = self.entries.iter().find(|(key, _)| key == name).map(|(_, node)| node);
         let node = node.filter(|node| node.value != Tree::Null);
-        self.place.at(pointer::child(&self.place.pointer, name), node)
+        self.place.at(self.place.place.key(name), node)
     }
 
     /// The field `name`; `Required` is noted when it is absent.
@@ -311,13 +320,29 @@ impl Drop for Fields<'_> {
         if !self.report_unknown || std::thread::panicking() {
             return;
         }
-        for (key, _) in self.entries.iter().filter(|(key, _)| !self.asked.contains(&key.as_str())) {
-            let pointer = pointer::child(&self.place.pointer, key);
-            // A field that is there already is not what was meant.
-            let free = self.asked.iter().copied().filter(|name| self.entries.iter().all(|(key, _)| key != name));
-            let meant = did_you_mean(key, free).map(|meant| format!("; did you mean {meant}?")).unwrap_or_default();
-            let message = format!("{}: unknown{meant}", shorten(&pointer::dotted(&pointer)));
-            self.place.findings.add_unknown(FieldError::new(pointer, "UnknownField", message));
+        // A map has few fields that anybody asks for: this is one pass over the entries, times those.
+        let is_there = |name: &&'static str| {
+            work::add(self.entries.len());
+            self.entries.iter().any(|(key, _)| key == name)
+        };
+        let is_unknown = |(key, _): &&(String, Node)| {
+            work::add(self.asked.len());
+            !self.asked.contains(&key.as_str())
+        };
+        let mut unknown = self.entries.iter().filter(is_unknown).peekable();
+        if unknown.peek().is_none() {
+            return;
+        }
+        // A field that is there already is not what was meant.
+        let free: Vec<&str> = self.asked.iter().copied().filter(|name| !is_there(name)).collect();
+        for (key, _) in unknown {
+            self.place.findings.add_unknown_with(|| {
+                let place = self.place.place.key(key);
+                let meant = did_you_mean(key, free.iter().copied());
+                let meant = meant.map(|meant| format!("; did you mean {meant}?")).unwrap_or_default();
+                let message = format!("{}: unknown{meant}", shorten(&place.path()));
+                FieldError::new(place.pointer(), "UnknownField", message)
+            });
         }
     }
 }

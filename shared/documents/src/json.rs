@@ -1,28 +1,38 @@
 //! A strict reader of JSON (RFC 8259) that keeps places and number texts.
 
-use crate::{MAX_NESTING, Node, Tree};
+use crate::{Fault, MAX_NESTING, Node, Tree, work};
 
-/// Reads one document. The error names what was expected and where.
-pub(crate) fn parse(text: &str) -> Result<Node, String> {
-    let mut reader = Reader { bytes: text.as_bytes(), text, at: 0, line: 1, column: 1 };
-    reader.blanks();
-    if reader.peek().is_none() {
-        return Err("the body is empty: expected a JSON document".to_owned());
-    }
-    let document = reader.value(0)?;
-    reader.blanks();
-    if reader.peek().is_some() { Err(reader.expected("the end of the document")) } else { Ok(document) }
+/// Reads one document of at most `values_max` values.
+pub(crate) fn parse(text: &str, values_max: usize) -> Result<Node, Fault> {
+    let mut reader = Reader { bytes: text.as_bytes(), text, at: 0, line: 1, column: 1, values: 0, values_max };
+    reader.document().map_err(
+        |message| {
+            if reader.values > values_max { Fault::TooManyValues } else { Fault::Malformed(message) }
+        },
+    )
 }
 
 struct Reader<'a> {
     bytes: &'a [u8],
     text: &'a str,
     at: usize,
-    line: usize,
-    column: usize,
+    line: u32,
+    column: u32,
+    values: usize,
+    values_max: usize,
 }
 
 impl Reader<'_> {
+    fn document(&mut self) -> Result<Node, String> {
+        self.blanks();
+        if self.peek().is_none() {
+            return Err("the body is empty: expected a JSON document".to_owned());
+        }
+        let document = self.value(0)?;
+        self.blanks();
+        if self.peek().is_some() { Err(self.expected("the end of the document")) } else { Ok(document) }
+    }
+
     fn peek(&self) -> Option<u8> {
         self.bytes.get(self.at).copied()
     }
@@ -53,6 +63,11 @@ impl Reader<'_> {
 
     fn value(&mut self, depth: usize) -> Result<Node, String> {
         let (line, column) = (self.line, self.column);
+        self.values += 1;
+        work::add(1);
+        if self.values > self.values_max {
+            return Err("too many values".to_owned());
+        }
         let value = match self.peek() {
             Some(b'{' | b'[') if depth == MAX_NESTING => {
                 return Err(format!("nested deeper than {MAX_NESTING} levels at line {line} column {column}"));
@@ -240,7 +255,14 @@ impl Reader<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::parse;
+    use crate::{Fault, Node, VALUES_MAX};
+
+    fn parse(text: &str) -> Result<Node, String> {
+        super::parse(text, VALUES_MAX).map_err(|fault| match fault {
+            Fault::Malformed(message) => message,
+            Fault::TooManyValues => "too many values".to_owned(),
+        })
+    }
 
     #[test]
     fn messages_name_the_place() {
@@ -267,5 +289,14 @@ mod tests {
         assert!(parse(&nested(64)).is_ok());
         assert_eq!(parse(&nested(65)).unwrap_err(), "nested deeper than 64 levels at line 1 column 65");
         assert!(parse(&"[".repeat(1_000_000)).is_err());
+    }
+
+    #[test]
+    fn values_are_counted_while_they_are_read() {
+        let list = |values: usize| format!("[{}1]", "1,".repeat(values - 2));
+        assert!(parse(&list(VALUES_MAX)).is_ok());
+        // The text after the last value that is allowed is not looked at.
+        let long = list(VALUES_MAX + 1).replace(']', ", nonsense");
+        assert_eq!(parse(&long).unwrap_err(), "too many values");
     }
 }

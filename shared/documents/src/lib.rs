@@ -36,16 +36,20 @@
 mod fields;
 mod findings;
 mod format;
+pub mod hostile;
 mod json;
+mod place;
 pub mod pointer;
 mod scalar;
 mod suggest;
 mod tree;
+pub mod work;
 mod yaml;
 
 pub use fields::{Field, Fields};
 pub use findings::Findings;
 pub use format::Format;
+pub use place::Place;
 pub use suggest::did_you_mean;
 pub use tree::{Node, Tree};
 
@@ -55,24 +59,52 @@ use vocabulary::{FieldError, Problem};
 /// stack's end.
 pub const MAX_NESTING: usize = 64;
 
-/// Reads a whole document.
+/// Values of one document: maps, lists and what is in them. The longest honest one has some thousands.
+pub const VALUES_MAX: usize = 200_000;
+
+/// Why a text is no tree.
+pub(crate) enum Fault {
+    /// What was expected, and where.
+    Malformed(String),
+    /// It has more values than it may have.
+    TooManyValues,
+}
+
+/// Reads a whole document of at most [`VALUES_MAX`] values.
 ///
 /// # Errors
-/// 400 `MalformedBody` with the place, or 400 `DuplicateKey` with the pointers of all repeated keys.
+/// 400 `MalformedBody` with the place, 413 `TooLarge` as soon as there are too many values, or 400 `DuplicateKey` with
+/// the pointers of repeated keys.
 pub fn read(text: &[u8], format: Format) -> Result<Node, Problem> {
+    read_at_most(text, format, VALUES_MAX)
+}
+
+/// The same with a limit of its own, for tables.
+///
+/// # Errors
+/// See [`read`].
+pub fn read_at_most(text: &[u8], format: Format, values_max: usize) -> Result<Node, Problem> {
     let text = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text);
     let text = std::str::from_utf8(text).map_err(|error| not_utf8(text, error.valid_up_to()))?;
     let document = match format {
-        Format::Json => json::parse(text),
-        Format::Yaml => yaml::parse(text),
+        Format::Json => json::parse(text, values_max),
+        Format::Yaml => yaml::parse(text, values_max),
     };
-    let document = document.map_err(malformed)?;
+    let document = document.map_err(|fault| match fault {
+        Fault::Malformed(message) => malformed(message),
+        Fault::TooManyValues => too_many(values_max),
+    })?;
     let duplicates = tree::duplicate_keys(&document);
-    if duplicates.is_empty() { Ok(document) } else { Err(findings::problem(400, duplicates)) }
+    if duplicates.is_empty() { Ok(document) } else { Err(duplicates.problem(400)) }
 }
 
 fn malformed(message: String) -> Problem {
     Problem::of_errors(400, vec![FieldError::new("", "MalformedBody", message)])
+}
+
+fn too_many(values_max: usize) -> Problem {
+    let detail = format!("the document has more than {values_max} values, its limit: send it in parts");
+    Problem::new(413, "TooLarge", detail).with("values_max", values_max)
 }
 
 fn not_utf8(text: &[u8], valid: usize) -> Problem {

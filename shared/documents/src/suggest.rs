@@ -1,5 +1,7 @@
 //! What a user probably meant.
 
+use crate::work;
+
 /// Typing errors up to this many edits are recognised; more would suggest unrelated short names.
 const MOST_EDITS: usize = 2;
 
@@ -18,6 +20,7 @@ pub fn did_you_mean<'a>(received: &str, candidates: impl IntoIterator<Item = &'a
     let wanted = plain(received);
     let words = words_of(received);
     let ranked = candidates.into_iter().filter_map(|candidate| {
+        work::add(1);
         let offered = plain(candidate);
         let edits = strsim::damerau_levenshtein(&wanted, &offered);
         let rank = if near(edits, &wanted) {

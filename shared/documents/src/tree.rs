@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use vocabulary::FieldError;
 
-use crate::{pointer, scalar};
+use crate::findings::Errors;
+use crate::{Place, scalar, work};
 
 /// A value and where it begins, both counted from 1.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,9 +13,9 @@ pub struct Node {
     /// The value.
     pub value: Tree,
     /// Line of the first character.
-    pub line: usize,
+    pub line: u32,
     /// Column of the first character, in characters.
-    pub column: usize,
+    pub column: u32,
 }
 
 /// What a value is.
@@ -38,7 +39,10 @@ impl Node {
     /// The value of `key` when this is a map that has it.
     pub fn get(&self, key: &str) -> Option<&Node> {
         match &self.value {
-            Tree::Map(entries) => entries.iter().find(|(name, _)| name == key).map(|(_, node)| node),
+            Tree::Map(entries) => {
+                work::add(entries.len());
+                entries.iter().find(|(name, _)| name == key).map(|(_, node)| node)
+            }
             _ => None,
         }
     }
@@ -59,32 +63,34 @@ impl Node {
 }
 
 /// Every key that repeats an earlier one of the same map.
-pub(crate) fn duplicate_keys(document: &Node) -> Vec<FieldError> {
-    let mut errors = Vec::new();
-    collect_duplicates(document, "", &mut errors);
+pub(crate) fn duplicate_keys(document: &Node) -> Errors {
+    let errors = Errors::default();
+    collect_duplicates(document, &Place::root(), &errors);
     errors
 }
 
-fn collect_duplicates(node: &Node, at: &str, errors: &mut Vec<FieldError>) {
+fn collect_duplicates(node: &Node, at: &Place<'_>, errors: &Errors) {
+    let holds_more = |node: &Node| matches!(node.value, Tree::List(_) | Tree::Map(_));
     match &node.value {
         Tree::List(items) => {
-            for (index, item) in items.iter().enumerate() {
-                if matches!(item.value, Tree::List(_) | Tree::Map(_)) {
-                    collect_duplicates(item, &pointer::item(at, index), errors);
-                }
+            for (index, item) in items.iter().enumerate().filter(|(_, item)| holds_more(item)) {
+                collect_duplicates(item, &at.item(index), errors);
             }
         }
         Tree::Map(entries) => {
             let mut first = HashMap::with_capacity(entries.len());
             for (key, value) in entries {
+                work::add(1);
                 if let Some(line) = first.insert(key, value.line) {
-                    let place = pointer::child(at, key);
-                    let name = pointer::dotted(&place);
-                    let message = format!("{name}: written twice, at line {line} and line {}; keep one", value.line);
-                    errors.push(FieldError::new(place, "DuplicateKey", message));
+                    errors.add(|| {
+                        let place = at.key(key);
+                        let (name, again) = (place.path(), value.line);
+                        let message = format!("{name}: written twice, at line {line} and line {again}; keep one");
+                        FieldError::new(place.pointer(), "DuplicateKey", message)
+                    });
                 }
-                if matches!(value.value, Tree::List(_) | Tree::Map(_)) {
-                    collect_duplicates(value, &pointer::child(at, key), errors);
+                if holds_more(value) {
+                    collect_duplicates(value, &at.key(key), errors);
                 }
             }
         }

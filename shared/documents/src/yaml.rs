@@ -3,11 +3,16 @@
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Span, StrInput};
 
-use crate::{MAX_NESTING, Node, Tree, scalar};
+use crate::{Fault, MAX_NESTING, Node, Tree, scalar, work};
 
-/// Reads one document. The error names what was expected and where.
-pub(crate) fn parse(text: &str) -> Result<Node, String> {
-    let mut reader = Reader { events: Parser::new_from_str(text) };
+/// Reads one document of at most `values_max` values.
+pub(crate) fn parse(text: &str, values_max: usize) -> Result<Node, Fault> {
+    let mut reader = Reader { events: Parser::new_from_str(text), values: 0, values_max };
+    document(&mut reader)
+        .map_err(|message| if reader.values > values_max { Fault::TooManyValues } else { Fault::Malformed(message) })
+}
+
+fn document(reader: &mut Reader<'_>) -> Result<Node, String> {
     let mut document = None;
     loop {
         let (event, span) = reader.next()?;
@@ -30,12 +35,19 @@ pub(crate) fn parse(text: &str) -> Result<Node, String> {
     }
 }
 
+/// Places beyond what 32 bits hold are in no text that we take.
+fn small(place: usize) -> u32 {
+    u32::try_from(place).unwrap_or(u32::MAX)
+}
+
 fn place(marker: Marker) -> String {
     format!("line {} column {}", marker.line(), marker.col() + 1)
 }
 
 struct Reader<'a> {
     events: Parser<'a, StrInput<'a>>,
+    values: usize,
+    values_max: usize,
 }
 
 impl<'a> Reader<'a> {
@@ -49,7 +61,12 @@ impl<'a> Reader<'a> {
 
     fn node(&mut self, event: Event<'a>, span: Span, depth: usize) -> Result<Node, String> {
         refuse_hidden(&event, span)?;
-        let (line, column) = (span.start.line(), span.start.col() + 1);
+        self.values += 1;
+        work::add(1);
+        if self.values > self.values_max {
+            return Err("too many values".to_owned());
+        }
+        let (line, column) = (small(span.start.line()), small(span.start.col() + 1));
         let value = match event {
             Event::Scalar(text, ScalarStyle::Plain, ..) => plain(&text),
             Event::Scalar(text, ..) => Tree::Text(text.into_owned()),
@@ -124,6 +141,20 @@ fn plain(text: &str) -> Tree {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::VALUES_MAX;
+
+    fn parse(text: &str) -> Result<Node, String> {
+        super::parse(text, VALUES_MAX).map_err(|fault| match fault {
+            Fault::Malformed(message) => message,
+            Fault::TooManyValues => "too many values".to_owned(),
+        })
+    }
+
+    #[test]
+    fn values_are_counted_while_they_are_read() {
+        assert!(super::parse("[1, 2, {a: 3}]", 5).is_ok());
+        assert!(matches!(super::parse("[1, 2, {a: 3, ]", 4), Err(Fault::TooManyValues)));
+    }
 
     #[test]
     fn scalars_follow_the_core_schema() {

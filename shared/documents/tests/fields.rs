@@ -122,3 +122,28 @@ fn answers_stay_bounded() {
     let long = "x".repeat(1 << 20);
     assert_eq!(read_limits(&format!("{{\"{long}\": 1}}")).unwrap_err().errors.len(), 1);
 }
+
+#[test]
+fn the_work_of_a_document_grows_with_its_length() {
+    let good = serde_json::json!({
+        "name": "x", "q": 1, "tags": {"a": "b"}, "keep": true, "goal": "minimize", "seed": 1,
+        "limits": {"max_total_trials": 4}
+    });
+    trialog_documents::hostile::assert_linear(&good, |text| {
+        let _ = read_limits(std::str::from_utf8(text).unwrap());
+    });
+}
+
+#[test]
+fn a_long_name_costs_its_length_once() {
+    // Each item of the list once had the name in its pointer: a gigabyte for a body of half a megabyte.
+    let (name, items) = ("n".repeat(1 << 18), "{},".repeat(50_000));
+    let document = read(format!("{{\"{name}\": [{items}1]}}").as_bytes(), Format::Json).unwrap();
+    let findings = Findings::new();
+    let entries = Field::root(&document, &findings).entries().unwrap();
+    let (steps, items) = trialog_documents::work::of(|| entries[0].1.list().unwrap());
+    assert_eq!((items.len(), steps), (50_001, 50_001));
+    items.iter().for_each(|item| item.refuse("Bad", "no good"));
+    let problem = findings.finish(Some(())).unwrap_err();
+    assert_eq!((problem.errors.len(), problem.extra["errors_left_out"].as_u64()), (1, Some(50_000)));
+}

@@ -1,11 +1,12 @@
 //! What every process needs around the services: the machine's clock and randomness, supervised tasks, long
-//! calculations, a shutdown that ends in order, logs, and configuration. It knows no service.
+//! calculations and bodies, a shutdown that ends in order, logs, and configuration. It knows no service.
 
 pub mod background;
 pub mod backoff;
 pub mod config;
 pub mod health;
 pub mod machine;
+pub mod reading;
 pub mod shutdown;
 pub mod steady;
 pub mod tasks;

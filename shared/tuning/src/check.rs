@@ -1,6 +1,6 @@
 //! What is wrong with a search space: every rule on its parameters, all findings at once.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::distribution::Manner;
 use crate::environment::parameter_environment_name;
@@ -164,12 +164,14 @@ impl Check<'_> {
             self.error("values", "TooLarge", message);
             return;
         }
+        let mut earlier = HashSet::with_capacity(values.len());
         for (at, value) in values.iter().enumerate() {
+            let is_new = earlier.insert(value);
             let field = format!("values/{at}");
             if value.as_number().is_some_and(|number| !number.is_finite()) {
                 let message = format!("{name}: values[{at}] is {value}; string, finite number or boolean");
                 self.error(&field, "BadChoiceValue", message);
-            } else if values[..at].contains(value) {
+            } else if !is_new {
                 self.error(&field, "DuplicateValue", format!("{name}.values[{at}] repeats {value}; use weights"));
             }
         }

@@ -41,6 +41,9 @@ pub struct Warning {
     pub message: String,
 }
 
+/// Most errors in one answer: far more than anybody reads, and few enough to travel in the headers of a gRPC answer.
+pub const ERRORS_MAX: usize = 200;
+
 /// A refusal: an HTTP status, a stable code, and every error that was found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
@@ -74,15 +77,25 @@ impl Problem {
         }
     }
 
-    /// A problem made of a document's errors: sorted, the first one's code on top.
-    pub fn of_errors(status: u16, mut errors: Vec<FieldError>) -> Self {
+    /// A problem made of a document's errors: sorted, the first one's code on top. Beyond [`ERRORS_MAX`] they are only
+    /// counted.
+    pub fn of_errors(status: u16, errors: Vec<FieldError>) -> Self {
+        Self::of_errors_and_more(status, errors, 0)
+    }
+
+    /// The same with the number of errors that were found and not kept.
+    pub fn of_errors_and_more(status: u16, mut errors: Vec<FieldError>, not_kept: usize) -> Self {
         errors.sort_by(|a, b| a.pointer.as_bytes().cmp(b.pointer.as_bytes()));
-        let (code, detail) = match errors.as_slice() {
-            [] => ("Invalid".to_owned(), "the document is invalid".to_owned()),
-            [only] => (only.code.clone(), only.message.clone()),
-            [first, rest @ ..] => (first.code.clone(), format!("{} (and {} more)", first.message, rest.len())),
+        let others = (errors.len() + not_kept).saturating_sub(1);
+        let (code, detail) = match errors.first() {
+            None => ("Invalid".to_owned(), "the document is invalid".to_owned()),
+            Some(only) if others == 0 => (only.code.clone(), only.message.clone()),
+            Some(first) => (first.code.clone(), format!("{} (and {others} more)", first.message)),
         };
-        Self { errors, ..Self::new(status, code, detail) }
+        let left_out = not_kept + errors.len().saturating_sub(ERRORS_MAX);
+        errors.truncate(ERRORS_MAX);
+        let problem = Self { errors, ..Self::new(status, code, detail) };
+        if left_out > 0 { problem.with("errors_left_out", left_out) } else { problem }
     }
 
     /// 404 for a thing of a workspace.

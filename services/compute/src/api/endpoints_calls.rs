@@ -57,7 +57,9 @@ impl Serving {
     ) -> Result<Response<wire::Endpoint>, Status> {
         let call = CallContext::of(&request);
         let wire::PutEndpointRequest { workspace, name, document, format } = request.into_inner();
-        let spec = read_endpoint(&name, &document, &format).map_err(|problem| status_of(&problem))?;
+        let named = name.clone();
+        let read = runtime::reading::body(document.len(), move || read_endpoint(&named, &document, &format)).await;
+        let spec = read.flatten().map_err(|problem| status_of(&problem))?;
         let stream = stream(&workspace, &name);
         let (known, _) = self.look(&stream).await.map_err(calls::unreadable)?;
         if known.created.is_none() {

@@ -23,7 +23,9 @@ impl Serving {
     ) -> Result<Response<wire::Deployment>, Status> {
         let call = CallContext::of(&request);
         let wire::PutDeploymentRequest { workspace, endpoint, name, document, format, resolved } = request.into_inner();
-        let spec = read_deployment(&name, &document, &format).map_err(|problem| status_of(&problem))?;
+        let named = name.clone();
+        let read = runtime::reading::body(document.len(), move || read_deployment(&named, &document, &format)).await;
+        let spec = read.flatten().map_err(|problem| status_of(&problem))?;
         let resolved = resolved.ok_or_else(|| {
             let message = "model: it was not looked up; send name/3 or name@alias of a registered model";
             status_of(&Problem::invalid("/model", "UnknownModel", message))

@@ -227,4 +227,16 @@ mod tests {
         let problem = read_endpoint("digits", b"mirror_traffic: {blue: 10}", "yaml").unwrap_err();
         assert_eq!(codes(&problem), [("/mirror_traffic", "NotOfferedYet")]);
     }
+
+    #[test]
+    fn the_work_of_a_document_grows_with_its_length() {
+        let endpoint = serde_json::json!({"name": "e", "description": "d", "tags": {"a": "b"}, "auth": "key"});
+        documents::hostile::assert_linear(&endpoint, |text| drop(read_endpoint("e", text, "json")));
+        let deployment = serde_json::json!({
+            "name": "blue", "model": {"name": "m", "version": 1}, "cluster": "cpu", "instance_count": 1,
+            "environment": {"python": "/p"}, "environment_variables": {"A": "b"},
+            "request_settings": {"request_timeout_seconds": 9}, "resources": {"cpu_count": 1},
+        });
+        documents::hostile::assert_linear(&deployment, |text| drop(read_deployment("blue", text, "json")));
+    }
 }

@@ -29,8 +29,9 @@ impl Api {
     ) -> Result<Response<wire::Cluster>, Status> {
         let call = CallContext::of(&request);
         let wire::PutClusterRequest { workspace, name, document, format } = request.into_inner();
-        let read = read_spec(&name, &document, format_of(&format)?);
-        let (spec, size) = read.map_err(|problem| status_of(&problem))?;
+        let (format, named) = (format_of(&format)?, name.clone());
+        let read = runtime::reading::body(document.len(), move || read_spec(&named, &document, format)).await;
+        let (spec, size) = read.flatten().map_err(|problem| status_of(&problem))?;
         let at_us = self.core.clock.now_us();
         let cluster = ClusterName::new(&workspace, &name);
         let command = Command::Put { workspace, name, spec: Box::new(spec), size: Box::new(size), at_us };
@@ -43,7 +44,9 @@ impl Api {
     ) -> Result<Response<wire::Cluster>, Status> {
         let call = CallContext::of(&request);
         let wire::PutClusterRequest { workspace, name, document, format } = request.into_inner();
-        let change = read_change(&document, format_of(&format)?).map_err(|problem| status_of(&problem))?;
+        let format = format_of(&format)?;
+        let read = runtime::reading::body(document.len(), move || read_change(&document, format)).await;
+        let change = read.flatten().map_err(|problem| status_of(&problem))?;
         let command = Command::Rescale { change, at_us: self.core.clock.now_us() };
         self.change(&call, &ClusterName::new(workspace, name), command).await
     }

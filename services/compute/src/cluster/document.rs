@@ -287,4 +287,16 @@ mod tests {
         assert_eq!((problem.status, problem.code.as_str()), (409, "Immutable"));
         assert_eq!(read_change(b"{\"scale\": {\"maxnodes\": 7}}", Format::Json).unwrap_err().status, 400);
     }
+
+    #[test]
+    fn the_work_of_a_document_grows_with_its_length() {
+        let cluster = serde_json::json!({
+            "name": "c", "vm_size": "D2", "vm_priority": "dedicated", "scale": {"min_nodes": 0, "max_nodes": 4},
+            "provider": {"kind": "local", "boot_seconds": 1, "preemption": {"mean_seconds": 5, "seed": 1}},
+            "tags": {"a": "b"},
+        });
+        documents::hostile::assert_linear(&cluster, |text| drop(read_spec("c", text, Format::Json)));
+        let change = serde_json::json!({"scale": {"min_nodes": 0, "max_nodes": 4}});
+        documents::hostile::assert_linear(&change, |text| drop(read_change(text, Format::Json)));
+    }
 }

@@ -8,13 +8,12 @@ use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
 use actix_web::{FromRequest, HttpRequest};
 use bytes::{Bytes, BytesMut};
 use documents::{Format, Node};
-use futures_util::StreamExt;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 use vocabulary::Problem;
 
-use super::{Refusal, shape};
+use super::{Pace, Refusal, shape};
 
 /// Largest document.
 pub const DOCUMENT_BYTES_MAX: usize = 1 << 20;
@@ -43,12 +42,6 @@ pub struct Body<const LIMIT: usize> {
 }
 
 impl<const LIMIT: usize> Body<LIMIT> {
-    /// A JSON body of these bytes.
-    #[cfg(test)]
-    pub(crate) fn of_json(bytes: Bytes) -> Self {
-        Self { bytes, format: Format::Json, query: String::new() }
-    }
-
     /// The format as services name it.
     pub fn format_name(&self) -> String {
         match self.format {
@@ -74,23 +67,41 @@ impl<const LIMIT: usize> Body<LIMIT> {
     /// The document as a tree.
     ///
     /// # Errors
-    /// 400 for syntax and duplicate keys.
-    pub fn tree(&self) -> Result<Node, Problem> {
-        documents::read(&self.bytes, self.format)
+    /// 400 for syntax and duplicate keys, 413 for too many values, 429 when too many long bodies are read.
+    pub async fn tree(&self) -> Result<Node, Problem> {
+        self.read(|bytes, format| documents::read(bytes, format)).await?
+    }
+
+    /// What `read` makes of the bytes, where reading them holds nobody up.
+    ///
+    /// # Errors
+    /// 429 when too many long bodies are read.
+    pub async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&[u8], Format) -> T + Send + 'static,
+    ) -> Result<T, Problem> {
+        let (bytes, format) = (self.bytes.clone(), self.format);
+        runtime::reading::body(bytes.len(), move || read(&bytes, format)).await
     }
 
     /// The body as a message; an empty body is the message's default.
     ///
     /// # Errors
-    /// 400 for syntax, duplicate keys and unknown fields, 422 for values of the wrong type.
-    pub fn message<M: DeserializeOwned + ToSchema + Default>(&self) -> Result<M, Problem> {
-        if self.bytes.is_empty() {
-            return Ok(M::default());
-        }
-        let tree = self.tree()?;
-        shape::check(&tree, &M::name())?;
-        serde_json::from_value(tree.to_json()).map_err(|error| Problem::invalid("", "BadValue", error.to_string()))
+    /// 400 for syntax, duplicate keys and unknown fields, 413 for too many values, 422 for values of the wrong type, 429
+    /// when too many long bodies are read.
+    pub async fn message<M: DeserializeOwned + ToSchema + Default + Send + 'static>(&self) -> Result<M, Problem> {
+        self.read(message).await?
     }
+}
+
+/// See [`Body::message`].
+pub(crate) fn message<M: DeserializeOwned + ToSchema + Default>(bytes: &[u8], format: Format) -> Result<M, Problem> {
+    if bytes.is_empty() {
+        return Ok(M::default());
+    }
+    let tree = documents::read(bytes, format)?;
+    shape::check(&tree, &M::name())?;
+    serde_json::from_value(tree.to_json()).map_err(|error| Problem::invalid("", "BadValue", error.to_string()))
 }
 
 impl<const LIMIT: usize> FromRequest for Body<LIMIT> {
@@ -154,8 +165,8 @@ fn transport(request: &HttpRequest, limit: usize) -> Result<Format, Problem> {
 
 async fn collect(mut payload: Payload, limit: usize) -> Result<Bytes, Problem> {
     let mut bytes = BytesMut::new();
-    while let Some(chunk) = payload.next().await {
-        let chunk = chunk.map_err(|error| Problem::new(400, "BrokenBody", format!("the body ended early: {error}")))?;
+    let mut pace = Pace::default();
+    while let Some(chunk) = pace.next(&mut payload).await? {
         if bytes.len() + chunk.len() > limit {
             return Err(too_large(bytes.len() + chunk.len(), limit));
         }

@@ -1,7 +1,7 @@
 //! Checks a message against the very OpenAPI document that describes it, so that the two cannot disagree: unknown
 //! fields with what was probably meant, and values of the wrong type, all at once and with their places.
 
-use documents::{Findings, Node, Tree, did_you_mean, pointer};
+use documents::{Findings, Node, Place, Tree, did_you_mean};
 use serde_json::Value;
 use vocabulary::{FieldError, Problem};
 
@@ -13,7 +13,7 @@ use crate::openapi;
 /// 400 with all unknown fields, else 422 with all values of the wrong type.
 pub fn check(tree: &Node, name: &str) -> Result<(), Problem> {
     let findings = Findings::new();
-    walk(tree, component(name), "", &findings);
+    walk(tree, component(name), &Place::root(), &findings);
     findings.finish(Some(())).map(|_| ())
 }
 
@@ -21,7 +21,7 @@ fn component(name: &str) -> &'static Value {
     &openapi::document()["components"]["schemas"][name]
 }
 
-fn walk(node: &Node, schema: &Value, at: &str, findings: &Findings) {
+fn walk<'a>(node: &'a Node, schema: &Value, at: &Place<'a>, findings: &Findings) {
     if let Some(name) = schema["$ref"].as_str().and_then(|path| path.rsplit('/').next()) {
         return walk(node, component(name), at, findings);
     }
@@ -40,20 +40,22 @@ fn walk(node: &Node, schema: &Value, at: &str, findings: &Findings) {
         }),
         Tree::List(items) if allows(schema, "array") => {
             for (index, item) in items.iter().enumerate() {
-                walk(item, &schema["items"], &pointer::item(at, index), findings);
+                walk(item, &schema["items"], &at.item(index), findings);
             }
         }
         value => {
             if let Some(received) = mismatch(value, schema) {
-                let message = format!("{}: expected {}, received {received}", pointer::dotted(at), wanted(schema));
-                findings.refuse(at, "WrongType", message);
+                findings.add_with(|| {
+                    let message = format!("{}: expected {}, received {received}", at.path(), wanted(schema));
+                    FieldError::new(at.pointer(), "WrongType", message)
+                });
             }
         }
     }
 }
 
-fn entry(key: &str, value: &Node, schema: &Value, at: &str, findings: &Findings) {
-    let place = pointer::child(at, key);
+fn entry<'a>(key: &'a str, value: &'a Node, schema: &Value, at: &Place<'a>, findings: &Findings) {
+    let place = at.key(key);
     if let Some(known) = schema["properties"].get(key) {
         return walk(value, known, &place, findings);
     }
@@ -61,14 +63,14 @@ fn entry(key: &str, value: &Node, schema: &Value, at: &str, findings: &Findings)
         (Value::Object(_), _) => walk(value, &schema["additionalProperties"], &place, findings),
         // An object without properties takes anything.
         (Value::Null | Value::Bool(true), Value::Null) => {}
-        (_, properties) => {
+        (_, properties) => findings.add_unknown_with(|| {
             let names = properties.as_object().into_iter().flatten().map(|(name, _)| name.as_str());
-            let mut message = format!("{}: unknown", pointer::dotted(&place));
+            let mut message = format!("{}: unknown", place.path());
             if let Some(meant) = did_you_mean(key, names) {
                 message.push_str(&format!("; did you mean {meant}?"));
             }
-            findings.add_unknown(FieldError::new(place, "UnknownField", message));
-        }
+            FieldError::new(place.pointer(), "UnknownField", message)
+        }),
     }
 }
 
@@ -86,15 +88,26 @@ fn mismatch(value: &Tree, schema: &Value) -> Option<String> {
     let (fits, received) = match value {
         Tree::Null => (allows(schema, "null") || schema["type"].is_null(), "null".to_owned()),
         Tree::Bool(value) => (allows(schema, "boolean"), value.to_string()),
-        Tree::Text(text) => (allows(schema, "string"), format!("the text {text:?}")),
+        Tree::Text(text) if allows(schema, "string") => return None,
+        Tree::Text(text) => (false, format!("the text {:?}", shorten(text))),
         Tree::List(_) => (allows(schema, "array"), "a list".to_owned()),
         Tree::Map(_) => (allows(schema, "object"), "a map".to_owned()),
         Tree::Number(text) => {
             let whole = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-' || byte == b'+');
-            (allows(schema, "number") || (allows(schema, "integer") && whole && in_range(text, schema)), text.clone())
+            (allows(schema, "number") || (allows(schema, "integer") && whole && in_range(text, schema)), shorten(text))
         }
     };
     (!fits).then_some(received)
+}
+
+/// Longest received text in a message, in characters: enough to recognise it.
+const SHOWN: usize = 80;
+
+fn shorten(text: &str) -> String {
+    match text.char_indices().nth(SHOWN) {
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None => text.to_owned(),
+    }
 }
 
 fn in_range(text: &str, schema: &Value) -> bool {
@@ -153,5 +166,51 @@ mod tests {
         assert_eq!((wrong.status, wrong.errors.len()), (422, 3));
         // The workspace is said by the path; a second one in the body could only contradict it.
         assert_eq!(refused(r#"{"workspace": "w2"}"#).code, "UnknownField");
+    }
+
+    /// A value of a schema, with one entry in each list and map.
+    fn sample(schema: &Value) -> Value {
+        if let Some(name) = schema["$ref"].as_str().and_then(|path| path.rsplit('/').next()) {
+            return sample(component(name));
+        }
+        if let Some(choices) = schema["oneOf"].as_array() {
+            return choices.iter().find(|choice| !allows(choice, "null")).map(sample).unwrap_or_default();
+        }
+        if allows(schema, "object") && schema["type"] != Value::Null {
+            let properties = schema["properties"].as_object().into_iter().flatten();
+            let mut entries: serde_json::Map<_, _> = properties.map(|(name, of)| (name.clone(), sample(of))).collect();
+            if schema["additionalProperties"].is_object() {
+                entries.insert("k".to_owned(), sample(&schema["additionalProperties"]));
+            }
+            return Value::Object(entries);
+        }
+        let kinds = ["array", "string", "integer", "number", "boolean"];
+        match kinds.into_iter().find(|kind| allows(schema, kind)) {
+            Some("array") => Value::Array(vec![sample(&schema["items"])]),
+            Some("integer") => 1.into(),
+            Some("number") => 1.5.into(),
+            Some("boolean") => true.into(),
+            _ => "x".into(),
+        }
+    }
+
+    #[test]
+    fn the_work_of_every_message_grows_with_its_length() {
+        // The messages are those of the published document: a new route is tested as it comes.
+        let schemas = openapi::document()["components"]["schemas"].as_object().unwrap();
+        let messages = schemas.keys().filter(|name| name.ends_with("Request"));
+        let mut count = 0;
+        for name in messages {
+            let good = sample(component(name));
+            let text = good.to_string();
+            assert_eq!(check(&documents::read(text.as_bytes(), Format::Json).unwrap(), name), Ok(()), "{name}: {text}");
+            documents::hostile::assert_linear(&good, |text| {
+                if let Ok(tree) = documents::read(text, Format::Json) {
+                    let _ = check(&tree, name);
+                }
+            });
+            count += 1;
+        }
+        assert!(count >= 15, "{count} messages");
     }
 }

@@ -104,4 +104,13 @@ mod tests {
         let body = format!(r#"{{"metrics":[{}]}}"#, vec![point; POINTS_MAX + 1].join(","));
         assert_eq!(read(body.as_bytes()).unwrap_err().status, 413);
     }
+
+    #[test]
+    fn the_work_of_a_batch_grows_with_its_length() {
+        let batch = serde_json::json!({
+            "attempt": 1, "writer": "w", "sequence": 1,
+            "metrics": [{"name": "a", "value": "high", "step": 1, "timestamp_ms": 1}],
+        });
+        documents::hostile::assert_linear(&batch, |text| drop(read(text)));
+    }
 }

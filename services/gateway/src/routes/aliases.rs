@@ -34,7 +34,7 @@ pub(crate) async fn list_alias_history(call: Call) -> Reply {
 pub(crate) async fn set_alias(body: Document, call: Call) -> Reply {
     let (workspace, model, alias) =
         (call.workspace.clone(), call.path("model").to_owned(), call.path("alias").to_owned());
-    let request = SetAliasRequest { workspace, model, alias, ..body.message()? };
+    let request = SetAliasRequest { workspace, model, alias, ..body.message().await? };
     let reply = call.peers().models_client().set_alias(call.writing(body.hash())?.attach(request)).await?;
     written(StatusCode::OK, Service::Models, reply)
 }

@@ -58,7 +58,7 @@ pub(crate) async fn list_artifacts(call: Call, query: Query<ArtifactsQuery>) -> 
 #[post("/api/v1/workspaces/{workspace}/runs/{run}/artifacts")]
 pub(crate) async fn record_artifacts(body: Document, call: Call) -> Reply {
     let (workspace, run_id) = (call.workspace.clone(), call.run_id()?);
-    let mut request = RecordArtifactsRequest { workspace, run_id, ..body.message()? };
+    let mut request = RecordArtifactsRequest { workspace, run_id, ..body.message().await? };
     request.attempt = attempt_of(&call, request.attempt)?;
     let reply = call.peers().runs_client().record_artifacts(call.writing(body.hash())?.attach(request)).await?;
     written(StatusCode::CREATED, Service::Runs, reply)

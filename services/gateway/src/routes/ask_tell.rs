@@ -10,7 +10,7 @@ use actix_web::post;
 use contracts::sweeps::{
     AskTrialsReply, AskTrialsRequest, HeartbeatTrialReply, HeartbeatTrialRequest, TellTrialReply, TellTrialRequest,
 };
-use documents::{Field, Findings, Node, Tree};
+use documents::{Field, Findings, Format, Node, Tree};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use utoipa::ToSchema;
@@ -59,7 +59,8 @@ fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::
 #[utoipa::path(tag = "trials", request_body = AskTrialsRequest, responses((status = 200, body = AskTrialsReply)))]
 #[post("/api/v1/workspaces/{workspace}/sweeps/{sweep}/trials:ask")]
 pub(crate) async fn ask_trials(body: Document, call: Call) -> Reply {
-    let AskBody { count, worker, lease_seconds } = read(&body, "AskTrialsRequest")?;
+    let AskBody { count, worker, lease_seconds } =
+        body.read(|bytes, format| read(bytes, format, "AskTrialsRequest")).await??;
     let request = AskTrialsRequest {
         workspace: call.workspace.clone(),
         sweep: call.path("sweep").to_owned(),
@@ -76,7 +77,8 @@ pub(crate) async fn ask_trials(body: Document, call: Call) -> Reply {
 #[utoipa::path(tag = "trials", request_body = TellTrialRequest, responses((status = 200, body = TellTrialReply)))]
 #[post("/api/v1/workspaces/{workspace}/sweeps/{sweep}/trials/{index:[^/:]+}:tell")]
 pub(crate) async fn tell_trial(body: Document, call: Call) -> Reply {
-    let TellBody { attempt, step, value, values, r#final, state, reason } = read(&body, "TellTrialRequest")?;
+    let TellBody { attempt, step, value, values, r#final, state, reason } =
+        body.read(|bytes, format| read(bytes, format, "TellTrialRequest")).await??;
     let request = TellTrialRequest {
         workspace: call.workspace.clone(),
         sweep: call.path("sweep").to_owned(),
@@ -99,7 +101,7 @@ pub(crate) async fn tell_trial(body: Document, call: Call) -> Reply {
     responses((status = 200, body = HeartbeatTrialReply)))]
 #[post("/api/v1/workspaces/{workspace}/sweeps/{sweep}/trials/{index:[^/:]+}:heartbeat")]
 pub(crate) async fn heartbeat_trial(body: Document, call: Call) -> Reply {
-    let HeartbeatBody { attempt } = read(&body, "HeartbeatTrialRequest")?;
+    let HeartbeatBody { attempt } = body.read(|bytes, format| read(bytes, format, "HeartbeatTrialRequest")).await??;
     let request = HeartbeatTrialRequest {
         workspace: call.workspace.clone(),
         sweep: call.path("sweep").to_owned(),
@@ -112,16 +114,16 @@ pub(crate) async fn heartbeat_trial(body: Document, call: Call) -> Reply {
 }
 
 /// Reads a body; an empty one is one without members.
-fn read<M: DeserializeOwned + Default>(body: &Document, name: &str) -> Result<M, Problem> {
-    if body.bytes.is_empty() {
+fn read<M: DeserializeOwned + Default>(bytes: &[u8], format: Format, name: &str) -> Result<M, Problem> {
+    if bytes.is_empty() {
         return Ok(M::default());
     }
-    if body.format == documents::Format::Json
-        && let Ok(message) = serde_json::from_slice(&body.bytes)
+    if format == Format::Json
+        && let Ok(message) = serde_json::from_slice(bytes)
     {
         return Ok(message);
     }
-    let tree = body.tree()?;
+    let tree = documents::read(bytes, format)?;
     check(&tree, name)?;
     serde_json::from_value(tree.to_json()).map_err(|error| Problem::invalid("", "BadValue", error.to_string()))
 }
@@ -181,8 +183,7 @@ mod tests {
     use super::*;
 
     fn tell(text: &str) -> Result<TellBody, Problem> {
-        let bytes = bytes::Bytes::copy_from_slice(text.as_bytes());
-        read(&Document::of_json(bytes), "TellTrialRequest")
+        read(text.as_bytes(), Format::Json, "TellTrialRequest")
     }
 
     #[test]
@@ -224,5 +225,13 @@ mod tests {
             assert_eq!((problem.status, found), (status, errors), "{body}");
         }
         assert_eq!(tell(r#"{"value": 1"#).unwrap_err().code, "MalformedBody");
+    }
+
+    #[test]
+    fn the_work_of_a_tell_grows_with_its_length() {
+        let told = serde_json::json!({
+            "attempt": 1, "step": 1, "value": "high", "values": {"a": "high"}, "final": true, "state": "failed"
+        });
+        documents::hostile::assert_linear(&told, |text| drop(read::<TellBody>(text, Format::Json, "TellTrialRequest")));
     }
 }

@@ -41,7 +41,7 @@ pub(crate) async fn list_clusters(call: Call, page: Query<PageQuery>) -> Reply {
     responses((status = 200, body = Cluster)))]
 #[put("/api/v1/workspaces/{workspace}/clusters/{cluster}")]
 pub(crate) async fn put_cluster(body: Document, call: Call) -> Reply {
-    let request = document(&body, &call)?;
+    let request = document(&body, &call).await?;
     let reply = call.peers().compute_client().put_cluster(call.writing(body.hash())?.attach(request)).await?;
     changed(StatusCode::OK, Service::Compute, reply)
 }
@@ -61,7 +61,7 @@ pub(crate) async fn get_cluster(call: Call, wait: Query<WaitQuery>) -> Reply {
     responses((status = 200, body = Cluster)))]
 #[patch("/api/v1/workspaces/{workspace}/clusters/{cluster}")]
 pub(crate) async fn update_cluster(body: Document, call: Call) -> Reply {
-    let request = document(&body, &call)?;
+    let request = document(&body, &call).await?;
     let reply = call.peers().compute_client().update_cluster(call.writing(body.hash())?.attach(request)).await?;
     changed(StatusCode::OK, Service::Compute, reply)
 }
@@ -103,7 +103,7 @@ pub(crate) async fn list_nodes(call: Call) -> Reply {
 pub(crate) async fn preempt_node(body: Document, call: Call) -> Reply {
     let (workspace, cluster, node_id) =
         (call.workspace.clone(), call.path("cluster").to_owned(), call.path("node").to_owned());
-    let request = PreemptNodeRequest { workspace, cluster, node_id, ..body.message()? };
+    let request = PreemptNodeRequest { workspace, cluster, node_id, ..body.message().await? };
     if request.drain {
         call.principal.require(Scope::Admin)?;
     }
@@ -121,8 +121,8 @@ fn named(call: &Call, waiting: Waiting) -> GetClusterRequest {
     }
 }
 
-fn document(body: &Document, call: &Call) -> Result<PutClusterRequest, Problem> {
-    body.tree()?;
+async fn document(body: &Document, call: &Call) -> Result<PutClusterRequest, Problem> {
+    body.tree().await?;
     Ok(PutClusterRequest {
         workspace: call.workspace.clone(),
         name: call.path("cluster").to_owned(),

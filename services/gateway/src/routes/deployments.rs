@@ -42,7 +42,7 @@ pub(crate) async fn list_deployments(call: Call) -> Reply {
     responses((status = 200, body = Deployment)))]
 #[put("/api/v1/workspaces/{workspace}/endpoints/{endpoint}/deployments/{deployment}")]
 pub(crate) async fn put_deployment(body: Document, call: Call) -> Reply {
-    let tree = body.tree()?;
+    let tree = body.tree().await?;
     let named = tree.get("model").and_then(model_named);
     let resolved = match &named {
         Some((model, version)) => resolve(&call, model, version).await?,

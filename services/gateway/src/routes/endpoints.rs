@@ -29,7 +29,7 @@ pub(crate) async fn list_endpoints(call: Call, page: Query<PageQuery>) -> Reply 
 #[put("/api/v1/workspaces/{workspace}/endpoints/{endpoint}")]
 pub(crate) async fn put_endpoint(body: Document, call: Call) -> Reply {
     if !body.bytes.is_empty() {
-        body.tree()?;
+        body.tree().await?;
     }
     let request = PutEndpointRequest {
         workspace: call.workspace.clone(),
@@ -67,7 +67,7 @@ pub(crate) async fn delete_endpoint(body: Document, call: Call) -> Reply {
 #[put("/api/v1/workspaces/{workspace}/endpoints/{endpoint}/traffic")]
 pub(crate) async fn put_traffic(body: Document, call: Call) -> Reply {
     let (workspace, endpoint) = (call.workspace.clone(), call.path("endpoint").to_owned());
-    let request = PutTrafficRequest { workspace, endpoint, ..body.message()? };
+    let request = PutTrafficRequest { workspace, endpoint, ..body.message().await? };
     let reply = call.peers().compute_client().put_traffic(call.writing(body.hash())?.attach(request)).await?;
     changed(StatusCode::OK, Service::Compute, reply.map(|endpoint| addressed(&call, endpoint)))
 }

@@ -15,7 +15,7 @@ use crate::door::{Call, Document, Reply, Service, json, written};
     responses((status = 201, body = Experiment)))]
 #[post("/api/v1/workspaces/{workspace}/experiments")]
 pub(crate) async fn create_experiment(body: Document, call: Call) -> Reply {
-    let request = CreateExperimentRequest { workspace: call.workspace.clone(), ..body.message()? };
+    let request = CreateExperimentRequest { workspace: call.workspace.clone(), ..body.message().await? };
     let reply = call.peers().runs_client().create_experiment(call.writing(body.hash())?.attach(request)).await?;
     written(StatusCode::CREATED, Service::Runs, reply)
 }

@@ -14,7 +14,7 @@ use crate::door::{Call, Document, Reply, Service, changed};
     responses((status = 201, body = SubmitSweepReply)))]
 #[post("/api/v1/workspaces/{workspace}/sweeps/{sweep:[^/:]+}:fork")]
 pub(crate) async fn fork_sweep(body: Document, call: Call) -> Reply {
-    body.tree()?;
+    body.tree().await?;
     let request = ForkSweepRequest {
         workspace: call.workspace.clone(),
         sweep: call.path("sweep").to_owned(),

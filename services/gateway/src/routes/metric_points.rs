@@ -20,7 +20,7 @@ use crate::points;
     responses((status = 200, body = RecordMetricsReply)))]
 #[post("/api/v1/workspaces/{workspace}/runs/{run}/metrics")]
 pub(crate) async fn record_metrics(body: MetricsBody, call: Call) -> Reply {
-    let mut request = points::read(&body.bytes)?;
+    let mut request = body.read(|bytes, _| points::read(bytes)).await??;
     request.workspace = call.workspace.clone();
     request.run_id = call.run_id()?;
     request.attempt = attempt_of(&call, request.attempt)?;

@@ -55,7 +55,7 @@ pub(crate) async fn get_model(call: Call, query: Query<AtQuery>) -> Reply {
 #[patch("/api/v1/workspaces/{workspace}/models/{model}")]
 pub(crate) async fn update_model(body: Document, call: Call) -> Reply {
     let (workspace, model) = (call.workspace.clone(), call.path("model").to_owned());
-    let request = UpdateModelRequest { workspace, model, ..body.message()? };
+    let request = UpdateModelRequest { workspace, model, ..body.message().await? };
     let reply = call.peers().models_client().update_model(call.writing(body.hash())?.attach(request)).await?;
     changed(StatusCode::OK, Service::Models, reply)
 }

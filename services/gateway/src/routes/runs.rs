@@ -35,7 +35,7 @@ pub struct RunsQuery {
 #[utoipa::path(tag = "runs", request_body = CreateRunRequest, responses((status = 201, body = Run)))]
 #[post("/api/v1/workspaces/{workspace}/runs")]
 pub(crate) async fn create_run(body: Document, call: Call) -> Reply {
-    let request = CreateRunRequest { workspace: call.workspace.clone(), ..body.message()? };
+    let request = CreateRunRequest { workspace: call.workspace.clone(), ..body.message().await? };
     check_job(&request)?;
     let reply = call.peers().runs_client().create_run(call.writing(body.hash())?.attach(request)).await?;
     changed(StatusCode::CREATED, Service::Runs, reply)
@@ -82,7 +82,8 @@ pub(crate) async fn get_run(call: Call) -> Reply {
 #[utoipa::path(tag = "runs", request_body = UpdateRunRequest, responses((status = 200, body = Run)))]
 #[patch("/api/v1/workspaces/{workspace}/runs/{run:[^/:]+}")]
 pub(crate) async fn update_run(body: Document, call: Call) -> Reply {
-    let request = UpdateRunRequest { workspace: call.workspace.clone(), run_id: call.run_id()?, ..body.message()? };
+    let request =
+        UpdateRunRequest { workspace: call.workspace.clone(), run_id: call.run_id()?, ..body.message().await? };
     let reply = call.peers().runs_client().update_run(call.writing(body.hash())?.attach(request)).await?;
     changed(StatusCode::OK, Service::Runs, reply)
 }

@@ -15,7 +15,7 @@ use crate::door::{Call, Document, Refusal, Reply, Service, changed, json};
 #[post("/api/v1/workspaces/{workspace}/sweeps/{sweep:[^/:]+}:pause")]
 pub(crate) async fn pause_sweep(body: Document, call: Call) -> Reply {
     let (workspace, sweep) = named(&call);
-    let request = PauseSweepRequest { workspace, sweep, ..body.message()? };
+    let request = PauseSweepRequest { workspace, sweep, ..body.message().await? };
     let reply = call.peers().sweeps_client().pause_sweep(call.writing(body.hash())?.attach(request)).await?;
     changed(StatusCode::OK, Service::Sweeps, reply)
 }
@@ -46,7 +46,7 @@ pub(crate) async fn cancel_sweep(body: Document, call: Call) -> Reply {
 #[post("/api/v1/workspaces/{workspace}/sweeps/{sweep:[^/:]+}:extend")]
 pub(crate) async fn extend_sweep(body: Document, call: Call) -> Reply {
     let (workspace, sweep) = named(&call);
-    let request = ExtendSweepRequest { workspace, sweep, ..body.message()? };
+    let request = ExtendSweepRequest { workspace, sweep, ..body.message().await? };
     let reply = call.peers().sweeps_client().extend_sweep(call.writing(body.hash())?.attach(request)).await?;
     changed(StatusCode::OK, Service::Sweeps, reply)
 }

@@ -44,7 +44,7 @@ pub struct SweepsQuery {
         (status = 200, description = "The plan of a dry run", body = SubmitSweepReply)))]
 #[post("/api/v1/workspaces/{workspace}/sweeps")]
 pub(crate) async fn submit_sweep(body: Document, call: Call, query: Query<SubmitQuery>) -> Reply {
-    let tree = body.tree()?;
+    let tree = body.tree().await?;
     let resolved = resolve(&call, &tree).await?;
     let request = SubmitSweepRequest {
         workspace: call.workspace.clone(),
@@ -154,7 +154,7 @@ pub(crate) async fn get_sweep(call: Call, wait: Query<WaitQuery>) -> Reply {
     responses((status = 200, body = Sweep)))]
 #[patch("/api/v1/workspaces/{workspace}/sweeps/{sweep:[^/:]+}")]
 pub(crate) async fn update_sweep(body: Document, call: Call) -> Reply {
-    body.tree()?;
+    body.tree().await?;
     let request = UpdateSweepRequest {
         workspace: call.workspace.clone(),
         sweep: call.path("sweep").to_owned(),

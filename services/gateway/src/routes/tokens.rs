@@ -17,7 +17,7 @@ use crate::door::{Call, Document, Reply, Service, json, written};
 #[post("/api/v1/workspaces/{workspace}/tokens")]
 pub(crate) async fn create_token(body: Document, call: Call) -> Reply {
     call.principal.require(Scope::Owner)?;
-    let request = CreateTokenRequest { workspace: call.workspace.clone(), ..body.message()? };
+    let request = CreateTokenRequest { workspace: call.workspace.clone(), ..body.message().await? };
     let Some(scope) = Scope::of_name(&request.scope) else {
         let message = format!("scope '{}': one of owner, contributor, reader, scorer, admin", request.scope);
         return Err(Problem::invalid("/scope", "BadScope", message).into());

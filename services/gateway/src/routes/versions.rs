@@ -25,7 +25,7 @@ const MODEL_FILES_MAX: usize = 10_000;
 #[post("/api/v1/workspaces/{workspace}/models/{model}/versions")]
 pub(crate) async fn register_version(body: Document, call: Call) -> Reply {
     let (workspace, model) = (call.workspace.clone(), call.path("model").to_owned());
-    let mut request = RegisterVersionRequest { workspace, model, ..body.message()? };
+    let mut request = RegisterVersionRequest { workspace, model, ..body.message().await? };
     if request.run_id.is_empty() {
         return Err(Problem::invalid("/run_id", "Required", "run_id: required").into());
     }
@@ -129,7 +129,7 @@ pub(crate) async fn get_version(call: Call) -> Reply {
 #[patch("/api/v1/workspaces/{workspace}/models/{model}/versions/{version}")]
 pub(crate) async fn update_version(body: Document, call: Call) -> Reply {
     let (workspace, model, version) = (call.workspace.clone(), call.path("model").to_owned(), call.number("version")?);
-    let request = UpdateVersionRequest { workspace, model, version, ..body.message()? };
+    let request = UpdateVersionRequest { workspace, model, version, ..body.message().await? };
     let reply = call.peers().models_client().update_version(call.writing(body.hash())?.attach(request)).await?;
     written(StatusCode::OK, Service::Models, reply)
 }

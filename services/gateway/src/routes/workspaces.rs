@@ -36,7 +36,7 @@ pub(crate) async fn list_workspaces(call: Call, page: Query<PageQuery>) -> Reply
 #[put("/api/v1/workspaces/{workspace}")]
 pub(crate) async fn put_workspace(body: Document, call: Call) -> Reply {
     call.principal.require(Scope::Admin)?;
-    let request = PutWorkspaceRequest { name: call.workspace.clone(), ..body.message()? };
+    let request = PutWorkspaceRequest { name: call.workspace.clone(), ..body.message().await? };
     let reply = call.peers().workspaces_client().put_workspace(call.writing(body.hash())?.attach(request)).await?;
     call.gateway().directory().add_workspace(&reply.get_ref().name);
     changed(StatusCode::OK, Service::Workspaces, reply)

@@ -4,11 +4,11 @@ use actix_web::web::Payload;
 use bytes::Bytes;
 use contracts::CallContext;
 use contracts::runs::{GetObjectRequest, ObjectChunk, ObjectFacts};
-use futures_util::{Stream, StreamExt, TryStreamExt};
+use futures_util::{Stream, TryStreamExt};
 use tokio::sync::mpsc;
 use vocabulary::Problem;
 
-use crate::door::{Call, Refusal, Service};
+use crate::door::{Call, Pace, Refusal, Service};
 
 /// Chunks of an upload on their way to the store; the client waits when it is faster.
 const CHUNKS_UNDER_WAY: usize = 8;
@@ -27,19 +27,17 @@ pub async fn store(
     let first = ObjectChunk { sha256: sha256.to_owned(), data: Vec::new() };
     // Actix's payload stays on its thread, the call's stream must not: chunks cross in the channel.
     let feed = async move {
+        let mut pace = Pace::default();
         let mut next = Some(first);
         loop {
             if let Some(chunk) = next.take()
                 && sender.send(chunk).await.is_err()
             {
                 // The store has answered already.
-                return Ok(());
+                return Ok::<_, Problem>(());
             }
-            match body.next().await {
-                Some(Ok(data)) => next = Some(ObjectChunk { sha256: String::new(), data: data.to_vec() }),
-                Some(Err(error)) => {
-                    return Err(Problem::new(400, "BrokenBody", format!("the body ended early: {error}")));
-                }
+            match pace.next(&mut body).await? {
+                Some(data) => next = Some(ObjectChunk { data: data.to_vec(), ..ObjectChunk::default() }),
                 None => return Ok(()),
             }
         }

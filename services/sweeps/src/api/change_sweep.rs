@@ -84,8 +84,10 @@ impl Api {
             return Err(status_of(&Problem::not_found("sweep", &request.sweep, &request.workspace)));
         };
         let format = format_of(&request.format)?;
-        let (changes, _) =
-            read_changes(&request.document, format, &self.limits, &current).map_err(|problem| status_of(&problem))?;
+        let (limits, document) = (self.limits, request.document);
+        let read =
+            runtime::reading::body(document.len(), move || read_changes(&document, format, &limits, &current)).await;
+        let (changes, _) = read.flatten().map_err(|problem| status_of(&problem))?;
         let changes = Changes { limits: changes.limits, description: changes.description, tags: changes.tags };
         let command = Command::Change { changes, at: self.clock.now() };
         self.change(&call, &request.workspace, &request.sweep, command).await

@@ -32,7 +32,12 @@ impl Api {
         let Some(forked) = forked else {
             return Err(refuse(Problem::not_found("sweep", &request.sweep, &request.workspace)));
         };
-        let (fork, mut warnings) = read_fork(&request.document, format, &self.limits, &forked).map_err(refuse)?;
+        let (limits, document) = (self.limits, request.document);
+        let read = runtime::reading::body(document.len(), move || {
+            let read = read_fork(&document, format, &limits, &forked);
+            read.map(|read| (read, forked, document))
+        });
+        let ((fork, mut warnings), forked, document) = read.await.flatten().map_err(refuse)?;
         let before = match call.command_id {
             Some(command) => views::by_command(self.log.reader(), command).await.map_err(calls::unreadable)?,
             None => None,
@@ -53,7 +58,7 @@ impl Api {
             name: fork.spec.name.clone().unwrap_or_else(|| sweep_id.to_string()),
             seed: fork.seed,
             spec: fork.spec,
-            document: String::from_utf8_lossy(&request.document).into_owned(),
+            document: String::from_utf8_lossy(&document).into_owned(),
             warnings,
             parent: Some(Parent { sweep_id: source, position: fork.at }),
             at,

@@ -21,10 +21,9 @@ impl Api {
         let request = request.into_inner();
         let format = format_of(&request.format)?;
         let limits = self.limits;
-        // A large table takes a while to read, and must not keep others from this thread.
         let table = request.document;
-        let read = runtime::background::run(move || read_import(&table, format, &limits));
-        let (spec, trials, warnings) = read.await.map_err(calls::unreadable)?.map_err(refuse)?;
+        let read = runtime::reading::body(table.len(), move || read_import(&table, format, &limits));
+        let (spec, trials, warnings) = read.await.flatten().map_err(refuse)?;
         let before = match call.command_id {
             Some(command) => views::by_command(self.log.reader(), command).await.map_err(calls::unreadable)?,
             None => None,

@@ -69,8 +69,14 @@ impl Api {
         let request = request.into_inner();
         let cluster = request.resolved.as_ref().and_then(|resolved| resolved.cluster.as_ref()).map(facts_of);
         let format = format_of(&request.format)?;
-        let (spec, mut warnings) =
-            read_sweep(&request.document, format, &self.limits, cluster.as_ref(), request.strict).map_err(refuse)?;
+        let (limits, known, strict) = (self.limits, cluster.clone(), request.strict);
+        let document = request.document;
+        let read = runtime::reading::body(document.len(), move || {
+            let read = read_sweep(&document, format, &limits, known.as_ref(), strict);
+            (read, document)
+        });
+        let (read, document) = read.await.map_err(refuse)?;
+        let (spec, mut warnings) = read.map_err(refuse)?;
         if request.dry_run {
             check_resolved(&spec, &request.workspace, request.resolved.as_ref()).map_err(refuse)?;
             let (history, found) = self.inherited(&request.workspace, &spec, self.clock.now()).await?;
@@ -101,7 +107,7 @@ impl Api {
             name: spec.name.clone().unwrap_or_else(|| sweep_id.to_string()),
             seed: spec.seed.unwrap_or_else(|| self.entropy.seed()),
             spec,
-            document: String::from_utf8_lossy(&request.document).into_owned(),
+            document: String::from_utf8_lossy(&document).into_owned(),
             warnings,
             parent: None,
             at,

@@ -17,7 +17,9 @@ impl Api {
         calls::at_least(&self.log, &CallContext::of(&request)).await?;
         let request = request.into_inner();
         let format = format_of(&request.format)?;
-        let question = read_what_if(&request.document, format).map_err(|problem| status_of(&problem))?;
+        let document = request.document;
+        let read = runtime::reading::body(document.len(), move || read_what_if(&document, format)).await;
+        let question = read.flatten().map_err(|problem| status_of(&problem))?;
         let sweep_id = self.find(&request.workspace, &request.sweep).await?;
         let recorded = recorded(&self.log, sweep_id).await.map_err(calls::unreadable)?;
         if recorded.sweep.submitted.as_ref().is_some_and(|submitted| submitted.spec.has_several()) {

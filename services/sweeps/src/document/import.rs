@@ -1,6 +1,6 @@
 //! A table of finished trials, as a sweep in external mode that is over.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use documents::{Field, Fields, Findings, Format, Tree};
 use tuning::{Draw, Goal, PolicySpec, Rule, SamplerSpec, SearchSpace, Value};
@@ -14,6 +14,8 @@ use crate::sweep::{ImportedTrial, NamedValue, Point, TrialEnd};
 pub const IMPORT_BYTES_MAX: usize = 7 << 20;
 /// Most trials of a table: all of them are one append, of three events a trial.
 pub const IMPORT_TRIALS_MAX: usize = 20_000;
+/// Values of a table: a hundred a trial.
+const IMPORT_VALUES_MAX: usize = 2_000_000;
 /// Errors that are told one by one: an answer with thousands of them would not fit its headers.
 const ERRORS_SHOWN: usize = 50;
 /// Numbers of further bad rows that are listed.
@@ -34,7 +36,7 @@ pub fn read_import(
         let detail = format!("the table has {} bytes, limit {IMPORT_BYTES_MAX}: import it in parts", text.len());
         return Err(Problem::new(413, "TooLarge", detail));
     }
-    let document = documents::read(text, format)?;
+    let document = documents::read_at_most(text, format, IMPORT_VALUES_MAX)?;
     let findings = Findings::new();
     let read = Field::root(&document, &findings).map().and_then(|fields| read_fields(fields, server, &findings));
     let ((spec, trials), warnings) = findings.finish(read)?;
@@ -94,12 +96,13 @@ fn read_fields(
 fn read_rows(rows: &[Field<'_>], spec: &SweepSpec, findings: &Findings) -> Option<Vec<ImportedTrial>> {
     let mut read = Vec::with_capacity(rows.len());
     let (mut shown, mut more) = (0, Vec::new());
+    let columns = Columns::of(&spec.space);
     for (number, row) in rows.iter().enumerate() {
         // Each row has its own list, so that only the first of very many errors are told one by one.
         let own = Findings::new();
         let found = row.node().and_then(|node| {
             let fields = Field::root(node, &own).map()?;
-            read_row(fields, spec)
+            read_row(fields, spec, &columns)
         });
         match own.finish(found) {
             Ok((row, _)) => read.push(row),
@@ -124,10 +127,23 @@ fn read_rows(rows: &[Field<'_>], spec: &SweepSpec, findings: &Findings) -> Optio
     (read.len() == rows.len()).then_some(read)
 }
 
-fn read_row(mut fields: Fields<'_>, spec: &SweepSpec) -> Option<ImportedTrial> {
+/// The places of parameters by their names: a table asks for them in each row.
+struct Columns<'s> {
+    space: &'s SearchSpace,
+    places: HashMap<&'s str, usize>,
+}
+
+impl<'s> Columns<'s> {
+    fn of(space: &'s SearchSpace) -> Self {
+        let places = space.parameters.iter().enumerate().map(|(place, parameter)| (parameter.name.as_str(), place));
+        Self { space, places: places.collect() }
+    }
+}
+
+fn read_row(mut fields: Fields<'_>, spec: &SweepSpec, columns: &Columns<'_>) -> Option<ImportedTrial> {
     // The tags of a trial are those of a run, which an imported trial does not have; they are checked and left.
     let _ = fields.texts("tags");
-    let draws = read_parameters(&fields.field("parameters"), &spec.space);
+    let draws = read_parameters(&fields.field("parameters"), columns);
     let state = fields.required("state").one_of("BadState", &STATES);
     let values = read_values(&mut fields, spec);
     let points = read_points(&fields.field("intermediate"));
@@ -176,12 +192,13 @@ fn read_row(mut fields: Fields<'_>, spec: &SweepSpec) -> Option<ImportedTrial> {
 }
 
 /// The draws in written order. What is not there is inactive: studies of other programs say no more about conditions.
-fn read_parameters(field: &Field<'_>, space: &SearchSpace) -> Option<Vec<Draw>> {
+fn read_parameters(field: &Field<'_>, columns: &Columns<'_>) -> Option<Vec<Draw>> {
+    let space = columns.space;
     let mut values: Vec<Option<Value>> = vec![None; space.parameters.len()];
     let mut places: Vec<Option<Field<'_>>> = space.parameters.iter().map(|_| None).collect();
     let mut good = true;
     for (name, entry) in if field.is_present() { field.entries()? } else { Vec::new() } {
-        let Some(place) = space.parameters.iter().position(|parameter| parameter.name == name) else {
+        let Some(place) = columns.places.get(name).copied() else {
             entry.refuse("UnknownParameter", format_args!("{name} is not in search_space"));
             good = false;
             continue;
@@ -195,7 +212,7 @@ fn read_parameters(field: &Field<'_>, space: &SearchSpace) -> Option<Vec<Draw>> 
         let (Some(value), Some(entry)) = (value, &places[place]) else { continue };
         let parameter = &space.parameters[place];
         let holds = parameter.when.iter().all(|condition| {
-            let parent = space.parameters.iter().position(|parameter| parameter.name == condition.parent);
+            let parent = columns.places.get(condition.parent.as_str()).copied();
             parent.and_then(|parent| values[parent].as_ref()).is_some_and(|value| condition.values.contains(value))
         });
         match space.draw_of(place, value) {

@@ -37,7 +37,7 @@ pub(super) fn read(field: &Field<'_>, compat: bool, findings: &Findings) -> Opti
     };
     let issues = policy.check(compat);
     let good = issues.iter().all(|issue| issue.warning);
-    issues.into_iter().for_each(|issue| note(issue, field.pointer(), findings));
+    issues.into_iter().for_each(|issue| note(issue, &field.pointer(), findings));
     good.then_some(policy)
 }
 

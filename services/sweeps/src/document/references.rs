@@ -3,38 +3,40 @@
 use std::collections::{BTreeMap, HashSet};
 
 use documents::{Field, Findings, did_you_mean};
+use vocabulary::FieldError;
 
 use super::space::Names;
 use super::template::{Reference, Template};
 
 /// All references of a document with their places.
 #[derive(Default)]
-pub(super) struct References {
-    found: Vec<(String, Reference)>,
+pub(super) struct References<'a> {
+    found: Vec<(Field<'a>, Reference)>,
     in_command: bool,
     /// Parameters in words of the string form that are no `--x=value`: these words leave something behind when the
     /// parameter is not there.
-    loose: Vec<(String, String)>,
+    loose: Vec<(Field<'a>, String)>,
 }
 
-impl References {
+impl<'a> References<'a> {
     /// Takes the references of a template at `field`.
-    pub(super) fn add(&mut self, field: &Field<'_>, template: &Template) {
-        for reference in template.references() {
+    pub(super) fn add(&mut self, field: &Field<'a>, template: &Template) {
+        let mut references = template.references().peekable();
+        if references.peek().is_some() {
             self.in_command |= field.pointer().starts_with("/trial/command");
-            self.found.push((field.pointer().to_owned(), reference.clone()));
         }
+        self.found.extend(references.map(|reference| (field.clone(), reference.clone())));
     }
 
     /// Takes a word of a command that was written as one text.
-    pub(super) fn add_word(&mut self, field: &Field<'_>, text: &str, template: &Template) {
+    pub(super) fn add_word(&mut self, field: &Field<'a>, text: &str, template: &Template) {
         let flag = text.split_once("${{").map_or("", |(before, _)| before);
         if flag.starts_with('-') && flag.contains('=') {
             return;
         }
         for reference in template.references() {
             if let Reference::Parameter(name) = reference {
-                self.loose.push((field.pointer().to_owned(), name.clone()));
+                self.loose.push((field.clone(), name.clone()));
             }
         }
     }
@@ -48,11 +50,11 @@ impl References {
         outputs: &BTreeMap<String, O>,
         findings: &Findings,
     ) {
-        let inputs: Vec<&str> = inputs.keys().map(String::as_str).collect();
-        let outputs: Vec<&str> = outputs.keys().map(String::as_str).collect();
-        let names: Vec<&str> = parameters.iter().flat_map(|names| &names.all).map(String::as_str).collect();
+        let inputs = Known::of(inputs.keys());
+        let outputs = Known::of(outputs.keys());
+        let names = Known::of(parameters.iter().flat_map(|names| &names.all));
         let mut used = HashSet::new();
-        for (pointer, reference) in &self.found {
+        for (field, reference) in &self.found {
             let (received, known) = match reference {
                 Reference::Parameter(name) => {
                     used.insert(name.as_str());
@@ -62,54 +64,69 @@ impl References {
                 Reference::Output(id) => (id, &outputs),
                 Reference::TrialIndex | Reference::SweepId => continue,
                 Reference::Unknown(_) => {
-                    unknown(pointer, reference, meant_instead(reference, &names), findings);
+                    findings.add_with(|| unknown(field, reference, meant_instead(reference, &names.names)));
                     continue;
                 }
             };
             // Without a readable search space nothing is known about its names.
             let unchecked = matches!(reference, Reference::Parameter(_)) && parameters.is_none();
-            if !unchecked && !known.contains(&received.as_str()) {
-                unknown(pointer, reference, did_you_mean(received, known.iter().copied()).map(str::to_owned), findings);
+            if !unchecked && !known.names.contains(received.as_str()) {
+                let meant = || did_you_mean(received, known.written.iter().copied()).map(str::to_owned);
+                findings.add_with(|| unknown(field, reference, meant()));
             }
         }
-        for (pointer, name) in &self.loose {
-            if parameters.is_some_and(|names| names.conditional.contains(name)) {
+        let conditional: HashSet<&str> =
+            parameters.iter().flat_map(|names| &names.conditional).map(String::as_str).collect();
+        for (field, name) in self.loose.iter().filter(|(_, name)| conditional.contains(name.as_str())) {
+            findings.add_with(|| {
                 let message = format!(
                     "trial.command: {name} is not always there; write --{name}=${{{{search_space.{name}}}}}, or the \
                      command as a list with a group"
                 );
-                findings.refuse(pointer, "ConditionalReference", message);
-            }
+                FieldError::new(field.pointer(), "ConditionalReference", message)
+            });
         }
-        if self.in_command {
-            warn_of_unused(&names, &used, findings);
+        if let (true, Some(parameters)) = (self.in_command, parameters) {
+            warn_of_unused(&parameters.all, &used, findings);
         }
     }
 }
 
-fn unknown(pointer: &str, reference: &Reference, meant: Option<String>, findings: &Findings) {
+/// Names that references may use: to look one up, and in written order to suggest one.
+struct Known<'n> {
+    names: HashSet<&'n str>,
+    written: Vec<&'n str>,
+}
+
+impl<'n> Known<'n> {
+    fn of(names: impl Iterator<Item = &'n String>) -> Self {
+        let written: Vec<&str> = names.map(String::as_str).collect();
+        Self { names: written.iter().copied().collect(), written }
+    }
+}
+
+fn unknown(field: &Field<'_>, reference: &Reference, meant: Option<String>) -> FieldError {
     let name = match reference {
         Reference::Parameter(name) | Reference::Input(name) | Reference::Output(name) => name.clone(),
         other => other.to_string(),
     };
     let meant = meant.map(|meant| format!("; did you mean {meant}?")).unwrap_or_default();
-    let path = documents::pointer::dotted(pointer);
-    let message = format!("{path}: ${{{{{reference}}}}} refers to nothing: unknown {name}{meant}");
-    findings.refuse(pointer, "UnknownReference", message);
+    let message = format!("{}: ${{{{{reference}}}}} refers to nothing: unknown {name}{meant}", field.path());
+    FieldError::new(field.pointer(), "UnknownReference", message)
 }
 
 /// For a reference with an unknown section: people leave `search_space.` away.
-fn meant_instead(reference: &Reference, names: &[&str]) -> Option<String> {
+fn meant_instead(reference: &Reference, names: &HashSet<&str>) -> Option<String> {
     let text = reference.to_string();
     let last = text.rsplit('.').next().unwrap_or_default();
-    if let Some(name) = names.iter().find(|name| **name == text || **name == last) {
+    if let Some(name) = names.get(text.as_str()).or_else(|| names.get(last)) {
         return Some(format!("search_space.{name}"));
     }
     did_you_mean(&text, ["trial.index", "sweep.id"]).map(str::to_owned)
 }
 
-fn warn_of_unused(names: &[&str], used: &HashSet<&str>, findings: &Findings) {
-    for name in names.iter().filter(|name| !used.contains(*name)) {
+fn warn_of_unused(names: &[String], used: &HashSet<&str>, findings: &Findings) {
+    for name in names.iter().filter(|name| !used.contains(name.as_str())) {
         let message = format!("search_space.{name}: no reference in the command or its variables uses it");
         findings.warn(documents::pointer::child("/search_space", name), "UnusedParameter", message);
     }

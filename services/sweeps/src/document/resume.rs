@@ -41,6 +41,8 @@ fn read_from(field: &Field<'_>, in_compat: bool) -> Option<Option<ResumeFrom>> {
     let items = list.list()?;
     if !(1..=SWEEPS_MAX).contains(&items.len()) {
         list.refuse("WarmStartMismatch", format_args!("{} sweeps; 1 to {SWEEPS_MAX}", items.len()));
+        // Each trial of resume_trials is looked up in this list.
+        return None;
     }
     let mut seen = HashSet::new();
     let read: Vec<Option<String>> = items

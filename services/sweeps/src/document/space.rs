@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use documents::{Field, Fields, Findings, Node, Tree};
-use tuning::{Condition, Distribution, Issue, PARAMETERS_MAX, Parameter, SearchSpace, Value};
+use tuning::{CHOICE_VALUES_MAX, Condition, Distribution, Issue, PARAMETERS_MAX, Parameter, SearchSpace, Value};
 
 use super::sampler::Sampler;
 use super::spec::Limits;
@@ -55,10 +55,11 @@ pub(super) fn read(
     if let Some(sampler) = sampler {
         issues.extend(check_sampler(&space, sampler, limits, &issues));
     }
+    let here = field.pointer();
     let good = complete && issues.iter().all(|issue| issue.warning);
     for issue in issues {
         let of_sampler = issue.parameter.is_empty() && !["EmptySpace", "TooLarge"].contains(&issue.code);
-        note(issue, if of_sampler { "/sampling_algorithm" } else { field.pointer() }, findings);
+        note(issue, if of_sampler { "/sampling_algorithm" } else { &here }, findings);
     }
     good.then_some(space)
 }
@@ -98,7 +99,7 @@ fn conditions(field: &Field<'_>) -> Option<Vec<Condition>> {
     }
     let read = |(parent, value): (&str, Field<'_>)| {
         let values = match &value.node()?.value {
-            Tree::List(_) => value.list()?.iter().map(choice_value).collect::<Vec<_>>(),
+            Tree::List(_) => few_values(parent, &value, value.list()?)?.iter().map(choice_value).collect::<Vec<_>>(),
             _ => vec![choice_value(&value)],
         };
         Some(Condition { parent: parent.to_owned(), values: values.into_iter().collect::<Option<_>>()? })
@@ -111,7 +112,7 @@ fn conditions(field: &Field<'_>) -> Option<Vec<Condition>> {
 /// Every field is read before any `?`, so that all of them are checked and none looks unknown.
 fn distribution(kind: &str, name: &str, fields: &mut Fields<'_>) -> Option<Distribution> {
     match kind {
-        "choice" => choice(fields),
+        "choice" => choice(name, fields),
         "randint" => {
             let upper = upper(name, &fields.required("upper"));
             let grid_points = fields.boolean("grid_points").unwrap_or_default();
@@ -158,16 +159,27 @@ fn upper(name: &str, field: &Field<'_>) -> Option<u64> {
     field.integer_as("BadUpper", rule.split_once(": ").map_or(rule.as_str(), |(_, rule)| rule), false)
 }
 
-fn choice(fields: &mut Fields<'_>) -> Option<Distribution> {
+fn choice(name: &str, fields: &mut Fields<'_>) -> Option<Distribution> {
     let ordered = fields.boolean("ordered").unwrap_or_default();
-    let values = fields.required("values").list();
+    let place = fields.required("values");
+    let values = place.list();
     let weights = fields.field("weights");
     let read_weights = || weights.list()?.iter().map(Field::number).collect::<Option<Vec<f64>>>();
     let weights = if weights.is_present() { read_weights().map(Some) } else { Some(None) };
     // All values are looked at before the first that is wrong ends it.
-    let values: Vec<Option<Value>> = values?.iter().map(choice_value).collect();
+    let values: Vec<Option<Value>> = few_values(name, &place, values?)?.iter().map(choice_value).collect();
     let values = values.into_iter().collect::<Option<Vec<Value>>>();
     Some(Distribution::Choice { values: values?, weights: weights?, ordered })
+}
+
+/// Values beyond the limit are not looked at one by one: rules compare them with each other.
+fn few_values<'a>(name: &str, place: &Field<'a>, values: Vec<Field<'a>>) -> Option<Vec<Field<'a>>> {
+    if values.len() <= CHOICE_VALUES_MAX {
+        return Some(values);
+    }
+    let count = values.len();
+    place.refuse_as("TooLarge", format_args!("{name} has {count} values, limit {CHOICE_VALUES_MAX}"));
+    None
 }
 
 pub(super) fn choice_value(field: &Field<'_>) -> Option<Value> {

@@ -1,6 +1,6 @@
 //! The trial section: the command, its data, its variables and what it occupies.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use documents::{Field, Fields, Findings, Tree};
 use tuning::environment_form;
@@ -25,8 +25,9 @@ pub(super) fn read(
     let input_fields = fields.field("inputs");
     let inputs = ids(&input_fields, read_input);
     let outputs = ids(&fields.field("outputs"), read_output);
-    for name in inputs.keys().filter(|id| parameters.is_some_and(|names| names.all.contains(id))) {
-        let pointer = documents::pointer::child(input_fields.pointer(), name);
+    let taken: HashSet<&String> = parameters.iter().flat_map(|names| &names.all).collect();
+    for name in inputs.keys().filter(|id| taken.contains(id)) {
+        let pointer = documents::pointer::child(&input_fields.pointer(), name);
         let message = format!("trial.inputs.{name}: the search space has a parameter of this name; rename one of them");
         findings.refuse(pointer, "NameCollision", message);
     }
@@ -54,7 +55,7 @@ pub(super) fn read(
     })
 }
 
-fn read_command(field: &Field<'_>, references: &mut References) -> Option<Vec<Argument>> {
+fn read_command<'a>(field: &Field<'a>, references: &mut References<'a>) -> Option<Vec<Argument>> {
     let arguments: Vec<Option<Argument>> = match &field.node()?.value {
         Tree::Text(text) => {
             let words = split(field, text)?;
@@ -76,7 +77,7 @@ fn read_command(field: &Field<'_>, references: &mut References) -> Option<Vec<Ar
     arguments.into_iter().collect()
 }
 
-fn read_argument(field: &Field<'_>, references: &mut References) -> Option<Argument> {
+fn read_argument<'a>(field: &Field<'a>, references: &mut References<'a>) -> Option<Argument> {
     match &field.node()?.value {
         Tree::List(_) => {
             let words = field.list()?;
@@ -96,7 +97,7 @@ fn split(field: &Field<'_>, text: &str) -> Option<Vec<String>> {
     words
 }
 
-fn template(field: &Field<'_>, text: &str, references: &mut References) -> Option<Template> {
+fn template<'a>(field: &Field<'a>, text: &str, references: &mut References<'a>) -> Option<Template> {
     match Template::parse(text) {
         Ok(template) => {
             references.add(field, &template);
@@ -110,13 +111,13 @@ fn template(field: &Field<'_>, text: &str, references: &mut References) -> Optio
 }
 
 /// A word of the string form, which knows no groups.
-fn whole_word(field: &Field<'_>, text: &str, references: &mut References) -> Option<Template> {
+fn whole_word<'a>(field: &Field<'a>, text: &str, references: &mut References<'a>) -> Option<Template> {
     let template = template(field, text, references)?;
     references.add_word(field, text, &template);
     Some(template)
 }
 
-fn read_variables(field: &Field<'_>, references: &mut References) -> BTreeMap<String, Template> {
+fn read_variables<'a>(field: &Field<'a>, references: &mut References<'a>) -> BTreeMap<String, Template> {
     let mut variables = BTreeMap::new();
     for (name, value) in field.entries().unwrap_or_default() {
         if name.starts_with("TRIALOG_") {

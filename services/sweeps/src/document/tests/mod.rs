@@ -1,5 +1,6 @@
 //! The sweep document against the table of bad input: one line a rule, with the exact errors and warnings.
 
+mod hostile;
 mod reading;
 mod rows_compat;
 mod rows_native;
