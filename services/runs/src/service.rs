@@ -13,6 +13,7 @@ use crate::known_experiments::Known;
 use crate::logs::Wake;
 use crate::objects::Objects;
 use crate::views::experiments::ExperimentsView;
+use crate::views::object_owners::ObjectOwnersView;
 use crate::views::runs::{RunsView, VersionsView};
 use crate::{api, publish, reactions};
 
@@ -22,6 +23,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("003_logs_artifacts", include_str!("../migrations/003_logs_artifacts.sql")),
     ("004_run_versions", include_str!("../migrations/004_run_versions.sql")),
     ("005_late", include_str!("../migrations/005_late.sql")),
+    ("006_object_owners", include_str!("../migrations/006_object_owners.sql")),
 ];
 
 /// What the service is given.
@@ -58,7 +60,12 @@ pub async fn open(dependencies: Dependencies) -> anyhow::Result<Service> {
         service: "runs",
         store: stores.of("runs"),
         migrations: MIGRATIONS,
-        views: vec![Arc::new(ExperimentsView), Arc::new(RunsView), Arc::new(VersionsView)],
+        views: vec![
+            Arc::new(ExperimentsView),
+            Arc::new(RunsView),
+            Arc::new(VersionsView),
+            Arc::new(ObjectOwnersView),
+        ],
         clock: Arc::clone(&clock),
         entropy: Arc::clone(&entropy),
     };

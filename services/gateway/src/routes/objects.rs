@@ -28,7 +28,7 @@ pub(crate) async fn put_object(call: Call, body: Payload) -> Reply {
 pub(crate) async fn get_object(call: Call) -> Reply {
     let sha256 = hash_of(&call)?;
     let context = call.reading(Service::Runs)?;
-    let request = HeadObjectRequest { sha256: sha256.clone() };
+    let request = HeadObjectRequest { sha256: sha256.clone(), workspace: call.workspace.clone() };
     let facts = call.peers().runs_client().head_object(context.attach(request)).await?.into_inner();
     send(&call, &sha256, facts.size_bytes, "").await
 }

@@ -107,7 +107,7 @@ async fn find_cluster(call: &Call, name: &str) -> Result<Option<ClusterFacts>, R
 
 async fn has_object(call: &Call, hash: &str) -> Result<bool, Refusal> {
     let context = call.reading(Service::Runs)?;
-    let request = HeadObjectRequest { sha256: hash.to_owned() };
+    let request = HeadObjectRequest { sha256: hash.to_owned(), workspace: call.workspace.clone() };
     Ok(absent_is_none(call.peers().runs_client().head_object(context.attach(request)).await)?.is_some())
 }
 

@@ -24,7 +24,7 @@ pub async fn store(
     mut body: Payload,
 ) -> Result<tonic::Response<ObjectFacts>, Refusal> {
     let (sender, receiver) = mpsc::channel::<ObjectChunk>(CHUNKS_UNDER_WAY);
-    let first = ObjectChunk { sha256: sha256.to_owned(), data: Vec::new() };
+    let first = ObjectChunk { sha256: sha256.to_owned(), data: Vec::new(), workspace: call.workspace.clone() };
     // Actix's payload stays on its thread, the call's stream must not: chunks cross in the channel.
     let feed = async move {
         let mut pace = Pace::default();
@@ -51,17 +51,17 @@ pub async fn store(
     Ok(stored)
 }
 
-/// The bytes of an object from `offset` on; `length` 0 = to its end.
+/// The bytes of an object of the caller's workspace from `offset` on; `length` 0 = to its end.
 ///
 /// # Errors
-/// 404 when it is not in the store.
+/// 404 when the workspace does not have it.
 pub async fn content(
     call: &Call,
     sha256: &str,
     offset: u64,
     length: u64,
 ) -> Result<impl Stream<Item = Result<Bytes, actix_web::Error>> + 'static, Refusal> {
-    let request = GetObjectRequest { sha256: sha256.to_owned(), offset, length };
+    let request = GetObjectRequest { sha256: sha256.to_owned(), offset, length, workspace: call.workspace.clone() };
     let context = call.reading(Service::Runs)?;
     let chunks = call.peers().runs_client().get_object(context.attach(request)).await?.into_inner();
     Ok(chunks.map_ok(|chunk| Bytes::from(chunk.data)).map_err(|status| Refusal::from(status).into()))

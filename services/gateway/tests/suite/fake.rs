@@ -126,6 +126,10 @@ impl FeedService for Fake {
     async fn read(&self, request: Request<ReadRequest>) -> Result<Response<Self::ReadStream>, Status> {
         let ReadRequest { service, from, until_head, .. } = request.into_inner();
         let facts = self.0.facts.lock().unwrap().get(&service).cloned().unwrap_or_default();
+        let head = facts.last().map_or(0, |fact| fact.position);
+        if from > head {
+            return Err(Status::failed_precondition(format!("{service} has no position {from}; its head is {head}")));
+        }
         let facts = stream::iter(facts.into_iter().filter(move |fact| fact.position > from).map(Ok));
         Ok(Response::new(if until_head { facts.boxed() } else { facts.chain(stream::pending()).boxed() }))
     }
@@ -240,7 +244,7 @@ fake!(RunsService, runs, {
         }
 
         async fn get_object(&self, request: Request<GetObjectRequest>) -> Answer<Self::GetObjectStream> {
-            let GetObjectRequest { sha256, offset, length } = request.into_inner();
+            let GetObjectRequest { sha256, offset, length, .. } = request.into_inner();
             let content = self.0.objects.lock().unwrap().get(&sha256).cloned().unwrap_or_default();
             let end = if length == 0 { content.len() } else { (offset + length) as usize };
             let parts = content[offset as usize..end].chunks(3);

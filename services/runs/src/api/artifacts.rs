@@ -10,10 +10,11 @@ use prost::Message;
 use tonic::{Request, Response, Status};
 use vocabulary::{FieldError, Problem, RunId};
 
-use super::{bad_token, command, run_in, run_named, status};
+use super::{bad_token, command, objects, run_in, run_named, status};
 use crate::objects::Hash;
 use crate::run::{self, Admitted, ArtifactsRecorded, Rejection, Run, RunEvent, Writer};
 use crate::service::Core;
+use crate::views::object_owners;
 
 /// Artifacts of one request.
 const ARTIFACTS_MAX: usize = 10_000;
@@ -35,7 +36,8 @@ pub(super) async fn record(
     let call = CallContext::of(&request);
     let wire::RecordArtifactsRequest { workspace, run_id, attempt, artifacts } = request.into_inner();
     let run = run_named(&run_id, &workspace)?;
-    let artifacts = check(core, artifacts).await.map_err(status)?;
+    let owner = Some(workspace.as_str()).filter(|_| !objects::is_agent(&call));
+    let artifacts = check(core, owner, artifacts).await.map_err(status)?;
     let context = calls::context(&call, core.entropy.as_ref(), Vec::new());
     let files = Arc::new(Files { workspace, run, attempt, writer: core.writer(&call), artifacts });
     let stream = run::stream(run);
@@ -47,8 +49,13 @@ pub(super) async fn record(
     Ok(contracts::with_position(command::reply(&committed)?, committed.position))
 }
 
-/// Checks paths and hashes; sizes are those of the objects, whatever was sent.
-async fn check(core: &Core, artifacts: Vec<wire::Artifact>) -> Result<Vec<wire::Artifact>, Problem> {
+/// Checks paths and hashes; sizes are those of the objects, whatever was sent. The objects must be had by `owner`; an
+/// agent has put them itself.
+async fn check(
+    core: &Core,
+    owner: Option<&str>,
+    artifacts: Vec<wire::Artifact>,
+) -> Result<Vec<wire::Artifact>, Problem> {
     if artifacts.len() > ARTIFACTS_MAX {
         let message =
             format!("artifacts has {} entries, limit {ARTIFACTS_MAX}; send several requests", artifacts.len());
@@ -64,7 +71,7 @@ async fn check(core: &Core, artifacts: Vec<wire::Artifact>) -> Result<Vec<wire::
         let pointer = format!("/artifacts/{index}/sha256");
         match Hash::parse(&artifact.sha256) {
             Err(problem) => errors.push(FieldError::new(pointer, "BadHash", problem.detail)),
-            Ok(hash) => match core.objects.size(&hash).await? {
+            Ok(hash) => match size_for(core, owner, &hash).await? {
                 Some(size_bytes) => {
                     let sha256 = hash.as_str().to_owned();
                     let (path, superseded) = (artifact.path, false);
@@ -78,6 +85,13 @@ async fn check(core: &Core, artifacts: Vec<wire::Artifact>) -> Result<Vec<wire::
         }
     }
     if errors.is_empty() { Ok(checked) } else { Err(Problem::of_errors(422, errors)) }
+}
+
+async fn size_for(core: &Core, owner: Option<&str>, hash: &Hash) -> Result<Option<u64>, Problem> {
+    match owner {
+        Some(workspace) if !objects::is_there(core, workspace, hash).await? => Ok(None),
+        _ => core.objects.size(hash).await,
+    }
 }
 
 fn bad_path(path: &str) -> Option<String> {
@@ -100,6 +114,9 @@ async fn write(files: &Files, run: &Run, tx: &mut Transaction) -> Result<Recorde
     let key = files.run.uuid().as_bytes().to_vec();
     for artifact in &files.artifacts {
         put(tx, &key, artifact, attempt).await?;
+        if let Ok(hash) = Hash::parse(&artifact.sha256) {
+            object_owners::give(&mut *tx, &files.workspace, &hash).await?;
+        }
     }
     let count = u32::try_from(files.artifacts.len()).unwrap_or(u32::MAX);
     let subject = run.subject.clone();

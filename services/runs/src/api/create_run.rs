@@ -12,7 +12,7 @@ use vocabulary::job::JobSpec;
 use vocabulary::{FieldError, Problem, RunId};
 
 use super::texts::{check_experiment_name, check_run_name, check_texts};
-use super::{command, run_in, status};
+use super::{command, references, run_in, status};
 use crate::experiments::find_or_make;
 use crate::run::{Command, RunCreated, Subject, name_of};
 use crate::service::Core;
@@ -26,12 +26,15 @@ pub(super) async fn create_run(
     request: Request<wire::CreateRunRequest>,
 ) -> Result<Response<wire::Run>, Status> {
     let call = CallContext::of(&request);
-    let request = request.into_inner();
+    let mut request = request.into_inner();
     check(&request).map_err(status)?;
     let parent_run_id = match request.parent_run_id.as_str() {
         "" => String::new(),
         parent => run_in(core, &request.workspace, parent).await?.to_string(),
     };
+    if let Some(job) = request.job.take() {
+        request.job = Some(references::resolve(core, &request.workspace, job).await?);
+    }
     let experiment = resolve_experiment(core, &call, &request).await?;
     let created = |run: RunId| created(core, &request, &parent_run_id, &experiment, run);
     // The id belongs to the command: a repeat must come to the same stream.

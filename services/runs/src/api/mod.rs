@@ -10,6 +10,7 @@ mod logs;
 mod metrics;
 mod objects;
 mod read_runs;
+mod references;
 pub(crate) mod shown;
 mod texts;
 mod update_run;
@@ -110,8 +111,9 @@ impl RunsService for Api {
     }
 
     async fn put_object(&self, request: Request<Streaming<ObjectChunk>>) -> Answer<ObjectFacts> {
-        still_good(&self.0, &CallContext::of(&request)).await?;
-        objects::put(&self.0, request.into_inner()).await
+        let call = CallContext::of(&request);
+        still_good(&self.0, &call).await?;
+        objects::put(&self.0, call, request.into_inner()).await
     }
 
     type GetObjectStream = Chunks<ObjectChunk>;

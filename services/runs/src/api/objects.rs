@@ -1,19 +1,33 @@
 //! Objects by their hash: put, get, head. Streams in both directions, so that size costs no memory.
+//!
+//! The store holds an object once, whoever has put it; a workspace sees those that it has. That another one has an object
+//! of some hash is not told.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
+use contracts::CallContext;
 use contracts::runs as wire;
+use eventlog::Recorded;
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use tonic::{Request, Response, Status};
 use vocabulary::Problem;
 
 use super::{Chunks, status};
+use crate::experiment::{self, Experiments};
 use crate::objects::Hash;
 use crate::service::Core;
+use crate::views::object_owners;
+
+/// Whether the caller is an agent. It is told hashes by the platform itself, in orders whose parts were looked up in
+/// their workspace.
+pub(super) fn is_agent(call: &CallContext) -> bool {
+    call.actor.starts_with("agent:")
+}
 
 pub(super) async fn put(
     core: &Core,
+    call: CallContext,
     chunks: impl Stream<Item = Result<wire::ObjectChunk, Status>> + Send + Unpin,
 ) -> Result<Response<wire::ObjectFacts>, Status> {
     let mut chunks = chunks;
@@ -24,24 +38,63 @@ pub(super) async fn put(
     };
     let rest = chunks.map_ok(|chunk| Bytes::from(chunk.data)).map_err(|status| contracts::problem_of(&status));
     let content = stream::iter([Ok(Bytes::from(first.data))]).chain(rest);
+    let workspace = first.workspace;
+    if workspace.is_empty() && !is_agent(&call) {
+        return Err(status(Problem::invalid("/workspace", "Required", "workspace: required")));
+    }
     let put = core.objects.put(expected, content.boxed(), core.entropy.as_ref());
     let (hash, size_bytes) = put.await.map_err(status)?;
+    if !workspace.is_empty() {
+        give(core, &call, workspace, hash.clone()).await?;
+    }
     Ok(Response::new(wire::ObjectFacts { sha256: hash.as_str().to_owned(), size_bytes }))
 }
 
-async fn find(core: &Core, text: &str) -> Result<(Hash, u64), Status> {
+/// Who has sent the content has it.
+async fn give(core: &Core, call: &CallContext, workspace: String, hash: Hash) -> Result<(), Status> {
+    if object_owners::has(core.log.reader(), &workspace, &hash).await.map_err(calls::unreadable)? {
+        return Ok(());
+    }
+    let context = calls::context(call, core.entropy.as_ref(), Vec::new());
+    // Rows need a stream that they go with; nothing happens to the experiments.
+    let stream = experiment::stream(&workspace);
+    let owned = Arc::new((workspace, hash));
+    let given = core.log.record::<Experiments, _>(&stream, context, move |_, tx| {
+        let owned = Arc::clone(&owned);
+        Box::pin(async move {
+            object_owners::give(tx, &owned.0, &owned.1).await?;
+            Ok(Recorded { events: Vec::new(), reply: Vec::new() })
+        })
+    });
+    given.await.map(drop).map_err(calls::refused)
+}
+
+/// The object, when the workspace has it; an agent sees all.
+async fn find(core: &Core, call: &CallContext, workspace: &str, text: &str) -> Result<(Hash, u64), Status> {
     let hash = Hash::parse(text).map_err(status)?;
-    match core.objects.size(&hash).await.map_err(status)? {
+    let seen = match workspace {
+        "" => is_agent(call),
+        _ => object_owners::has(core.log.reader(), workspace, &hash).await.map_err(calls::unreadable)?,
+    };
+    match if seen { core.objects.size(&hash).await.map_err(status)? } else { None } {
         Some(size) => Ok((hash, size)),
         None => Err(status(Problem::new(404, "NotFound", format!("object sha256:{}", hash.as_str())))),
     }
+}
+
+/// Whether the workspace has an object of this hash and it is in the store.
+pub(super) async fn is_there(core: &Core, workspace: &str, hash: &Hash) -> Result<bool, Problem> {
+    let has = object_owners::has(core.log.reader(), workspace, hash).await.map_err(|error| error.problem())?;
+    Ok(has && core.objects.size(hash).await?.is_some())
 }
 
 pub(super) async fn head(
     core: &Core,
     request: Request<wire::HeadObjectRequest>,
 ) -> Result<Response<wire::ObjectFacts>, Status> {
-    let (hash, size_bytes) = find(core, &request.into_inner().sha256).await?;
+    let call = CallContext::of(&request);
+    let wire::HeadObjectRequest { sha256, workspace } = request.into_inner();
+    let (hash, size_bytes) = find(core, &call, &workspace, &sha256).await?;
     Ok(Response::new(wire::ObjectFacts { sha256: hash.as_str().to_owned(), size_bytes }))
 }
 
@@ -49,8 +102,9 @@ pub(super) async fn get(
     core: &Arc<Core>,
     request: Request<wire::GetObjectRequest>,
 ) -> Result<Response<Chunks<wire::ObjectChunk>>, Status> {
-    let wire::GetObjectRequest { sha256, offset, length } = request.into_inner();
-    let (hash, size) = find(core, &sha256).await?;
+    let call = CallContext::of(&request);
+    let wire::GetObjectRequest { sha256, offset, length, workspace } = request.into_inner();
+    let (hash, size) = find(core, &call, &workspace, &sha256).await?;
     if offset > size {
         let detail = format!("offset {offset} is beyond the object's {size} bytes");
         return Err(status(Problem::new(416, "RangeNotSatisfiable", detail).with("size_bytes", size)));
@@ -67,7 +121,8 @@ pub(super) async fn get(
             let next = at + data.len() as u64;
             // The first chunk says what this is.
             let sha256 = if at == offset { hash.as_str().to_owned() } else { String::new() };
-            Ok(Some((wire::ObjectChunk { sha256, data: data.into() }, next)))
+            let chunk = wire::ObjectChunk { sha256, data: data.into(), ..wire::ObjectChunk::default() };
+            Ok(Some((chunk, next)))
         }
     });
     Ok(Response::new(Box::pin(chunks)))

@@ -3,9 +3,9 @@
 use contracts::CallContext;
 use contracts::runs as wire;
 use tonic::{Request, Response, Status};
-use vocabulary::{Problem, RunId, SweepId};
+use vocabulary::{Problem, SweepId};
 
-use super::{bad_token, run_named, status};
+use super::{bad_token, run_in, run_named, status};
 use crate::run::RunState;
 use crate::service::Core;
 use crate::views::{experiments, runs};
@@ -53,8 +53,11 @@ async fn filter(core: &Core, request: wire::ListRunsRequest) -> Result<runs::Fil
             found.ok_or_else(absent)?.experiment_id
         }
     };
-    // Rows hold the canonical spelling; a text that is no id is left as it is and finds nothing.
-    let parent = RunId::parse(&parent).map_or(parent, |run| run.to_string());
+    // Rows hold the canonical spelling; a sweep that is no id is left as it is and finds nothing.
+    let parent = match parent.as_str() {
+        "" => String::new(),
+        named => run_in(core, &workspace, named).await?.to_string(),
+    };
     let sweep_id = SweepId::parse(&sweep_id).map_or(sweep_id, |sweep| sweep.to_string());
     Ok(runs::Filter { workspace, experiment_id, parent, state, sweep_id })
 }

@@ -1,5 +1,6 @@
 //! The tables that lists and reads are answered from, written in the append's own transaction.
 
 pub mod experiments;
+pub mod object_owners;
 pub mod runs;
 pub(crate) mod shown;

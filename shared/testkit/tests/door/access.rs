@@ -6,7 +6,7 @@ use trialog_testkit::Client;
 use super::{PATIENCE, sound};
 
 /// Waits until the door knows a token: it follows the facts of workspaces.
-fn await_status(client: &Client, path: &str, status: u16) {
+pub fn await_status(client: &Client, path: &str, status: u16) {
     let watch = runtime::Stopwatch::start();
     loop {
         let answer = client.get(path);
@@ -18,7 +18,8 @@ fn await_status(client: &Client, path: &str, status: u16) {
     }
 }
 
-fn token(client: &Client, name: &str, scope: &str) -> (String, Client) {
+/// A token of the workspace: its id, and a client that has it.
+pub fn token(client: &Client, name: &str, scope: &str) -> (String, Client) {
     let made = client.post("tokens", &json!({"name": name, "scope": scope})).expect(201);
     let text = made["text"].as_str().expect("the text is shown once").to_owned();
     assert!(text.starts_with("tlg_"), "{text}");

@@ -13,6 +13,7 @@ mod metrics;
 mod models;
 mod sweeps;
 mod table;
+mod tenants;
 mod trials;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -75,6 +76,7 @@ const STORIES: &[(&str, Story)] = &[
     ("a read sees the write before it", sweeps::a_read_sees_the_write_before_it),
     ("scopes", access::scopes),
     ("a workspace is not seen from another", access::a_workspace_is_not_seen_from_another),
+    ("nothing of another workspace is there", tenants::nothing_of_another_workspace_is_there),
     ("a revoked token", access::a_revoked_token),
     ("points of a plain run", metrics::points_of_a_plain_run),
     ("batches of a writer", metrics::batches_of_a_writer),
