@@ -8,6 +8,7 @@ mod job_start;
 mod metric_points;
 mod server_itself;
 mod trials;
+mod worst_body;
 
 use std::time::Duration;
 
@@ -20,12 +21,13 @@ type Measurement = (&'static str, fn(Options) -> anyhow::Result<Vec<Figure>>);
 /// How long what a measurement has left may take to go.
 const END_PATIENCE: Duration = Duration::from_secs(10);
 
-const MEASUREMENTS: [Measurement; 5] = [
+const MEASUREMENTS: [Measurement; 6] = [
     ("ask_tell", ask_tell::measure),
     ("http_metric_points", metric_points::measure),
     ("job_start_p50", job_start::measure),
     ("start idle_memory", server_itself::measure),
     ("trials", trials::measure),
+    ("worst_body worst_body_memory", worst_body::measure),
 ];
 
 fn main() -> anyhow::Result<()> {
