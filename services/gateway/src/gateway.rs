@@ -95,6 +95,19 @@ impl Gateway {
         self.authenticate(request)?.may_score(workspace, endpoint)
     }
 
+    /// Comes back when the sender's token ends: what streams that go on for long wait for beside their own end. A
+    /// user's ends with its revocation, a run's when another attempt has taken over.
+    pub fn token_end(&self, principal: &Principal) -> impl Future<Output = ()> + use<> {
+        let (directory, peers) = (Arc::clone(&self.directory), self.dependencies.peers.clone());
+        let principal = principal.clone();
+        async move {
+            match &principal {
+                Principal::User(token) => directory.until_removed(&token.token_id).await,
+                Principal::Run(token) => access::until_superseded(&peers, token).await,
+            }
+        }
+    }
+
     /// The tokens and workspaces that exist.
     pub fn directory(&self) -> &Directory {
         &self.directory

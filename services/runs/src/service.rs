@@ -60,12 +60,7 @@ pub async fn open(dependencies: Dependencies) -> anyhow::Result<Service> {
         service: "runs",
         store: stores.of("runs"),
         migrations: MIGRATIONS,
-        views: vec![
-            Arc::new(ExperimentsView),
-            Arc::new(RunsView),
-            Arc::new(VersionsView),
-            Arc::new(ObjectOwnersView),
-        ],
+        views: vec![Arc::new(ExperimentsView), Arc::new(RunsView), Arc::new(VersionsView), Arc::new(ObjectOwnersView)],
         clock: Arc::clone(&clock),
         entropy: Arc::clone(&entropy),
     };

@@ -65,6 +65,7 @@ pub fn problem_of(status: &Status) -> Problem {
         Code::NotFound => Problem::new(404, "NotFound", status.message()),
         Code::Unauthenticated => Problem::new(401, "Unauthenticated", status.message()),
         Code::PermissionDenied => Problem::new(403, "Forbidden", status.message()),
+        Code::FailedPrecondition | Code::OutOfRange => Problem::new(412, "FailedPrecondition", status.message()),
         Code::ResourceExhausted => Problem::overloaded(status.message(), 1),
         Code::DeadlineExceeded => Problem::new(504, "Timeout", status.message()),
         Code::Unimplemented => Problem::new(501, "NotOfferedYet", status.message()),

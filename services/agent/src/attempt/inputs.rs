@@ -49,21 +49,7 @@ fn put(input: &JobInput, path: &Path) -> Result<(), String> {
 /// Percent signs in addresses stand for bytes.
 fn decoded(text: &str) -> PathBuf {
     use std::os::unix::ffi::OsStringExt;
-    let (bytes, mut decoded, mut place) = (text.as_bytes(), Vec::new(), 0);
-    while place < bytes.len() {
-        let hex = (bytes[place] == b'%').then(|| text.get(place + 1..place + 3)).flatten();
-        match hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
-            Some(byte) => {
-                decoded.push(byte);
-                place += 3;
-            }
-            None => {
-                decoded.push(bytes[place]);
-                place += 1;
-            }
-        }
-    }
-    PathBuf::from(std::ffi::OsString::from_vec(decoded))
+    PathBuf::from(std::ffi::OsString::from_vec(percent_encoding::percent_decode_str(text).collect()))
 }
 
 /// Copies a file or a folder; links inside are copied as links.

@@ -10,6 +10,7 @@ use contracts::feed::{Fact, ReadRequest};
 use contracts::workspaces::{TokenCreated, TokenRevoked, WorkspaceCreated};
 use prost::Message;
 use runtime::Shutdown;
+use tokio::sync::watch;
 
 use super::principal::{Scope, UserToken};
 
@@ -29,6 +30,8 @@ struct Table {
 pub struct Directory {
     table: RwLock<Table>,
     ready: AtomicBool,
+    /// How many tokens were forgotten: open streams look whether theirs is among them.
+    revocations: watch::Sender<u64>,
 }
 
 impl Directory {
@@ -60,6 +63,13 @@ impl Directory {
     /// Forgets a token before the fact of its end arrives.
     pub fn remove_token(&self, token_id: &str) {
         remove(&mut self.write(), token_id);
+        self.revocations.send_modify(|count| *count += 1);
+    }
+
+    /// Comes back when the token is forgotten.
+    pub async fn until_removed(&self, token_id: &str) {
+        let mut revocations = self.revocations.subscribe();
+        while self.read().hashes.contains_key(token_id) && revocations.changed().await.is_ok() {}
     }
 
     /// Reads workspaces' facts to the head, then follows them until shutdown.
@@ -90,6 +100,9 @@ impl Directory {
 
     /// Applies a fact; a second time it changes nothing.
     fn apply(&self, fact: &Fact) -> anyhow::Result<()> {
+        if fact.r#type == "TokenRevoked" {
+            self.remove_token(&TokenRevoked::decode(fact.payload.as_slice())?.token_id);
+        }
         let mut table = self.write();
         if table.source != fact.source {
             let first = table.source.is_empty();
@@ -116,7 +129,6 @@ impl Directory {
                     ),
                 }
             }
-            "TokenRevoked" => remove(&mut table, &TokenRevoked::decode(fact.payload.as_slice())?.token_id),
             _ => {}
         }
         table.position = table.position.max(fact.position);

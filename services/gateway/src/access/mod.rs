@@ -9,8 +9,12 @@ pub use policy::check;
 pub use principal::{Principal, Scope, UserToken};
 pub use vocabulary::token::{RUN_TOKEN_PREFIX, RunToken};
 
+use std::time::Duration;
+
 use actix_web::HttpRequest;
 use actix_web::http::header::AUTHORIZATION;
+use contracts::Peers;
+use contracts::runs::GetRunRequest;
 use sha2::{Digest, Sha256};
 use vocabulary::Problem;
 
@@ -40,6 +44,22 @@ pub fn authenticate(
     }
     let hash: [u8; 32] = Sha256::digest(token.as_bytes()).into();
     directory.token(&hash).map(Principal::User).ok_or_else(|| unauthenticated("the token is unknown or was revoked"))
+}
+
+/// How often it is looked whether a run's token still speaks for its run, while a stream is open.
+const SUPERSEDED_CHECK: Duration = Duration::from_secs(5);
+
+/// Comes back when the run of a token is at a later attempt. A run that has ended ends its streams by itself.
+pub async fn until_superseded(peers: &Peers, token: &RunToken) {
+    loop {
+        let request = GetRunRequest { workspace: token.workspace.clone(), run_id: token.run_id.clone() };
+        if let Ok(run) = peers.runs_client().get_run(request).await
+            && run.get_ref().attempt > token.attempt
+        {
+            return;
+        }
+        tokio::time::sleep(SUPERSEDED_CHECK).await;
+    }
 }
 
 fn token_of(request: &HttpRequest) -> Result<String, Problem> {

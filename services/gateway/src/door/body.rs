@@ -69,7 +69,7 @@ impl<const LIMIT: usize> Body<LIMIT> {
     /// # Errors
     /// 400 for syntax and duplicate keys, 413 for too many values, 429 when too many long bodies are read.
     pub async fn tree(&self) -> Result<Node, Problem> {
-        self.read(|bytes, format| documents::read(bytes, format)).await?
+        self.read(documents::read).await?
     }
 
     /// What `read` makes of the bytes, where reading them holds nobody up.

@@ -8,6 +8,7 @@ use actix_web::http::Method;
 use actix_web::http::header::IF_MATCH;
 use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 use contracts::{AttemptBearer, CallContext, Peers};
+use percent_encoding::percent_decode_str;
 use uuid::Uuid;
 use vocabulary::{Problem, RunId};
 
@@ -199,31 +200,26 @@ impl FromRequest for Call {
 /// The parameters of the path. Actix leaves `%2F`, `%25` and `%2B` as they came, so that they do not change what
 /// matches.
 fn parameters(request: &HttpRequest) -> Result<BTreeMap<String, String>, Problem> {
-    let parameters = request.match_info().iter().map(|(name, value)| {
-        let decoded = decoded(value).ok_or_else(|| {
-            Problem::new(400, "BadPath", format!("{name} '{value}': send UTF-8, percent-encoded where it must be"))
-        })?;
-        Ok((name.to_owned(), decoded))
-    });
-    parameters.collect()
+    let path = request.uri().path();
+    // Where a path is no UTF-8 actix has written replacement characters by now: different names would be one.
+    if percent_decode_str(path).decode_utf8().is_err() {
+        return Err(Problem::new(400, "BadPath", format!("'{path}': send UTF-8, percent-encoded where it must be")));
+    }
+    request.match_info().iter().map(|(name, value)| Ok((name.to_owned(), decoded(name, value)?))).collect()
 }
 
-fn decoded(value: &str) -> Option<String> {
-    if !value.contains('%') {
-        return Some(value.to_owned());
+fn decoded(name: &str, value: &str) -> Result<String, Problem> {
+    let bad = |rule: &str| Problem::new(400, "BadPath", format!("{name} '{}': {rule}", value.escape_debug()));
+    let is_escape = |rest: &str| rest.len() > 1 && rest.bytes().take(2).all(|byte| byte.is_ascii_hexdigit());
+    if !value.split('%').skip(1).all(is_escape) {
+        return Err(bad("write a percent sign as %25"));
     }
-    let mut bytes = Vec::with_capacity(value.len());
-    let mut rest = value.bytes();
-    while let Some(byte) = rest.next() {
-        if byte != b'%' {
-            bytes.push(byte);
-            continue;
-        }
-        let mut digit = || rest.next().and_then(|digit| char::from(digit).to_digit(16));
-        let (high, low) = (digit()?, digit()?);
-        bytes.push(u8::try_from(16 * high + low).ok()?);
+    let text = percent_decode_str(value).decode_utf8().map_err(|_| bad("send UTF-8"))?;
+    // No name of ours has one, and some mean something where names are kept.
+    if text.contains(char::is_control) {
+        return Err(bad("it has a control character; no name has one"));
     }
-    String::from_utf8(bytes).ok()
+    Ok(text.into_owned())
 }
 
 /// The command id of a request with an Idempotency-Key.
@@ -277,6 +273,14 @@ mod tests {
         assert_eq!(positions, BTreeMap::from([("runs", 0), ("sweeps", 12)]));
         for text in ["sweeps", "sweeps=x", "sweeps=-1", "swips=1"] {
             assert_eq!(parse_positions(text, "from").unwrap_err().code, "BadPosition", "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_name_is_refused() {
+        assert_eq!(decoded("path", "a%2Fb%25c ä").unwrap(), "a/b%c ä");
+        for bad in ["a%1Fb", "a%1E", "\u{1e}", "a%0A", "%7F", "%FF", "%zz", "%4", "%"] {
+            assert_eq!(decoded("cluster", bad).unwrap_err().code, "BadPath", "{bad}");
         }
     }
 }

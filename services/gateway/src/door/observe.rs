@@ -2,7 +2,9 @@
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::http::header::{
+    CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+};
 use actix_web::middleware::Next;
 use actix_web::{HttpMessage, web};
 use runtime::Stopwatch;
@@ -13,6 +15,20 @@ use crate::Gateway;
 
 /// Longest id of the client's own that comes back; more would make headers a place to store things.
 const CLIENT_ID_LENGTH_MAX: usize = 40;
+
+/// What the pages under `/docs` may do: show this server's own files. They are in no frame, where a click could be meant
+/// for something else.
+const PAGES: &str = "/docs";
+const PAGE_RULES: [(HeaderName, &str); 4] = [
+    (
+        CONTENT_SECURITY_POLICY,
+        "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self'; \
+         connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    ),
+    (X_FRAME_OPTIONS, "DENY"),
+    (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (REFERRER_POLICY, "no-referrer"),
+];
 
 /// The id of the request, in its extensions.
 #[derive(Clone, Debug)]
@@ -43,7 +59,13 @@ pub async fn observe(
         Some(response) => answered.into_response(response),
         None => answered,
     };
+    let is_page = answered.request().path().starts_with(PAGES);
     let headers = answered.headers_mut();
+    if is_page {
+        for (name, rule) in PAGE_RULES {
+            headers.insert(name, HeaderValue::from_static(rule));
+        }
+    }
     for (name, value) in [("x-request-id", Some(id)), ("x-client-request-id", client_id)] {
         if let Some(value) = value.and_then(|text| HeaderValue::from_str(&text).ok()) {
             headers.insert(HeaderName::from_static(name), value);

@@ -25,7 +25,7 @@ pub struct FromQuery {
 pub(crate) async fn stream_events(call: Call, query: Query<FromQuery>) -> Reply {
     let services = &[Service::Compute, Service::Models, Service::Runs, Service::Sweeps];
     let events = EventsOf { services, workspace: call.workspace.clone(), only: None };
-    follow(call.gateway(), &call.request, &query.from, events).await
+    follow(&call, &query.from, events).await
 }
 
 /// Streams the events of a sweep and of its trials' runs.
@@ -38,7 +38,7 @@ pub(crate) async fn stream_sweep_events(call: Call, query: Query<FromQuery>) -> 
     let sweep = call.peers().sweeps_client().get_sweep(context.attach(request)).await?.into_inner();
     let only = Some(("sweep_id", sweep.sweep_id));
     let events = EventsOf { services: &[Service::Runs, Service::Sweeps], workspace: call.workspace.clone(), only };
-    follow(call.gateway(), &call.request, &query.from, events).await
+    follow(&call, &query.from, events).await
 }
 
 /// Streams the events of a run and of its job.
@@ -50,5 +50,5 @@ pub(crate) async fn stream_run_events(call: Call, query: Query<FromQuery>) -> Re
     let run = call.peers().runs_client().get_run(context.attach(request)).await?.into_inner();
     let only = Some(("run_id", run.run_id));
     let events = EventsOf { services: &[Service::Compute, Service::Runs], workspace: call.workspace.clone(), only };
-    follow(call.gateway(), &call.request, &query.from, events).await
+    follow(&call, &query.from, events).await
 }

@@ -47,11 +47,14 @@ pub(crate) async fn read_logs(call: Call, query: Query<LogsQuery>) -> Reply {
     let context = call.reading(Service::Runs)?;
     let request = ReadLogsRequest { workspace, run_id, attempt, stream, follow, tail_bytes };
     let chunks = call.peers().runs_client().read_logs(context.attach(request)).await?.into_inner();
-    let shutdown = call.gateway().shutdown().clone();
+    let (shutdown, token_end) = (call.gateway().shutdown().clone(), call.gateway().token_end(&call.principal));
+    let over = async move {
+        tokio::select! { () = shutdown.requested() => {}, () = token_end => {} }
+    };
     let text = chunks
         .map_ok(|chunk| Bytes::from(chunk.data))
         .map_err(|status| actix_web::Error::from(Refusal::from(status)))
-        .take_until(Box::pin(async move { shutdown.requested().await }));
+        .take_until(Box::pin(over));
     Ok(HttpResponse::Ok()
         .content_type("text/plain; charset=utf-8")
         .insert_header(("x-accel-buffering", "no"))

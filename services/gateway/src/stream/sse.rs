@@ -14,8 +14,7 @@ use tokio::sync::mpsc;
 use vocabulary::Problem;
 
 use super::readable;
-use crate::Gateway;
-use crate::door::{Refusal, Reply, Service, parse_positions};
+use crate::door::{Call, Refusal, Reply, Service, parse_positions};
 
 /// A comment goes out after so much silence, so that proxies keep the connection.
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -50,12 +49,13 @@ fn positions(request: &HttpRequest, from: &str) -> Result<BTreeMap<&'static str,
     parse_positions(last.unwrap_or(from), if last.is_some() { "Last-Event-ID" } else { "from" })
 }
 
-/// Answers with the events after the reader's positions, until it goes or the process ends.
+/// Answers with the events after the reader's positions, until it goes, its token ends or the process does.
 ///
 /// # Errors
-/// 400 for positions that cannot be read, 503 when a service does not answer.
-pub async fn follow(gateway: &Gateway, request: &HttpRequest, from: &str, events: EventsOf) -> Reply {
-    let seen = positions(request, from)?;
+/// 400 for positions that cannot be read, 412 for one beyond the end, 503 when a service does not answer.
+pub async fn follow(call: &Call, from: &str, events: EventsOf) -> Reply {
+    let gateway = call.gateway();
+    let seen = positions(&call.request, from)?;
     let mut merged = Merged::new();
     for &service in events.services {
         let Some(peer) = gateway.peers().by_name(service.name()) else { continue };
@@ -67,9 +67,13 @@ pub async fn follow(gateway: &Gateway, request: &HttpRequest, from: &str, events
         merged.push(facts.map(move |fact| (service, fact)).boxed());
     }
     let (sender, receiver) = mpsc::channel(BUFFERED_EVENTS);
-    let shutdown = gateway.shutdown().clone();
+    let (shutdown, token_end) = (gateway.shutdown().clone(), gateway.token_end(&call.principal));
     actix_web::rt::spawn(async move {
-        tokio::select! { () = pump(merged, events, seen, sender, SLOW_READER) => {}, () = shutdown.requested() => {} }
+        tokio::select! {
+            () = pump(merged, events, seen, sender, SLOW_READER) => {}
+            () = token_end => {}
+            () = shutdown.requested() => {}
+        }
     });
     let body = tokio_stream::wrappers::ReceiverStream::new(receiver).map(Ok::<_, actix_web::Error>);
     Ok(HttpResponse::Ok()

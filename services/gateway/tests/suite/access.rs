@@ -110,3 +110,42 @@ async fn a_token_works_at_once_and_ends_at_once() {
         as_owner(TestRequest::post().uri(&format!("{BASE}/tokens"))).set_json(json!({"name": "n", "scope": "admin"}));
     assert_eq!(door.ask(admin).await.status, 403);
 }
+
+#[actix_web::test]
+async fn pages_run_nothing_of_others_and_stand_in_no_frame() {
+    let door = Door::closed();
+    for path in ["/docs/", "/docs/problems", "/docs/swagger-ui-bundle.js"] {
+        let answer = door.ask(TestRequest::get().uri(path)).await;
+        let rules = answer.header("content-security-policy");
+        assert!(rules.contains("default-src 'none'") && rules.contains("frame-ancestors 'none'"), "{path}: {rules}");
+        assert_eq!(answer.header("x-frame-options"), "DENY", "{path}");
+        // The rules hold only for pages whose scripts are files.
+        let text = answer.text();
+        let scripts = text.split("<script").skip(1).filter(|_| !path.ends_with(".js"));
+        assert!(scripts.into_iter().all(|script| script.split('>').next().unwrap().contains("src=")), "{path}");
+    }
+}
+
+#[actix_web::test]
+async fn a_name_that_no_thing_can_have_is_refused_on_every_route() {
+    // Some were answered with 500, and names that are no UTF-8 became one another.
+    let door = Door::open().await;
+    let document: serde_json::Value = serde_json::to_value(trialog_gateway::openapi()).unwrap();
+    let mut asked = 0;
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for method in item.as_object().unwrap().keys() {
+            let names = path.split('{').skip(1).filter_map(|rest| rest.split('}').next());
+            for (name, bad) in names.flat_map(|name| ["x%1Fy", "x%1Ey", "x%FFy"].map(|bad| (name, bad))) {
+                let run = RunId::new(uuid::Uuid::from_u128(1)).to_string();
+                let uri = path.replace(&format!("{{{name}}}"), bad).replace("{workspace}", "lab");
+                let uri = uri.replace("{run}", &run).replace("{index}", "1").replace(['{', '}'], "");
+                let method: Method = method.to_uppercase().parse().unwrap();
+                let request = as_token(TestRequest::default().method(method.clone()).uri(&uri), "tlg_admin_x");
+                let answer = door.ask(request.set_json(json!({}))).await;
+                assert_eq!(answer.problem(), (400, "BadPath".to_owned()), "{method} {uri}");
+                asked += 1;
+            }
+        }
+    }
+    assert!(asked > 300, "{asked}");
+}

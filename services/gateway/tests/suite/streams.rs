@@ -132,3 +132,52 @@ async fn a_real_connection_shows_heads_and_events() {
     assert!(open.await.unwrap().contains("Running"));
     handle.stop(true).await;
 }
+
+#[actix_web::test]
+async fn a_position_beyond_the_head_is_refused() {
+    // It belongs to another log: whoever waits for it would wait for ever, and then miss what came before.
+    let door = Door::open().await;
+    door.fake.answer("get_sweep", &Sweep { sweep_id: "s1".to_owned(), ..Sweep::default() });
+    door.fake.fact("sweeps", "SweepStateChanged", &changed("s1", "Queued"));
+    let answer = door.get("/sweeps/one/events?from=sweeps%3D9").await;
+    assert_eq!(answer.problem(), (412, "FailedPrecondition".to_owned()));
+    assert!(answer.text().contains("its head is 1"), "{}", answer.text());
+}
+
+#[actix_web::test]
+async fn open_streams_end_with_their_token() {
+    let door = Door::open().await;
+    door.fake.answer("get_sweep", &Sweep { sweep_id: "s1".to_owned(), ..Sweep::default() });
+    door.fake.fact("sweeps", "SweepStateChanged", &changed("s1", "Queued"));
+    let ask = || door.ask(as_token(TestRequest::get().uri(&format!("{BASE}/sweeps/one/events")), "tlg_reader_x"));
+    let patience = std::time::Duration::from_secs(10);
+    let revoke = async {
+        // The stream is open once its service was read.
+        while door.fake.calls("get_sweep").is_empty() {
+            tokio::task::yield_now().await;
+        }
+        door.state.directory().remove_token("contributor");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        door.state.directory().remove_token("reader");
+    };
+    let (answer, ()) = tokio::time::timeout(patience, async { tokio::join!(ask(), revoke) }).await.expect("it ends");
+    assert!(answer.status.is_success() && answer.text().contains("Queued"), "{}", answer.text());
+    assert_eq!(ask().await.problem(), (401, "Unauthenticated".to_owned()));
+}
+
+#[actix_web::test]
+async fn a_runs_token_ends_its_streams_when_another_attempt_takes_over() {
+    let door = Door::open().await;
+    let run_id = RunId::new(uuid::Uuid::from_u128(1)).to_string();
+    let token = |attempt| {
+        trialog_gateway::Principal::Run(trialog_gateway::RunToken {
+            workspace: "lab".to_owned(),
+            run_id: run_id.clone(),
+            attempt,
+        })
+    };
+    door.fake.answer("get_run", &contracts::runs::Run { attempt: 2, ..Default::default() });
+    door.state.token_end(&token(1)).await;
+    let short = std::time::Duration::from_millis(100);
+    assert!(tokio::time::timeout(short, door.state.token_end(&token(2))).await.is_err(), "it still speaks");
+}

@@ -14,7 +14,7 @@ use super::lease::{ExternalTrial, Lease};
 use super::model::{Made, Suggested};
 use super::propose::{Ground, Planned, proposals};
 use super::state::{Status, Submitted, Sweep};
-use super::told::{Said, said};
+use super::told::{Said, said, same};
 use super::trial::Trial;
 use super::words::{AttemptEnd, CompletedReason, Outcome, TrialEnd};
 use super::{Basis, SweepEvent, SweepStarted, TrialLeaseRenewed, TrialLeased, TrialProposed};
@@ -206,6 +206,9 @@ impl Sweep {
     /// Takes in what is told of a trial, and all that follows.
     pub(super) fn tell(&self, tell: &Tell) -> Decided {
         let submitted = self.external_of(&tell.workspace)?;
+        if self.has_ended_so(submitted, tell) {
+            return Ok(Vec::new());
+        }
         let trial = self.held(tell.trial, tell.attempt)?;
         match &tell.saying {
             Saying::Value { step, value, last } => {
@@ -223,6 +226,47 @@ impl Sweep {
                     AttemptEnd { reason: said.to_owned(), stderr_tail: reason.clone(), ..attempt_end("failed") };
                 Ok(self.ended(submitted, trial, ending, &run_end(tell, attempt_end)))
             }
+        }
+    }
+
+    /// Whether the trial has ended with just this: whoever got no answer says it again, and need not know whether the
+    /// first time arrived.
+    fn has_ended_so(&self, submitted: &Submitted, tell: &Tell) -> bool {
+        let Some(trial) = self.trials.get(tell.trial as usize).filter(|trial| trial.attempt() == tell.attempt) else {
+            return false;
+        };
+        let (Some(end), Some(attempt_end)) =
+            (&trial.end, trial.attempts.last().and_then(|attempt| attempt.end.as_ref()))
+        else {
+            return false;
+        };
+        let primary = |step: Option<i64>, value: f64| {
+            let recorded = match step {
+                Some(step) => self.curves.value_at(tell.trial, tell.attempt, step),
+                None => trial.last_value,
+            };
+            recorded.is_some_and(|recorded| same(recorded, value))
+        };
+        let is_completed = attempt_end.outcome == "completed";
+        match &tell.saying {
+            Saying::Value { step, value, last: true } => is_completed && primary(*step, *value),
+            Saying::Values { step, values, last: true } => {
+                let watched = submitted.spec.watched();
+                let first = submitted.spec.objective.primary_metric.as_str();
+                let recorded = |name: &str| {
+                    let place = watched.iter().position(|watched| *watched == name)?;
+                    trial.values.get(place).copied().flatten()
+                };
+                let is_same = |(name, value): (&String, &f64)| {
+                    if name == first { primary(*step, *value) } else { recorded(name).is_some_and(|r| same(r, *value)) }
+                };
+                is_completed && values.iter().all(is_same)
+            }
+            Saying::Failed { reason } => {
+                let said = if reason.is_empty() { "failed" } else { reason.as_str() };
+                *end == failed(said) && attempt_end.reason == said
+            }
+            Saying::Value { .. } | Saying::Values { .. } => false,
         }
     }
 

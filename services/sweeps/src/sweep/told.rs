@@ -203,7 +203,7 @@ fn observed(now: Now<'_>, report: Option<&Report>, others: Vec<NamedValue>, last
 }
 
 /// All NaN are one value.
-fn same(a: f64, b: f64) -> bool {
+pub(super) fn same(a: f64, b: f64) -> bool {
     a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan())
 }
 

@@ -7,6 +7,7 @@ use anyhow::Context;
 use contracts::Peers;
 use contracts::peer::PEER_TOKEN;
 use runtime::{Health, Shutdown, Task};
+use subtle::ConstantTimeEq;
 use tonic::service::Routes;
 use tonic::{Request, Status};
 use vocabulary::{Clock, Entropy};
@@ -47,7 +48,7 @@ async fn tcp(address: String, token: String, routes: Routes, shutdown: Shutdown)
     let incoming = tokio_stream::wrappers::TcpListenerStream::new(listener);
     let guard = tonic::service::InterceptorLayer::new(move |request: Request<()>| {
         let given = request.metadata().get(PEER_TOKEN).map(|value| value.as_bytes());
-        if same(given.unwrap_or_default(), token.as_bytes()) {
+        if bool::from(given.unwrap_or_default().ct_eq(token.as_bytes())) {
             Ok(request)
         } else {
             Err(Status::unauthenticated(
@@ -61,11 +62,6 @@ async fn tcp(address: String, token: String, routes: Routes, shutdown: Shutdown)
         .serve_with_incoming_shutdown(incoming, async move { shutdown.requested().await })
         .await?;
     Ok(())
-}
-
-/// Compares without telling by its time where the first difference is.
-fn same(given: &[u8], wanted: &[u8]) -> bool {
-    given.len() == wanted.len() && given.iter().zip(wanted).fold(0, |sum, (a, b)| sum | (a ^ b)) == 0
 }
 
 /// What the front door needs.

@@ -299,3 +299,45 @@ fn a_managed_sweep_and_another_workspace_are_refused() {
     assert_eq!(story.when(Command::Ask(ask)), Err(Rejection::Absent));
     assert_eq!(code(story.beats(0, 1)), (404, "NotFound".into()));
 }
+
+#[test]
+fn an_end_that_is_told_again_changes_nothing() {
+    // Whoever lost the answer cannot know whether the first time arrived.
+    let limits = json!({"limits": {"max_total_trials": 9, "max_concurrent_trials": 9}});
+    let mut story = external(limits);
+    story.asks(3);
+    let last = |step, value| Saying::Value { step, value, last: true };
+    story.tells(0, 0.4);
+    story.ends_with(0, 0.7);
+    assert_eq!(story.ends_with(0, 0.7), []);
+    story.says(1, 1, last(Some(5), f64::NAN)).unwrap();
+    assert_eq!(story.says(1, 1, last(Some(5), f64::NAN)).unwrap(), []);
+    let failed = |reason: &str| Saying::Failed { reason: reason.into() };
+    story.says(2, 1, failed("out of memory")).unwrap();
+    assert_eq!(story.says(2, 1, failed("out of memory")).unwrap(), []);
+    // Another end is none of the same, and what is not the last value says that the trial goes on.
+    for (trial, saying) in [
+        (0, last(None, 0.8)),
+        (0, last(Some(9), 0.7)),
+        (0, failed("")),
+        (0, Saying::Value { step: None, value: 0.7, last: false }),
+        (1, last(Some(5), 0.5)),
+        (2, failed("")),
+        (2, last(None, 0.7)),
+    ] {
+        assert_eq!(code(story.says(trial, 1, saying.clone())), (409, "RunTerminal".into()), "{trial} {saying:?}");
+    }
+    let limits = json!({"limits": {"max_total_trials": 9, "max_concurrent_trials": 9},
+        "constraints": [{"metric": "size", "op": "<=", "value": 3}]});
+    let mut story = external(limits);
+    story.asks(1);
+    let primary = story.sweep.submitted.as_ref().unwrap().spec.objective.primary_metric.clone();
+    let values = |size| Saying::Values {
+        step: None,
+        values: [(primary.clone(), 0.7), ("size".to_owned(), size)].into(),
+        last: true,
+    };
+    story.says(0, 1, values(2.0)).unwrap();
+    assert_eq!(story.says(0, 1, values(2.0)).unwrap(), []);
+    assert_eq!(code(story.says(0, 1, values(1.0))).1, "RunTerminal");
+}
