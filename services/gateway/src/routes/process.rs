@@ -20,8 +20,9 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 pub struct Readiness {
     /// Everything is there.
     pub ready: bool,
-    /// What is not there or not well: `tokens` (still being read), a service that does not answer (`runs`), or a part of
-    /// one that has ended, has halted or keeps failing (`runs.writer`, `runs.follow_trials`); the log says why.
+    /// What is not there or not well: `tokens` (still being read), a service that does not answer (`runs`), or a part
+    /// of one that has ended, has halted, keeps failing or has no room (`runs.writer`, `runs.follow_trials`,
+    /// `runs.disk`); the log says why.
     pub waiting: Vec<String>,
 }
 

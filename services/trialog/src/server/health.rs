@@ -38,8 +38,8 @@ impl HealthService for HealthServer {
     }
 }
 
-/// Watches the writer of a service's log. One that ends by itself accepts nothing ever again, so its process ends with a
-/// failure: whoever runs it starts it anew, and what the disk holds is looked at then.
+/// Watches the writer of a service's log. One that ends by itself accepts nothing ever again, so its process ends with
+/// a failure: whoever runs it starts it anew, and what the disk holds is looked at then.
 pub fn watch_writer(service: &'static str, log: EventLog, shutdown: Shutdown, health: &Health) {
     let part = health.part(service, "writer");
     tokio::spawn(async move {
