@@ -42,7 +42,7 @@ pub struct Exploit {
 }
 
 /// A place that a child is to take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Opening {
     /// The trial that was stopped.
     pub trial: u32,

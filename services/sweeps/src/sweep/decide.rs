@@ -11,6 +11,7 @@ use super::external::{Ask, Heartbeat, Tell};
 use super::hold::PauseMode;
 use super::import::ImportedTrial;
 use super::model::Made;
+use super::snapshot;
 use super::state::{Submitted, Sweep};
 use super::trial::Trial;
 use super::words::{AttemptEnd, Point, TrialState};
@@ -253,6 +254,15 @@ impl Decider for Sweep {
     type Command = Command;
     type Event = SweepEvent;
     type Rejection = Rejection;
+    const SNAPSHOT: Option<i16> = Some(snapshot::SCHEMA);
+
+    fn snapshot(&self) -> Option<Vec<u8>> {
+        snapshot::write(self)
+    }
+
+    fn restore(bytes: &[u8]) -> Option<Self> {
+        snapshot::read(bytes)
+    }
 
     fn decide(&self, command: &Command) -> Decided {
         match command {

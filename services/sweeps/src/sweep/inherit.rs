@@ -111,7 +111,7 @@ pub struct Parent {
 }
 
 /// What a sweep has from earlier ones.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Inheritance {
     /// Observations for the model, with their weights; in no population of a policy.
     pub observations: Vec<(f64, InheritedTrial)>,

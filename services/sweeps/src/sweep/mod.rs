@@ -16,6 +16,7 @@ mod model;
 mod observe;
 mod promote;
 mod propose;
+mod snapshot;
 mod state;
 mod told;
 mod trial;

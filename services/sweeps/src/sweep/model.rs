@@ -58,7 +58,7 @@ pub fn outcome_of(end: &TrialEnd, best: Option<f64>, reports: u32) -> Outcome {
 }
 
 /// A trial that has ended, as a model takes it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Ended {
     /// Which trial.
     pub trial: u32,

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use tuning::bayes::Fit;
 use tuning::{Report, Trials, fingerprint};
 use vocabulary::{SweepId, Warning};
@@ -27,7 +28,7 @@ use super::{
 use crate::document::{Limits, SweepSpec};
 
 /// What was submitted, with the changes since.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Submitted {
     /// Whose it is.
     pub workspace: String,
@@ -54,7 +55,7 @@ pub struct Submitted {
 }
 
 /// Where a sweep is in its life, with the reason.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Status {
     /// Nothing proposed yet.
     #[default]
@@ -104,7 +105,7 @@ impl Status {
 }
 
 /// A sweep as it stands; `submitted` is `None` before the first event.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Sweep {
     /// The version of the stream that this is the state at. It is what positions inside decisions count.
     pub version: i64,

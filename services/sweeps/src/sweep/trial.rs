@@ -1,6 +1,7 @@
 //! A trial as it stands.
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use tuning::bayes::Explained;
 use tuning::{Decision, Draw};
 use vocabulary::RunId;
@@ -11,7 +12,7 @@ use super::words::{AttemptEnd, StopBy, TrialEnd, TrialState};
 use super::{Basis, TrialEnded, TrialLeased, TrialPaused, TrialPromoted, TrialProposed, TrialStateChanged};
 
 /// One attempt to run a trial.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Attempt {
     /// From 1.
     pub number: u32,
@@ -33,7 +34,7 @@ impl Attempt {
 }
 
 /// That a trial is to end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stop {
     /// Who or what wants it.
     pub by: StopBy,
@@ -42,7 +43,7 @@ pub struct Stop {
 }
 
 /// A trial as it stands.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Trial {
     /// Its run.
     pub run_id: RunId,

@@ -1,0 +1,19 @@
+//! The state in its written form, so that a sweep with a long history is not folded anew when it is looked at.
+//!
+//! MessagePack with the names of fields: numbers keep their bits, and a state with other fields is not read. What the
+//! names do not show (another meaning of a field, another `evolve`) wants another schema number.
+
+use super::state::Sweep;
+
+/// Of the form that this build writes and reads.
+pub(super) const SCHEMA: i16 = 1;
+
+/// The written form; `None` when the state cannot be written.
+pub(super) fn write(sweep: &Sweep) -> Option<Vec<u8>> {
+    rmp_serde::to_vec_named(sweep).ok()
+}
+
+/// The state; `None` when the bytes are of another form.
+pub(super) fn read(bytes: &[u8]) -> Option<Sweep> {
+    rmp_serde::from_slice(bytes).ok()
+}
