@@ -88,7 +88,7 @@ pub(crate) async fn update_run(body: Document, call: Call) -> Reply {
     changed(StatusCode::OK, Service::Runs, reply)
 }
 
-/// Cancels a run: its job is told, and killed when it does not end in time.
+/// Cancels a run and what is nested in it: jobs are told, and killed when they do not end in time.
 #[utoipa::path(tag = "runs", responses((status = 202, body = Run)))]
 #[post("/api/v1/workspaces/{workspace}/runs/{run:[^/:]+}:cancel")]
 pub(crate) async fn cancel_run(body: Document, call: Call) -> Reply {
