@@ -108,9 +108,13 @@ async fn late_files_stand_behind_those_of_later_attempts() {
     let fixture = Fixture::new().await;
     let run_id = at_attempt_two(&fixture).await;
     let hash = |content: &'static [u8]| {
-        let chunks = futures_util::stream::iter([Ok(ObjectChunk { sha256: String::new(), data: content.to_vec() })]);
+        let chunks = futures_util::stream::iter([Ok(ObjectChunk {
+            data: content.to_vec(),
+            workspace: WORKSPACE.into(),
+            ..ObjectChunk::default()
+        })]);
         let core = Arc::clone(&fixture.api.0);
-        async move { crate::api::objects::put(&core, chunks).await.unwrap().into_inner().sha256 }
+        async move { crate::api::objects::put(&core, CallContext::default(), chunks).await.unwrap().into_inner().sha256 }
     };
     let (old, new) = (hash(b"old").await, hash(b"new").await);
     let record = |attempt, path: &str, sha256: &str| RecordArtifactsRequest {
@@ -165,9 +169,9 @@ async fn tried(fixture: &Fixture, run_id: &str, attempt: u32, object: &str) -> V
     let record_artifacts = said(api.record_artifacts(bearer(run_id, attempt, message)).await);
     let message = ListArtifactsRequest { workspace: workspace(), run_id: run(), ..Default::default() };
     let list_artifacts = said(api.list_artifacts(bearer(run_id, attempt, message)).await);
-    let message = HeadObjectRequest { sha256: object.into() };
+    let message = HeadObjectRequest { sha256: object.into(), workspace: WORKSPACE.into() };
     let head_object = said(api.head_object(bearer(run_id, attempt, message)).await);
-    let message = GetObjectRequest { sha256: object.into(), ..Default::default() };
+    let message = GetObjectRequest { sha256: object.into(), workspace: WORKSPACE.into(), ..Default::default() };
     let get_object = said(api.get_object(bearer(run_id, attempt, message)).await);
     vec![
         ("get_run", get_run),
@@ -188,8 +192,13 @@ async fn a_token_is_good_for_as_long_as_its_attempt_lives() {
     // A token that was read in a log, or is held by a process that should be gone, opens nothing any more.
     let fixture = Fixture::new().await;
     let run_id = fixture.watched_run().await;
-    let chunks = futures_util::stream::iter([Ok(ObjectChunk { sha256: String::new(), data: b"data".to_vec() })]);
-    let object = crate::api::objects::put(&fixture.api.0, chunks).await.unwrap().into_inner().sha256;
+    let chunks = futures_util::stream::iter([Ok(ObjectChunk {
+        data: b"data".to_vec(),
+        workspace: WORKSPACE.into(),
+        ..ObjectChunk::default()
+    })]);
+    let object =
+        crate::api::objects::put(&fixture.api.0, CallContext::default(), chunks).await.unwrap().into_inner().sha256;
     let all = |answered: Vec<(&'static str, String)>, wanted: &str| {
         let other: Vec<_> = answered.into_iter().filter(|(_, said)| said != wanted).collect();
         assert!(other.is_empty(), "{wanted} was expected of all, but {other:?}");
