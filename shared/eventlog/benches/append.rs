@@ -61,23 +61,57 @@ impl Decider for Series {
     type Rejection = ();
 
     fn decide(&self, value: &f64) -> Result<Vec<BenchEvent>, ()> {
-        let observed = Observed {
-            run: "run_01JABCDEFGHJKMNPQRSTVWXYZ0".to_owned(),
-            trial: 4_217,
-            step: self.count,
-            key: "validation/loss".to_owned(),
-            value: *value,
-            at: "2026-01-02T03:04:05.678901Z".to_owned(),
-            params: Params { learning_rate: 0.00031, momentum: 0.93, layers: 12, optimizer: "adamw".to_owned() },
-            state: "Running".to_owned(),
-        };
-        Ok(vec![observed.into()])
+        Ok(vec![observed(self.count, *value).into()])
     }
 
     fn evolve(&mut self, event: &BenchEvent) {
         let BenchEvent::Observed(observed) = event;
         self.count += 1;
         self.sum += observed.value;
+    }
+}
+
+fn observed(step: u64, value: f64) -> Observed {
+    Observed {
+        run: "run_01JABCDEFGHJKMNPQRSTVWXYZ0".to_owned(),
+        trial: 4_217,
+        step,
+        key: "validation/loss".to_owned(),
+        value,
+        at: "2026-01-02T03:04:05.678901Z".to_owned(),
+        params: Params { learning_rate: 0.00031, momentum: 0.93, layers: 12, optimizer: "adamw".to_owned() },
+        state: "Running".to_owned(),
+    }
+}
+
+/// Keeps all that it has seen, as a sweep keeps its curves.
+#[derive(Clone, Default)]
+struct Curve {
+    values: Vec<f64>,
+}
+
+impl Decider for Curve {
+    type Command = usize;
+    type Event = BenchEvent;
+    type Rejection = ();
+    const SNAPSHOT: Option<i16> = Some(1);
+
+    fn decide(&self, count: &usize) -> Result<Vec<BenchEvent>, ()> {
+        Ok(vec![observed(self.values.len() as u64, 0.5).into(); *count])
+    }
+
+    fn evolve(&mut self, event: &BenchEvent) {
+        let BenchEvent::Observed(observed) = event;
+        self.values.push(observed.value);
+    }
+
+    fn snapshot(&self) -> Option<Vec<u8>> {
+        Some(self.values.iter().flat_map(|value| value.to_le_bytes()).collect())
+    }
+
+    fn restore(bytes: &[u8]) -> Option<Self> {
+        let value = |bytes: &[u8]| Some(f64::from_le_bytes(bytes.try_into().ok()?));
+        Some(Self { values: bytes.chunks(8).map(value).collect::<Option<_>>()? })
     }
 }
 
@@ -240,16 +274,7 @@ async fn main() {
     }
     line("fdatasync_4k", sync_floor(folder.path()).expect("the disk can be written"), "1/s", None);
     let entropy = Arc::new(SeededEntropy::new(1));
-    let log = EventLog::open(Options {
-        service: "bench",
-        store: Store::sqlite(folder.path().join("log.db")),
-        migrations: &[],
-        views: Vec::new(),
-        clock: Arc::new(ManualClock::new(Timestamp::from_second(1_700_000_000).expect("a valid instant"))),
-        entropy: Arc::clone(&entropy) as Arc<dyn Entropy>,
-    })
-    .await
-    .expect("the log opens");
+    let log = open(&folder.path().join("log.db"), &entropy).await;
     for (what, clients, batch, one_stream, bar) in [
         ("append_256", 256, 128, false, 22_000.0),
         ("append_32", 32, 16, false, 14_000.0),
@@ -268,7 +293,78 @@ async fn main() {
         let raw = replay(&log, false).await;
         report("replay", replay(&log, true).await, "events/s", raw, 250_000.0);
     }
+    reads(&log, &entropy).await;
     log.close().await;
+    if wanted("get_cold_sweep") || wanted("append_beside_cold") {
+        cold(folder.path(), &entropy).await;
+    }
+}
+
+/// Appends to one stream, alone and with ten looks a second at it.
+async fn reads(log: &EventLog, entropy: &Arc<SeededEntropy>) {
+    if !wanted("append_one_stream_watched") {
+        return;
+    }
+    let alone = appends(log, entropy, "append_one_stream_alone", 32, true).await;
+    let watched = log.clone();
+    let watching = tokio::spawn(async move {
+        let mut pace = tokio::time::interval(Duration::from_millis(100));
+        loop {
+            pace.tick().await;
+            let look = watched.inspect::<Series, _>("append_one_stream_watched-only", |series, _| series.sum);
+            look.await.expect("a look succeeds");
+        }
+    });
+    let value = appends(log, entropy, "append_one_stream_watched", 32, true).await;
+    watching.abort();
+    report("append_one_stream_watched", value, "appends/s", alone, alone * 0.9);
+}
+
+/// Histories of 100,000 events that nobody has in memory: how long a look at one takes, and what appends to other
+/// streams notice of such looks.
+async fn cold(folder: &Path, entropy: &Arc<SeededEntropy>) {
+    const EVENTS: usize = 100_000;
+    const AT_ONCE: usize = 500;
+    let file = folder.join("cold.db");
+    let log = open(&file, entropy).await;
+    let streams: Vec<String> = (0..6).map(|stream| format!("cold-{stream}")).collect();
+    for stream in &streams {
+        for _ in 0..EVENTS / AT_ONCE {
+            let context = Context::new(entropy.uuid(), "bench", "0123456789abcdef");
+            log.execute::<Curve>(stream, AT_ONCE, context).await.expect("an append succeeds");
+        }
+        log.snapshot(stream).await.expect("the log is open");
+    }
+    log.close().await;
+    let log = open(&file, entropy).await;
+    let asked = Instant::now();
+    let count = log.inspect::<Curve, _>(&streams[0], |curve, _| curve.values.len()).await.expect("it can be read");
+    assert_eq!(count, EVENTS);
+    line("get_cold_sweep", asked.elapsed().as_secs_f64() * 1_000.0, "ms", Some(50.0));
+    let alone = appends(&log, entropy, "append_before_cold", 32, false).await;
+    let looking = log.clone();
+    let looks = tokio::spawn(async move {
+        for stream in &streams[1..] {
+            looking.inspect::<Curve, _>(stream, |curve, _| curve.values.len()).await.expect("it can be read");
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    });
+    let value = appends(&log, entropy, "append_beside_cold", 32, false).await;
+    looks.await.expect("the looks do not panic");
+    report("append_beside_cold", value, "appends/s", alone, alone * 0.9);
+    log.close().await;
+}
+
+async fn open(file: &Path, entropy: &Arc<SeededEntropy>) -> EventLog {
+    let options = Options {
+        service: "bench",
+        store: Store::sqlite(file),
+        migrations: &[],
+        views: Vec::new(),
+        clock: Arc::new(ManualClock::new(Timestamp::from_second(1_700_000_000).expect("a valid instant"))),
+        entropy: Arc::clone(entropy) as Arc<dyn Entropy>,
+    };
+    EventLog::open(options).await.expect("the log opens")
 }
 
 /// Whether a figure was picked, or none was. Cargo itself passes `--bench`.

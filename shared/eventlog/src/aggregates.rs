@@ -79,6 +79,8 @@ pub(crate) struct Aggregates {
 struct Kept {
     slots: HashMap<Arc<str>, Slot>,
     tick: u64,
+    /// The tick at which idle streams were looked for last.
+    looked: u64,
 }
 
 impl Aggregates {
@@ -217,6 +219,22 @@ impl Aggregates {
         self.give_back(taken);
     }
 
+    /// Streams that nobody has asked for since the last call, and whose snapshot is due by their version and that of
+    /// the last one. They count as having one then.
+    pub fn idle(&self, most: usize, is_due: impl Fn(i64, i64) -> bool) -> Vec<Arc<str>> {
+        let mut kept = self.lock();
+        let tick = kept.tick;
+        let since = std::mem::replace(&mut kept.looked, tick);
+        let due = kept.slots.iter_mut().filter_map(|(stream, slot)| match slot {
+            Slot::Committed(entry) if entry.used <= since && is_due(entry.version, entry.snapshot) => {
+                entry.snapshot = entry.version;
+                Some(Arc::clone(stream))
+            }
+            _ => None,
+        });
+        due.take(most).collect()
+    }
+
     /// The writer is gone: who waits for it looks again, and reads for itself.
     pub fn clear(&self) {
         self.lock().slots.clear();
@@ -257,4 +275,53 @@ impl Kept {
 fn tell(waiters: Vec<Waiter>, seen: &Result<Seen, Error>) {
     // One who has gone away is not told.
     waiters.into_iter().for_each(|waiter| drop(waiter.send(seen.clone())));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::snapshots::is_due_when_idle;
+
+    #[derive(Clone, Default)]
+    struct Nothing;
+
+    #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+    pub struct Never {}
+
+    vocabulary::stored_events! {
+        /// Nothing happens.
+        pub enum NothingEvent { Never: 1 }
+    }
+
+    impl vocabulary::Decider for Nothing {
+        type Command = ();
+        type Event = NothingEvent;
+        type Rejection = ();
+
+        fn decide(&self, (): &()) -> Result<Vec<NothingEvent>, ()> {
+            Ok(Vec::new())
+        }
+
+        fn evolve(&mut self, _: &NothingEvent) {}
+    }
+
+    fn put(aggregates: &Aggregates, stream: &Arc<str>, version: i64) {
+        assert!(aggregates.begin_load(stream));
+        aggregates.end_load(stream, Ok(Entry::new(Arc::new(Nothing), version, 0)));
+    }
+
+    #[test]
+    fn a_long_history_that_nobody_asks_for_is_due_once() {
+        let aggregates = Aggregates::default();
+        let [long, short, used]: [Arc<str>; 3] = ["long".into(), "short".into(), "used".into()];
+        for (stream, version) in [(&long, 500), (&short, 5), (&used, 500)] {
+            put(&aggregates, stream, version);
+        }
+        let idle = || aggregates.idle(9, is_due_when_idle);
+        assert!(idle().is_empty(), "all of them are new");
+        assert!(matches!(aggregates.find(&used, |_| true), Found::Here(_)));
+        assert_eq!(idle(), [Arc::clone(&long)]);
+        assert_eq!(idle(), [Arc::clone(&used)], "nobody has asked for it since");
+        assert!(idle().is_empty());
+    }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::aggregates::{Aggregates, Entry};
-use crate::snapshots::{EVENTS_BETWEEN, Wanted};
+use crate::snapshots::{self, Wanted};
 use crate::store::Reader;
 use crate::work::State;
 use crate::{Error, RecordedEvent};
@@ -66,7 +66,7 @@ impl Loader {
     fn keep(&self, stream: &Arc<str>, mut loaded: Result<Entry, Error>) {
         let mut is_long = false;
         if let Ok(entry) = &mut loaded {
-            is_long = entry.version - entry.snapshot >= EVENTS_BETWEEN;
+            is_long = snapshots::is_due(entry.version, entry.snapshot);
             if is_long {
                 entry.snapshot = entry.version;
             }

@@ -8,8 +8,15 @@ use tokio::sync::{mpsc, oneshot};
 use crate::aggregates::{Aggregates, Found};
 use crate::work::Item;
 
-/// Events after which a stream's snapshot is made anew.
-pub(crate) const EVENTS_BETWEEN: i64 = 1_000;
+/// Events after which a stream's snapshot is made anew, at least.
+const EVENTS_BETWEEN: i64 = 1_000;
+/// The part of a history that may be without a snapshot while it grows, so that all the snapshots of a stream together
+/// are a few times as large as its last one.
+const GROWTH: i64 = 8;
+/// The same for a stream that nobody has asked for since the log was tidied last.
+const EVENTS_IDLE: i64 = 200;
+/// Streams that get a snapshot for having been idle, each time the log is tidied.
+pub(crate) const IDLE_MAX: usize = 16;
 /// Streams that may wait for their snapshot; those beyond wait for their next events.
 pub(crate) const WAITING_MAX: usize = 64;
 /// Bytes of a snapshot. A longer one would hold the writer up for longer than reading the history does anybody.
@@ -22,6 +29,16 @@ pub(crate) struct SnapshotRow {
     pub schema: i16,
     pub version: i64,
     pub bytes: Vec<u8>,
+}
+
+/// Whether a stream has grown enough since its last snapshot.
+pub(crate) fn is_due(version: i64, snapshot: i64) -> bool {
+    version - snapshot >= EVENTS_BETWEEN.max(version / GROWTH)
+}
+
+/// Whether a stream that is idle has.
+pub(crate) fn is_due_when_idle(version: i64, snapshot: i64) -> bool {
+    version - snapshot >= EVENTS_IDLE
 }
 
 /// A stream whose snapshot is wanted, and who wants to know that it is written.

@@ -14,7 +14,7 @@ use crate::known::{KEPT_US, Known, Recent};
 use crate::load::{self, Loaded, Loader};
 use crate::open::Start;
 use crate::parked::Parked;
-use crate::snapshots::{EVENTS_BETWEEN, SnapshotRow, Wanted};
+use crate::snapshots::{self, SnapshotRow, Wanted};
 use crate::store::Fence;
 use crate::tail::Tail;
 use crate::work::{Answer, Append, Item, State};
@@ -89,6 +89,10 @@ impl Writer {
 
     async fn tidy(&mut self) -> Result<(), Error> {
         let now_us = self.start.clock.now_us();
+        for stream in self.aggregates.idle(snapshots::IDLE_MAX, snapshots::is_due_when_idle) {
+            // With too many waiting it is asked for when it has grown again.
+            let _ = self.snapshots.try_send(Wanted::of(&stream));
+        }
         let tidied = async {
             self.connection.forget(now_us - KEPT_US).await?;
             if !std::mem::take(&mut self.written) {
@@ -355,7 +359,7 @@ impl Writer {
         self.start.recorded_at_us = batch.now_us;
         batch.known.keys().for_each(|id| self.recent.put(*id));
         for (stream, entry) in &mut taken {
-            if entry.version - entry.snapshot >= EVENTS_BETWEEN {
+            if snapshots::is_due(entry.version, entry.snapshot) {
                 entry.snapshot = entry.version;
                 // With too many waiting it is asked for again after as many events.
                 let _ = self.snapshots.try_send(Wanted::of(stream));
