@@ -49,8 +49,8 @@ pub struct Dependencies {
     pub clock: Arc<dyn Clock>,
     /// Ids.
     pub entropy: Arc<dyn Entropy>,
-    /// The other services; runs is followed.
-    pub peers: contracts::Peers,
+    /// Where facts come from: those of runs are followed.
+    pub feeds: feed::Feeds,
     /// The end. Nodes and their jobs outlive it.
     pub shutdown: Shutdown,
     /// How nodes are started.
@@ -61,7 +61,7 @@ pub struct Dependencies {
 #[derive(Clone)]
 pub struct Service {
     core: Arc<Core>,
-    peers: contracts::Peers,
+    feeds: feed::Feeds,
 }
 
 /// Opens the service on its database.
@@ -75,7 +75,7 @@ pub async fn open(dependencies: Dependencies) -> anyhow::Result<Service> {
 
 /// The same with another provider.
 pub(crate) async fn open_with(dependencies: Dependencies, provider: Arc<dyn Provider>) -> anyhow::Result<Service> {
-    let Dependencies { stores, data, clock, entropy, peers, shutdown, wiring } = dependencies;
+    let Dependencies { stores, data, clock, entropy, feeds, shutdown, wiring } = dependencies;
     let log = EventLog::open(Options {
         service: "compute",
         store: stores.of("compute"),
@@ -88,7 +88,7 @@ pub(crate) async fn open_with(dependencies: Dependencies, provider: Arc<dyn Prov
     let core = Arc::new(Core::new(log, clock, entropy, shutdown, (data, wiring), provider));
     // Before the first call is answered and the first agent connects.
     core.load().await?;
-    Ok(Service { core, peers })
+    Ok(Service { core, feeds })
 }
 
 impl Service {
@@ -118,7 +118,7 @@ impl Service {
         let core = Arc::clone(&self.core);
         let mut tasks = vec![Task::new("scheduler", move || engine::run(Arc::clone(&core)))];
         tasks.extend(self.core.serving.tasks());
-        tasks.extend(reactions::tasks(&self.core, &self.peers));
+        tasks.extend(reactions::tasks(&self.core, &self.feeds));
         tasks
     }
 }

@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 use vocabulary::{Clock, Entropy, Problem};
 
 use crate::access::{self, Directory, Principal};
+use crate::stream::Rendered;
 use crate::telemetry;
 
 /// What answers `/version`.
@@ -45,6 +46,7 @@ pub struct Dependencies {
 pub struct Gateway {
     dependencies: Dependencies,
     directory: Arc<Directory>,
+    rendered: Arc<Rendered>,
 }
 
 impl std::fmt::Debug for Gateway {
@@ -57,7 +59,7 @@ impl std::fmt::Debug for Gateway {
 impl Gateway {
     /// A gateway that has read no tokens yet: run its [`Gateway::tasks`].
     pub fn new(dependencies: Dependencies) -> Self {
-        Self { dependencies, directory: Arc::new(Directory::default()) }
+        Self { dependencies, directory: Arc::default(), rendered: Arc::default() }
     }
 
     /// What must run beside the routes: the projection of tokens, and the upkeep of counters.
@@ -111,6 +113,11 @@ impl Gateway {
     /// The tokens and workspaces that exist.
     pub fn directory(&self) -> &Directory {
         &self.directory
+    }
+
+    /// Facts as they were sent lately.
+    pub(crate) fn rendered(&self) -> Arc<Rendered> {
+        Arc::clone(&self.rendered)
     }
 
     /// The services.

@@ -13,6 +13,8 @@ use crate::routes::Documented;
 /// Members of request messages that the path or the server fills: no part of the body.
 const FILLED_BY_PATH: &[(&str, &[&str])] = &[
     ("PutWorkspaceRequest", &["name"]),
+    ("SettleRequest", &["service"]),
+    ("AdoptRequest", &["service"]),
     ("CreateTokenRequest", &["workspace"]),
     ("PreemptNodeRequest", &["workspace", "cluster", "node_id"]),
     ("PauseSweepRequest", &["workspace", "sweep"]),

@@ -36,8 +36,8 @@ pub struct Dependencies {
     pub clock: Arc<dyn Clock>,
     /// Where new ids come from.
     pub entropy: Arc<dyn Entropy>,
-    /// The services whose facts are followed: sweeps and compute.
-    pub peers: contracts::Peers,
+    /// Where facts come from: those of sweeps and compute are followed.
+    pub feeds: feed::Feeds,
     /// Ends the followers and the live tails.
     pub shutdown: Shutdown,
     /// Proves who is the agent of a node.
@@ -47,7 +47,7 @@ pub struct Dependencies {
 /// The runs service.
 pub struct Service {
     core: Arc<Core>,
-    peers: contracts::Peers,
+    feeds: feed::Feeds,
 }
 
 /// Opens the database and the object store.
@@ -55,7 +55,7 @@ pub struct Service {
 /// # Errors
 /// When either cannot be opened.
 pub async fn open(dependencies: Dependencies) -> anyhow::Result<Service> {
-    let Dependencies { stores, data, clock, entropy, peers, shutdown, signing_key } = dependencies;
+    let Dependencies { stores, data, clock, entropy, feeds, shutdown, signing_key } = dependencies;
     let options = Options {
         service: "runs",
         store: stores.of("runs"),
@@ -68,7 +68,7 @@ pub async fn open(dependencies: Dependencies) -> anyhow::Result<Service> {
     let objects = Objects::local(&data.join("objects"))?;
     let (wake, experiments) = (Wake::default(), Known::default());
     let core = Core { log, clock, entropy, objects, wake, experiments, shutdown, signing_key };
-    Ok(Service { core: Arc::new(core), peers })
+    Ok(Service { core: Arc::new(core), feeds })
 }
 
 impl Service {
@@ -97,17 +97,7 @@ impl Service {
 
     /// What runs beside the calls: the followers of sweeps and compute.
     pub fn tasks(&self) -> Vec<Task> {
-        reactions::all(&self.core).into_iter().map(|reaction| self.follower(reaction)).collect()
-    }
-
-    fn follower(&self, reaction: Arc<dyn feed::Reaction>) -> Task {
-        let peer = match reaction.service() {
-            "sweeps" => self.peers.sweeps.clone(),
-            _ => self.peers.compute.clone(),
-        };
-        let (log, shutdown) = (self.core.log.clone(), self.core.shutdown.clone());
-        Task::new(reaction.name(), move || {
-            feed::follow(peer.clone(), log.clone(), Arc::clone(&reaction), shutdown.clone())
-        })
+        let follow = |reaction| self.feeds.follow(&self.core.log, reaction, &self.core.shutdown);
+        reactions::all(&self.core).into_iter().map(follow).collect()
     }
 }

@@ -37,8 +37,8 @@ pub struct Dependencies {
     pub clock: Arc<dyn Clock>,
     /// Ids and seeds.
     pub entropy: Arc<dyn Entropy>,
-    /// The other services; `runs` is followed.
-    pub peers: contracts::Peers,
+    /// Where facts come from: those of `runs` are followed.
+    pub feeds: feed::Feeds,
     /// Tells the tasks to end.
     pub shutdown: runtime::Shutdown,
     /// What a document may ask for.
@@ -49,7 +49,7 @@ pub struct Dependencies {
 #[derive(Clone)]
 pub struct Service {
     api: api::Api,
-    peers: contracts::Peers,
+    feeds: feed::Feeds,
     shutdown: runtime::Shutdown,
 }
 
@@ -58,7 +58,7 @@ pub struct Service {
 /// # Errors
 /// When the database cannot be opened.
 pub async fn open(dependencies: Dependencies) -> anyhow::Result<Service> {
-    let Dependencies { stores, clock, entropy, peers, shutdown, limits } = dependencies;
+    let Dependencies { stores, clock, entropy, feeds, shutdown, limits } = dependencies;
     let log = EventLog::open(Options {
         service: "sweeps",
         store: stores.of("sweeps"),
@@ -69,7 +69,7 @@ pub async fn open(dependencies: Dependencies) -> anyhow::Result<Service> {
     })
     .await?;
     let tuners = tuner::Tuners::new(log.clone(), Arc::clone(&clock), Arc::clone(&entropy));
-    Ok(Service { api: api::Api { log, clock, entropy, limits, tuners }, peers, shutdown })
+    Ok(Service { api: api::Api { log, clock, entropy, limits, tuners }, feeds, shutdown })
 }
 
 impl Service {
@@ -88,7 +88,7 @@ impl Service {
 
     /// The service's background work: proposing, watching the time, following runs.
     pub fn tasks(&self) -> Vec<runtime::Task> {
-        reactions::tasks(&self.api, &self.peers, &self.shutdown)
+        reactions::tasks(&self.api, &self.feeds, &self.shutdown)
     }
 }
 

@@ -9,6 +9,7 @@ const REQUEST_HASH: &str = "trialog-request-hash";
 const ACTOR: &str = "trialog-actor";
 const REQUEST_ID: &str = "x-request-id";
 const EXPECTED_VERSION: &str = "trialog-expected-version";
+const TRACEPARENT: &str = "traceparent";
 const AT_LEAST: &str = "trialog-at-least";
 const ATTEMPT: &str = "trialog-attempt";
 const NODE_SECRET: &str = "trialog-node-secret";
@@ -25,6 +26,8 @@ pub struct CallContext {
     pub actor: String,
     /// The id under which logs speak of this request.
     pub request_id: String,
+    /// W3C trace context of the request; empty when it has none.
+    pub traceparent: String,
     /// From If-Match: the stream's version must be this.
     pub expected_version: Option<i64>,
     /// From Trialog-At-Least: the position that this service must have reached before it answers a read.
@@ -73,6 +76,7 @@ impl CallContext {
         );
         put(metadata, ACTOR, Some(self.actor.clone()).filter(|actor| !actor.is_empty()));
         put(metadata, REQUEST_ID, Some(self.request_id.clone()).filter(|id| !id.is_empty()));
+        put(metadata, TRACEPARENT, Some(self.traceparent.clone()).filter(|trace| !trace.is_empty()));
         put(metadata, EXPECTED_VERSION, self.expected_version.map(|version| version.to_string()));
         put(metadata, AT_LEAST, self.at_least.map(|position| position.to_string()));
         put(metadata, ATTEMPT, self.attempt.as_ref().map(|of| format!("{}.{}", of.run_id, of.attempt)));
@@ -89,6 +93,7 @@ impl CallContext {
             request_hash: text(REQUEST_HASH).and_then(hash_of),
             actor: text(ACTOR).unwrap_or_default().to_owned(),
             request_id: text(REQUEST_ID).unwrap_or_default().to_owned(),
+            traceparent: text(TRACEPARENT).unwrap_or_default().to_owned(),
             expected_version: text(EXPECTED_VERSION).and_then(|version| version.parse().ok()),
             at_least: text(AT_LEAST).and_then(|position| position.parse().ok()),
             attempt: text(ATTEMPT).and_then(|text| text.rsplit_once('.')).and_then(|(run_id, attempt)| {

@@ -2,6 +2,7 @@
 //! context that
 //! travels with a call, and the way a `Problem` travels in a status. Nothing else is written by hand here.
 
+pub mod about;
 pub mod context;
 pub mod job;
 pub mod json_text;

@@ -12,7 +12,7 @@ use crate::known::Known;
 use crate::store::{CommandRow, Rows};
 use crate::view::{self, View};
 use crate::work::{Answer, Append, Decision, Refusal};
-use crate::{Committed, Context, Error, RecordedEvent, Transaction};
+use crate::{Committed, Context, CursorMove, Error, RecordedEvent, Transaction};
 
 /// Bytes of events after which a batch is full; what is left is the next batch.
 const BATCH_BYTES_MAX: usize = 1 << 20;
@@ -44,6 +44,8 @@ struct Meta<'a> {
     request_id: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     causation: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    traceparent: Option<&'a str>,
 }
 
 impl Batch {
@@ -65,8 +67,9 @@ impl Batch {
     }
 
     /// Moves a cursor with the commit; never back.
-    pub fn move_cursor(&mut self, projection: &str, source: &str, position: i64) {
-        let at = self.rows.cursors.entry((projection.to_owned(), source.to_owned())).or_insert(position);
+    pub fn move_cursor(&mut self, cursor: &CursorMove) {
+        let CursorMove { projection, source, partition, position } = cursor.clone();
+        let at = self.rows.cursors.entry((projection, source, partition)).or_insert(position);
         *at = position.max(*at);
     }
 
@@ -196,8 +199,8 @@ impl Batch {
         if decision.events.is_empty() {
             return before;
         }
-        let Context { actor, request_id, causation, command_id, .. } = &append.context;
-        let meta = Meta { actor, request_id, causation: causation.as_deref() };
+        let Context { actor, request_id, causation, traceparent, command_id, .. } = &append.context;
+        let meta = Meta { actor, request_id, causation: causation.as_deref(), traceparent: traceparent.as_deref() };
         let meta = serde_json::to_string(&meta).expect("three texts always have a JSON form");
         let mut version = before;
         for (index, event) in decision.events.into_iter().enumerate() {
@@ -237,7 +240,7 @@ impl Batch {
 
     fn take_cursor(&mut self, context: &Context) {
         if let Some(cursor) = &context.cursor {
-            self.move_cursor(&cursor.projection, &cursor.source, cursor.position);
+            self.move_cursor(cursor);
         }
     }
 }

@@ -16,6 +16,8 @@ pub struct Context {
     pub request_id: String,
     /// The event that caused this, as `source:position`, for reactions.
     pub causation: Option<String>,
+    /// W3C trace context of the request, when it has one.
+    pub traceparent: Option<String>,
     /// Only when the stream is at this version (0 = absent).
     pub expected_version: Option<i64>,
     /// Stored with the command id and given back on a repeat.
@@ -34,6 +36,7 @@ impl Context {
             actor: actor.into(),
             request_id: request_id.into(),
             causation: None,
+            traceparent: None,
             expected_version: None,
             reply: Vec::new(),
             cursor: None,
@@ -48,6 +51,8 @@ pub struct CursorMove {
     pub projection: String,
     /// `service@incarnation` of the log that is read.
     pub source: String,
+    /// The partition of the source that the position counts in; a log that is read directly has one, 0.
+    pub partition: i32,
     /// The position that has been taken in.
     pub position: i64,
 }

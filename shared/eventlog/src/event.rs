@@ -26,7 +26,7 @@ pub struct RecordedEvent {
     pub recorded_at_us: i64,
     /// The event's JSON.
     pub data: String,
-    /// JSON with `actor`, `request_id` and `causation`.
+    /// JSON with `actor`, `request_id`, and `causation` and `traceparent` where there are any.
     pub meta: String,
 }
 

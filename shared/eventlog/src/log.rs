@@ -322,13 +322,36 @@ impl EventLog {
         Ok(self.inner.reader.cursor(projection, source).await?.unwrap_or(0))
     }
 
+    /// Every cursor of a projection, in whatever source.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn cursors(&self, projection: &str) -> Result<Vec<CursorMove>, Error> {
+        self.inner.reader.cursors(projection).await
+    }
+
     /// Moves a cursor when nothing else is to be written. It never moves back.
     ///
     /// # Errors
     /// When the queue is full, the log is closed, or the database fails.
     pub async fn move_cursor(&self, projection: &str, source: &str, position: i64) -> Result<(), Error> {
+        self.move_cursor_in(projection, source, 0, position).await
+    }
+
+    /// The same in a partition of the source.
+    ///
+    /// # Errors
+    /// When the queue is full, the log is closed, or the database fails.
+    pub async fn move_cursor_in(
+        &self,
+        projection: &str,
+        source: &str,
+        partition: i32,
+        position: i64,
+    ) -> Result<(), Error> {
         let (reply, answer) = oneshot::channel();
-        let cursor = CursorMove { projection: projection.to_owned(), source: source.to_owned(), position };
+        let (projection, source) = (projection.to_owned(), source.to_owned());
+        let cursor = CursorMove { projection, source, partition, position };
         self.enqueue(Item::Cursor(cursor, reply))?;
         answer.await.unwrap_or(Err(Error::Closed))
     }

@@ -9,6 +9,9 @@ use crate::{Error, Reader, Store, Transaction, View, sql, view};
 /// Events per step of the catching up of a view.
 const VIEW_PAGE: u32 = 1_000;
 
+/// The tables of those who follow other logs.
+const FEED_TABLES: &[(&str, &str)] = &[("eventlog_001_feed", include_str!("../migrations/001_feed.sql"))];
+
 /// How a log is opened.
 pub struct Options {
     /// The service whose log this is.
@@ -48,6 +51,7 @@ pub(crate) async fn open(options: Options) -> Result<Opened, Error> {
     connection.begin().await?;
     let owned = connection.take_over(options.service, options.entropy.seed()).await?;
     if connection.has_tables() {
+        migrate(&mut connection, FEED_TABLES).await?;
         migrate(&mut connection, options.migrations).await?;
         for view in &options.views {
             catch_up(&mut connection, view.as_ref(), owned.head).await?;

@@ -349,7 +349,7 @@ impl Writer {
         let now_us = self.start.clock.now_us().max(self.start.recorded_at_us);
         let mut batch = Batch::new(known, self.start.head, now_us);
         for cursor in cursors {
-            batch.move_cursor(&cursor.projection, &cursor.source, cursor.position);
+            batch.move_cursor(cursor);
         }
         batch
     }

@@ -1,9 +1,13 @@
-//! The same facts for everybody: a service's events, mapped by its `publish.rs`, read by position through
-//! `FeedService`; and the loop
-//! that follows another service's facts with a cursor of its own. It knows no fact's content.
+//! The same facts for everybody: a service's events, mapped by its `publish.rs`, read by position; and the loop that
+//! follows another service's facts with a cursor of its own. It knows no fact's content.
+//!
+//! [`source`] is where facts come from, behind one trait; [`consumer`] is who follows them; [`Feeds`] is what a process
+//! knows of both.
 
-mod follow;
-mod server;
+pub mod consumer;
+mod feeds;
+pub mod source;
 
-pub use follow::{ReactError, Reaction, follow};
-pub use server::{FeedServer, Publication, Publish, Source};
+pub use consumer::{Place, ReactError, Reaction};
+pub use feeds::Feeds;
+pub use source::{Cursor, FactSource, FeedServer, Publication, Publish, Source};

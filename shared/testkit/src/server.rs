@@ -103,6 +103,16 @@ impl Server {
         server
     }
 
+    /// Starts a server and waits until it has announced itself, whether or not it is ready.
+    ///
+    /// # Panics
+    /// When it ends instead, or does not announce itself in time.
+    pub fn begin_with(options: Options) -> Self {
+        let mut server = Self { options: Options { has_door: false, ..options }, child: None };
+        server.restart();
+        server
+    }
+
     /// Starts it again, killing it before if it lives, and waits until it is ready.
     ///
     /// # Panics

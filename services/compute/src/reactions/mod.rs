@@ -8,16 +8,13 @@ pub(crate) mod replicas;
 
 use std::sync::Arc;
 
-use contracts::Peers;
+use feed::Feeds;
 use runtime::Task;
 
 use crate::core::Core;
 
 /// The followers.
-pub(crate) fn tasks(core: &Arc<Core>, peers: &Peers) -> Vec<Task> {
-    let reaction = Arc::new(follow_runs::FollowRuns { core: Arc::clone(core) });
-    let (peer, log, shutdown) = (peers.runs.clone(), core.log.clone(), core.shutdown.clone());
-    vec![Task::new("follow_runs", move || {
-        feed::follow(peer.clone(), log.clone(), Arc::clone(&reaction) as Arc<dyn feed::Reaction>, shutdown.clone())
-    })]
+pub(crate) fn tasks(core: &Arc<Core>, feeds: &Feeds) -> Vec<Task> {
+    let reaction = follow_runs::FollowRuns { core: Arc::clone(core) };
+    vec![feeds.follow(&core.log, Arc::new(reaction), &core.shutdown)]
 }

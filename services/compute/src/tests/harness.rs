@@ -159,7 +159,7 @@ impl Running {
             data: data.to_owned(),
             clock: Arc::new(MachineClock),
             entropy: Arc::new(MachineEntropy::default()),
-            peers: peers.clone(),
+            feeds: feed::Feeds::new(peers.clone()),
             shutdown: shutdown.clone(),
             wiring,
         };

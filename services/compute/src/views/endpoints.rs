@@ -20,7 +20,7 @@ pub(crate) fn names_of(stream: &str) -> (&str, &str) {
 /// The names of a workspace's endpoints, in order.
 pub(crate) async fn names_in(reader: &eventlog::Reader, workspace: &str) -> Result<Vec<String>, Error> {
     let names = sql("SELECT name FROM endpoints_listed WHERE workspace = $1 ORDER BY name");
-    Ok(names.bind(workspace).fetch_all(reader).await?)
+    names.bind(workspace).fetch_all(reader).await
 }
 
 /// One row an endpoint, a deployment and a revision.

@@ -79,10 +79,15 @@ impl Directory {
     pub async fn follow(&self, peer: Peer, shutdown: Shutdown) -> anyhow::Result<()> {
         for until_head in [true, false] {
             let mut client = FeedServiceClient::new(peer.clone());
-            let (service, from) = ("workspaces".to_owned(), self.read().position);
-            let request = ReadRequest { service, from, until_head, ..ReadRequest::default() };
+            let (source, from) = { (self.read().source.clone(), self.read().position) };
+            let service = "workspaces".to_owned();
+            let request = ReadRequest { service, source, from, until_head, ..ReadRequest::default() };
             let opened =
                 tokio::select! { opened = client.read(request) => opened, () = shutdown.requested() => return Ok(()) };
+            if opened.as_ref().is_err_and(|status| status.code() == tonic::Code::FailedPrecondition) {
+                // Another log, or one that was set back: what is known of it is read again from the beginning.
+                *self.write() = Table::default();
+            }
             let mut facts = opened?.into_inner();
             loop {
                 let fact =

@@ -143,7 +143,9 @@ impl Call {
             Principal::Run(token) => Some(AttemptBearer { run_id: token.run_id.clone(), attempt: token.attempt }),
             Principal::User(_) => None,
         };
-        CallContext { actor: self.principal.actor(), request_id, attempt, ..CallContext::default() }
+        let traceparent = self.request.headers().get("traceparent").and_then(|value| value.to_str().ok());
+        let traceparent = traceparent.filter(|text| is_trace(text)).unwrap_or_default().to_owned();
+        CallContext { actor: self.principal.actor(), request_id, attempt, traceparent, ..CallContext::default() }
     }
 
     fn expected_version(&self) -> Result<Option<i64>, Problem> {
@@ -227,6 +229,14 @@ fn command_id(workspace: &str, method: &Method, path: &str, key: &str) -> Uuid {
     Uuid::new_v5(&COMMANDS, format!("{workspace}\n{method}\n{path}\n{key}").as_bytes())
 }
 
+/// Whether a text is a W3C trace context of version 00: anything else is not passed on.
+fn is_trace(text: &str) -> bool {
+    let hex = |part: &str, length| part.len() == length && part.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let parts: Vec<&str> = text.split('-').collect();
+    matches!(parts.as_slice(), [version, trace, span, flags]
+        if *version == "00" && hex(trace, 32) && hex(span, 16) && hex(flags, 2))
+}
+
 /// Reads `sweeps=1234,runs=99`.
 ///
 /// # Errors
@@ -264,6 +274,14 @@ mod tests {
             id("lab", Method::POST, "/sweeps", "k2"),
         ] {
             assert_ne!(first, other);
+        }
+    }
+
+    #[test]
+    fn a_trace_context_is_passed_on_when_it_is_one() {
+        assert!(is_trace("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"));
+        for text in ["", "00-xyz-b7ad6b7169203331-01", "01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "a"] {
+            assert!(!is_trace(text), "{text}");
         }
     }
 

@@ -4,18 +4,19 @@ use actix_web::get;
 use actix_web::web::Query;
 use contracts::runs::GetRunRequest;
 use contracts::sweeps::GetSweepRequest;
+use jiff::Timestamp;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 use crate::door::{Call, Reply, Service};
-use crate::stream::{EventsOf, follow};
+use crate::stream::{Begin, EventsOf, follow};
 
 /// Where to begin.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(default, deny_unknown_fields)]
 pub struct FromQuery {
-    /// The last positions seen, e.g. `sweeps=1234,runs=99`; from the beginning when absent. Last-Event-ID takes
-    /// precedence.
+    /// The last positions seen, e.g. `sweeps=1234,runs=99`; 0 is the beginning, 412 beyond what has happened.
+    /// Last-Event-ID takes precedence. When absent: from now on, or from the beginning of the sweep or run.
     from: String,
 }
 
@@ -24,7 +25,8 @@ pub struct FromQuery {
 #[get("/api/v1/workspaces/{workspace}/events")]
 pub(crate) async fn stream_events(call: Call, query: Query<FromQuery>) -> Reply {
     let services = &[Service::Compute, Service::Models, Service::Runs, Service::Sweeps];
-    let events = EventsOf { services, workspace: call.workspace.clone(), only: None };
+    let (workspace, begin) = (call.workspace.clone(), Begin::Now);
+    let events = EventsOf { services, workspace, sweep_id: String::new(), run_id: String::new(), begin };
     follow(&call, &query.from, events).await
 }
 
@@ -36,8 +38,9 @@ pub(crate) async fn stream_sweep_events(call: Call, query: Query<FromQuery>) -> 
     let (workspace, sweep) = (call.workspace.clone(), call.path("sweep").to_owned());
     let request = GetSweepRequest { workspace, sweep, ..GetSweepRequest::default() };
     let sweep = call.peers().sweeps_client().get_sweep(context.attach(request)).await?.into_inner();
-    let only = Some(("sweep_id", sweep.sweep_id));
-    let events = EventsOf { services: &[Service::Runs, Service::Sweeps], workspace: call.workspace.clone(), only };
+    let (services, begin) = (&[Service::Runs, Service::Sweeps], beginning(&sweep.created_at));
+    let workspace = call.workspace.clone();
+    let events = EventsOf { services, workspace, sweep_id: sweep.sweep_id, run_id: String::new(), begin };
     follow(&call, &query.from, events).await
 }
 
@@ -48,7 +51,13 @@ pub(crate) async fn stream_run_events(call: Call, query: Query<FromQuery>) -> Re
     let context = call.reading(Service::Runs)?;
     let request = GetRunRequest { workspace: call.workspace.clone(), run_id: call.run_id()? };
     let run = call.peers().runs_client().get_run(context.attach(request)).await?.into_inner();
-    let only = Some(("run_id", run.run_id));
-    let events = EventsOf { services: &[Service::Compute, Service::Runs], workspace: call.workspace.clone(), only };
+    let (services, begin) = (&[Service::Compute, Service::Runs], beginning(&run.created_at));
+    let workspace = call.workspace.clone();
+    let events = EventsOf { services, workspace, sweep_id: String::new(), run_id: run.run_id, begin };
     follow(&call, &query.from, events).await
+}
+
+/// The beginning of what was created then; the log's own for a time that cannot be read.
+fn beginning(created_at: &str) -> Begin {
+    Begin::Since(created_at.parse().map_or(0, |at: Timestamp| at.as_microsecond()))
 }

@@ -18,6 +18,7 @@ pub(crate) mod deployments;
 pub(crate) mod endpoints;
 pub(crate) mod events;
 pub(crate) mod experiments;
+pub(crate) mod feed;
 pub(crate) mod fork;
 pub(crate) mod import;
 pub(crate) mod importance;
@@ -75,6 +76,7 @@ routes! {
     deployments: list_deployments, put_deployment, get_deployment, delete_deployment, read_deployment_logs;
     lineage: get_lineage;
     objects: put_object, get_object;
+    feed: list_consumers, list_parked_facts, retry_parked_fact, skip_parked_fact, adopt_source;
     events: stream_events, stream_sweep_events, stream_run_events;
 }
 

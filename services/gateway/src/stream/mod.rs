@@ -2,8 +2,10 @@
 
 mod facts;
 mod objects;
+mod rendered;
 mod sse;
 
 pub use facts::readable;
 pub use objects::{content, store};
-pub use sse::{EventsOf, follow};
+pub use rendered::Rendered;
+pub use sse::{Begin, EventsOf, follow};

@@ -1,6 +1,7 @@
 //! Server-sent events: the facts of one or several services, merged as they come, resumable by position.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::{HttpRequest, HttpResponse};
@@ -8,12 +9,10 @@ use bytes::Bytes;
 use contracts::feed::feed_service_client::FeedServiceClient;
 use contracts::feed::{Fact, ReadRequest};
 use futures_util::stream::{SelectAll, Stream, StreamExt};
-use jiff::Timestamp;
-use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use vocabulary::Problem;
 
-use super::readable;
+use super::rendered::Rendered;
 use crate::door::{Call, Refusal, Reply, Service, parse_positions};
 
 /// A comment goes out after so much silence, so that proxies keep the connection.
@@ -22,6 +21,8 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 const BUFFERED_EVENTS: usize = 256;
 /// How long a full buffer is borne; then the reader is cut off and may resume from its last id.
 const SLOW_READER: Duration = Duration::from_secs(20);
+/// How much the clocks of the services' machines may differ.
+const CLOCKS_APART_US: i64 = 60_000_000;
 
 /// Which events a reader wants.
 #[derive(Clone, Debug)]
@@ -30,21 +31,46 @@ pub struct EventsOf {
     pub services: &'static [Service],
     /// Only this workspace.
     pub workspace: String,
-    /// A member that must have this value, e.g. `sweep_id`.
-    pub only: Option<(&'static str, String)>,
+    /// Only about this sweep; empty: any.
+    pub sweep_id: String,
+    /// Only about this run; empty: any.
+    pub run_id: String,
+    /// Where a reader begins that names no position.
+    pub begin: Begin,
+}
+
+/// Where a reader begins that names no position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begin {
+    /// With what happens from now on.
+    Now,
+    /// With what happened at this time, in microseconds since 1970: the beginning of what is followed.
+    Since(i64),
 }
 
 impl EventsOf {
-    fn wants(&self, data: &Value) -> bool {
-        let same = |member: &str, value: &str| data[member].as_str() == Some(value);
-        same("workspace", &self.workspace) && self.only.as_ref().is_none_or(|(member, value)| same(member, value))
+    /// What is asked of a service whose facts were seen up to a position.
+    fn request(&self, service: Service, seen: Option<i64>) -> ReadRequest {
+        let request = ReadRequest {
+            service: service.name().to_owned(),
+            workspace: self.workspace.clone(),
+            sweep_id: self.sweep_id.clone(),
+            run_id: self.run_id.clone(),
+            ..ReadRequest::default()
+        };
+        match (seen, self.begin) {
+            (Some(from), _) => ReadRequest { from, ..request },
+            (None, Begin::Now) => ReadRequest { from_now: true, ..request },
+            (None, Begin::Since(at_us)) => ReadRequest { since_us: (at_us - CLOCKS_APART_US).max(1), ..request },
+        }
     }
 }
 
 type Merged = SelectAll<futures_util::stream::BoxStream<'static, (Service, Result<Fact, tonic::Status>)>>;
+type Positions = BTreeMap<&'static str, i64>;
 
 /// The positions that a reader has seen: Last-Event-ID, which browsers send when they reconnect, else `from`.
-fn positions(request: &HttpRequest, from: &str) -> Result<BTreeMap<&'static str, i64>, Problem> {
+fn positions(request: &HttpRequest, from: &str) -> Result<Positions, Problem> {
     let last = request.headers().get("last-event-id").and_then(|value| value.to_str().ok());
     parse_positions(last.unwrap_or(from), if last.is_some() { "Last-Event-ID" } else { "from" })
 }
@@ -52,25 +78,31 @@ fn positions(request: &HttpRequest, from: &str) -> Result<BTreeMap<&'static str,
 /// Answers with the events after the reader's positions, until it goes, its token ends or the process does.
 ///
 /// # Errors
-/// 400 for positions that cannot be read, 412 for one beyond the end, 503 when a service does not answer.
+/// 400 for positions that cannot be read, 412 for one beyond what has happened, 503 when a service does not answer.
 pub async fn follow(call: &Call, from: &str, events: EventsOf) -> Reply {
     let gateway = call.gateway();
-    let seen = positions(&call.request, from)?;
+    let mut seen = positions(&call.request, from)?;
     let mut merged = Merged::new();
     for &service in events.services {
         let Some(peer) = gateway.peers().by_name(service.name()) else { continue };
-        let from = seen.get(service.name()).copied().unwrap_or_default();
-        let request = ReadRequest { service: service.name().to_owned(), from, ..ReadRequest::default() };
+        let request = events.request(service, seen.get(service.name()).copied());
+        let is_now = request.from_now;
         let mut client =
             FeedServiceClient::new(peer.clone()).max_decoding_message_size(contracts::peer::MESSAGE_BYTES_MAX);
-        let facts = client.read(request).await.map_err(Refusal::from)?.into_inner();
-        merged.push(facts.map(move |fact| (service, fact)).boxed());
+        let answer = client.read(request).await.map_err(Refusal::from)?;
+        let head = answer.metadata().get("trialog-head").and_then(|head| head.to_str().ok()?.parse().ok());
+        // Whoever resumes from the first event must not lose what the other services say meanwhile.
+        if let Some(head) = head.filter(|_| is_now) {
+            seen.insert(service.name(), head);
+        }
+        merged.push(answer.into_inner().map(move |fact| (service, fact)).boxed());
     }
     let (sender, receiver) = mpsc::channel(BUFFERED_EVENTS);
     let (shutdown, token_end) = (gateway.shutdown().clone(), gateway.token_end(&call.principal));
+    let rendered = gateway.rendered();
     actix_web::rt::spawn(async move {
         tokio::select! {
-            () = pump(merged, events, seen, sender, SLOW_READER) => {}
+            () = pump(merged, rendered, seen, sender, SLOW_READER) => {}
             () = token_end => {}
             () = shutdown.requested() => {}
         }
@@ -85,8 +117,8 @@ pub async fn follow(call: &Call, from: &str, events: EventsOf) -> Reply {
 
 async fn pump(
     mut merged: impl Stream<Item = (Service, Result<Fact, tonic::Status>)> + Unpin,
-    events: EventsOf,
-    mut seen: BTreeMap<&'static str, i64>,
+    rendered: Arc<Rendered>,
+    mut seen: Positions,
     sender: mpsc::Sender<Bytes>,
     patience: Duration,
 ) {
@@ -106,8 +138,7 @@ async fn pump(
             Err(_) => next = Some(Bytes::from_static(b": still here\n\n")),
             Ok(Some((service, Ok(fact)))) => {
                 seen.insert(service.name(), fact.position);
-                let data = readable(service, &fact).filter(|data| events.wants(data));
-                next = data.map(|data| frame(&fact, data, &seen));
+                next = rendered.of(service, &fact).map(|rest| frame(&seen, &rest));
             }
             Ok(Some((service, Err(status)))) => {
                 tracing::warn!(service = service.name(), "events break off: {}", status.message());
@@ -119,30 +150,23 @@ async fn pump(
 }
 
 /// One event. Its id holds the positions of all services, so that a reader resumes from it alone.
-fn frame(fact: &Fact, data: Value, seen: &BTreeMap<&'static str, i64>) -> Bytes {
+fn frame(seen: &Positions, rest: &str) -> Bytes {
     let id: Vec<_> = seen.iter().map(|(service, position)| format!("{service}={position}")).collect();
-    let time = Timestamp::from_microsecond(fact.recorded_at_us).unwrap_or_default();
-    let body = json!({
-        "position": fact.position,
-        "type": fact.r#type,
-        "stream": fact.stream,
-        "time": format!("{time:.6}"),
-        "data": data,
-    });
-    Bytes::from(format!("id: {}\nevent: {}\ndata: {body}\n\n", id.join(","), fact.r#type))
+    Bytes::from(format!("id: {}\n{rest}", id.join(",")))
 }
 
 #[cfg(test)]
 mod tests {
     use contracts::sweeps::SweepStateChanged;
     use prost::Message;
+    use serde_json::{Value, json};
 
     use super::*;
 
-    fn fact(position: i64, workspace: &str, sweep_id: &str) -> (Service, Result<Fact, tonic::Status>) {
+    fn fact(position: i64) -> (Service, Result<Fact, tonic::Status>) {
         let message = SweepStateChanged {
-            workspace: workspace.into(),
-            sweep_id: sweep_id.into(),
+            workspace: "lab".into(),
+            sweep_id: "s1".into(),
             state: "Running".into(),
             ..Default::default()
         };
@@ -151,20 +175,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn events_are_framed_filtered_and_resumable() {
+    async fn events_are_framed_and_resumable_also_past_what_is_not_shown() {
         let (sender, mut receiver) = mpsc::channel(8);
-        let facts = vec![fact(4, "lab", "s1"), fact(5, "other", "s1"), fact(6, "lab", "s2"), fact(7, "lab", "s1")];
-        let events =
-            EventsOf { services: &[Service::Sweeps], workspace: "lab".into(), only: Some(("sweep_id", "s1".into())) };
-        let seen = BTreeMap::from([("runs", 9)]);
-        pump(futures_util::stream::iter(facts), events, seen, sender, SLOW_READER).await;
+        let silent = Fact { position: 6, watermark: true, ..Fact::default() };
+        let facts = vec![fact(4), (Service::Runs, Ok(silent)), fact(7)];
+        let seen = BTreeMap::from([("runs", 5)]);
+        pump(futures_util::stream::iter(facts), Arc::default(), seen, sender, SLOW_READER).await;
         let mut frames = Vec::new();
         while let Some(frame) = receiver.recv().await {
             frames.push(String::from_utf8(frame.to_vec()).unwrap());
         }
         assert_eq!(frames.len(), 3, "{frames:?}");
-        assert!(frames[1].starts_with("id: runs=9,sweeps=4\nevent: SweepStateChanged\ndata: {"), "{}", frames[1]);
-        assert!(frames[2].starts_with("id: runs=9,sweeps=7\n") && frames[2].ends_with("}\n\n"));
+        assert!(frames[1].starts_with("id: runs=5,sweeps=4\nevent: SweepStateChanged\ndata: {"), "{}", frames[1]);
+        assert!(frames[2].starts_with("id: runs=6,sweeps=7\n") && frames[2].ends_with("}\n\n"));
         let data: Value =
             serde_json::from_str(frames[2].lines().nth(2).unwrap().strip_prefix("data: ").unwrap()).unwrap();
         assert_eq!((&data["position"], &data["data"]["state"]), (&json!(7), &json!("Running")));
@@ -175,8 +198,28 @@ mod tests {
     async fn a_slow_reader_is_cut_off() {
         // Memory is bounded by the reader's own pace, never by how much happens.
         let (sender, _receiver) = mpsc::channel(1);
-        let facts = futures_util::stream::repeat_with(|| fact(1, "lab", "s1"));
-        let events = EventsOf { services: &[Service::Sweeps], workspace: "lab".into(), only: None };
-        pump(facts, events, BTreeMap::new(), sender, Duration::from_millis(5)).await;
+        let facts = futures_util::stream::repeat_with(|| fact(1));
+        pump(facts, Arc::default(), BTreeMap::new(), sender, Duration::from_millis(5)).await;
+    }
+
+    #[test]
+    fn a_reader_begins_where_it_was_else_where_the_stream_begins() {
+        let events = |begin| EventsOf {
+            services: &[Service::Sweeps],
+            workspace: "lab".into(),
+            sweep_id: "s1".into(),
+            run_id: String::new(),
+            begin,
+        };
+        let begins = |begin, seen| {
+            let request = events(begin).request(Service::Sweeps, seen);
+            assert_eq!((request.workspace.as_str(), request.sweep_id.as_str()), ("lab", "s1"));
+            (request.from, request.from_now, request.since_us)
+        };
+        assert_eq!(begins(Begin::Now, None), (0, true, 0));
+        assert_eq!(begins(Begin::Now, Some(7)), (7, false, 0));
+        assert_eq!(begins(Begin::Now, Some(0)), (0, false, 0), "from the beginning, when that is asked for");
+        assert_eq!(begins(Begin::Since(90_000_000), None), (0, false, 30_000_000));
+        assert_eq!(begins(Begin::Since(5), None), (0, false, 1));
     }
 }

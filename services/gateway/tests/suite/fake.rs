@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use contracts::compute::compute_service_server::{ComputeService, ComputeServiceServer};
+use contracts::feed::consumer_service_server::{ConsumerService, ConsumerServiceServer};
 use contracts::feed::feed_service_server::{FeedService, FeedServiceServer};
-use contracts::feed::{Fact, ReadRequest};
+use contracts::feed::{self, Fact, ReadRequest};
 use contracts::health::health_service_server::{HealthService, HealthServiceServer};
 use contracts::models::models_service_server::{ModelsService, ModelsServiceServer};
 use contracts::runs::runs_service_server::{RunsService, RunsServiceServer};
@@ -104,6 +105,7 @@ impl Fake {
         let mut routes = RoutesBuilder::default();
         routes
             .add_service(ComputeServiceServer::new(self.clone()))
+            .add_service(ConsumerServiceServer::new(self.clone()))
             .add_service(FeedServiceServer::new(self.clone()))
             .add_service(HealthServiceServer::new(self.clone()))
             .add_service(ModelsServiceServer::new(self.clone()))
@@ -124,13 +126,16 @@ impl FeedService for Fake {
     type ReadStream = BoxStream<'static, Result<Fact, Status>>;
 
     async fn read(&self, request: Request<ReadRequest>) -> Result<Response<Self::ReadStream>, Status> {
-        let ReadRequest { service, from, until_head, .. } = request.into_inner();
+        let ReadRequest { service, from, until_head, sweep_id, .. } = request.into_inner();
         let facts = self.0.facts.lock().unwrap().get(&service).cloned().unwrap_or_default();
         let head = facts.last().map_or(0, |fact| fact.position);
         if from > head {
             return Err(Status::failed_precondition(format!("{service} has no position {from}; its head is {head}")));
         }
-        let facts = stream::iter(facts.into_iter().filter(move |fact| fact.position > from).map(Ok));
+        // The only facts that tests filter by a sweep.
+        let of = |fact: &Fact| sweeps::SweepStateChanged::decode(fact.payload.as_slice()).unwrap_or_default().sweep_id;
+        let wanted = move |fact: &Fact| fact.position > from && (sweep_id.is_empty() || of(fact) == sweep_id);
+        let facts = stream::iter(facts.into_iter().filter(wanted).map(Ok));
         Ok(Response::new(if until_head { facts.boxed() } else { facts.chain(stream::pending()).boxed() }))
     }
 }
@@ -151,6 +156,13 @@ macro_rules! fake {
     };
 }
 
+fake!(ConsumerService, feed, {} {}
+    list_consumers: ListConsumersRequest => ListConsumersReply,
+    list_parked: ListParkedRequest => ListParkedReply,
+    retry_parked: SettleRequest => SettleReply,
+    skip_parked: SettleRequest => SettleReply,
+    adopt_source: AdoptRequest => AdoptReply,
+);
 fake!(HealthService, health, {} {}
     check: CheckRequest => CheckReply,
 );

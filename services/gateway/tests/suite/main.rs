@@ -4,6 +4,7 @@
 
 mod access;
 mod fake;
+mod feed;
 mod requests;
 mod routes;
 mod streams;

@@ -47,5 +47,5 @@ pub(super) async fn execute(
 
 /// For facts that come beside the one that creates the run: it is on its way.
 pub(super) fn not_yet(run: RunId) -> ReactError {
-    ReactError::Transient(format!("{run} is not created yet"))
+    ReactError::Waits(format!("{run} is not created yet"))
 }

@@ -52,7 +52,8 @@ fn read(fact: &Fact) -> Result<Option<(String, JobNews)>, ReactError> {
         }
         "JobPhaseChanged" => {
             let JobPhaseChanged { run_id, attempt, phase, node_id, phase_kind, .. } = decode(fact)?;
-            let state = match AttemptPhase::required(phase_kind, &phase).map_err(ReactError::Poison)? {
+            // A phase of a newer service only says how far the job is; how it ends comes by itself.
+            let state = match AttemptPhase::required(phase_kind, &phase).map_err(ReactError::Unknown)? {
                 AttemptPhase::Starting => RunState::Starting,
                 AttemptPhase::Preparing => RunState::Preparing,
                 AttemptPhase::Running => RunState::Running,

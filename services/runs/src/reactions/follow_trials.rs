@@ -11,7 +11,7 @@ use contracts::job::Word;
 use contracts::runs::{MetricPoint, RecordMetricsRequest};
 use contracts::sweeps::{TrialEnded, TrialPromoted, TrialProposed, TrialReleased, TrialReported, TrialStopRequested};
 use eventlog::{BoxFuture, Context, ExecuteError};
-use feed::{ReactError, Reaction};
+use feed::{Place, ReactError, Reaction};
 use vocabulary::RunId;
 use vocabulary::job::{JobSpec, StopBy};
 
@@ -35,28 +35,21 @@ impl Reaction for FollowTrials {
         "sweeps"
     }
 
-    fn lane(&self, fact: &Fact) -> String {
-        // A fact that cannot be decoded halts the story where it is handled.
-        let run_id = match fact.r#type.as_str() {
-            "TrialProposed" => decode::<TrialProposed>(fact).map(|proposed| proposed.run_id),
-            "TrialStopRequested" => decode::<TrialStopRequested>(fact).map(|stop| stop.run_id),
-            "TrialPromoted" => decode::<TrialPromoted>(fact).map(|promoted| promoted.run_id),
-            "TrialReleased" => decode::<TrialReleased>(fact).map(|released| released.run_id),
-            "TrialReported" => decode::<TrialReported>(fact).map(|reported| reported.run_id),
-            "TrialEnded" => decode::<TrialEnded>(fact).map(|ended| ended.run_id),
-            _ => Ok(fact.stream.clone()),
+    /// A lane a run. A run with a job is to start, and one that is stopped to end: that is urgent. What is told of
+    /// external trials, and how they end, changes nothing but what is shown.
+    fn place(&self, fact: &Fact) -> Place {
+        // A fact that cannot be decoded is poison where it is handled.
+        let place = match fact.r#type.as_str() {
+            "TrialProposed" => decode::<TrialProposed>(fact).map(|proposed| (proposed.run_id, proposed.job.is_some())),
+            "TrialStopRequested" => decode::<TrialStopRequested>(fact).map(|stop| (stop.run_id, true)),
+            "TrialPromoted" => decode::<TrialPromoted>(fact).map(|promoted| (promoted.run_id, true)),
+            "TrialReleased" => decode::<TrialReleased>(fact).map(|released| (released.run_id, true)),
+            "TrialReported" => decode::<TrialReported>(fact).map(|reported| (reported.run_id, false)),
+            "TrialEnded" => decode::<TrialEnded>(fact).map(|ended| (ended.run_id, false)),
+            _ => Ok((fact.stream.clone(), false)),
         };
-        run_id.unwrap_or_else(|_| fact.stream.clone())
-    }
-
-    /// A run with a job is to start, and one that is stopped to end. What is told of external trials, and how they
-    /// end, changes nothing but what is shown.
-    fn can_wait(&self, fact: &Fact) -> bool {
-        match fact.r#type.as_str() {
-            "TrialProposed" => decode::<TrialProposed>(fact).is_ok_and(|proposed| proposed.job.is_none()),
-            "TrialStopRequested" | "TrialPromoted" | "TrialReleased" => false,
-            _ => true,
-        }
+        let (lane, is_urgent) = place.unwrap_or_else(|_| (fact.stream.clone(), false));
+        Place { lane, is_urgent }
     }
 
     fn handle<'a>(&'a self, fact: &'a Fact) -> BoxFuture<'a, Result<(), ReactError>> {

@@ -7,7 +7,7 @@ mod propose_trials;
 
 use std::sync::Arc;
 
-use contracts::Peers;
+use feed::Feeds;
 use runtime::{Shutdown, Task};
 
 #[cfg(test)]
@@ -20,16 +20,13 @@ pub(crate) use propose_trials::fill;
 use crate::api::Api;
 
 /// The tasks of the service.
-pub(crate) fn tasks(api: &Api, peers: &Peers, shutdown: &Shutdown) -> Vec<Task> {
-    let (proposing, watching, following) = (api.clone(), api.clone(), api.clone());
-    let (end_proposing, end_watching, end_following) = (shutdown.clone(), shutdown.clone(), shutdown.clone());
-    let runs = peers.runs.clone();
+pub(crate) fn tasks(api: &Api, feeds: &Feeds, shutdown: &Shutdown) -> Vec<Task> {
+    let (proposing, watching) = (api.clone(), api.clone());
+    let (end_proposing, end_watching) = (shutdown.clone(), shutdown.clone());
+    let following = follow_runs::FollowRuns { log: api.log.clone() };
     vec![
         Task::new("propose_trials", move || propose_trials::run(proposing.clone(), end_proposing.clone())),
         Task::new("deadlines", move || deadlines::run(watching.clone(), end_watching.clone())),
-        Task::new("follow_runs", move || {
-            let reaction = Arc::new(follow_runs::FollowRuns { log: following.log.clone() });
-            feed::follow(runs.clone(), following.log.clone(), reaction, end_following.clone())
-        }),
+        feeds.follow(&api.log, Arc::new(following), shutdown),
     ]
 }

@@ -6,6 +6,7 @@ mod connect;
 mod document;
 mod expectation;
 mod explain;
+mod feed;
 mod follow;
 mod fork;
 mod http;
@@ -103,6 +104,9 @@ pub enum Command {
     Importance(importance::Importance),
     /// Where an answer, a run or a model version comes from.
     Lineage(explain::Lineage),
+    /// The services' followers, what they could not handle, and what settles it (admin).
+    #[command(subcommand)]
+    Feed(feed::Feed),
     /// Write .trialog.toml, so that commands below this folder find the server.
     Init(connect::Init),
     /// Print a completion script for a shell.
@@ -172,6 +176,7 @@ async fn dispatch(command: Command, common: &Common) -> Result<(), Failure> {
         Command::Import(command) => import::import(&client, command).await,
         Command::Fork(arguments) => fork::fork(&client, arguments).await,
         Command::Importance(arguments) => importance::importance(&client, arguments).await,
+        Command::Feed(command) => feed::feed(&client, command).await,
         Command::Lineage(arguments) => explain::lineage(&client, arguments).await,
         Command::Init(_) | Command::Completions(_) => Ok(()),
     }

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use contracts::feed::feed_service_server::FeedServiceServer;
 use contracts::health::health_service_server::HealthServiceServer;
 use contracts::{Peer, Peers};
 use eventlog::Stores;
@@ -98,7 +97,7 @@ impl Plan {
 /// The servers and background tasks of the services that run here.
 struct Assembly {
     routes: RoutesBuilder,
-    feeds: feed::FeedServer,
+    feeds: feed::Feeds,
     tasks: Vec<Task>,
     health: Health,
     shutdown: Shutdown,
@@ -198,7 +197,7 @@ async fn assemble(
     let (stores, data) = (plan.stores(), plan.folder.root().to_path_buf());
     let mut assembly = Assembly {
         routes: Routes::builder(),
-        feeds: feed::FeedServer::new(),
+        feeds: feed::Feeds::new(peers.clone()),
         tasks: Vec::new(),
         health: health.clone(),
         shutdown: shutdown.clone(),
@@ -216,13 +215,17 @@ async fn assemble(
     macro_rules! common {
         ($service:ident { $($extra:tt)* }) => {
             $service::Dependencies {
-                stores: stores.clone(), clock: clock.clone(), entropy: entropy.clone(), peers: peers.clone(),
-                shutdown: shutdown.clone(), $($extra)*
+                stores: stores.clone(), clock: clock.clone(), entropy: entropy.clone(), shutdown: shutdown.clone(),
+                $($extra)*
             }
         };
     }
     if plan.runs_here("runs") {
-        add!(assembly, "runs", runs::open(common!(runs { data: data.clone(), signing_key })).await?);
+        add!(
+            assembly,
+            "runs",
+            runs::open(common!(runs { feeds: assembly.feeds.clone(), data: data.clone(), signing_key })).await?
+        );
     }
     if plan.runs_here("sweeps") {
         let settings = &plan.settings.sweeps;
@@ -230,10 +233,10 @@ async fn assemble(
             max_total_trials: settings.max_trials,
             max_concurrent_trials: settings.max_concurrent_trials,
         };
-        add!(assembly, "sweeps", sweeps::open(common!(sweeps { limits })).await?);
+        add!(assembly, "sweeps", sweeps::open(common!(sweeps { feeds: assembly.feeds.clone(), limits })).await?);
     }
     if plan.runs_here("models") {
-        add!(assembly, "models", models::open(common!(models {})).await?);
+        add!(assembly, "models", models::open(common!(models { peers: peers.clone() })).await?);
     }
     if plan.runs_here("compute") {
         let special = compute::NodeWiring {
@@ -245,10 +248,15 @@ async fn assemble(
                 .context("compute.agents_away_seconds")?,
             signing_key,
         };
-        add!(assembly, "compute", compute::open(common!(compute { data: data.clone(), wiring: special })).await?);
+        add!(
+            assembly,
+            "compute",
+            compute::open(common!(compute { feeds: assembly.feeds.clone(), data: data.clone(), wiring: special }))
+                .await?
+        );
     }
     let Assembly { mut routes, feeds, tasks, .. } = assembly;
-    routes.add_service(FeedServiceServer::new(feeds));
+    feeds.routes(&mut routes);
     routes.add_service(HealthServiceServer::new(HealthServer::new(health.clone(), &plan.place.services)));
     Ok((routes.routes(), tasks))
 }

@@ -10,7 +10,7 @@ use super::transaction::Owned;
 use crate::known::Known;
 use crate::snapshots::SnapshotRow;
 use crate::sql::{Insert, Row, Statement};
-use crate::{Committed, Error, RecordedEvent};
+use crate::{Committed, CursorMove, Error, RecordedEvent};
 
 /// A log that is gone with its last handle. A handle opens it again, as a file would be.
 #[derive(Clone, Default)]
@@ -26,7 +26,7 @@ struct Tables {
     /// The places of a stream's events in `events`.
     streams: HashMap<String, Vec<usize>>,
     commands: HashMap<Uuid, CommandRow>,
-    cursors: BTreeMap<(String, String), i64>,
+    cursors: BTreeMap<(String, String, i32), i64>,
     snapshots: HashMap<String, SnapshotRow>,
 }
 
@@ -68,7 +68,19 @@ impl MemoryStore {
     }
 
     pub(super) async fn cursor(&self, projection: &str, source: &str) -> Result<Option<i64>, Error> {
-        Ok(self.tables().cursors.get(&(projection.to_owned(), source.to_owned())).copied())
+        Ok(self.tables().cursors.get(&(projection.to_owned(), source.to_owned(), 0)).copied())
+    }
+
+    pub(super) async fn cursors(&self, projection: &str) -> Result<Vec<CursorMove>, Error> {
+        let tables = self.tables();
+        let own = tables.cursors.iter().filter(|((of, ..), _)| of == projection);
+        let cursor = |((projection, source, partition), position): (&(String, String, i32), &i64)| CursorMove {
+            projection: projection.clone(),
+            source: source.clone(),
+            partition: *partition,
+            position: *position,
+        };
+        Ok(own.map(cursor).collect())
     }
 }
 

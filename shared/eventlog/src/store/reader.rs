@@ -4,7 +4,7 @@ use super::memory::MemoryStore;
 use super::sqlite;
 use crate::snapshots::SnapshotRow;
 use crate::sql::{Row, Statement};
-use crate::{Error, RecordedEvent};
+use crate::{CursorMove, Error, RecordedEvent};
 
 /// The committed rows, for the queries of views: ask them through [`crate::sql`]. Reads never wait for the writer.
 pub struct Reader(pub(super) Reading);
@@ -51,6 +51,11 @@ impl Reader {
     /// How far a projection has come.
     pub(crate) async fn cursor(&self, projection: &str, source: &str) -> Result<Option<i64>, Error> {
         ask!(self, store => store.cursor(projection, source).await)
+    }
+
+    /// Every cursor of a projection.
+    pub(crate) async fn cursors(&self, projection: &str) -> Result<Vec<CursorMove>, Error> {
+        ask!(self, store => store.cursors(projection).await)
     }
 
     /// Waits for the reads that are under way.

@@ -23,7 +23,8 @@ pub(crate) struct CommandRow {
 pub(crate) struct Rows {
     pub events: Vec<RecordedEvent>,
     pub commands: Vec<CommandRow>,
-    pub cursors: BTreeMap<(String, String), i64>,
+    /// By projection, source and partition.
+    pub cursors: BTreeMap<(String, String, i32), i64>,
 }
 
 impl Rows {

@@ -142,7 +142,7 @@ async fn a_cursor_moves_with_every_decided_outcome_and_never_back(home: Home) {
     let log = home.plain().await;
     let at = |id: u128, position: i64| {
         let mut wanted = context(id);
-        wanted.cursor = Some(CursorMove { projection: "p".into(), source: "runs@1".into(), position });
+        wanted.cursor = Some(CursorMove { projection: "p".into(), source: "runs@1".into(), partition: 0, position });
         wanted
     };
     assert_eq!(log.cursor("p", "runs@1").await.unwrap(), 0);

@@ -67,7 +67,8 @@ fn step() -> impl Strategy<Value = Step> {
 
 fn submit(log: &EventLog, wish: &Wish) -> BoxFuture<'static, Result<Committed, ExecuteError<TooLittle>>> {
     let (log, wish) = (log.clone(), wish.clone());
-    let cursor = wish.cursor.map(|position| CursorMove { projection: "p".into(), source: "s@1".into(), position });
+    let cursor =
+        wish.cursor.map(|position| CursorMove { projection: "p".into(), source: "s@1".into(), partition: 0, position });
     let context = Context {
         request_hash: wish.hash.map(|byte| [byte; 32]),
         expected_version: wish.expected,

@@ -48,7 +48,7 @@ impl Fixture {
             data: folder.path().to_owned(),
             clock: Arc::new(ManualClock::new(start)),
             entropy: Arc::new(SeededEntropy::new(seed)),
-            peers: contracts::Peers::default(),
+            feeds: feed::Feeds::default(),
             shutdown: shutdown.clone(),
             signing_key: KEY,
         })

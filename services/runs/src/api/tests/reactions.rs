@@ -142,7 +142,7 @@ async fn a_trial_goes_its_way_through_a_preemption() {
 async fn a_stop_waits_for_its_run_and_relabels_what_has_ended() {
     // The stories of one service run beside each other: a stop may come before the creation is handled.
     let stories = Stories::new().await;
-    assert!(matches!(stories.stop(2).await, Err(ReactError::Transient(_))));
+    assert!(matches!(stories.stop(2).await, Err(ReactError::Waits(_))));
     stories.propose().await;
     stories.ended(1, 1, "completed").await;
     stories.stop(2).await.unwrap();
@@ -253,7 +253,7 @@ async fn a_stopped_external_trial_is_early_stopped_and_a_user_may_end_its_run() 
 async fn trials_do_not_wait_for_each_other() {
     let stories = Stories::new().await;
     let story = stories.stories.iter().find(|story| story.service() == "sweeps").unwrap();
-    let of = |kind: &str, payload: Vec<u8>| story.lane(&Fact { r#type: kind.into(), payload, ..Fact::default() });
+    let of = |kind: &str, payload: Vec<u8>| story.place(&Fact { r#type: kind.into(), payload, ..Fact::default() }).lane;
     let ended = |run_id: &str| TrialEnded { run_id: run_id.into(), ..TrialEnded::default() }.encode_to_vec();
     let stop = TrialStopRequested { run_id: "run_1".into(), ..TrialStopRequested::default() }.encode_to_vec();
     assert_eq!(of("TrialEnded", ended("run_1")), of("TrialStopRequested", stop));

@@ -45,7 +45,7 @@ pub(super) async fn open(folder: &std::path::Path, clock: Arc<ManualClock>, entr
         stores: eventlog::Stores::in_folder(folder.join("db")),
         clock,
         entropy: Arc::new(SeededEntropy::new(entropy)),
-        peers: contracts::Peers::default(),
+        feeds: feed::Feeds::default(),
         shutdown: runtime::Shutdown::new(),
         limits: ServerLimits::default(),
     })

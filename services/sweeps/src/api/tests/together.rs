@@ -56,7 +56,7 @@ impl Publish for Teller {
         let Telling::Told(told) = event.decode().map_err(|error| error.to_string())?;
         let known = ["RunStateChanged", "MetricReported", "RunEnded"];
         let kind = known.into_iter().find(|kind| *kind == told.kind).ok_or("an unknown fact")?;
-        Ok(Some(Publication { kind, payload: told.payload }))
+        Ok(Some(Publication { kind, payload: told.payload, about: Default::default() }))
     }
 }
 
@@ -140,13 +140,13 @@ async fn a_submitted_sweep_runs_to_its_end_by_itself() {
         stores: stores.clone(),
         clock,
         entropy: Arc::new(SeededEntropy::new(4)),
-        peers: peers.clone(),
+        feeds: feed::Feeds::new(peers.clone()),
         shutdown: shutdown.clone(),
         limits: ServerLimits::default(),
     })
     .await
     .unwrap();
-    let mut feeds = FeedServer::new();
+    let feeds = FeedServer::new();
     feeds.add("runs", Source::new(runs.clone(), Teller));
     let mut routes = tonic::service::Routes::builder();
     routes.add_service(FeedServiceServer::new(feeds));

@@ -25,7 +25,7 @@ const COLUMNS: &str = "position, stream_id, version, event_id, type, schema, com
 const COMMAND_COLUMNS: &str = "command_id, fingerprint, first_position, last_position, version, reply, at";
 const EVENT_PLACES: &str = "(?,?,?,?,?,?,?,?,?,?)";
 const COMMAND_PLACES: &str = "(?,?,?,?,?,?,?)";
-const CURSOR_PLACES: &str = "(?,?,0,?)";
+const CURSOR_PLACES: &str = "(?,?,?,?)";
 pub(super) const BEGIN: &str = "BEGIN IMMEDIATE";
 /// Fails on the NOT NULL when another writer has taken over: the check and the move are one statement.
 const MOVE_HEAD: &str =
@@ -201,8 +201,8 @@ fn bind_command(query: Query, command: CommandRow) -> Query {
         .bind(command.at_us)
 }
 
-fn bind_cursor(query: Query, ((projection, source), position): ((String, String), i64)) -> Query {
-    query.bind(projection).bind(source).bind(position)
+fn bind_cursor(query: Query, ((projection, source, partition), position): ((String, String, i32), i64)) -> Query {
+    query.bind(projection).bind(source).bind(partition).bind(position)
 }
 
 #[cfg(test)]
@@ -222,7 +222,7 @@ mod tests {
     #[test]
     fn one_call_has_a_place_for_every_value() {
         let sql = build(Text::All { sizes: [2, 1, 2], alone: true });
-        assert_eq!(sql.matches('?').count(), 3 + 2 * 10 + 7 + 2 * 3, "{sql}");
+        assert_eq!(sql.matches('?').count(), 3 + 2 * 10 + 7 + 2 * 4, "{sql}");
         assert_eq!(sql.matches(';').count(), 5, "{sql}");
         assert_eq!(build(Text::All { sizes: [0, 0, 1], alone: true }).matches(';').count(), 3);
         let inside = build(Text::All { sizes: [1, 1, 0], alone: false });

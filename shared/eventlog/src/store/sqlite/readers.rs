@@ -8,7 +8,7 @@ use sqlx::sqlite::SqlitePoolOptions;
 use super::{connect, pages, query};
 use crate::snapshots::SnapshotRow;
 use crate::sql::{Row, Statement, Stored};
-use crate::{Error, RecordedEvent};
+use crate::{CursorMove, Error, RecordedEvent};
 
 /// Connections for reading; SQLite reads are short and in memory mostly.
 const READERS: u32 = 4;
@@ -50,6 +50,16 @@ impl Readers {
     pub async fn cursor(&self, projection: &str, source: &str) -> Result<Option<i64>, Error> {
         let get = "SELECT last_position FROM projection_cursor WHERE projection = ? AND source = ? AND partition = 0";
         Ok(sqlx::query_scalar(get).bind(projection).bind(source).fetch_optional(&self.pool).await?)
+    }
+
+    pub async fn cursors(&self, projection: &str) -> Result<Vec<CursorMove>, Error> {
+        let get = "SELECT source, partition, last_position FROM projection_cursor WHERE projection = ?";
+        let rows: Vec<(String, i32, i64)> = sqlx::query_as(get).bind(projection).fetch_all(&self.pool).await?;
+        let cursor = |(source, partition, position)| {
+            let projection = projection.to_owned();
+            CursorMove { projection, source, partition, position }
+        };
+        Ok(rows.into_iter().map(cursor).collect())
     }
 
     pub async fn close(&self) {

@@ -1,0 +1,141 @@
+//! `trialog feed`: the services' followers, what they could not handle, and what settles it.
+
+use clap::Subcommand;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::http::{Body, encoded};
+use super::{Client, Failure, show};
+
+/// Verbs of the feed; all but the first two change what is followed, and need an admin's token.
+#[derive(Subcommand)]
+pub enum Feed {
+    /// List the followers: how far each is, what it has parked, why it halted.
+    List,
+    /// List the facts that followers have parked.
+    Parked {
+        /// Only this follower, e.g. runs.follow_trials.
+        consumer: Option<String>,
+    },
+    /// Handle a parked fact and what waits behind it again.
+    Retry(Parked),
+    /// Give a parked fact up for ever; what waits behind it goes on.
+    Skip(Parked),
+    /// Follow another incarnation of a service's log, as a halted follower names it.
+    Adopt {
+        /// SERVICE@INCARNATION.
+        source: String,
+        /// Its facts after this position are new; 0 is all of them.
+        #[arg(long, default_value_t = 0)]
+        from: i64,
+    },
+}
+
+/// A parked fact.
+#[derive(clap::Args)]
+pub struct Parked {
+    /// The follower, e.g. runs.follow_trials.
+    consumer: String,
+    /// The fact's position.
+    position: i64,
+    /// The log that the position counts in, when the follower has parked facts of several.
+    #[arg(long)]
+    source: Option<String>,
+}
+
+/// Runs a verb.
+pub async fn feed(client: &Client, command: Feed) -> Result<(), Failure> {
+    match command {
+        Feed::List => {
+            let answer = consumers(client).await?;
+            show::list(
+                client,
+                &answer,
+                "consumers",
+                &["consumer", "follows", "state", "source", "position", "parked_facts", "parked_lanes", "reason"],
+            );
+            Ok(())
+        }
+        Feed::Parked { consumer } => list(client, consumer).await,
+        Feed::Retry(parked) => {
+            let answer = settle(client, "retry", parked).await?;
+            show::thing(client, &answer);
+            match show::field(&answer, "outcome").as_str() {
+                "parked" => Err(Failure::BadNews(format!("it is still parked: {}", show::field(&answer, "error")))),
+                _ => Ok(()),
+            }
+        }
+        Feed::Skip(parked) => {
+            let answer = settle(client, "skip", parked).await?;
+            show::thing(client, &answer);
+            Ok(())
+        }
+        Feed::Adopt { source, from } => {
+            let body = Body::Json(json!({"source": source, "from": from}));
+            let answer = open(client, Method::POST, "/feed:adopt", &body).await?;
+            show::list(client, &answer, "consumers", &["consumer", "source", "position"]);
+            Ok(())
+        }
+    }
+}
+
+async fn open(client: &Client, method: Method, path: &str, body: &Body) -> Result<Value, Failure> {
+    let answer = client.open(method, path, body).await?;
+    answer.json().await.map_err(|error| Failure::NoServer(format!("the answer is not JSON: {error}")))
+}
+
+async fn consumers(client: &Client) -> Result<Value, Failure> {
+    open(client, Method::GET, "/feed/consumers", &Body::None).await
+}
+
+async fn list(client: &Client, consumer: Option<String>) -> Result<(), Failure> {
+    let names = match consumer {
+        Some(consumer) => vec![consumer],
+        None => {
+            let all = consumers(client).await?;
+            let all = all.get("consumers").and_then(Value::as_array).into_iter().flatten();
+            all.map(|consumer| show::field(consumer, "consumer")).collect()
+        }
+    };
+    let mut parked = Vec::new();
+    for name in names {
+        parked.extend(pages(client, &name).await?);
+    }
+    let columns = ["consumer", "position", "lane", "type", "cause", "error", "parked_at"];
+    show::list(client, &json!({ "parked": parked }), "parked", &columns);
+    Ok(())
+}
+
+async fn pages(client: &Client, consumer: &str) -> Result<Vec<Value>, Failure> {
+    let (mut parked, mut token) = (Vec::new(), String::new());
+    loop {
+        let path = format!("/feed/parked?consumer={}&page_size=1000&page_token={}", encoded(consumer), encoded(&token));
+        let mut page = open(client, Method::GET, &path, &Body::None).await?;
+        if let Some(Value::Array(entries)) = page.get_mut("parked").map(Value::take) {
+            parked.extend(entries);
+        }
+        token = show::field(&page, "next_page_token");
+        if token.is_empty() {
+            return Ok(parked);
+        }
+    }
+}
+
+async fn settle(client: &Client, verb: &str, parked: Parked) -> Result<Value, Failure> {
+    let Parked { consumer, position, source } = parked;
+    let found = pages(client, &consumer).await?.into_iter().filter(|fact| {
+        let same = |wanted: &String| *wanted == show::field(fact, "source");
+        fact.get("position").and_then(Value::as_i64) == Some(position) && source.as_ref().is_none_or(same)
+    });
+    let found: Vec<Value> = found.collect();
+    let [fact] = found.as_slice() else {
+        return Err(Failure::Usage(match found.len() {
+            0 => format!("{consumer} has parked no fact at position {position}: see `trialog feed parked {consumer}`"),
+            _ => format!("{consumer} has parked several facts at position {position}: name the --source"),
+        }));
+    };
+    let body = json!({
+        "consumer": consumer, "position": position, "source": fact.get("source"), "partition": fact.get("partition"),
+    });
+    open(client, Method::POST, &format!("/feed/parked:{verb}"), &Body::Json(body)).await
+}

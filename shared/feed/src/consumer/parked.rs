@@ -1,0 +1,327 @@
+//! Facts that could not be handled, and those behind them in their lanes: rows in the follower's own database.
+
+use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use contracts::feed::Fact;
+use eventlog::{BoxFuture, Context, Error, EventLog, ExecuteError, Recorded, Transaction, insert, row, sql};
+use prost::Message;
+use runtime::{MachineClock, MachineEntropy};
+use vocabulary::{Clock, Decider, Entropy, StoredEvent};
+
+use super::lanes::Cause;
+use crate::source::Cursor;
+
+/// Facts that one consumer may have parked: beyond it the consumer halts, since nothing may be lost.
+pub(super) const PARKED_MAX: i64 = 100_000;
+/// The stream under which rows are written. It has no events: the rows are what is decided.
+const STREAM: &str = "feed-parked";
+
+/// A fact's place in a source.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Key {
+    pub source: String,
+    pub partition: i32,
+    pub position: i64,
+}
+
+impl Key {
+    pub fn of(fact: &Fact) -> Self {
+        Self { source: fact.source.clone(), partition: fact.partition, position: fact.position }
+    }
+}
+
+/// A parked fact.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Parked {
+    pub projection: String,
+    pub lane: String,
+    /// Why; absent in a fact that only waits behind its lane's first.
+    pub why: Option<(Cause, String)>,
+    pub parked_at_us: i64,
+    pub fact: Arc<Fact>,
+}
+
+/// Who settles something.
+#[derive(Clone, Debug)]
+pub(super) struct Actor {
+    pub name: String,
+    pub request_id: String,
+}
+
+impl Actor {
+    /// A follower, when nobody asked it.
+    pub fn itself(reaction: &str) -> Self {
+        Self { name: format!("reaction:{reaction}"), request_id: String::new() }
+    }
+}
+
+/// One consumer's parked facts.
+#[derive(Clone)]
+pub(super) struct Park {
+    log: EventLog,
+    projection: &'static str,
+}
+
+impl Park {
+    pub fn new(log: EventLog, projection: &'static str) -> Self {
+        Self { log, projection }
+    }
+
+    /// How many facts are parked.
+    pub async fn count(&self) -> Result<i64, Error> {
+        let get = "SELECT count(*) FROM feed_parked WHERE projection = $1";
+        sql(get).bind(self.projection).fetch_one(self.log.reader()).await
+    }
+
+    /// The parked lanes, and why.
+    pub async fn lanes(&self) -> Result<Vec<(String, Cause)>, Error> {
+        let get = "SELECT lane, max(cause) FROM feed_parked WHERE projection = $1 GROUP BY lane";
+        let rows: Vec<(String, String)> = sql(get).bind(self.projection).fetch_all(self.log.reader()).await?;
+        Ok(rows.into_iter().map(|(lane, cause)| (lane, Cause::read(&cause))).collect())
+    }
+
+    /// The oldest facts of a lane, in the order in which they are to be handled.
+    pub async fn of_lane(&self, lane: &str, limit: u32) -> Result<Vec<Arc<Fact>>, Error> {
+        let get =
+            "SELECT fact FROM feed_parked WHERE projection = $1 AND lane = $2 ORDER BY parked_at, position LIMIT $3";
+        let query = sql(get).bind(self.projection).bind(lane).bind(limit);
+        let rows: Vec<Vec<u8>> = query.fetch_all(self.log.reader()).await?;
+        rows.iter().map(|bytes| decode(bytes).map(Arc::new)).collect()
+    }
+
+    /// The lane of a parked fact.
+    pub async fn lane_of(&self, key: &Key) -> Result<Option<String>, Error> {
+        let get =
+            "SELECT lane FROM feed_parked WHERE projection = $1 AND source = $2 AND partition = $3 AND position = $4";
+        let query = sql(get).bind(self.projection).bind(&key.source).bind(key.partition).bind(key.position);
+        query.fetch_optional(self.log.reader()).await
+    }
+
+    /// Positions after a cursor that were skipped: a re-send of one is not handled again.
+    pub async fn skipped(&self, source: &str, after: i64) -> Result<BTreeSet<(i32, i64)>, Error> {
+        let get = "SELECT partition, position FROM feed_actions
+            WHERE projection = $1 AND source = $2 AND position > $3 AND action = 'skip'";
+        let query = sql(get).bind(self.projection).bind(source).bind(after);
+        let rows: Vec<(i64, i64)> = query.fetch_all(self.log.reader()).await?;
+        Ok(rows
+            .into_iter()
+            .map(|(partition, position)| (i32::try_from(partition).unwrap_or_default(), position))
+            .collect())
+    }
+
+    /// Parks facts; what is parked already stays as it is.
+    pub async fn put(&self, parked: Vec<Parked>) -> Result<(), Error> {
+        let (parked, projection) = (Arc::new(parked), self.projection);
+        self.write("feed", "", move |tx| {
+            let parked = Arc::clone(&parked);
+            Box::pin(async move {
+                let into = "INSERT INTO feed_parked(projection, source, partition, position, lane, cause, error, parked_at, fact)";
+                let mut rows = insert(into, "ON CONFLICT DO NOTHING");
+                for parked in parked.iter() {
+                    let (cause, error) = match &parked.why {
+                        Some((cause, error)) => (cause.name(), error.as_str()),
+                        None => ("", ""),
+                    };
+                    let fact = &parked.fact;
+                    rows.row(row![
+                        projection,
+                        &fact.source,
+                        fact.partition,
+                        fact.position,
+                        &parked.lane,
+                        cause,
+                        error,
+                        parked.parked_at_us,
+                        fact.encode_to_vec(),
+                    ]);
+                }
+                rows.execute(tx).await
+            })
+        })
+        .await
+    }
+
+    /// Says why a parked fact still does not go through.
+    pub async fn put_why(&self, key: &Key, cause: Cause, error: &str) -> Result<(), Error> {
+        let (key, error, projection) = (key.clone(), error.to_owned(), self.projection);
+        self.write("feed", "", move |tx| {
+            let (key, error) = (key.clone(), error.clone());
+            Box::pin(async move {
+                let put = "UPDATE feed_parked SET cause = $1, error = $2
+                    WHERE projection = $3 AND source = $4 AND partition = $5 AND position = $6";
+                let put = sql(put).bind(cause.name()).bind(error).bind(projection);
+                put.bind(key.source).bind(key.partition).bind(key.position).execute(tx).await.map(drop)
+            })
+        })
+        .await
+    }
+
+    /// Takes a fact out: it went through (`retry`), or is given up (`skip`). Who did it is remembered with it.
+    pub async fn remove(&self, key: &Key, action: &'static str, by: &Actor) -> Result<(), Error> {
+        let (key, by, projection) = (key.clone(), by.clone(), self.projection);
+        let action_id = MachineEntropy::default().uuid();
+        let at_us = MachineClock.now_us();
+        let actor = (by.name.clone(), by.request_id.clone());
+        self.write(&actor.0, &actor.1, move |tx| {
+            let (key, by) = (key.clone(), by.clone());
+            Box::pin(async move {
+                let remove = "DELETE FROM feed_parked
+                    WHERE projection = $1 AND source = $2 AND partition = $3 AND position = $4";
+                let remove = sql(remove).bind(projection).bind(&key.source).bind(key.partition).bind(key.position);
+                remove.execute(&mut *tx).await?;
+                act(
+                    tx,
+                    row![
+                        action_id,
+                        at_us,
+                        by.name,
+                        by.request_id,
+                        action,
+                        projection,
+                        key.source,
+                        key.partition,
+                        key.position,
+                        ""
+                    ],
+                )
+                .await
+            })
+        })
+        .await
+    }
+
+    /// From now on a source of a service is followed from a cursor on: what was known of that service's other
+    /// incarnations, or under its bare name, is kept in the record of who did it only.
+    pub async fn follow_from(&self, cursor: &Cursor, action: &'static str, by: &Actor) -> Result<(), Error> {
+        let (cursor, by) = (cursor.clone(), by.clone());
+        let (projection, action_id, at_us) = (self.projection, MachineEntropy::default().uuid(), MachineClock.now_us());
+        let actor = (by.name.clone(), by.request_id.clone());
+        self.write(&actor.0, &actor.1, move |tx| {
+            let (cursor, by) = (cursor.clone(), by.clone());
+            Box::pin(async move {
+                let service = |source: &str| source.split('@').next().unwrap_or_default().to_owned();
+                let get = "SELECT source, partition, last_position FROM projection_cursor WHERE projection = $1";
+                let before: Vec<(String, i64, i64)> = sql(get).bind(projection).fetch_all(&mut *tx).await?;
+                let mut left = Vec::new();
+                for (source, partition, position) in before {
+                    if service(&source) == service(&cursor.source) {
+                        let remove = "DELETE FROM projection_cursor
+                            WHERE projection = $1 AND source = $2 AND partition = $3";
+                        sql(remove).bind(projection).bind(&source).bind(partition).execute(&mut *tx).await?;
+                        left.push(format!("{source}/{partition}:{position}"));
+                    }
+                }
+                let into = "INSERT INTO projection_cursor(projection, source, partition, last_position)";
+                let mut rows = insert(into, "");
+                for (partition, position) in &cursor.positions {
+                    rows.row(row![projection, &cursor.source, *partition, *position]);
+                }
+                rows.execute(&mut *tx).await?;
+                let (detail, from) = (format!("left {}", left.join(", ")), cursor.position(0));
+                let source = cursor.source;
+                act(tx, row![action_id, at_us, by.name, by.request_id, action, projection, source, 0, from, detail])
+                    .await
+            })
+        })
+        .await
+    }
+
+    /// Writes rows in a transaction of their own.
+    async fn write<F>(&self, actor: &str, request_id: &str, work: F) -> Result<(), Error>
+    where
+        F: for<'a> Fn(&'a mut Transaction) -> BoxFuture<'a, Result<(), Error>> + Send + Sync + 'static,
+    {
+        let context = Context::new(MachineEntropy::default().uuid(), actor, request_id);
+        let work = Arc::new(work);
+        let written = self.log.record::<Rows, _>(STREAM, context, move |_, tx| {
+            let work = Arc::clone(&work);
+            Box::pin(async move {
+                work(tx).await?;
+                Ok(Recorded { events: Vec::new(), reply: Vec::new() })
+            })
+        });
+        match written.await {
+            Ok(_) => Ok(()),
+            Err(ExecuteError::Rejected(never)) => match never {},
+            Err(ExecuteError::Storage(error)) => Err(error),
+            Err(ExecuteError::Overloaded) => Err(Error::Overloaded),
+            // Without a condition, under a new id.
+            Err(other) => Err(Error::Encode(other.to_string())),
+        }
+    }
+}
+
+async fn act(tx: &mut Transaction, values: [eventlog::Value; 10]) -> Result<(), Error> {
+    let into = "INSERT INTO feed_actions(action_id, at, actor, request_id, action, projection, source, partition, position, detail)";
+    let mut rows = insert(into, "");
+    rows.row(values);
+    rows.execute(tx).await
+}
+
+/// A page of the parked facts of all consumers in a database, by consumer, lane and order.
+///
+/// # Errors
+/// When the database cannot be read.
+pub(super) async fn page(
+    log: &EventLog,
+    consumer: &str,
+    after: (&str, &str, i64),
+    limit: u32,
+) -> Result<Vec<Parked>, Error> {
+    let get = "SELECT projection, lane, cause, error, parked_at, fact FROM feed_parked
+        WHERE (projection, lane, position) > ($1, $2, $3) AND ($4 = '' OR projection = $4)
+        ORDER BY projection, lane, position LIMIT $5";
+    let query = sql(get).bind(after.0).bind(after.1).bind(after.2).bind(consumer).bind(limit);
+    let rows: Vec<(String, String, String, String, i64, Vec<u8>)> = query.fetch_all(log.reader()).await?;
+    let parked = rows.into_iter().map(|(projection, lane, cause, error, parked_at_us, fact)| {
+        let why = (!cause.is_empty()).then(|| (Cause::read(&cause), error));
+        Ok(Parked { projection, lane, why, parked_at_us, fact: Arc::new(decode(&fact)?) })
+    });
+    parked.collect()
+}
+
+fn decode(bytes: &[u8]) -> Result<Fact, Error> {
+    Fact::decode(bytes).map_err(|error| Error::Decode(format!("a parked fact: {error}")))
+}
+
+/// The aggregate of no events under which rows are written.
+#[derive(Clone, Default)]
+struct Rows;
+
+/// An event that does not happen.
+#[derive(Clone)]
+enum Never {}
+
+impl StoredEvent for Never {
+    fn kind(&self) -> &'static str {
+        match *self {}
+    }
+
+    fn schema(&self) -> i16 {
+        match *self {}
+    }
+
+    fn encode(&self) -> Result<String, serde_json::Error> {
+        match *self {}
+    }
+
+    fn decode(kind: &str, _: i16, _: &str) -> Result<Self, String> {
+        Err(format!("{kind}: parked facts have no events"))
+    }
+}
+
+impl Decider for Rows {
+    type Command = ();
+    type Event = Never;
+    type Rejection = Infallible;
+
+    fn decide(&self, (): &()) -> Result<Vec<Never>, Infallible> {
+        Ok(Vec::new())
+    }
+
+    fn evolve(&mut self, event: &Never) {
+        match *event {}
+    }
+}

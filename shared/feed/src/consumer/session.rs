@@ -1,0 +1,390 @@
+//! One reading of a source, from the cursor until it breaks off.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use contracts::feed::Fact;
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use runtime::{Backoff, MachineClock, Part, Shutdown};
+use tokio::sync::{mpsc, oneshot};
+use vocabulary::Clock;
+
+use super::entry::{Entry, Request, Settled, State, Verb};
+use super::lanes::{Cause, Handled, Lanes, Outcome, handle};
+use super::pace::{Pace, Placed};
+use super::parked::{Actor, Key, PARKED_MAX, Park, Parked};
+use super::progress::{self, Progress, Taken};
+use super::reaction::Reaction;
+use crate::source::{Cursor, FactSource, OpenError};
+
+/// How often lanes that wait are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Waits between tries of a lane that waits, in its turns of [`LOOK_EVERY`].
+const WAITING_MIN: Duration = Duration::from_secs(2);
+const WAITING_MAX: Duration = Duration::from_secs(60);
+/// How long what is under way may take when the source breaks off.
+const FINISH: Duration = Duration::from_secs(1);
+/// Parked facts read at once when their lane goes on.
+const PARKED_PAGE: u32 = 64;
+
+/// How a session ends well.
+pub(super) enum End {
+    Shutdown,
+    /// It cannot go on before somebody settles what is said.
+    Halted(String),
+}
+
+/// What a session needs.
+pub(super) struct Session<'a> {
+    pub entry: &'a Arc<Entry>,
+    pub reaction: &'a Arc<dyn Reaction>,
+    pub source: &'a dyn FactSource,
+    pub shutdown: &'a Shutdown,
+    pub part: &'a Part,
+}
+
+/// A lane of which facts are parked.
+struct ParkedLane {
+    cause: Cause,
+    /// Looks left until it is tried again by itself.
+    looks: u64,
+    backoff: Backoff,
+    is_draining: bool,
+}
+
+impl ParkedLane {
+    fn new(cause: Cause) -> Self {
+        Self { cause, looks: 0, backoff: Backoff::new(WAITING_MIN, WAITING_MAX), is_draining: false }
+    }
+
+    fn wait(&mut self, cause: Cause) {
+        (self.cause, self.is_draining) = (cause, false);
+        self.looks = self.backoff.next_wait().as_secs().max(1);
+    }
+}
+
+/// A lane that was tried from its first parked fact on.
+struct Drained {
+    lane: String,
+    /// Why it is still parked; `None` when nothing of it was left.
+    why: Option<Cause>,
+}
+
+type Drain = BoxFuture<'static, anyhow::Result<Drained>>;
+
+impl Session<'_> {
+    /// Follows until the source breaks off.
+    ///
+    /// # Errors
+    /// When it does, or the follower's own log fails.
+    pub async fn run(self, requests: &mut mpsc::Receiver<Request>) -> anyhow::Result<End> {
+        let (log, name) = (&self.entry.log, self.reaction.name());
+        let cursor = progress::load(log, name, self.reaction.service()).await?;
+        self.entry.stand(|standing| (standing.source, standing.position) = (cursor.source.clone(), cursor.position(0)));
+        let opened = tokio::select! {
+            opened = self.source.open(&cursor) => opened,
+            () = self.shutdown.requested() => return Ok(End::Shutdown),
+        };
+        let opened = match opened {
+            Ok(opened) => opened,
+            Err(OpenError::Away(error)) => anyhow::bail!("feed of {}: {error}", self.reaction.service()),
+            Err(error) => return Ok(End::Halted(self.advice(&error))),
+        };
+        let park = self.entry.park();
+        let progress = Progress::begin(name, &cursor, opened.source.clone());
+        if cursor.source.is_empty() {
+            let mut begun = Cursor { source: opened.source.clone(), ..cursor };
+            begun.positions.entry(0).or_default();
+            park.follow_from(&begun, "begin", &Actor::itself(name)).await?;
+        }
+        let skipped = park.skipped(&opened.source, progress.reached()).await?;
+        let parked = park.lanes().await?.into_iter().map(|(lane, cause)| (lane, ParkedLane::new(cause))).collect();
+        let facts = park.count().await?;
+        self.part.well();
+        self.entry.stand(|standing| {
+            (standing.state, standing.source) = (State::Following, opened.source.clone());
+            standing.position = progress.reached();
+        });
+        let mut work = Work {
+            lanes: Lanes::new(Arc::clone(self.reaction), self.shutdown.clone()),
+            drains: FuturesUnordered::new(),
+            session: self,
+            progress,
+            park,
+            parked,
+            facts,
+            skipped,
+        };
+        let mut pace = Pace::new(opened.facts, Arc::clone(work.session.reaction));
+        work.run(&mut pace, requests).await
+    }
+
+    /// What a person is told who has to settle why a source cannot be followed on.
+    fn advice(&self, error: &OpenError) -> String {
+        let consumer = self.entry.consumer();
+        match error {
+            OpenError::OtherIncarnation { known, met } => format!(
+                "{consumer} has followed {known} and met {met}: the log was made anew or restored. If that is meant, \
+                 `trialog feed adopt {met}` follows it from its beginning on (`--from POSITION` from later on)"
+            ),
+            OpenError::BeyondHead { source_name, from, head } => format!(
+                "{consumer} has seen {source_name} up to {from}, and it ends at {head}: the log was set back. If that is \
+                 meant, `trialog feed adopt {source_name} --from {head}` goes on from there"
+            ),
+            OpenError::Away(text) => text.clone(),
+        }
+    }
+}
+
+/// A session under way.
+struct Work<'a> {
+    session: Session<'a>,
+    progress: Progress,
+    lanes: Lanes,
+    park: Park,
+    parked: HashMap<String, ParkedLane>,
+    /// Facts that are parked.
+    facts: i64,
+    skipped: BTreeSet<(i32, i64)>,
+    drains: FuturesUnordered<Drain>,
+}
+
+impl Work<'_> {
+    async fn run(&mut self, pace: &mut Pace, requests: &mut mpsc::Receiver<Request>) -> anyhow::Result<End> {
+        let shutdown = self.session.shutdown.clone();
+        let mut look = tokio::time::interval(LOOK_EVERY);
+        loop {
+            if self.facts > PARKED_MAX {
+                self.save().await?;
+                return Ok(End::Halted(format!("{} facts are parked: settle some with `trialog feed`", self.facts)));
+            }
+            let has_room = self.lanes.has_room();
+            tokio::select! {
+                chunk = pace.next(), if has_room => match chunk {
+                    Ok(chunk) => if let Err(error) = self.take_in(chunk).await {
+                        self.finish().await?;
+                        return Err(error);
+                    },
+                    Err(broken) => {
+                        self.finish().await?;
+                        anyhow::bail!("feed of {}: {broken}", self.session.reaction.service());
+                    }
+                },
+                handled = self.lanes.next() => {
+                    if self.settle(handled).await? {
+                        self.save().await?;
+                        return Ok(End::Shutdown);
+                    }
+                }
+                () = self.progress.is_due() => self.save().await?,
+                Some(drained) = self.drains.next() => self.drained(drained?).await?,
+                Some(request) = requests.recv() => self.answer(request).await?,
+                _ = look.tick(), if !self.parked.is_empty() => self.look(),
+                () = shutdown.requested() => {
+                    self.save().await?;
+                    return Ok(End::Shutdown);
+                }
+            }
+            if self.progress.is_far() {
+                self.save().await?;
+            }
+        }
+    }
+
+    /// Lets what is under way come to its end, so that a source that keeps breaking off is got through all the same.
+    async fn finish(&mut self) -> anyhow::Result<()> {
+        let rest = async {
+            while !self.lanes.is_idle() {
+                let handled = self.lanes.next().await;
+                if self.settle(handled).await? {
+                    break;
+                }
+            }
+            Ok::<_, anyhow::Error>(())
+        };
+        // What has to wait longer is seen again.
+        if let Ok(finished) = tokio::time::timeout(FINISH, rest).await {
+            finished?;
+        }
+        self.save().await
+    }
+
+    async fn save(&mut self) -> anyhow::Result<()> {
+        self.progress.save(&self.session.entry.log).await?;
+        let reached = self.progress.reached();
+        self.session.entry.stand(|standing| standing.position = reached);
+        Ok(())
+    }
+
+    /// Takes facts in: into their lanes, or behind what is parked of them.
+    async fn take_in(&mut self, chunk: Vec<Placed>) -> anyhow::Result<()> {
+        let mut behind = Vec::new();
+        for (fact, place) in chunk {
+            match self.progress.take_in(&fact) {
+                Taken::New => {}
+                Taken::Repeat => continue,
+                Taken::Hole(previous) => {
+                    anyhow::bail!("{} of {} came, {previous} before it never did", fact.position, fact.source)
+                }
+            }
+            let Some(place) = place else { continue };
+            if self.skipped.remove(&(fact.partition, fact.position)) {
+                self.progress.done(fact.partition, fact.position);
+            } else if self.parked.contains_key(&place.lane) {
+                behind.push(self.row(place.lane, fact, None));
+            } else {
+                self.lanes.push(place.lane, fact);
+            }
+        }
+        self.put(behind).await
+    }
+
+    fn row(&self, lane: String, fact: Arc<Fact>, why: Option<(Cause, String)>) -> Parked {
+        let (projection, parked_at_us) = (self.session.reaction.name().to_owned(), MachineClock.now_us());
+        Parked { projection, lane, why, parked_at_us, fact }
+    }
+
+    /// Parks facts: they are done as far as the cursor goes.
+    async fn put(&mut self, rows: Vec<Parked>) -> anyhow::Result<()> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        self.park.put(rows.clone()).await?;
+        for row in rows {
+            self.facts += 1;
+            self.progress.done(row.fact.partition, row.fact.position);
+        }
+        Ok(())
+    }
+
+    /// Takes note of a fact that was handled; true when the process ends.
+    async fn settle(&mut self, handled: Handled) -> anyhow::Result<bool> {
+        let Handled { lane, fact, outcome } = handled;
+        match outcome {
+            Outcome::Done => self.progress.done(fact.partition, fact.position),
+            Outcome::Stopped => return Ok(true),
+            Outcome::Park(cause, error) => {
+                let name = self.session.reaction.name();
+                let (position, kind) = (fact.position, &fact.r#type);
+                tracing::error!(consumer = name, lane, position, kind, cause = cause.name(), "parked: {error}");
+                metrics::counter!("trialog_feed_parked_total", "consumer" => name).increment(1);
+                let mut rows = vec![self.row(lane.clone(), fact, Some((cause, error)))];
+                rows.extend(self.lanes.take(&lane).into_iter().map(|fact| self.row(lane.clone(), fact, None)));
+                self.put(rows).await?;
+                let mut parked = ParkedLane::new(cause);
+                parked.wait(cause);
+                self.parked.insert(lane, parked);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Lanes that wait are tried again by themselves.
+    fn look(&mut self) {
+        let mut due = Vec::new();
+        for (lane, parked) in &mut self.parked {
+            if parked.cause == Cause::Waiting && !parked.is_draining {
+                parked.looks = parked.looks.saturating_sub(1);
+                if parked.looks == 0 {
+                    due.push(lane.clone());
+                }
+            }
+        }
+        let by = Actor::itself(self.session.reaction.name());
+        due.into_iter().for_each(|lane| self.drain(lane, by.clone(), None));
+    }
+
+    /// Begins to handle a parked lane from its first fact on.
+    fn drain(&mut self, lane: String, by: Actor, reply: Option<oneshot::Sender<Settled>>) {
+        let Some(parked) = self.parked.get_mut(&lane) else { return };
+        if std::mem::replace(&mut parked.is_draining, true) {
+            return;
+        }
+        let (park, reaction) = (self.park.clone(), Arc::clone(self.session.reaction));
+        let shutdown = self.session.shutdown.clone();
+        self.drains.push(Box::pin(drain(park, reaction, lane, by, reply, shutdown)));
+    }
+
+    /// A lane was tried: it is free, or waits on.
+    async fn drained(&mut self, drained: Drained) -> anyhow::Result<()> {
+        self.facts = self.park.count().await?;
+        let Drained { lane, why } = drained;
+        if let Some(cause) = why {
+            if let Some(parked) = self.parked.get_mut(&lane) {
+                parked.wait(cause);
+            }
+            return Ok(());
+        }
+        // Only this task parks: what came meanwhile is seen here.
+        if self.park.of_lane(&lane, 1).await?.is_empty() {
+            self.parked.remove(&lane);
+        } else if let Some(parked) = self.parked.get_mut(&lane) {
+            parked.is_draining = false;
+            self.drain(lane, Actor::itself(self.session.reaction.name()), None);
+        }
+        Ok(())
+    }
+
+    async fn answer(&mut self, request: Request) -> anyhow::Result<()> {
+        let Request { key, verb, by, reply } = request;
+        let Some(lane) = self.park.lane_of(&key).await? else {
+            drop(reply.send(Settled::Absent));
+            return Ok(());
+        };
+        match verb {
+            Verb::Skip if self.parked.get(&lane).is_some_and(|parked| parked.is_draining) => {
+                drop(reply.send(Settled::Parked("its lane is being tried at this moment: ask again".to_owned())));
+            }
+            Verb::Skip => {
+                self.park.remove(&key, "skip", &by).await?;
+                self.facts -= 1;
+                drop(reply.send(Settled::Skipped));
+                self.drain(lane, by, None);
+            }
+            Verb::Retry => self.drain(lane, by, Some(reply)),
+        }
+        Ok(())
+    }
+}
+
+/// Handles the parked facts of a lane until one does not go through or none is left. The reply hears of the first.
+async fn drain(
+    park: Park,
+    reaction: Arc<dyn Reaction>,
+    lane: String,
+    by: Actor,
+    mut reply: Option<oneshot::Sender<Settled>>,
+    shutdown: Shutdown,
+) -> anyhow::Result<Drained> {
+    let mut tell = |settled: Settled| {
+        if let Some(reply) = reply.take() {
+            // Whoever asked may be gone.
+            drop(reply.send(settled));
+        }
+    };
+    loop {
+        let facts = park.of_lane(&lane, PARKED_PAGE).await?;
+        if facts.is_empty() {
+            tell(Settled::Absent);
+            return Ok(Drained { lane, why: None });
+        }
+        for fact in facts {
+            let key = Key::of(&fact);
+            match handle(reaction.as_ref(), &fact, &shutdown).await {
+                Outcome::Done => {
+                    park.remove(&key, "retry", &by).await?;
+                    tell(Settled::Done);
+                }
+                Outcome::Park(cause, error) => {
+                    park.put_why(&key, cause, &error).await?;
+                    tell(Settled::Parked(error));
+                    return Ok(Drained { lane, why: Some(cause) });
+                }
+                Outcome::Stopped => return Ok(Drained { lane, why: Some(Cause::Waiting) }),
+            }
+        }
+    }
+}

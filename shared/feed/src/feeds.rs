@@ -1,0 +1,76 @@
+//! Where each service's facts are, and who follows them: what the wiring hands to every service.
+
+use std::sync::Arc;
+
+use contracts::Peers;
+use contracts::feed::consumer_service_server::ConsumerServiceServer;
+use contracts::feed::feed_service_server::FeedServiceServer;
+use eventlog::EventLog;
+use futures_util::future::BoxFuture;
+use runtime::{Shutdown, Task};
+use tonic::service::RoutesBuilder;
+
+use crate::consumer::{Consumers, Desk, Follower, Reaction};
+use crate::source::{Cursor, FactSource, FeedServer, OpenError, Opened, Remote, Source};
+
+/// The feeds of an installation as one process sees them. Clones share them.
+#[derive(Clone, Default)]
+pub struct Feeds {
+    peers: Peers,
+    here: FeedServer,
+    consumers: Consumers,
+}
+
+impl Feeds {
+    /// Feeds of services behind `peers`, until they are added as running here.
+    pub fn new(peers: Peers) -> Self {
+        Self { peers, ..Self::default() }
+    }
+
+    /// A service runs in this process: its facts are read from its log.
+    pub fn add(&self, service: &'static str, source: Source) {
+        self.here.add(service, source);
+    }
+
+    /// Where a service's facts come from. Services know each other before they are there: it is looked up at each
+    /// opening.
+    pub fn of(&self, service: &'static str) -> Arc<dyn FactSource> {
+        Arc::new(Somewhere { feeds: self.clone(), service })
+    }
+
+    /// A task that lets a story follow its service, with its cursor in `log`.
+    pub fn follow(&self, log: &EventLog, reaction: Arc<dyn Reaction>, shutdown: &Shutdown) -> Task {
+        let (name, source) = (reaction.name(), self.of(reaction.service()));
+        let follower = Arc::new(Follower::new(log.clone(), reaction, source, &self.consumers, shutdown.clone()));
+        Task::telling(name, move |part| {
+            let follower = Arc::clone(&follower);
+            async move { follower.run(&part).await }
+        })
+    }
+
+    /// Adds what answers others about the feeds and followers of this process.
+    pub fn routes(&self, routes: &mut RoutesBuilder) {
+        routes.add_service(FeedServiceServer::new(self.here.clone()));
+        routes.add_service(ConsumerServiceServer::new(Desk::new(self.consumers.clone())));
+    }
+}
+
+/// A service's facts, wherever it runs.
+struct Somewhere {
+    feeds: Feeds,
+    service: &'static str,
+}
+
+impl FactSource for Somewhere {
+    fn open<'a>(&'a self, cursor: &'a Cursor) -> BoxFuture<'a, Result<Opened, OpenError>> {
+        Box::pin(async move {
+            if let Some(source) = self.feeds.here.of(self.service) {
+                return source.open(cursor).await;
+            }
+            match self.feeds.peers.by_name(self.service) {
+                Some(peer) => Remote::new(self.service, peer.clone()).open(cursor).await,
+                None => Err(OpenError::Away(format!("there is no service '{}'", self.service))),
+            }
+        })
+    }
+}

@@ -1,0 +1,208 @@
+//! A service's log as facts: each event is mapped once, whoever reads it.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use contracts::about::About;
+use contracts::feed::Fact;
+use eventlog::{EventLog, RecordedEvent};
+use serde::Deserialize;
+
+/// Events read at once. A page is a transaction of its own, so that no reader holds back the WAL.
+pub(super) const PAGE_EVENTS: u32 = 1000;
+/// Events whose facts are kept for readers that keep up, and the bytes of their payloads.
+const KEPT_EVENTS: usize = 2_048;
+const KEPT_BYTES: usize = 4 << 20;
+/// Streams whose last fact is remembered, so that the next one can name it.
+const STREAMS_KNOWN: usize = 65_536;
+
+/// A fact made of an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Publication {
+    /// The fact's type: the name of its message.
+    pub kind: &'static str,
+    /// The encoded message.
+    pub payload: Vec<u8>,
+    /// Whom it is about.
+    pub about: Ids,
+}
+
+/// What readers filter facts by; empty where a fact has none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ids {
+    /// The workspace.
+    pub workspace: String,
+    /// The sweep.
+    pub sweep_id: String,
+    /// The run.
+    pub run_id: String,
+}
+
+impl Publication {
+    /// Encodes a message under its name.
+    pub fn new(kind: &'static str, message: &(impl prost::Message + About)) -> Self {
+        let about = Ids {
+            workspace: message.workspace().to_owned(),
+            sweep_id: message.sweep_id().to_owned(),
+            run_id: message.run_id().to_owned(),
+        };
+        Self { kind, payload: message.encode_to_vec(), about }
+    }
+}
+
+/// Maps private events to public facts: pure, at most one fact an event.
+pub trait Publish: Send + Sync + 'static {
+    /// The fact of an event; `None` keeps it private.
+    ///
+    /// # Errors
+    /// When the event cannot be decoded: the feed stops there, nothing is skipped.
+    fn publish(&self, event: &RecordedEvent) -> Result<Option<Publication>, String>;
+}
+
+/// A service's log and the map that makes facts of it. Clones share what was mapped.
+#[derive(Clone)]
+pub struct Source {
+    log: EventLog,
+    publish: Arc<dyn Publish>,
+    kept: Arc<Mutex<Kept>>,
+}
+
+/// What became of an event.
+#[derive(Clone)]
+pub(super) struct Published {
+    pub position: i64,
+    /// `None` when it stays private.
+    pub fact: Option<(Arc<Fact>, Arc<Ids>)>,
+}
+
+/// The latest events in order, without gaps.
+#[derive(Default)]
+struct Kept {
+    events: VecDeque<Published>,
+    bytes: usize,
+    /// The position of the last fact of each stream that had one lately.
+    last_facts: HashMap<String, i64>,
+}
+
+/// The origin of an event as the log stores it.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Meta {
+    request_id: String,
+    causation: Option<String>,
+    traceparent: Option<String>,
+}
+
+impl Source {
+    /// The facts of `log` as `publish` makes them.
+    pub fn new(log: EventLog, publish: impl Publish) -> Self {
+        Self { log, publish: Arc::new(publish), kept: Arc::default() }
+    }
+
+    /// The log that the facts come from.
+    pub fn log(&self) -> &EventLog {
+        &self.log
+    }
+
+    /// What became of the events after a position, oldest first; the error names the event that cannot be mapped,
+    /// after those before it.
+    pub(super) async fn page(&self, from: i64) -> Result<(Vec<Published>, Option<String>), eventlog::Error> {
+        if let Some(published) = self.kept().after(from) {
+            return Ok((published, None));
+        }
+        let events = self.log.read(from, PAGE_EVENTS).await?;
+        let mut published = Vec::with_capacity(events.len());
+        let mut kept = self.kept();
+        if let Some(published) = kept.after(from) {
+            // Another reader was faster.
+            return Ok((published, None));
+        }
+        for event in &events {
+            match self.publish.publish(event) {
+                Ok(publication) => published.push(kept.take_in(self.log.source(), event, publication)),
+                Err(error) => {
+                    let broken = format!("event {} of {}: {error}", event.position, event.stream);
+                    return Ok((published, Some(broken)));
+                }
+            }
+        }
+        Ok((published, None))
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        // A panic of a map leaves at worst an end that is read anew.
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Kept {
+    /// The events after a position, if all of them are here.
+    fn after(&self, position: i64) -> Option<Vec<Published>> {
+        let (first, last) = (self.events.front()?.position, self.events.back()?.position);
+        if position + 1 < first || position >= last {
+            return None;
+        }
+        let skipped = usize::try_from(position + 1 - first).ok()?;
+        Some(self.events.iter().skip(skipped).cloned().collect())
+    }
+
+    /// Makes the fact of an event and keeps it when it is the next one; what a late reader reads anew is not kept.
+    fn take_in(&mut self, source: &str, event: &RecordedEvent, publication: Option<Publication>) -> Published {
+        let is_next = self.events.back().is_none_or(|last| last.position + 1 == event.position);
+        let previous = match (is_next, publication.is_some()) {
+            (true, true) => self.name_last(event),
+            _ => 0,
+        };
+        let fact = publication.map(|publication| fact(source, event, previous, publication));
+        let published = Published { position: event.position, fact };
+        if is_next {
+            self.bytes += bytes(&published);
+            self.events.push_back(published.clone());
+            while self.events.len() > KEPT_EVENTS || (self.bytes > KEPT_BYTES && self.events.len() > 1) {
+                let Some(gone) = self.events.pop_front() else { break };
+                self.bytes -= bytes(&gone);
+            }
+        }
+        published
+    }
+
+    /// Remembers a stream's newest fact and answers the one before; 0 when that is not known.
+    fn name_last(&mut self, event: &RecordedEvent) -> i64 {
+        if self.last_facts.len() >= STREAMS_KNOWN {
+            self.last_facts.clear();
+        }
+        match self.last_facts.get_mut(&event.stream) {
+            Some(last) => std::mem::replace(last, event.position),
+            None => {
+                self.last_facts.insert(event.stream.clone(), event.position);
+                0
+            }
+        }
+    }
+}
+
+fn bytes(published: &Published) -> usize {
+    published.fact.as_ref().map_or(0, |(fact, _)| fact.payload.len())
+}
+
+fn fact(source: &str, event: &RecordedEvent, previous: i64, publication: Publication) -> (Arc<Fact>, Arc<Ids>) {
+    // What is not there was not told; the fact itself does not depend on it.
+    let meta: Meta = serde_json::from_str(&event.meta).unwrap_or_default();
+    let fact = Fact {
+        source: source.to_owned(),
+        position: event.position,
+        stream: event.stream.clone(),
+        version: event.version,
+        r#type: publication.kind.to_owned(),
+        recorded_at_us: event.recorded_at_us,
+        event_id: event.event_id.to_string(),
+        causation: meta.causation.unwrap_or_default(),
+        payload: publication.payload,
+        watermark: false,
+        previous,
+        partition: 0,
+        request_id: meta.request_id,
+        traceparent: meta.traceparent.unwrap_or_default(),
+    };
+    (Arc::new(fact), Arc::new(publication.about))
+}

@@ -1,0 +1,127 @@
+//! Whose facts are followed: cursors count in an incarnation, and another one is not followed unasked.
+
+use std::sync::Arc;
+
+use contracts::feed as wire;
+use contracts::feed::consumer_service_server::ConsumerService;
+use eventlog::EventLog;
+use tonic::Request;
+use trialog_feed::consumer::Desk;
+
+use crate::CARRIERS;
+use crate::world::{Following, Listener, Talk, noted, open, until};
+
+async fn heard(ear: &EventLog) -> Vec<String> {
+    noted(ear).await.remove("lab/a").unwrap_or_default()
+}
+
+async fn hears(ear: &EventLog, texts: &[&str]) {
+    until("it is heard", async || heard(ear).await.len() >= texts.len()).await;
+    assert_eq!(heard(ear).await, texts);
+}
+
+async fn standing(following: &Following) -> wire::Consumer {
+    let request = wire::ListConsumersRequest { service: "ear".to_owned() };
+    let reply = Desk::new(following.consumers.clone()).list_consumers(Request::new(request)).await.unwrap();
+    reply.into_inner().consumers.remove(0)
+}
+
+async fn adopt(following: &Following, source: &str, from: i64) {
+    let request = wire::AdoptRequest { service: "ear".to_owned(), source: source.to_owned(), from };
+    let reply = Desk::new(following.consumers.clone()).adopt_source(Request::new(request)).await.unwrap();
+    assert_eq!(reply.into_inner().consumers.len(), 1);
+}
+
+#[tokio::test]
+async fn a_cursor_under_the_bare_name_counts_in_what_is_met_first() {
+    for (name, carrier) in CARRIERS {
+        let folder = tempfile::tempdir().unwrap();
+        let (talk, ear) = (Talk::open(folder.path()).await, open(folder.path(), "ear").await);
+        for text in ["one", "two", "three"] {
+            talk.say("lab/a", text).await;
+        }
+        // As builds before this one left it.
+        ear.move_cursor("listen", "talk", 2).await.unwrap();
+        let listener = Listener::new(&ear);
+        let following = Following::begin(&listener, carrier(&talk));
+        hears(&ear, &["three"]).await;
+        let stored = async || ear.cursors("listen").await.unwrap().iter().any(|cursor| cursor.position == 3);
+        until("it is stored", stored).await;
+        following.stop().await;
+        let cursors = ear.cursors("listen").await.unwrap();
+        let own = cursors.iter().find(|cursor| cursor.source == talk.log.source());
+        assert_eq!(own.map(|cursor| cursor.position), Some(3), "{name}: {cursors:?}");
+        assert_eq!(cursors.len(), 1, "{name}: what it took over is gone: {cursors:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_log_made_anew_is_not_followed_before_it_is_adopted() {
+    for (name, carrier) in CARRIERS {
+        let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let ear = open(first.path(), "ear").await;
+        let listener = Listener::new(&ear);
+        let talk = Talk::open(first.path()).await;
+        talk.say("lab/a", "old").await;
+        let following = Following::begin(&listener, carrier(&talk));
+        hears(&ear, &["old"]).await;
+        following.stop().await;
+        // Another log of the same service, longer than the first: by number alone its facts would be new.
+        let anew = Talk::open(second.path()).await;
+        for text in ["unseen", "new"] {
+            anew.say("lab/a", text).await;
+        }
+        let following = Following::begin(&listener, carrier(&anew));
+        until("it halts", async || standing(&following).await.state == "Halted").await;
+        let reason = standing(&following).await.reason;
+        let command = format!("trialog feed adopt {}", anew.log.source());
+        assert!(reason.contains(&command) && reason.contains(talk.log.source()), "{name}: {reason}");
+        let unwell = following.health.unwell("ear");
+        assert_eq!((unwell.len(), unwell[0].part.as_str()), (1, "listen"), "{name}: its process is not ready");
+        assert_eq!(heard(&ear).await, ["old"], "{name}: nothing of it is taken for what was meant");
+        adopt(&following, anew.log.source(), 0).await;
+        hears(&ear, &["old", "unseen", "new"]).await;
+        assert_eq!(standing(&following).await.state, "Following");
+        assert!(following.health.unwell("ear").is_empty());
+        following.stop().await;
+        // What was adopted is what is known now, over a restart.
+        let following = Following::begin(&listener, carrier(&anew));
+        anew.say("lab/a", "newer").await;
+        hears(&ear, &["old", "unseen", "new", "newer"]).await;
+        following.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_log_that_was_set_back_is_not_skipped_over() {
+    for (name, carrier) in CARRIERS {
+        let folder = tempfile::tempdir().unwrap();
+        let (talk, ear) = (Talk::open(folder.path()).await, open(folder.path(), "ear").await);
+        talk.say("lab/a", "one").await;
+        ear.move_cursor("listen", talk.log.source(), 5).await.unwrap();
+        let listener = Listener::new(&ear);
+        let following = Following::begin(&listener, carrier(&talk));
+        until("it halts", async || standing(&following).await.state == "Halted").await;
+        let reason = standing(&following).await.reason;
+        let command = format!("trialog feed adopt {} --from 1", talk.log.source());
+        assert!(reason.contains(&command), "{name}: {reason}");
+        adopt(&following, talk.log.source(), 1).await;
+        talk.say("lab/a", "two").await;
+        hears(&ear, &["two"]).await;
+        following.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn several_incarnations_are_for_a_person_to_choose_from() {
+    let folder = tempfile::tempdir().unwrap();
+    let (talk, ear) = (Talk::open(folder.path()).await, open(folder.path(), "ear").await);
+    talk.say("lab/a", "one").await;
+    ear.move_cursor("listen", "talk@1", 1).await.unwrap();
+    ear.move_cursor("listen", "talk@2", 1).await.unwrap();
+    let listener = Listener::new(&ear);
+    let following = Following::begin(&listener, Arc::new(talk.source.clone()));
+    adopt(&following, talk.log.source(), 0).await;
+    hears(&ear, &["one"]).await;
+    following.stop().await;
+}

@@ -1,0 +1,180 @@
+//! A fact that cannot be handled parks its lane and nobody else's, until somebody settles it.
+
+use std::sync::Arc;
+
+use contracts::feed as wire;
+use contracts::feed::consumer_service_server::ConsumerService;
+use eventlog::{EventLog, sql};
+use tonic::{Code, Request};
+use trialog_feed::ReactError;
+use trialog_feed::consumer::Desk;
+
+use crate::faulty::{Faults, Faulty};
+use crate::world::{Following, Listener, Talk, Trouble, noted, open, until};
+
+const CONSUMER: &str = "ear.listen";
+
+struct Desked {
+    talk: Talk,
+    ear: EventLog,
+    listener: Arc<Listener>,
+    following: Option<Following>,
+    _folder: tempfile::TempDir,
+}
+
+impl Desked {
+    async fn begin() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (talk, ear) = (Talk::open(folder.path()).await, open(folder.path(), "ear").await);
+        let listener = Listener::new(&ear);
+        let mut desked = Self { talk, ear, listener, following: None, _folder: folder };
+        desked.follow();
+        desked
+    }
+
+    fn follow(&mut self) {
+        // Each fact comes a second time, which must change nothing either.
+        let source = Faulty::new(Arc::new(self.talk.source.clone()), Faults { resend: 1, ..Faults::default() });
+        self.following = Some(Following::begin(&self.listener, source));
+    }
+
+    async fn restart(&mut self) {
+        if let Some(following) = self.following.take() {
+            following.kill().await;
+        }
+        self.follow();
+    }
+
+    fn desk(&self) -> Desk {
+        Desk::new(self.following.as_ref().unwrap().consumers.clone())
+    }
+
+    async fn parked(&self) -> Vec<wire::ParkedFact> {
+        let request = wire::ListParkedRequest { service: "ear".to_owned(), ..Default::default() };
+        self.desk().list_parked(Request::new(request)).await.unwrap().into_inner().parked
+    }
+
+    fn settle(&self, position: i64) -> Request<wire::SettleRequest> {
+        let mut request = Request::new(wire::SettleRequest {
+            service: "ear".to_owned(),
+            consumer: CONSUMER.to_owned(),
+            source: self.talk.log.source().to_owned(),
+            partition: 0,
+            position,
+        });
+        let context = contracts::CallContext { actor: "user:ada".to_owned(), ..Default::default() };
+        *request.metadata_mut() = context.attach(()).metadata().clone();
+        request
+    }
+
+    async fn retry(&self, position: i64) -> wire::SettleReply {
+        self.desk().retry_parked(self.settle(position)).await.unwrap().into_inner()
+    }
+
+    async fn hears(&self, stream: &str, texts: &[&str]) {
+        until("it is heard", async || {
+            noted(&self.ear).await.get(stream).is_some_and(|heard| heard.len() >= texts.len())
+        })
+        .await;
+        assert_eq!(noted(&self.ear).await[stream], texts);
+    }
+
+    async fn has_parked(&self, count: usize) {
+        until("it is parked", async || self.parked().await.len() == count).await;
+    }
+
+    /// Who did what to which position.
+    async fn actions(&self) -> Vec<(String, String, i64)> {
+        let get = "SELECT actor, action, position FROM feed_actions ORDER BY at, position";
+        sql(get).fetch_all(self.ear.reader()).await.unwrap()
+    }
+}
+
+fn poison() -> Trouble {
+    Trouble::Fails(ReactError::Poison("as it should".to_owned()), u32::MAX)
+}
+
+#[tokio::test]
+async fn poison_parks_its_lane_with_what_comes_behind_it_and_a_retry_frees_it_in_order() {
+    let mut desked = Desked::begin().await;
+    desked.listener.trouble("bad", poison());
+    let bad = desked.talk.say("lab/a", "bad").await;
+    desked.talk.say("lab/a", "behind").await;
+    desked.talk.say("lab/b", "fine").await;
+    desked.hears("lab/b", &["fine"]).await;
+    desked.has_parked(2).await;
+    let parked = desked.parked().await;
+    let fact = parked[0].fact.clone().unwrap();
+    assert_eq!((fact.position, parked[0].lane.as_str(), parked[0].cause.as_str()), (bad, "lab/a", "poison"));
+    assert_eq!((crate::world::text(&fact).as_str(), parked[0].error.as_str()), ("bad", "as it should"));
+    assert_eq!((parked[1].cause.as_str(), parked[1].error.as_str()), ("", ""), "it only waits behind the first");
+    // Also over a restart, and what comes then.
+    desked.restart().await;
+    desked.talk.say("lab/a", "last").await;
+    desked.talk.say("lab/b", "fine too").await;
+    desked.hears("lab/b", &["fine", "fine too"]).await;
+    desked.has_parked(3).await;
+    assert!(!noted(&desked.ear).await.contains_key("lab/a"));
+    let still = desked.retry(bad).await;
+    assert_eq!((still.outcome.as_str(), still.error.as_str(), still.left), ("parked", "as it should", 3));
+    desked.listener.heal("bad");
+    assert_eq!(desked.retry(bad).await.outcome, "done");
+    desked.hears("lab/a", &["bad", "behind", "last"]).await;
+    desked.has_parked(0).await;
+    desked.talk.say("lab/a", "free").await;
+    desked.hears("lab/a", &["bad", "behind", "last", "free"]).await;
+    let actions = desked.actions().await;
+    assert!(actions.contains(&("user:ada".to_owned(), "retry".to_owned(), bad)), "{actions:?}");
+}
+
+#[tokio::test]
+async fn a_skipped_fact_is_given_up_for_ever_and_by_whom_is_kept() {
+    let mut desked = Desked::begin().await;
+    desked.listener.trouble("bad", poison());
+    // The lane beside it waits, so that the cursor stays before the bad fact.
+    desked.listener.trouble("stuck", Trouble::Fails(ReactError::Transient("as it should".to_owned()), u32::MAX));
+    desked.talk.say("lab/slow", "stuck").await;
+    let bad = desked.talk.say("lab/a", "bad").await;
+    desked.talk.say("lab/a", "behind").await;
+    desked.has_parked(2).await;
+    let skipped = desked.desk().skip_parked(desked.settle(bad)).await.unwrap().into_inner();
+    assert_eq!(skipped.outcome, "skipped");
+    desked.hears("lab/a", &["behind"]).await;
+    desked.has_parked(0).await;
+    assert!(desked.actions().await.contains(&("user:ada".to_owned(), "skip".to_owned(), bad)));
+    // It comes again after a crash, since the cursor is before it: it stays given up, though it would go through now.
+    desked.restart().await;
+    desked.listener.heal("bad");
+    desked.listener.heal("stuck");
+    desked.hears("lab/slow", &["stuck"]).await;
+    desked.talk.say("lab/a", "new").await;
+    desked.hears("lab/a", &["behind", "new"]).await;
+    let again = desked.desk().skip_parked(desked.settle(bad)).await.unwrap_err();
+    assert_eq!(again.code(), Code::NotFound);
+}
+
+#[tokio::test]
+async fn a_panic_is_poison_after_a_few_tries_and_nothing_before() {
+    let desked = Desked::begin().await;
+    desked.listener.trouble("shaky", Trouble::Panics(2));
+    desked.listener.trouble("broken", Trouble::Panics(u32::MAX));
+    desked.talk.say("lab/a", "shaky").await;
+    desked.talk.say("lab/b", "broken").await;
+    desked.hears("lab/a", &["shaky"]).await;
+    desked.has_parked(1).await;
+    let parked = desked.parked().await;
+    assert_eq!((parked[0].lane.as_str(), parked[0].error.as_str()), ("lab/b", "it panicked: as it should"));
+}
+
+#[tokio::test]
+async fn what_waits_too_long_is_parked_and_goes_on_by_itself() {
+    let desked = Desked::begin().await;
+    desked.listener.trouble("early", Trouble::Fails(ReactError::Waits("not there".to_owned()), u32::MAX));
+    desked.talk.say("lab/a", "early").await;
+    desked.talk.say("lab/a", "behind").await;
+    desked.has_parked(2).await;
+    assert_eq!(desked.parked().await[0].cause, "waiting");
+    desked.listener.heal("early");
+    desked.hears("lab/a", &["early", "behind"]).await;
+    desked.has_parked(0).await;
+}
