@@ -1,6 +1,5 @@
 //! The least that sends a body over HTTP/1.1 and reads the answer: a full client would take the processor from the
-//! server that
-//! is measured.
+//! server that is measured.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;

@@ -1,6 +1,5 @@
 //! `http_metric_points`: points a second through the HTTP door, in batches, by several clients. The floor parses the
-//! same
-//! bytes and makes each batch durable in a file of its client's own.
+//! same bytes and makes each batch durable in a file of its client's own.
 
 use std::fs::File;
 use std::io::Write;

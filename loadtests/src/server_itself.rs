@@ -1,8 +1,6 @@
 //! `start` and `idle_memory`: from the start of the process to its readiness on a data folder that exists, and the
-//! memory that
-//! it then holds (its proportional share of what is mapped), without nodes. The floor of the start is the start of the
-//! same
-//! binary when it only prints its version.
+//! memory that it then holds (its proportional share of what is mapped), without nodes. The floor of the start is the
+//! start of the same binary when it only prints its version.
 
 use std::fs;
 use std::time::Duration;

@@ -1,6 +1,5 @@
 //! `trials`: trials a second of a sweep whose command only prints one metric line, on one node of eight slots. The
-//! floor starts
-//! the same command as often, eight at a time, and reads what it prints.
+//! floor starts the same command as often, eight at a time, and reads what it prints.
 
 use std::time::Duration;
 

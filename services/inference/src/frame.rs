@@ -1,6 +1,5 @@
 //! The frames between the router and a replica: a big-endian u32 with the length of a JSON header, the header, and a
-//! body whose
-//! length the header names. One connection carries one request at a time.
+//! body whose length the header names. One connection carries one request at a time.
 
 use std::io;
 

@@ -1,10 +1,9 @@
 //! The model registry: models, their versions, aliases with a history.
 //!
 //! A version is registered from a run's artifact, has a dense number within its model and never changes its content;
-//! tags, the
-//! description and aliases may change, properties may be added. Archiving hides, nothing is deleted.
-//! Invariants: version numbers are dense from 1; a version's files are named by their content; every alias change
-//! keeps who, when, why.
+//! tags, the description and aliases may change, properties may be added. Archiving hides, nothing is deleted.
+//! Invariants: version numbers are dense from 1; a version's files are named by their content; every alias change keeps
+//! who, when, why.
 
 mod api;
 pub mod model;

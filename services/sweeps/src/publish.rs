@@ -10,7 +10,7 @@ use vocabulary::{RunId, SweepId};
 
 use crate::sweep::{
     ObservationRecorded, SweepEvent, SweepState, TrialEnd, TrialEnded, TrialHeld, TrialJob, TrialPaused, TrialPromoted,
-    TrialProposed, TrialReleased, goal_text, parameters_json,
+    TrialProposed, TrialReleased, parameters_json,
 };
 
 /// The map of this service.
@@ -27,7 +27,7 @@ impl Publish for Publisher {
             | "ModelFitted"
             | "ObservationsInherited"
             | "TrialsAdopted" => true,
-            "ObservationRecorded" => !event.data.contains(TOLD),
+            "ObservationRecorded" => !event.data.contains(TELL_MEMBER),
             _ => false,
         };
         if private {
@@ -40,7 +40,7 @@ impl Publish for Publisher {
 }
 
 /// The member that only a told report has; its other members hold no texts.
-const TOLD: &str = "\"told\":";
+const TELL_MEMBER: &str = "\"told\":";
 
 /// What is imported has no run: a large study would flood `runs` with runs that never ran here.
 fn is_imported(event: &SweepEvent) -> bool {
@@ -55,7 +55,7 @@ fn fact(sweep_id: SweepId, position: i64, event: SweepEvent) -> Option<Publicati
     let sweep = sweep_id.to_string();
     let moved = |workspace: String, state: SweepState, reason: String| {
         let fact =
-            wire::SweepStateChanged { workspace, sweep_id: sweep_id.to_string(), state: state.as_str().into(), reason };
+            wire::SweepStateChanged { workspace, sweep_id: sweep_id.to_string(), state: state.to_string(), reason };
         Some(Publication::new("SweepStateChanged", &fact))
     };
     match event {
@@ -67,7 +67,7 @@ fn fact(sweep_id: SweepId, position: i64, event: SweepEvent) -> Option<Publicati
         SweepEvent::TrialProposed(event) => Some(Publication::new("TrialProposed", &proposed(sweep, event))),
         SweepEvent::TrialStopRequested(event) => {
             let decision = event.decision.map_or_else(String::new, |_| decision_id(sweep_id, position));
-            Some(stop(event.workspace, sweep, (event.trial, event.run_id), decision, event.by.as_str()))
+            Some(stop(event.workspace, sweep, (event.trial, event.run_id), decision, event.by.to_string()))
         }
         SweepEvent::TrialPaused(event) => Some(paused(sweep, decision_id(sweep_id, position), event)),
         SweepEvent::TrialPromoted(event) => Some(promoted(sweep, event)),
@@ -95,9 +95,7 @@ fn fact(sweep_id: SweepId, position: i64, event: SweepEvent) -> Option<Publicati
             let reason = crate::sweep::Status::Completing(event.outcome).reason();
             moved(event.workspace, SweepState::Completing, reason)
         }
-        SweepEvent::SweepCompleted(event) => {
-            moved(event.workspace, SweepState::Completed, event.reason.as_str().to_owned())
-        }
+        SweepEvent::SweepCompleted(event) => moved(event.workspace, SweepState::Completed, event.reason.to_string()),
         SweepEvent::SweepFailed(event) => {
             moved(event.workspace, SweepState::Failed, format!("{}: {}", event.code, event.detail))
         }
@@ -116,21 +114,20 @@ fn fact(sweep_id: SweepId, position: i64, event: SweepEvent) -> Option<Publicati
     }
 }
 
-fn stop(workspace: String, sweep_id: String, trial: (u32, RunId), decision: String, by: &str) -> Publication {
-    let (trial_index, run_id, by_kind) = (trial.0, trial.1.to_string(), kind_of::<StopBy>(by));
-    let by = by.to_owned();
+fn stop(workspace: String, sweep_id: String, trial: (u32, RunId), decision: String, by: String) -> Publication {
+    let (trial_index, run_id, by_kind) = (trial.0, trial.1.to_string(), kind_of::<StopBy>(&by));
     let fact = wire::TrialStopRequested { workspace, sweep_id, trial_index, run_id, decision, by, by_kind };
     Publication::new("TrialStopRequested", &fact)
 }
 
 /// For others it is a stop that ends nothing yet.
 fn paused(sweep_id: String, decision: String, event: TrialPaused) -> Publication {
-    stop(event.workspace, sweep_id, (event.trial, event.run_id), decision, "rung")
+    stop(event.workspace, sweep_id, (event.trial, event.run_id), decision, "rung".to_owned())
 }
 
 /// The same, until the sweep goes on.
 fn held(sweep_id: String, event: TrialHeld) -> Publication {
-    stop(event.workspace, sweep_id, (event.trial, event.run_id), String::new(), "pause")
+    stop(event.workspace, sweep_id, (event.trial, event.run_id), String::new(), "pause".to_owned())
 }
 
 fn released(sweep_id: String, event: TrialReleased) -> Publication {
@@ -171,11 +168,9 @@ fn proposed(sweep_id: String, event: TrialProposed) -> wire::TrialProposed {
 }
 
 fn job_of(sweep_id: String, trial: u32, parameters_json: String, wanted: TrialJob) -> job::JobSpec {
-    let inputs = wanted.inputs.into_iter().map(|(id, input)| job::JobInput {
-        id,
-        uri: input.uri,
-        mode: input.mode.as_str().to_owned(),
-        mode_kind: kind_of::<InputMode>(input.mode.as_str()),
+    let inputs = wanted.inputs.into_iter().map(|(id, input)| {
+        let mode = input.mode.to_string();
+        job::JobInput { id, uri: input.uri, mode_kind: kind_of::<InputMode>(&mode), mode }
     });
     job::JobSpec {
         cluster: wanted.cluster,
@@ -202,7 +197,7 @@ fn job_of(sweep_id: String, trial: u32, parameters_json: String, wanted: TrialJo
         parameters_json,
         primary_metric: wanted.primary_metric,
         watched_metrics: wanted.watched_metrics,
-        goal: goal_text(wanted.goal).to_owned(),
+        goal: wanted.goal.to_string(),
         seed: wanted.seed,
         contract_variables: wanted.contract_variables,
         ..job::JobSpec::default()
@@ -210,7 +205,7 @@ fn job_of(sweep_id: String, trial: u32, parameters_json: String, wanted: TrialJo
 }
 
 fn reported(sweep_id: String, event: ObservationRecorded) -> Option<Publication> {
-    let told = event.told?;
+    let tell = event.tell?;
     let points = event.points.iter().map(|point| wire::ToldPoint { step: point.step, value: point.value });
     let others = event.others.iter().map(|other| wire::ToldValue {
         metric: other.name.clone(),
@@ -218,12 +213,12 @@ fn reported(sweep_id: String, event: ObservationRecorded) -> Option<Publication>
         value: other.value,
     });
     let fact = wire::TrialReported {
-        workspace: told.workspace,
+        workspace: tell.workspace,
         sweep_id,
         trial_index: event.trial,
-        run_id: told.run_id.to_string(),
+        run_id: tell.run_id.to_string(),
         attempt: event.attempt,
-        metric: told.metric,
+        metric: tell.metric,
         points: points.collect(),
         others: others.collect(),
     };
@@ -241,7 +236,7 @@ fn ended(sweep_id: String, event: TrialEnded, stop: String) -> wire::TrialEnded 
         sweep_id,
         trial_index: event.trial,
         run_id: RunId::to_string(&event.run_id),
-        state: event.end.state().as_str().to_owned(),
+        state: event.end.state().to_string(),
         best_value: event.best,
         decision,
         reason: event.end.reason(),

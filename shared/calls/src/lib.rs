@@ -27,7 +27,6 @@ pub fn context(call: &CallContext, entropy: &dyn Entropy, reply: Vec<u8>) -> Con
         traceparent: Some(call.traceparent.clone()).filter(|trace| !trace.is_empty()),
         expected_version: call.expected_version,
         reply,
-        cursor: None,
     }
 }
 
@@ -42,7 +41,6 @@ pub fn reaction_context(fact: &Fact, reaction: &str) -> Context {
         traceparent: Some(fact.traceparent.clone()).filter(|trace| !trace.is_empty()),
         expected_version: None,
         reply: Vec::new(),
-        cursor: None,
     }
 }
 

@@ -25,8 +25,7 @@ pub struct Peer {
 
 impl Peer {
     /// A peer that is connected later by [`Peer::connect_routes`] or [`Peer::connect_channel`]: services know their
-    /// peers
-    /// before these exist.
+    /// peers before these exist.
     pub fn deferred() -> Self {
         Self::default()
     }

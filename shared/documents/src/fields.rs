@@ -155,9 +155,8 @@ impl<'a> Field<'a> {
         None
     }
 
-    /// An integer that `T` can hold; whatever else is here is refused with `code` and the `rule` in words.
-    /// With `or_text`
-    /// a text of digits will do.
+    /// An integer that `T` can hold; whatever else is here is refused with `code` and the `rule` in words. With
+    /// `or_text` a text of digits will do.
     pub fn integer_as<T: TryFrom<i128>>(&self, code: &str, rule: &str, or_text: bool) -> Option<T> {
         let whole = match &self.node?.value {
             Tree::Number(text) => scalar::to_integer(text),

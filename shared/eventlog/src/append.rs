@@ -143,7 +143,6 @@ impl Batch {
                 return Ok(Before::Decided(Answer::KeyReuse));
             }
             let committed = known.committed.clone();
-            self.take_cursor(&append.context);
             return Ok(Before::Decided(Answer::Committed(committed)));
         }
         let entry = taken.get_mut(&append.stream).filter(|entry| append.work.understands(entry.state.as_ref()));
@@ -167,7 +166,6 @@ impl Batch {
         let decision = match decided {
             Ok(decision) => decision,
             Err(Refusal::Rejected) => {
-                self.take_cursor(&append.context);
                 return Ok(Answer::Rejected);
             }
             Err(Refusal::Failed(error)) => return Ok(Answer::Failed(error)),
@@ -176,7 +174,6 @@ impl Batch {
                 return Err(error);
             }
         };
-        self.take_cursor(&append.context);
         let (events, first) = (decision.events.len(), self.head + 1);
         let reply = if decision.reply.is_empty() { append.context.reply.clone() } else { decision.reply.clone() };
         let version = self.push_events(append, before, decision);
@@ -236,12 +233,6 @@ impl Batch {
         });
         self.known
             .insert(command_id, Known { fingerprint, committed: Committed { repeated: true, ..committed.clone() } });
-    }
-
-    fn take_cursor(&mut self, context: &Context) {
-        if let Some(cursor) = &context.cursor {
-            self.move_cursor(cursor);
-        }
     }
 }
 

@@ -22,9 +22,6 @@ pub struct Context {
     pub expected_version: Option<i64>,
     /// Stored with the command id and given back on a repeat.
     pub reply: Vec<u8>,
-    /// Moved in the same transaction, even when the command is a repeat, is rejected or leads to no events. It does
-    /// not move when the log could not decide: wrong version, key reuse, storage.
-    pub cursor: Option<CursorMove>,
 }
 
 impl Context {
@@ -39,7 +36,6 @@ impl Context {
             traceparent: None,
             expected_version: None,
             reply: Vec::new(),
-            cursor: None,
         }
     }
 }

@@ -103,7 +103,7 @@ impl EventLog {
     /// Decides a command on an aggregate and answers when the outcome is durable.
     ///
     /// # Errors
-    /// See [`ExecuteError`]. Nothing is stored then, except that a rejection still moves the context's cursor.
+    /// See [`ExecuteError`]. Nothing is stored then.
     pub async fn execute<D: Decider>(
         &self,
         stream: &str,

@@ -363,14 +363,14 @@ fn evolve<D: Decider>(state: &mut Arc<dyn State>, events: &[D::Event], reply: Ve
 
 /// A caller that has gone away is no error: its command stands.
 fn tell<R>(reply: Reply<R>, rejection: Option<R>, answer: Answer) {
-    let told = match answer {
+    let result = match answer {
         Answer::Committed(committed) => Ok(committed),
         Answer::Rejected => Err(rejection.map_or(ExecuteError::Storage(Error::Closed), ExecuteError::Rejected)),
         Answer::WrongVersion { expected, actual } => Err(ExecuteError::WrongVersion { expected, actual }),
         Answer::KeyReuse => Err(ExecuteError::KeyReuse),
         Answer::Failed(error) => Err(ExecuteError::Storage(error)),
     };
-    drop(reply.send(told));
+    drop(reply.send(result));
 }
 
 /// The message of a panic, when it has one.

@@ -94,8 +94,7 @@ impl Default for Home {
 
 impl Drop for Home {
     /// Kills what names the folder and removes it. After a panic the logs are shown first; with TRIALOG_TEST_KEEP set
-    /// the
-    /// folder stays for a look.
+    /// the folder stays for a look.
     fn drop(&mut self) {
         if std::thread::panicking() {
             show_logs_of(&self.path);

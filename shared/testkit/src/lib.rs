@@ -3,8 +3,7 @@
 //! interface that outlives them, and a look at every process that a data folder has left on the machine.
 //!
 //! Only for tests: whatever does not go as it must panics with what was seen. Nothing outlives its [`Home`]: when that
-//! is
-//! dropped, after a panic too, every process that names the folder is killed and the folder is removed.
+//! is dropped, after a panic too, every process that names the folder is killed and the folder is removed.
 
 mod client;
 mod events;

@@ -1,6 +1,5 @@
 //! The same services as four processes that talk gRPC over Unix sockets: a small sweep goes through although each
-//! process is
-//! killed once in the middle.
+//! process is killed once in the middle.
 
 use std::path::Path;
 use std::time::Duration;

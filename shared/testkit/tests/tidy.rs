@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+#[path = "tidy_rules/names.rs"]
+mod names;
 #[path = "tidy_rules/services.rs"]
 mod services;
 #[path = "tidy_rules/stores.rs"]

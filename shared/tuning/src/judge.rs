@@ -110,7 +110,7 @@ pub(crate) struct Seen {
 }
 
 /// The reporting trial, and everybody as seen at its interval.
-pub(crate) struct Hearing<'a> {
+pub(crate) struct Candidate<'a> {
     pub trials: &'a Trials,
     pub own: Seen,
     pub interval: u32,
@@ -175,21 +175,25 @@ impl Trials {
             (Latest::AlreadyDecided, _) => skip(SkipReason::AlreadyDecided),
             (Latest::NoValue, _) | (Latest::Asked, None) => skip(SkipReason::NoValue),
             (Latest::Asked, Some(value)) => {
-                let hearing = Hearing { trials: self, own, interval, value, last, earlier };
+                let candidate = Candidate { trials: self, own, interval, value, last, earlier };
                 let decided = match self.policy {
                     PolicySpec::None => return skip(SkipReason::NotDue),
-                    PolicySpec::Bandit { slack_factor, slack_amount, .. } => hearing.bandit(slack_factor, slack_amount),
-                    PolicySpec::MedianStopping { .. } => hearing.median_stopping(),
+                    PolicySpec::Bandit { slack_factor, slack_amount, .. } => {
+                        candidate.bandit(slack_factor, slack_amount)
+                    }
+                    PolicySpec::MedianStopping { .. } => candidate.median_stopping(),
                     PolicySpec::TruncationSelection { truncation_percentage, exclude_finished_jobs, .. } => {
-                        hearing.truncation(truncation_percentage, exclude_finished_jobs)
+                        candidate.truncation(truncation_percentage, exclude_finished_jobs)
                     }
                     PolicySpec::Asha { variant: Variant::Promotion, .. } => {
-                        return Verdict::Pause(hearing.halving().1);
+                        return Verdict::Pause(candidate.halving().1);
                     }
-                    PolicySpec::Asha { .. } | PolicySpec::Hyperband { .. } => hearing.halving(),
-                    PolicySpec::LearningCurve { max_resource, hope, .. } => hearing.learning_curve(max_resource, hope),
+                    PolicySpec::Asha { .. } | PolicySpec::Hyperband { .. } => candidate.halving(),
+                    PolicySpec::LearningCurve { max_resource, hope, .. } => {
+                        candidate.learning_curve(max_resource, hope)
+                    }
                     PolicySpec::Pbt { quantile, perturbation_interval, .. } => {
-                        hearing.population(quantile, perturbation_interval)
+                        candidate.population(quantile, perturbation_interval)
                     }
                 };
                 if decided.0 { Verdict::Stop(decided.1) } else { Verdict::Keep(decided.1) }
@@ -198,7 +202,7 @@ impl Trials {
     }
 }
 
-impl Hearing<'_> {
+impl Candidate<'_> {
     pub(crate) fn goal(&self) -> Goal {
         self.trials.goal
     }

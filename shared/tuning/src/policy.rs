@@ -2,11 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
+use strum::{Display, EnumString, VariantNames};
+
 use crate::space::Issue;
 
 /// Whether larger or smaller values of the primary metric are better.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Display, EnumString, VariantNames)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Goal {
     /// Larger is better.
     Maximize,
@@ -216,7 +219,7 @@ impl PolicySpec {
     }
 
     /// Whether children take the places of trials that are stopped.
-    pub fn breeds(&self) -> bool {
+    pub fn is_population_based(&self) -> bool {
         matches!(self, Self::Pbt { .. })
     }
 

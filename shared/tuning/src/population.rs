@@ -10,7 +10,7 @@
 use std::cmp::Ordering;
 
 use crate::curve::Curve;
-use crate::judge::{Decision, Hearing, Input, count_of};
+use crate::judge::{Candidate, Decision, Input, count_of};
 use crate::policy::PolicySpec;
 use crate::ranked::{Ranked, ahead};
 use crate::trials::Trials;
@@ -86,7 +86,7 @@ fn member(trial: u32, curve: &Curve, every: u32) -> Option<Member> {
     Some(Member { trial, interval, value: point.value, position: point.position })
 }
 
-impl Hearing<'_> {
+impl Candidate<'_> {
     /// Stop iff the trial is in the last quantile of a population that is large enough, somebody can be followed, and
     /// no trial at all has a better best.
     pub(crate) fn population(&self, quantile: f64, every: u32) -> (bool, Decision) {

@@ -7,7 +7,7 @@
 use serde::Serialize;
 
 use crate::curve::Curve;
-use crate::judge::{Decision, Hearing, Input, count_of};
+use crate::judge::{Candidate, Decision, Input, count_of};
 use crate::policy::{Goal, PolicySpec};
 use crate::ranked::{Ranked, Ranking};
 use crate::trials::Trials;
@@ -302,7 +302,7 @@ impl Placed<'_> {
     }
 }
 
-impl Hearing<'_> {
+impl Candidate<'_> {
     /// Where the trial stands in the rung at its interval.
     fn placed(&self) -> Option<(Placed<'_>, usize, usize)> {
         let (trials, trial, goal) = (self.trials, self.own.trial, self.goal());

@@ -1,6 +1,7 @@
 //! The samplers: a proposal as a pure function of space, sampler, seed, number and what was proposed before.
 
 use serde::{Deserialize, Serialize};
+use strum::{Display, EnumString, VariantNames};
 
 use crate::activity::Plan;
 use crate::distribution::{Manner, Size};
@@ -20,8 +21,9 @@ const SCAN_MAX: u128 = 65_536;
 const SCAN_PER_CONFIGURATION: u128 = 64;
 
 /// Which numbers `random` is fed with.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Display, EnumString, VariantNames)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Rule {
     /// Independent draws, keyed by the parameter's name.
     #[default]
@@ -31,8 +33,9 @@ pub enum Rule {
 }
 
 /// Which model `bayesian` proposes from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Display, EnumString, VariantNames)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Method {
     /// Picked, and changed, by the space and the budget; each proposal says by what it was made.
     #[default]
@@ -43,26 +46,6 @@ pub enum Method {
     Tpe,
     /// Covariance matrix adaptation.
     CmaEs,
-}
-
-impl Method {
-    /// The names of all methods, as documents write them.
-    pub const KINDS: [&'static str; 4] = ["auto", "gp", "tpe", "cma_es"];
-
-    /// The name in documents.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Auto => "auto",
-            Self::Gp => "gp",
-            Self::Tpe => "tpe",
-            Self::CmaEs => "cma_es",
-        }
-    }
-
-    /// Reads what [`Method::as_str`] writes.
-    pub fn read(text: &str) -> Option<Self> {
-        [Self::Auto, Self::Gp, Self::Tpe, Self::CmaEs].into_iter().find(|method| method.as_str() == text)
-    }
 }
 
 /// The sampling algorithm as it is declared and stored.

@@ -104,7 +104,7 @@ proptest! {
         policy in policy(), maximize: bool, events in prop::collection::vec(event(), 1..120),
     ) {
         let goal = if maximize { Goal::Maximize } else { Goal::Minimize };
-        let breeds = policy.breeds();
+        let is_population_based = policy.is_population_based();
         let mut trials = Trials::new(policy, goal);
         let mut model = vec![Model::default(); 6];
         for (at, event) in events.into_iter().enumerate() {
@@ -139,7 +139,7 @@ proptest! {
             if let Verdict::Stop(decision) = verdict {
                 let bests = model.iter().filter_map(|model| model.best(goal, n));
                 let leader = bests.reduce(|best, value| if goal.worse(best, value) { value } else { best });
-                let (own, leader) = match breeds {
+                let (own, leader) = match is_population_based {
                     // A population compares what is, not what was: its leader is that of all intervals.
                     true => (trials.standing(trial).unwrap().value, trials.leader().unwrap().value),
                     false => (decision.value, leader.unwrap()),

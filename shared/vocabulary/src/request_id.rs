@@ -1,6 +1,5 @@
 //! Request ids of inference: they say by themselves which revision of which deployment answered, so that lineage needs
-//! no store of
-//! requests. `req_<revision key>_<UUIDv7>`, both in Crockford base 32, the key without leading zeros.
+//! no store of requests. `req_<revision key>_<UUIDv7>`, both in Crockford base 32, the key without leading zeros.
 
 use uuid::Uuid;
 

@@ -1,14 +1,12 @@
 //! A command on a run whose answer is the run: decided and answered from the same state, and the same answer again for
 //! a repeat.
 
-use std::sync::Arc;
-
 use contracts::CallContext;
 use contracts::runs as wire;
-use eventlog::{Committed, Context, EventLog, ExecuteError, RecordError, Recorded};
+use eventlog::{Committed, Context, EventLog, ExecuteError};
 use prost::Message;
 use tonic::{Response, Status};
-use vocabulary::{Decider, Problem, RunId};
+use vocabulary::{Problem, RunId};
 
 use super::{shown, status};
 use crate::core::Core;
@@ -21,15 +19,8 @@ pub(super) async fn decide(
     command: Command,
     context: Context,
 ) -> Result<Committed, ExecuteError<Rejection>> {
-    let command = Arc::new(command);
-    log.record::<Run, _>(&run::stream(run), context, move |state, _| {
-        let command = Arc::clone(&command);
-        Box::pin(async move {
-            let events = state.decide(&command).map_err(RecordError::Rejected)?;
-            let mut after = state.without_points();
-            events.iter().for_each(|event| after.evolve(event));
-            Ok(Recorded { events, reply: shown::run(run, &after).encode_to_vec() })
-        })
+    log.execute_answering::<Run>(&run::stream(run), command, context, move |state, _| {
+        shown::run(run, state).encode_to_vec()
     })
     .await
 }

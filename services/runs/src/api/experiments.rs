@@ -1,13 +1,10 @@
 //! Experiments: create, get, list.
 
-use std::sync::Arc;
-
 use contracts::CallContext;
 use contracts::runs as wire;
-use eventlog::{RecordError, Recorded};
 use prost::Message;
 use tonic::{Request, Response, Status};
-use vocabulary::{Decider, Problem};
+use vocabulary::Problem;
 
 use super::texts::{check_experiment_name, check_texts};
 use super::{bad_token, command, status};
@@ -27,14 +24,9 @@ pub(super) async fn create(
     let at_us = core.clock.now_us();
     let context = calls::context(&call, core.entropy.as_ref(), Vec::new());
     let stream = stream(&workspace);
-    let command = Arc::new(Command::Create { workspace, name, tags, must_be_new: true, at_us });
-    let created = core.log.record::<Experiments, _>(&stream, context, move |state, _| {
-        let command = Arc::clone(&command);
-        Box::pin(async move {
-            let events = state.decide(&command).map_err(RecordError::Rejected)?;
-            let reply = events.first().map(|event| shown(event).encode_to_vec()).unwrap_or_default();
-            Ok(Recorded { events, reply })
-        })
+    let command = Command::Create { workspace, name, tags, must_be_new: true, at_us };
+    let created = core.log.execute_answering::<Experiments>(&stream, command, context, |_, events| {
+        events.first().map(|event| shown(event).encode_to_vec()).unwrap_or_default()
     });
     let committed = created.await.map_err(calls::refused)?;
     Ok(contracts::with_position(command::reply(&committed)?, committed.position))

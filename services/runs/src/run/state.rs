@@ -107,20 +107,6 @@ impl Run {
         reported.chain(&self.names).take(NAMES_MAX).cloned().collect()
     }
 
-    /// A copy for showing what a command leads to, without the points, which may be many.
-    #[must_use]
-    pub fn without_points(&self) -> Self {
-        Self {
-            state: self.state,
-            subject: self.subject.clone(),
-            version: self.version,
-            attempt: self.attempt,
-            details: self.details.clone(),
-            stop: self.stop.clone(),
-            ..Self::default()
-        }
-    }
-
     pub(super) fn take(&mut self, event: &RunEvent) {
         self.version += 1;
         match event {

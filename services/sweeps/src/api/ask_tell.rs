@@ -12,7 +12,7 @@ use super::{Answer, Api};
 use crate::publish::decision_id;
 use crate::stream_of;
 use crate::sweep::{
-    Ask, Command, Heartbeat, Rejection, Saying, Sweep, SweepEvent, SweepState, Tell, offer_state, parameters_json,
+    Ask, Command, Heartbeat, Rejection, Sweep, SweepEvent, SweepState, Tell, TellContent, offer_state, parameters_json,
 };
 
 /// Trials of one ask: their events are one append, which others wait for.
@@ -68,23 +68,23 @@ impl Api {
     pub(super) async fn tell(&self, request: Request<wire::TellTrialRequest>) -> Answer<wire::TellTrialReply> {
         let call = CallContext::of(&request);
         let request = request.into_inner();
-        let saying = read_saying(&request).map_err(|problem| status_of(&problem))?;
+        let content = read_content(&request).map_err(|problem| status_of(&problem))?;
         let sweep_id = self.meant(&request.workspace, &request.sweep).await?;
         let tell = Tell {
             workspace: request.workspace.clone(),
             trial: request.index,
             attempt: request.attempt,
-            saying,
+            content,
             at: self.clock.now(),
         };
         let context = calls::context(&call, self.entropy.as_ref(), Vec::new());
-        let told = self
+        let committed = self
             .log
             .execute_answering::<Sweep>(&stream_of(sweep_id), Command::Tell(tell), context, |_, events| {
                 verdict(events).encode_to_vec()
             })
             .await;
-        let committed = told.map_err(|error| refused(error, &request.workspace, &request.sweep))?;
+        let committed = committed.map_err(|error| refused(error, &request.workspace, &request.sweep))?;
         self.tuners.nudge(sweep_id);
         let mut reply = wire::TellTrialReply::decode(committed.reply.as_slice()).map_err(calls::unreadable)?;
         if !reply.decision.is_empty() {
@@ -217,12 +217,12 @@ fn check_attempt(attempt: u32) -> Result<(), Problem> {
     Ok(())
 }
 
-fn read_saying(request: &wire::TellTrialRequest) -> Result<Saying, Problem> {
+fn read_content(request: &wire::TellTrialRequest) -> Result<TellContent, Problem> {
     let mut errors = Vec::new();
     if let Err(problem) = check_attempt(request.attempt) {
         errors.extend(problem.errors);
     }
-    let saying = match (request.state.as_str(), request.value) {
+    let content = match (request.state.as_str(), request.value) {
         ("", value) if !request.values.is_empty() => {
             if value.is_some() {
                 let message = "values: has the value of the primary metric too; leave value out";
@@ -231,19 +231,19 @@ fn read_saying(request: &wire::TellTrialRequest) -> Result<Saying, Problem> {
             if !request.reason.is_empty() {
                 errors.push(FieldError::new("/reason", "ExactlyOne", REASON_WITH_VALUE));
             }
-            Saying::Values { step: request.step, values: request.values.clone(), last: request.r#final }
+            TellContent::Values { step: request.step, values: request.values.clone(), last: request.r#final }
         }
         ("", Some(value)) => {
             if !request.reason.is_empty() {
                 errors.push(FieldError::new("/reason", "ExactlyOne", REASON_WITH_VALUE));
             }
-            Saying::Value { step: request.step, value, last: request.r#final }
+            TellContent::Value { step: request.step, value, last: request.r#final }
         }
         ("", None) => {
             let message = "value: required, or values by metric; a number, \"NaN\", \"Infinity\" or \"-Infinity\", or \
                            send state failed";
             errors.push(FieldError::new("/value", "Required", message));
-            Saying::Failed { reason: String::new() }
+            TellContent::Failed { reason: String::new() }
         }
         ("failed", value) => {
             let extra = [
@@ -261,14 +261,14 @@ fn read_saying(request: &wire::TellTrialRequest) -> Result<Saying, Problem> {
                 let message = format!("reason has {bytes} bytes, limit {REASON_BYTES_MAX}; send its end");
                 errors.push(FieldError::new("/reason", "TooLarge", message));
             }
-            Saying::Failed { reason: request.reason.clone() }
+            TellContent::Failed { reason: request.reason.clone() }
         }
         (other, _) => {
             let message = format!("state '{other}': only failed can be told; a value with final true completes");
             errors.push(FieldError::new("/state", "BadState", message));
-            Saying::Failed { reason: String::new() }
+            TellContent::Failed { reason: String::new() }
         }
     };
     errors.sort_by(|a, b| a.pointer.cmp(&b.pointer));
-    if errors.is_empty() { Ok(saying) } else { Err(Problem::of_errors(422, errors)) }
+    if errors.is_empty() { Ok(content) } else { Err(Problem::of_errors(422, errors)) }
 }

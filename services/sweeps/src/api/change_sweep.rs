@@ -3,6 +3,7 @@
 use contracts::sweeps as wire;
 use contracts::{CallContext, status_of, with_position};
 use eventlog::Committed;
+use strum::VariantNames;
 use tonic::{Request, Status};
 use vocabulary::{Problem, SweepId};
 
@@ -17,12 +18,11 @@ impl Api {
         let call = CallContext::of(&request);
         let request = request.into_inner();
         let mode = match request.mode.as_str() {
-            "" | "drain" => PauseMode::Drain,
-            "checkpoint" => PauseMode::Checkpoint,
-            other => {
-                let message = format!("mode '{other}': drain or checkpoint");
-                return Err(status_of(&Problem::invalid("/mode", "BadPauseMode", message)));
-            }
+            "" => PauseMode::default(),
+            given => given.parse().map_err(|_| {
+                let message = format!("mode '{given}': {}", PauseMode::VARIANTS.join(" or "));
+                status_of(&Problem::invalid("/mode", "BadPauseMode", message))
+            })?,
         };
         let command = Command::Pause { mode, at: self.clock.now() };
         self.change(&call, &request.workspace, &request.sweep, command).await

@@ -4,7 +4,7 @@ use contracts::CallContext;
 use contracts::sweeps as wire;
 use tonic::{Request, Response};
 
-use super::shown::run_text;
+use super::to_wire::run_text;
 use super::trials::absent;
 use super::{Answer, Api};
 use crate::audit::{audit, explanation, verification};

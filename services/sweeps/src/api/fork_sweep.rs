@@ -9,7 +9,7 @@ use tonic::{Request, Status};
 use tuning::{Draw, Goal, PolicySpec, Report, Reported, SamplerSpec, Trials};
 use vocabulary::{Decider, Problem, SweepId, Warning};
 
-use super::submit_sweep::{Founding, format_of, refuse};
+use super::submit_sweep::{Submission, format_of, refuse};
 use super::warm_start::{CHUNK_TRIALS, is_whole, placed};
 use super::{Answer, Api};
 use crate::document::{Fork, Forked, SweepSpec, read_fork};
@@ -63,7 +63,7 @@ impl Api {
             parent: Some(Parent { sweep_id: source, position: fork.at }),
             at,
         };
-        self.record(&call, Founding { submitted, history }).await
+        self.record(&call, Submission { submitted, history }).await
     }
 
     /// The sweep as it was at the position.

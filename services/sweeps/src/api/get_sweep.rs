@@ -7,7 +7,7 @@ use contracts::sweeps as wire;
 use tonic::{Request, Response, Status};
 use vocabulary::{Problem, SweepId};
 
-use super::{Answer, Api, shown};
+use super::{Answer, Api, to_wire};
 
 /// The longest that one call waits: proxies in between give up later than this.
 const WAIT_SECONDS_MAX: f64 = 60.0;
@@ -42,7 +42,7 @@ impl Api {
 
     /// A sweep that is known to exist, with its document.
     pub(super) async fn show(&self, sweep_id: SweepId) -> Result<wire::Sweep, Status> {
-        let found = self.look(sweep_id, shown::sweep_with_document).await?;
+        let found = self.look(sweep_id, to_wire::sweep_with_document).await?;
         found.ok_or_else(|| contracts::status_of(&Problem::new(404, "NotFound", format!("sweep '{sweep_id}'"))))
     }
 }

@@ -65,7 +65,7 @@ fn reply_of(submitted: &SweepSubmitted, events: usize) -> wire::SubmitSweepReply
     wire::SubmitSweepReply {
         id: submitted.sweep_id.to_string(),
         name: submitted.name.clone(),
-        state: SweepState::Completed.as_str().to_owned(),
+        state: SweepState::Completed.to_string(),
         version: i64::try_from(events).unwrap_or(i64::MAX),
         warnings: submitted.warnings.iter().cloned().map(Into::into).collect(),
         plan_json: String::new(),

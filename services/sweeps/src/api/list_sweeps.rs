@@ -2,10 +2,11 @@
 
 use contracts::sweeps as wire;
 use contracts::{CallContext, status_of};
+use strum::VariantNames;
 use tonic::{Request, Response};
 use vocabulary::Problem;
 
-use super::{Answer, Api, shown};
+use super::{Answer, Api, to_wire};
 use crate::sweep::SweepState;
 use crate::views;
 
@@ -14,8 +15,8 @@ impl Api {
         calls::at_least(&self.log, &CallContext::of(&request)).await?;
         let request = request.into_inner();
         let (size, token) = calls::page(request.page_size, &request.page_token)?;
-        if !request.state.is_empty() && SweepState::read(&request.state).is_none() {
-            let names = SweepState::ALL.map(SweepState::as_str).join(", ");
+        if !request.state.is_empty() && request.state.parse::<SweepState>().is_err() {
+            let names = SweepState::VARIANTS.join(", ");
             let message = format!("state '{}': one of {names}", request.state);
             return Err(status_of(&Problem::invalid("/state", "BadState", message)));
         }
@@ -33,10 +34,10 @@ impl Api {
         let next_page_token = rows.last().filter(|_| full).map_or_else(String::new, |row| row.position.to_string());
         let mut sweeps = Vec::with_capacity(rows.len());
         for row in rows {
-            let ended = SweepState::read(&row.state).is_some_and(SweepState::is_terminal);
+            let ended = row.state.parse().is_ok_and(SweepState::is_terminal);
             // An open sweep is in memory; folding an ended one again only to list it would be a waste.
-            let live = if ended { None } else { self.look(row.sweep_id, shown::sweep).await? };
-            sweeps.push(live.unwrap_or_else(|| shown::listed(row, &request.workspace)));
+            let live = if ended { None } else { self.look(row.sweep_id, to_wire::sweep).await? };
+            sweeps.push(live.unwrap_or_else(|| to_wire::listed(row, &request.workspace)));
         }
         Ok(Response::new(wire::ListSweepsReply { sweeps, next_page_token }))
     }

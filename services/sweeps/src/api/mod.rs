@@ -2,15 +2,15 @@
 
 mod ask_tell;
 mod change_sweep;
-mod document_shown;
+mod document_json;
 mod explain_trial;
 mod fork_sweep;
 mod get_sweep;
 mod import_sweep;
 mod importance;
 mod list_sweeps;
-mod shown;
 mod submit_sweep;
+mod to_wire;
 mod trials;
 mod warm_start;
 mod what_if;

@@ -14,7 +14,8 @@ use vocabulary::{Decider, FieldError, Problem, SweepId, Warning};
 use super::{Answer, Api};
 use crate::document::{ClusterFacts, SweepSpec, plan, read_sweep};
 use crate::sweep::{
-    Command, Ground, Nursery, Rejection, Sweep, SweepEvent, SweepState, SweepSubmitted, parameters_json, proposals,
+    Command, Population, ProposalBasis, Rejection, Sweep, SweepEvent, SweepState, SweepSubmitted, parameters_json,
+    proposals,
 };
 use crate::tuner::{first_proposals, setup};
 use crate::{stream_of, views};
@@ -112,32 +113,32 @@ impl Api {
             parent: None,
             at,
         };
-        self.record(&call, Founding { submitted, history }).await
+        self.record(&call, Submission { submitted, history }).await
     }
 
-    pub(super) async fn record(&self, call: &CallContext, founding: Founding) -> Answer<wire::SubmitSweepReply> {
+    pub(super) async fn record(&self, call: &CallContext, submission: Submission) -> Answer<wire::SubmitSweepReply> {
         let context = calls::context(call, self.entropy.as_ref(), Vec::new());
-        match self.append(context.clone(), founding.clone()).await {
+        match self.append(context.clone(), submission.clone()).await {
             // Two equal requests at once: the other was first and has made the sweep.
             Err(ExecuteError::KeyReuse) => {
                 let first =
                     views::by_command(self.log.reader(), context.command_id).await.map_err(calls::unreadable)?;
-                let Some(sweep_id) = first.filter(|first| *first != founding.submitted.sweep_id) else {
+                let Some(sweep_id) = first.filter(|first| *first != submission.submitted.sweep_id) else {
                     return Err(calls::refused(ExecuteError::<Rejection>::KeyReuse));
                 };
-                let submitted = SweepSubmitted { sweep_id, ..founding.submitted };
-                answer(self.append(context, Founding { submitted, ..founding }).await)
+                let submitted = SweepSubmitted { sweep_id, ..submission.submitted };
+                answer(self.append(context, Submission { submitted, ..submission }).await)
             }
             other => answer(other),
         }
     }
 
     /// The sweep's first event, with its name: both or neither.
-    async fn append(&self, context: Context, founding: Founding) -> Result<Committed, ExecuteError<Rejection>> {
-        let Founding { submitted, history } = founding;
+    async fn append(&self, context: Context, submission: Submission) -> Result<Committed, ExecuteError<Rejection>> {
+        let Submission { submitted, history } = submission;
         let stream = stream_of(submitted.sweep_id);
         let submitted = Arc::new(submitted);
-        let found = Command::Found { submitted: Box::new((*submitted).clone()), history };
+        let found = Command::SubmitWithHistory { submitted: Box::new((*submitted).clone()), history };
         self.log
             .record::<Sweep, _>(&stream, context, move |state, tx| {
                 let decided = state.decide(&found);
@@ -167,7 +168,7 @@ impl Api {
         }
         let mut plan = plan(&spec, cluster);
         plan.trials = plan.trials.min(u64::from(spec.limits.max_total_trials.saturating_sub(inherited.spent())));
-        let ground = Ground {
+        let basis = ProposalBasis {
             seed: spec.seed.unwrap_or_else(|| self.entropy.seed()),
             allowed: spec.limits.max_total_trials,
             spec: Arc::new(spec),
@@ -175,11 +176,11 @@ impl Api {
             next_index: 0,
             taken: Arc::default(),
             inheritance: Arc::clone(&inherited.inheritance),
-            nursery: Nursery::default(),
+            population: Population::default(),
         };
-        let made = match setup(&ground.spec, ground.seed) {
-            Some(setup) => first_proposals(setup, &inherited.inheritance, PROPOSALS_SHOWN.min(ground.allowed)),
-            None => proposals(&ground, PROPOSALS_SHOWN).0.into_iter().map(|planned| planned.proposal).collect(),
+        let made = match setup(&basis.spec, basis.seed) {
+            Some(setup) => first_proposals(setup, &inherited.inheritance, PROPOSALS_SHOWN.min(basis.allowed)),
+            None => proposals(&basis, PROPOSALS_SHOWN).0.into_iter().map(|planned| planned.proposal).collect(),
         };
         let first: Vec<Value> = (0_u32..)
             .zip(&made)
@@ -193,7 +194,7 @@ impl Api {
             fields.insert("first_proposals".to_owned(), Value::Array(first));
         }
         Ok(Response::new(wire::SubmitSweepReply {
-            name: ground.spec.name.clone().unwrap_or_default(),
+            name: basis.spec.name.clone().unwrap_or_default(),
             warnings: warnings.iter().cloned().map(Into::into).collect(),
             plan_json: shown.to_string(),
             ..wire::SubmitSweepReply::default()
@@ -216,7 +217,7 @@ pub(super) fn strictly(strict: bool, warnings: &[Warning]) -> Result<(), Status>
 
 /// The first events of a sweep.
 #[derive(Clone)]
-pub(super) struct Founding {
+pub(super) struct Submission {
     /// Its submission.
     pub submitted: SweepSubmitted,
     /// What it has from others.
@@ -250,7 +251,7 @@ fn reply_of(submitted: &SweepSubmitted, events: &[SweepEvent]) -> wire::SubmitSw
     wire::SubmitSweepReply {
         id: submitted.sweep_id.to_string(),
         name: submitted.name.clone(),
-        state: SweepState::Queued.as_str().to_owned(),
+        state: SweepState::Queued.to_string(),
         // They are the stream's first events.
         version: i64::try_from(events.len()).unwrap_or(i64::MAX),
         warnings: submitted.warnings.iter().cloned().map(Into::into).collect(),

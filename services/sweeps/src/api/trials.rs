@@ -2,10 +2,11 @@
 
 use contracts::sweeps as wire;
 use contracts::{CallContext, status_of};
+use strum::VariantNames;
 use tonic::{Request, Response, Status};
 use vocabulary::Problem;
 
-use super::{Answer, Api, shown};
+use super::{Answer, Api, to_wire};
 use crate::sweep::TrialState;
 use crate::views;
 
@@ -34,7 +35,7 @@ impl Api {
                 let page: Vec<wire::Trial> = found
                     .by_ref()
                     .take(size)
-                    .map(|(index, trial)| shown::trial(sweep, index, trial, stops.get(&index).copied()))
+                    .map(|(index, trial)| to_wire::trial(sweep, index, trial, stops.get(&index).copied()))
                     .collect();
                 (page, found.next().map(|(index, _)| index))
             })
@@ -51,7 +52,7 @@ impl Api {
         let stop = views::stop_of(self.log.reader(), sweep_id, index).await.map_err(calls::unreadable)?;
         let found = self
             .look(sweep_id, move |sweep, _| {
-                sweep.trials.get(index as usize).map(|trial| shown::trial(sweep, index, trial, stop))
+                sweep.trials.get(index as usize).map(|trial| to_wire::trial(sweep, index, trial, stop))
             })
             .await?;
         found.map(Response::new).ok_or_else(|| absent(&request.sweep, index))
@@ -67,8 +68,8 @@ fn wanted_state(state: &str) -> Result<Option<TrialState>, Status> {
     if state.is_empty() {
         return Ok(None);
     }
-    TrialState::read(state).map(Some).ok_or_else(|| {
-        let names = TrialState::ALL.map(TrialState::as_str).join(", ");
+    state.parse().map(Some).map_err(|_| {
+        let names = TrialState::VARIANTS.join(", ");
         status_of(&Problem::invalid("/state", "BadState", format!("state '{state}': one of {names}")))
     })
 }

@@ -137,9 +137,9 @@ fn check_sources(spec: &SweepSpec, sources: &[Earlier]) -> Result<(), Problem> {
             let detail = format!(
                 "sweep {} is {}; only sweeps that have ended warm another",
                 source.sweep_id,
-                source.state.as_str()
+                source.state.to_string()
             );
-            Err(Problem::conflict("WrongState", detail).with("state", source.state.as_str()))
+            Err(Problem::conflict("WrongState", detail).with("state", source.state.to_string()))
         }
         None => Ok(()),
     }

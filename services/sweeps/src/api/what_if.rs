@@ -9,7 +9,6 @@ use vocabulary::Problem;
 use super::submit_sweep::format_of;
 use super::{Answer, Api};
 use crate::document::read_what_if;
-use crate::sweep::goal_text;
 use crate::what_if::recorded;
 
 impl Api {
@@ -36,7 +35,7 @@ impl Api {
             .map_err(|error| status_of(&Problem::internal(format!("the replay of the policies broke: {error}"))))?;
         let shown = json!({
             "sweep_id": sweep_id,
-            "goal": goal_text(goal),
+            "goal": goal.to_string(),
             "trials": trials,
             "clock": clock,
             "policies": replayed,

@@ -21,9 +21,9 @@ pub(crate) fn explanation(audit: &Audit, index: u32) -> Option<Value> {
             "sweep_id": submitted.sweep_id,
             "index": index,
             "run_id": Some(trial.run_id).filter(|run| *run != NO_RUN),
-            "state": trial.state.as_str(),
+            "state": trial.state.to_string(),
             "reason": trial.end.as_ref().map(crate::sweep::TrialEnd::reason),
-            "stopped_by": trial.stop.map(|stop| stop.by.as_str()),
+            "stopped_by": trial.stop.map(|stop| stop.by.to_string()),
             "best_value": audit.sweep.curves.standing(index).map(|standing| standing.value),
             "intervals": audit.sweep.curves.interval(index),
         },
@@ -50,7 +50,7 @@ fn measured(audit: &Audit, submitted: &Submitted, trial: &Trial) -> Value {
             let value = values.get(&constraint.metric);
             json!({
                 "metric": constraint.metric,
-                "op": constraint.operator.as_str(),
+                "op": constraint.operator.to_string(),
                 "bound": constraint.value,
                 "value": value,
                 "holds": value.map(|value| constraint.holds(*value)),

@@ -13,7 +13,7 @@ use super::model::ModelAudit;
 use crate::document::OnNonFinite;
 use crate::stream_of;
 use crate::sweep::{
-    Nursery, ObservationRecorded, StopBy, Sweep, SweepEvent, TrialPaused, TrialPromoted, TrialProposed,
+    ObservationRecorded, Population, StopBy, Sweep, SweepEvent, TrialPaused, TrialPromoted, TrialProposed,
     TrialStopRequested, TrialsAdopted, configuration_of,
 };
 
@@ -192,13 +192,13 @@ impl Audit {
 
     /// Each check of the log itself, with `ok` or what is wrong.
     pub(crate) fn log_checks(&self) -> Vec<(&'static str, String)> {
-        let said = |wrong: Option<i64>, what: &str| {
+        let check = |wrong: Option<i64>, what: &str| {
             wrong.map_or_else(|| "ok".to_owned(), |position| format!("{what} at position {position}"))
         };
         vec![
-            ("L3", said(self.versions_wrong, "versions are not dense")),
-            ("L4", said(self.appends_wrong, "an append is not contiguous")),
-            ("L13", said(self.times_wrong, "recorded_at goes back")),
+            ("L3", check(self.versions_wrong, "versions are not dense")),
+            ("L4", check(self.appends_wrong, "an append is not contiguous")),
+            ("L13", check(self.times_wrong, "recorded_at goes back")),
         ]
     }
 
@@ -262,8 +262,8 @@ impl Audit {
         let taken = |configuration: &Configuration| self.taken.contains(&fingerprint(configuration));
         let (spec, number) = (&submitted.spec, u64::from(event.trial));
         let resumed = self.sweep.inheritance.resumed(number).map(|(resumed, _)| resumed);
-        let nursery = if resumed.is_some() { Nursery::default() } else { self.sweep.nursery() };
-        let (child, exploit) = nursery.child(spec, submitted.seed, number, 0).unzip();
+        let population = if resumed.is_some() { Population::default() } else { self.sweep.population() };
+        let (child, exploit) = population.child(spec, submitted.seed, number, 0).unzip();
         let recomputed = resumed
             .or(child)
             .or_else(|| propose(&spec.space, &spec.sampler, submitted.seed, number, self.next_index, &taken));
@@ -287,7 +287,7 @@ impl Audit {
         for point in &event.points {
             let counted =
                 self.curves.report(&Report { trial, attempt, step: point.step, value: point.value, position });
-            let last = event.told.as_ref().is_some_and(|told| told.last);
+            let last = event.tell.as_ref().is_some_and(|tell| tell.last);
             let fails = !point.value.is_finite() && submitted.spec.objective.on_non_finite == OnNonFinite::Fail;
             let settled = fails || last || self.sweep.reaches_target(point.value);
             if !matches!(counted, Reported::Counted { .. }) || settled || submitted.spec.policy == PolicySpec::None {

@@ -68,7 +68,7 @@ fn read_fields(mut fields: Fields<'_>, server: &ServerLimits, source: &Forked, f
     let policy =
         if section.is_present() { policy::read(&section, in_compat, findings) } else { Some(before.policy.clone()) };
     policy::check_checkpoint(policy.as_ref(), Some(&before.trial).filter(|_| !before.is_external()), findings);
-    policy::check_founders(policy.as_ref(), Some(&before.sampler), limits.as_ref(), findings);
+    policy::check_initial_design(policy.as_ref(), Some(&before.sampler), limits.as_ref(), findings);
     let sampler = Sampler { spec: before.sampler.clone(), seed: Some(source.seed), logbase: before.space.logbase };
     objectives::Sought::of(before).check_policy(policy.as_ref(), findings);
     objectives::Sought::of(before).check_limits(limits.as_ref(), findings);

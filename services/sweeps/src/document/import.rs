@@ -110,9 +110,9 @@ fn read_rows(rows: &[Field<'_>], spec: &SweepSpec, findings: &Findings) -> Optio
                 shown += problem.errors.len().max(1);
                 for error in problem.errors {
                     let message = format!("row {number}: {}", error.message);
-                    let told = FieldError::new(format!("{}{}", row.pointer(), error.pointer), error.code, message);
+                    let fault = FieldError::new(format!("{}{}", row.pointer(), error.pointer), error.code, message);
                     // A field that nobody knows is a fault of an earlier stage.
-                    if problem.status == 400 { findings.add_unknown(told) } else { findings.add(told) }
+                    if problem.status == 400 { findings.add_unknown(fault) } else { findings.add(fault) }
                 }
             }
             Err(_) => more.push(number),

@@ -49,9 +49,8 @@ const DEFAULT_EXPERIMENT: &str = "Default";
 /// Reads a sweep document. `resolved` is what is known about its cluster; absent, the rules about it are not checked.
 ///
 /// # Errors
-/// 400 for syntax, duplicate keys or unknown fields, 422 with all broken rules (with `strict` all warnings
-/// too), 409 when
-/// the cluster is going away.
+/// 400 for syntax, duplicate keys or unknown fields, 422 with all broken rules (with `strict` all warnings too), 409
+/// when the cluster is going away.
 pub fn read_sweep(
     text: &[u8],
     format: Format,
@@ -115,7 +114,7 @@ fn read_fields(
         Mode::Managed => read_trial(trial, names.as_ref(), resolved, space.as_ref().filter(|_| compat), findings),
     };
     policy::check_checkpoint(policy.as_ref(), trial.as_ref().filter(|_| !external), findings);
-    policy::check_founders(policy.as_ref(), sampler.as_ref().map(|read| &read.spec), limits.as_ref(), findings);
+    policy::check_initial_design(policy.as_ref(), sampler.as_ref().map(|read| &read.spec), limits.as_ref(), findings);
     if let (Some(limits), Some(trial), Some(cluster)) = (&limits, &trial, resolved.filter(|_| !external)) {
         limits::check_gate(limits, &trial.resources, cluster, findings);
     }

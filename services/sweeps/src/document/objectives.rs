@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use documents::{Field, Fields, Findings};
+use strum::VariantNames;
 use tuning::{Method, PolicySpec, SamplerSpec};
 
 use super::spec::{Constraint, ConstraintOperator, Limits, Objective, SweepSpec};
@@ -147,11 +148,8 @@ fn read_constraints(field: &Field<'_>) -> Option<Vec<Constraint>> {
         .map(|item| {
             let mut fields = item.map()?;
             let metric = metric_name(&fields.required("metric"));
-            let operator = match fields.required("op").one_of("BadOperator", &["<=", ">="]) {
-                Some("<=") => Some(ConstraintOperator::AtMost),
-                Some(_) => Some(ConstraintOperator::AtLeast),
-                None => None,
-            };
+            let operator = fields.required("op").one_of("BadOperator", ConstraintOperator::VARIANTS);
+            let operator = operator.and_then(|operator| operator.parse().ok());
             let value = fields.required("value").number();
             Some(Constraint { metric: metric?, operator: operator?, value: value? })
         })

@@ -104,7 +104,7 @@ pub(super) fn check_checkpoint(policy: Option<&PolicySpec>, trial: Option<&Trial
 
 /// A child goes on from a donor's checkpoint.
 fn check_population(policy: Option<&PolicySpec>, trial: Option<&TrialSpec>, findings: &Findings) {
-    if policy.is_some_and(PolicySpec::breeds) && trial.is_some_and(|trial| !trial.checkpoint) {
+    if policy.is_some_and(PolicySpec::is_population_based) && trial.is_some_and(|trial| !trial.checkpoint) {
         let message = "pbt starts trials from the checkpoints of others: set trial.checkpoint to true and save one, or \
                        use another policy";
         findings.refuse("/early_termination/type", "NeedsCheckpoint", message);
@@ -112,7 +112,7 @@ fn check_population(policy: Option<&PolicySpec>, trial: Option<&TrialSpec>, find
 }
 
 /// What a population asks of the sampler and of the limits.
-pub(super) fn check_founders(
+pub(super) fn check_initial_design(
     policy: Option<&PolicySpec>,
     sampler: Option<&SamplerSpec>,
     limits: Option<&Limits>,

@@ -7,9 +7,8 @@ use tuning::{Configuration, parameter_environment_name};
 use super::spec::SweepSpec;
 use super::template::{Argument, Filling};
 
-/// The words of the trial's command. An argument that refers to an inactive parameter is left out whole.
-/// Placeholders of inputs
-/// and outputs stay for the node, which knows the paths.
+/// The words of the trial's command. An argument that refers to an inactive parameter is left out whole. Placeholders
+/// of inputs and outputs stay for the node, which knows the paths.
 pub fn render_command(spec: &SweepSpec, filling: &Filling<'_>) -> Vec<String> {
     let words_of = |argument: &Argument| {
         let words: Option<Vec<String>> = argument.words().iter().map(|word| word.fill(filling)).collect();

@@ -1,7 +1,8 @@
 //! The sampling algorithm and its seed: `random`, or a map with `type`.
 
 use documents::{Field, Fields, Tree};
-use tuning::{Method, SamplerSpec};
+use strum::VariantNames;
+use tuning::{Method, Rule, SamplerSpec};
 
 use super::compat;
 
@@ -63,13 +64,12 @@ fn algorithm(kind: &Field<'_>, fields: Option<&mut Fields<'_>>) -> Option<Sample
     match kind.one_of("UnknownAlgorithm", &KINDS)? {
         "grid" => Some(SamplerSpec::Grid),
         "random" => {
-            let rule = fields.and_then(|fields| fields.field("rule").one_of("UnknownRule", &["random", "sobol"]));
-            let rule = if rule == Some("sobol") { tuning::Rule::Sobol } else { tuning::Rule::Random };
-            Some(SamplerSpec::Random { rule })
+            let rule = fields.and_then(|fields| fields.field("rule").one_of("UnknownRule", Rule::VARIANTS));
+            Some(SamplerSpec::Random { rule: rule.and_then(|rule| rule.parse().ok()).unwrap_or_default() })
         }
         _ => {
-            let method = fields.and_then(|fields| fields.field("method").one_of("UnknownMethod", &Method::KINDS));
-            Some(SamplerSpec::Bayesian { method: method.and_then(Method::read).unwrap_or_default() })
+            let method = fields.and_then(|fields| fields.field("method").one_of("UnknownMethod", Method::VARIANTS));
+            Some(SamplerSpec::Bayesian { method: method.and_then(|method| method.parse().ok()).unwrap_or_default() })
         }
     }
 }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use strum::{Display, EnumString, VariantNames};
 use tuning::{Goal, PolicySpec, SamplerSpec, SearchSpace};
 
 use super::template::{Argument, Template};
@@ -149,13 +150,15 @@ pub struct Constraint {
 }
 
 /// On which side of a bound a metric must be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Display, EnumString, VariantNames)]
 pub enum ConstraintOperator {
     /// At most the bound.
     #[serde(rename = "<=")]
+    #[strum(serialize = "<=")]
     AtMost,
     /// At least the bound.
     #[serde(rename = ">=")]
+    #[strum(serialize = ">=")]
     AtLeast,
 }
 
@@ -264,24 +267,15 @@ pub struct Input {
 }
 
 /// How an input comes to the node.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Display, EnumString, VariantNames)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum InputMode {
     /// Read in place.
     #[default]
     Mount,
     /// Copied to the node first.
     Download,
-}
-
-impl InputMode {
-    /// The spelling in documents and messages.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Mount => "mount",
-            Self::Download => "download",
-        }
-    }
 }
 
 /// An output folder of a trial; it has no settings yet.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use documents::{Field, Fields, Findings, Tree};
+use strum::VariantNames;
 use tuning::environment_form;
 
 use super::references::References;
@@ -154,10 +155,8 @@ fn ids<T>(field: &Field<'_>, read: impl Fn(&Field<'_>) -> Option<T>) -> BTreeMap
 fn read_input(field: &Field<'_>) -> Option<Input> {
     let mut fields = field.map()?;
     let uri = fields.required("uri");
-    let mode = match fields.field("mode").one_of("BadInputMode", &["mount", "download"]) {
-        Some("download") => InputMode::Download,
-        _ => InputMode::Mount,
-    };
+    let mode = fields.field("mode").one_of("BadInputMode", InputMode::VARIANTS);
+    let mode = mode.and_then(|mode| mode.parse().ok()).unwrap_or_default();
     let text = uri.text()?;
     if !text.starts_with("file:///") {
         uri.refuse("NotOfferedYet", format_args!("only file:///… is offered yet, received {}", uri.received()));

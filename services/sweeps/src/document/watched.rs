@@ -14,16 +14,6 @@ impl Constraint {
     }
 }
 
-impl ConstraintOperator {
-    /// The spelling in documents and answers.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::AtMost => "<=",
-            Self::AtLeast => ">=",
-        }
-    }
-}
-
 impl SweepSpec {
     /// All objectives, in written order.
     pub fn objectives(&self) -> impl Iterator<Item = &Objective> {

@@ -70,7 +70,7 @@ fn replayable(field: &Field<'_>, findings: &Findings) -> Option<PolicySpec> {
         field.refuse("NotReplayable", message);
         return None;
     }
-    if policy.breeds() {
+    if policy.is_population_based() {
         let message = "pbt starts trials that follow others, of which recorded curves say nothing; ask for another \
                        policy";
         field.refuse("NotReplayable", message);

@@ -47,7 +47,9 @@ impl Reaction for FollowRuns {
 impl FollowRuns {
     async fn moved(&self, fact: &Fact, run: wire::RunStateChanged) -> Result<(), ReactError> {
         let Some((sweep_id, trial)) = trial_of(&run.sweep_id, run.trial_index) else { return Ok(()) };
-        let Some(state) = TrialState::read(&run.state).filter(|state| !state.is_terminal()) else { return Ok(()) };
+        let Some(state) = run.state.parse().ok().filter(|state: &TrialState| !state.is_terminal()) else {
+            return Ok(());
+        };
         let (attempt, node, at) = (run.attempt, run.node_id, at(fact));
         let moved = RunMove { trial, attempt, state, node, end: run.end.map(attempt_end), at };
         self.execute(fact, sweep_id, Command::Move(moved)).await

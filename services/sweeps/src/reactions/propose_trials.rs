@@ -14,7 +14,7 @@ use vocabulary::{Problem, RunId, SweepId};
 use super::own_events::OwnEvents;
 use crate::api::Api;
 use crate::stream_of;
-use crate::sweep::{Command, Ground, NewTrial, Planned, Rejection, Sweep, proposals};
+use crate::sweep::{Command, NewTrial, Planned, ProposalBasis, Rejection, Sweep, proposals};
 
 /// Proposals of one command: a few make a good commit, many would hold up other sweeps.
 const AT_ONCE: u32 = 64;
@@ -79,14 +79,14 @@ pub(crate) async fn fill(api: &Api, sweep_id: SweepId) -> Result<(), Problem> {
     };
     loop {
         promote(api, sweep_id, &stream).await?;
-        let looked = api.log.inspect::<Sweep, _>(&stream, |sweep, _| (sweep.ground(), sweep.asks_its_model())).await;
-        let (ground, modelled) = looked.map_err(|error| error.problem())?;
+        let looked = api.log.inspect::<Sweep, _>(&stream, |sweep, _| (sweep.basis(), sweep.asks_its_model())).await;
+        let (basis, modelled) = looked.map_err(|error| error.problem())?;
         if modelled {
             return api.tuners.fill(sweep_id, AT_ONCE as usize, context_of).await;
         }
-        let Some(ground) = ground else { return Ok(()) };
-        let from = ground.from;
-        let command = next(api, ground).await?;
+        let Some(basis) = basis else { return Ok(()) };
+        let from = basis.from;
+        let command = next(api, basis).await?;
         match api.log.execute::<Sweep>(&stream, command, context_of(from)).await {
             Ok(committed) if committed.repeated => {
                 // The log has this proposal and the state must show it; anything else would go round for ever.
@@ -120,9 +120,9 @@ async fn promote(api: &Api, sweep_id: SweepId, stream: &str) -> Result<(), Probl
 }
 
 /// What the sampler says. It may take a while in a space that is nearly used up, so it does not hold up the runtime.
-async fn next(api: &Api, ground: Ground) -> Result<Command, Problem> {
-    let from = ground.from;
-    let made = runtime::background::run(move || proposals(&ground, AT_ONCE)).await;
+async fn next(api: &Api, basis: ProposalBasis) -> Result<Command, Problem> {
+    let from = basis.from;
+    let made = runtime::background::run(move || proposals(&basis, AT_ONCE)).await;
     let (made, _) = made.map_err(|error| Problem::internal(format!("the sampler broke: {error}")))?;
     let at = api.clock.now();
     if made.is_empty() {

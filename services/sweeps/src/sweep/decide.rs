@@ -11,10 +11,12 @@ use super::external::{Ask, Heartbeat, Tell};
 use super::hold::PauseMode;
 use super::import::ImportedTrial;
 use super::model::Made;
+use super::point::Point;
 use super::snapshot;
 use super::state::{Submitted, Sweep};
 use super::trial::Trial;
-use super::words::{AttemptEnd, Point, TrialState};
+use super::trial_end::AttemptEnd;
+use super::trial_state::TrialState;
 use super::{SweepEvent, SweepSubmitted};
 use crate::document::Limits;
 
@@ -105,7 +107,7 @@ pub enum Command {
     /// That it exists.
     Submit(Box<SweepSubmitted>),
     /// That it exists with what it has from others.
-    Found {
+    SubmitWithHistory {
         /// The submission.
         submitted: Box<SweepSubmitted>,
         /// What it has: `ObservationsInherited` and `TrialsAdopted`.
@@ -270,7 +272,7 @@ impl Decider for Sweep {
                 None => Ok(vec![SweepEvent::SweepSubmitted((**event).clone())]),
                 Some(_) => Err(Rejection::Exists),
             },
-            Command::Found { submitted, history } => self.founded(submitted, history),
+            Command::SubmitWithHistory { submitted, history } => self.submit_with_history(submitted, history),
             Command::Import { submitted, trials } => self.import(submitted, trials),
             Command::Propose { from, trials, at } => self.propose(*from, trials, *at),
             Command::Exhaust { from, at } => self.exhaust(*from, *at),

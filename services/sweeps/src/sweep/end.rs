@@ -3,10 +3,13 @@
 use jiff::Timestamp;
 use tuning::Report;
 
+use super::closing::Closing;
 use super::decide::{Decided, RunEnd, RunMove};
-use super::state::{Status, Submitted, Sweep};
+use super::state::{Submitted, Sweep};
+use super::status::{CompletedReason, Outcome, Status};
 use super::trial::Trial;
-use super::words::{AttemptEnd, Closing, CompletedReason, Outcome, StopBy, TrialEnd, TrialState};
+use super::trial_end::{AttemptEnd, StopBy, TrialEnd};
+use super::trial_state::TrialState;
 use super::{
     SweepCanceled, SweepCompleted, SweepCompleting, SweepEvent, SweepFailed, SweepStalled, SweepUnstalled, SweepWarned,
     TrialEnded, TrialStateChanged,
@@ -168,8 +171,8 @@ impl Sweep {
                 }
                 let first = if self.failed_in_a_row == 0 { &run.end.stderr_tail } else { &self.first_stderr_tail };
                 let reason = ending.end.reason();
-                let said = if first.is_empty() { "it wrote nothing to stderr" } else { first.trim_end() };
-                let detail = format!("{in_a_row} trials in a row failed (the last: {reason}); the first said: {said}");
+                let by = if first.is_empty() { "it wrote nothing to stderr" } else { first.trim_end() };
+                let detail = format!("{in_a_row} trials in a row failed (the last: {reason}); the first said: {by}");
                 Some(Outcome::Failed { code: "TrialsKeepFailing".to_owned(), detail })
             }
             TrialEnd::Completed { .. } if !ending.reported(trial) && !trial.follows() => {
@@ -213,8 +216,7 @@ impl Sweep {
             let workspace = submitted.workspace.clone();
             events.push(SweepCompleting { workspace, outcome: outcome.clone(), at }.into());
         }
-        let withdrawn = stop.map_or("", StopBy::as_str);
-        let withdrawn = TrialEnd::Canceled { by: withdrawn.to_owned() };
+        let withdrawn = TrialEnd::Canceled { by: stop.map(|by| by.to_string()).unwrap_or_default() };
         let mut endings: Vec<Ending<'_>> = ending.into_iter().collect();
         if submitted.spec.is_external() && stop.is_some() {
             endings.extend(withdrawals(&left, &withdrawn));
@@ -234,7 +236,7 @@ impl Sweep {
         let Some(submitted) = self.submitted.as_ref().filter(|submitted| submitted.spec.is_external()) else {
             return self.stops(trials.into_iter(), by, at);
         };
-        let end = TrialEnd::Canceled { by: by.as_str().to_owned() };
+        let end = TrialEnd::Canceled { by: by.to_string() };
         let endings = withdrawals(&trials, &end);
         let mut events = self.withdrawn(submitted, trials, &end, at);
         if endings.len() < self.live.len() + self.paused.len() {
@@ -285,7 +287,7 @@ impl Sweep {
         let external = self.submitted.as_ref().filter(|submitted| submitted.spec.is_external());
         match external {
             Some(submitted) => {
-                let end = TrialEnd::Canceled { by: StopBy::Sweep.as_str().to_owned() };
+                let end = TrialEnd::Canceled { by: StopBy::Sweep.to_string() };
                 let canceled = self.canceled(by, &withdrawals(&live, &end), at);
                 let mut events = self.withdrawn(submitted, live, &end, at);
                 events.push(canceled);
@@ -338,7 +340,7 @@ impl Sweep {
         let counts = counts.into_iter().filter(|(_, count)| *count > 0);
         Closing {
             best,
-            trial_counts: counts.map(|(state, count)| (state.as_str().to_owned(), count)).collect(),
+            trial_counts: counts.map(|(state, count)| (state.to_string(), count)).collect(),
             proposals: self.proposals(),
             preemptions: self.preemptions,
         }
@@ -367,8 +369,8 @@ fn end_of(trial: &Trial, run: &RunEnd, no_objective: bool) -> TrialEnd {
             TrialEnd::Completed { no_objective, max_resource: true }
         }
         "canceled" => {
-            let said = if end.by.is_empty() { "user" } else { end.by.as_str() };
-            TrialEnd::Canceled { by: trial.stop.map_or(said, |stop| stop.by.as_str()).to_owned() }
+            let by = if end.by.is_empty() { "user" } else { end.by.as_str() };
+            TrialEnd::Canceled { by: trial.stop.map_or_else(|| by.to_owned(), |stop| stop.by.to_string()) }
         }
         outcome => {
             let reason = if end.reason.is_empty() { outcome } else { end.reason.as_str() };

@@ -8,15 +8,17 @@ use tuning::bayes::{Explained, Fit};
 use tuning::{Decision, Draw};
 use vocabulary::{RunId, SweepId, Warning};
 
-use super::breed::Exploit;
+use super::closing::Closing;
 use super::hold::{PauseMode, TrialHeld, TrialReleased};
 use super::inherit::{ObservationsInherited, Parent, TrialsAdopted};
 use super::job::TrialJob;
-use super::lease::{ExternalTrial, Lease, Told};
+use super::lease::{ExternalTrial, Lease, TellDetails};
 use super::model::ModelBasis;
-use super::words::{
-    AttemptEnd, Closing, CompletedReason, NamedValue, Outcome, Point, StopBy, SweepState, TrialEnd, TrialState,
-};
+use super::point::{NamedValue, Point};
+use super::population::Exploit;
+use super::status::{CompletedReason, Outcome, SweepState};
+use super::trial_end::{AttemptEnd, StopBy, TrialEnd};
+use super::trial_state::TrialState;
 use crate::document::{Limits, SweepSpec};
 
 /// A sweep was accepted.
@@ -135,8 +137,8 @@ pub struct ObservationRecorded {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub after_stop: bool,
     /// Of an external trial: it was told by whoever runs it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub told: Option<Told>,
+    #[serde(default, rename = "told", skip_serializing_if = "Option::is_none")]
+    pub tell: Option<TellDetails>,
 }
 
 /// An external trial whose lease had run out was given to somebody else.

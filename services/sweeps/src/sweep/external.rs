@@ -7,16 +7,17 @@ use jiff::Timestamp;
 use tuning::{Promotion, Proposal};
 use vocabulary::{Problem, RunId};
 
-use super::breed::Exploit;
 use super::decide::{Decided, Rejection, RunEnd};
 use super::end::Ending;
 use super::lease::{ExternalTrial, Lease};
 use super::model::{Made, Suggested};
-use super::propose::{Ground, Planned, proposals};
-use super::state::{Status, Submitted, Sweep};
-use super::told::{Said, said, same};
+use super::population::Exploit;
+use super::propose::{Planned, ProposalBasis, proposals};
+use super::state::{Submitted, Sweep};
+use super::status::{CompletedReason, Outcome, Status};
+use super::tell::{TellPoint, by_metric, same};
 use super::trial::Trial;
-use super::words::{AttemptEnd, CompletedReason, Outcome, TrialEnd};
+use super::trial_end::{AttemptEnd, TrialEnd};
 use super::{Basis, SweepEvent, SweepStarted, TrialLeaseRenewed, TrialLeased, TrialProposed};
 
 /// Somebody wants trials to run.
@@ -42,7 +43,7 @@ pub struct Ask {
 
 /// What is told of a trial.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Saying {
+pub enum TellContent {
     /// A value of the watched metric.
     Value {
         /// Its name; the last one + 1 when absent.
@@ -78,7 +79,7 @@ pub struct Tell {
     /// As which attempt.
     pub attempt: u32,
     /// What.
-    pub saying: Saying,
+    pub content: TellContent,
     /// Now.
     pub at: Timestamp,
 }
@@ -165,13 +166,13 @@ impl Sweep {
             let new = taken.map(|new| New { proposal: new.proposal, made: Some(new.made), exploit: None });
             return (new.collect(), exhausted);
         }
-        let (made, exhausted) = proposals(&self.ground_of(submitted, most), most);
+        let (made, exhausted) = proposals(&self.basis_of(submitted, most), most);
         let new = |planned: Planned| New { proposal: planned.proposal, made: None, exploit: planned.exploit };
         (made.into_iter().map(new).collect(), exhausted)
     }
 
-    fn ground_of(&self, submitted: &Submitted, allowed: u32) -> Ground {
-        Ground {
+    fn basis_of(&self, submitted: &Submitted, allowed: u32) -> ProposalBasis {
+        ProposalBasis {
             spec: std::sync::Arc::clone(&submitted.spec),
             seed: submitted.seed,
             from: self.proposals(),
@@ -179,7 +180,7 @@ impl Sweep {
             taken: std::sync::Arc::clone(&self.taken),
             allowed,
             inheritance: std::sync::Arc::clone(&self.inheritance),
-            nursery: self.nursery(),
+            population: self.population(),
         }
     }
 
@@ -210,20 +211,20 @@ impl Sweep {
             return Ok(Vec::new());
         }
         let trial = self.held(tell.trial, tell.attempt)?;
-        match &tell.saying {
-            Saying::Value { step, value, last } => {
-                let said = Said { step: *step, value: Some(*value), others: Vec::new(), last: *last };
-                self.told(submitted, trial, tell, said)
+        match &tell.content {
+            TellContent::Value { step, value, last } => {
+                let point = TellPoint { step: *step, value: Some(*value), others: Vec::new(), last: *last };
+                self.tell_values(submitted, trial, tell, point)
             }
-            Saying::Values { step, values, last } => {
-                self.told(submitted, trial, tell, said(submitted, *step, values, *last)?)
+            TellContent::Values { step, values, last } => {
+                self.tell_values(submitted, trial, tell, by_metric(submitted, *step, values, *last)?)
             }
-            Saying::Failed { reason } => {
-                let said = if reason.is_empty() { "failed" } else { reason.as_str() };
-                let end = failed(said);
+            TellContent::Failed { reason } => {
+                let short = if reason.is_empty() { "failed" } else { reason.as_str() };
+                let end = failed(short);
                 let ending = Ending { trial: tell.trial, end: &end, report: None, values: None };
                 let attempt_end =
-                    AttemptEnd { reason: said.to_owned(), stderr_tail: reason.clone(), ..attempt_end("failed") };
+                    AttemptEnd { reason: short.to_owned(), stderr_tail: reason.clone(), ..attempt_end("failed") };
                 Ok(self.ended(submitted, trial, ending, &run_end(tell, attempt_end)))
             }
         }
@@ -248,9 +249,9 @@ impl Sweep {
             recorded.is_some_and(|recorded| same(recorded, value))
         };
         let is_completed = attempt_end.outcome == "completed";
-        match &tell.saying {
-            Saying::Value { step, value, last: true } => is_completed && primary(*step, *value),
-            Saying::Values { step, values, last: true } => {
+        match &tell.content {
+            TellContent::Value { step, value, last: true } => is_completed && primary(*step, *value),
+            TellContent::Values { step, values, last: true } => {
                 let watched = submitted.spec.watched();
                 let first = submitted.spec.objective.primary_metric.as_str();
                 let recorded = |name: &str| {
@@ -262,11 +263,11 @@ impl Sweep {
                 };
                 is_completed && values.iter().all(is_same)
             }
-            Saying::Failed { reason } => {
-                let said = if reason.is_empty() { "failed" } else { reason.as_str() };
-                *end == failed(said) && attempt_end.reason == said
+            TellContent::Failed { reason } => {
+                let short = if reason.is_empty() { "failed" } else { reason.as_str() };
+                *end == failed(short) && attempt_end.reason == short
             }
-            Saying::Value { .. } | Saying::Values { .. } => false,
+            TellContent::Value { .. } | TellContent::Values { .. } => false,
         }
     }
 
@@ -303,7 +304,7 @@ impl Sweep {
             return Err(Problem::conflict("StaleAttempt", detail).with("current_attempt", current).into());
         }
         if let Some(end) = &trial.end {
-            let state = end.state().as_str();
+            let state = end.state().to_string();
             let detail = format!("trial {index} has ended ({state}) and takes nothing more");
             return Err(Problem::conflict("RunTerminal", detail).with("state", state).into());
         }

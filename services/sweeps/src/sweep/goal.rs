@@ -3,8 +3,9 @@
 use tuning::Goal;
 
 use super::end::Ending;
-use super::state::{Status, Sweep};
-use super::words::{CompletedReason, TrialEnd};
+use super::state::Sweep;
+use super::status::{CompletedReason, Status};
+use super::trial_end::TrialEnd;
 use crate::document::Limits;
 
 impl Sweep {

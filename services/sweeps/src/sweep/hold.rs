@@ -5,15 +5,18 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use strum::{EnumString, VariantNames};
 use vocabulary::{Problem, RunId};
 
 use super::decide::{Decided, Rejection};
-use super::state::{Status, Submitted, Sweep};
+use super::state::{Submitted, Sweep};
+use super::status::Status;
 use super::{SweepEvent, SweepPaused, SweepResumed, SweepStarted};
 
 /// What becomes of live trials when a sweep is paused.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, EnumString, VariantNames)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum PauseMode {
     /// They run on.
     #[default]

@@ -8,8 +8,10 @@ use uuid::Uuid;
 use vocabulary::RunId;
 
 use super::decide::{Decided, Rejection};
+use super::point::{NamedValue, Point};
 use super::state::Sweep;
-use super::words::{AttemptEnd, CompletedReason, NamedValue, Outcome, Point, TrialEnd};
+use super::status::{CompletedReason, Outcome};
+use super::trial_end::{AttemptEnd, TrialEnd};
 use super::{Basis, ObservationRecorded, SweepStarted, SweepSubmitted, TrialEnded, TrialProposed};
 
 /// Stands for the run of a trial that has none.
@@ -63,7 +65,7 @@ impl Sweep {
             happen(&mut after, proposed.into());
             if !row.points.is_empty() || !row.others.is_empty() {
                 let (points, others) = (row.points.clone(), row.others.clone());
-                let observed = ObservationRecorded { trial, attempt: 1, points, others, after_stop: false, told: None };
+                let observed = ObservationRecorded { trial, attempt: 1, points, others, after_stop: false, tell: None };
                 happen(&mut after, observed.into());
             }
             let ended = TrialEnded {

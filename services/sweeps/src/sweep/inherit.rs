@@ -14,9 +14,10 @@ use super::SweepEvent;
 use super::SweepSubmitted;
 use super::decide::{Decided, Rejection};
 use super::model::{Ended, outcome_of};
+use super::point::Point;
 use super::state::Sweep;
 use super::trial::Trial;
-use super::words::{Point, TrialEnd};
+use super::trial_end::TrialEnd;
 
 /// Trials of an earlier sweep, as this one sees them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -140,7 +141,7 @@ impl Sweep {
     }
 
     /// A submission with what the sweep has from others.
-    pub(super) fn founded(&self, submitted: &SweepSubmitted, history: &[SweepEvent]) -> Decided {
+    pub(super) fn submit_with_history(&self, submitted: &SweepSubmitted, history: &[SweepEvent]) -> Decided {
         if self.submitted.is_some() {
             return Err(Rejection::Exists);
         }

@@ -11,14 +11,6 @@ use crate::document::{
     Filling, Input, Limits, Resources, SweepSpec, parameter_variables, render_command, render_environment_variables,
 };
 
-/// The spelling of a goal.
-pub fn goal_text(goal: Goal) -> &'static str {
-    match goal {
-        Goal::Maximize => "maximize",
-        Goal::Minimize => "minimize",
-    }
-}
-
 /// A trial as compute and its node see it. Stored with the proposal, so that it is what it was even if rendering
 /// changes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -101,7 +93,7 @@ impl TrialJob {
             ("TRIALOG_RUN_ID", run_id.to_string()),
             ("TRIALOG_TRIAL_INDEX", trial.to_string()),
             ("TRIALOG_PRIMARY_METRIC", spec.objective.primary_metric.clone()),
-            ("TRIALOG_GOAL", goal_text(goal).to_owned()),
+            ("TRIALOG_GOAL", goal.to_string()),
             ("TRIALOG_SEED", seed.clone()),
             ("MLFLOW_RUN_ID", run_id.hex()),
         ];

@@ -62,7 +62,7 @@ pub struct ExternalTrial {
 
 /// What a told report says beside its point: enough to make a fact of it alone.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Told {
+pub struct TellDetails {
     /// Whose trial it is.
     pub workspace: String,
     /// Its run.

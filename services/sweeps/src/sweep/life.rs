@@ -4,8 +4,9 @@ use jiff::Timestamp;
 use vocabulary::{FieldError, Problem};
 
 use super::decide::{Changes, Decided};
-use super::state::{Status, Submitted, Sweep};
-use super::words::{CompletedReason, Outcome, StopBy, SweepState};
+use super::state::{Submitted, Sweep};
+use super::status::{CompletedReason, Outcome, Status, SweepState};
+use super::trial_end::StopBy;
 use super::{LimitsChanged, SweepCanceling, SweepDescribed, SweepEvent, SweepExtended};
 use crate::document::Limits;
 
@@ -113,7 +114,7 @@ impl Sweep {
             let message = format!("max_total_trials {total} must be > {made}, the trials that were proposed");
             errors.push(FieldError::new("/max_total_trials", "OutOfRange", message));
         } else if let Some(reason) = self.spent_for(limits) {
-            return Err(self.refuse(&format!("nothing more can come ({})", reason.as_str())));
+            return Err(self.refuse(&format!("nothing more can come ({})", reason)));
         }
         if self.sweep_deadline_us(limits).is_some_and(|deadline| deadline <= at.as_microsecond()) {
             let timeout = limits.timeout_seconds;
@@ -181,7 +182,7 @@ impl Sweep {
 
     /// 409: not in this state.
     pub(super) fn refuse(&self, how: &str) -> Problem {
-        let state = self.status.state().as_str();
+        let state = self.status.state().to_string();
         Problem::conflict("WrongState", format!("the sweep is {state}: {how}")).with("state", state)
     }
 }

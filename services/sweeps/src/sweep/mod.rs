@@ -1,6 +1,6 @@
 //! The aggregate: a sweep with all its trials. Pure: the time, ids, seeds and proposals come in with the commands.
 
-mod breed;
+mod closing;
 mod decide;
 mod end;
 mod events;
@@ -14,33 +14,39 @@ mod lease;
 mod life;
 mod model;
 mod observe;
+mod point;
+mod population;
 mod promote;
 mod propose;
 mod snapshot;
 mod state;
-mod told;
+mod status;
+mod tell;
 mod trial;
+mod trial_end;
+mod trial_state;
 mod values;
-mod words;
 
 #[cfg(test)]
 mod tests;
 
-pub use breed::{Changed, Exploit, Nursery, Opening};
+pub use closing::{Best, Closing};
 pub use decide::{Changes, Command, NamedPoint, NewTrial, Observation, Rejection, RunEnd, RunMove};
 pub use events::*;
-pub use external::{Ask, Heartbeat, Saying, Tell, offer_state};
+pub use external::{Ask, Heartbeat, Tell, TellContent, offer_state};
 pub use hold::{PauseMode, TrialHeld, TrialReleased};
 pub use import::{IMPORTED, ImportedTrial, NO_RUN};
 pub use inherit::{
     AdoptedTrial, Inheritance, InheritedTrial, ObservationsInherited, Parent, TrialsAdopted, configuration_of,
 };
-pub use job::{TrialJob, goal_text, parameters_json};
-pub use lease::{ExternalTrial, Lease, Told};
+pub use job::{TrialJob, parameters_json};
+pub use lease::{ExternalTrial, Lease, TellDetails};
 pub use model::{Ended, Made, ModelBasis, Suggested, outcome_of};
-pub use propose::{Ground, Planned, proposals};
-pub use state::{Status, Submitted, Sweep};
+pub use point::{NamedValue, Point};
+pub use population::{Changed, Exploit, Population, Vacancy};
+pub use propose::{Planned, ProposalBasis, proposals};
+pub use state::{Submitted, Sweep};
+pub use status::{CompletedReason, Outcome, Status, SweepState};
 pub use trial::{Attempt, Stop, Trial};
-pub use words::{
-    AttemptEnd, Best, Closing, CompletedReason, NamedValue, Outcome, Point, StopBy, SweepState, TrialEnd, TrialState,
-};
+pub use trial_end::{AttemptEnd, StopBy, TrialEnd};
+pub use trial_state::TrialState;

@@ -8,7 +8,7 @@ use tuning::{Proposal, SamplerSpec};
 use super::ModelFitted;
 use super::decide::{Decided, Rejection};
 use super::state::Sweep;
-use super::words::TrialEnd;
+use super::trial_end::TrialEnd;
 use crate::document::SweepSpec;
 
 /// What a model knew when it made a proposal. Not a list of observations, which would grow with the square of them.

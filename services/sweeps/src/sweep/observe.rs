@@ -4,9 +4,11 @@ use jiff::Timestamp;
 use tuning::{PolicySpec, Report, Trials, Verdict};
 
 use super::decide::{Decided, NamedPoint, Observation};
+use super::point::{NamedValue, Point};
 use super::state::{Submitted, Sweep};
+use super::status::{CompletedReason, Outcome};
 use super::trial::Trial;
-use super::words::{CompletedReason, NamedValue, Outcome, Point, StopBy};
+use super::trial_end::StopBy;
 use super::{
     DecisionMade, ObservationRecorded, SweepEvent, SweepUnstalled, SweepWarned, TrialPaused, TrialStopRequested,
 };
@@ -35,7 +37,7 @@ impl Sweep {
         }
         let recorded = |points: &[Point], others: Vec<NamedValue>, after_stop: bool| -> SweepEvent {
             let points = points.to_vec();
-            ObservationRecorded { trial: index, attempt, points, others, after_stop, told: None }.into()
+            ObservationRecorded { trial: index, attempt, points, others, after_stop, tell: None }.into()
         };
         if trial.stop.is_some() || trial.paused.is_some() {
             return Ok(vec![recorded(&points, others, true)]);

@@ -5,9 +5,10 @@ use tuning::Promotion;
 
 use super::decide::Decided;
 use super::end::withdrawals;
-use super::state::{Status, Submitted, Sweep};
+use super::state::{Submitted, Sweep};
+use super::status::{CompletedReason, Outcome, Status};
 use super::trial::Trial;
-use super::words::{CompletedReason, Outcome, StopBy, TrialEnd};
+use super::trial_end::{StopBy, TrialEnd};
 use super::{SweepCompleting, SweepEvent, TrialPromoted, TrialStopRequested};
 
 impl Sweep {

@@ -6,18 +6,18 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tuning::{Configuration, Proposal, fingerprint, propose};
 
-use super::breed::{Exploit, Nursery};
 use super::decide::{Decided, NewTrial, Rejection};
 use super::inherit::Inheritance;
 use super::job::{Source, TrialJob};
-use super::state::{Status, Submitted, Sweep};
-use super::words::{CompletedReason, Outcome};
+use super::population::{Exploit, Population};
+use super::state::{Submitted, Sweep};
+use super::status::{CompletedReason, Outcome, Status};
 use super::{Basis, SweepStarted, TrialProposed};
 use crate::document::SweepSpec;
 
 /// What the next proposals are made from. Cheap to take out of the state, so that the sampler works beside the log.
 #[derive(Clone, Debug)]
-pub struct Ground {
+pub struct ProposalBasis {
     /// The space and the sampler.
     pub spec: Arc<SweepSpec>,
     /// The seed in force.
@@ -33,7 +33,7 @@ pub struct Ground {
     /// What the sweep has from earlier ones: its first trials may go on with theirs.
     pub inheritance: Arc<Inheritance>,
     /// What the next children in a population are made from.
-    pub nursery: Nursery,
+    pub population: Population,
 }
 
 /// A proposal that is made.
@@ -46,29 +46,29 @@ pub struct Planned {
 }
 
 /// The next proposals on some ground, at most `most`, and whether the space is used up after them.
-pub fn proposals(ground: &Ground, most: u32) -> (Vec<Planned>, bool) {
+pub fn proposals(basis: &ProposalBasis, most: u32) -> (Vec<Planned>, bool) {
     let mut made: Vec<Planned> = Vec::new();
     let mut children = 0;
     let mut fresh: HashSet<u128> = HashSet::new();
-    let mut next_index = ground.next_index;
-    for number in (u64::from(ground.from)..).take(ground.allowed.min(most) as usize) {
+    let mut next_index = basis.next_index;
+    for number in (u64::from(basis.from)..).take(basis.allowed.min(most) as usize) {
         let taken = |configuration: &Configuration| {
             let digest = fingerprint(configuration);
-            ground.taken.contains(&digest) || fresh.contains(&digest)
+            basis.taken.contains(&digest) || fresh.contains(&digest)
         };
-        let spec = &ground.spec;
-        if let Some((proposal, _)) = ground.inheritance.resumed(number) {
+        let spec = &basis.spec;
+        if let Some((proposal, _)) = basis.inheritance.resumed(number) {
             fresh.insert(fingerprint(&proposal.configuration()));
             made.push(Planned { proposal, exploit: None });
             continue;
         }
-        if let Some((proposal, exploit)) = ground.nursery.child(spec, ground.seed, number, children) {
+        if let Some((proposal, exploit)) = basis.population.child(spec, basis.seed, number, children) {
             children += 1;
             fresh.insert(fingerprint(&proposal.configuration()));
             made.push(Planned { proposal, exploit: Some(exploit) });
             continue;
         }
-        match propose(&spec.space, &spec.sampler, ground.seed, number, next_index, &taken) {
+        match propose(&spec.space, &spec.sampler, basis.seed, number, next_index, &taken) {
             Some(proposal) => {
                 next_index = next_index.max(proposal.index.saturating_add(1));
                 fresh.insert(fingerprint(&proposal.configuration()));
@@ -100,11 +100,11 @@ impl Sweep {
     }
 
     /// What the next proposals are made from; `None` while none is allowed.
-    pub fn ground(&self) -> Option<Ground> {
+    pub fn basis(&self) -> Option<ProposalBasis> {
         let submitted = self.submitted.as_ref()?;
         let allowed = self.allowed();
         // Trials of an external sweep are proposed when somebody asks for them, and a model is asked elsewhere.
-        (allowed > 0 && !self.is_modelled() && !submitted.spec.is_external()).then(|| Ground {
+        (allowed > 0 && !self.is_modelled() && !submitted.spec.is_external()).then(|| ProposalBasis {
             spec: Arc::clone(&submitted.spec),
             seed: submitted.seed,
             from: self.proposals(),
@@ -112,7 +112,7 @@ impl Sweep {
             taken: Arc::clone(&self.taken),
             allowed,
             inheritance: Arc::clone(&self.inheritance),
-            nursery: self.nursery(),
+            population: self.population(),
         })
     }
 
@@ -133,11 +133,11 @@ impl Sweep {
             events.push(SweepStarted { workspace: submitted.workspace.clone(), at }.into());
         }
         let started = events.len();
-        let nursery = self.nursery();
+        let population = self.population();
         let mut children = 0;
         for (trial, new) in (from..).zip(trials.iter().take(allowed.min(usable))) {
             let resumes = self.inheritance.resumed(u64::from(trial)).is_some();
-            let child = nursery.child(&submitted.spec, submitted.seed, u64::from(trial), children);
+            let child = population.child(&submitted.spec, submitted.seed, u64::from(trial), children);
             let child = child.filter(|_| !resumes);
             // Somebody has fallen behind, or has ended, since the command was made.
             if child.is_some() != new.child {

@@ -14,13 +14,16 @@ use tuning::bayes::Fit;
 use tuning::{Report, Trials, fingerprint};
 use vocabulary::{SweepId, Warning};
 
-use super::breed::Opening;
+use super::closing::Best;
 use super::end::Ending;
 use super::inherit::{Inheritance, Parent};
 use super::job::parameters_json;
 use super::model::Ended;
+use super::population::Vacancy;
+use super::status::{Status, SweepState};
 use super::trial::{Stop, Trial};
-use super::words::{Best, CompletedReason, Outcome, StopBy, SweepState, TrialState};
+use super::trial_end::StopBy;
+use super::trial_state::TrialState;
 use super::{
     ObservationRecorded, SweepEvent, SweepExtended, SweepSubmitted, TrialEnded, TrialLeased, TrialPaused,
     TrialPromoted, TrialProposed, TrialStateChanged, TrialStopRequested,
@@ -52,56 +55,6 @@ pub struct Submitted {
     pub parent: Option<Parent>,
     /// When it was submitted.
     pub at: Timestamp,
-}
-
-/// Where a sweep is in its life, with the reason.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Status {
-    /// Nothing proposed yet.
-    #[default]
-    Queued,
-    /// Proposes trials.
-    Running,
-    /// Proposes nothing for now.
-    Paused,
-    /// Proposes nothing any more; live trials have still to end.
-    Completing(Outcome),
-    /// Ended by itself.
-    Completed(CompletedReason),
-    /// Could not succeed: code and detail.
-    Failed(String, String),
-    /// Is being ended by somebody.
-    Canceling(String),
-    /// Was ended by somebody.
-    Canceled(String),
-}
-
-impl Status {
-    /// Without the reason.
-    pub fn state(&self) -> SweepState {
-        match self {
-            Self::Queued => SweepState::Queued,
-            Self::Running => SweepState::Running,
-            Self::Paused => SweepState::Paused,
-            Self::Completing(_) => SweepState::Completing,
-            Self::Completed(_) => SweepState::Completed,
-            Self::Failed(..) => SweepState::Failed,
-            Self::Canceling(_) => SweepState::Canceling,
-            Self::Canceled(_) => SweepState::Canceled,
-        }
-    }
-
-    /// The reason in words; empty when there is none.
-    pub fn reason(&self) -> String {
-        match self {
-            Self::Queued | Self::Running | Self::Paused => String::new(),
-            Self::Completing(Outcome::Completed { reason }) | Self::Completed(reason) => reason.as_str().to_owned(),
-            Self::Completing(Outcome::Failed { code, detail }) | Self::Failed(code, detail) => {
-                format!("{code}: {detail}")
-            }
-            Self::Canceling(by) | Self::Canceled(by) => by.clone(),
-        }
-    }
 }
 
 /// A sweep as it stands; `submitted` is `None` before the first event.
@@ -137,9 +90,9 @@ pub struct Sweep {
     /// The first Sobol point or grid cell that is not used.
     pub next_index: u64,
     /// Of population-based training: places that children are to take, in the order in which they came free.
-    pub openings: Vec<Opening>,
+    pub vacancies: Vec<Vacancy>,
     /// How many trials came from the sampler.
-    pub founders: u32,
+    pub initial_members: u32,
     /// What it has from earlier sweeps.
     pub inheritance: Arc<Inheritance>,
     /// When the first trial was proposed.
@@ -310,8 +263,8 @@ impl Sweep {
         // Other watched metrics are no sign of the primary one.
         let primary = !event.points.is_empty();
         self.reported |= primary;
-        if let Some(told) = &event.told {
-            self.renew(event.trial, told.lease_expires_at);
+        if let Some(tell) = &event.tell {
+            self.renew(event.trial, tell.lease_expires_at);
         }
         let position = self.version.unsigned_abs();
         let Some(trial) = self.trials.get_mut(event.trial as usize) else { return };
@@ -333,7 +286,7 @@ impl Sweep {
     fn take_stop(&mut self, event: &TrialStopRequested) {
         let hinted = event.decision.as_ref().is_some_and(|decision| decision.hint.is_some());
         self.curves.stop(event.trial, hinted);
-        self.take_opening(event);
+        self.take_vacancy(event);
         if let Some(trial) = self.trials.get_mut(event.trial as usize) {
             trial.stop = Some(Stop { by: event.by, version: self.version });
         }

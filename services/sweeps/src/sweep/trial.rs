@@ -8,7 +8,8 @@ use vocabulary::RunId;
 
 use super::inherit::AdoptedTrial;
 use super::lease::Lease;
-use super::words::{AttemptEnd, StopBy, TrialEnd, TrialState};
+use super::trial_end::{AttemptEnd, StopBy, TrialEnd};
+use super::trial_state::TrialState;
 use super::{Basis, TrialEnded, TrialLeased, TrialPaused, TrialPromoted, TrialProposed, TrialStateChanged};
 
 /// One attempt to run a trial.

@@ -6,9 +6,11 @@ use tuning::{Goal, Report, Standing, Trials, front};
 
 use super::decide::RunEnd;
 use super::end::Ending;
+use super::point::NamedValue;
 use super::state::{Submitted, Sweep};
 use super::trial::Trial;
-use super::words::{NamedValue, TrialEnd, TrialState};
+use super::trial_end::TrialEnd;
+use super::trial_state::TrialState;
 use super::{ObservationRecorded, SweepEvent, SweepWarned};
 use crate::document::SweepSpec;
 

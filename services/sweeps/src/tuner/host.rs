@@ -12,7 +12,7 @@ use tokio::sync::{OwnedMutexGuard, Semaphore};
 use tuning::bayes::FitTask;
 use vocabulary::{Clock, Entropy, Problem, RunId, SweepId};
 
-use super::inner::Inner;
+use super::model_state::ModelState;
 use super::ready::Ready;
 use crate::stream_of;
 use crate::sweep::{Ask, Command, NewTrial, Rejection, Sweep, SweepEvent};
@@ -47,7 +47,7 @@ struct Model {
     /// Whoever proposes in the sweep: one after another.
     asking: tokio::sync::Mutex<()>,
     ready: Arc<Ready>,
-    inner: Arc<tokio::sync::Mutex<Option<Inner>>>,
+    state: Arc<tokio::sync::Mutex<Option<ModelState>>>,
     /// Somebody renews the suggestions, and is to do so once more.
     renewing: AtomicBool,
     again: AtomicBool,
@@ -57,19 +57,19 @@ struct Model {
 
 /// The model while one caller has it.
 struct Held {
-    guard: OwnedMutexGuard<Option<Inner>>,
+    guard: OwnedMutexGuard<Option<ModelState>>,
 }
 
 impl Held {
-    fn inner(&mut self) -> Result<&mut Inner, Problem> {
+    fn state(&mut self) -> Result<&mut ModelState, Problem> {
         self.guard.as_mut().ok_or_else(|| Problem::internal("a model was taken away while it was held"))
     }
 
     /// Work that takes a while, off the runtime.
-    async fn blocking(mut self, work: impl FnOnce(&mut Inner) + Send + 'static) -> Result<Self, Problem> {
+    async fn blocking(mut self, work: impl FnOnce(&mut ModelState) + Send + 'static) -> Result<Self, Problem> {
         let done = runtime::background::run(move || {
-            if let Some(inner) = self.guard.as_mut() {
-                work(inner);
+            if let Some(state) = self.guard.as_mut() {
+                work(state);
             }
             self
         });
@@ -103,9 +103,9 @@ impl Tuners {
     }
 
     async fn hold(&self, model: &Model, stream: &str) -> Result<Held, Problem> {
-        let mut guard = Arc::clone(&model.inner).lock_owned().await;
+        let mut guard = Arc::clone(&model.state).lock_owned().await;
         if guard.is_none() {
-            *guard = Some(Inner::new(&self.log, stream, &model.ready).await?);
+            *guard = Some(ModelState::new(&self.log, stream, &model.ready).await?);
         }
         Ok(Held { guard })
     }
@@ -151,10 +151,10 @@ impl Tuners {
     ) -> Result<Held, Problem> {
         let fitted = model.fitted.notified();
         let mut held = self.hold(model, stream).await?;
-        let inner = held.inner()?;
-        inner.sync(&self.log, stream).await?;
-        self.start_fit(sweep_id, model, inner);
-        if !inner.awaits_fit() {
+        let state = held.state()?;
+        state.sync(&self.log, stream).await?;
+        self.start_fit(sweep_id, model, state);
+        if !state.awaits_fit() {
             return Ok(held);
         }
         drop(held);
@@ -163,9 +163,9 @@ impl Tuners {
         self.hold(model, stream).await
     }
 
-    fn start_fit(&self, sweep_id: SweepId, model: &Arc<Model>, inner: &mut Inner) {
-        if let Some((previous, task)) = inner.fit_due().filter(|_| inner.open) {
-            (inner.fitting, inner.quick) = (true, task.is_quick());
+    fn start_fit(&self, sweep_id: SweepId, model: &Arc<Model>, state: &mut ModelState) {
+        if let Some((previous, task)) = state.fit_due().filter(|_| state.open) {
+            (state.fitting, state.quick) = (true, task.is_quick());
             self.fit(sweep_id, Arc::clone(model), previous, task);
         }
     }
@@ -183,8 +183,8 @@ impl Tuners {
         loop {
             let held = self.hold(&model, &stream).await?;
             let mut held = self.prepare(held, &model, &stream, at_once).await?;
-            let inner = held.inner()?;
-            let (from, allowed, at) = (inner.next_number(), inner.allowed as usize, self.clock.now());
+            let state = held.state()?;
+            let (from, allowed, at) = (state.next_number(), state.allowed as usize, self.clock.now());
             drop(held);
             if allowed == 0 {
                 drop(asking);
@@ -222,18 +222,18 @@ impl Tuners {
 
     /// Looks at the state and makes what is missing of the suggestions that are wanted and allowed now.
     async fn prepare(&self, mut held: Held, model: &Model, stream: &str, wanted: usize) -> Result<Held, Problem> {
-        let inner = held.inner()?;
-        inner.sync(&self.log, stream).await?;
-        if inner.lag() > inner.live {
-            inner.withdraw();
+        let state = held.state()?;
+        state.sync(&self.log, stream).await?;
+        if state.lag() > state.live {
+            state.withdraw();
         }
-        let enough = wanted.min(inner.allowed as usize);
+        let enough = wanted.min(state.allowed as usize);
         let ready = Arc::clone(&model.ready);
         let missing = move || ready.waiting().0 < enough && !ready.is_exhausted();
         if !missing() {
             return Ok(held);
         }
-        held.blocking(move |inner| while missing() && inner.suggest() {}).await
+        held.blocking(move |state| while missing() && state.suggest() {}).await
     }
 
     /// Something has happened in a sweep: its model, if it is in memory, takes that in and makes suggestions ahead.
@@ -268,28 +268,28 @@ impl Tuners {
         let stream = stream_of(sweep_id);
         loop {
             let mut held = self.hold(model, &stream).await?;
-            let inner = held.inner()?;
-            inner.sync(&self.log, &stream).await?;
-            self.start_fit(sweep_id, model, inner);
+            let state = held.state()?;
+            state.sync(&self.log, &stream).await?;
+            self.start_fit(sweep_id, model, state);
             // The end of the fit comes back here.
-            if inner.awaits_fit() {
+            if state.awaits_fit() {
                 return Ok(());
             }
             // What would lag too far behind when its turn comes is made anew while nobody waits for it.
-            if inner.lag() > inner.live / 2 && !inner.renews {
-                inner.renew();
+            if state.lag() > state.live / 2 && !state.renews {
+                state.renew();
             }
-            let renews = inner.renews;
+            let renews = state.renews;
             // With no free place something has to end before the next ask, and what is made now does not know that.
-            let usable = inner.open && (inner.allowed > 0 || inner.live > 1);
-            let depth = (inner.live / 2).clamp(1, inner.depth_max.max(1)) as usize;
+            let usable = state.open && (state.allowed > 0 || state.live > 1);
+            let depth = (state.live / 2).clamp(1, state.depth_max.max(1)) as usize;
             let enough = !renews && model.ready.waiting().0 >= depth;
             if !usable || model.ready.is_exhausted() || enough {
                 return Ok(());
             }
             // Between two suggestions an ask that found none may come in.
-            let suggest = |inner: &mut Inner| {
-                inner.suggest();
+            let suggest = |state: &mut ModelState| {
+                state.suggest();
             };
             drop(held.blocking(suggest).await?);
             tokio::task::yield_now().await;
@@ -303,8 +303,8 @@ impl Tuners {
             if let Err(problem) = tuners.fit_and_note(sweep_id, previous, task).await {
                 tracing::warn!(%sweep_id, "no new fit: {problem}");
             }
-            if let Some(inner) = model.inner.lock().await.as_mut() {
-                inner.fitting = false;
+            if let Some(state) = model.state.lock().await.as_mut() {
+                state.fitting = false;
             }
             model.fitted.notify_waiters();
             tuners.nudge(sweep_id);

@@ -6,7 +6,7 @@
 //! force through the log.
 
 mod host;
-mod inner;
+mod model_state;
 mod ready;
 
 use std::sync::Arc;

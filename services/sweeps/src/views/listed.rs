@@ -81,7 +81,7 @@ async fn apply(tx: &mut Transaction, sweep_id: SweepId, event: &RecordedEvent) -
             .bind(event.command_id)
             .bind(&submitted.workspace)
             .bind(event.position)
-            .bind(SweepState::Queued.as_str())
+            .bind(SweepState::Queued.to_string())
             .execute(&mut *tx)
             .await?;
     }
@@ -90,7 +90,7 @@ async fn apply(tx: &mut Transaction, sweep_id: SweepId, event: &RecordedEvent) -
     let Some((mut state, summary)) = row else { return Ok(()) };
     let mut summary: Summary = serde_json::from_str(&summary).unwrap_or_default();
     if let Some(new) = summary.take(&decoded) {
-        new.as_str().clone_into(&mut state);
+        state = new.to_string();
     }
     summary.version = event.version;
     let summary = serde_json::to_string(&summary).unwrap_or_default();
@@ -119,7 +119,7 @@ impl Summary {
                     experiment: spec.experiment.clone(),
                     description: spec.description.clone(),
                     tags: spec.tags.clone(),
-                    goal: crate::sweep::goal_text(spec.objective.goal).to_owned(),
+                    goal: spec.objective.goal.to_string(),
                     primary_metric: spec.objective.primary_metric.clone(),
                     max_total_trials: spec.limits.max_total_trials,
                     max_concurrent_trials: spec.limits.max_concurrent_trials,
@@ -155,7 +155,7 @@ impl Summary {
             SweepEvent::SweepCompleting(_) => Some(SweepState::Completing),
             SweepEvent::SweepCanceling(_) => Some(SweepState::Canceling),
             SweepEvent::SweepCompleted(event) => {
-                end(event.reason.as_str(), &event.closing, event.at);
+                end(&event.reason.to_string(), &event.closing, event.at);
                 Some(SweepState::Completed)
             }
             SweepEvent::SweepFailed(event) => {

@@ -1,10 +1,8 @@
-//! The HTTP door of one server against the table of bad input: what is refused, how it is told, what is done once
-//! only, and
-//! what becomes of a run that does not go as its owner thought.
+//! The HTTP door of one server against the table of bad input: what is refused, how it is told, what is done once only,
+//! and what becomes of a run that does not go as its owner thought.
 //!
 //! The rows that need no history are data (`*.toml`); those that do are told as short stories, one function a story.
-//! All faults
-//! are reported at once.
+//! All faults are reported at once.
 
 mod access;
 mod asking;

@@ -1,6 +1,5 @@
-//! The whole way through the command line and the endpoint: a code folder becomes a sweep, the sweep a model, the
-//! model an
-//! answer, and the answer leads back to the code. In the middle the server is killed.
+//! The whole way through the command line and the endpoint: a code folder becomes a sweep, the sweep a model, the model
+//! an answer, and the answer leads back to the code. In the middle the server is killed.
 
 mod command_line;
 

@@ -37,9 +37,8 @@ const AFTER_LAST_KILL: Duration = Duration::from_secs(120);
 /// How long nodes may take to leave when their cluster is deleted.
 const DELETE_LIMIT: Duration = Duration::from_secs(60);
 
-/// A trial: it reports a step, then saves it; a new attempt goes on after the last saved step. The last trials wait
-/// for the
-/// file `go` before their last step, so that a sweep that is faster than the killing does not end before it.
+/// A trial: it reports a step, then saves it; a new attempt goes on after the last saved step. The last trials wait for
+/// the file `go` before their last step, so that a sweep that is faster than the killing does not end before it.
 const TRIAL: &str = r#"
 step=0
 if [ -f "$TRIALOG_CHECKPOINT_DIR/step" ]; then step=$(cat "$TRIALOG_CHECKPOINT_DIR/step"); fi

@@ -126,12 +126,12 @@ impl Tracks {
     }
 
     /// What the models see of told values; NaN where there is none.
-    pub(super) fn inside(&self, told: &[Option<f64>]) -> Vec<f64> {
-        let told = told.iter().copied().chain(std::iter::repeat(None));
+    pub(super) fn inside(&self, values: &[Option<f64>]) -> Vec<f64> {
+        let values = values.iter().copied().chain(std::iter::repeat(None));
         let inside = self
             .tracks
             .iter()
-            .zip(told)
+            .zip(values)
             .map(|(track, value)| value.map_or(f64::NAN, |value| track.output.sought.inside(value)));
         inside.map(|value| if value.is_finite() { value } else { f64::NAN }).collect()
     }

@@ -82,8 +82,8 @@ async fn a_worker_is_told_whose_checkpoint_its_trial_begins_with() {
             "limits": {"max_total_trials": 6, "max_concurrent_trials": 2},
         })))
         .await;
-    let founders = bench.asked(sweep, 9).await.trials;
-    assert!(founders.len() == 2 && founders.iter().all(|founder| founder.donor.is_none()));
+    let initial_members = bench.asked(sweep, 9).await.trials;
+    assert!(initial_members.len() == 2 && initial_members.iter().all(|founder| founder.donor.is_none()));
     bench.told(tell(sweep, 0, 0.9)).await;
     assert!(bench.told(tell(sweep, 1, 0.5)).await.stop);
     let child = bench.asked(sweep, 9).await.trials;

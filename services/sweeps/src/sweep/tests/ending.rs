@@ -39,7 +39,7 @@ fn each_end_is_told_apart() {
     }
     let said: Vec<String> = story.sweep.trials[..5]
         .iter()
-        .map(|trial| format!("{} {}", trial.state.as_str(), trial.end.as_ref().unwrap().reason()))
+        .map(|trial| format!("{} {}", trial.state, trial.end.as_ref().unwrap().reason()))
         .collect();
     let expected =
         ["Completed ", "Completed no_objective", "Failed run: exit code 1", "Canceled user", "Failed run: lost"];

@@ -6,7 +6,8 @@ use vocabulary::{Problem, RunId};
 
 use super::{Story, kinds_of, spec};
 use crate::sweep::{
-    Ask, Command, Heartbeat, PauseMode, Rejection, RunEnd, Saying, SweepEvent, Tell, TrialEnd, TrialState, offer_state,
+    Ask, Command, Heartbeat, PauseMode, Rejection, RunEnd, SweepEvent, Tell, TellContent, TrialEnd, TrialState,
+    offer_state,
 };
 
 const LEASE_SECONDS: f64 = 60.0;
@@ -48,17 +49,22 @@ impl Story {
         offered.collect()
     }
 
-    pub(super) fn says(&mut self, trial: u32, attempt: u32, saying: Saying) -> Result<Vec<SweepEvent>, Rejection> {
+    pub(super) fn says(
+        &mut self,
+        trial: u32,
+        attempt: u32,
+        content: TellContent,
+    ) -> Result<Vec<SweepEvent>, Rejection> {
         let (workspace, at) = ("default".into(), self.now);
-        self.when(Command::Tell(Tell { workspace, trial, attempt, saying, at }))
+        self.when(Command::Tell(Tell { workspace, trial, attempt, content, at }))
     }
 
     pub(super) fn tells(&mut self, trial: u32, value: f64) -> Vec<SweepEvent> {
-        self.says(trial, 1, Saying::Value { step: None, value, last: false }).unwrap()
+        self.says(trial, 1, TellContent::Value { step: None, value, last: false }).unwrap()
     }
 
     pub(super) fn ends_with(&mut self, trial: u32, value: f64) -> Vec<SweepEvent> {
-        self.says(trial, 1, Saying::Value { step: None, value, last: true }).unwrap()
+        self.says(trial, 1, TellContent::Value { step: None, value, last: true }).unwrap()
     }
 
     pub(super) fn beats(&mut self, trial: u32, attempt: u32) -> Result<Vec<SweepEvent>, Rejection> {
@@ -72,7 +78,7 @@ fn code(refused: Result<Vec<SweepEvent>, Rejection>) -> (u16, String) {
 }
 
 fn refused_state(story: &mut Story, trial: u32) -> (u16, String) {
-    code(story.says(trial, 1, Saying::Value { step: None, value: 1.0, last: false }))
+    code(story.says(trial, 1, TellContent::Value { step: None, value: 1.0, last: false }))
 }
 
 #[test]
@@ -115,7 +121,7 @@ fn a_lease_that_ran_out_is_offered_again_and_the_old_attempt_is_stale() {
     // Silent for 61 s: offered again before anything new. The other one was heard 31 s ago.
     assert_eq!(story.asks(2), [(0, 2)]);
     assert_eq!(story.asks(1), []);
-    let stale = story.says(0, 1, Saying::Value { step: None, value: 1.0, last: true });
+    let stale = story.says(0, 1, TellContent::Value { step: None, value: 1.0, last: true });
     let problem = Problem::from(stale.unwrap_err());
     assert_eq!((problem.status, problem.code.as_str()), (409, "StaleAttempt"));
     assert_eq!(problem.extra["current_attempt"], 2);
@@ -124,7 +130,7 @@ fn a_lease_that_ran_out_is_offered_again_and_the_old_attempt_is_stale() {
     let attempts = &story.sweep.trials[0].attempts;
     assert_eq!((attempts.len(), attempts[0].end.as_ref().unwrap().outcome.as_str()), (2, "lost"));
     // What the old attempt had told counts until the new one tells the same step.
-    story.says(0, 2, Saying::Value { step: None, value: 0.3, last: true }).unwrap();
+    story.says(0, 2, TellContent::Value { step: None, value: 0.3, last: true }).unwrap();
     assert_eq!(story.sweep.trials[0].state, TrialState::Completed);
 }
 
@@ -160,7 +166,7 @@ fn a_restarted_attempt_takes_the_place_of_the_old_values() {
     }
     story.wait(61);
     assert_eq!(story.asks(1), [(0, 2)]);
-    let events = story.says(0, 2, Saying::Value { step: Some(1), value: 0.2, last: true }).unwrap();
+    let events = story.says(0, 2, TellContent::Value { step: Some(1), value: 0.2, last: true }).unwrap();
     assert!(matches!(&events[1], SweepEvent::TrialEnded(ended) if ended.best == Some(0.2)), "{events:?}");
     assert_eq!(story.sweep.curves.standing(0).unwrap().value, 0.2);
 }
@@ -170,13 +176,13 @@ fn the_same_point_again_is_nothing_new_and_another_value_a_conflict() {
     // R4
     let mut story = external(json!({}));
     story.asks(1);
-    story.says(0, 1, Saying::Value { step: Some(4), value: f64::NAN, last: false }).unwrap();
-    let again = story.says(0, 1, Saying::Value { step: Some(4), value: f64::NAN, last: false }).unwrap();
+    story.says(0, 1, TellContent::Value { step: Some(4), value: f64::NAN, last: false }).unwrap();
+    let again = story.says(0, 1, TellContent::Value { step: Some(4), value: f64::NAN, last: false }).unwrap();
     assert_eq!(kinds_of(&again), ["TrialLeaseRenewed"]);
-    let other = story.says(0, 1, Saying::Value { step: Some(4), value: 0.1, last: false });
+    let other = story.says(0, 1, TellContent::Value { step: Some(4), value: 0.1, last: false });
     assert_eq!(code(other), (409, "ConflictingPoint".into()));
     assert_eq!(story.sweep.curves.interval(0), 1);
-    let last = story.says(0, 1, Saying::Value { step: Some(4), value: f64::NAN, last: true }).unwrap();
+    let last = story.says(0, 1, TellContent::Value { step: Some(4), value: f64::NAN, last: true }).unwrap();
     assert_eq!(kinds_of(&last), ["TrialEnded"]);
     assert_eq!(story.sweep.trials[0].end, Some(TrialEnd::Completed { no_objective: true, max_resource: false }));
 }
@@ -192,7 +198,7 @@ fn a_policy_ends_the_trial_in_the_append_of_the_report() {
     assert_eq!(refused_state(&mut story, 1), (409, "RunTerminal".into()));
     // The last value ends the trial as completed, whatever a policy would say.
     story.asks(1);
-    story.says(2, 1, Saying::Value { step: None, value: 0.1, last: true }).unwrap();
+    story.says(2, 1, TellContent::Value { step: None, value: 0.1, last: true }).unwrap();
     assert_eq!(story.sweep.trials[2].state, TrialState::Completed);
 }
 
@@ -206,7 +212,7 @@ fn failures_count_and_values_that_are_not_finite_may_be_failures() {
     let events = story.tells(0, f64::NAN);
     assert_eq!(kinds_of(&events), ["ObservationRecorded", "TrialEnded"]);
     assert_eq!(story.sweep.trials[0].end.as_ref().unwrap().reason(), "run: non_finite");
-    let events = story.says(1, 1, Saying::Failed { reason: "out of memory".into() }).unwrap();
+    let events = story.says(1, 1, TellContent::Failed { reason: "out of memory".into() }).unwrap();
     // The live trial ends with the sweep: nobody has to be awaited.
     assert_eq!(kinds_of(&events), ["TrialEnded", "SweepCompleting", "TrialEnded", "SweepFailed"]);
     assert_eq!(story.status().0, "Failed");
@@ -275,7 +281,7 @@ fn a_space_that_is_used_up_completes_the_sweep_and_lost_trials_are_still_offered
     assert_eq!((story.asks(1), offer_state(&story.sweep)), (vec![], "completing"));
     story.wait(61);
     assert_eq!(story.asks(1), [(1, 2)]);
-    let events = story.says(1, 2, Saying::Value { step: None, value: 0.2, last: true }).unwrap();
+    let events = story.says(1, 2, TellContent::Value { step: None, value: 0.2, last: true }).unwrap();
     assert_eq!(kinds_of(&events), ["ObservationRecorded", "TrialEnded", "SweepCompleted"]);
     assert_eq!(story.status().1, "space_exhausted");
 }
@@ -306,33 +312,33 @@ fn an_end_that_is_told_again_changes_nothing() {
     let limits = json!({"limits": {"max_total_trials": 9, "max_concurrent_trials": 9}});
     let mut story = external(limits);
     story.asks(3);
-    let last = |step, value| Saying::Value { step, value, last: true };
+    let last = |step, value| TellContent::Value { step, value, last: true };
     story.tells(0, 0.4);
     story.ends_with(0, 0.7);
     assert_eq!(story.ends_with(0, 0.7), []);
     story.says(1, 1, last(Some(5), f64::NAN)).unwrap();
     assert_eq!(story.says(1, 1, last(Some(5), f64::NAN)).unwrap(), []);
-    let failed = |reason: &str| Saying::Failed { reason: reason.into() };
+    let failed = |reason: &str| TellContent::Failed { reason: reason.into() };
     story.says(2, 1, failed("out of memory")).unwrap();
     assert_eq!(story.says(2, 1, failed("out of memory")).unwrap(), []);
     // Another end is none of the same, and what is not the last value says that the trial goes on.
-    for (trial, saying) in [
+    for (trial, content) in [
         (0, last(None, 0.8)),
         (0, last(Some(9), 0.7)),
         (0, failed("")),
-        (0, Saying::Value { step: None, value: 0.7, last: false }),
+        (0, TellContent::Value { step: None, value: 0.7, last: false }),
         (1, last(Some(5), 0.5)),
         (2, failed("")),
         (2, last(None, 0.7)),
     ] {
-        assert_eq!(code(story.says(trial, 1, saying.clone())), (409, "RunTerminal".into()), "{trial} {saying:?}");
+        assert_eq!(code(story.says(trial, 1, content.clone())), (409, "RunTerminal".into()), "{trial} {content:?}");
     }
     let limits = json!({"limits": {"max_total_trials": 9, "max_concurrent_trials": 9},
         "constraints": [{"metric": "size", "op": "<=", "value": 3}]});
     let mut story = external(limits);
     story.asks(1);
     let primary = story.sweep.submitted.as_ref().unwrap().spec.objective.primary_metric.clone();
-    let values = |size| Saying::Values {
+    let values = |size| TellContent::Values {
         step: None,
         values: [(primary.clone(), 0.7), ("size".to_owned(), size)].into(),
         last: true,

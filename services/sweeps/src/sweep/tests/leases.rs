@@ -11,7 +11,7 @@ use vocabulary::{Decider, StoredEvent};
 use super::Story;
 use super::external::external;
 use crate::audit::{Audit, verification};
-use crate::sweep::{Command, PauseMode, Saying, Sweep, SweepEvent};
+use crate::sweep::{Command, PauseMode, Sweep, SweepEvent, TellContent};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -75,13 +75,13 @@ impl Workers {
                 let Some((trial, attempt)) = self.pick(offer) else { return Ok(()) };
                 let (known, value) = (&self.story.sweep.trials[trial as usize], f64::from(tenths) / 10.0);
                 let may_speak = attempt == known.attempt() && known.end.is_none() && known.paused.is_none();
-                let answer = self.story.says(trial, attempt, Saying::Value { step: None, value, last });
+                let answer = self.story.says(trial, attempt, TellContent::Value { step: None, value, last });
                 prop_assert_eq!(answer.is_ok(), may_speak);
                 *self.told.entry(trial).or_default() += u32::from(may_speak);
             }
             Step::Fail(offer) => {
                 let Some((trial, attempt)) = self.pick(offer) else { return Ok(()) };
-                drop(self.story.says(trial, attempt, Saying::Failed { reason: String::new() }));
+                drop(self.story.says(trial, attempt, TellContent::Failed { reason: String::new() }));
             }
             Step::Beat(offer) => {
                 let Some((trial, attempt)) = self.pick(offer) else { return Ok(()) };

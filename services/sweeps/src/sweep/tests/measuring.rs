@@ -44,7 +44,7 @@ fn other_watched_metrics_are_kept_and_no_interval() {
     story.fill();
     let events = story.measures(0, &[("latency", 4.0), ("loss", 1.0)]);
     let others = vec![NamedValue { name: "latency".into(), step: 0, value: 4.0 }];
-    let recorded = ObservationRecorded { trial: 0, attempt: 1, points: vec![], others, after_stop: false, told: None };
+    let recorded = ObservationRecorded { trial: 0, attempt: 1, points: vec![], others, after_stop: false, tell: None };
     assert_eq!(events, [recorded.into()]);
     assert_eq!((story.sweep.curves.interval(0), story.sweep.reported), (0, false));
     story.measures(0, &[("val_acc", 0.5), ("latency", f64::NAN)]);
@@ -151,7 +151,7 @@ fn a_managed_trial_is_told_what_is_watched() {
 
 #[test]
 fn values_are_told_by_name_and_the_last_ones_end_the_trial() {
-    use crate::sweep::{Ask, Saying, Tell};
+    use crate::sweep::{Ask, Tell, TellContent};
     let document = json!({
         "mode": "external", "cluster": null, "trial": null,
         "constraints": [{"metric": "latency", "op": "<=", "value": 10}],
@@ -173,8 +173,8 @@ fn values_are_told_by_name_and_the_last_ones_end_the_trial() {
         .unwrap();
     let tell = |values: &[(&str, f64)], step, last| {
         let values = values.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect();
-        let saying = Saying::Values { step, values, last };
-        Command::Tell(Tell { workspace: "default".into(), trial: 0, attempt: 1, saying, at })
+        let content = TellContent::Values { step, values, last };
+        Command::Tell(Tell { workspace: "default".into(), trial: 0, attempt: 1, content, at })
     };
     let Err(Rejection::Refused(problem)) = story.when(tell(&[("val_acc", 0.1), ("speed", 1.0)], None, false)) else {
         panic!("speed is not watched")

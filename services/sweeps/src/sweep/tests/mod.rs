@@ -90,9 +90,9 @@ impl Story {
 
     /// What the reaction would execute now, if anything.
     pub(crate) fn next_proposals(&mut self) -> Option<Command> {
-        let ground = self.sweep.ground()?;
-        let (made, _) = proposals(&ground, 64);
-        let (from, at) = (ground.from, self.now);
+        let basis = self.sweep.basis()?;
+        let (made, _) = proposals(&basis, 64);
+        let (from, at) = (basis.from, self.now);
         if made.is_empty() {
             return Some(Command::Exhaust { from, at });
         }
@@ -159,7 +159,7 @@ impl Story {
 
     /// The state and its reason.
     pub(crate) fn status(&self) -> (&'static str, String) {
-        (self.sweep.status.state().as_str(), self.sweep.status.reason())
+        (self.sweep.status.state().into(), self.sweep.status.reason())
     }
 }
 

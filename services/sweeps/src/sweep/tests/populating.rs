@@ -6,7 +6,7 @@ use tuning::Change;
 use super::random::stored;
 use super::{Story, kinds_of, spec};
 use crate::audit::{Audit, explanation};
-use crate::sweep::{Command, Rejection, Saying, SweepEvent, TrialProposed};
+use crate::sweep::{Command, Rejection, SweepEvent, TellContent, TrialProposed};
 
 fn settings(total: u32, live: u32) -> Value {
     json!({
@@ -171,7 +171,7 @@ fn whoever_asks_is_told_whom_to_follow() {
     }
     let mut story = super::external::external(changes);
     assert_eq!(story.asks(9).len(), 4);
-    let value = |value| Saying::Value { step: None, value, last: false };
+    let value = |value| TellContent::Value { step: None, value, last: false };
     for (trial, told) in [(0, 0.9), (1, 0.5), (2, 0.4)] {
         story.says(trial, 1, value(told)).unwrap();
     }

@@ -17,7 +17,7 @@ fn promoting(total: u32, live: u32) -> Story {
 
 /// Where the trials are.
 fn states(story: &Story) -> Vec<&'static str> {
-    story.sweep.trials.iter().map(|trial| trial.state.as_str()).collect()
+    story.sweep.trials.iter().map(|trial| trial.state.into()).collect()
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn whoever_asks_next_goes_on_with_a_trial_that_waited() {
         "early_termination": {"type": "asha", "reduction_factor": 2, "max_resource": 3, "variant": "promotion"},
         "limits": {"max_total_trials": 2, "max_concurrent_trials": 2},
     }));
-    let value = |value| crate::sweep::Saying::Value { step: None, value, last: false };
+    let value = |value| crate::sweep::TellContent::Value { step: None, value, last: false };
     assert_eq!(story.asks(3), [(0, 1), (1, 1)]);
     let events = story.says(0, 1, value(0.4)).unwrap();
     assert_eq!(kinds_of(&events), ["ObservationRecorded", "TrialPaused"]);

@@ -119,7 +119,7 @@ fn nothing_is_proposed_while_paused_or_ending() {
     assert_eq!(story.kinds(Command::Pause { mode: PauseMode::Drain, at }), ["SweepPaused"]);
     assert_eq!(story.kinds(Command::Pause { mode: PauseMode::Drain, at }), [""; 0]);
     story.ends(0, "completed");
-    assert_eq!(story.sweep.ground().map(|ground| ground.from), None);
+    assert_eq!(story.sweep.basis().map(|basis| basis.from), None);
     assert_eq!(story.kinds(Command::Resume { at }), ["SweepResumed"]);
     assert_eq!(story.fill(), 1);
     story.when(Command::Cancel { by: "user".into(), at }).unwrap();

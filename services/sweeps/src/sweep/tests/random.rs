@@ -5,6 +5,7 @@ use std::sync::Arc;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use strum::VariantNames;
 use tuning::Condition;
 use vocabulary::{Decider, StoredEvent};
 
@@ -135,7 +136,7 @@ fn take(story: &mut Story, step: &Step) {
         }
         Step::Move(trial, state) if count > 0 => {
             let trial = trial % count;
-            let state = TrialState::ALL[*state];
+            let state: TrialState = TrialState::VARIANTS[*state].parse().unwrap();
             let attempt = story.sweep.trials[trial as usize].attempt();
             story.moves(trial, attempt + u32::from(state == TrialState::Queued), state);
         }

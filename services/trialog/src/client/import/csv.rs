@@ -9,8 +9,8 @@ const TAKEN: [&str; 8] =
     ["name", "experiment", "description", "tags", "objective", "objectives", "constraints", "search_space"];
 
 /// The table to send, or what is wrong with the file. Empty cells are absent.
-pub fn table(csv: &str, document: &Node) -> Result<Node, String> {
-    let mut rows = rows(csv)?.into_iter();
+pub fn table(file: &str, document: &Node) -> Result<Node, String> {
+    let mut rows = rows(file)?.into_iter();
     let head = rows.next().ok_or("the file is empty")?;
     let space = document.get("search_space").ok_or("the document of --space has no search_space")?;
     let metrics = metrics(document);
@@ -100,41 +100,19 @@ fn scalar(cell: &str) -> Node {
     }
 }
 
-/// Records of cells. A quoted cell may hold commas, line ends and doubled quotes.
-fn rows(csv: &str) -> Result<Vec<Vec<String>>, String> {
-    let csv = csv.strip_prefix('\u{FEFF}').unwrap_or(csv);
-    let (mut rows, mut row, mut cell) = (Vec::new(), Vec::new(), String::new());
-    let (mut quoted, mut touched) = (false, false);
-    let mut characters = csv.chars().peekable();
-    while let Some(character) = characters.next() {
-        match character {
-            '"' if quoted && characters.next_if_eq(&'"').is_some() => cell.push('"'),
-            '"' if quoted => quoted = false,
-            '"' if cell.is_empty() => (quoted, touched) = (true, true),
-            _ if quoted => cell.push(character),
-            ',' => {
-                row.push(std::mem::take(&mut cell));
-                touched = true;
-            }
-            '\r' if characters.peek() == Some(&'\n') => {}
-            '\n' => {
-                if touched || !cell.is_empty() {
-                    row.push(std::mem::take(&mut cell));
-                    rows.push(std::mem::take(&mut row));
-                }
-                touched = false;
-            }
-            _ => cell.push(character),
-        }
+/// A line behind the last one. It is read as one only when no quotation is open, which the reader does not tell.
+const END: &str = "END";
+
+/// Records of cells, without empty lines and without a byte order mark.
+fn rows(file: &str) -> Result<Vec<Vec<String>>, String> {
+    let file = format!("{}\n{END}", file.strip_prefix('\u{FEFF}').unwrap_or(file));
+    let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(file.as_bytes());
+    let rows = reader.deserialize().collect::<Result<Vec<Vec<String>>, csv::Error>>();
+    let mut rows = rows.map_err(|error| error.to_string())?;
+    match rows.pop() {
+        Some(last) if last == [END] => Ok(rows),
+        _ => Err("a quoted cell does not end".to_owned()),
     }
-    if quoted {
-        return Err("a quoted cell does not end".to_owned());
-    }
-    if touched || !cell.is_empty() {
-        row.push(cell);
-        rows.push(row);
-    }
-    Ok(rows)
 }
 
 #[cfg(test)]
@@ -168,6 +146,9 @@ mod tests {
             {"parameters": {"lr": 0.25}, "state": "failed"},
         ]);
         assert_eq!(named["trials"], expected, "a column may have the metric's name");
+        let quoted = read("\u{FEFF}kind,value\n\"b, c\n\",1\n\n5\" disk,2").unwrap();
+        assert_eq!(quoted["trials"][0]["parameters"]["kind"], "b, c\n", "a quoted line end belongs to the cell");
+        assert_eq!(quoted["trials"][1]["parameters"]["kind"], "5\" disk", "a quote inside a cell is one");
     }
 
     #[test]

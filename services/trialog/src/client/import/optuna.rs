@@ -322,8 +322,8 @@ async fn trials(
             Some(((*written).to_owned(), written_value(manner, *value)?))
         });
         let mut row = vec![("parameters", node(Tree::Map(held.collect()))), ("state", text(state))];
-        let told = values.remove(&id).filter(|_| state != "failed").unwrap_or_default();
-        let named = told.into_iter().filter_map(|(place, value)| {
+        let values = values.remove(&id).filter(|_| state != "failed").unwrap_or_default();
+        let named = values.into_iter().filter_map(|(place, value)| {
             let metric = place.parse::<usize>().ok().and_then(|place| metrics.get(place))?;
             Some((metric.clone(), number(value)))
         });

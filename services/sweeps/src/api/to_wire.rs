@@ -3,10 +3,10 @@
 use contracts::sweeps as wire;
 use vocabulary::RunId;
 
-use super::document_shown::document;
+use super::document_json::document;
 use crate::document::SweepSpec;
 use crate::publish::decision_id;
-use crate::sweep::{Best, Closing, NO_RUN, Sweep, Trial, TrialEnd, goal_text, parameters_json};
+use crate::sweep::{Best, Closing, NO_RUN, Sweep, Trial, TrialEnd, parameters_json};
 use crate::views::ListedSweep;
 
 /// Trials of a front that one answer shows.
@@ -18,7 +18,7 @@ const NO_FEASIBLE: &str = "NoFeasibleTrial: no completed trial meets all constra
 fn objectives(spec: &SweepSpec) -> Vec<wire::Objective> {
     let shown = spec.objectives().filter(|_| spec.has_several()).map(|objective| wire::Objective {
         primary_metric: objective.primary_metric.clone(),
-        goal: goal_text(objective.goal).to_owned(),
+        goal: objective.goal.to_string(),
     });
     shown.collect()
 }
@@ -26,7 +26,7 @@ fn objectives(spec: &SweepSpec) -> Vec<wire::Objective> {
 fn constraints(spec: &SweepSpec) -> Vec<wire::MetricConstraint> {
     let shown = spec.constraints.iter().map(|constraint| wire::MetricConstraint {
         metric: constraint.metric.clone(),
-        op: constraint.operator.as_str().to_owned(),
+        op: constraint.operator.to_string(),
         value: constraint.value,
     });
     shown.collect()
@@ -54,13 +54,13 @@ pub(super) fn sweep(state: &Sweep, version: i64) -> Option<wire::Sweep> {
         experiment: submitted.spec.experiment.clone(),
         description: submitted.description.clone(),
         tags: submitted.tags.clone(),
-        state: state.status.state().as_str().to_owned(),
+        state: state.status.state().to_string(),
         reason: state.status.reason(),
         conditions: state.stalled.values().map(|reason| format!("Stalled: {reason}")).collect(),
-        goal: goal_text(submitted.spec.objective.goal).to_owned(),
+        goal: submitted.spec.objective.goal.to_string(),
         primary_metric: submitted.spec.objective.primary_metric.clone(),
         best: state.best().map(best),
-        trial_counts: counts.map(|(state, count)| (state.as_str().to_owned(), *count)).collect(),
+        trial_counts: counts.map(|(state, count)| (state.to_string(), *count)).collect(),
         proposals: state.proposals(),
         max_total_trials: submitted.limits.max_total_trials,
         max_concurrent_trials: submitted.limits.max_concurrent_trials,
@@ -153,7 +153,7 @@ pub(super) fn trial(state: &Sweep, index: u32, trial: &Trial, stop: Option<i64>)
     wire::Trial {
         index,
         run_id: run_text(trial.run_id),
-        state: trial.state.as_str().to_owned(),
+        state: trial.state.to_string(),
         parameters_json: parameters_json(&trial.draws),
         // With several objectives no single value is the result.
         best_value: state.curves.standing(index).map(|standing| standing.value).filter(|_| !has_several(state)),

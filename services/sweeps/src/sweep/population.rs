@@ -7,8 +7,8 @@
 use serde::{Deserialize, Serialize};
 use tuning::{Change, Draw, PolicySpec, Proposal, Verdict, donor_of, explore};
 
-use super::state::{Status, Sweep};
-use super::words::CompletedReason;
+use super::state::Sweep;
+use super::status::{CompletedReason, Status};
 use super::{TrialProposed, TrialStopRequested};
 use crate::document::{Limits, SweepSpec};
 
@@ -43,7 +43,7 @@ pub struct Exploit {
 
 /// A place that a child is to take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Opening {
+pub struct Vacancy {
     /// The trial that was stopped.
     pub trial: u32,
     /// The version of the event that stopped it.
@@ -61,27 +61,27 @@ struct Donor {
 
 /// What the next children are made from; without donors there are none.
 #[derive(Clone, Debug, Default)]
-pub struct Nursery {
+pub struct Population {
     donors: Vec<Donor>,
-    openings: Vec<Opening>,
+    vacancies: Vec<Vacancy>,
 }
 
-impl Nursery {
+impl Population {
     /// How many children may come.
     pub fn count(&self) -> usize {
-        if self.donors.is_empty() { 0 } else { self.openings.len() }
+        if self.donors.is_empty() { 0 } else { self.vacancies.len() }
     }
 
     /// The proposal with this number as the child for the opening at a place, and where it comes from.
     pub fn child(&self, spec: &SweepSpec, seed: u64, number: u64, place: usize) -> Option<(Proposal, Exploit)> {
         let PolicySpec::Pbt { resample_probability, .. } = spec.policy else { return None };
-        let opening = self.openings.get(place)?;
+        let vacancy = self.vacancies.get(place)?;
         let donor = self.donors.get(donor_of(seed, number, self.donors.len()))?;
         let explored = explore(&spec.space, &donor.draws, resample_probability, seed, number);
         let changed = explored.iter().map(|one| Changed { name: one.draw.name.clone(), change: one.change });
         let exploit = Exploit {
-            stopped: opening.trial,
-            decision: opening.version,
+            stopped: vacancy.trial,
+            decision: vacancy.version,
             donor: donor.trial,
             interval: donor.interval,
             resource: donor.resource,
@@ -93,14 +93,14 @@ impl Nursery {
 }
 
 impl Sweep {
-    fn breeds(&self) -> bool {
-        self.submitted.as_ref().is_some_and(|submitted| submitted.spec.policy.breeds())
+    fn is_population_based(&self) -> bool {
+        self.submitted.as_ref().is_some_and(|submitted| submitted.spec.policy.is_population_based())
     }
 
     /// What the next children are made from.
-    pub fn nursery(&self) -> Nursery {
-        if self.openings.is_empty() {
-            return Nursery::default();
+    pub fn population(&self) -> Population {
+        if self.vacancies.is_empty() {
+            return Population::default();
         }
         let donors = self.curves.donors().into_iter().filter_map(|member| {
             let trial = self.trials.get(member.trial as usize)?;
@@ -112,14 +112,14 @@ impl Sweep {
                 resource: before.saturating_add(member.interval),
             })
         });
-        Nursery { donors: donors.collect(), openings: self.openings.clone() }
+        Population { donors: donors.collect(), vacancies: self.vacancies.clone() }
     }
 
     /// How many proposals the population takes now; `None` when there is none.
     pub(super) fn population_room(&self, limits: &Limits) -> Option<u32> {
-        let founders = limits.max_concurrent_trials.saturating_sub(self.founders);
-        let children = || u32::try_from(self.nursery().count()).unwrap_or(u32::MAX);
-        self.breeds().then(|| founders.saturating_add(children()))
+        let initial_members = limits.max_concurrent_trials.saturating_sub(self.initial_members);
+        let children = || u32::try_from(self.population().count()).unwrap_or(u32::MAX);
+        self.is_population_based().then(|| initial_members.saturating_add(children()))
     }
 
     /// Why nothing more comes once nothing is left that lives.
@@ -128,14 +128,14 @@ impl Sweep {
             return Some(CompletedReason::MaxTotalTrials);
         }
         // Whoever could be followed lives, so there is nobody.
-        let is_over = self.breeds() && self.founders >= limits.max_concurrent_trials;
+        let is_over = self.is_population_based() && self.initial_members >= limits.max_concurrent_trials;
         is_over.then_some(CompletedReason::PopulationEnded)
     }
 
     /// What a verdict comes to: nobody is stopped for a child that cannot come.
     pub(crate) fn allowed_verdict(&self, verdict: Verdict) -> Verdict {
         match verdict {
-            Verdict::Stop(mut decision) if self.breeds() && !self.may_replace() => {
+            Verdict::Stop(mut decision) if self.is_population_based() && !self.may_replace() => {
                 decision.hint = Some(HINT_NO_CHILD.to_owned());
                 Verdict::Keep(decision)
             }
@@ -145,20 +145,20 @@ impl Sweep {
 
     fn may_replace(&self) -> bool {
         let total = self.submitted.as_ref().map_or(0, |submitted| submitted.limits.max_total_trials);
-        let coming = u32::try_from(self.openings.len()).unwrap_or(u32::MAX);
+        let coming = u32::try_from(self.vacancies.len()).unwrap_or(u32::MAX);
         matches!(self.status, Status::Running | Status::Paused) && self.spent().saturating_add(coming) < total
     }
 
-    pub(super) fn take_opening(&mut self, event: &TrialStopRequested) {
-        if event.decision.is_some() && self.breeds() {
-            self.openings.push(Opening { trial: event.trial, version: self.version });
+    pub(super) fn take_vacancy(&mut self, event: &TrialStopRequested) {
+        if event.decision.is_some() && self.is_population_based() {
+            self.vacancies.push(Vacancy { trial: event.trial, version: self.version });
         }
     }
 
     pub(super) fn take_member(&mut self, event: &TrialProposed) {
         match &event.basis.exploit {
-            Some(exploit) => self.openings.retain(|opening| opening.trial != exploit.stopped),
-            None => self.founders += u32::from(!event.basis.imported),
+            Some(exploit) => self.vacancies.retain(|vacancy| vacancy.trial != exploit.stopped),
+            None => self.initial_members += u32::from(!event.basis.imported),
         }
     }
 }

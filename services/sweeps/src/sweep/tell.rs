@@ -8,16 +8,18 @@ use vocabulary::Problem;
 use super::decide::{Decided, Rejection};
 use super::end::Ending;
 use super::external::{Tell, attempt_end, failed, renewal, run_end};
-use super::lease::Told;
+use super::lease::TellDetails;
+use super::point::{NamedValue, Point};
 use super::state::{Submitted, Sweep};
+use super::status::{CompletedReason, Outcome};
 use super::trial::Trial;
+use super::trial_end::{AttemptEnd, StopBy, TrialEnd};
 use super::values::with_values;
-use super::words::{AttemptEnd, CompletedReason, NamedValue, Outcome, Point, StopBy, TrialEnd};
 use super::{DecisionMade, ObservationRecorded, SweepEvent, TrialPaused, TrialStopRequested};
 use crate::document::OnNonFinite;
 
-/// What was said, by metric.
-pub(super) struct Said {
+/// What is told, by metric.
+pub(super) struct TellPoint {
     pub(super) step: Option<i64>,
     /// Of the primary metric.
     pub(super) value: Option<f64>,
@@ -37,12 +39,12 @@ struct Now<'a> {
 }
 
 /// Sorts values by name; each must be of a watched metric.
-pub(super) fn said(
+pub(super) fn by_metric(
     submitted: &Submitted,
     step: Option<i64>,
     values: &BTreeMap<String, f64>,
     last: bool,
-) -> Result<Said, Rejection> {
+) -> Result<TellPoint, Rejection> {
     let watched = submitted.spec.watched();
     let unknown = values.keys().find(|name| !watched.contains(&name.as_str()));
     if let Some(name) = unknown {
@@ -51,48 +53,48 @@ pub(super) fn said(
     }
     let primary = &submitted.spec.objective.primary_metric;
     let others = values.iter().filter(|(name, _)| *name != primary).map(|(name, value)| (name.clone(), *value));
-    Ok(Said { step, value: values.get(primary).copied(), others: others.collect(), last })
+    Ok(TellPoint { step, value: values.get(primary).copied(), others: others.collect(), last })
 }
 
 impl Sweep {
     /// A value: one report on the clock, the policy's verdict, and the end if it is the last one or the trial is
     /// stopped. There is no job to wait for, so a stopped trial ends at once.
-    pub(super) fn told(&self, submitted: &Submitted, trial: &Trial, tell: &Tell, said: Said) -> Decided {
+    pub(super) fn tell_values(&self, submitted: &Submitted, trial: &Trial, tell: &Tell, point: TellPoint) -> Decided {
         let (index, attempt) = (tell.trial, tell.attempt);
-        let step = said.step.unwrap_or_else(|| self.curves.next_step(index));
-        let recorded = said.value.and_then(|_| self.curves.value_at(index, attempt, step));
-        if let (Some(recorded), Some(value)) = (recorded, said.value)
+        let step = point.step.unwrap_or_else(|| self.curves.next_step(index));
+        let recorded = point.value.and_then(|_| self.curves.value_at(index, attempt, step));
+        if let (Some(recorded), Some(value)) = (recorded, point.value)
             && !same(recorded, value)
         {
             return Err(conflicting(&submitted.spec.objective.primary_metric, step, recorded, value).into());
         }
-        let others = news(submitted, trial, step, &said.others);
-        let value = said.value.filter(|_| recorded.is_none());
+        let others = news(submitted, trial, step, &point.others);
+        let value = point.value.filter(|_| recorded.is_none());
         let values = with_values(&submitted.spec, &trial.values, value.into_iter(), &others);
         let now = Now { submitted, trial, tell, values: &values };
         let Some(value) = value else {
             // Told before, or nothing of the primary metric: no interval, but a sign of life, or the end.
             let mut events = Vec::new();
             if !others.is_empty() {
-                events.push(observed(now, None, others, said.last));
-            } else if !said.last {
+                events.push(observed(now, None, others, point.last));
+            } else if !point.last {
                 events.push(renewal(trial, index, attempt, tell.at));
             }
-            if said.last {
+            if point.last {
                 events.extend(self.completes(now, None));
             }
             return Ok(events);
         };
         let report = Report { trial: index, attempt, step, value, position: self.version.unsigned_abs() + 1 };
-        let mut events = vec![observed(now, Some(&report), others, said.last)];
+        let mut events = vec![observed(now, Some(&report), others, point.last)];
         if !value.is_finite() && submitted.spec.objective.on_non_finite == OnNonFinite::Fail {
             let end = failed("non_finite");
             let ending = Ending { trial: index, end: &end, report: Some(&report), values: Some(&values) };
             let attempt_end = AttemptEnd { reason: "non_finite".to_owned(), ..attempt_end("failed") };
             events.extend(self.ended(submitted, trial, ending, &run_end(tell, attempt_end)));
         } else if self.reaches_target(value) {
-            events.extend(self.found(now, &report, said.last));
-        } else if said.last {
+            events.extend(self.found(now, &report, point.last));
+        } else if point.last {
             events.extend(self.completes(now, Some(&report)));
         } else {
             events.extend(self.judged(now, &report));
@@ -146,7 +148,7 @@ impl Sweep {
                 let no_objective = self.curves.standing_after(report).is_none();
                 let end = TrialEnd::Completed { no_objective, max_resource: true };
                 let ending = Ending { trial: report.trial, end: &end, report: Some(report), values: Some(values) };
-                let by = StopBy::MaxResource.as_str().to_owned();
+                let by = StopBy::MaxResource.to_string();
                 let attempt_end = AttemptEnd { by, ..attempt_end("canceled") };
                 self.ended(submitted, trial, ending, &run_end(tell, attempt_end))
             }
@@ -157,7 +159,7 @@ impl Sweep {
     /// The value is the one that the sweep looks for: every trial ends with it, and the sweep.
     fn found(&self, now: Now<'_>, report: &Report, last: bool) -> Vec<SweepEvent> {
         let Now { submitted, trial, tell, values } = now;
-        let by = StopBy::TargetReached.as_str().to_owned();
+        let by = StopBy::TargetReached.to_string();
         let (end, attempt_end) = if last {
             (TrialEnd::Completed { no_objective: false, max_resource: false }, attempt_end("completed"))
         } else {
@@ -172,19 +174,19 @@ impl Sweep {
 }
 
 /// The values of other metrics that say something new.
-fn news(submitted: &Submitted, trial: &Trial, step: i64, told: &[(String, f64)]) -> Vec<NamedValue> {
+fn news(submitted: &Submitted, trial: &Trial, step: i64, values: &[(String, f64)]) -> Vec<NamedValue> {
     let watched = submitted.spec.watched();
     let known = |name: &str| {
         let place = watched.iter().position(|watched| *watched == name)?;
         trial.values.get(place).copied().flatten()
     };
-    let new = told.iter().filter(|(name, value)| known(name).is_none_or(|known| !same(known, *value)));
+    let new = values.iter().filter(|(name, value)| known(name).is_none_or(|known| !same(known, *value)));
     new.map(|(name, value)| NamedValue { name: name.clone(), step, value: *value }).collect()
 }
 
 fn observed(now: Now<'_>, report: Option<&Report>, others: Vec<NamedValue>, last: bool) -> SweepEvent {
     let Now { submitted, trial, tell, .. } = now;
-    let told = Told {
+    let details = TellDetails {
         workspace: submitted.workspace.clone(),
         run_id: trial.run_id,
         metric: submitted.spec.objective.primary_metric.clone(),
@@ -197,7 +199,7 @@ fn observed(now: Now<'_>, report: Option<&Report>, others: Vec<NamedValue>, last
         points: report.map(|report| Point { step: report.step, value: report.value }).into_iter().collect(),
         others,
         after_stop: false,
-        told: Some(told),
+        tell: Some(details),
     }
     .into()
 }

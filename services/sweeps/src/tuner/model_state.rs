@@ -15,7 +15,7 @@ use crate::sweep::{Ended, Inheritance, Made, ModelBasis, Suggested, Sweep, Sweep
 const TRIALS_AT_ONCE: usize = 5_000;
 
 /// A model of one sweep.
-pub(super) struct Inner {
+pub(super) struct ModelState {
     tuner: Tuner,
     /// What the sweep has from earlier ones.
     inheritance: Arc<Inheritance>,
@@ -78,7 +78,7 @@ fn news(sweep: &Sweep, version: i64, logged: u32, known: u32, fit: Option<i64>) 
     })
 }
 
-impl Inner {
+impl ModelState {
     /// A model of the sweep as it stands.
     pub async fn new(log: &EventLog, stream: &str, ready: &Arc<Ready>) -> Result<Self, Problem> {
         let setup = log.inspect::<Sweep, _>(stream, |sweep, _| {
@@ -91,7 +91,7 @@ impl Inner {
         // All that was inherited is in the append that made the sweep.
         let mut tuner = Tuner::new(setup);
         tuner.inherit(&inheritance.for_model());
-        let mut inner = Self {
+        let mut state = Self {
             tuner,
             inheritance,
             logged: 0,
@@ -107,9 +107,9 @@ impl Inner {
             open: false,
             depth_max: 1,
         };
-        inner.withdraw();
-        inner.sync(log, stream).await?;
-        Ok(inner)
+        state.withdraw();
+        state.sync(log, stream).await?;
+        Ok(state)
     }
 
     /// Takes in what has happened since.

@@ -1,0 +1,33 @@
+//! What came out of a sweep.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use vocabulary::RunId;
+
+/// The best trial of a sweep.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Best {
+    /// Which trial.
+    pub trial: u32,
+    /// Its run.
+    pub run_id: RunId,
+    /// Its result.
+    pub value: f64,
+    /// Its active parameters, as a JSON object in written order.
+    pub parameters: String,
+}
+
+/// What came out of a sweep, said once at its end.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Closing {
+    /// The best trial; absent when no trial had a finite value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub best: Option<Best>,
+    /// Trials by state.
+    pub trial_counts: BTreeMap<String, u32>,
+    /// How many trials were proposed.
+    pub proposals: u32,
+    /// How often a trial lost its node.
+    pub preemptions: u32,
+}
