@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use vocabulary::Problem;
+use vocabulary::{Problem, Unsettled};
 
 /// Seconds after which a refused caller may try again: the queue drains in well under one.
 const RETRY_AFTER_SECONDS: u32 = 1;
@@ -61,6 +61,9 @@ pub enum Error {
     /// Code of a decider, a record or a view panicked; nothing of it was stored.
     #[error("a panic while deciding or projecting: {0}")]
     Panicked(String),
+    /// What follows from a command has no end; nothing of it was stored.
+    #[error(transparent)]
+    Unsettled(#[from] Unsettled),
     /// One stream was asked as two kinds of aggregate.
     #[error("the stream '{0}' is in use as another kind of aggregate")]
     OtherAggregate(String),
@@ -102,9 +105,12 @@ impl Error {
                 format!("position {wanted} was asked for, {head} is reached; try again shortly"),
                 RETRY_AFTER_SECONDS,
             ),
-            Self::Panicked(_) | Self::Decode(_) | Self::Encode(_) | Self::View { .. } | Self::OtherAggregate(_) => {
-                Problem::internal(self.to_string())
-            }
+            Self::Panicked(_)
+            | Self::Decode(_)
+            | Self::Encode(_)
+            | Self::View { .. }
+            | Self::Unsettled(_)
+            | Self::OtherAggregate(_) => Problem::internal(self.to_string()),
             other => Problem::unavailable(
                 "LogUnavailable",
                 format!("the event log cannot be written now: {other}"),

@@ -157,7 +157,35 @@ impl EventLog {
             + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        self.append(stream, context, Box::new(Record::<D, F>::new(work, reply)), answer).await
+        self.append(stream, context, Box::new(Record::<D, F>::new(None, work, reply)), answer).await
+    }
+
+    /// The same for one command, which the work decides: what follows from its events is settled as for any command.
+    ///
+    /// # Errors
+    /// See [`ExecuteError`]; the rows of the work are undone then.
+    pub async fn record_command<D, F>(
+        &self,
+        stream: &str,
+        command: D::Command,
+        context: Context,
+        work: F,
+    ) -> Result<Committed, ExecuteError<D::Rejection>>
+    where
+        D: Decider,
+        F: for<'a> Fn(
+                &'a D,
+                Arc<D::Command>,
+                &'a mut Transaction,
+            ) -> BoxFuture<'a, Result<Recorded<D::Event>, RecordError<D::Rejection>>>
+            + Send
+            + Sync
+            + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let command = Arc::new(command);
+        let work = Record::<D, _>::new(Some(Arc::clone(&command)), with_command(command, work), reply);
+        self.append(stream, context, Box::new(work), answer).await
     }
 
     async fn append<R>(
@@ -390,4 +418,20 @@ impl std::fmt::Debug for EventLog {
             .field("head", &*self.inner.head.borrow())
             .finish()
     }
+}
+
+/// Hands a command to the work of a record. A function of its own, since the closure's lifetimes have to be said.
+fn with_command<D, F>(
+    command: Arc<D::Command>,
+    work: F,
+) -> impl for<'a> Fn(&'a D, &'a mut Transaction) -> BoxFuture<'a, Result<Recorded<D::Event>, RecordError<D::Rejection>>>
+where
+    D: Decider,
+    F: for<'a> Fn(
+        &'a D,
+        Arc<D::Command>,
+        &'a mut Transaction,
+    ) -> BoxFuture<'a, Result<Recorded<D::Event>, RecordError<D::Rejection>>>,
+{
+    move |state, tx| work(state, Arc::clone(&command), tx)
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 use tokio::sync::oneshot;
-use vocabulary::{Decider, StoredEvent};
+use vocabulary::{Decider, StoredEvent, settled};
 
 use crate::event::is_separable;
 use crate::snapshots::SnapshotRow;
@@ -153,7 +153,7 @@ impl<D: Decider> Work for Execute<D> {
     fn decide(&mut self, state: &mut Arc<dyn State>) -> Result<Decision, Refusal> {
         let seen = typed::<D>(state)?;
         match catch_unwind(AssertUnwindSafe(|| seen.decide(&self.command))) {
-            Ok(Ok(events)) => evolve::<D>(state, &events, Vec::new()),
+            Ok(Ok(events)) => Ok(settle::<D>(state, Some(&self.command), events)?.decision(Vec::new())),
             Ok(Err(rejection)) => {
                 self.rejection = Some(rejection);
                 Err(Refusal::Rejected)
@@ -207,11 +207,11 @@ impl<D: Decider, F: Fn(&D, &[D::Event]) -> Vec<u8> + Send> Work for Answering<D,
         let seen = typed::<D>(state)?;
         match catch_unwind(AssertUnwindSafe(|| seen.decide(&self.command))) {
             Ok(Ok(events)) => {
-                let decision = evolve::<D>(state, &events, Vec::new())?;
+                let settled = settle::<D>(state, Some(&self.command), events)?;
                 let seen = typed::<D>(state)?;
-                let reply = catch_unwind(AssertUnwindSafe(|| (self.reply_of)(seen, &events)));
+                let reply = catch_unwind(AssertUnwindSafe(|| (self.reply_of)(seen, &settled.events)));
                 let reply = reply.map_err(|panic| Refusal::Poisoned(Error::Panicked(panic_text(panic.as_ref()))))?;
-                Ok(Decision { reply, ..decision })
+                Ok(settled.decision(reply))
             }
             Ok(Err(rejection)) => {
                 self.rejection = Some(rejection);
@@ -246,14 +246,16 @@ pub struct Recorded<E> {
 
 /// A command whose decision reads or writes rows.
 pub(crate) struct Record<D: Decider, F> {
+    /// What the work decides, if it decides one command: with it is settled what follows.
+    command: Option<Arc<D::Command>>,
     work: F,
     rejection: Option<D::Rejection>,
     reply: Reply<D::Rejection>,
 }
 
 impl<D: Decider, F> Record<D, F> {
-    pub fn new(work: F, reply: Reply<D::Rejection>) -> Self {
-        Self { work, rejection: None, reply }
+    pub fn new(command: Option<Arc<D::Command>>, work: F, reply: Reply<D::Rejection>) -> Self {
+        Self { command, work, rejection: None, reply }
     }
 }
 
@@ -294,7 +296,8 @@ where
             let outcome = AssertUnwindSafe(outcome).catch_unwind().await;
             match outcome {
                 Ok(Ok(recorded)) => {
-                    let decision = evolve::<D>(state, &recorded.events, recorded.reply)?;
+                    let Recorded { events, reply } = recorded;
+                    let decision = settle::<D>(state, self.command.as_deref(), events)?.decision(reply);
                     tx.keep_part().await.map_err(Refusal::Poisoned)?;
                     Ok(decision)
                 }
@@ -340,25 +343,51 @@ fn other_aggregate<D>() -> Refusal {
     Refusal::Poisoned(Error::OtherAggregate(std::any::type_name::<D>().to_owned()))
 }
 
-/// Encodes first, so that a failure leaves the state as it was.
-fn evolve<D: Decider>(state: &mut Arc<dyn State>, events: &[D::Event], reply: Vec<u8>) -> Result<Decision, Refusal> {
-    let encoded = events
-        .iter()
-        .map(|event| {
-            let data =
-                event.encode().map_err(|error| Refusal::Failed(Error::Encode(format!("{}: {error}", event.kind()))))?;
-            if !is_separable(&data) {
-                return Err(Refusal::Failed(Error::Encode(format!("{}: a raw control character", event.kind()))));
-            }
-            Ok(Encoded { kind: event.kind(), schema: event.schema(), data })
-        })
-        .collect::<Result<Vec<_>, Refusal>>()?;
-    if !events.is_empty() {
-        let state = own::<D>(state)?;
-        catch_unwind(AssertUnwindSafe(|| events.iter().for_each(|event| state.evolve(event))))
-            .map_err(|panic| Refusal::Poisoned(Error::Panicked(panic_text(panic.as_ref()))))?;
+/// The events of an append, and as they are written.
+struct Settled<E> {
+    events: Vec<E>,
+    encoded: Vec<Encoded>,
+}
+
+impl<E> Settled<E> {
+    fn decision(self, reply: Vec<u8>) -> Decision {
+        Decision { events: self.encoded, reply }
     }
-    Ok(Decision { events: encoded, reply })
+}
+
+/// Takes events into the state, with what follows from them. They are encoded first, so that one that cannot be
+/// leaves the state as it was.
+fn settle<D: Decider>(
+    state: &mut Arc<dyn State>,
+    command: Option<&D::Command>,
+    events: Vec<D::Event>,
+) -> Result<Settled<D::Event>, Refusal> {
+    let mut encoded = events.iter().map(encode).collect::<Result<Vec<_>, Error>>().map_err(Refusal::Failed)?;
+    if events.is_empty() {
+        return Ok(Settled { events, encoded });
+    }
+    let state = own::<D>(state)?;
+    let events = catch_unwind(AssertUnwindSafe(|| match command {
+        Some(command) => settled(state, command, events),
+        None => {
+            events.iter().for_each(|event| state.evolve(event));
+            Ok(events)
+        }
+    }));
+    let events = events.map_err(|panic| Refusal::Poisoned(Error::Panicked(panic_text(panic.as_ref()))))?;
+    let events = events.map_err(|unsettled| Refusal::Poisoned(Error::Unsettled(unsettled)))?;
+    for event in &events[encoded.len()..] {
+        encoded.push(encode(event).map_err(Refusal::Poisoned)?);
+    }
+    Ok(Settled { events, encoded })
+}
+
+fn encode<E: StoredEvent>(event: &E) -> Result<Encoded, Error> {
+    let data = event.encode().map_err(|error| Error::Encode(format!("{}: {error}", event.kind())))?;
+    if !is_separable(&data) {
+        return Err(Error::Encode(format!("{}: a raw control character", event.kind())));
+    }
+    Ok(Encoded { kind: event.kind(), schema: event.schema(), data })
 }
 
 /// A caller that has gone away is no error: its command stands.

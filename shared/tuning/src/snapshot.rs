@@ -1,5 +1,7 @@
 //! How the recorded curves are stored in a snapshot: the points alone, since everything else follows from them.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::curve::{Curve, End, Latest};
@@ -53,7 +55,7 @@ impl From<Trials> for StoredTrials {
             policy: trials.policy,
             goal: trials.goal,
             hinted: trials.hinted,
-            curves: trials.curves.into_iter().map(store).collect(),
+            curves: trials.curves.into_iter().map(Arc::unwrap_or_clone).map(store).collect(),
         }
     }
 }
@@ -80,7 +82,7 @@ impl From<StoredTrials> for Trials {
         };
         let mut trials = Self::new(stored.policy, goal);
         trials.hinted = stored.hinted;
-        trials.curves = stored.curves.into_iter().map(restore).collect();
+        trials.curves = stored.curves.into_iter().map(restore).map(Arc::new).collect();
         trials.find_leader();
         trials.fill_rungs();
         trials

@@ -1,5 +1,7 @@
 //! The recorded curves of a sweep: what a policy may know, kept so that a report and its verdict are cheap.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::curve::{Curve, End, Latest, Running};
@@ -61,7 +63,8 @@ pub struct Standing {
 pub struct Trials {
     pub(crate) policy: PolicySpec,
     pub(crate) goal: Goal,
-    pub(crate) curves: Vec<Curve>,
+    /// Shared, so that a copy to look ahead with copies only the curves that it changes.
+    pub(crate) curves: Vec<Arc<Curve>>,
     pub(crate) leader: Option<Standing>,
     /// A decision with the hint about a best of zero was recorded.
     pub(crate) hinted: bool,
@@ -116,13 +119,13 @@ impl Trials {
             return Reported::StaleAttempt;
         }
         let entries = self.entries(report.trial, curve);
-        let superseded = self.curves[place].push(report, goal);
+        let superseded = Arc::make_mut(&mut self.curves[place]).push(report, goal);
         self.update_rungs(report.trial, &entries);
         let curve = &self.curves[place];
         let interval = curve.interval();
         let has_value = curve.running(interval).best(goal).is_some();
         let latest = self.ask(report.trial, curve, interval, has_value);
-        let curve = &mut self.curves[place];
+        let curve = Arc::make_mut(&mut self.curves[place]);
         curve.latest = latest;
         if latest == Latest::Asked {
             curve.mark_decided(interval);
@@ -243,7 +246,7 @@ impl Trials {
     }
 
     pub(crate) fn curve(&self, trial: u32) -> Option<&Curve> {
-        self.curves.get(trial as usize)
+        self.curves.get(trial as usize).map(Arc::as_ref)
     }
 
     pub(crate) fn curve_mut(&mut self, trial: u32) -> Option<&mut Curve> {
@@ -251,12 +254,12 @@ impl Trials {
             return None;
         }
         self.make_room(trial as usize);
-        self.curves.get_mut(trial as usize)
+        self.curves.get_mut(trial as usize).map(Arc::make_mut)
     }
 
     fn make_room(&mut self, place: usize) {
         if self.curves.len() <= place {
-            self.curves.resize_with(place + 1, Curve::default);
+            self.curves.resize_with(place + 1, Arc::default);
             self.ladder.assign(u32::try_from(place).unwrap_or(TRIALS_MAX));
         }
     }

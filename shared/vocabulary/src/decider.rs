@@ -4,7 +4,7 @@ use serde::de::DeserializeOwned;
 
 /// An aggregate. `Self` is its state; `Self::default()` is the state before the first event.
 ///
-/// Both functions are pure: the time, new ids and random seeds come in with the command.
+/// All functions are pure: the time, new ids and random seeds come in with the command.
 pub trait Decider: Clone + Default + Send + Sync + 'static {
     /// The schema number of the snapshots that this build writes and reads. `None`: the history is always folded, which
     /// is right for aggregates that stay short. Raise it when the form, the state or what `evolve` does has changed.
@@ -23,8 +23,15 @@ pub trait Decider: Clone + Default + Send + Sync + 'static {
     /// The reason why the command is refused; nothing is changed then.
     fn decide(&self, command: &Self::Command) -> Result<Vec<Self::Event>, Self::Rejection>;
 
-    /// Takes an event into the state. Never panics on a history that `decide` has produced.
+    /// Takes an event into the state. Never panics on a history that `decide` and `settle` have produced.
     fn evolve(&mut self, event: &Self::Event);
+
+    /// What follows from an outcome, decided on the state that has it. `events` are all of the command's append so
+    /// far, in order. Asked after the events of `decide`, and again after its own, until nothing more follows; of a
+    /// command only, never on a replay, and not when `decide` led to no events.
+    fn settle(&self, _command: &Self::Command, _events: &[Self::Event]) -> Vec<Self::Event> {
+        Vec::new()
+    }
 
     /// The state in a form of its own that [`Decider::restore`] reads back to an equal state; `None` when it cannot be
     /// written now.
@@ -36,6 +43,38 @@ pub trait Decider: Clone + Default + Send + Sync + 'static {
     fn restore(_bytes: &[u8]) -> Option<Self> {
         None
     }
+}
+
+/// Rounds of [`Decider::settle`] that may lead to events after one command: more of them go round.
+pub const SETTLE_ROUNDS_MAX: usize = 8;
+
+/// What follows from a command never ends.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("more follows after {max} rounds of consequences, at last {0}", max = SETTLE_ROUNDS_MAX)]
+pub struct Unsettled(
+    /// The type of the last event.
+    pub &'static str,
+);
+
+/// Takes the events of an accepted command into the state, and all that follows from them; answers the whole append.
+///
+/// # Errors
+/// When there is no end to it. The state has some of it then.
+pub fn settled<D: Decider>(
+    state: &mut D,
+    command: &D::Command,
+    mut events: Vec<D::Event>,
+) -> Result<Vec<D::Event>, Unsettled> {
+    events.iter().for_each(|event| state.evolve(event));
+    for _ in 0..=SETTLE_ROUNDS_MAX {
+        let more = if events.is_empty() { Vec::new() } else { state.settle(command, &events) };
+        if more.is_empty() {
+            return Ok(events);
+        }
+        more.iter().for_each(|event| state.evolve(event));
+        events.extend(more);
+    }
+    Err(Unsettled(events.last().map_or("", StoredEvent::kind)))
 }
 
 /// An event that can be written down: a type name, a schema number and JSON.

@@ -12,6 +12,6 @@ pub mod request_id;
 pub mod token;
 
 pub use clock::{Clock, Entropy, ManualClock, SeededEntropy, SteadyTime};
-pub use decider::{Decider, StoredEvent};
+pub use decider::{Decider, SETTLE_ROUNDS_MAX, StoredEvent, Unsettled, settled};
 pub use ids::{JobId, NodeId, RunId, SweepId, VersionId};
 pub use problem::{FieldError, Problem, Warning};

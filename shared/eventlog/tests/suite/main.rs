@@ -14,3 +14,5 @@ mod history;
 mod model;
 #[cfg(test)]
 mod reads;
+#[cfg(test)]
+mod settling;
