@@ -12,8 +12,11 @@
 mod api;
 mod audit;
 pub mod document;
+mod fault;
 pub mod publish;
 mod reactions;
+mod service;
+mod stream;
 pub mod sweep;
 mod tuner;
 mod views;
@@ -23,8 +26,7 @@ use std::sync::Arc;
 
 use contracts::sweeps::sweeps_service_server::SweepsServiceServer;
 use eventlog::{EventLog, Options, Stores};
-use uuid::Uuid;
-use vocabulary::{Clock, Entropy, SweepId};
+use vocabulary::{Clock, Entropy};
 
 pub use document::ServerLimits;
 
@@ -48,7 +50,7 @@ pub struct Dependencies {
 /// The running service.
 #[derive(Clone)]
 pub struct Service {
-    api: api::Api,
+    core: service::Core,
     feeds: feed::Feeds,
     shutdown: runtime::Shutdown,
 }
@@ -68,14 +70,15 @@ pub async fn open(dependencies: Dependencies) -> anyhow::Result<Service> {
         entropy: Arc::clone(&entropy),
     })
     .await?;
-    let tuners = tuner::Tuners::new(log.clone(), Arc::clone(&clock), Arc::clone(&entropy));
-    Ok(Service { api: api::Api { log, clock, entropy, limits, tuners }, feeds, shutdown })
+    let tuners = tuner::Tuners::new(log.clone(), Arc::clone(&clock), Arc::clone(&entropy), tuner::suggest);
+    let core = service::Core { log, clock, entropy, limits, tuners, sampler: sweep::proposals };
+    Ok(Service { core, feeds, shutdown })
 }
 
 impl Service {
     /// Adds the service's calls.
     pub fn routes(&self, routes: &mut tonic::service::RoutesBuilder) {
-        let server = SweepsServiceServer::new(self.api.clone())
+        let server = SweepsServiceServer::new(self.core.clone())
             .max_decoding_message_size(contracts::peer::MESSAGE_BYTES_MAX)
             .max_encoding_message_size(contracts::peer::MESSAGE_BYTES_MAX);
         routes.add_service(server);
@@ -83,25 +86,11 @@ impl Service {
 
     /// The service's facts.
     pub fn feed(&self) -> feed::Source {
-        feed::Source::new(self.api.log.clone(), publish::Publisher)
+        feed::Source::new(self.core.log.clone(), publish::Publisher)
     }
 
     /// The service's background work: proposing, watching the time, following runs.
     pub fn tasks(&self) -> Vec<runtime::Task> {
-        reactions::tasks(&self.api, &self.feeds, &self.shutdown)
+        reactions::tasks(&self.core, &self.feeds, &self.shutdown)
     }
 }
-
-/// The stream of a sweep.
-pub(crate) fn stream_of(sweep_id: SweepId) -> String {
-    format!("{STREAM_PREFIX}{}", sweep_id.hex())
-}
-
-/// The sweep of a stream.
-pub(crate) fn sweep_of(stream: &str) -> Option<SweepId> {
-    let hex = stream.strip_prefix(STREAM_PREFIX)?;
-    Uuid::parse_str(hex).ok().map(SweepId::new)
-}
-
-/// What the streams of sweeps begin with.
-const STREAM_PREFIX: &str = "sweep-";

@@ -8,6 +8,7 @@ use feed::{Publication, Publish};
 use vocabulary::job::{InputMode, StopBy};
 use vocabulary::{RunId, SweepId};
 
+use crate::stream::{decision_id, sweep_of};
 use crate::sweep::{
     ObservationRecorded, SweepEvent, SweepState, TrialEnd, TrialEnded, TrialHeld, TrialJob, TrialPaused, TrialPromoted,
     TrialProposed, TrialReleased, parameters_json,
@@ -33,7 +34,7 @@ impl Publish for Publisher {
         if private {
             return Ok(None);
         }
-        let sweep_id = crate::sweep_of(&event.stream).ok_or_else(|| format!("'{}' is not a sweep", event.stream))?;
+        let sweep_id = sweep_of(&event.stream).ok_or_else(|| format!("'{}' is not a sweep", event.stream))?;
         let decoded = event.decode::<SweepEvent>().map_err(|error| error.to_string())?;
         Ok(if is_imported(&decoded) { None } else { fact(sweep_id, event.position, decoded) })
     }
@@ -138,11 +139,6 @@ fn released(sweep_id: String, event: TrialReleased) -> Publication {
 fn promoted(sweep_id: String, event: TrialPromoted) -> Publication {
     let (workspace, run_id) = (event.workspace, event.run_id.to_string());
     Publication::new("TrialPromoted", &wire::TrialPromoted { workspace, sweep_id, trial_index: event.trial, run_id })
-}
-
-/// The id of a decision: SWEEP@position.
-pub fn decision_id(sweep_id: SweepId, position: i64) -> String {
-    format!("{sweep_id}@{position}")
 }
 
 fn proposed(sweep_id: String, event: TrialProposed) -> wire::TrialProposed {

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use tuning::RecordedTrial;
 use vocabulary::{Decider, SweepId};
 
-use crate::stream_of;
+use crate::stream::stream_of;
 use crate::sweep::{ObservationRecorded, Sweep, SweepEvent, TrialEnd};
 
 /// Events read at once.

@@ -48,19 +48,19 @@ impl Loader {
             let room = this.room.acquire().await;
             let loaded = fold(&this.reader, &stream, fresh).await;
             drop(room);
-            let told = loaded.as_ref().map(|_| ()).map_err(Clone::clone);
+            let outcome = loaded.as_ref().map(|_| ()).map_err(Clone::clone);
             this.keep(&stream, loaded);
             // The writer is gone when the log is closed.
-            let _ = this.done.send((stream, told));
+            let _ = this.done.send((stream, outcome));
         });
     }
 
     /// The same here and now, for a history that is short.
     pub async fn now(&self, stream: &Arc<str>, fresh: Arc<dyn State>) -> Result<(), Error> {
         let loaded = fold(&self.reader, stream, fresh).await;
-        let told = loaded.as_ref().map(|_| ()).map_err(Clone::clone);
+        let outcome = loaded.as_ref().map(|_| ()).map_err(Clone::clone);
         self.keep(stream, loaded);
-        told
+        outcome
     }
 
     fn keep(&self, stream: &Arc<str>, mut loaded: Result<Entry, Error>) {

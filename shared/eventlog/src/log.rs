@@ -420,18 +420,17 @@ impl std::fmt::Debug for EventLog {
     }
 }
 
+/// The work of a record under way.
+type Recording<'a, D> = BoxFuture<'a, Result<Recorded<<D as Decider>::Event>, RecordError<<D as Decider>::Rejection>>>;
+
 /// Hands a command to the work of a record. A function of its own, since the closure's lifetimes have to be said.
 fn with_command<D, F>(
     command: Arc<D::Command>,
     work: F,
-) -> impl for<'a> Fn(&'a D, &'a mut Transaction) -> BoxFuture<'a, Result<Recorded<D::Event>, RecordError<D::Rejection>>>
+) -> impl for<'a> Fn(&'a D, &'a mut Transaction) -> Recording<'a, D>
 where
     D: Decider,
-    F: for<'a> Fn(
-        &'a D,
-        Arc<D::Command>,
-        &'a mut Transaction,
-    ) -> BoxFuture<'a, Result<Recorded<D::Event>, RecordError<D::Rejection>>>,
+    F: for<'a> Fn(&'a D, Arc<D::Command>, &'a mut Transaction) -> Recording<'a, D>,
 {
     move |state, tx| work(state, Arc::clone(&command), tx)
 }

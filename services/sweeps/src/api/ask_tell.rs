@@ -8,9 +8,10 @@ use prost::Message;
 use tonic::{Request, Status};
 use vocabulary::{FieldError, Problem, RunId, SweepId};
 
-use super::{Answer, Api};
-use crate::publish::decision_id;
-use crate::stream_of;
+use super::Answer;
+use crate::service::Core;
+use crate::stream::decision_id;
+use crate::stream::stream_of;
 use crate::sweep::{
     Ask, Command, Heartbeat, Rejection, Sweep, SweepEvent, SweepState, Tell, TellContent, offer_state, parameters_json,
 };
@@ -28,7 +29,7 @@ const REASON_BYTES_MAX: usize = 4_096;
 /// What is wrong with a reason beside a value.
 const REASON_WITH_VALUE: &str = "reason: goes with state failed; leave it out with a value";
 
-impl Api {
+impl Core {
     pub(super) async fn ask(&self, request: Request<wire::AskTrialsRequest>) -> Answer<wire::AskTrialsReply> {
         let call = CallContext::of(&request);
         let request = request.into_inner();

@@ -7,13 +7,14 @@ use strum::VariantNames;
 use tonic::{Request, Status};
 use vocabulary::{Problem, SweepId};
 
+use super::Answer;
 use super::submit_sweep::format_of;
-use super::{Answer, Api};
 use crate::document::read_changes;
-use crate::stream_of;
+use crate::service::Core;
+use crate::stream::stream_of;
 use crate::sweep::{Changes, Command, PauseMode, Sweep};
 
-impl Api {
+impl Core {
     pub(super) async fn pause(&self, request: Request<wire::PauseSweepRequest>) -> Answer<wire::Sweep> {
         let call = CallContext::of(&request);
         let request = request.into_inner();

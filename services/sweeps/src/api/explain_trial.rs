@@ -4,12 +4,13 @@ use contracts::CallContext;
 use contracts::sweeps as wire;
 use tonic::{Request, Response};
 
+use super::Answer;
 use super::to_wire::run_text;
 use super::trials::absent;
-use super::{Answer, Api};
 use crate::audit::{audit, explanation, verification};
+use crate::service::Core;
 
-impl Api {
+impl Core {
     pub(super) async fn explain(&self, request: Request<wire::ExplainTrialRequest>) -> Answer<wire::Explanation> {
         calls::at_least(&self.log, &CallContext::of(&request)).await?;
         let request = request.into_inner();

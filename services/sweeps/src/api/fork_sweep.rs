@@ -9,20 +9,22 @@ use tonic::{Request, Status};
 use tuning::{Draw, Goal, PolicySpec, Report, Reported, SamplerSpec, Trials};
 use vocabulary::{Decider, Problem, SweepId, Warning};
 
+use super::Answer;
 use super::submit_sweep::{Submission, format_of, refuse};
 use super::warm_start::{CHUNK_TRIALS, is_whole, placed};
-use super::{Answer, Api};
 use crate::document::{Fork, Forked, SweepSpec, read_fork};
+use crate::service::Core;
+use crate::stream::stream_of;
 use crate::sweep::{
     AdoptedTrial, ObservationRecorded, ObservationsInherited, Parent, Point, Sweep, SweepEvent, SweepSubmitted,
     TrialsAdopted,
 };
-use crate::{stream_of, views};
+use crate::views;
 
 /// Events read at once.
 const PAGE_EVENTS: u32 = 1000;
 
-impl Api {
+impl Core {
     pub(super) async fn fork(&self, request: Request<wire::ForkSweepRequest>) -> Answer<wire::SubmitSweepReply> {
         let call = CallContext::of(&request);
         let request = request.into_inner();

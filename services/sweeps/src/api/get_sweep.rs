@@ -7,12 +7,13 @@ use contracts::sweeps as wire;
 use tonic::{Request, Response, Status};
 use vocabulary::{Problem, SweepId};
 
-use super::{Answer, Api, to_wire};
+use super::{Answer, to_wire};
+use crate::service::Core;
 
 /// The longest that one call waits: proxies in between give up later than this.
 const WAIT_SECONDS_MAX: f64 = 60.0;
 
-impl Api {
+impl Core {
     pub(super) async fn get(&self, request: Request<wire::GetSweepRequest>) -> Answer<wire::Sweep> {
         calls::at_least(&self.log, &CallContext::of(&request)).await?;
         let request = request.into_inner();

@@ -9,13 +9,15 @@ use prost::Message;
 use tonic::Request;
 use vocabulary::{Decider, SweepId};
 
+use super::Answer;
 use super::submit_sweep::{answer, format_of, refuse, take_name};
-use super::{Answer, Api};
 use crate::document::read_import;
+use crate::service::Core;
+use crate::stream::stream_of;
 use crate::sweep::{Command, Sweep, SweepState, SweepSubmitted};
-use crate::{stream_of, views};
+use crate::views;
 
-impl Api {
+impl Core {
     pub(super) async fn import(&self, request: Request<wire::ImportSweepRequest>) -> Answer<wire::SubmitSweepReply> {
         let call = CallContext::of(&request);
         let request = request.into_inner();
@@ -42,17 +44,17 @@ impl Api {
             at: self.clock.now(),
         };
         let context = calls::context(&call, self.entropy.as_ref(), Vec::new());
-        let table = Arc::new((submitted, trials));
+        let named = Arc::new(submitted.clone());
+        let command = Command::Import { submitted: Box::new(submitted), trials };
         let done = self
             .log
-            .record::<Sweep, _>(&stream_of(sweep_id), context, move |state, tx| {
-                let (submitted, trials) = (Box::new(table.0.clone()), table.1.clone());
-                let decided = state.decide(&Command::Import { submitted, trials });
-                let table = Arc::clone(&table);
+            .record_command::<Sweep, _>(&stream_of(sweep_id), command, context, move |state, command, tx| {
+                let decided = state.decide(&command);
+                let submitted = Arc::clone(&named);
                 Box::pin(async move {
                     let events = decided.map_err(RecordError::Rejected)?;
-                    take_name(tx, &table.0).await?;
-                    let reply = reply_of(&table.0, events.len()).encode_to_vec();
+                    take_name(tx, &submitted).await?;
+                    let reply = reply_of(&submitted, events.len()).encode_to_vec();
                     Ok(Recorded { events, reply })
                 })
             })

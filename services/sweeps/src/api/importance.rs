@@ -6,7 +6,8 @@ use tonic::{Request, Response, Status};
 use tuning::{Draw, Goal, IMPORTANCE_TRIALS_MIN, Importance, SearchSpace, Share};
 use vocabulary::Problem;
 
-use super::{Answer, Api};
+use super::Answer;
+use crate::service::Core;
 use crate::sweep::{Sweep, TrialState};
 
 /// What a forest is grown from.
@@ -18,7 +19,7 @@ struct Question {
     version: i64,
 }
 
-impl Api {
+impl Core {
     pub(super) async fn importance(
         &self,
         request: Request<wire::ParameterImportanceRequest>,

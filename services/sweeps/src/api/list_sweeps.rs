@@ -6,11 +6,12 @@ use strum::VariantNames;
 use tonic::{Request, Response};
 use vocabulary::Problem;
 
-use super::{Answer, Api, to_wire};
+use super::{Answer, to_wire};
+use crate::service::Core;
 use crate::sweep::SweepState;
 use crate::views;
 
-impl Api {
+impl Core {
     pub(super) async fn list(&self, request: Request<wire::ListSweepsRequest>) -> Answer<wire::ListSweepsReply> {
         calls::at_least(&self.log, &CallContext::of(&request)).await?;
         let request = request.into_inner();

@@ -18,33 +18,20 @@ mod what_if;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
-
 use contracts::status_of;
 use contracts::sweeps as wire;
 use contracts::sweeps::sweeps_service_server::SweepsService;
-use eventlog::EventLog;
 use tonic::{Request, Response, Status};
-use vocabulary::{Clock, Entropy, Problem, SweepId};
+use vocabulary::{Problem, SweepId};
 
-use crate::document::ServerLimits;
+use crate::service::Core;
+use crate::stream::stream_of;
 use crate::sweep::Sweep;
-use crate::tuner::Tuners;
-use crate::{stream_of, views};
-
-/// What each call needs.
-#[derive(Clone)]
-pub(crate) struct Api {
-    pub log: EventLog,
-    pub clock: Arc<dyn Clock>,
-    pub entropy: Arc<dyn Entropy>,
-    pub limits: ServerLimits,
-    pub tuners: Tuners,
-}
+use crate::views;
 
 type Answer<T> = Result<Response<T>, Status>;
 
-impl Api {
+impl Core {
     /// The sweep that an id or a name of a workspace means.
     async fn find(&self, workspace: &str, sweep: &str) -> Result<SweepId, Status> {
         let absent = || status_of(&Problem::not_found("sweep", sweep, workspace));
@@ -67,7 +54,7 @@ impl Api {
 }
 
 #[tonic::async_trait]
-impl SweepsService for Api {
+impl SweepsService for Core {
     async fn submit_sweep(&self, request: Request<wire::SubmitSweepRequest>) -> Answer<wire::SubmitSweepReply> {
         self.submit(request).await
     }

@@ -11,14 +11,16 @@ use serde_json::{Value, json};
 use tonic::{Request, Response, Status};
 use vocabulary::{Decider, FieldError, Problem, SweepId, Warning};
 
-use super::{Answer, Api};
+use super::Answer;
 use crate::document::{ClusterFacts, SweepSpec, plan, read_sweep};
+use crate::service::Core;
+use crate::stream::stream_of;
 use crate::sweep::{
     Command, Population, ProposalBasis, Rejection, Sweep, SweepEvent, SweepState, SweepSubmitted, parameters_json,
     proposals,
 };
 use crate::tuner::{first_proposals, setup};
-use crate::{stream_of, views};
+use crate::views;
 
 /// So many proposals show what will be tried.
 const PROPOSALS_SHOWN: u32 = 10;
@@ -64,7 +66,7 @@ fn check_resolved(spec: &SweepSpec, workspace: &str, resolved: Option<&wire::Res
     Ok(())
 }
 
-impl Api {
+impl Core {
     pub(super) async fn submit(&self, request: Request<wire::SubmitSweepRequest>) -> Answer<wire::SubmitSweepReply> {
         let call = CallContext::of(&request);
         let request = request.into_inner();
@@ -138,10 +140,10 @@ impl Api {
         let Submission { submitted, history } = submission;
         let stream = stream_of(submitted.sweep_id);
         let submitted = Arc::new(submitted);
-        let found = Command::SubmitWithHistory { submitted: Box::new((*submitted).clone()), history };
+        let submit = Command::SubmitWithHistory { submitted: Box::new((*submitted).clone()), history };
         self.log
-            .record::<Sweep, _>(&stream, context, move |state, tx| {
-                let decided = state.decide(&found);
+            .record_command::<Sweep, _>(&stream, submit, context, move |state, command, tx| {
+                let decided = state.decide(&command);
                 let submitted = Arc::clone(&submitted);
                 Box::pin(async move {
                     let events = decided.map_err(RecordError::Rejected)?;

@@ -5,7 +5,7 @@ use vocabulary::RunId;
 
 use super::document_json::document;
 use crate::document::SweepSpec;
-use crate::publish::decision_id;
+use crate::stream::decision_id;
 use crate::sweep::{Best, Closing, NO_RUN, Sweep, Trial, TrialEnd, parameters_json};
 use crate::views::ListedSweep;
 

@@ -6,11 +6,12 @@ use strum::VariantNames;
 use tonic::{Request, Response, Status};
 use vocabulary::Problem;
 
-use super::{Answer, Api, to_wire};
+use super::{Answer, to_wire};
+use crate::service::Core;
 use crate::sweep::TrialState;
 use crate::views;
 
-impl Api {
+impl Core {
     pub(super) async fn trials(&self, request: Request<wire::ListTrialsRequest>) -> Answer<wire::ListTrialsReply> {
         calls::at_least(&self.log, &CallContext::of(&request)).await?;
         let request = request.into_inner();

@@ -9,8 +9,8 @@ use tonic::Status;
 use tuning::{Draw, Goal, SamplerSpec, SearchSpace};
 use vocabulary::{FieldError, Problem, RunId, SweepId, Warning};
 
-use super::Api;
 use crate::document::{Objective, SpaceRule, SweepSpec};
+use crate::service::Core;
 use crate::sweep::{InheritedTrial, ObservationsInherited, Sweep, SweepEvent, SweepState, TrialEnd};
 
 /// Trials of one event: a few make a good row, thousands a slow one.
@@ -71,7 +71,7 @@ fn earlier(state: &Sweep) -> Option<Earlier> {
     })
 }
 
-impl Api {
+impl Core {
     /// The events that tell a new sweep of its earlier ones, and what is worth a warning about them.
     ///
     /// # Errors

@@ -6,12 +6,13 @@ use serde_json::json;
 use tonic::{Request, Response};
 use vocabulary::Problem;
 
+use super::Answer;
 use super::submit_sweep::format_of;
-use super::{Answer, Api};
 use crate::document::read_what_if;
+use crate::service::Core;
 use crate::what_if::recorded;
 
-impl Api {
+impl Core {
     pub(super) async fn replay_policies(&self, request: Request<wire::WhatIfRequest>) -> Answer<wire::WhatIfReply> {
         calls::at_least(&self.log, &CallContext::of(&request)).await?;
         let request = request.into_inner();

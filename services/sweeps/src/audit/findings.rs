@@ -4,8 +4,6 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tuning::{Decision, Proposal};
 
-use super::replay::Audit;
-
 /// Something that the log says otherwise than the recomputation.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Difference {
@@ -113,26 +111,4 @@ pub(super) fn between_decisions(
 /// A rule of the system that the log breaks.
 pub(super) fn broken(trial: u32, what: &str, recorded: Value, allowed: Value) -> Difference {
     differing(trial, what, recorded, allowed)
-}
-
-/// `{checked, differences, log}`, and `unverifiable` when another version of the samplers made proposals.
-pub(crate) fn verification(audit: &Audit) -> Value {
-    let log: serde_json::Map<String, Value> =
-        audit.log_checks().into_iter().map(|(name, wrong)| (name.to_owned(), Value::from(wrong))).collect();
-    let mut shown = json!({
-        "checked": {"proposals": audit.proposals_checked, "decisions": audit.decisions_checked},
-        "differences": audit.differences,
-        "log": log,
-    });
-    if audit.fits_checked() > 0 {
-        shown["checked"]["fits"] = json!(audit.fits_checked());
-    }
-    if audit.imported > 0 {
-        shown["imported"] = json!(audit.imported);
-    }
-    if !audit.unverifiable.is_empty() {
-        let made = audit.unverifiable.iter().map(|(version, count)| json!({"made_by": version, "proposals": count}));
-        shown["unverifiable"] = made.collect();
-    }
-    shown
 }

@@ -5,9 +5,10 @@ mod explain;
 mod findings;
 mod model;
 mod replay;
+mod verification;
 
 pub(crate) use explain::explanation;
-pub(crate) use findings::verification;
 #[cfg(test)]
 pub(crate) use replay::Audit;
 pub(crate) use replay::audit;
+pub(crate) use verification::verification;

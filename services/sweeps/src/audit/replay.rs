@@ -11,7 +11,7 @@ use vocabulary::{Decider, SweepId};
 use super::findings::{Difference, between_decisions, between_proposals, broken, plain};
 use super::model::ModelAudit;
 use crate::document::OnNonFinite;
-use crate::stream_of;
+use crate::stream::stream_of;
 use crate::sweep::{
     ObservationRecorded, Population, StopBy, Sweep, SweepEvent, TrialPaused, TrialPromoted, TrialProposed,
     TrialStopRequested, TrialsAdopted, configuration_of,

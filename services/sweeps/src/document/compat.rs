@@ -3,7 +3,6 @@
 use documents::{Field, Fields, Findings, Node, Tree};
 use tuning::{SamplerSpec, SearchSpace};
 
-use super::sampler::Sampler;
 use super::spec::Limits;
 use super::template::{Argument, Reference, Template};
 
@@ -72,8 +71,8 @@ pub(super) fn refuse_native(field: &Field<'_>, what: &str) {
 }
 
 /// What Azure refuses or warns of beyond the rules on single parameters.
-pub(super) fn check(sampler: &Sampler, parameters: usize, limits: &Limits, policy: bool, findings: &Findings) {
-    if !matches!(sampler.spec, SamplerSpec::Bayesian { .. }) {
+pub(super) fn check(sampler: &SamplerSpec, parameters: usize, limits: &Limits, policy: bool, findings: &Findings) {
+    if !matches!(sampler, SamplerSpec::Bayesian { .. }) {
         return;
     }
     if policy {

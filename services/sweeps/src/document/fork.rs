@@ -6,10 +6,12 @@ use std::sync::Arc;
 use documents::{Field, Fields, Findings, Format};
 use vocabulary::{Problem, Warning};
 
+use super::note::note;
 use super::references::References;
 use super::sampler::Sampler;
 use super::spec::{ServerLimits, SweepSpec};
-use super::{compat, external, limits, note, objectives, policy, read_title, space};
+use super::title::read_title;
+use super::{compat, external, limits, objectives, policy, space};
 
 /// A fork that somebody asks for.
 #[derive(Clone, Debug, PartialEq)]
@@ -86,7 +88,7 @@ fn read_fields(mut fields: Fields<'_>, server: &ServerLimits, source: &Forked, f
     };
     if let (true, Some(space), Some(limits)) = (in_compat, &space, &limits) {
         let has_policy = policy.as_ref().is_some_and(|policy| *policy != tuning::PolicySpec::None);
-        compat::check(&sampler, space.parameters.len(), limits, has_policy, findings);
+        compat::check(&sampler.spec, space.parameters.len(), limits, has_policy, findings);
     }
     let spec = SweepSpec {
         name,

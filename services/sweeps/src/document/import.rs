@@ -7,7 +7,8 @@ use tuning::{Draw, Goal, PolicySpec, Rule, SamplerSpec, SearchSpace, Value};
 use vocabulary::{FieldError, Problem, Warning};
 
 use super::spec::{Limits, Mode, ServerLimits, SweepSpec, TrialSpec};
-use super::{DEFAULT_EXPERIMENT, limits, objectives, read_title, space};
+use super::title::{DEFAULT_EXPERIMENT, read_title};
+use super::{limits, objectives, space};
 use crate::sweep::{ImportedTrial, NamedValue, Point, TrialEnd};
 
 /// Largest table: the message to this service and its JSON stay below 8 MiB.

@@ -6,6 +6,7 @@ mod external;
 mod fork;
 mod import;
 mod limits;
+mod note;
 mod objectives;
 mod plan;
 mod policy;
@@ -16,6 +17,7 @@ mod sampler;
 mod space;
 mod spec;
 mod template;
+mod title;
 mod trial;
 mod watched;
 mod what_if;
@@ -24,8 +26,10 @@ mod what_if;
 mod tests;
 
 use documents::{Field, Fields, Findings, Format};
-use tuning::{Goal, Issue, SearchSpace};
-use vocabulary::{Problem, Warning, names};
+use tuning::SearchSpace;
+use vocabulary::{Problem, Warning};
+
+use title::{DEFAULT_EXPERIMENT, read_title};
 
 pub use changes::{SweepChanges, read_changes};
 pub use fork::{Fork, Forked, read_fork};
@@ -41,10 +45,6 @@ pub use what_if::{Question, read_policy, read_what_if};
 
 /// Largest document. Spaces with thousands of long choice values fit; a data set does not.
 pub const DOCUMENT_BYTES_MAX: usize = 1 << 20;
-/// Longest name of a metric, in characters.
-const METRIC_NAME_MAX: usize = 255;
-/// The experiment of a sweep that names none; it always exists.
-const DEFAULT_EXPERIMENT: &str = "Default";
 
 /// Reads a sweep document. `resolved` is what is known about its cluster; absent, the rules about it are not checked.
 ///
@@ -105,7 +105,7 @@ fn read_fields(
     let has_policy = policy::is_there(&policy);
     let policy = policy::read(&policy, compat, findings);
     if let (true, Some(sampler), Some(names), Some(limits)) = (compat, &sampler, &names, &limits) {
-        compat::check(sampler, names.all.len(), limits, has_policy, findings);
+        compat::check(&sampler.spec, names.all.len(), limits, has_policy, findings);
     }
     let record_keeps = fields.boolean("record_keeps").unwrap_or_default();
     let trial = fields.field("trial");
@@ -159,76 +159,4 @@ fn read_trial(
         compat::append_arguments(&mut trial.command, space, findings);
     }
     trial
-}
-
-fn read_title(field: &Field<'_>) -> Option<String> {
-    let title = field.text()?;
-    if let Some(wrong) = names::title(title) {
-        field.refuse("BadName", wrong);
-    }
-    Some(title.to_owned())
-}
-
-fn read_objective(mut fields: Fields<'_>) -> Option<Objective> {
-    let target = fields.field("target");
-    // A target that is no finite number has a code of its own, whatever is wrong with it.
-    let good_enough = match target.node().map(|node| &node.value) {
-        None => Some(None),
-        Some(documents::Tree::Number(_)) => target.number().map(Some),
-        Some(_) => {
-            target.refuse("BadTarget", format_args!("a finite number, received {}", target.received()));
-            None
-        }
-    };
-    let noise = match fields.field("noise").one_of("BadNoise", &["none", "declared"]) {
-        Some("declared") => Noise::Declared,
-        _ => Noise::None,
-    };
-    let goal = read_goal(&fields.required("goal"));
-    let metric = fields.required("primary_metric");
-    let on_non_finite = match fields.field("on_non_finite").one_of("BadOnNonFinite", &["ignore", "fail"]) {
-        Some("fail") => OnNonFinite::Fail,
-        _ => OnNonFinite::Ignore,
-    };
-    let primary_metric = metric_name(&metric)?;
-    Some(Objective { goal: goal?, primary_metric, on_non_finite, noise, target: good_enough? })
-}
-
-fn metric_name(metric: &Field<'_>) -> Option<String> {
-    let name = metric.text()?;
-    if !(1..=METRIC_NAME_MAX).contains(&name.chars().count()) || name.contains(char::is_control) {
-        let rule = format!("1 to {METRIC_NAME_MAX} characters, no control characters");
-        metric.refuse("BadMetricName", format_args!("{rule}; received {}", metric.received()));
-        return None;
-    }
-    Some(name.to_owned())
-}
-
-/// Either goal, in any case.
-fn read_goal(field: &Field<'_>) -> Option<Goal> {
-    let text = field.node()?;
-    match &text.value {
-        documents::Tree::Text(text) if text.eq_ignore_ascii_case("maximize") => Some(Goal::Maximize),
-        documents::Tree::Text(text) if text.eq_ignore_ascii_case("minimize") => Some(Goal::Minimize),
-        documents::Tree::Text(_) => field.one_of("BadGoal", &["minimize", "maximize"]).and(None),
-        _ => {
-            field.refuse("BadGoal", format_args!("minimize or maximize, received {}", field.received()));
-            None
-        }
-    }
-}
-
-/// Notes an issue that `tuning` has found; `at` is the pointer of the section that it is about.
-fn note(issue: Issue, at: &str, findings: &Findings) {
-    let at = if issue.parameter.is_empty() {
-        at.to_owned()
-    } else {
-        documents::pointer::child("/search_space", &issue.parameter)
-    };
-    let pointer = if issue.field.is_empty() { at } else { format!("{at}/{}", issue.field) };
-    if issue.warning {
-        findings.warn(pointer, issue.code, issue.message);
-    } else {
-        findings.refuse(pointer, issue.code, issue.message);
-    }
 }

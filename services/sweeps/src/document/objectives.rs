@@ -2,17 +2,20 @@
 
 use std::collections::HashSet;
 
-use documents::{Field, Fields, Findings};
+use documents::{Field, Fields, Findings, Tree};
 use strum::VariantNames;
-use tuning::{Method, PolicySpec, SamplerSpec};
+use tuning::{Goal, Method, PolicySpec, SamplerSpec};
 
-use super::spec::{Constraint, ConstraintOperator, Limits, Objective, SweepSpec};
-use super::{compat, metric_name, read_goal, read_objective};
+use super::compat;
+use super::spec::{Constraint, ConstraintOperator, Limits, Noise, Objective, OnNonFinite, SweepSpec};
 
 /// Most objectives: with more, nearly every trial is the best in some direction.
 const OBJECTIVES_MAX: usize = 3;
 /// Most constraints: each is a model of its own.
 const CONSTRAINTS_MAX: usize = 16;
+
+/// Longest name of a metric, in characters.
+const METRIC_NAME_MAX: usize = 255;
 
 /// The stable code of what needs a single best trial.
 const SEVERAL: &str = "SeveralObjectives";
@@ -155,4 +158,53 @@ fn read_constraints(field: &Field<'_>) -> Option<Vec<Constraint>> {
         })
         .collect();
     read.into_iter().collect()
+}
+
+fn read_objective(mut fields: Fields<'_>) -> Option<Objective> {
+    let target = fields.field("target");
+    // A target that is no finite number has a code of its own, whatever is wrong with it.
+    let good_enough = match target.node().map(|node| &node.value) {
+        None => Some(None),
+        Some(Tree::Number(_)) => target.number().map(Some),
+        Some(_) => {
+            target.refuse("BadTarget", format_args!("a finite number, received {}", target.received()));
+            None
+        }
+    };
+    let noise = match fields.field("noise").one_of("BadNoise", &["none", "declared"]) {
+        Some("declared") => Noise::Declared,
+        _ => Noise::None,
+    };
+    let goal = read_goal(&fields.required("goal"));
+    let metric = fields.required("primary_metric");
+    let on_non_finite = match fields.field("on_non_finite").one_of("BadOnNonFinite", &["ignore", "fail"]) {
+        Some("fail") => OnNonFinite::Fail,
+        _ => OnNonFinite::Ignore,
+    };
+    let primary_metric = metric_name(&metric)?;
+    Some(Objective { goal: goal?, primary_metric, on_non_finite, noise, target: good_enough? })
+}
+
+fn metric_name(metric: &Field<'_>) -> Option<String> {
+    let name = metric.text()?;
+    if !(1..=METRIC_NAME_MAX).contains(&name.chars().count()) || name.contains(char::is_control) {
+        let rule = format!("1 to {METRIC_NAME_MAX} characters, no control characters");
+        metric.refuse("BadMetricName", format_args!("{rule}; received {}", metric.received()));
+        return None;
+    }
+    Some(name.to_owned())
+}
+
+/// Either goal, in any case.
+fn read_goal(field: &Field<'_>) -> Option<Goal> {
+    let text = field.node()?;
+    match &text.value {
+        Tree::Text(text) if text.eq_ignore_ascii_case("maximize") => Some(Goal::Maximize),
+        Tree::Text(text) if text.eq_ignore_ascii_case("minimize") => Some(Goal::Minimize),
+        Tree::Text(_) => field.one_of("BadGoal", &["minimize", "maximize"]).and(None),
+        _ => {
+            field.refuse("BadGoal", format_args!("minimize or maximize, received {}", field.received()));
+            None
+        }
+    }
 }

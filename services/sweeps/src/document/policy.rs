@@ -3,8 +3,9 @@
 use documents::{Field, Fields, Findings, Node, Tree};
 use tuning::{PolicySpec, SamplerSpec, Variant};
 
+use super::compat;
+use super::note::note;
 use super::spec::{Limits, TrialSpec};
-use super::{compat, note};
 
 const KINDS: [&str; 8] =
     ["bandit", "median_stopping", "truncation_selection", "none", "asha", "hyperband", "learning_curve", "pbt"];

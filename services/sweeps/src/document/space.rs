@@ -5,10 +5,11 @@ use std::collections::HashSet;
 use documents::{Field, Fields, Findings, Node, Tree};
 use tuning::{CHOICE_VALUES_MAX, Condition, Distribution, Issue, PARAMETERS_MAX, Parameter, SearchSpace, Value};
 
+use super::compat;
+use super::note::note;
 use super::sampler::Sampler;
 use super::spec::Limits;
 use super::template::looks_like_a_placeholder;
-use super::{compat, note};
 
 /// The names that references may use: also those of parameters that are wrong in some other way.
 pub(super) struct Names {

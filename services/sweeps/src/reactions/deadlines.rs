@@ -9,8 +9,8 @@ use runtime::{Backoff, Shutdown};
 use vocabulary::{Problem, SweepId};
 
 use super::own_events::OwnEvents;
-use crate::api::Api;
-use crate::stream_of;
+use crate::service::Core;
+use crate::stream::stream_of;
 use crate::sweep::{Command, Sweep};
 
 /// The longest sleep: the machine's clock may be set meanwhile.
@@ -27,12 +27,12 @@ fn matters(kind: &str) -> bool {
 }
 
 /// Watches the time until shutdown.
-pub(super) async fn run(api: Api, shutdown: Shutdown) -> anyhow::Result<()> {
-    let mut events = OwnEvents::begin(&api.log, matters).await?;
+pub(super) async fn run(core: Core, shutdown: Shutdown) -> anyhow::Result<()> {
+    let mut events = OwnEvents::begin(&core.log, matters).await?;
     let mut deadlines: BTreeMap<SweepId, i64> = BTreeMap::new();
     let mut backoff = Backoff::new(RETRY_MIN, RETRY_MAX);
     loop {
-        let now_us = api.clock.now_us();
+        let now_us = core.clock.now_us();
         let earliest = deadlines.values().min().copied();
         let sleep = earliest.map_or(SLEEP_MAX, |at| {
             Duration::from_micros(at.saturating_sub(now_us).max(0).unsigned_abs()).min(SLEEP_MAX)
@@ -40,15 +40,15 @@ pub(super) async fn run(api: Api, shutdown: Shutdown) -> anyhow::Result<()> {
         tokio::select! {
             changed = events.next() => {
                 for sweep in changed? {
-                    look(&api, sweep, &mut deadlines).await?;
+                    look(&core, sweep, &mut deadlines).await?;
                 }
             }
             () = tokio::time::sleep(sleep) => {
-                let now_us = api.clock.now_us();
+                let now_us = core.clock.now_us();
                 let due: Vec<SweepId> =
                     deadlines.iter().filter(|(_, at)| **at <= now_us).map(|(sweep, _)| *sweep).collect();
                 for sweep in due {
-                    match check(&api, sweep).await {
+                    match check(&core, sweep).await {
                         Ok(()) => backoff.reset(),
                         Err(problem) => {
                             tracing::warn!(%sweep, "its time is up, but: {problem}");
@@ -57,7 +57,7 @@ pub(super) async fn run(api: Api, shutdown: Shutdown) -> anyhow::Result<()> {
                             }
                         }
                     }
-                    look(&api, sweep, &mut deadlines).await?;
+                    look(&core, sweep, &mut deadlines).await?;
                 }
             }
             () = shutdown.requested() => return Ok(()),
@@ -66,8 +66,8 @@ pub(super) async fn run(api: Api, shutdown: Shutdown) -> anyhow::Result<()> {
 }
 
 /// Brings a sweep's deadline up to date.
-async fn look(api: &Api, sweep_id: SweepId, deadlines: &mut BTreeMap<SweepId, i64>) -> anyhow::Result<()> {
-    let next = api.log.inspect::<Sweep, _>(&stream_of(sweep_id), |sweep, _| sweep.next_deadline_us()).await?;
+async fn look(core: &Core, sweep_id: SweepId, deadlines: &mut BTreeMap<SweepId, i64>) -> anyhow::Result<()> {
+    let next = core.log.inspect::<Sweep, _>(&stream_of(sweep_id), |sweep, _| sweep.next_deadline_us()).await?;
     match next {
         Some(at) => deadlines.insert(sweep_id, at),
         None => deadlines.remove(&sweep_id),
@@ -79,9 +79,9 @@ async fn look(api: &Api, sweep_id: SweepId, deadlines: &mut BTreeMap<SweepId, i6
 ///
 /// # Errors
 /// When the log does not take the command for now.
-pub(crate) async fn check(api: &Api, sweep_id: SweepId) -> Result<(), Problem> {
-    let context = Context::new(api.entropy.uuid(), format!("reaction:{NAME}"), String::new());
-    let command = Command::CheckDeadlines { at: api.clock.now() };
-    api.log.execute::<Sweep>(&stream_of(sweep_id), command, context).await.map_err(calls::problem)?;
+pub(crate) async fn check(core: &Core, sweep_id: SweepId) -> Result<(), Problem> {
+    let context = Context::new(core.entropy.uuid(), format!("reaction:{NAME}"), String::new());
+    let command = Command::CheckDeadlines { at: core.clock.now() };
+    core.log.execute::<Sweep>(&stream_of(sweep_id), command, context).await.map_err(calls::problem)?;
     Ok(())
 }

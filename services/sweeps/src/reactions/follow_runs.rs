@@ -10,11 +10,12 @@ use jiff::Timestamp;
 use prost::Message;
 use vocabulary::SweepId;
 
-use crate::publish::decision_id;
+use crate::stream::decision_id;
+use crate::stream::stream_of;
 use crate::sweep::{
     AttemptEnd, Command, NamedPoint, Observation, Point, Rejection, RunEnd, RunMove, Sweep, TrialState,
 };
-use crate::{stream_of, views};
+use crate::views;
 
 /// The story.
 pub(crate) struct FollowRuns {

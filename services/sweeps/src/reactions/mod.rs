@@ -15,18 +15,18 @@ pub(crate) use deadlines::check;
 #[cfg(test)]
 pub(crate) use follow_runs::FollowRuns;
 #[cfg(test)]
-pub(crate) use propose_trials::fill;
+pub(crate) use propose_trials::{fill, keep_filling};
 
-use crate::api::Api;
+use crate::service::Core;
 
 /// The tasks of the service.
-pub(crate) fn tasks(api: &Api, feeds: &Feeds, shutdown: &Shutdown) -> Vec<Task> {
-    let (proposing, watching) = (api.clone(), api.clone());
+pub(crate) fn tasks(core: &Core, feeds: &Feeds, shutdown: &Shutdown) -> Vec<Task> {
+    let (proposing, watching) = (core.clone(), core.clone());
     let (end_proposing, end_watching) = (shutdown.clone(), shutdown.clone());
-    let following = follow_runs::FollowRuns { log: api.log.clone() };
+    let following = follow_runs::FollowRuns { log: core.log.clone() };
     vec![
         Task::new("propose_trials", move || propose_trials::run(proposing.clone(), end_proposing.clone())),
         Task::new("deadlines", move || deadlines::run(watching.clone(), end_watching.clone())),
-        feeds.follow(&api.log, Arc::new(following), shutdown),
+        feeds.follow(&core.log, Arc::new(following), shutdown),
     ]
 }

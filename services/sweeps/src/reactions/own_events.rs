@@ -44,6 +44,6 @@ impl OwnEvents {
             self.position = last.position;
         }
         let changed = page.iter().filter(|event| (self.matters)(&event.kind));
-        Ok(changed.filter_map(|event| crate::sweep_of(&event.stream)).collect())
+        Ok(changed.filter_map(|event| crate::stream::sweep_of(&event.stream)).collect())
     }
 }

@@ -4,6 +4,7 @@
 //! The command's id follows from the sweep and the proposal's number, and the decider refuses what was made from an
 //! older state, so a crash or a second start never gives a trial too many.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use eventlog::{Context, ExecuteError};
@@ -12,9 +13,10 @@ use runtime::{Backoff, Shutdown};
 use vocabulary::{Problem, RunId, SweepId};
 
 use super::own_events::OwnEvents;
-use crate::api::Api;
-use crate::stream_of;
-use crate::sweep::{Command, NewTrial, Planned, ProposalBasis, Rejection, Sweep, proposals};
+use crate::fault::{NO_PROPOSAL, is_fault, note};
+use crate::service::Core;
+use crate::stream::stream_of;
+use crate::sweep::{Command, NewTrial, Planned, ProposalBasis, Rejection, Sweep};
 
 /// Proposals of one command: a few make a good commit, many would hold up other sweeps.
 const AT_ONCE: u32 = 64;
@@ -23,6 +25,8 @@ const SWEEPS_AT_ONCE: usize = 8;
 /// Waits between tries when the log is overloaded or unavailable.
 const RETRY_MIN: Duration = Duration::from_millis(20);
 const RETRY_MAX: Duration = Duration::from_secs(2);
+/// Between tries of sweeps whose sampler has failed, if nothing happens in them meanwhile.
+const BROKEN_RETRY: Duration = Duration::from_secs(10);
 /// The reaction's name, in command ids and as the actor.
 const NAME: &str = "propose_trials";
 /// The same for promotions.
@@ -34,32 +38,44 @@ fn matters(kind: &str) -> bool {
 }
 
 /// Proposes until shutdown.
-pub(super) async fn run(api: Api, shutdown: Shutdown) -> anyhow::Result<()> {
-    let mut events = OwnEvents::begin(&api.log, matters).await?;
+pub(super) async fn run(core: Core, shutdown: Shutdown) -> anyhow::Result<()> {
+    let mut events = OwnEvents::begin(&core.log, matters).await?;
+    let mut broken: BTreeSet<SweepId> = BTreeSet::new();
+    let mut again = tokio::time::interval(BROKEN_RETRY);
     loop {
-        let sweeps = tokio::select! { sweeps = events.next() => sweeps?, () = shutdown.requested() => return Ok(()) };
-        let filled = stream::iter(sweeps).for_each_concurrent(SWEEPS_AT_ONCE, |sweep| {
-            let api = api.clone();
-            async move { keep_filling(&api, sweep).await }
+        let sweeps = tokio::select! {
+            sweeps = events.next() => sweeps?,
+            _ = again.tick(), if !broken.is_empty() => std::mem::take(&mut broken),
+            () = shutdown.requested() => return Ok(()),
+        };
+        let filling = sweeps.into_iter().map(|sweep| {
+            let core = core.clone();
+            async move { (sweep, keep_filling(&core, sweep).await) }
         });
-        tokio::select! { () = filled => {}, () = shutdown.requested() => return Ok(()) }
+        let filled = stream::iter(filling).buffer_unordered(SWEEPS_AT_ONCE).collect::<Vec<_>>();
+        let filled = tokio::select! { filled = filled => filled, () = shutdown.requested() => return Ok(()) };
+        for (sweep, fills) in filled {
+            if fills {
+                broken.remove(&sweep)
+            } else {
+                broken.insert(sweep)
+            };
+        }
     }
 }
 
-/// Tries again as long as the log is what is missing. Anything else waits for the sweep's next event: one sweep that
-/// cannot go on must not hold up the others.
-async fn keep_filling(api: &Api, sweep: SweepId) {
+/// Tries again as long as the log is what is missing; false when something else is. That stands in the sweep's log,
+/// and is tried again later: one sweep that cannot go on must not hold up the others.
+pub(crate) async fn keep_filling(core: &Core, sweep: SweepId) -> bool {
     let mut backoff = Backoff::new(RETRY_MIN, RETRY_MAX);
     loop {
-        match fill(api, sweep).await {
-            Ok(()) => return,
-            Err(problem) if matches!(problem.status, 429 | 503) => {
-                tracing::warn!(%sweep, "no proposal for now: {problem}");
+        match fill(core, sweep).await {
+            Ok(()) => return true,
+            Err(problem) if is_fault(&problem) => {
+                note(&core.log, core.clock.as_ref(), core.entropy.as_ref(), sweep, NO_PROPOSAL, &problem).await;
+                return false;
             }
-            Err(problem) => {
-                tracing::error!(%sweep, "no proposal: {problem}");
-                return;
-            }
+            Err(problem) => tracing::warn!(%sweep, "no proposal for now: {problem}"),
         }
         backoff.wait().await;
     }
@@ -69,7 +85,7 @@ async fn keep_filling(api: &Api, sweep: SweepId) {
 ///
 /// # Errors
 /// When the log does not answer for now.
-pub(crate) async fn fill(api: &Api, sweep_id: SweepId) -> Result<(), Problem> {
+pub(crate) async fn fill(core: &Core, sweep_id: SweepId) -> Result<(), Problem> {
     let stream = stream_of(sweep_id);
     let context_of = |from: u32| {
         let command_id = eventlog::command_id(&stream, i64::from(from), NAME);
@@ -78,16 +94,16 @@ pub(crate) async fn fill(api: &Api, sweep_id: SweepId) -> Result<(), Problem> {
         context
     };
     loop {
-        promote(api, sweep_id, &stream).await?;
-        let looked = api.log.inspect::<Sweep, _>(&stream, |sweep, _| (sweep.basis(), sweep.asks_its_model())).await;
+        promote(core, sweep_id, &stream).await?;
+        let looked = core.log.inspect::<Sweep, _>(&stream, |sweep, _| (sweep.basis(), sweep.asks_its_model())).await;
         let (basis, modelled) = looked.map_err(|error| error.problem())?;
         if modelled {
-            return api.tuners.fill(sweep_id, AT_ONCE as usize, context_of).await;
+            return core.tuners.fill(sweep_id, AT_ONCE as usize, context_of).await;
         }
         let Some(basis) = basis else { return Ok(()) };
         let from = basis.from;
-        let command = next(api, basis).await?;
-        match api.log.execute::<Sweep>(&stream, command, context_of(from)).await {
+        let command = next(core, basis).await?;
+        match core.log.execute::<Sweep>(&stream, command, context_of(from)).await {
             Ok(committed) if committed.repeated => {
                 // The log has this proposal and the state must show it; anything else would go round for ever.
                 tracing::error!(%sweep_id, from, "a proposal is in the log but not in the state");
@@ -102,15 +118,15 @@ pub(crate) async fn fill(api: &Api, sweep_id: SweepId) -> Result<(), Problem> {
 }
 
 /// Lets trials that wait at a rung go on as long as there is room, which they take before new ones.
-async fn promote(api: &Api, sweep_id: SweepId, stream: &str) -> Result<(), Problem> {
+async fn promote(core: &Core, sweep_id: SweepId, stream: &str) -> Result<(), Problem> {
     loop {
         let look = |sweep: &Sweep, _| sweep.has_waiting_work().then_some(sweep.version);
-        let version = api.log.inspect::<Sweep, _>(stream, look).await.map_err(|error| error.problem())?;
+        let version = core.log.inspect::<Sweep, _>(stream, look).await.map_err(|error| error.problem())?;
         let Some(version) = version else { return Ok(()) };
-        let command = Command::Promote { at: api.clock.now() };
+        let command = Command::Promote { at: core.clock.now() };
         let id = eventlog::command_id(stream, version, PROMOTE);
         let context = Context::new(id, format!("reaction:{PROMOTE}"), String::new());
-        let committed = api.log.execute::<Sweep>(stream, command, context).await.map_err(calls::problem)?;
+        let committed = core.log.execute::<Sweep>(stream, command, context).await.map_err(calls::problem)?;
         if committed.repeated {
             // The log has this and the state must show it; anything else would go round for ever.
             tracing::error!(%sweep_id, version, "a promotion is in the log but not in the state");
@@ -120,16 +136,17 @@ async fn promote(api: &Api, sweep_id: SweepId, stream: &str) -> Result<(), Probl
 }
 
 /// What the sampler says. It may take a while in a space that is nearly used up, so it does not hold up the runtime.
-async fn next(api: &Api, basis: ProposalBasis) -> Result<Command, Problem> {
+async fn next(core: &Core, basis: ProposalBasis) -> Result<Command, Problem> {
     let from = basis.from;
-    let made = runtime::background::run(move || proposals(&basis, AT_ONCE)).await;
+    let sampler = core.sampler;
+    let made = runtime::background::run(move || sampler(&basis, AT_ONCE)).await;
     let (made, _) = made.map_err(|error| Problem::internal(format!("the sampler broke: {error}")))?;
-    let at = api.clock.now();
+    let at = core.clock.now();
     if made.is_empty() {
         return Ok(Command::Exhaust { from, at });
     }
     let trials = made.into_iter().map(|Planned { proposal, exploit }| {
-        let run_id = RunId::new(api.entropy.uuid());
+        let run_id = RunId::new(core.entropy.uuid());
         NewTrial { run_id, proposal, made: None, child: exploit.is_some() }
     });
     Ok(Command::Propose { from, trials: trials.collect(), at })

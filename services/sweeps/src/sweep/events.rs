@@ -9,13 +9,13 @@ use tuning::{Decision, Draw};
 use vocabulary::{RunId, SweepId, Warning};
 
 use super::closing::Closing;
-use super::hold::{PauseMode, TrialHeld, TrialReleased};
-use super::inherit::{ObservationsInherited, Parent, TrialsAdopted};
+use super::exploit::Exploit;
+use super::held::{PauseMode, TrialHeld, TrialReleased};
+use super::inheritance::{ObservationsInherited, Parent, TrialsAdopted};
 use super::job::TrialJob;
 use super::lease::{ExternalTrial, Lease, TellDetails};
 use super::model::ModelBasis;
 use super::point::{NamedValue, Point};
-use super::population::Exploit;
 use super::status::{CompletedReason, Outcome, SweepState};
 use super::trial_end::{AttemptEnd, StopBy, TrialEnd};
 use super::trial_state::TrialState;

@@ -2,10 +2,8 @@
 
 use tuning::Goal;
 
-use super::end::Ending;
 use super::state::Sweep;
 use super::status::{CompletedReason, Status};
-use super::trial_end::TrialEnd;
 use crate::document::Limits;
 
 impl Sweep {
@@ -16,17 +14,10 @@ impl Sweep {
         free && self.is_target(value)
     }
 
-    /// With constraints: whether the trial that ends now is feasible and as good as the target.
-    pub(super) fn is_reached_by(&self, ending: Ending<'_>) -> bool {
+    /// With constraints: whether a feasible trial that has ended is as good as the target.
+    pub(super) fn is_feasibly_reached(&self) -> bool {
         let constrained = self.submitted.as_ref().is_some_and(|submitted| !submitted.spec.constraints.is_empty());
-        constrained
-            && matches!(ending.end, TrialEnd::Completed { .. })
-            && self.lead_of(ending).is_some_and(|lead| self.is_target(lead))
-    }
-
-    /// The leader's value once the trial that ends now has ended.
-    pub(super) fn lead_of(&self, ending: Ending<'_>) -> Option<f64> {
-        self.lead_after(ending.trial, ending.report, ending.values)
+        constrained && self.last_lead.is_some_and(|lead| self.is_target(lead))
     }
 
     fn is_target(&self, value: f64) -> bool {
@@ -57,15 +48,15 @@ impl Sweep {
         }
     }
 
-    /// Why the sweep proposes no more once the trial that ends now has ended, if it has found enough.
-    pub(super) fn enough(&self, limits: &Limits, now: Option<f64>) -> Option<CompletedReason> {
-        if limits.max_trials_without_improvement.is_some_and(|most| self.unimproved(now) >= most) {
+    /// Why the sweep proposes no more now that a trial has ended, if it has found enough.
+    pub(super) fn enough(&self, limits: &Limits) -> Option<CompletedReason> {
+        if limits.max_trials_without_improvement.is_some_and(|most| self.unimproved_in_a_row >= most) {
             return Some(CompletedReason::NoImprovement);
         }
         let convergence = limits.convergence?;
-        let now = now?;
-        // With the one that ends now there are as many leads after this one as the patience has trials.
-        let before = *self.leads.get(self.leads.len().checked_sub(convergence.patience as usize)?)?;
+        let now = self.last_lead?;
+        // The lead of before as many ends as the patience has trials.
+        let before = *self.leads.get(self.leads.len().checked_sub(convergence.patience as usize + 1)?)?;
         let gained = match self.curves.goal() {
             Goal::Maximize => now - before,
             Goal::Minimize => before - now,

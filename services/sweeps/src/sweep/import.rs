@@ -3,34 +3,20 @@
 //! Its log is that of any sweep, a proposal, reports and an end for each trial, so everything that reads logs works on
 //! it. Its trials have no runs: nothing ran here, and a large study would flood `runs`.
 
-use tuning::Draw;
 use uuid::Uuid;
 use vocabulary::RunId;
 
-use super::decide::{Decided, Rejection};
-use super::point::{NamedValue, Point};
+use super::command::ImportedTrial;
+use super::events::{Basis, ObservationRecorded, SweepStarted, SweepSubmitted, TrialEnded, TrialProposed};
+use super::rejection::{Decided, Rejection};
 use super::state::Sweep;
 use super::status::{CompletedReason, Outcome};
-use super::trial_end::{AttemptEnd, TrialEnd};
-use super::{Basis, ObservationRecorded, SweepStarted, SweepSubmitted, TrialEnded, TrialProposed};
+use super::trial_end::AttemptEnd;
 
 /// Stands for the run of a trial that has none.
 pub const NO_RUN: RunId = RunId::new(Uuid::nil());
 /// How the only attempt of an imported trial ended, in the place of what a node would have seen.
 pub const IMPORTED: &str = "imported";
-
-/// A trial that has ended elsewhere.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ImportedTrial {
-    /// The parameters that it had, in written order.
-    pub draws: Vec<Draw>,
-    /// What it reported, in order; its value is the last one.
-    pub points: Vec<Point>,
-    /// The values of the other watched metrics.
-    pub others: Vec<NamedValue>,
-    /// How it ended.
-    pub end: TrialEnd,
-}
 
 impl Sweep {
     /// The whole life of the sweep at once.
@@ -81,7 +67,7 @@ impl Sweep {
             happen(&mut after, ended.into());
         }
         let outcome = Outcome::Completed { reason: CompletedReason::Imported };
-        events.push(after.finish_as(&outcome, &[], at));
+        events.push(after.finish_as(&outcome, at));
         Ok(events)
     }
 }

@@ -3,11 +3,12 @@
 use jiff::Timestamp;
 use vocabulary::{FieldError, Problem};
 
-use super::decide::{Changes, Decided};
+use super::command::Changes;
+use super::events::{LimitsChanged, SweepCanceling, SweepDescribed, SweepExtended};
+use super::rejection::Decided;
 use super::state::{Submitted, Sweep};
 use super::status::{CompletedReason, Outcome, Status, SweepState};
 use super::trial_end::StopBy;
-use super::{LimitsChanged, SweepCanceling, SweepDescribed, SweepEvent, SweepExtended};
 use crate::document::Limits;
 
 /// Microseconds of a second.
@@ -27,7 +28,9 @@ impl Sweep {
             return Ok(Vec::new());
         }
         let mut events = vec![SweepCanceling { workspace, by: by.to_owned(), at }.into()];
-        events.extend(self.cancel_all(by, at));
+        // External trials end with their sweep.
+        let left = self.live.iter().chain(&self.paused).copied().collect();
+        events.extend(self.end_early(left, StopBy::Sweep, at));
         Ok(events)
     }
 
@@ -39,7 +42,6 @@ impl Sweep {
                 return Err(self.refuse("its limits are no longer in force; :extend takes up a completed one").into());
             }
             events.push(LimitsChanged { limits: limits.clone(), at }.into());
-            events.extend(self.settle(limits, at));
         }
         let description = changes.description.as_ref().unwrap_or(&submitted.description);
         let tags = changes.tags.as_ref().unwrap_or(&submitted.tags);
@@ -69,12 +71,8 @@ impl Sweep {
             self.check_room(&limits, at)?;
         }
         let state = if again { SweepState::Running } else { state };
-        let extended = SweepExtended { workspace: submitted.workspace.clone(), limits: limits.clone(), state, at };
-        let mut events = vec![extended.into()];
-        if !again {
-            events.extend(self.settle(&limits, at));
-        }
-        Ok(events)
+        let extended = SweepExtended { workspace: submitted.workspace.clone(), limits, state, at };
+        Ok(vec![extended.into()])
     }
 
     /// The limits after an extension: never lower than before.
@@ -124,13 +122,6 @@ impl Sweep {
         if errors.is_empty() { Ok(()) } else { Err(Problem::of_errors(422, errors)) }
     }
 
-    /// Lower limits may mean that nothing is left to do.
-    fn settle(&self, limits: &Limits, at: Timestamp) -> Vec<SweepEvent> {
-        let started = matches!(self.status, Status::Running | Status::Paused);
-        let reason = self.spent_for(limits).filter(|_| started && self.live.is_empty() && self.paused.is_empty());
-        reason.map_or_else(Vec::new, |reason| self.begin_ending(Outcome::Completed { reason }, None, None, at))
-    }
-
     fn sweep_deadline_us(&self, limits: &Limits) -> Option<i64> {
         Some(self.started_at?.as_microsecond().saturating_add(us(limits.timeout_seconds)))
     }
@@ -165,7 +156,7 @@ impl Sweep {
         match self.status {
             Status::Running | Status::Paused if due => {
                 let outcome = Outcome::Completed { reason: CompletedReason::Timeout };
-                return Ok(self.begin_ending(outcome, Some(StopBy::SweepTimeout), None, at));
+                return Ok(self.begin_ending(outcome, Some(StopBy::SweepTimeout), at));
             }
             Status::Completing(Outcome::Completed { .. }) if due => {
                 return Ok(self.end_early(self.live_unstopped().collect(), StopBy::SweepTimeout, at));

@@ -1,23 +1,32 @@
 //! The aggregate: a sweep with all its trials. Pure: the time, ids, seeds and proposals come in with the commands.
 
+mod ask;
 mod closing;
+mod command;
 mod decide;
 mod end;
 mod events;
+mod exploit;
 mod external;
+mod fault;
 mod goal;
+mod held;
 mod hold;
 mod import;
 mod inherit;
+mod inheritance;
 mod job;
 mod lease;
 mod life;
 mod model;
+mod modelled;
 mod observe;
 mod point;
 mod population;
 mod promote;
 mod propose;
+mod rejection;
+mod settle;
 mod snapshot;
 mod state;
 mod status;
@@ -31,20 +40,24 @@ mod values;
 mod tests;
 
 pub use closing::{Best, Closing};
-pub use decide::{Changes, Command, NamedPoint, NewTrial, Observation, Rejection, RunEnd, RunMove};
+pub use command::{
+    Ask, Changes, Command, Heartbeat, ImportedTrial, NamedPoint, NewTrial, Observation, RunEnd, RunMove, Tell,
+    TellContent,
+};
 pub use events::*;
-pub use external::{Ask, Heartbeat, Tell, TellContent, offer_state};
-pub use hold::{PauseMode, TrialHeld, TrialReleased};
-pub use import::{IMPORTED, ImportedTrial, NO_RUN};
-pub use inherit::{
+pub use exploit::{Changed, Exploit, Population, Vacancy};
+pub use external::offer_state;
+pub use held::{PauseMode, TrialHeld, TrialReleased};
+pub use import::{IMPORTED, NO_RUN};
+pub use inheritance::{
     AdoptedTrial, Inheritance, InheritedTrial, ObservationsInherited, Parent, TrialsAdopted, configuration_of,
 };
 pub use job::{TrialJob, parameters_json};
 pub use lease::{ExternalTrial, Lease, TellDetails};
 pub use model::{Ended, Made, ModelBasis, Suggested, outcome_of};
 pub use point::{NamedValue, Point};
-pub use population::{Changed, Exploit, Population, Vacancy};
 pub use propose::{Planned, ProposalBasis, proposals};
+pub use rejection::Rejection;
 pub use state::{Submitted, Sweep};
 pub use status::{CompletedReason, Outcome, Status, SweepState};
 pub use trial::{Attempt, Stop, Trial};

@@ -3,15 +3,16 @@
 use jiff::Timestamp;
 use tuning::{PolicySpec, Report, Trials, Verdict};
 
-use super::decide::{Decided, NamedPoint, Observation};
+use super::command::{NamedPoint, Observation};
+use super::events::{
+    DecisionMade, ObservationRecorded, SweepEvent, SweepUnstalled, SweepWarned, TrialPaused, TrialStopRequested,
+};
 use super::point::{NamedValue, Point};
+use super::rejection::Decided;
 use super::state::{Submitted, Sweep};
 use super::status::{CompletedReason, Outcome};
 use super::trial::Trial;
 use super::trial_end::StopBy;
-use super::{
-    DecisionMade, ObservationRecorded, SweepEvent, SweepUnstalled, SweepWarned, TrialPaused, TrialStopRequested,
-};
 use crate::document::{OnNonFinite, SweepSpec};
 
 /// The stable code of the warning about a metric that is probably meant to be the watched one.
@@ -83,7 +84,7 @@ impl Sweep {
             }
             if self.reaches_target(point.value) {
                 let outcome = Outcome::Completed { reason: CompletedReason::TargetReached };
-                return (Some((place, self.begin_ending(outcome, Some(StopBy::TargetReached), None, at))), keeps);
+                return (Some((place, self.begin_ending(outcome, Some(StopBy::TargetReached), at))), keeps);
             }
             if spec.policy == PolicySpec::None {
                 continue;

@@ -4,93 +4,16 @@
 //! child for each trial that the policy stops. Who has ended by itself is not replaced, so the sweep is over when its
 //! last member is. Everything here follows from the state alone.
 
-use serde::{Deserialize, Serialize};
-use tuning::{Change, Draw, PolicySpec, Proposal, Verdict, donor_of, explore};
+use tuning::Verdict;
 
+use super::events::{TrialProposed, TrialStopRequested};
+use super::exploit::{Donor, Population, Vacancy};
 use super::state::Sweep;
 use super::status::{CompletedReason, Status};
-use super::{TrialProposed, TrialStopRequested};
-use crate::document::{Limits, SweepSpec};
+use crate::document::Limits;
 
 /// What a decision says that stops nobody because nobody could come instead.
 const HINT_NO_CHILD: &str = "it is behind and runs on: no trial is left that could take its place";
-
-/// What became of a parameter of the donor.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Changed {
-    /// The parameter.
-    pub name: String,
-    /// What.
-    pub change: Change,
-}
-
-/// Where a child comes from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Exploit {
-    /// The trial whose place it takes.
-    pub stopped: u32,
-    /// The version of the event that stopped that one.
-    pub decision: i64,
-    /// The trial whose parameters and checkpoint it begins with.
-    pub donor: u32,
-    /// The donor's last perturbation point, by which it was chosen.
-    pub interval: u32,
-    /// How many reports its ancestors have behind them: with its own that is how far it has come.
-    pub resource: u32,
-    /// What became of each parameter, in written order.
-    pub changes: Vec<Changed>,
-}
-
-/// A place that a child is to take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Vacancy {
-    /// The trial that was stopped.
-    pub trial: u32,
-    /// The version of the event that stopped it.
-    pub version: i64,
-}
-
-/// A trial that may be followed.
-#[derive(Clone, Debug)]
-struct Donor {
-    trial: u32,
-    draws: Vec<Draw>,
-    interval: u32,
-    resource: u32,
-}
-
-/// What the next children are made from; without donors there are none.
-#[derive(Clone, Debug, Default)]
-pub struct Population {
-    donors: Vec<Donor>,
-    vacancies: Vec<Vacancy>,
-}
-
-impl Population {
-    /// How many children may come.
-    pub fn count(&self) -> usize {
-        if self.donors.is_empty() { 0 } else { self.vacancies.len() }
-    }
-
-    /// The proposal with this number as the child for the opening at a place, and where it comes from.
-    pub fn child(&self, spec: &SweepSpec, seed: u64, number: u64, place: usize) -> Option<(Proposal, Exploit)> {
-        let PolicySpec::Pbt { resample_probability, .. } = spec.policy else { return None };
-        let vacancy = self.vacancies.get(place)?;
-        let donor = self.donors.get(donor_of(seed, number, self.donors.len()))?;
-        let explored = explore(&spec.space, &donor.draws, resample_probability, seed, number);
-        let changed = explored.iter().map(|one| Changed { name: one.draw.name.clone(), change: one.change });
-        let exploit = Exploit {
-            stopped: vacancy.trial,
-            decision: vacancy.version,
-            donor: donor.trial,
-            interval: donor.interval,
-            resource: donor.resource,
-            changes: changed.collect(),
-        };
-        let draws = explored.into_iter().map(|one| one.draw).collect();
-        Some((Proposal { draws, index: 0, redraw: 0 }, exploit))
-    }
-}
 
 impl Sweep {
     fn is_population_based(&self) -> bool {

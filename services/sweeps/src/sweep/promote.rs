@@ -3,13 +3,12 @@
 use jiff::Timestamp;
 use tuning::Promotion;
 
-use super::decide::Decided;
-use super::end::withdrawals;
+use super::events::{SweepCompleting, SweepEvent, TrialPromoted, TrialStopRequested};
+use super::rejection::Decided;
 use super::state::{Submitted, Sweep};
 use super::status::{CompletedReason, Outcome, Status};
 use super::trial::Trial;
 use super::trial_end::{StopBy, TrialEnd};
-use super::{SweepCompleting, SweepEvent, TrialPromoted, TrialStopRequested};
 
 impl Sweep {
     /// Whether trials that wait may still go on.
@@ -73,14 +72,10 @@ impl Sweep {
             return Ok(self.promoted(submitted, promotion, at).into_iter().map(SweepEvent::from).collect());
         }
         let mut events = Vec::with_capacity(self.paused.len() + 1);
-        let outcome = match &self.status {
-            Status::Completing(outcome) => outcome.clone(),
-            _ => {
-                let outcome = Outcome::Completed { reason: CompletedReason::MaxTotalTrials };
-                events.push(SweepCompleting { workspace: workspace.clone(), outcome: outcome.clone(), at }.into());
-                outcome
-            }
-        };
+        if !matches!(self.status, Status::Completing(_)) {
+            let outcome = Outcome::Completed { reason: CompletedReason::MaxTotalTrials };
+            events.push(SweepCompleting { workspace: workspace.clone(), outcome, at }.into());
+        }
         let stop = |trial: u32, waiting: &Trial| {
             let (run_id, decision) = (waiting.run_id, waiting.paused.clone());
             TrialStopRequested { workspace: workspace.clone(), trial, run_id, by: StopBy::Policy, decision, at }
@@ -90,14 +85,12 @@ impl Sweep {
             events.extend(waiting.map(|(trial, waiting)| SweepEvent::from(stop(trial, waiting))));
             return Ok(events);
         }
-        // Without jobs they end here and now, each right behind its stop, and the sweep with them.
+        // Without jobs they end here and now, each right behind its stop, and with the last one the sweep.
         let end = TrialEnd::EarlyStopped { decision: String::new() };
         for (trial, waiting) in waiting {
             events.push(stop(trial, waiting).into());
             events.extend(self.withdrawn(submitted, vec![trial], &end, at));
         }
-        let all: Vec<u32> = self.paused.iter().copied().collect();
-        events.push(self.finish_as(&outcome, &withdrawals(&all, &end), at));
         Ok(events)
     }
 

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tuning::{Configuration, Proposal, fingerprint, propose};
 
-use super::decide::{Decided, NewTrial, Rejection};
-use super::inherit::Inheritance;
+use super::command::NewTrial;
+use super::events::{Basis, SweepStarted, TrialProposed};
+use super::exploit::{Exploit, Population};
+use super::inheritance::Inheritance;
 use super::job::{Source, TrialJob};
-use super::population::{Exploit, Population};
+use super::rejection::{Decided, Rejection};
 use super::state::{Submitted, Sweep};
 use super::status::{CompletedReason, Outcome, Status};
-use super::{Basis, SweepStarted, TrialProposed};
 use crate::document::SweepSpec;
 
 /// What the next proposals are made from. Cheap to take out of the state, so that the sampler works beside the log.
@@ -207,6 +208,6 @@ impl Sweep {
             return Err(Rejection::NothingToPropose);
         }
         let outcome = Outcome::Completed { reason: CompletedReason::SpaceExhausted };
-        Ok(self.begin_ending(outcome, None, None, at))
+        Ok(self.begin_ending(outcome, None, at))
     }
 }

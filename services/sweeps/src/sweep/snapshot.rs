@@ -6,7 +6,7 @@
 use super::state::Sweep;
 
 /// Of the form that this build writes and reads.
-pub(super) const SCHEMA: i16 = 1;
+pub(super) const SCHEMA: i16 = 2;
 
 /// The written form; `None` when the state cannot be written.
 pub(super) fn write(sweep: &Sweep) -> Option<Vec<u8>> {

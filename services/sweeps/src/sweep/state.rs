@@ -15,19 +15,17 @@ use tuning::{Report, Trials, fingerprint};
 use vocabulary::{SweepId, Warning};
 
 use super::closing::Best;
-use super::end::Ending;
-use super::inherit::{Inheritance, Parent};
-use super::job::parameters_json;
-use super::model::Ended;
-use super::population::Vacancy;
-use super::status::{Status, SweepState};
-use super::trial::{Stop, Trial};
-use super::trial_end::StopBy;
-use super::trial_state::TrialState;
-use super::{
+use super::events::{
     ObservationRecorded, SweepEvent, SweepExtended, SweepSubmitted, TrialEnded, TrialLeased, TrialPaused,
     TrialPromoted, TrialProposed, TrialStateChanged, TrialStopRequested,
 };
+use super::exploit::Vacancy;
+use super::inheritance::{Inheritance, Parent};
+use super::job::parameters_json;
+use super::model::Ended;
+use super::status::{Status, SweepState};
+use super::trial::{Stop, Trial};
+use super::trial_state::TrialState;
 use crate::document::{Limits, SweepSpec};
 
 /// What was submitted, with the changes since.
@@ -114,8 +112,10 @@ pub struct Sweep {
     pub(super) unimproved_in_a_row: u32,
     /// The leader's value when each of the last trials ended, as many as the patience of convergence and one more.
     pub(super) leads: VecDeque<f64>,
-    /// With constraints: the best result of the feasible trials that have ended.
-    pub(super) feasible_lead: Option<f64>,
+    /// The trial that ended last was held.
+    pub(super) ended_while_held: bool,
+    /// The leader's value when a trial ended last; with constraints of the feasible trials that have ended.
+    pub(super) last_lead: Option<f64>,
 }
 
 impl Sweep {
@@ -126,12 +126,7 @@ impl Sweep {
 
     /// The best trial so far.
     pub fn best(&self) -> Option<Best> {
-        self.best_of(&self.curves, &[])
-    }
-
-    /// The same with ends that the state does not have yet; the curves have them.
-    pub(super) fn best_of(&self, curves: &Trials, endings: &[Ending<'_>]) -> Option<Best> {
-        let best = self.winner(curves, endings)?;
+        let best = self.winner()?;
         let trial = self.trials.get(best.trial as usize)?;
         let parameters = parameters_json(&trial.draws);
         Some(Best { trial: best.trial, run_id: trial.run_id, value: best.value, parameters })
@@ -318,13 +313,13 @@ impl Sweep {
     }
 
     fn take_end(&mut self, event: &TrialEnded) {
-        let lead = self.lead_after(event.trial, None, None);
+        let lead = self.lead_at_end(event.trial);
         self.unimproved_in_a_row = self.unimproved(lead);
         self.remember_lead(lead);
-        self.feasible_lead = lead;
+        self.last_lead = lead;
         self.curves.end(event.trial, event.end.for_policies());
         self.live.remove(&event.trial);
-        self.held.remove(&event.trial);
+        self.ended_while_held = self.held.remove(&event.trial);
         self.paused.remove(&event.trial);
         let Some(trial) = self.trials.get(event.trial as usize) else { return };
         if self.is_modelled()
@@ -385,18 +380,5 @@ impl Sweep {
             *count = count.saturating_sub(1);
         }
         *self.counts.entry(to).or_default() += 1;
-    }
-
-    /// The stops that end the given trials, except those that are being stopped already.
-    pub(super) fn stops(&self, trials: impl Iterator<Item = u32>, by: StopBy, at: Timestamp) -> Vec<SweepEvent> {
-        let Some(submitted) = &self.submitted else { return Vec::new() };
-        let running = trials.filter_map(|index| Some((index, self.trials.get(index as usize)?)));
-        running
-            .filter(|(_, trial)| trial.stop.is_none())
-            .map(|(index, trial)| {
-                let (workspace, run_id) = (submitted.workspace.clone(), trial.run_id);
-                TrialStopRequested { workspace, trial: index, run_id, by, decision: None, at }.into()
-            })
-            .collect()
     }
 }

@@ -1,12 +1,10 @@
 //! Where a sweep is in its life, and why.
 
 use serde::{Deserialize, Serialize};
-use strum::{Display, EnumString, IntoStaticStr, VariantNames};
+use strum::{Display, EnumString, VariantNames};
 
 /// Where a sweep is in its life.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Display, EnumString, IntoStaticStr, VariantNames,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Display, EnumString, VariantNames)]
 pub enum SweepState {
     /// Accepted, nothing proposed yet. What a stream without events is in, too.
     #[default]

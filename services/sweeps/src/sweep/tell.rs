@@ -1,31 +1,29 @@
-//! What is told of an external trial's values, and what follows from it: one append.
+//! Tells: what an external trial gave, what the policy says to it, and its end: one append, with what follows.
 
 use std::collections::BTreeMap;
 
 use tuning::{PolicySpec, Report, Verdict};
 use vocabulary::Problem;
 
-use super::decide::{Decided, Rejection};
-use super::end::Ending;
-use super::external::{Tell, attempt_end, failed, renewal, run_end};
+use super::command::{RunEnd, Tell, TellContent};
+use super::events::{DecisionMade, ObservationRecorded, SweepEvent, TrialPaused, TrialStopRequested};
+use super::external::renewal;
 use super::lease::TellDetails;
 use super::point::{NamedValue, Point};
+use super::rejection::{Decided, Rejection};
 use super::state::{Submitted, Sweep};
-use super::status::{CompletedReason, Outcome};
 use super::trial::Trial;
 use super::trial_end::{AttemptEnd, StopBy, TrialEnd};
-use super::values::with_values;
-use super::{DecisionMade, ObservationRecorded, SweepEvent, TrialPaused, TrialStopRequested};
 use crate::document::OnNonFinite;
 
 /// What is told, by metric.
-pub(super) struct TellPoint {
-    pub(super) step: Option<i64>,
+struct TellPoint {
+    step: Option<i64>,
     /// Of the primary metric.
-    pub(super) value: Option<f64>,
+    value: Option<f64>,
     /// Of the other watched ones.
-    pub(super) others: Vec<(String, f64)>,
-    pub(super) last: bool,
+    others: Vec<(String, f64)>,
+    last: bool,
 }
 
 /// What is told to whom.
@@ -34,32 +32,78 @@ struct Now<'a> {
     submitted: &'a Submitted,
     trial: &'a Trial,
     tell: &'a Tell,
-    /// The last values of the watched metrics with what is told.
-    values: &'a [Option<f64>],
-}
-
-/// Sorts values by name; each must be of a watched metric.
-pub(super) fn by_metric(
-    submitted: &Submitted,
-    step: Option<i64>,
-    values: &BTreeMap<String, f64>,
-    last: bool,
-) -> Result<TellPoint, Rejection> {
-    let watched = submitted.spec.watched();
-    let unknown = values.keys().find(|name| !watched.contains(&name.as_str()));
-    if let Some(name) = unknown {
-        let message = format!("{name} is not watched by this sweep; tell {}", watched.join(", "));
-        return Err(Problem::invalid(&documents::pointer::child("/values", name), "UnknownMetric", message).into());
-    }
-    let primary = &submitted.spec.objective.primary_metric;
-    let others = values.iter().filter(|(name, _)| *name != primary).map(|(name, value)| (name.clone(), *value));
-    Ok(TellPoint { step, value: values.get(primary).copied(), others: others.collect(), last })
 }
 
 impl Sweep {
+    /// Takes in what is told of a trial, and all that follows.
+    pub(super) fn tell(&self, tell: &Tell) -> Decided {
+        let submitted = self.external_of(&tell.workspace)?;
+        if self.has_ended_so(submitted, tell) {
+            return Ok(Vec::new());
+        }
+        let trial = self.holder(tell.trial, tell.attempt)?;
+        match &tell.content {
+            TellContent::Value { step, value, last } => {
+                let point = TellPoint { step: *step, value: Some(*value), others: Vec::new(), last: *last };
+                self.tell_values(submitted, trial, tell, point)
+            }
+            TellContent::Values { step, values, last } => {
+                self.tell_values(submitted, trial, tell, by_metric(submitted, *step, values, *last)?)
+            }
+            TellContent::Failed { reason } => {
+                let short = if reason.is_empty() { "failed" } else { reason.as_str() };
+                let attempt_end =
+                    AttemptEnd { reason: short.to_owned(), stderr_tail: reason.clone(), ..attempt_end("failed") };
+                let result = self.curves.standing(tell.trial);
+                Ok(self.ended(submitted, trial, &run_end(tell, attempt_end), failed(short), result))
+            }
+        }
+    }
+
+    /// Whether the trial has ended with just this: whoever got no answer says it again, and need not know whether the
+    /// first time arrived.
+    fn has_ended_so(&self, submitted: &Submitted, tell: &Tell) -> bool {
+        let Some(trial) = self.trials.get(tell.trial as usize).filter(|trial| trial.attempt() == tell.attempt) else {
+            return false;
+        };
+        let (Some(end), Some(attempt_end)) =
+            (&trial.end, trial.attempts.last().and_then(|attempt| attempt.end.as_ref()))
+        else {
+            return false;
+        };
+        let primary = |step: Option<i64>, value: f64| {
+            let recorded = match step {
+                Some(step) => self.curves.value_at(tell.trial, tell.attempt, step),
+                None => trial.last_value,
+            };
+            recorded.is_some_and(|recorded| same(recorded, value))
+        };
+        let is_completed = attempt_end.outcome == "completed";
+        match &tell.content {
+            TellContent::Value { step, value, last: true } => is_completed && primary(*step, *value),
+            TellContent::Values { step, values, last: true } => {
+                let watched = submitted.spec.watched();
+                let first = submitted.spec.objective.primary_metric.as_str();
+                let recorded = |name: &str| {
+                    let place = watched.iter().position(|watched| *watched == name)?;
+                    trial.values.get(place).copied().flatten()
+                };
+                let is_same = |(name, value): (&String, &f64)| {
+                    if name == first { primary(*step, *value) } else { recorded(name).is_some_and(|r| same(r, *value)) }
+                };
+                is_completed && values.iter().all(is_same)
+            }
+            TellContent::Failed { reason } => {
+                let short = if reason.is_empty() { "failed" } else { reason.as_str() };
+                *end == failed(short) && attempt_end.reason == short
+            }
+            TellContent::Value { .. } | TellContent::Values { .. } => false,
+        }
+    }
+
     /// A value: one report on the clock, the policy's verdict, and the end if it is the last one or the trial is
     /// stopped. There is no job to wait for, so a stopped trial ends at once.
-    pub(super) fn tell_values(&self, submitted: &Submitted, trial: &Trial, tell: &Tell, point: TellPoint) -> Decided {
+    fn tell_values(&self, submitted: &Submitted, trial: &Trial, tell: &Tell, point: TellPoint) -> Decided {
         let (index, attempt) = (tell.trial, tell.attempt);
         let step = point.step.unwrap_or_else(|| self.curves.next_step(index));
         let recorded = point.value.and_then(|_| self.curves.value_at(index, attempt, step));
@@ -70,8 +114,7 @@ impl Sweep {
         }
         let others = news(submitted, trial, step, &point.others);
         let value = point.value.filter(|_| recorded.is_none());
-        let values = with_values(&submitted.spec, &trial.values, value.into_iter(), &others);
-        let now = Now { submitted, trial, tell, values: &values };
+        let now = Now { submitted, trial, tell };
         let Some(value) = value else {
             // Told before, or nothing of the primary metric: no interval, but a sign of life, or the end.
             let mut events = Vec::new();
@@ -88,14 +131,15 @@ impl Sweep {
         let report = Report { trial: index, attempt, step, value, position: self.version.unsigned_abs() + 1 };
         let mut events = vec![observed(now, Some(&report), others, point.last)];
         if !value.is_finite() && submitted.spec.objective.on_non_finite == OnNonFinite::Fail {
-            let end = failed("non_finite");
-            let ending = Ending { trial: index, end: &end, report: Some(&report), values: Some(&values) };
             let attempt_end = AttemptEnd { reason: "non_finite".to_owned(), ..attempt_end("failed") };
-            events.extend(self.ended(submitted, trial, ending, &run_end(tell, attempt_end)));
-        } else if self.reaches_target(value) {
-            events.extend(self.found(now, &report, point.last));
+            events.extend(self.ended_with(now, &report, attempt_end, failed("non_finite")));
         } else if point.last {
             events.extend(self.completes(now, Some(&report)));
+        } else if self.reaches_target(value) {
+            // Every trial ends with it, and the sweep.
+            let by = StopBy::TargetReached.to_string();
+            let attempt_end = AttemptEnd { by: by.clone(), ..attempt_end("canceled") };
+            events.extend(self.ended_with(now, &report, attempt_end, TrialEnd::Canceled { by }));
         } else {
             events.extend(self.judged(now, &report));
         }
@@ -103,18 +147,23 @@ impl Sweep {
     }
 
     fn completes(&self, now: Now<'_>, report: Option<&Report>) -> Vec<SweepEvent> {
-        let Now { submitted, trial, tell, values } = now;
-        let index = tell.trial;
-        let best = report.map_or_else(|| self.curves.standing(index), |report| self.curves.standing_after(report));
-        let end = TrialEnd::Completed { no_objective: best.is_none(), max_resource: false };
-        let ending = Ending { trial: index, end: &end, report, values: Some(values) };
-        self.ended(submitted, trial, ending, &run_end(tell, attempt_end("completed")))
+        let Now { submitted, trial, tell } = now;
+        let result =
+            report.map_or_else(|| self.curves.standing(tell.trial), |report| self.curves.standing_after(report));
+        let end = TrialEnd::Completed { no_objective: result.is_none(), max_resource: false };
+        self.ended(submitted, trial, &run_end(tell, attempt_end("completed")), end, result)
+    }
+
+    /// A trial's end with a report of the same append, which its result has.
+    fn ended_with(&self, now: Now<'_>, report: &Report, attempt_end: AttemptEnd, end: TrialEnd) -> Vec<SweepEvent> {
+        let Now { submitted, trial, tell } = now;
+        self.ended(submitted, trial, &run_end(tell, attempt_end), end, self.curves.standing_after(report))
     }
 
     /// What the policy says to a value on the way. Its stop is the second event of the append, and the end follows it
     /// at once: that is how the decision's id is known without being written.
     fn judged(&self, now: Now<'_>, report: &Report) -> Vec<SweepEvent> {
-        let Now { submitted, trial, tell, values } = now;
+        let Now { submitted, trial, tell } = now;
         if submitted.spec.policy == PolicySpec::None {
             return Vec::new();
         }
@@ -129,9 +178,8 @@ impl Sweep {
                     at: tell.at,
                 };
                 let end = TrialEnd::EarlyStopped { decision: String::new() };
-                let ending = Ending { trial: report.trial, end: &end, report: Some(report), values: Some(values) };
                 let mut events = vec![stop.into()];
-                events.extend(self.ended(submitted, trial, ending, &run_end(tell, attempt_end("canceled"))));
+                events.extend(self.ended_with(now, report, attempt_end("canceled"), end));
                 events
             }
             Verdict::Keep(decision) if submitted.spec.record_keeps => {
@@ -147,30 +195,30 @@ impl Sweep {
             {
                 let no_objective = self.curves.standing_after(report).is_none();
                 let end = TrialEnd::Completed { no_objective, max_resource: true };
-                let ending = Ending { trial: report.trial, end: &end, report: Some(report), values: Some(values) };
                 let by = StopBy::MaxResource.to_string();
-                let attempt_end = AttemptEnd { by, ..attempt_end("canceled") };
-                self.ended(submitted, trial, ending, &run_end(tell, attempt_end))
+                self.ended_with(now, report, AttemptEnd { by, ..attempt_end("canceled") }, end)
             }
             Verdict::Keep(_) | Verdict::Skip { .. } => Vec::new(),
         }
     }
+}
 
-    /// The value is the one that the sweep looks for: every trial ends with it, and the sweep.
-    fn found(&self, now: Now<'_>, report: &Report, last: bool) -> Vec<SweepEvent> {
-        let Now { submitted, trial, tell, values } = now;
-        let by = StopBy::TargetReached.to_string();
-        let (end, attempt_end) = if last {
-            (TrialEnd::Completed { no_objective: false, max_resource: false }, attempt_end("completed"))
-        } else {
-            (TrialEnd::Canceled { by: by.clone() }, AttemptEnd { by, ..attempt_end("canceled") })
-        };
-        let ending = Ending { trial: report.trial, end: &end, report: Some(report), values: Some(values) };
-        let mut events = vec![self.end_event(submitted, trial, ending, &run_end(tell, attempt_end))];
-        let outcome = Outcome::Completed { reason: CompletedReason::TargetReached };
-        events.extend(self.begin_ending(outcome, Some(StopBy::TargetReached), Some(ending), tell.at));
-        events
+/// Sorts values by name; each must be of a watched metric.
+fn by_metric(
+    submitted: &Submitted,
+    step: Option<i64>,
+    values: &BTreeMap<String, f64>,
+    last: bool,
+) -> Result<TellPoint, Rejection> {
+    let watched = submitted.spec.watched();
+    let unknown = values.keys().find(|name| !watched.contains(&name.as_str()));
+    if let Some(name) = unknown {
+        let message = format!("{name} is not watched by this sweep; tell {}", watched.join(", "));
+        return Err(Problem::invalid(&documents::pointer::child("/values", name), "UnknownMetric", message).into());
     }
+    let primary = &submitted.spec.objective.primary_metric;
+    let others = values.iter().filter(|(name, _)| *name != primary).map(|(name, value)| (name.clone(), *value));
+    Ok(TellPoint { step, value: values.get(primary).copied(), others: others.collect(), last })
 }
 
 /// The values of other metrics that say something new.
@@ -204,8 +252,21 @@ fn observed(now: Now<'_>, report: Option<&Report>, others: Vec<NamedValue>, last
     .into()
 }
 
+fn failed(reason: &str) -> TrialEnd {
+    TrialEnd::Failed { phase: "run".to_owned(), reason: reason.to_owned(), exit_code: None, signal: None }
+}
+
+fn attempt_end(outcome: &str) -> AttemptEnd {
+    AttemptEnd { outcome: outcome.to_owned(), ..AttemptEnd::default() }
+}
+
+fn run_end(tell: &Tell, end: AttemptEnd) -> RunEnd {
+    let (trial, attempt, at) = (tell.trial, tell.attempt, tell.at);
+    RunEnd { trial, attempt, end, decision: String::new(), metric_names: Vec::new(), at }
+}
+
 /// All NaN are one value.
-pub(super) fn same(a: f64, b: f64) -> bool {
+fn same(a: f64, b: f64) -> bool {
     a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan())
 }
 

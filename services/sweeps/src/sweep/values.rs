@@ -2,16 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use tuning::{Goal, Report, Standing, Trials, front};
+use tuning::{Goal, Standing, front};
 
-use super::decide::RunEnd;
-use super::end::Ending;
+use super::events::{ObservationRecorded, SweepEvent, SweepWarned, TrialEnded};
 use super::point::NamedValue;
 use super::state::{Submitted, Sweep};
 use super::trial::Trial;
 use super::trial_end::TrialEnd;
 use super::trial_state::TrialState;
-use super::{ObservationRecorded, SweepEvent, SweepWarned};
 use crate::document::SweepSpec;
 
 /// The stable code of the warning about a trial that lacks a watched metric.
@@ -92,43 +90,29 @@ impl Sweep {
     }
 
     /// The best trial: with constraints among the feasible ones that have ended, with several objectives none.
-    pub(super) fn winner(&self, curves: &Trials, endings: &[Ending<'_>]) -> Option<Standing> {
+    pub(super) fn winner(&self) -> Option<Standing> {
         let spec = &self.submitted.as_ref()?.spec;
         if spec.is_plain() {
-            return curves.best();
+            return self.curves.best();
         }
         if spec.has_several() {
             return None;
         }
-        let ending: BTreeMap<u32, &Ending<'_>> = endings.iter().map(|ending| (ending.trial, ending)).collect();
-        curves.best_among(|index| {
-            let Some(trial) = self.trials.get(index as usize) else { return false };
-            let ending = ending.get(&index);
-            let values = ending.and_then(|ending| ending.values).unwrap_or(&trial.values);
-            (trial.end.is_some() || ending.is_some()) && spec.is_feasible(values) == Some(true)
+        self.curves.best_among(|index| {
+            let ended = self.trials.get(index as usize).filter(|trial| trial.end.is_some());
+            ended.is_some_and(|trial| spec.is_feasible(&trial.values) == Some(true))
         })
     }
 
-    /// The value of the leader once a trial has ended; with constraints the best feasible one of the ended trials.
-    pub(super) fn lead_after(
-        &self,
-        trial: u32,
-        report: Option<&Report>,
-        values: Option<&[Option<f64>]>,
-    ) -> Option<f64> {
+    /// The value of the leader when a trial ends; with constraints the best feasible one of the ended trials.
+    pub(super) fn lead_at_end(&self, trial: u32) -> Option<f64> {
         let spec = &self.submitted.as_ref()?.spec;
-        let own = || match report {
-            Some(report) => self.curves.standing_after(report),
-            None => self.curves.standing(trial),
-        };
-        let (before, own) = if spec.is_plain() {
-            (self.curves.leader().map(|leader| leader.value), report.and_then(|_| own()))
-        } else {
-            let values = values.or_else(|| Some(self.trials.get(trial as usize)?.values.as_slice()));
-            let feasible = values.and_then(|values| spec.is_feasible(values)) == Some(true);
-            (self.feasible_lead, own().filter(|_| feasible && !spec.has_several()))
-        };
-        match (before, own.map(|standing| standing.value)) {
+        if spec.is_plain() {
+            return self.curves.leader().map(|leader| leader.value);
+        }
+        let counts = |trial: &&Trial| spec.is_feasible(&trial.values) == Some(true) && !spec.has_several();
+        let own = self.trials.get(trial as usize).filter(counts).and_then(|_| self.curves.standing(trial));
+        match (self.last_lead, own.map(|standing| standing.value)) {
             (Some(before), Some(own)) if self.curves.goal().worse(own, before) => Some(before),
             (before, own) => own.or(before),
         }
@@ -139,29 +123,27 @@ impl Sweep {
         &self,
         submitted: &Submitted,
         trial: &Trial,
-        ending: Ending<'_>,
-        run: &RunEnd,
+        ended: &TrialEnded,
+        metric_names: &[String],
     ) -> Option<SweepEvent> {
         let spec = &submitted.spec;
         let warned = submitted.warnings.iter().any(|warning| warning.code == MISSING);
-        if spec.is_plain() || warned || !matches!(ending.end, TrialEnd::Completed { .. }) {
+        if spec.is_plain() || warned || !matches!(ended.end, TrialEnd::Completed { .. }) {
             return None;
         }
-        let values = ending.values.unwrap_or(&trial.values);
         let watched = spec.watched();
-        let lacks = |(place, _): &(usize, &&str)| values.get(*place).copied().flatten().is_none();
+        let lacks = |(place, _): &(usize, &&str)| trial.values.get(*place).copied().flatten().is_none();
         let missing: Vec<&str> = watched.iter().enumerate().filter(lacks).map(|(_, name)| *name).collect();
         if missing.is_empty() {
             return None;
         }
-        let (index, missing) = (ending.trial, missing.join(", "));
-        let saw =
-            if run.metric_names.is_empty() { String::new() } else { format!("; saw {}", run.metric_names.join(", ")) };
+        let (index, missing) = (ended.trial, missing.join(", "));
+        let saw = if metric_names.is_empty() { String::new() } else { format!("; saw {}", metric_names.join(", ")) };
         let message = format!(
             "trial {index} completed without a finite value of {missing}{saw}; it counts as one that failed, so log \
              every watched metric before the end"
         );
         let (workspace, code) = (submitted.workspace.clone(), MISSING.to_owned());
-        Some(SweepWarned { workspace, code, message, at: run.at }.into())
+        Some(SweepWarned { workspace, code, message, at: ended.at }.into())
     }
 }

@@ -14,7 +14,9 @@ use vocabulary::{Clock, Entropy, Problem, RunId, SweepId};
 
 use super::model_state::ModelState;
 use super::ready::Ready;
-use crate::stream_of;
+use super::setup::Suggest;
+use crate::fault::{self, NO_FIT, NO_PROPOSAL, is_fault};
+use crate::stream::stream_of;
 use crate::sweep::{Ask, Command, NewTrial, Rejection, Sweep, SweepEvent};
 
 /// Models kept in memory. One with 1,000 observations holds a few MiB; one that was dropped is made again in well under
@@ -33,6 +35,7 @@ pub(crate) struct Tuners {
     entropy: Arc<dyn Entropy>,
     models: Arc<Mutex<Models>>,
     cores: Arc<Semaphore>,
+    suggest: Suggest,
 }
 
 #[derive(Default)]
@@ -65,22 +68,33 @@ impl Held {
         self.guard.as_mut().ok_or_else(|| Problem::internal("a model was taken away while it was held"))
     }
 
-    /// Work that takes a while, off the runtime.
+    /// Work that takes a while, off the runtime. A model that breaks at it is dropped, and made again from the log.
     async fn blocking(mut self, work: impl FnOnce(&mut ModelState) + Send + 'static) -> Result<Self, Problem> {
         let done = runtime::background::run(move || {
-            if let Some(state) = self.guard.as_mut() {
-                work(state);
-            }
-            self
+            let mut state = self.guard.take()?;
+            work(&mut state);
+            *self.guard = Some(state);
+            Some(self)
         });
-        done.await.map_err(|error| Problem::internal(format!("the model broke: {error}")))
+        let done = done.await.map_err(|error| Problem::internal(format!("the model broke: {error}")))?;
+        done.ok_or_else(|| Problem::internal("a model was taken away while it was held"))
     }
 }
 
 impl Tuners {
-    pub(crate) fn new(log: EventLog, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
+    /// `suggest` is what is asked of a model for its next suggestion.
+    pub(crate) fn new(log: EventLog, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>, suggest: Suggest) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { log, clock, entropy, models: Arc::default(), cores: Arc::new(Semaphore::new(cores)) }
+        Self { log, clock, entropy, models: Arc::default(), cores: Arc::new(Semaphore::new(cores)), suggest }
+    }
+
+    /// Notes in the sweep's log what is no passing state.
+    async fn note(&self, sweep_id: SweepId, code: &'static str, problem: &Problem) {
+        if is_fault(problem) {
+            fault::note(&self.log, self.clock.as_ref(), self.entropy.as_ref(), sweep_id, code, problem).await;
+        } else {
+            tracing::warn!(%sweep_id, code, "{problem}");
+        }
     }
 
     /// Whether the sweep's model is in memory: its asks come here first.
@@ -105,7 +119,7 @@ impl Tuners {
     async fn hold(&self, model: &Model, stream: &str) -> Result<Held, Problem> {
         let mut guard = Arc::clone(&model.state).lock_owned().await;
         if guard.is_none() {
-            *guard = Some(ModelState::new(&self.log, stream, &model.ready).await?);
+            *guard = Some(ModelState::new(&self.log, stream, &model.ready, self.suggest).await?);
         }
         Ok(Held { guard })
     }
@@ -136,8 +150,14 @@ impl Tuners {
                 return asked;
             }
             let rest = BUDGET.saturating_sub(watch.elapsed());
-            let held = self.hold_fitted(sweep_id, &model, &stream, rest).await.map_err(refused)?;
-            drop(self.prepare(held, &model, &stream, wanted).await.map_err(refused)?);
+            let prepared = async {
+                let held = self.hold_fitted(sweep_id, &model, &stream, rest).await?;
+                self.prepare(held, &model, &stream, wanted).await
+            };
+            if let Err(problem) = prepared.await {
+                self.note(sweep_id, NO_PROPOSAL, &problem).await;
+                return Err(refused(problem));
+            }
         }
     }
 
@@ -252,7 +272,7 @@ impl Tuners {
             loop {
                 while model.again.swap(false, Ordering::SeqCst) {
                     if let Err(problem) = tuners.renew(sweep_id, &model).await {
-                        tracing::warn!(%sweep_id, "no suggestions ahead: {problem}");
+                        tuners.note(sweep_id, NO_PROPOSAL, &problem).await;
                     }
                 }
                 model.renewing.store(false, Ordering::SeqCst);
@@ -300,11 +320,12 @@ impl Tuners {
     fn fit(&self, sweep_id: SweepId, model: Arc<Model>, previous: Option<i64>, task: FitTask) {
         let tuners = self.clone();
         tokio::spawn(async move {
-            if let Err(problem) = tuners.fit_and_note(sweep_id, previous, task).await {
-                tracing::warn!(%sweep_id, "no new fit: {problem}");
+            let fitted = tuners.fit_and_note(sweep_id, previous, task).await;
+            if let Err(problem) = &fitted {
+                tuners.note(sweep_id, NO_FIT, problem).await;
             }
             if let Some(state) = model.state.lock().await.as_mut() {
-                state.fitting = false;
+                state.fit_ended(fitted.is_err_and(|problem| is_fault(&problem)));
             }
             model.fitted.notify_waiters();
             tuners.nudge(sweep_id);

@@ -8,68 +8,7 @@
 mod host;
 mod model_state;
 mod ready;
-
-use std::sync::Arc;
-
-use tuning::bayes::{Explained, Output, Sought, Suggestion, Tuner, TunerSetup};
-use tuning::{Proposal, SamplerSpec};
-
-use crate::document::{ConstraintOperator, Noise, SweepSpec};
-use crate::sweep::Inheritance;
+mod setup;
 
 pub(crate) use host::Tuners;
-
-/// The setup of a sweep's model; `None` when no model proposes. It is the same whatever has become of the limits since.
-pub(crate) fn setup(spec: &Arc<SweepSpec>, seed: u64) -> Option<TunerSetup> {
-    let SamplerSpec::Bayesian { method } = spec.sampler else { return None };
-    Some(TunerSetup {
-        space: spec.space.clone(),
-        method,
-        goal: spec.objective.goal,
-        outputs: outputs(spec),
-        seed,
-        noisy: spec.objective.noise == Noise::Declared,
-        max_total_trials: u64::from(spec.limits.max_total_trials),
-        max_concurrent_trials: u64::from(spec.limits.max_concurrent_trials),
-    })
-}
-
-/// What is to be modelled beside the first objective.
-fn outputs(spec: &SweepSpec) -> Vec<Output> {
-    let objectives = spec
-        .further_objectives
-        .iter()
-        .map(|objective| Output { name: objective.primary_metric.clone(), sought: Sought::Objective(objective.goal) });
-    let constraints = spec.constraints.iter().map(|constraint| Output {
-        name: constraint.metric.clone(),
-        sought: match constraint.operator {
-            ConstraintOperator::AtMost => Sought::AtMost(constraint.value),
-            ConstraintOperator::AtLeast => Sought::AtLeast(constraint.value),
-        },
-    });
-    objectives.chain(constraints).collect()
-}
-
-/// The next suggestion. The first trials may go on with earlier ones: those are not the model's.
-pub(crate) fn suggest(tuner: &mut Tuner, inheritance: &Inheritance, number: u32, known: u32) -> Option<Suggestion> {
-    let Some((proposal, run_id)) = inheritance.resumed(u64::from(number)) else { return tuner.suggest(number, known) };
-    let explained = Explained {
-        by: "resumed".to_owned(),
-        why: format!("resume_trials: it goes on with the parameters of run {run_id}"),
-        ..Explained::default()
-    };
-    Some(Suggestion { proposal, explained })
-}
-
-/// What a model proposes before anything has ended.
-pub(crate) fn first_proposals(setup: TunerSetup, inheritance: &Inheritance, most: u32) -> Vec<Proposal> {
-    let mut tuner = Tuner::new(setup);
-    tuner.inherit(&inheritance.for_model());
-    let mut made = Vec::new();
-    for number in 0..most {
-        let Some(suggestion) = suggest(&mut tuner, inheritance, number, 0) else { break };
-        tuner.proposed(number, &suggestion.proposal.draws);
-        made.push(suggestion.proposal);
-    }
-    made
-}
+pub(crate) use setup::{first_proposals, setup, suggest};

@@ -9,6 +9,7 @@ use tuning::bayes::{Explained, Fit, FitTask, Tuner};
 use vocabulary::Problem;
 
 use super::ready::Ready;
+use super::setup::{Suggest, setup};
 use crate::sweep::{Ended, Inheritance, Made, ModelBasis, Suggested, Sweep, SweepState};
 
 /// Trials taken over from the state at once: the writer waits meanwhile.
@@ -17,6 +18,7 @@ const TRIALS_AT_ONCE: usize = 5_000;
 /// A model of one sweep.
 pub(super) struct ModelState {
     tuner: Tuner,
+    suggest: Suggest,
     /// What the sweep has from earlier ones.
     inheritance: Arc<Inheritance>,
     /// Trials in the log that the model knows.
@@ -35,6 +37,8 @@ pub(super) struct ModelState {
     pub fitting: bool,
     /// .. and is soon there.
     pub quick: bool,
+    /// A fit failed with so many endings known: the next one is tried with more.
+    unfit: Option<u32>,
     /// Trials that had not ended.
     pub live: u32,
     /// Proposals that the limits allowed.
@@ -80,10 +84,10 @@ fn news(sweep: &Sweep, version: i64, logged: u32, known: u32, fit: Option<i64>) 
 
 impl ModelState {
     /// A model of the sweep as it stands.
-    pub async fn new(log: &EventLog, stream: &str, ready: &Arc<Ready>) -> Result<Self, Problem> {
+    pub async fn new(log: &EventLog, stream: &str, ready: &Arc<Ready>, suggest: Suggest) -> Result<Self, Problem> {
         let setup = log.inspect::<Sweep, _>(stream, |sweep, _| {
             let submitted = sweep.submitted.as_ref()?;
-            Some((super::setup(&submitted.spec, submitted.seed)?, Arc::clone(&sweep.inheritance)))
+            Some((setup(&submitted.spec, submitted.seed)?, Arc::clone(&sweep.inheritance)))
         });
         let setup = setup.await.map_err(|error| error.problem())?;
         let absent = || Problem::internal("a sweep without a model was asked for its suggestions");
@@ -93,6 +97,7 @@ impl ModelState {
         tuner.inherit(&inheritance.for_model());
         let mut state = Self {
             tuner,
+            suggest,
             inheritance,
             logged: 0,
             version: 0,
@@ -102,6 +107,7 @@ impl ModelState {
             ready: Arc::clone(ready),
             fitting: false,
             quick: false,
+            unfit: None,
             live: 0,
             allowed: 0,
             open: false,
@@ -202,7 +208,7 @@ impl ModelState {
     pub fn suggest(&mut self) -> bool {
         let known = self.tuner.known();
         let number = self.logged.saturating_add(u32::try_from(self.assumed.len()).unwrap_or(u32::MAX));
-        let Some(suggestion) = super::suggest(&mut self.tuner, &self.inheritance, number, known) else {
+        let Some(suggestion) = (self.suggest)(&mut self.tuner, &self.inheritance, number, known) else {
             return self.put(Err(number));
         };
         self.tuner.proposed(number, &suggestion.proposal.draws);
@@ -220,9 +226,15 @@ impl ModelState {
         self.fitting && self.quick && self.live == 0
     }
 
+    /// A fit has come or was given up; one that failed would only fail again.
+    pub fn fit_ended(&mut self, failed: bool) {
+        self.fitting = false;
+        self.unfit = failed.then(|| self.tuner.known());
+    }
+
     /// A fit to be made elsewhere, with the version of the one that it starts from.
     pub fn fit_due(&self) -> Option<(Option<i64>, FitTask)> {
-        if self.fitting {
+        if self.fitting || self.unfit == Some(self.tuner.known()) {
             return None;
         }
         Some((self.fit, self.tuner.fit_due()?))

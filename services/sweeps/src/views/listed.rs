@@ -60,7 +60,7 @@ impl View for Listed {
     fn apply<'a>(&'a self, tx: &'a mut Transaction, events: &'a [RecordedEvent]) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(async move {
             for event in events.iter().filter(|event| self.wants(event)) {
-                let Some(sweep_id) = crate::sweep_of(&event.stream) else { continue };
+                let Some(sweep_id) = crate::stream::sweep_of(&event.stream) else { continue };
                 apply(tx, sweep_id, event).await?;
             }
             Ok(())

@@ -23,7 +23,7 @@ impl View for Stops {
         Box::pin(async move {
             for event in events.iter().filter(|event| self.wants(event)) {
                 let (Some(sweep_id), SweepEvent::TrialStopRequested(stop)) =
-                    (crate::sweep_of(&event.stream), event.decode()?)
+                    (crate::stream::sweep_of(&event.stream), event.decode()?)
                 else {
                     continue;
                 };

@@ -5,9 +5,7 @@ use std::sync::Arc;
 
 use futures_util::future::{BoxFuture, join_all};
 use proptest::prelude::*;
-use trialog_eventlog::{
-    Committed, Context, CursorMove, EventLog, ExecuteError, RecordError, Recorded, Transaction, sql,
-};
+use trialog_eventlog::{Committed, Context, EventLog, ExecuteError, RecordError, Recorded, Transaction, sql};
 use uuid::Uuid;
 use vocabulary::{Decider, ManualClock};
 
@@ -25,6 +23,7 @@ enum Step {
     /// Of this stream, if it is in memory.
     Snapshot(u8),
     MoveClock(i64),
+    MoveCursor(i64),
     Tail(u32),
 }
 
@@ -40,18 +39,9 @@ fn ask() -> impl Strategy<Value = Ask> {
 fn wish() -> impl Strategy<Value = Wish> {
     let reply = prop_oneof![Just(Vec::new()), prop::collection::vec(any::<u8>(), 1..4)];
     let expected = prop::option::weighted(0.3, 0..6_i64);
-    let (hash, cursor) = (prop::option::of(0..2_u8), prop::option::of(0..20_i64));
-    (0..4_u8, 0..60_u8, hash, expected, ask(), reply, cursor, prop::bool::weighted(0.2)).prop_map(
-        |(stream, id, hash, expected, ask, reply, cursor, noted)| Wish {
-            stream,
-            id,
-            hash,
-            expected,
-            ask,
-            reply,
-            cursor,
-            noted,
-        },
+    let hash = prop::option::of(0..2_u8);
+    (0..4_u8, 0..60_u8, hash, expected, ask(), reply, prop::bool::weighted(0.2)).prop_map(
+        |(stream, id, hash, expected, ask, reply, noted)| Wish { stream, id, hash, expected, ask, reply, noted },
     )
 }
 
@@ -60,6 +50,7 @@ fn step() -> impl Strategy<Value = Step> {
         6 => prop::collection::vec(wish(), 1..50).prop_map(Step::Together),
         2 => any::<bool>().prop_map(|cleanly| Step::Reopen { cleanly }),
         1 => (-1_000_000..1_000_000_i64).prop_map(Step::MoveClock),
+        2 => (0..20_i64).prop_map(Step::MoveCursor),
         2 => (1..9_u32).prop_map(Step::Tail),
         3 => (0..4_u8).prop_map(Step::Snapshot),
     ]
@@ -67,13 +58,10 @@ fn step() -> impl Strategy<Value = Step> {
 
 fn submit(log: &EventLog, wish: &Wish) -> BoxFuture<'static, Result<Committed, ExecuteError<TooLittle>>> {
     let (log, wish) = (log.clone(), wish.clone());
-    let cursor =
-        wish.cursor.map(|position| CursorMove { projection: "p".into(), source: "s@1".into(), partition: 0, position });
     let context = Context {
         request_hash: wish.hash.map(|byte| [byte; 32]),
         expected_version: wish.expected,
         reply: wish.reply.clone(),
-        cursor,
         ..Context::new(Uuid::from_u128(u128::from(wish.id) + 1), "tester", "request")
     };
     let stream = wish.stream_name();
@@ -160,6 +148,10 @@ async fn live(home: Home, mut steps: Vec<Step>, with_view: bool) {
             }
             Step::Snapshot(stream) => drop(log.snapshot(&format!("account-{stream}")).await.unwrap()),
             Step::MoveClock(by_us) => clock.advance_us(by_us),
+            Step::MoveCursor(position) => {
+                log.move_cursor("p", "s@1", position).await.unwrap();
+                model.cursor = model.cursor.max(position);
+            }
             Step::Tail(limit) => tail.read(&log, limit).await,
         }
         assert_eq!(log.cursor("p", "s@1").await.unwrap(), model.cursor, "L9: the cursor");

@@ -16,7 +16,6 @@ pub struct Wish {
     pub expected: Option<i64>,
     pub ask: Ask,
     pub reply: Vec<u8>,
-    pub cursor: Option<i64>,
     /// Whether it goes through `record` and leaves a note.
     pub noted: bool,
 }
@@ -79,7 +78,6 @@ impl Model {
                 return Expected::KeyReuse;
             }
             let first = committed.clone();
-            self.move_cursor(wish);
             return Expected::Committed(Committed { repeated: true, ..first });
         }
         let (mut account, version) = self.accounts.get(&stream).cloned().unwrap_or_default();
@@ -91,15 +89,11 @@ impl Model {
         }
         let events = match account.decide(&wish.ask) {
             Ok(events) => events,
-            Err(rejection) => {
-                self.move_cursor(wish);
-                return Expected::Rejected(rejection);
-            }
+            Err(rejection) => return Expected::Rejected(rejection),
         };
         if viewed && events.iter().any(Self::refused_by_view) {
             return Expected::Failed;
         }
-        self.move_cursor(wish);
         self.notes += i64::from(wish.noted);
         for (index, event) in events.iter().enumerate() {
             account.evolve(event);
@@ -119,10 +113,6 @@ impl Model {
             self.commands.insert(wish.id, (stream, wish.hash, committed.clone()));
         }
         Expected::Committed(committed)
-    }
-
-    fn move_cursor(&mut self, wish: &Wish) {
-        self.cursor = self.cursor.max(wish.cursor.unwrap_or(0));
     }
 }
 

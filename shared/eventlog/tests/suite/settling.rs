@@ -58,13 +58,11 @@ async fn what_follows_is_in_the_same_append_and_not_decided_on_a_replay() {
     let reply_of = |state: &Countdown, events: &[CountdownEvent]| vec![state.counts.len() as u8, events.len() as u8];
     let answered = log.execute_answering::<Countdown>("b", 2, context(2), reply_of).await.unwrap();
     assert_eq!((answered.events, answered.reply), (3, vec![3, 3]), "the answer sees all of it");
-    let work = |state: &Countdown, from: std::sync::Arc<usize>, _: &mut _| {
+    let recorded = log.record_command::<Countdown, _>("c", 1, context(3), |state, from, _| {
         let events = state.decide(&from).unwrap();
-        let recorded: trialog_eventlog::BoxFuture<'_, _> =
-            Box::pin(async move { Ok(Recorded { events, reply: Vec::new() }) });
-        recorded
-    };
-    let recorded = log.record_command::<Countdown, _>("c", 1, context(3), work).await.unwrap();
+        Box::pin(async move { Ok(Recorded { events, reply: Vec::new() }) })
+    });
+    let recorded = recorded.await.unwrap();
     assert_eq!((recorded.events, recorded.version), (2, 2));
     log.close().await;
     let again = plain(folder.path()).await;

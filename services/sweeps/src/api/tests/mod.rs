@@ -1,6 +1,7 @@
 //! Calls on a service of its own, with what `runs` would say told by hand.
 
 mod asking;
+mod breaking;
 mod changing;
 mod forking;
 mod importances;
@@ -28,8 +29,8 @@ use tonic::{Request, Status};
 use uuid::Uuid;
 use vocabulary::{ManualClock, Problem, SeededEntropy, SweepId};
 
-use super::Api;
 use crate::reactions::{FollowRuns, check, fill};
+use crate::service::Core;
 use crate::{Dependencies, ServerLimits, Service};
 
 /// A service on a folder of its own.
@@ -122,8 +123,8 @@ impl Bench {
         self.service = open(self.folder.path(), Arc::clone(&self.clock), 2).await;
     }
 
-    pub(super) fn api(&self) -> &Api {
-        &self.service.api
+    pub(super) fn api(&self) -> &Core {
+        &self.service.core
     }
 
     pub(super) async fn submit(&self, document: &Value) -> SweepId {

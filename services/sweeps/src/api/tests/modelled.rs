@@ -26,7 +26,7 @@ fn loss(parameters: &str) -> f64 {
     (at("x") - 0.3).powi(2) + (at("y") + 0.4).powi(2)
 }
 
-async fn pair(api: &Api, sweep: SweepId) -> wire::OfferedTrial {
+async fn pair(api: &Core, sweep: SweepId) -> wire::OfferedTrial {
     let offered = api.ask_trials(Request::new(ask(sweep, 1))).await.unwrap().into_inner().trials.remove(0);
     let value = loss(&offered.parameters_json);
     let last = wire::TellTrialRequest { r#final: true, ..tell(sweep, offered.index, value) };
@@ -146,7 +146,7 @@ async fn a_proposal_that_was_tampered_with_is_found() {
     for _ in 0..24 {
         pair(bench.api(), sweep).await;
     }
-    let events = bench.api().log.read_stream(&crate::stream_of(sweep), 0, 10_000).await.unwrap();
+    let events = bench.api().log.read_stream(&crate::stream::stream_of(sweep), 0, 10_000).await.unwrap();
     let mut audit = crate::audit::Audit::new(None);
     for event in &events {
         let mut decoded: crate::sweep::SweepEvent = event.decode().unwrap();

@@ -30,7 +30,7 @@ fn values(parameters: &str) -> [(&'static str, f64); 3] {
 }
 
 /// Asks for a trial and tells its values, all but those named in `without`.
-async fn pair(api: &Api, sweep: SweepId, without: &[&str]) -> wire::OfferedTrial {
+async fn pair(api: &Core, sweep: SweepId, without: &[&str]) -> wire::OfferedTrial {
     let offered = api.ask_trials(Request::new(ask(sweep, 1))).await.unwrap().into_inner().trials.remove(0);
     let values = values(&offered.parameters_json).into_iter().filter(|(name, _)| !without.contains(name));
     let told = wire::TellTrialRequest {
@@ -117,7 +117,7 @@ async fn a_fit_of_a_further_output_that_was_tampered_with_is_found() {
     for _ in 0..20 {
         pair(bench.api(), sweep, &[]).await;
     }
-    let events = bench.api().log.read_stream(&crate::stream_of(sweep), 0, 10_000).await.unwrap();
+    let events = bench.api().log.read_stream(&crate::stream::stream_of(sweep), 0, 10_000).await.unwrap();
     let mut audit = crate::audit::Audit::new(None);
     for event in &events {
         let mut decoded: crate::sweep::SweepEvent = event.decode().unwrap();
@@ -180,7 +180,15 @@ async fn a_fork_keeps_the_values_of_its_trials() {
     for _ in 0..14 {
         pair(bench.api(), sweep, &[]).await;
     }
-    let at = bench.api().log.read_stream(&crate::stream_of(sweep), 0, 10_000).await.unwrap().last().unwrap().position;
+    let at = bench
+        .api()
+        .log
+        .read_stream(&crate::stream::stream_of(sweep), 0, 10_000)
+        .await
+        .unwrap()
+        .last()
+        .unwrap()
+        .position;
     let request = wire::ForkSweepRequest {
         workspace: "default".into(),
         sweep: sweep.to_string(),

@@ -152,11 +152,11 @@ async fn a_submitted_sweep_runs_to_its_end_by_itself() {
     routes.add_service(FeedServiceServer::new(feeds));
     peers.runs.connect_routes(routes.routes());
     let tasks = runtime::supervise(service.tasks(), &shutdown, &runtime::Health::new());
-    let playing = tokio::spawn(play(service.api.log.clone(), runs));
+    let playing = tokio::spawn(play(service.core.log.clone(), runs));
 
     let limits = json!({"max_total_trials": TRIALS, "max_concurrent_trials": 4});
     let wanted = document(json!({"limits": limits, "early_termination": {"type": "median_stopping"}}));
-    let reply = service.api.submit_sweep(Request::new(submission(&wanted))).await.unwrap().into_inner();
+    let reply = service.core.submit_sweep(Request::new(submission(&wanted))).await.unwrap().into_inner();
     let mut version = 0;
     let shown = loop {
         let get = wire::GetSweepRequest {
@@ -165,7 +165,7 @@ async fn a_submitted_sweep_runs_to_its_end_by_itself() {
             wait_seconds: 20.0,
             after_version: version,
         };
-        let asked = service.api.get_sweep(Request::new(get));
+        let asked = service.core.get_sweep(Request::new(get));
         let shown = tokio::time::timeout(Duration::from_secs(20), asked).await.unwrap().unwrap().into_inner();
         assert!(shown.version > version, "it stands still: {shown:?}");
         version = shown.version;
@@ -177,9 +177,9 @@ async fn a_submitted_sweep_runs_to_its_end_by_itself() {
     let live: u32 = shown.trial_counts.values().sum();
     assert_eq!(live, TRIALS);
     let verify = wire::VerifySweepRequest { workspace: "default".into(), sweep: Uuid::nil().to_string() };
-    assert_eq!(super::problem(service.api.verify_sweep(Request::new(verify)).await).status, 404);
+    assert_eq!(super::problem(service.core.verify_sweep(Request::new(verify)).await).status, 404);
     let verify = wire::VerifySweepRequest { workspace: "default".into(), sweep: reply.id };
-    let verified = service.api.verify_sweep(Request::new(verify)).await.unwrap().into_inner();
+    let verified = service.core.verify_sweep(Request::new(verify)).await.unwrap().into_inner();
     assert_eq!(verified.difference_count, 0, "{}", verified.verification_json);
     shutdown.request();
     tasks.join_all().await;

@@ -138,7 +138,7 @@ async fn a_log_that_was_tampered_with_is_found_out() {
     let bench = Bench::new().await;
     let sweep = bench.submit(&document(json!({}))).await;
     bench.fill(sweep).await;
-    let events = bench.api().log.read_stream(&crate::stream_of(sweep), 0, 100).await.unwrap();
+    let events = bench.api().log.read_stream(&crate::stream::stream_of(sweep), 0, 100).await.unwrap();
     let mut audit = crate::audit::Audit::new(None);
     for mut event in events {
         if event.version == 3 {

@@ -12,14 +12,18 @@ mod populating;
 mod promoting;
 mod proposing;
 mod random;
+mod recorded;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use strum::VariantNames;
 use uuid::Uuid;
-use vocabulary::{Decider, RunId, StoredEvent, SweepId};
+use vocabulary::{Decider, RunId, StoredEvent, SweepId, settled};
 
-use super::decide::{Command, NamedPoint, NewTrial, Observation, Rejection, RunEnd, RunMove};
-use super::{AttemptEnd, Planned, Point, Sweep, SweepEvent, SweepSubmitted, TrialState, proposals};
+use super::{
+    AttemptEnd, Command, NamedPoint, NewTrial, Observation, Planned, Point, Rejection, RunEnd, RunMove, Sweep,
+    SweepEvent, SweepState, SweepSubmitted, TrialState, proposals,
+};
 use crate::document::{ServerLimits, SweepSpec, read_sweep};
 
 /// A sweep on a manual clock, with the events that led to it.
@@ -72,9 +76,7 @@ impl Story {
     /// Decides and takes the events in; answers them.
     pub(crate) fn when(&mut self, command: Command) -> Result<Vec<SweepEvent>, Rejection> {
         let events = self.sweep.decide(&command)?;
-        for event in &events {
-            self.sweep.evolve(event);
-        }
+        let events = settled(&mut self.sweep, &command, events).unwrap();
         self.events.extend(events.iter().cloned());
         Ok(events)
     }
@@ -159,7 +161,7 @@ impl Story {
 
     /// The state and its reason.
     pub(crate) fn status(&self) -> (&'static str, String) {
-        (self.sweep.status.state().into(), self.sweep.status.reason())
+        (SweepState::VARIANTS[self.sweep.status.state() as usize], self.sweep.status.reason())
     }
 }
 
