@@ -56,7 +56,7 @@ impl Crate {
         // Re-exports of re-exports end long before this; a path that goes round names nothing.
         const DEPTH_MAX: usize = 16;
         let Some((first, rest)) = path.split_first().filter(|_| depth < DEPTH_MAX) else { return Vec::new() };
-        let child = |module: &Module, name: &String| [module.as_slice(), &[name.clone()]].concat();
+        let child = |module: &Module, name: &String| [module.as_slice(), std::slice::from_ref(name)].concat();
         match first.as_str() {
             "crate" => self.item(&Vec::new(), rest, depth),
             "self" => self.item(from, rest, depth),
