@@ -60,8 +60,8 @@ fn filled(document: &Value, part: &Part, bytes: usize) -> String {
     filled
 }
 
-/// The bad bodies of a route, made of a good one: unknown fields, a long name with a long list below it, and each member
-/// in each bad form.
+/// The bad bodies of a route, made of a good one: unknown fields, a long name with a long list below it, and each
+/// member in each bad form.
 fn bad(good: &Value, bytes: usize) -> Vec<String> {
     let with = |name: &str| {
         let mut document = good.clone();

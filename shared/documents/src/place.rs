@@ -1,5 +1,5 @@
-//! Where a value stands. The steps to it are kept, and only written out when somebody is told of the place: a list below
-//! a long key must not cost that key once an item.
+//! Where a value stands. The steps to it are kept, and only written out when somebody is told of the place: a list
+//! below a long key must not cost that key once an item.
 
 use std::rc::Rc;
 

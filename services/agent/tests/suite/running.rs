@@ -62,9 +62,14 @@ async fn the_environment_is_the_contract_and_nothing_else() {
     let node = Node::start().await;
     std::fs::write(node.folder.join("data"), "42").unwrap();
     let spec = JobSpec {
-        command: ["sh", "-c", "env; cat ${{inputs.train-set}}; cat $TRIALOG_PARAMS_FILE; pwd; [ $TRIALOG_TOKEN = run-secret ] && echo token"]
-            .map(str::to_owned)
-            .to_vec(),
+        command: [
+            "sh",
+            "-c",
+            "env; cat ${{inputs.train-set}}; cat $TRIALOG_PARAMS_FILE; pwd; \
+             [ $TRIALOG_TOKEN = run-secret ] && echo token",
+        ]
+        .map(str::to_owned)
+        .to_vec(),
         environment_variables: [("MODE".to_owned(), "fast".to_owned())].into(),
         contract_variables: [("TRIALOG_PARAM_LR".to_owned(), "0.1".to_owned())].into(),
         inputs: vec![JobInput {

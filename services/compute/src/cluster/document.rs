@@ -265,8 +265,8 @@ mod tests {
 
     #[test]
     fn simulated_preemption_reads_both_forms() {
-        let spec =
-            read("vm_size: D2\nvm_priority: low_priority\nscale: {max_nodes: 1}\nprovider: {preemption: {mean_seconds: 25, seed: 11}}").unwrap();
+        let low = "vm_size: D2\nvm_priority: low_priority\nscale: {max_nodes: 1}\n";
+        let spec = read(&format!("{low}provider: {{preemption: {{mean_seconds: 25, seed: 11}}}}")).unwrap();
         let dedicated = "vm_size: D2\nscale: {max_nodes: 1}\nprovider: {preemption: {mean_seconds: 25}}";
         assert_eq!(refused(dedicated), (422, vec![("/provider/preemption".into(), "NotPreemptible".into())]));
         let expected = Preemption::Exponential { mean_seconds: 25.0, seed: 11 };

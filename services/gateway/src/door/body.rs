@@ -87,8 +87,8 @@ impl<const LIMIT: usize> Body<LIMIT> {
     /// The body as a message; an empty body is the message's default.
     ///
     /// # Errors
-    /// 400 for syntax, duplicate keys and unknown fields, 413 for too many values, 422 for values of the wrong type, 429
-    /// when too many long bodies are read.
+    /// 400 for syntax, duplicate keys and unknown fields, 413 for too many values, 422 for values of the wrong type,
+    /// 429 when too many long bodies are read.
     pub async fn message<M: DeserializeOwned + ToSchema + Default + Send + 'static>(&self) -> Result<M, Problem> {
         self.read(message).await?
     }

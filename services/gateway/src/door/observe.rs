@@ -16,14 +16,14 @@ use crate::Gateway;
 /// Longest id of the client's own that comes back; more would make headers a place to store things.
 const CLIENT_ID_LENGTH_MAX: usize = 40;
 
-/// What the pages under `/docs` may do: show this server's own files. They are in no frame, where a click could be meant
-/// for something else.
+/// What the pages under `/docs` may do: show this server's own files. They are in no frame, where a click could be
+/// meant for something else.
 const PAGES: &str = "/docs";
 const PAGE_RULES: [(HeaderName, &str); 4] = [
     (
         CONTENT_SECURITY_POLICY,
-        "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self'; \
-         connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
+         font-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     ),
     (X_FRAME_OPTIONS, "DENY"),
     (X_CONTENT_TYPE_OPTIONS, "nosniff"),

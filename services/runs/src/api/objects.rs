@@ -1,7 +1,7 @@
 //! Objects by their hash: put, get, head. Streams in both directions, so that size costs no memory.
 //!
-//! The store holds an object once, whoever has put it; a workspace sees those that it has. That another one has an object
-//! of some hash is not told.
+//! The store holds an object once, whoever has put it; a workspace sees those that it has. That another one has an
+//! object of some hash is not told.
 
 use std::sync::Arc;
 

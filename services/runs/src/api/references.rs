@@ -1,4 +1,5 @@
-//! What a job refers to must be its workspace's own: a run's checkpoint and an object's content are told to nobody else.
+//! What a job refers to must be its workspace's own: a run's checkpoint and an object's content are told to nobody
+//! else.
 
 use contracts::compute::JobSpec;
 use tonic::Status;

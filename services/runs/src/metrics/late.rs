@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 
 use eventlog::{Transaction, sql};
 
+use super::Stored;
 use super::batch::Batch;
 use super::codec;
-use super::store::{Stored, with_steps};
+use super::steps::with_steps;
 use crate::run::report::SentKey;
 
 /// Batches of an attempt that are looked through for the last step of a key; a key that was silent for longer than

@@ -5,6 +5,14 @@ pub mod batch;
 pub mod codec;
 mod late;
 pub mod read;
+mod steps;
 pub mod store;
 
+use eventlog::RecordError;
+
 pub use batch::Batch;
+
+use crate::run::Rejection;
+
+/// What a step of storing answers.
+type Stored<T> = Result<T, RecordError<Rejection>>;

@@ -1,6 +1,6 @@
-//! Which workspaces have an object. One is had by who has put it, by who has it as an artifact of a run, and as the code
-//! of a run's job. The first two are written where they are done; what this view adds is the code of jobs, so that what
-//! older histories refer to is had too.
+//! Which workspaces have an object. One is had by who has put it, by who has it as an artifact of a run, and as the
+//! code of a run's job. The first two are written where they are done; what this view adds is the code of jobs, so that
+//! what older histories refer to is had too.
 
 use eventlog::{BoxFuture, Error, Reader, RecordedEvent, Transaction, View, sql};
 

@@ -30,8 +30,8 @@ pub struct Arguments {
     /// A file with the secret that all processes of the installation share; asked for on the TCP listener.
     #[arg(long)]
     token_file: Option<PathBuf>,
-    /// The key of the tokens of runs and nodes, the same for gateway, compute and runs; default: signing.key in the data
-    /// folder.
+    /// The key of the tokens of runs and nodes, the same for gateway, compute and runs; default: signing.key in the
+    /// data folder.
     #[arg(long)]
     signing_key_file: Option<PathBuf>,
     /// Use the database of this service as it is, also when it is missing, empty or another one than before; may be

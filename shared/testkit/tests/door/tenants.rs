@@ -171,7 +171,8 @@ fn referring(theirs: &Theirs, stranger: &Client, message: &str, member: &str) ->
     }
 }
 
-/// Every route of the published document, and every text of its messages: a new one is walked, or has to be sorted here.
+/// Every route of the published document, and every text of its messages: a new one is walked, or has to be sorted
+/// here.
 pub fn nothing_of_another_workspace_is_there(client: &Client) {
     let theirs = Theirs::make(client);
     client.put(&format!("/api/v1/workspaces/{OWN}"), &json!({})).expect(200);

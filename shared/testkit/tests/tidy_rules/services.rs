@@ -49,7 +49,11 @@ fn no_files_of_a_service_go_round() {
 #[test]
 fn calls_and_reactions_know_nothing_of_each_other() {
     // What both do belongs to neither.
-    let planted = Crate::read([("api/mod.rs", "pub fn x() {}\n"), ("reactions/y.rs", "use crate::api::x;\n")]);
+    let planted = Crate::read([
+        ("lib.rs", "mod api;\nmod reactions;\n"),
+        ("api/mod.rs", "pub fn x() {}\n"),
+        ("reactions/y.rs", "use crate::api::x;\n"),
+    ]);
     assert_eq!(across(&planted), ["reactions/y.rs uses api/mod.rs"]);
     let mut faults = Vec::new();
     for (service, files) in services() {

@@ -73,7 +73,9 @@ fn document(home: &Home) -> Value {
         // Killed shims make failures only after three in one trial; no number of them may end the sweep.
         "limits": {"max_total_trials": TRIALS, "max_concurrent_trials": 5, "max_failed_trials": TRIALS},
         "trial": {
-            "command": ["/bin/sh", "-c", format!("{SAY}{TRIAL}"), "trial", "${{search_space.x}}", "${{search_space.kind}}"],
+            "command": [
+                "/bin/sh", "-c", format!("{SAY}{TRIAL}"), "trial", "${{search_space.x}}", "${{search_space.kind}}"
+            ],
             "environment_variables": {
                 "GATE": home.join("go").display().to_string(),
                 "GATED_FROM": (TRIALS - 5).to_string(),
