@@ -133,7 +133,12 @@ fn memory_mib(pid: u32, name: &str) -> anyhow::Result<f64> {
 }
 
 /// The worst of one route: seconds and MiB, each with the body's place in the list.
-fn worst_of(server: &Server, client: &Client, method: &str, path: &str, bodies: &[String]) -> anyhow::Result<(f64, f64)> {
+fn worst_of(
+    server: &Server,
+    client: &Client,
+    (method, path): (&str, &str),
+    bodies: &[String],
+) -> anyhow::Result<(f64, f64)> {
     let pid = server.pid().context("the server lives")?;
     let (mut seconds, mut mib) = (0.0f64, 0.0f64);
     for body in bodies {

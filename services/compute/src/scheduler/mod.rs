@@ -16,6 +16,8 @@ mod plan;
 mod preemption;
 #[cfg(test)]
 mod simulation_tests;
+#[cfg(test)]
+mod simulation_world;
 
 pub use fleet::{Entry, Fleet, Place, Pool, Shape};
 pub use plan::{Action, BOOT_GRACE, Plan, SILENCE_MAX, plan};

@@ -186,6 +186,19 @@ pub async fn run(plan: Plan) -> anyhow::Result<()> {
     }
 }
 
+/// What nodes and their agents are told of this installation.
+fn node_wiring(plan: &Plan, url: &str, signing_key: [u8; 32]) -> anyhow::Result<compute::NodeWiring> {
+    Ok(compute::NodeWiring {
+        executable: std::env::current_exe()?,
+        compute_address: format!("unix:{}", plan.folder.socket().display()),
+        runs_address: plan.address("runs"),
+        api_url: url.to_owned(),
+        agents_away: Duration::try_from_secs_f64(plan.settings.compute.agents_away_seconds)
+            .context("compute.agents_away_seconds")?,
+        signing_key,
+    })
+}
+
 async fn assemble(
     plan: &Plan,
     peers: &Peers,
@@ -239,15 +252,7 @@ async fn assemble(
         add!(assembly, "models", models::open(common!(models { peers: peers.clone() })).await?);
     }
     if plan.runs_here("compute") {
-        let special = compute::NodeWiring {
-            executable: std::env::current_exe()?,
-            compute_address: format!("unix:{}", plan.folder.socket().display()),
-            runs_address: plan.address("runs"),
-            api_url: url.to_owned(),
-            agents_away: Duration::try_from_secs_f64(plan.settings.compute.agents_away_seconds)
-                .context("compute.agents_away_seconds")?,
-            signing_key,
-        };
+        let special = node_wiring(plan, url, signing_key)?;
         add!(
             assembly,
             "compute",

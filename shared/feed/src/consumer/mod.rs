@@ -1,7 +1,7 @@
 //! Who follows another service's facts: at least once, in order per lane, with cursors in the follower's own log.
 //!
-//! The effect of a fact is a command whose id is made of (source, position, reaction), so that a second delivery changes
-//! nothing: the cursor may lag behind the effects, never run ahead of them.
+//! The effect of a fact is a command whose id is made of (source, position, reaction), so that a second delivery
+//! changes nothing: the cursor may lag behind the effects, never run ahead of them.
 //!
 //! [`reaction`] is what a service writes · `pace` decides when facts are taken in · `lanes` handles each lane in order,
 //! all beside each other · `progress` knows what is done · `parked` keeps what cannot be handled · `session` puts them

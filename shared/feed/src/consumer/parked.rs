@@ -117,7 +117,8 @@ impl Park {
         self.write("feed", "", move |tx| {
             let parked = Arc::clone(&parked);
             Box::pin(async move {
-                let into = "INSERT INTO feed_parked(projection, source, partition, position, lane, cause, error, parked_at, fact)";
+                let into = "INSERT INTO feed_parked
+                    (projection, source, partition, position, lane, cause, error, parked_at, fact)";
                 let mut rows = insert(into, "ON CONFLICT DO NOTHING");
                 for parked in parked.iter() {
                     let (cause, error) = match &parked.why {
@@ -254,7 +255,8 @@ impl Park {
 }
 
 async fn act(tx: &mut Transaction, values: [eventlog::Value; 10]) -> Result<(), Error> {
-    let into = "INSERT INTO feed_actions(action_id, at, actor, request_id, action, projection, source, partition, position, detail)";
+    let into = "INSERT INTO feed_actions
+        (action_id, at, actor, request_id, action, projection, source, partition, position, detail)";
     let mut rows = insert(into, "");
     rows.row(values);
     rows.execute(tx).await

@@ -131,8 +131,8 @@ impl Session<'_> {
                  `trialog feed adopt {met}` follows it from its beginning on (`--from POSITION` from later on)"
             ),
             OpenError::BeyondHead { source_name, from, head } => format!(
-                "{consumer} has seen {source_name} up to {from}, and it ends at {head}: the log was set back. If that is \
-                 meant, `trialog feed adopt {source_name} --from {head}` goes on from there"
+                "{consumer} has seen {source_name} up to {from}, and it ends at {head}: the log was set back. If \
+                 that is meant, `trialog feed adopt {source_name} --from {head}` goes on from there"
             ),
             OpenError::Away(text) => text.clone(),
         }

@@ -1,5 +1,5 @@
-//! Where facts come from. Everything that hands them out does so behind one trait: the log of a service in this process,
-//! `FeedService` of another, and whatever carries facts between them.
+//! Where facts come from. Everything that hands them out does so behind one trait: the log of a service in this
+//! process, `FeedService` of another, and whatever carries facts between them.
 
 mod facts;
 mod published;

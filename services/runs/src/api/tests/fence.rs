@@ -114,7 +114,8 @@ async fn late_files_stand_behind_those_of_later_attempts() {
             ..ObjectChunk::default()
         })]);
         let core = Arc::clone(&fixture.api.0);
-        async move { crate::api::objects::put(&core, CallContext::default(), chunks).await.unwrap().into_inner().sha256 }
+        let call = CallContext::default();
+        async move { crate::api::objects::put(&core, call, chunks).await.unwrap().into_inner().sha256 }
     };
     let (old, new) = (hash(b"old").await, hash(b"new").await);
     let record = |attempt, path: &str, sha256: &str| RecordArtifactsRequest {
