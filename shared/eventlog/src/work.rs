@@ -115,7 +115,6 @@ pub(crate) struct Append {
 }
 
 /// Everything that can be asked of the writer.
-#[expect(clippy::large_enum_variant, reason = "nearly all items are appends")]
 pub(crate) enum Item {
     Append(Append),
     Snapshot(SnapshotRow, oneshot::Sender<()>),

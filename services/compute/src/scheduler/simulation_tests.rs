@@ -1,18 +1,17 @@
 //! The scheduler under a virtual clock: random jobs, preemptions and losses, with the real deciders. No I/O, no
 //! waiting.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use documents::Format;
 use proptest::prelude::*;
-use vocabulary::job::{AttemptPhase, JobEnd, JobSpec, Outcome, Resources, ServiceSpec};
-use vocabulary::{Decider, Entropy, JobId, NodeId, SeededEntropy};
+use vocabulary::job::{JobEnd, Outcome};
+use vocabulary::{Decider, JobId, NodeId};
 
-use super::*;
 use super::simulation_world::{SECOND, World};
-use crate::cluster::{self, Cluster, NodeEnd, NodeState, Taker};
-use crate::job::{self, Job, JobKey, JobPhase};
-use crate::stream::{Change, ClusterName};
+use super::*;
+use crate::cluster::{self, NodeEnd, Taker};
+use crate::job::{self, JobPhase};
+use crate::stream::Change;
 
 const SPOT: &str = "vm_size: D8\nvm_priority: low_priority\nscale: {max_nodes: 3, idle_seconds_before_scaledown: 20}";
 

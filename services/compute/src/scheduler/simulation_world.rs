@@ -3,12 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use documents::Format;
-use proptest::prelude::*;
 use vocabulary::job::{AttemptPhase, JobEnd, JobSpec, Outcome, Resources, ServiceSpec};
 use vocabulary::{Decider, Entropy, JobId, NodeId, SeededEntropy};
 
 use super::*;
-use crate::cluster::{self, Cluster, NodeEnd, NodeState, Taker};
+use crate::cluster::{self, Cluster, NodeState, Taker};
 use crate::job::{self, Job, JobKey, JobPhase};
 use crate::stream::{Change, ClusterName};
 

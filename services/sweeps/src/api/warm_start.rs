@@ -134,11 +134,8 @@ fn check_sources(spec: &SweepSpec, sources: &[Earlier]) -> Result<(), Problem> {
     }
     match sources.iter().find(|source| !source.state.is_terminal()) {
         Some(source) => {
-            let detail = format!(
-                "sweep {} is {}; only sweeps that have ended warm another",
-                source.sweep_id,
-                source.state.to_string()
-            );
+            let detail =
+                format!("sweep {} is {}; only sweeps that have ended warm another", source.sweep_id, source.state);
             Err(Problem::conflict("WrongState", detail).with("state", source.state.to_string()))
         }
         None => Ok(()),
