@@ -17,7 +17,7 @@ mod preemption;
 #[cfg(test)]
 mod simulation_tests;
 #[cfg(test)]
-mod simulation_world;
+mod simulation_world_tests;
 
 pub use fleet::{Entry, Fleet, Place, Pool, Shape};
 pub use plan::{Action, BOOT_GRACE, Plan, SILENCE_MAX, plan};

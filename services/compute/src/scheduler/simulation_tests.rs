@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use vocabulary::job::{JobEnd, Outcome};
 use vocabulary::{Decider, JobId, NodeId};
 
-use super::simulation_world::{SECOND, World};
+use super::simulation_world_tests::{SECOND, World};
 use super::*;
 use crate::cluster::{self, NodeEnd, Taker};
 use crate::job::{self, JobPhase};

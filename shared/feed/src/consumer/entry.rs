@@ -50,7 +50,7 @@ pub(super) struct Standing {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) enum State {
     #[default]
-    Opening,
+    Connecting,
     Following,
     Halted(String),
 }
@@ -99,7 +99,7 @@ impl Entry {
         let parked_facts = self.park().count().await?;
         let Standing { state, source, position } = self.standing().clone();
         let (state, reason) = match state {
-            State::Opening => ("Opening", String::new()),
+            State::Connecting => ("Connecting", String::new()),
             State::Following => ("Following", String::new()),
             State::Halted(reason) => ("Halted", reason),
         };

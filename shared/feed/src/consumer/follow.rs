@@ -46,7 +46,7 @@ impl Follower {
     pub async fn run(&self, part: &Part) -> anyhow::Result<()> {
         let mut requests = self.requests.lock().await;
         loop {
-            self.entry.stand(|standing| standing.state = State::Opening);
+            self.entry.stand(|standing| standing.state = State::Connecting);
             let session = Session {
                 entry: &self.entry,
                 reaction: &self.reaction,

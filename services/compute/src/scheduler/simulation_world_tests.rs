@@ -1,4 +1,5 @@
-//! What surrounds the scheduler, in memory and under a virtual clock: the real deciders, a fleet, nodes that boot and go.
+//! What surrounds the scheduler, in memory and under a virtual clock: the real deciders, a fleet, nodes that boot and
+//! go.
 
 use std::collections::{BTreeMap, BTreeSet};
 
