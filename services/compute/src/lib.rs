@@ -17,10 +17,12 @@
 mod agents;
 mod api;
 pub mod cluster;
-mod core;
+mod commands;
 mod endpoint;
 mod engine;
+mod fleet_state;
 pub mod job;
+mod orders;
 mod providers;
 pub mod publish;
 mod publish_endpoints;
@@ -36,5 +38,7 @@ pub mod stream;
 mod tests;
 pub mod time;
 mod views;
+mod wiring;
 
-pub use service::{Dependencies, NodeWiring, Service, open};
+pub use service::{Dependencies, Service, open};
+pub use wiring::NodeWiring;

@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use contracts::compute::agent_service_server::AgentServiceServer;
 use contracts::compute::compute_service_server::ComputeServiceServer;
@@ -12,31 +11,20 @@ use eventlog::{EventLog, Options, Stores};
 use runtime::{Shutdown, Task};
 use vocabulary::{Clock, Entropy};
 
-use crate::core::Core;
+use crate::agents::{Agents, Desk, Door};
+use crate::commands::Commands;
+use crate::engine::Engine;
+use crate::fleet_state::FleetState;
+use crate::orders::OrderMaker;
 use crate::providers::{LocalProvider, Provider};
-use crate::{agents, api, engine, publish, reactions, views};
+use crate::serving::{EndpointCommands, ServingState};
+use crate::wiring::NodeWiring;
+use crate::{api, engine, publish, reactions, views};
 
 pub(crate) const MIGRATIONS: &[(&str, &str)] = &[
     ("0001_compute", include_str!("../migrations/0001_compute.sql")),
     ("0100_endpoints", include_str!("../migrations/0100_endpoints.sql")),
 ];
-
-/// How nodes are started and whom they speak to.
-#[derive(Clone)]
-pub struct NodeWiring {
-    /// The program whose `agent` command is a node.
-    pub executable: PathBuf,
-    /// Where agents find compute: `unix:PATH` or `http://HOST:PORT`.
-    pub compute_address: String,
-    /// Where agents find runs.
-    pub runs_address: String,
-    /// TRIALOG_API_URL of jobs.
-    pub api_url: String,
-    /// How long agents stay when the server does not come back, once nothing runs on their nodes.
-    pub agents_away: Duration,
-    /// Seals the tokens of runs and nodes.
-    pub signing_key: [u8; 32],
-}
 
 /// What the service is built on.
 #[derive(Clone)]
@@ -60,7 +48,9 @@ pub struct Dependencies {
 /// The running service.
 #[derive(Clone)]
 pub struct Service {
-    core: Arc<Core>,
+    api: api::Api,
+    desk: Arc<Desk>,
+    engine: Arc<Engine>,
     feeds: feed::Feeds,
 }
 
@@ -85,24 +75,44 @@ pub(crate) async fn open_with(dependencies: Dependencies, provider: Arc<dyn Prov
         entropy: Arc::clone(&entropy),
     })
     .await?;
-    let core = Arc::new(Core::new(log, clock, entropy, shutdown, (data, wiring), provider));
+    let commands = Commands { log, clock, entropy, shutdown };
+    let (fleet, agents) = (Arc::new(FleetState::new()), Arc::new(Agents::default()));
     // Before the first call is answered and the first agent connects.
-    core.load().await?;
-    Ok(Service { core, feeds })
+    fleet.load(&commands, &[]).await?;
+    let endpoints = EndpointCommands::new(commands.clone(), ServingState::new(&data));
+    let orders = OrderMaker { checkpoints: data.join("checkpoints"), signing_key: wiring.signing_key };
+    let engine = Engine {
+        commands: commands.clone(),
+        fleet: Arc::clone(&fleet),
+        agents: Arc::clone(&agents),
+        orders: orders.clone(),
+        provider,
+        signing_key: wiring.signing_key,
+    };
+    let desk = Desk {
+        commands: commands.clone(),
+        fleet: Arc::clone(&fleet),
+        agents,
+        orders,
+        endpoints: endpoints.clone(),
+        wiring,
+    };
+    let api = api::Api { commands, fleet, endpoints: api::EndpointCalls { commands: endpoints } };
+    Ok(Service { api, desk: Arc::new(desk), engine: Arc::new(engine), feeds })
 }
 
 impl Service {
     /// Adds the service's calls.
     pub fn routes(&self, routes: &mut tonic::service::RoutesBuilder) {
-        let core = Arc::clone(&self.core);
         routes.add_service(
-            ComputeServiceServer::new(api::Api { core: Arc::clone(&core) })
+            ComputeServiceServer::new(self.api.clone())
                 .max_decoding_message_size(MESSAGE_BYTES_MAX)
                 .max_encoding_message_size(MESSAGE_BYTES_MAX),
         );
-        routes.add_service(RoutesServiceServer::new(core.serving.clone()).max_encoding_message_size(MESSAGE_BYTES_MAX));
+        let router = RoutesServiceServer::new(self.api.endpoints.clone());
+        routes.add_service(router.max_encoding_message_size(MESSAGE_BYTES_MAX));
         routes.add_service(
-            AgentServiceServer::new(agents::Door { core })
+            AgentServiceServer::new(Door { desk: Arc::clone(&self.desk) })
                 .max_decoding_message_size(MESSAGE_BYTES_MAX)
                 .max_encoding_message_size(MESSAGE_BYTES_MAX),
         );
@@ -110,15 +120,14 @@ impl Service {
 
     /// The service's facts.
     pub fn feed(&self) -> feed::Source {
-        feed::Source::new(self.core.log.clone(), publish::Publisher)
+        feed::Source::new(self.api.commands.log.clone(), publish::Publisher)
     }
 
     /// The scheduler, and the reactions to other services' facts.
     pub fn tasks(&self) -> Vec<Task> {
-        let core = Arc::clone(&self.core);
-        let mut tasks = vec![Task::new("scheduler", move || engine::run(Arc::clone(&core)))];
-        tasks.extend(self.core.serving.tasks());
-        tasks.extend(reactions::tasks(&self.core, &self.feeds));
+        let engine = Arc::clone(&self.engine);
+        let mut tasks = vec![Task::new("scheduler", move || engine::run(Arc::clone(&engine)))];
+        tasks.extend(reactions::tasks(&self.api.commands, &self.api.endpoints.commands, &self.feeds));
         tasks
     }
 }

@@ -15,9 +15,11 @@ use tonic::{Request, Status};
 use vocabulary::job::{JobEnd, Outcome};
 use vocabulary::{Clock, Entropy, JobId, NodeId};
 
+use crate::api::EndpointCalls;
 use crate::cluster::{self, Cluster};
+use crate::commands::Commands;
 use crate::job::{self, Job, JobPhase};
-use crate::serving::Serving;
+use crate::serving::{EndpointCommands, ServingState};
 use crate::stream::ClusterName;
 use crate::views;
 
@@ -26,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 struct Stage {
     folder: tempfile::TempDir,
-    serving: Serving,
+    serving: EndpointCalls,
     shutdown: Shutdown,
     log: EventLog,
 }
@@ -54,8 +56,11 @@ impl Stage {
             entropy: entropy(),
         });
         let (log, shutdown) = (log.await.unwrap(), Shutdown::new());
-        let serving = Serving::of_compute(&log, &clock(), &entropy(), folder.path(), &shutdown);
-        let mut tasks = runtime::supervise(serving.tasks(), &shutdown, &runtime::Health::new());
+        let own = Commands { log: log.clone(), clock: clock(), entropy: entropy(), shutdown: shutdown.clone() };
+        let commands = EndpointCommands::new(own, ServingState::new(folder.path()));
+        let mut tasks =
+            runtime::supervise(vec![crate::reactions::keep_replicas(&commands)], &shutdown, &runtime::Health::new());
+        let serving = EndpointCalls { commands };
         tokio::spawn(async move { while tasks.join_next().await.is_some() {} });
         Self { folder, serving, shutdown, log }
     }
@@ -161,7 +166,7 @@ impl Stage {
         self.of_job(job_id, placed).await;
         let address = format!("unix:/run/{job_id}");
         let report = wire::ReplicaReady { job_id: job_id.to_owned(), attempt: 1, address };
-        self.serving.replica_ready(&node_id.to_string(), report).await;
+        self.serving.commands.replica_ready(&node_id.to_string(), report).await;
     }
 
     async fn ends(&self, job_id: &str, outcome: Outcome) {
@@ -277,10 +282,10 @@ async fn a_preemption_notice_brings_a_replacement_first_and_the_drain_after() {
 #[tokio::test]
 async fn the_deployments_of_a_cluster_are_known_until_they_are_gone() {
     let stage = Stage::with_cluster().await;
-    assert_eq!(stage.serving.deployments_on("default", "serving").await.unwrap(), [""; 0]);
+    assert_eq!(stage.serving.commands.deployments_on("default", "serving").await.unwrap(), [""; 0]);
     stage.put_deployment(1, DOCUMENT).await.unwrap();
-    assert_eq!(stage.serving.deployments_on("default", "serving").await.unwrap(), ["digits/blue"]);
-    assert_eq!(stage.serving.deployments_on("default", "other").await.unwrap(), [""; 0]);
-    assert_eq!(stage.serving.deployments_on("elsewhere", "serving").await.unwrap(), [""; 0]);
+    assert_eq!(stage.serving.commands.deployments_on("default", "serving").await.unwrap(), ["digits/blue"]);
+    assert_eq!(stage.serving.commands.deployments_on("default", "other").await.unwrap(), [""; 0]);
+    assert_eq!(stage.serving.commands.deployments_on("elsewhere", "serving").await.unwrap(), [""; 0]);
     stage.shutdown.request();
 }

@@ -15,9 +15,9 @@ use tokio_stream::wrappers::ReceiverStream;
 use vocabulary::job::AttemptPhase;
 use vocabulary::{JobId, NodeId, Problem};
 
-use super::Orders;
+use super::desk::Desk;
+use super::registry::OrderSender;
 use crate::cluster;
-use crate::core::Core;
 use crate::job::{Command, failed_end};
 
 /// Reports written down at the same time.
@@ -26,14 +26,14 @@ const CHUNK_REPORTS: usize = 256;
 const ACTOR: &str = "agents";
 
 /// Writes reports down until there are no more.
-pub(super) async fn handle(core: &Core, node_id: NodeId, reports: mpsc::Receiver<Report>, orders: &Orders) {
+pub(super) async fn handle(desk: &Desk, node_id: NodeId, reports: mpsc::Receiver<Report>, orders: &OrderSender) {
     let mut chunks = ReceiverStream::new(reports).ready_chunks(CHUNK_REPORTS);
     while let Some(chunk) = chunks.next().await {
         let mut by_job: BTreeMap<String, Vec<Report>> = BTreeMap::new();
         for report in chunk {
             by_job.entry(job_of(&report).to_owned()).or_default().push(report);
         }
-        join_all(by_job.into_values().map(|reports| in_order(core, node_id, reports, orders))).await;
+        join_all(by_job.into_values().map(|reports| in_order(desk, node_id, reports, orders))).await;
     }
 }
 
@@ -47,38 +47,38 @@ fn job_of(report: &Report) -> &str {
     }
 }
 
-async fn in_order(core: &Core, node_id: NodeId, reports: Vec<Report>, orders: &Orders) {
+async fn in_order(desk: &Desk, node_id: NodeId, reports: Vec<Report>, orders: &OrderSender) {
     for report in reports {
         match report {
-            Report::Phase(report) => phase(core, node_id, report).await,
-            Report::Ended(report) => ended(core, node_id, report, orders).await,
-            Report::Notice(report) => notice(core, node_id, report).await,
-            Report::ReplicaReady(report) => core.serving.replica_ready(&node_id.to_string(), report).await,
-            Report::ReplicaLog(report) => core.serving.replica_log(&report).await,
+            Report::Phase(report) => phase(desk, node_id, report).await,
+            Report::Ended(report) => ended(desk, node_id, report, orders).await,
+            Report::Notice(report) => notice(desk, node_id, report).await,
+            Report::ReplicaReady(report) => desk.endpoints.replica_ready(&node_id.to_string(), report).await,
+            Report::ReplicaLog(report) => desk.endpoints.replica_log(&report).await,
             Report::Hello(_) | Report::Heartbeat(_) => {}
         }
     }
 }
 
-async fn phase(core: &Core, node_id: NodeId, report: wire::AttemptPhase) {
+async fn phase(desk: &Desk, node_id: NodeId, report: wire::AttemptPhase) {
     let phase = AttemptPhase::required(report.phase_kind, &report.phase);
     let (Ok(job_id), Ok(phase)) = (JobId::parse(&report.job_id), phase) else {
         tracing::warn!(node.id = %node_id, "a phase that means nothing: {} {}", report.job_id, report.phase);
         return;
     };
-    let command = Command::Reach { attempt: report.attempt, node_id, phase, at_us: core.clock.now_us() };
-    core.of_job_surely(job_id, command, ACTOR).await;
+    let command = Command::Reach { attempt: report.attempt, node_id, phase, at_us: desk.commands.clock.now_us() };
+    desk.commands.of_job_surely(job_id, command, ACTOR).await;
 }
 
 /// An end is acknowledged once it is written down, or means nothing any more: an agent keeps what is not
 /// acknowledged.
-async fn ended(core: &Core, node_id: NodeId, report: AttemptEnded, orders: &Orders) {
+async fn ended(desk: &Desk, node_id: NodeId, report: AttemptEnded, orders: &OrderSender) {
     let AttemptEnded { job_id, attempt, end } = report;
     if let Ok(id) = JobId::parse(&job_id) {
         // Whatever it says, the attempt has ended, and its agent repeats the report until it is acknowledged.
         let end = end_of(end).unwrap_or_else(|error| failed_end("bad_report", error));
-        let command = Command::EndAttempt { attempt, node_id, end, at_us: core.clock.now_us() };
-        if !core.of_job_surely(id, command, ACTOR).await {
+        let command = Command::EndAttempt { attempt, node_id, end, at_us: desk.commands.clock.now_us() };
+        if !desk.commands.of_job_surely(id, command, ACTOR).await {
             return;
         }
     }
@@ -88,13 +88,13 @@ async fn ended(core: &Core, node_id: NodeId, report: AttemptEnded, orders: &Orde
 }
 
 /// A provider has told its node that it goes.
-async fn notice(core: &Core, node_id: NodeId, report: PreemptionNotice) {
-    let now_us = core.clock.now_us();
+async fn notice(desk: &Desk, node_id: NodeId, report: PreemptionNotice) {
+    let now_us = desk.commands.clock.now_us();
     let deadline_us = report.deadline.parse::<jiff::Timestamp>().map_or(now_us, |deadline| deadline.as_microsecond());
-    let Some(cluster) = core.cluster_of(node_id) else { return };
+    let Some(cluster) = desk.fleet.cluster_of(node_id) else { return };
     let (by, reason) = (cluster::Taker::Provider, report.reason);
     let command = cluster::Command::Notice { node_id, by, deadline_us, reason, at_us: now_us };
-    if let Err(error) = core.of_cluster(&cluster, command, ACTOR).await {
+    if let Err(error) = desk.commands.of_cluster(&cluster, command, ACTOR).await {
         let problem: Problem = error.into_problem(Into::into);
         tracing::warn!(node.id = %node_id, "the notice of its preemption was not recorded: {problem}");
     }

@@ -12,11 +12,12 @@ use tonic::{Status, Streaming};
 use vocabulary::job::{JobEnd, Outcome};
 use vocabulary::{JobId, NodeId, Problem, token};
 
-use super::{Orders, reports};
+use super::desk::Desk;
+use super::registry::OrderSender;
+use super::reports;
 use crate::cluster::{Command, NodeState};
-use crate::core::Core;
-use crate::engine::{notice_order, start_order, stop_order};
 use crate::job::{self, JobPhase};
+use crate::orders;
 use crate::scheduler::Fleet;
 
 /// How long a new connection may take to say who it is.
@@ -25,41 +26,41 @@ const HELLO_WAIT: Duration = Duration::from_secs(10);
 const REPORTS_WAITING_MAX: usize = 1024;
 
 /// Serves a connection until it ends.
-pub(super) async fn run(core: Arc<Core>, mut incoming: Streaming<AgentReport>, orders: Orders) {
+pub(super) async fn run(desk: Arc<Desk>, mut incoming: Streaming<AgentReport>, orders: OrderSender) {
     let Ok(Ok(Some(AgentReport { report: Some(Report::Hello(hello)) }))) =
         tokio::time::timeout(HELLO_WAIT, incoming.message()).await
     else {
         let _ = orders.try_send(Err(Status::invalid_argument("the first message of a connection must be a hello")));
         return;
     };
-    let node_id = match admit(&core, &hello).await {
+    let node_id = match admit(&desk, &hello).await {
         Ok(Admitted::Node(node_id)) => node_id,
-        Ok(Admitted::Gone(node_id)) => return hear_out(&core, node_id, incoming, &orders).await,
+        Ok(Admitted::Gone(node_id)) => return hear_out(&desk, node_id, incoming, &orders).await,
         Err(problem) => {
             let _ = orders.try_send(Err(contracts::status_of(&problem)));
             return;
         }
     };
-    let Greeted { number, lost, outcome } = greet(&core, node_id, &hello, &orders);
-    core.wake.notify_one();
+    let Greeted { number, lost, outcome } = greet(&desk, node_id, &hello, &orders);
+    desk.fleet.wake.notify_one();
     for (job_id, attempt) in lost {
         let end = JobEnd { reason: outcome.to_string(), ..JobEnd::new(outcome) };
-        let command = job::Command::EndAttempt { attempt, node_id, end, at_us: core.clock.now_us() };
-        core.of_job_surely(job_id, command, "agents").await;
+        let command = job::Command::EndAttempt { attempt, node_id, end, at_us: desk.commands.clock.now_us() };
+        desk.commands.of_job_surely(job_id, command, "agents").await;
     }
-    listen(&core, node_id, incoming, &orders, || core.agents.hear(node_id, number)).await;
-    if core.agents.close(node_id, number) {
-        core.fleet().set_connected(node_id, false, core.clock.now_us());
-        core.wake.notify_one();
+    listen(&desk, node_id, incoming, &orders, || desk.agents.hear(node_id, number)).await;
+    if desk.agents.close(node_id, number) {
+        desk.fleet.lock().set_connected(node_id, false, desk.commands.clock.now_us());
+        desk.fleet.wake.notify_one();
     }
 }
 
 /// Takes reports until the connection ends; `heard` is called with each sign of life.
 async fn listen(
-    core: &Core,
+    desk: &Desk,
     node_id: NodeId,
     mut incoming: Streaming<AgentReport>,
-    orders: &Orders,
+    orders: &OrderSender,
     heard: impl Fn() + Send,
 ) {
     let (sender, receiver) = mpsc::channel(REPORTS_WAITING_MAX);
@@ -80,23 +81,23 @@ async fn listen(
     };
     tokio::select! {
         () = reading => {}
-        () = reports::handle(core, node_id, receiver, orders) => {}
-        () = core.shutdown.requested() => {}
+        () = reports::handle(desk, node_id, receiver, orders) => {}
+        () = desk.commands.shutdown.requested() => {}
     }
 }
 
 /// The agent of a node that is gone may still have what attempts wrote before their end: it learns where to take that,
 /// and its reports of their ends, which mean nothing any more, are acknowledged.
-async fn hear_out(core: &Core, node_id: NodeId, incoming: Streaming<AgentReport>, orders: &Orders) {
+async fn hear_out(desk: &Desk, node_id: NodeId, incoming: Streaming<AgentReport>, orders: &OrderSender) {
     let leave = Order::Leave(Leave { reason: "the node is gone".to_owned() });
-    for order in [welcome(core), leave] {
+    for order in [welcome(desk), leave] {
         let _ = orders.try_send(Ok(AgentOrder { order: Some(order) }));
     }
-    listen(core, node_id, incoming, orders, || {}).await;
+    listen(desk, node_id, incoming, orders, || {}).await;
 }
 
-fn welcome(core: &Core) -> Order {
-    let wiring = &core.wiring;
+fn welcome(desk: &Desk) -> Order {
+    let wiring = &desk.wiring;
     Order::Welcome(Welcome { runs_address: wiring.runs_address.clone(), api_url: wiring.api_url.clone() })
 }
 
@@ -109,26 +110,29 @@ enum Admitted {
 }
 
 /// Checks who it is. A node that connects for the first time becomes ready.
-async fn admit(core: &Core, hello: &Hello) -> Result<Admitted, Problem> {
+async fn admit(desk: &Desk, hello: &Hello) -> Result<Admitted, Problem> {
     let refusal = || Problem::new(401, "Unauthenticated", "the node's token is wrong");
     let node_id = NodeId::parse(&hello.node_id).map_err(|_| refusal())?;
     let hash = token::fingerprint(&hello.token);
     let known = {
-        let fleet = core.fleet();
+        let fleet = desk.fleet.lock();
         fleet.node(node_id).and_then(|(name, pool, _)| Some((name.clone(), pool.cluster.nodes.get(&node_id)?.clone())))
     };
     let Some((cluster, node)) = known else {
-        let own = token::is_node_secret(&hello.node_id, &hello.token, &core.wiring.signing_key);
+        let own = token::is_node_secret(&hello.node_id, &hello.token, &desk.wiring.signing_key);
         return if own { Ok(Admitted::Gone(node_id)) } else { Err(refusal()) };
     };
     if node.token_sha256 != hash {
         return Err(refusal());
     }
     if node.state == NodeState::Requested {
-        let command = Command::NodeIsReady { node_id, at_us: core.clock.now_us() };
-        let committed =
-            core.of_cluster(&cluster, command, "agents").await.map_err(|error| error.into_problem(Into::into))?;
-        core.caught_up(committed.position).await.map_err(|status| contracts::problem_of(&status))?;
+        let command = Command::NodeIsReady { node_id, at_us: desk.commands.clock.now_us() };
+        let committed = desk
+            .commands
+            .of_cluster(&cluster, command, "agents")
+            .await
+            .map_err(|error| error.into_problem(Into::into))?;
+        desk.fleet.caught_up(committed.position).await.map_err(|status| contracts::problem_of(&status))?;
     }
     Ok(Admitted::Node(node_id))
 }
@@ -145,16 +149,16 @@ struct Greeted {
 
 /// Registers the connection and sends what it must know, with the fleet held: an event is either in the fleet now, or
 /// goes to the registered connection later.
-fn greet(core: &Core, node_id: NodeId, hello: &Hello, orders: &Orders) -> Greeted {
-    let mut fleet = core.fleet();
-    let number = core.agents.open(node_id, orders.clone());
-    fleet.set_connected(node_id, true, core.clock.now_us());
-    core.agents.send(node_id, welcome(core));
+fn greet(desk: &Desk, node_id: NodeId, hello: &Hello, orders: &OrderSender) -> Greeted {
+    let mut fleet = desk.fleet.lock();
+    let number = desk.agents.open(node_id, orders.clone());
+    fleet.set_connected(node_id, true, desk.commands.clock.now_us());
+    desk.agents.send(node_id, welcome(desk));
     let Some((_, pool, place)) = fleet.node(node_id) else {
         return Greeted { number, lost: Vec::new(), outcome: Outcome::Lost };
     };
     let node = pool.cluster.nodes.get(&node_id);
-    let notice = node.and_then(|node| notice_order(node, core.clock.now_us()));
+    let notice = node.and_then(|node| orders::notice(node, desk.commands.clock.now_us()));
     let goes = place.removing || node.is_none_or(|node| node.state == NodeState::Leaving);
     let (mut outcome, mut then, mut lost) = (Outcome::Lost, Vec::new(), Vec::new());
     if goes {
@@ -164,10 +168,10 @@ fn greet(core: &Core, node_id: NodeId, hello: &Hello, orders: &Orders) -> Greete
         outcome = if notice.is_some() { Outcome::Preempted } else { Outcome::Lost };
         then.push(Order::Leave(Leave { reason: "the node is given back".to_owned() }));
     } else {
-        (then, lost) = compare(core, &fleet, &place.jobs, &hello.attempts);
+        (then, lost) = compare(desk, &fleet, &place.jobs, &hello.attempts);
     }
     for order in notice.into_iter().chain(then) {
-        core.agents.send(node_id, order);
+        desk.agents.send(node_id, order);
     }
     Greeted { number, lost, outcome }
 }
@@ -178,7 +182,7 @@ fn attempts_of(found: &[AttemptStatus]) -> BTreeSet<(JobId, u32)> {
 
 /// What the agent must be told, and which attempts it should have but does not.
 fn compare(
-    core: &Core,
+    desk: &Desk,
     fleet: &Fleet,
     wanted: &BTreeMap<JobId, u32>,
     found: &[AttemptStatus],
@@ -189,12 +193,12 @@ fn compare(
         let Some(entry) = fleet.job(*job_id) else { continue };
         if entry.job.phase == JobPhase::Placed {
             // The order may not have arrived; a second one changes nothing.
-            orders.push(start_order(core, *job_id, &entry.job));
+            orders.push(desk.orders.start(*job_id, &entry.job));
         } else if !there.contains(&(*job_id, *attempt)) {
             lost.push((*job_id, *attempt));
             continue;
         }
-        orders.extend(stop_order(*job_id, &entry.job));
+        orders.extend(orders::stop(*job_id, &entry.job));
     }
     for status in found.iter().filter(|status| status.phase != "ended") {
         let current = JobId::parse(&status.job_id).is_ok_and(|job_id| wanted.get(&job_id) == Some(&status.attempt));

@@ -6,17 +6,16 @@ use eventlog::sql;
 use tonic::{Request, Response, Status};
 use vocabulary::Problem;
 
-use super::endpoints_calls::absent;
+use super::endpoints::{EndpointCalls, absent};
 use super::endpoints_document::read_deployment;
 use super::endpoints_shown;
 use crate::endpoint::{Command, DeploymentRevised, Endpoint, ModelFile, ServedModel};
-use crate::serving::Serving;
-use crate::views::endpoints::stream;
+use crate::views::endpoints::{revision_keys, stream};
 
 /// Deployments of a workspace.
 const DEPLOYMENTS_MAX: i64 = 200;
 
-impl Serving {
+impl EndpointCalls {
     pub(crate) async fn put_deployment(
         &self,
         request: Request<wire::PutDeploymentRequest>,
@@ -30,12 +29,12 @@ impl Serving {
             let message = "model: it was not looked up; send name/3 or name@alias of a registered model";
             status_of(&Problem::invalid("/model", "UnknownModel", message))
         })?;
-        let jobs = &self.inner.ground.jobs;
+        let jobs = &self.commands.jobs;
         if !jobs.has_cluster(&workspace, &spec.cluster).await.map_err(|problem| status_of(&problem))? {
             return Err(status_of(&Problem::not_found("cluster", &spec.cluster, &workspace)));
         }
         let stream = stream(&workspace, &endpoint);
-        let (known, _) = self.look(&stream).await.map_err(calls::unreadable)?;
+        let (known, _) = self.commands.look(&stream).await.map_err(calls::unreadable)?;
         if known.created.is_none() {
             return Err(absent(&workspace, &endpoint));
         }
@@ -50,7 +49,7 @@ impl Serving {
             revision: 0,
             model: served(resolved),
             spec,
-            at: self.now(),
+            at: self.commands.now(),
         };
         let position =
             self.execute(&call, &stream, Command::Revise { revision: Box::new(revision), is_archived }).await?;
@@ -60,7 +59,7 @@ impl Serving {
     async fn check_deployment_limit(&self, workspace: &str) -> Result<(), Status> {
         let count: i64 = sql("SELECT count(*) FROM deployments_listed WHERE workspace = $1")
             .bind(workspace)
-            .fetch_one(self.log().reader())
+            .fetch_one(self.commands.log().reader())
             .await
             .map_err(calls::unreadable)?;
         if count < DEPLOYMENTS_MAX {
@@ -71,7 +70,7 @@ impl Serving {
     }
 
     async fn deployment_now(&self, workspace: &str, endpoint: &str, name: &str) -> Result<wire::Deployment, Status> {
-        let (state, version) = self.look(&stream(workspace, endpoint)).await.map_err(calls::unreadable)?;
+        let (state, version) = self.commands.look(&stream(workspace, endpoint)).await.map_err(calls::unreadable)?;
         self.shown(workspace, endpoint, name, &state, version).await
     }
 
@@ -87,16 +86,16 @@ impl Serving {
             return Err(absent(workspace, endpoint));
         }
         let Some(deployment) = state.deployments.get(name) else { return Err(no_deployment(endpoint, name)) };
-        let keys = self.revision_keys(workspace, endpoint).await.map_err(calls::unreadable)?;
+        let keys = revision_keys(self.commands.log().reader(), workspace, endpoint).await.map_err(calls::unreadable)?;
         let key_of = |revision| keys.get(&(name.to_owned(), revision)).copied().unwrap_or_default();
-        Ok(endpoints_shown::deployment(name, deployment, version, key_of, self.now()))
+        Ok(endpoints_shown::deployment(name, deployment, version, key_of, self.commands.now()))
     }
 
     pub(crate) async fn get_deployment(
         &self,
         request: Request<wire::GetDeploymentRequest>,
     ) -> Result<Response<wire::Deployment>, Status> {
-        calls::at_least(self.log(), &CallContext::of(&request)).await?;
+        calls::at_least(self.commands.log(), &CallContext::of(&request)).await?;
         let wire::GetDeploymentRequest { workspace, endpoint, name, wait_seconds, after_version } =
             request.into_inner();
         let (state, version) = self.look_after(&stream(&workspace, &endpoint), wait_seconds, after_version).await?;
@@ -107,16 +106,17 @@ impl Serving {
         &self,
         request: Request<wire::GetEndpointRequest>,
     ) -> Result<Response<wire::ListDeploymentsReply>, Status> {
-        calls::at_least(self.log(), &CallContext::of(&request)).await?;
+        calls::at_least(self.commands.log(), &CallContext::of(&request)).await?;
         let wire::GetEndpointRequest { workspace, name: endpoint, .. } = request.into_inner();
-        let (state, version) = self.look(&stream(&workspace, &endpoint)).await.map_err(calls::unreadable)?;
+        let (state, version) = self.commands.look(&stream(&workspace, &endpoint)).await.map_err(calls::unreadable)?;
         if state.created.is_none() {
             return Err(absent(&workspace, &endpoint));
         }
-        let keys = self.revision_keys(&workspace, &endpoint).await.map_err(calls::unreadable)?;
+        let keys =
+            revision_keys(self.commands.log().reader(), &workspace, &endpoint).await.map_err(calls::unreadable)?;
         let shown = state.deployments.iter().map(|(name, deployment)| {
             let key_of = |revision| keys.get(&(name.clone(), revision)).copied().unwrap_or_default();
-            endpoints_shown::deployment(name, deployment, version, key_of, self.now())
+            endpoints_shown::deployment(name, deployment, version, key_of, self.commands.now())
         });
         Ok(Response::new(wire::ListDeploymentsReply { deployments: shown.collect() }))
     }
@@ -128,7 +128,7 @@ impl Serving {
         let call = CallContext::of(&request);
         let wire::GetDeploymentRequest { workspace, endpoint, name, .. } = request.into_inner();
         let before = self.deployment_now(&workspace, &endpoint, &name).await?;
-        let command = Command::DeleteDeployment { deployment: name.clone(), at: self.now() };
+        let command = Command::DeleteDeployment { deployment: name.clone(), at: self.commands.now() };
         let position = self.execute(&call, &stream(&workspace, &endpoint), command).await?;
         let shown = match self.deployment_now(&workspace, &endpoint, &name).await {
             Ok(shown) => shown,
@@ -146,7 +146,13 @@ impl Serving {
         // Only names of things that exist become paths.
         self.deployment_now(&workspace, &endpoint, &deployment).await?;
         let lines = usize::try_from(tail_lines).unwrap_or(usize::MAX);
-        let text = self.inner.logs.tail(&workspace, &endpoint, &deployment, lines).await.map_err(calls::unreadable)?;
+        let text = self
+            .commands
+            .state
+            .logs
+            .tail(&workspace, &endpoint, &deployment, lines)
+            .await
+            .map_err(calls::unreadable)?;
         Ok(Response::new(wire::DeploymentLogs { text }))
     }
 
@@ -154,14 +160,14 @@ impl Serving {
         &self,
         request: Request<wire::GetRevisionRequest>,
     ) -> Result<Response<wire::Revision>, Status> {
-        calls::at_least(self.log(), &CallContext::of(&request)).await?;
+        calls::at_least(self.commands.log(), &CallContext::of(&request)).await?;
         let key = request.into_inner().revision_key;
         type Row = (String, String, String, i64, String, i64, String, String);
         let row: Option<Row> =
             sql("SELECT workspace, endpoint, deployment, revision, model, model_version, version_id, run_id \
              FROM revisions WHERE key = $1")
             .bind(key)
-            .fetch_optional(self.log().reader())
+            .fetch_optional(self.commands.log().reader())
             .await
             .map_err(calls::unreadable)?;
         let Some((workspace, endpoint, deployment, revision, model, model_version, version_id, run_id)) = row else {

@@ -2,9 +2,8 @@
 
 use contracts::compute as wire;
 
-use super::endpoints_calls::auth_text;
-use crate::endpoint::{Deployment, Endpoint};
-use crate::reactions::replica_plan::{settings, shown};
+use crate::endpoint::{Auth, Deployment, Endpoint};
+use crate::serving::wire::{replica, settings};
 
 /// Said plainly, so that nobody takes a process for a sandbox.
 const ISOLATION: &str = "process: a separate process of the node's user, without a sandbox; \
@@ -40,7 +39,7 @@ pub(crate) fn deployment(
 ) -> wire::Deployment {
     let shown_revision = deployment.live.as_ref().unwrap_or(&deployment.target);
     let (model, spec) = (&shown_revision.model, &shown_revision.spec);
-    let replicas = deployment.replicas.iter().map(|(job_id, replica)| shown(job_id, replica, deployment));
+    let replicas = deployment.replicas.iter().map(|(job_id, known)| replica(job_id, known, deployment));
     let target = &deployment.target;
     let update = (target.revision != shown_revision.revision).then(|| wire::DeploymentUpdate {
         revision: target.revision,
@@ -82,6 +81,14 @@ fn errors(deployment: &Deployment, now: jiff::Timestamp) -> Vec<String> {
         format!("replica {ordinal} ended {} times in a row; the last time: {}", slot.failures, slot.last_reason)
     });
     deployment.failure.clone().into_iter().chain(broken).collect()
+}
+
+/// The published spelling.
+fn auth_text(auth: Auth) -> &'static str {
+    match auth {
+        Auth::Key => "key",
+        Auth::Token => "token",
+    }
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ impl Api {
         let end = row.end();
         let reason = match &end {
             Some(end) => ended(end),
-            None => JobId::parse(&row.job_id).map(|job| self.core.fleet().explain(job)).unwrap_or_default(),
+            None => JobId::parse(&row.job_id).map(|job| self.fleet.lock().explain(job)).unwrap_or_default(),
         };
         wire::Job {
             job_id: row.job_id,
@@ -38,7 +38,7 @@ impl Api {
     pub(super) async fn get_job(&self, request: Request<wire::GetJobRequest>) -> Result<Response<wire::Job>, Status> {
         self.at_least(&request).await?;
         let wire::GetJobRequest { workspace, id } = request.into_inner();
-        let reader = self.core.log.reader();
+        let reader = self.commands.log.reader();
         let row = views::job_by_id(reader, &id).await.map_err(calls::unreadable)?;
         let row = row.filter(|row| row.workspace == workspace);
         let row = row.ok_or_else(|| status_of(&Problem::not_found("job", &id, &workspace)))?;
@@ -50,7 +50,7 @@ impl Api {
         &self,
         request: Request<wire::ListJobsRequest>,
     ) -> Result<Response<wire::ListJobsReply>, Status> {
-        calls::at_least(&self.core.log, &CallContext::of(&request)).await?;
+        calls::at_least(&self.commands.log, &CallContext::of(&request)).await?;
         let request = request.into_inner();
         let (size, after) = calls::page(request.page_size, &request.page_token)?;
         let invalid = |pointer: &str, message: String| status_of(&Problem::invalid(pointer, "OutOfRange", message));
@@ -63,7 +63,7 @@ impl Api {
         if !request.state.is_empty() && !STATES.contains(&request.state.as_str()) {
             return Err(invalid("/state", format!("state '{}': one of {}", request.state, STATES.join(", "))));
         }
-        let reader = self.core.log.reader();
+        let reader = self.commands.log.reader();
         let rows = views::jobs_of(reader, &request.workspace, &request.cluster, &request.state, after, size + 1).await;
         let mut rows = rows.map_err(calls::unreadable)?;
         let size = usize::try_from(size).unwrap_or_default();

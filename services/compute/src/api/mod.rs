@@ -1,7 +1,6 @@
 //! The calls of the service.
 
 mod endpoints;
-mod endpoints_calls;
 mod endpoints_deployments;
 mod endpoints_document;
 mod endpoints_shown;
@@ -18,45 +17,60 @@ use contracts::compute as wire;
 use contracts::compute::compute_service_server::ComputeService;
 use tonic::{Request, Response, Status};
 
-use crate::core::Core;
+pub(crate) use endpoints::EndpointCalls;
+
+use crate::commands::Commands;
+use crate::fleet_state::FleetState;
 
 /// What each call needs.
 #[derive(Clone)]
 pub(crate) struct Api {
-    pub core: Arc<Core>,
+    pub commands: Commands,
+    pub fleet: Arc<FleetState>,
+    pub endpoints: EndpointCalls,
 }
 
 macro_rules! calls {
-    ($($name:ident($request:ty) -> $reply:ty;)+) => {
+    (
+        own: { $($name:ident($request:ty) -> $reply:ty;)+ }
+        endpoints: { $($endpoint:ident($wanted:ty) -> $answer:ty;)+ }
+    ) => {
         #[tonic::async_trait]
         impl ComputeService for Api {
             $(async fn $name(&self, request: Request<$request>) -> Result<Response<$reply>, Status> {
                 self.$name(request).await
+            })+
+            $(async fn $endpoint(&self, request: Request<$wanted>) -> Result<Response<$answer>, Status> {
+                self.endpoints.$endpoint(request).await
             })+
         }
     };
 }
 
 calls! {
-    put_cluster(wire::PutClusterRequest) -> wire::Cluster;
-    update_cluster(wire::PutClusterRequest) -> wire::Cluster;
-    get_cluster(wire::GetClusterRequest) -> wire::Cluster;
-    list_clusters(wire::ListClustersRequest) -> wire::ListClustersReply;
-    delete_cluster(wire::GetClusterRequest) -> wire::Cluster;
-    list_nodes(wire::GetClusterRequest) -> wire::ListNodesReply;
-    preempt_node(wire::PreemptNodeRequest) -> wire::Node;
-    list_sizes(wire::ListSizesRequest) -> wire::ListSizesReply;
-    get_job(wire::GetJobRequest) -> wire::Job;
-    list_jobs(wire::ListJobsRequest) -> wire::ListJobsReply;
-    put_endpoint(wire::PutEndpointRequest) -> wire::Endpoint;
-    get_endpoint(wire::GetEndpointRequest) -> wire::Endpoint;
-    list_endpoints(wire::ListEndpointsRequest) -> wire::ListEndpointsReply;
-    delete_endpoint(wire::GetEndpointRequest) -> wire::Endpoint;
-    put_deployment(wire::PutDeploymentRequest) -> wire::Deployment;
-    get_deployment(wire::GetDeploymentRequest) -> wire::Deployment;
-    list_deployments(wire::GetEndpointRequest) -> wire::ListDeploymentsReply;
-    delete_deployment(wire::GetDeploymentRequest) -> wire::Deployment;
-    put_traffic(wire::PutTrafficRequest) -> wire::Endpoint;
-    read_deployment_logs(wire::ReadDeploymentLogsRequest) -> wire::DeploymentLogs;
-    get_revision(wire::GetRevisionRequest) -> wire::Revision;
+    own: {
+        put_cluster(wire::PutClusterRequest) -> wire::Cluster;
+        update_cluster(wire::PutClusterRequest) -> wire::Cluster;
+        get_cluster(wire::GetClusterRequest) -> wire::Cluster;
+        list_clusters(wire::ListClustersRequest) -> wire::ListClustersReply;
+        delete_cluster(wire::GetClusterRequest) -> wire::Cluster;
+        list_nodes(wire::GetClusterRequest) -> wire::ListNodesReply;
+        preempt_node(wire::PreemptNodeRequest) -> wire::Node;
+        list_sizes(wire::ListSizesRequest) -> wire::ListSizesReply;
+        get_job(wire::GetJobRequest) -> wire::Job;
+        list_jobs(wire::ListJobsRequest) -> wire::ListJobsReply;
+    }
+    endpoints: {
+        put_endpoint(wire::PutEndpointRequest) -> wire::Endpoint;
+        get_endpoint(wire::GetEndpointRequest) -> wire::Endpoint;
+        list_endpoints(wire::ListEndpointsRequest) -> wire::ListEndpointsReply;
+        delete_endpoint(wire::GetEndpointRequest) -> wire::Endpoint;
+        put_deployment(wire::PutDeploymentRequest) -> wire::Deployment;
+        get_deployment(wire::GetDeploymentRequest) -> wire::Deployment;
+        list_deployments(wire::GetEndpointRequest) -> wire::ListDeploymentsReply;
+        delete_deployment(wire::GetDeploymentRequest) -> wire::Deployment;
+        put_traffic(wire::PutTrafficRequest) -> wire::Endpoint;
+        read_deployment_logs(wire::ReadDeploymentLogsRequest) -> wire::DeploymentLogs;
+        get_revision(wire::GetRevisionRequest) -> wire::Revision;
+    }
 }

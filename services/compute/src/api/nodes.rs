@@ -22,7 +22,7 @@ impl Api {
         self.at_least(&request).await?;
         let wire::GetClusterRequest { workspace, name, .. } = request.into_inner();
         let cluster = ClusterName::new(workspace, name);
-        let fleet = self.core.fleet();
+        let fleet = self.fleet.lock();
         let pool = fleet.pool(&cluster).ok_or_else(|| status_of(&absent(&cluster)))?;
         let nodes = pool.places.iter().map(|(node, place)| show::node(&fleet, pool, *node, place)).collect();
         Ok(Response::new(wire::ListNodesReply { nodes }))
@@ -41,20 +41,20 @@ impl Api {
         let node = NodeId::parse(&node_id).map_err(|_| not_there())?;
         let name = ClusterName::new(&workspace, &cluster);
         let notice_seconds = {
-            let fleet = self.core.fleet();
+            let fleet = self.fleet.lock();
             let pool = fleet.pool(&name).ok_or_else(|| status_of(&absent(&name)))?;
             pool.cluster.spec.provider.local().notice_seconds
         };
-        let at_us = self.core.clock.now_us();
+        let at_us = self.commands.clock.now_us();
         let reason = if reason.is_empty() { REASON_DEFAULT.to_owned() } else { reason };
         let deadline_us = at_us.saturating_add(micros(notice_seconds));
         let by = if drain { Taker::Administrator } else { Taker::User };
         let command = Command::Notice { node_id: node, by, deadline_us, reason, at_us };
-        let context = calls::context(&call, self.core.entropy.as_ref(), Vec::new());
-        let committed = self.core.log.execute::<Cluster>(&name.stream(), command, context).await;
+        let context = calls::context(&call, self.commands.entropy.as_ref(), Vec::new());
+        let committed = self.commands.log.execute::<Cluster>(&name.stream(), command, context).await;
         let committed = committed.map_err(calls::refused)?;
-        self.core.caught_up(committed.position).await?;
-        let fleet = self.core.fleet();
+        self.fleet.caught_up(committed.position).await?;
+        let fleet = self.fleet.lock();
         let shown = match fleet.node(node) {
             Some((_, pool, place)) => show::node(&fleet, pool, node, place),
             // An idle node may be gone already when its preemption is answered.

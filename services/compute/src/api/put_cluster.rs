@@ -32,7 +32,7 @@ impl Api {
         let (format, named) = (format_of(&format)?, name.clone());
         let read = runtime::reading::body(document.len(), move || read_spec(&named, &document, format)).await;
         let (spec, size) = read.flatten().map_err(|problem| status_of(&problem))?;
-        let at_us = self.core.clock.now_us();
+        let at_us = self.commands.clock.now_us();
         let cluster = ClusterName::new(&workspace, &name);
         let command = Command::Put { workspace, name, spec: Box::new(spec), size: Box::new(size), at_us };
         self.change(&call, &cluster, command).await
@@ -47,7 +47,7 @@ impl Api {
         let format = format_of(&format)?;
         let read = runtime::reading::body(document.len(), move || read_change(&document, format)).await;
         let change = read.flatten().map_err(|problem| status_of(&problem))?;
-        let command = Command::Rescale { change, at_us: self.core.clock.now_us() };
+        let command = Command::Rescale { change, at_us: self.commands.clock.now_us() };
         self.change(&call, &ClusterName::new(workspace, name), command).await
     }
 
@@ -59,9 +59,9 @@ impl Api {
         let wire::GetClusterRequest { workspace, name, force, .. } = request.into_inner();
         let carries = match force {
             true => Vec::new(),
-            false => self.core.serving.deployments_on(&workspace, &name).await.map_err(calls::unreadable)?,
+            false => self.endpoints.commands.deployments_on(&workspace, &name).await.map_err(calls::unreadable)?,
         };
-        let command = Command::Delete { carries, at_us: self.core.clock.now_us() };
+        let command = Command::Delete { carries, at_us: self.commands.clock.now_us() };
         self.change(&call, &ClusterName::new(workspace, name), command).await
     }
 
@@ -71,14 +71,14 @@ impl Api {
         cluster: &ClusterName,
         command: Command,
     ) -> Result<Response<wire::Cluster>, Status> {
-        let context = calls::context(call, self.core.entropy.as_ref(), Vec::new());
-        let committed = self.core.log.execute::<Cluster>(&cluster.stream(), command, context).await;
+        let context = calls::context(call, self.commands.entropy.as_ref(), Vec::new());
+        let committed = self.commands.log.execute::<Cluster>(&cluster.stream(), command, context).await;
         let committed = committed.map_err(|error| match calls::problem(error) {
             problem if problem.status == 404 => status_of(&absent(cluster)),
             problem => status_of(&problem),
         })?;
-        self.core.caught_up(committed.position).await?;
-        let fleet = self.core.fleet();
+        self.fleet.caught_up(committed.position).await?;
+        let fleet = self.fleet.lock();
         let now = match fleet.pool(cluster) {
             Some(pool) => show::cluster(pool),
             // An empty cluster may be gone already when its deletion is answered.

@@ -18,9 +18,9 @@ impl Api {
     /// Waits until the log and the fleet have what the caller has seen.
     pub(super) async fn at_least<T>(&self, request: &Request<T>) -> Result<(), Status> {
         let call = CallContext::of(request);
-        calls::at_least(&self.core.log, &call).await?;
+        calls::at_least(&self.commands.log, &call).await?;
         match call.at_least {
-            Some(position) => self.core.caught_up(position).await,
+            Some(position) => self.fleet.caught_up(position).await,
             None => Ok(()),
         }
     }
@@ -33,12 +33,12 @@ impl Api {
         let wire::GetClusterRequest { workspace, name, wait_seconds, after_version, .. } = request.into_inner();
         let cluster = ClusterName::new(workspace, name);
         let wait = Duration::try_from_secs_f64(wait_seconds).unwrap_or_default().min(WAIT_MAX);
-        let mut folded = self.core.folded.subscribe();
+        let mut folded = self.fleet.folded.subscribe();
         let deadline = tokio::time::sleep(wait);
         tokio::pin!(deadline);
         loop {
             folded.borrow_and_update();
-            let now = self.core.fleet().pool(&cluster).map(show::cluster);
+            let now = self.fleet.lock().pool(&cluster).map(show::cluster);
             let now = now.ok_or_else(|| status_of(&absent(&cluster)))?;
             if wait.is_zero() || now.version > after_version {
                 return Ok(Response::new(now));
@@ -46,7 +46,7 @@ impl Api {
             tokio::select! {
                 changed = folded.changed() => changed.map_err(calls::unreadable)?,
                 () = &mut deadline => return Ok(Response::new(now)),
-                () = self.core.shutdown.requested() => return Ok(Response::new(now)),
+                () = self.commands.shutdown.requested() => return Ok(Response::new(now)),
             }
         }
     }
@@ -59,7 +59,7 @@ impl Api {
         let request = request.into_inner();
         let (size, after) = calls::page(request.page_size, &request.page_token)?;
         let size = usize::try_from(size).unwrap_or_default();
-        let fleet = self.core.fleet();
+        let fleet = self.fleet.lock();
         let found = fleet.pools_of(&request.workspace, after.as_deref().unwrap_or_default());
         let mut clusters: Vec<_> = found.take(size + 1).map(show::cluster).collect();
         let more = clusters.len() > size;

@@ -9,18 +9,18 @@ use tokio_stream::wrappers::WatchStream;
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status};
 
-use crate::serving::Serving;
+use super::endpoints::EndpointCalls;
 
 #[tonic::async_trait]
-impl RoutesService for Serving {
+impl RoutesService for EndpointCalls {
     type WatchRoutesStream = Pin<Box<dyn Stream<Item = Result<wire::RouteTable, Status>> + Send>>;
 
     async fn watch_routes(
         &self,
         _: Request<wire::WatchRoutesRequest>,
     ) -> Result<Response<Self::WatchRoutesStream>, Status> {
-        let tables = WatchStream::new(self.inner.routes.subscribe());
-        let shutdown = self.inner.ground.shutdown.clone();
+        let tables = WatchStream::new(self.commands.state.routes.subscribe());
+        let shutdown = self.commands.own.shutdown.clone();
         // Before the log has been looked at there is no table: an empty one would be a lie.
         let tables = tables.filter_map(|table: Option<Arc<wire::RouteTable>>| table.map(|table| Ok((*table).clone())));
         let over = async move { shutdown.requested().await };

@@ -3,22 +3,11 @@
 use vocabulary::{Decider, NodeId, Problem};
 
 use super::{
-    Cluster, ClusterCreated, ClusterDeleted, ClusterDeleting, ClusterEvent, ClusterSpec, NodeFailed, NodeLeaving,
-    NodeNoticed, NodePreempted, NodeReady, NodeReleased, NodeRequested, NodeState, Phase, Scale, ScaleChange,
-    ScaleChanged, VmPriority,
+    Cluster, ClusterCreated, ClusterDeleted, ClusterDeleting, ClusterEvent, ClusterSpec, NodeEnd, NodeFailed,
+    NodeLeaving, NodeNoticed, NodePreempted, NodeReady, NodeReleased, NodeRequested, NodeState, Phase, Scale,
+    ScaleChange, ScaleChanged, VmPriority,
 };
 use crate::sizes::Size;
-
-/// How a node went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NodeEnd {
-    /// Given back.
-    Released,
-    /// Taken away.
-    Preempted,
-    /// Broken.
-    Failed,
-}
 
 /// Who takes a node away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

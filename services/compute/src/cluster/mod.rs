@@ -9,11 +9,11 @@ mod events;
 mod spec;
 mod state;
 
-pub use decide::{Command, NodeEnd, Rejection, Taker};
+pub use decide::{Command, Rejection, Taker};
 pub use document::{read_change, read_spec};
 pub use events::{
     ClusterCreated, ClusterDeleted, ClusterDeleting, ClusterEvent, NodeFailed, NodeLeaving, NodeNoticed, NodePreempted,
     NodeReady, NodeReleased, NodeRequested, ScaleChanged,
 };
 pub use spec::{ClusterSpec, LocalSettings, Preemption, Provider, Scale, ScaleChange, VmPriority};
-pub use state::{Cluster, Gone, Node, NodeState, Phase};
+pub use state::{Cluster, Gone, Node, NodeEnd, NodeState, Phase};

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use vocabulary::NodeId;
 
-use super::{ClusterEvent, ClusterSpec, NodeEnd, NodeRequested};
+use super::{ClusterEvent, ClusterSpec, NodeRequested};
 use crate::sizes::Size;
 
 /// Nodes that are gone and still remembered: a crash between the end of a node and the end of its jobs needs to know
@@ -58,6 +58,17 @@ pub struct Node {
     pub token_sha256: String,
     /// Why it stands there.
     pub reason: String,
+}
+
+/// How a node went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NodeEnd {
+    /// Given back.
+    Released,
+    /// Taken away.
+    Preempted,
+    /// Broken.
+    Failed,
 }
 
 /// A node that was.

@@ -4,6 +4,7 @@
 use jiff::Timestamp;
 use vocabulary::Decider;
 
+use super::reject::DEPLOYMENTS_MAX;
 use super::state::{Deployment, Endpoint, is_sound};
 use super::{
     DeploymentDeleted, DeploymentDeleting, DeploymentFailed, DeploymentRevised, EndpointChanged, EndpointCreated,
@@ -11,8 +12,6 @@ use super::{
     ReplicaNoticed, ReplicaReady, ReplicaRequested, RevisionWentLive, TrafficSet,
 };
 
-/// Deployments of an endpoint.
-pub const DEPLOYMENTS_MAX: usize = 20;
 /// Ends in a row after which a revision that has never come up is given up.
 const FAILURES_MAX: u32 = 5;
 

@@ -2,7 +2,8 @@
 
 use vocabulary::{FieldError, Problem};
 
-use super::decide::DEPLOYMENTS_MAX;
+/// Deployments of an endpoint.
+pub(super) const DEPLOYMENTS_MAX: usize = 20;
 
 /// Why it is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,8 +10,8 @@ use futures_util::future::join_all;
 use runtime::Backoff;
 use vocabulary::{NodeId, Problem, token};
 
+use super::parts::Engine;
 use crate::cluster::{self, NodeEnd, Taker};
-use crate::core::Core;
 use crate::job;
 use crate::providers::{AgentIs, NodeFailure};
 use crate::scheduler::Action;
@@ -27,47 +27,49 @@ const REMOVE_RETRY_MAX: Duration = Duration::from_secs(5);
 const DATA_WAIT: Duration = Duration::from_secs(30);
 
 /// Does everything; true when something has changed, so that a new look is worth it.
-pub(super) async fn perform(core: &Arc<Core>, actions: Vec<Action>) -> bool {
-    let done = join_all(actions.into_iter().map(|action| one(core, action))).await;
+pub(super) async fn perform(engine: &Arc<Engine>, actions: Vec<Action>) -> bool {
+    let done = join_all(actions.into_iter().map(|action| one(engine, action))).await;
     done.into_iter().any(|changed| changed)
 }
 
-async fn one(core: &Arc<Core>, action: Action) -> bool {
-    let at_us = core.clock.now_us();
+async fn one(engine: &Arc<Engine>, action: Action) -> bool {
+    let at_us = engine.commands.clock.now_us();
     match action {
         Action::Place { job_id, attempt, node_id, reason } => {
             let command = job::Command::Place { attempt, node_id, reason, at_us };
-            told(core.of_job(job_id, command, ACTOR).await)
+            told(engine.commands.of_job(job_id, command, ACTOR).await)
         }
         Action::EndAttempt { job_id, attempt, node_id, end } => {
             let command = job::Command::EndAttempt { attempt, node_id, end, at_us };
-            told(core.of_job(job_id, command, ACTOR).await)
+            told(engine.commands.of_job(job_id, command, ACTOR).await)
         }
-        Action::GiveUp { job_id, end } => told(core.of_job(job_id, job::Command::GiveUp { end, at_us }, ACTOR).await),
+        Action::GiveUp { job_id, end } => {
+            told(engine.commands.of_job(job_id, job::Command::GiveUp { end, at_us }, ACTOR).await)
+        }
         Action::Stop { job_id, by } => {
             let command = job::Command::Stop { by, decision: String::new(), at_us };
-            told(core.of_job(job_id, command, ACTOR).await)
+            told(engine.commands.of_job(job_id, command, ACTOR).await)
         }
         Action::RequestNode { cluster, reason } => {
-            let node_id = NodeId::new(core.entropy.uuid());
-            let secret = token::node_secret(&node_id.to_string(), &core.wiring.signing_key);
+            let node_id = NodeId::new(engine.commands.entropy.uuid());
+            let secret = token::node_secret(&node_id.to_string(), &engine.signing_key);
             let token_sha256 = token::fingerprint(&secret);
             let command = cluster::Command::RequestNode { node_id, token_sha256, reason, at_us };
-            told(core.of_cluster(&cluster, command, ACTOR).await)
+            told(engine.commands.of_cluster(&cluster, command, ACTOR).await)
         }
         Action::Notice { cluster, node_id, deadline_us, reason } => {
             let command = cluster::Command::Notice { node_id, by: Taker::Provider, deadline_us, reason, at_us };
-            told(core.of_cluster(&cluster, command, ACTOR).await)
+            told(engine.commands.of_cluster(&cluster, command, ACTOR).await)
         }
         Action::Leave { cluster, node_id, reason } => {
-            told(core.of_cluster(&cluster, cluster::Command::Leave { node_id, reason, at_us }, ACTOR).await)
+            told(engine.commands.of_cluster(&cluster, cluster::Command::Leave { node_id, reason, at_us }, ACTOR).await)
         }
         Action::FinishDelete { cluster } => {
-            told(core.of_cluster(&cluster, cluster::Command::FinishDelete { at_us }, ACTOR).await)
+            told(engine.commands.of_cluster(&cluster, cluster::Command::FinishDelete { at_us }, ACTOR).await)
         }
         Action::Remove { cluster, node_id, end, reason } => {
-            core.fleet().set_removing(node_id, true);
-            tokio::spawn(remove(Arc::clone(core), cluster, node_id, end, reason));
+            engine.fleet.lock().set_removing(node_id, true);
+            tokio::spawn(remove(Arc::clone(engine), cluster, node_id, end, reason));
             true
         }
     }
@@ -85,17 +87,17 @@ fn told<R: std::fmt::Debug>(outcome: Result<Committed, ExecuteError<R>>) -> bool
 }
 
 /// A node that the provider has given up.
-pub(super) fn node_failed(core: &Arc<Core>, failure: NodeFailure) {
+pub(super) fn node_failed(engine: &Arc<Engine>, failure: NodeFailure) {
     let NodeFailure { node_id, reason } = failure;
-    let Some(cluster) = core.cluster_of(node_id) else { return };
-    core.fleet().set_removing(node_id, true);
-    tokio::spawn(remove(Arc::clone(core), cluster, node_id, NodeEnd::Failed, reason));
+    let Some(cluster) = engine.fleet.cluster_of(node_id) else { return };
+    engine.fleet.lock().set_removing(node_id, true);
+    tokio::spawn(remove(Arc::clone(engine), cluster, node_id, NodeEnd::Failed, reason));
 }
 
 /// Takes a node away and says so once nothing of it runs any more and what its attempts wrote is in: only then may its
 /// jobs begin elsewhere. What is not in by then comes later, from the agent that stays for it, and changes no decision.
-async fn remove(core: Arc<Core>, cluster: ClusterName, node_id: NodeId, end: NodeEnd, reason: String) {
-    let told = core.agents.send(node_id, Order::Leave(Leave { reason: reason.clone() }));
+async fn remove(engine: Arc<Engine>, cluster: ClusterName, node_id: NodeId, end: NodeEnd, reason: String) {
+    let told = engine.agents.send(node_id, Order::Leave(Leave { reason: reason.clone() }));
     let agent = match end {
         // A node that is given up because it does not answer will not end anything by itself.
         NodeEnd::Failed => AgentIs::Mute,
@@ -103,32 +105,37 @@ async fn remove(core: Arc<Core>, cluster: ClusterName, node_id: NodeId, end: Nod
         _ => AgentIs::Away,
     };
     let mut backoff = Backoff::new(REMOVE_RETRY_MIN, REMOVE_RETRY_MAX);
-    while !core.shutdown.is_requested() {
-        match core.provider.halt(node_id, agent).await {
+    while !engine.commands.shutdown.is_requested() {
+        match engine.provider.halt(node_id, agent).await {
             Ok(()) => break,
             Err(error) => tracing::error!(node.id = %node_id, "cannot be halted: {error:#}"),
         }
-        backoff.wait_unless(&core.shutdown).await;
+        backoff.wait_unless(&engine.commands.shutdown).await;
     }
     backoff.reset();
     // The time begins anew with each start of the server: before that nobody could take anything.
-    let secret = token::node_secret(&node_id.to_string(), &core.wiring.signing_key);
+    let secret = token::node_secret(&node_id.to_string(), &engine.signing_key);
     tokio::select! {
-        () = core.provider.collect(node_id, secret) => {}
+        () = engine.provider.collect(node_id, secret) => {}
         () = tokio::time::sleep(DATA_WAIT) => {
             tracing::warn!(node.id = %node_id, "what its attempts wrote is not in; their jobs go on without it");
         }
-        () = core.shutdown.requested() => return,
+        () = engine.commands.shutdown.requested() => return,
     }
-    while !core.shutdown.is_requested() {
-        let command = cluster::Command::NodeIsGone { node_id, end, reason: reason.clone(), at_us: core.clock.now_us() };
-        match core.of_cluster(&cluster, command, ACTOR).await {
+    while !engine.commands.shutdown.is_requested() {
+        let command = cluster::Command::NodeIsGone {
+            node_id,
+            end,
+            reason: reason.clone(),
+            at_us: engine.commands.clock.now_us(),
+        };
+        match engine.commands.of_cluster(&cluster, command, ACTOR).await {
             Ok(_) => return,
             Err(error) => {
                 let problem: Problem = error.into_problem(Into::into);
                 tracing::warn!(node.id = %node_id, "its end is recorded later: {problem}");
             }
         }
-        backoff.wait_unless(&core.shutdown).await;
+        backoff.wait_unless(&engine.commands.shutdown).await;
     }
 }

@@ -18,7 +18,7 @@ use vocabulary::{Clock, NodeId};
 
 use super::process::{self, Identity};
 use super::{AgentIs, NodeFailure, NodeOrder, Provider};
-use crate::service::NodeWiring;
+use crate::wiring::NodeWiring;
 
 /// How long an agent that was told to leave may take; it gives its shims three seconds itself.
 const LEAVE_WAIT: Duration = Duration::from_secs(5);

@@ -12,8 +12,8 @@ use vocabulary::NodeId;
 use super::local::LocalProvider;
 use super::process::{Identity, of_node};
 use super::{AgentIs, NodeOrder, Provider};
-use crate::service::NodeWiring;
 use crate::stream::ClusterName;
+use crate::wiring::NodeWiring;
 
 /// Longer than anything takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -1,7 +1,5 @@
 //! A run with a job was created: its job is queued. A run is to end: so is its job.
 
-use std::sync::Arc;
-
 use contracts::feed::Fact;
 use contracts::job::Word;
 use contracts::runs::{RunCreated, RunReleased, RunStopRequested};
@@ -11,7 +9,7 @@ use prost::Message;
 use vocabulary::JobId;
 use vocabulary::job::{JobSpec, StopBy};
 
-use crate::core::Core;
+use crate::commands::Commands;
 use crate::job::{self, Command, Job, JobKey};
 use crate::views;
 
@@ -20,7 +18,7 @@ const NAME: &str = "follow_runs";
 
 /// See the module.
 pub(super) struct FollowRuns {
-    pub core: Arc<Core>,
+    pub commands: Commands,
 }
 
 impl Reaction for FollowRuns {
@@ -55,7 +53,7 @@ impl FollowRuns {
         let spec = JobSpec::try_from(spec).map_err(|error| ReactError::Poison(format!("job: {error}")))?;
         let job_id = JobId::new(eventlog::command_id(&fact.source, fact.position, "job_of_run"));
         let key = JobKey { workspace: created.workspace, run_id: created.run_id, cluster: spec.cluster.clone() };
-        let command = Command::Queue { job: key, spec: Box::new(spec), at_us: self.core.clock.now_us() };
+        let command = Command::Queue { job: key, spec: Box::new(spec), at_us: self.commands.clock.now_us() };
         self.execute(fact, job_id, command).await
     }
 
@@ -63,24 +61,24 @@ impl FollowRuns {
         let Some(job_id) = self.job_of(&wanted.run_id).await? else { return Ok(()) };
         let by = StopBy::required(wanted.by_kind, &wanted.by);
         let by = by.map_err(|error| ReactError::Poison(format!("by: {error}")))?;
-        let command = Command::Stop { by, decision: wanted.decision, at_us: self.core.clock.now_us() };
+        let command = Command::Stop { by, decision: wanted.decision, at_us: self.commands.clock.now_us() };
         self.execute(fact, job_id, command).await
     }
 
     async fn release(&self, fact: &Fact, released: RunReleased) -> Result<(), ReactError> {
         let Some(job_id) = self.job_of(&released.run_id).await? else { return Ok(()) };
-        self.execute(fact, job_id, Command::Release { at_us: self.core.clock.now_us() }).await
+        self.execute(fact, job_id, Command::Release { at_us: self.commands.clock.now_us() }).await
     }
 
     async fn job_of(&self, run_id: &str) -> Result<Option<JobId>, ReactError> {
-        let found = views::job_by_id(self.core.log.reader(), run_id).await;
+        let found = views::job_by_id(self.commands.log.reader(), run_id).await;
         let Some(row) = found.map_err(|error| ReactError::from(error.problem()))? else { return Ok(None) };
         Ok(Some(JobId::parse(&row.job_id).map_err(|error| ReactError::Poison(error.to_string()))?))
     }
 
     async fn execute(&self, fact: &Fact, job_id: JobId, command: Command) -> Result<(), ReactError> {
         let context = calls::reaction_context(fact, NAME);
-        match self.core.log.execute::<Job>(&job::stream(job_id), command, context).await {
+        match self.commands.log.execute::<Job>(&job::stream(job_id), command, context).await {
             Ok(_) => Ok(()),
             Err(ExecuteError::Rejected(never)) => match never {},
             Err(error) => Err(ReactError::from(error.into_problem(|never| match never {}))),

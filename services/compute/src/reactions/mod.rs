@@ -1,20 +1,25 @@
-//! The stories that begin with facts of other services.
+//! The stories that begin with facts of other services, or with compute's own events.
 
 mod follow_runs;
-pub(crate) mod replica_jobs;
-pub(crate) mod replica_logs;
-pub(crate) mod replica_plan;
-pub(crate) mod replicas;
+mod keep_replicas;
+mod replica_plan;
 
 use std::sync::Arc;
 
 use feed::Feeds;
 use runtime::Task;
 
-use crate::core::Core;
+use crate::commands::Commands;
+use crate::serving::EndpointCommands;
 
 /// The followers.
-pub(crate) fn tasks(core: &Arc<Core>, feeds: &Feeds) -> Vec<Task> {
-    let reaction = follow_runs::FollowRuns { core: Arc::clone(core) };
-    vec![feeds.follow(&core.log, Arc::new(reaction), &core.shutdown)]
+pub(crate) fn tasks(commands: &Commands, endpoints: &EndpointCommands, feeds: &Feeds) -> Vec<Task> {
+    let reaction = follow_runs::FollowRuns { commands: commands.clone() };
+    vec![feeds.follow(&commands.log, Arc::new(reaction), &commands.shutdown), keep_replicas(endpoints)]
+}
+
+/// Keeps the replicas and the routes.
+pub(crate) fn keep_replicas(endpoints: &EndpointCommands) -> Task {
+    let endpoints = endpoints.clone();
+    Task::new("replicas", move || keep_replicas::Keeper::new(endpoints.clone()).run())
 }

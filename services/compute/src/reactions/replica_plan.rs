@@ -1,10 +1,9 @@
 //! What an endpoint's replicas call for now, and when to look again. Pure.
 
-use contracts::compute as wire;
 use jiff::{SignedDuration, Timestamp};
 use vocabulary::job::{JobSpec, Resources, ServiceSpec};
 
-use crate::endpoint::{Deployment, DeploymentRevised, Endpoint, Leaving, Replica, RequestSettings, Slot};
+use crate::endpoint::{Deployment, DeploymentRevised, Endpoint, Leaving, Replica, Slot};
 
 /// The longest wait before a replica that ended is started again, in seconds.
 const BACK_OFF_MAX_SECONDS: i64 = 60;
@@ -19,7 +18,7 @@ const STOP_GRACE_SECONDS: f64 = 5.0;
 
 /// What is to be done.
 #[derive(Debug, Default, PartialEq)]
-pub(crate) struct Plan {
+pub(super) struct Plan {
     /// Places without a replica: (deployment, revision, ordinal).
     pub request: Vec<(String, i64, u32)>,
     /// Jobs of replicas that are wanted; they are queued, or were.
@@ -33,7 +32,7 @@ pub(crate) struct Plan {
 }
 
 /// Looks at an endpoint.
-pub(crate) fn plan(endpoint: &Endpoint, now: Timestamp) -> Plan {
+pub(super) fn plan(endpoint: &Endpoint, now: Timestamp) -> Plan {
     let mut plan = Plan::default();
     for (name, deployment) in &endpoint.deployments {
         for revision in deployment.kept() {
@@ -112,7 +111,7 @@ fn drained_at(replica: &Replica) -> Option<Timestamp> {
 }
 
 /// The job of a replica.
-pub(crate) fn job_spec(revision: &DeploymentRevised) -> JobSpec {
+pub(super) fn job_spec(revision: &DeploymentRevised) -> JobSpec {
     let spec = &revision.spec;
     JobSpec {
         cluster: spec.cluster.clone(),
@@ -140,64 +139,14 @@ pub(crate) fn job_spec(revision: &DeploymentRevised) -> JobSpec {
     }
 }
 
-/// The routes of an endpoint; `key_of` knows the key of a (deployment, revision).
-pub(crate) fn route(endpoint: &Endpoint, key_of: impl Fn(&str, i64) -> i64) -> wire::EndpointRoute {
-    let deployments = endpoint.deployments.iter().filter(|(_, deployment)| !deployment.deleting);
-    let deployments = deployments.map(|(name, deployment)| {
-        let revision = deployment.live.as_ref().unwrap_or(&deployment.target);
-        wire::DeploymentRoute {
-            deployment: name.clone(),
-            weight: endpoint.traffic.get(name).copied().unwrap_or_default(),
-            revision_key: key_of(name, revision.revision),
-            model: revision.model.model.clone(),
-            model_version: revision.model.version,
-            request_settings: Some(settings(&revision.spec.request_settings)),
-            replicas: deployment.serving().map(|(job_id, replica)| shown(job_id, replica, deployment)).collect(),
-            instance_count: revision.spec.instance_count,
-        }
-    });
-    wire::EndpointRoute {
-        workspace: endpoint.workspace.clone(),
-        endpoint: endpoint.name.clone(),
-        deployments: deployments.collect(),
-    }
-}
-
-/// Request settings as others see them.
-pub(crate) fn settings(settings: &RequestSettings) -> wire::RequestSettings {
-    wire::RequestSettings {
-        request_timeout_seconds: settings.request_timeout_seconds,
-        max_concurrent_requests_per_instance: settings.max_concurrent_requests_per_instance,
-        max_queue_wait_seconds: settings.max_queue_wait_seconds,
-        idempotent: Some(settings.idempotent),
-    }
-}
-
-/// A replica as others see it.
-pub(crate) fn shown(job_id: &str, replica: &Replica, deployment: &Deployment) -> wire::Replica {
-    let state = match (&replica.draining_at, &replica.address) {
-        (Some(_), _) => "stopping",
-        (None, Some(_)) => "ready",
-        (None, None) => "starting",
-    };
-    let slot = deployment.slots.get(&(replica.revision, replica.ordinal));
-    wire::Replica {
-        job_id: job_id.to_owned(),
-        attempt: replica.attempt,
-        node_id: replica.node_id.clone(),
-        state: state.to_owned(),
-        address: replica.address.clone().unwrap_or_default(),
-        restarts: slot.map_or(0, |slot| slot.restarts),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use vocabulary::Decider;
 
     use super::*;
     use crate::endpoint::{
-        DeploymentSpec, EndpointEvent, ReplicaDraining, ReplicaNoticed, ReplicaReady, ReplicaRequested, ServedModel,
+        DeploymentSpec, EndpointEvent, ReplicaDraining, ReplicaNoticed, ReplicaReady, ReplicaRequested,
+        RequestSettings, ServedModel,
     };
 
     fn at(milliseconds: i64) -> Timestamp {

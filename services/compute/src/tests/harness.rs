@@ -26,7 +26,8 @@ use tonic::{Request, Response, Status, Streaming};
 use vocabulary::NodeId;
 
 use crate::providers::{AgentIs, NodeFailure, NodeOrder, Provider};
-use crate::service::{Dependencies, NodeWiring, open_with};
+use crate::service::{Dependencies, open_with};
+use crate::wiring::NodeWiring;
 
 /// Longer than anything takes on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(20);

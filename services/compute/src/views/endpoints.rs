@@ -1,6 +1,8 @@
 //! Which endpoints and deployments there are, and which revision a request id's key stands for.
 
-use eventlog::{BoxFuture, Error, RecordedEvent, Transaction, View, sql};
+use std::collections::BTreeMap;
+
+use eventlog::{BoxFuture, Error, Reader, RecordedEvent, Transaction, View, sql};
 
 use crate::endpoint::{DeploymentRevised, EndpointEvent};
 
@@ -21,6 +23,27 @@ pub(crate) fn names_of(stream: &str) -> (&str, &str) {
 pub(crate) async fn names_in(reader: &eventlog::Reader, workspace: &str) -> Result<Vec<String>, Error> {
     let names = sql("SELECT name FROM endpoints_listed WHERE workspace = $1 ORDER BY name");
     names.bind(workspace).fetch_all(reader).await
+}
+
+/// Every endpoint by its workspace and its name.
+pub(crate) async fn all_names(reader: &Reader) -> Result<Vec<(String, String)>, Error> {
+    sql("SELECT workspace, name FROM endpoints_listed").fetch_all(reader).await
+}
+
+/// The keys of an endpoint's revisions by (deployment, revision).
+pub(crate) async fn revision_keys(
+    reader: &Reader,
+    workspace: &str,
+    endpoint: &str,
+) -> Result<BTreeMap<(String, i64), i64>, Error> {
+    let rows: Vec<(String, i64, i64)> =
+        sql("SELECT deployment, revision, max(key) FROM revisions WHERE workspace = $1 AND endpoint = $2 \
+         GROUP BY deployment, revision")
+        .bind(workspace)
+        .bind(endpoint)
+        .fetch_all(reader)
+        .await?;
+    Ok(rows.into_iter().map(|(deployment, revision, key)| ((deployment, revision), key)).collect())
 }
 
 /// One row an endpoint, a deployment and a revision.

@@ -7,23 +7,21 @@
 //! replica.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::Duration;
 
 use contracts::compute as wire;
-use contracts::job::{Word, end_of};
-use eventlog::{Error, ExecuteError, RecordedEvent, sql};
+use eventlog::{ExecuteError, RecordedEvent};
 use jiff::Timestamp;
-use prost::Message;
-use vocabulary::job::RequeueCause;
 use vocabulary::{JobId, Problem};
 
-use super::replica_plan::{Plan, job_spec, plan, route};
+use super::replica_plan::{Plan, job_spec, plan};
 use crate::cluster::ClusterEvent;
 use crate::endpoint::{Command, Endpoint, EndpointEvent, Replacement, ReplicaDraining, ReplicaRequested};
-use crate::serving::{Serving, how_it_ended};
+use crate::job::{self, JobEvent};
+use crate::serving::wire::route;
+use crate::serving::{EndpointCommands, how_it_ended};
 use crate::stream::Change;
-use crate::views::endpoints::{PREFIX, names_of, stream};
+use crate::views::endpoints::{PREFIX, all_names, names_of, revision_keys, stream};
 
 /// The name of the cursor.
 const NAME: &str = "replicas";
@@ -33,8 +31,8 @@ const PAGE_EVENTS: u32 = 1_000;
 const RETRY: Duration = Duration::from_secs(1);
 
 /// The state of the reaction: all of it can be made anew.
-pub(crate) struct Keeper {
-    serving: Serving,
+pub(super) struct Keeper {
+    endpoints: EndpointCommands,
     /// Endpoints to look at.
     dirty: BTreeSet<String>,
     /// Endpoints to look at later.
@@ -48,9 +46,9 @@ pub(crate) struct Keeper {
 
 impl Keeper {
     /// Knows nothing yet.
-    pub(crate) fn new(serving: Serving) -> Self {
+    pub(super) fn new(endpoints: EndpointCommands) -> Self {
         Self {
-            serving,
+            endpoints,
             dirty: BTreeSet::new(),
             due: BTreeMap::new(),
             queued: BTreeSet::new(),
@@ -63,16 +61,14 @@ impl Keeper {
     ///
     /// # Errors
     /// When the log cannot be read; the caller begins again.
-    pub(crate) async fn run(mut self) -> anyhow::Result<()> {
-        let log = self.serving.log().clone();
-        let shutdown = self.serving.inner.ground.shutdown.clone();
+    pub(super) async fn run(mut self) -> anyhow::Result<()> {
+        let log = self.endpoints.log().clone();
+        let shutdown = self.endpoints.own.shutdown.clone();
         let mut head = log.head();
         let mut from = log.cursor(NAME, log.source()).await?;
-        let known: Vec<(String, String)> =
-            sql("SELECT workspace, name FROM endpoints_listed").fetch_all(log.reader()).await?;
-        for (workspace, name) in known {
+        for (workspace, name) in all_names(log.reader()).await? {
             let stream = stream(&workspace, &name);
-            let (endpoint, _) = self.serving.look(&stream).await?;
+            let (endpoint, _) = self.endpoints.look(&stream).await?;
             self.index(&stream, &endpoint);
             self.dirty.insert(stream);
         }
@@ -105,39 +101,38 @@ impl Keeper {
         if event.stream.starts_with(PREFIX) {
             // A replica is known before its job can end: the request is earlier in the log.
             match event.decode()? {
-                EndpointEvent::ReplicaRequested(request) => self.serving.remember(&request.job_id, &event.stream),
+                EndpointEvent::ReplicaRequested(request) => {
+                    self.endpoints.state.remember(&request.job_id, &event.stream)
+                }
                 EndpointEvent::DeploymentDeleted(gone) => {
                     let (workspace, endpoint) = names_of(&event.stream);
-                    self.serving.inner.logs.remove(workspace, endpoint, &gone.deployment).await;
+                    self.endpoints.state.logs.remove(workspace, endpoint, &gone.deployment).await;
                 }
                 _ => {}
             }
             self.dirty.insert(event.stream.clone());
             return Ok(true);
         }
+        if let Some(job_id) = job::of_stream(&event.stream) {
+            return self.job_has_changed(&job_id.to_string(), event).await;
+        }
         if let Some(Change::Cluster(_, ClusterEvent::NodeNoticed(noticed))) = Change::of(event)? {
-            self.serving.node_noticed(&noticed).await?;
+            self.endpoints.node_noticed(&noticed).await?;
             return Ok(true);
         }
-        let facts = &self.serving.inner.ground.facts;
-        let Some(fact) = facts.publish(event).map_err(anyhow::Error::msg)? else { return Ok(false) };
-        match fact.kind {
-            "JobRequeued" => {
-                let fact = wire::JobRequeued::decode(fact.payload.as_slice())?;
-                if self.serving.endpoint_of(&fact.job_id).is_none() {
-                    return Ok(false);
-                }
-                let cause = RequeueCause::required(fact.cause_kind, &fact.cause).map_err(anyhow::Error::msg)?;
-                self.serving.replica_lost(&fact.job_id, fact.attempt, cause).await;
+        Ok(false)
+    }
+
+    /// What became of a job; of one that is no replica it does not matter.
+    async fn job_has_changed(&self, job_id: &str, event: &RecordedEvent) -> anyhow::Result<bool> {
+        if self.endpoints.state.endpoint_of(job_id).is_none() {
+            return Ok(false);
+        }
+        match event.decode()? {
+            JobEvent::JobRequeued(requeued) => {
+                self.endpoints.replica_lost(job_id, requeued.attempt, requeued.cause).await;
             }
-            "JobEnded" => {
-                let fact = wire::JobEnded::decode(fact.payload.as_slice())?;
-                if self.serving.endpoint_of(&fact.job_id).is_none() {
-                    return Ok(false);
-                }
-                let end = end_of(fact.end).map_err(anyhow::Error::msg)?;
-                self.serving.replica_ended(&fact.job_id, how_it_ended(&end)).await;
-            }
+            JobEvent::JobEnded(ended) => self.endpoints.replica_ended(job_id, how_it_ended(&ended.end)).await,
             _ => return Ok(false),
         }
         Ok(true)
@@ -145,11 +140,11 @@ impl Keeper {
 
     fn next_wait(&self) -> Option<Duration> {
         let first = self.due.values().min()?;
-        Some(Duration::try_from(first.duration_since(self.serving.now())).unwrap_or(Duration::ZERO))
+        Some(Duration::try_from(first.duration_since(self.endpoints.now())).unwrap_or(Duration::ZERO))
     }
 
     async fn settle_all(&mut self) -> anyhow::Result<()> {
-        let now = self.serving.now();
+        let now = self.endpoints.now();
         let due: Vec<String> =
             self.due.iter().filter(|(_, at)| **at <= now).map(|(stream, _)| stream.clone()).collect();
         self.dirty.extend(due);
@@ -158,37 +153,31 @@ impl Keeper {
             self.settle(&stream).await?;
         }
         let table = wire::RouteTable { endpoints: self.routes.values().cloned().collect() };
-        self.serving.inner.routes.send_if_modified(|known| {
-            let is_news = known.as_deref() != Some(&table);
-            if is_news {
-                *known = Some(Arc::new(table));
-            }
-            is_news
-        });
+        self.endpoints.state.put_routes(table);
         Ok(())
     }
 
     /// Does what an endpoint calls for.
     async fn settle(&mut self, stream: &str) -> anyhow::Result<()> {
-        let (endpoint, _) = self.serving.look(stream).await?;
+        let (endpoint, _) = self.endpoints.look(stream).await?;
         self.index(stream, &endpoint);
         self.update_route(stream, &endpoint).await?;
-        let Plan { request, keep, drain, stop, due } = plan(&endpoint, self.serving.now());
+        let Plan { request, keep, drain, stop, due } = plan(&endpoint, self.endpoints.now());
         if let Some(due) = due {
             self.due.insert(stream.to_owned(), due);
         }
         for (deployment, revision, ordinal) in request {
-            let job_id = JobId::new(self.serving.inner.ground.entropy.uuid()).to_string();
-            let wish = ReplicaRequested { deployment, revision, ordinal, job_id, at: self.serving.now() };
+            let job_id = JobId::new(self.endpoints.own.entropy.uuid()).to_string();
+            let wish = ReplicaRequested { deployment, revision, ordinal, job_id, at: self.endpoints.now() };
             // The events of the request bring this endpoint back here, and its job is queued then.
-            match self.serving.decide(stream, Command::RequestReplica(wish)).await {
+            match self.endpoints.decide(stream, Command::RequestReplica(wish)).await {
                 Ok(_) | Err(ExecuteError::Rejected(_)) => {}
                 Err(error) => self.later(stream, &error.to_string()),
             }
         }
         for job_id in drain {
-            let wish = Command::Drain(ReplicaDraining { job_id, at: self.serving.now() });
-            match self.serving.decide(stream, wish).await {
+            let wish = Command::Drain(ReplicaDraining { job_id, at: self.endpoints.now() });
+            match self.endpoints.decide(stream, wish).await {
                 Ok(_) | Err(ExecuteError::Rejected(_)) => {}
                 Err(error) => self.later(stream, &error.to_string()),
             }
@@ -197,7 +186,7 @@ impl Keeper {
             self.queue(stream, &endpoint, job_id).await;
         }
         for job_id in stop.into_iter().filter(|job_id| !self.stopped.contains(job_id)).collect::<Vec<_>>() {
-            match self.serving.inner.ground.jobs.stop(&job_id).await {
+            match self.endpoints.jobs.stop(&job_id).await {
                 Ok(()) => {
                     self.stopped.insert(job_id);
                 }
@@ -215,7 +204,7 @@ impl Keeper {
             return;
         };
         let (workspace, _) = names_of(stream);
-        match self.serving.inner.ground.jobs.queue(&job_id, workspace, job_spec(revision)).await {
+        match self.endpoints.jobs.queue(&job_id, workspace, job_spec(revision)).await {
             Ok(()) => {
                 self.queued.insert(job_id);
             }
@@ -227,24 +216,24 @@ impl Keeper {
     /// A job that cannot be, for a reason that users can read.
     async fn gone(&self, job_id: &str, problem: &Problem) {
         let how = Replacement { reason: problem.to_string(), log_tail: String::new() };
-        self.serving.replica_ended(job_id, how).await;
+        self.endpoints.replica_ended(job_id, how).await;
     }
 
     fn later(&mut self, stream: &str, why: &str) {
         tracing::warn!(stream, "replicas wait: {why}");
-        let at = self.serving.now().checked_add(RETRY).unwrap_or(Timestamp::MAX);
+        let at = self.endpoints.now().checked_add(RETRY).unwrap_or(Timestamp::MAX);
         let due = self.due.entry(stream.to_owned()).or_insert(at);
         *due = at.min(*due);
     }
 
     /// Remembers which jobs are replicas of an endpoint, and forgets those that were.
     fn index(&mut self, stream: &str, endpoint: &Endpoint) {
-        self.serving.retain(stream, |job_id| endpoint.replica(job_id).is_some());
+        self.endpoints.state.retain(stream, |job_id| endpoint.replica(job_id).is_some());
         let jobs = endpoint.deployments.values().flat_map(|deployment| deployment.replicas.keys());
-        jobs.for_each(|job_id| self.serving.remember(job_id, stream));
-        let serving = self.serving.clone();
-        self.queued.retain(|job_id| serving.endpoint_of(job_id).is_some());
-        self.stopped.retain(|job_id| serving.endpoint_of(job_id).is_some());
+        jobs.for_each(|job_id| self.endpoints.state.remember(job_id, stream));
+        let state = self.endpoints.state.clone();
+        self.queued.retain(|job_id| state.endpoint_of(job_id).is_some());
+        self.stopped.retain(|job_id| state.endpoint_of(job_id).is_some());
     }
 
     async fn update_route(&mut self, stream: &str, endpoint: &Endpoint) -> anyhow::Result<()> {
@@ -252,27 +241,9 @@ impl Keeper {
             self.routes.remove(stream);
             return Ok(());
         }
-        let keys = self.serving.revision_keys(&endpoint.workspace, &endpoint.name).await?;
+        let keys = revision_keys(self.endpoints.log().reader(), &endpoint.workspace, &endpoint.name).await?;
         let key_of = |name: &str, revision| keys.get(&(name.to_owned(), revision)).copied().unwrap_or_default();
         self.routes.insert(stream.to_owned(), route(endpoint, key_of));
         Ok(())
-    }
-}
-
-impl Serving {
-    /// The keys of an endpoint's revisions by (deployment, revision).
-    pub(crate) async fn revision_keys(
-        &self,
-        workspace: &str,
-        endpoint: &str,
-    ) -> Result<BTreeMap<(String, i64), i64>, Error> {
-        let rows: Vec<(String, i64, i64)> =
-            sql("SELECT deployment, revision, max(key) FROM revisions WHERE workspace = $1 AND endpoint = $2 \
-             GROUP BY deployment, revision")
-            .bind(workspace)
-            .bind(endpoint)
-            .fetch_all(self.log().reader())
-            .await?;
-        Ok(rows.into_iter().map(|(deployment, revision, key)| ((deployment, revision), key)).collect())
     }
 }

@@ -1,0 +1,86 @@
+//! The fleet that the scheduler plans with, shared by all that look at it or change it.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+use tonic::Status;
+use vocabulary::NodeId;
+
+use crate::cluster::Cluster;
+use crate::commands::Commands;
+use crate::job::{self, Job};
+use crate::scheduler::Fleet;
+use crate::stream::ClusterName;
+use crate::views;
+
+/// How long a call waits until the fleet has taken in what was just written: the scheduler's task is never busy for
+/// longer.
+const FOLD_WAIT: Duration = Duration::from_secs(2);
+/// See the module.
+pub(crate) struct FleetState {
+    fleet: Mutex<Fleet>,
+    /// The position that the fleet was folded to.
+    pub folded: watch::Sender<i64>,
+    /// Something beside the log has changed that the scheduler looks at.
+    pub wake: Notify,
+}
+
+impl FleetState {
+    /// Empty; see [`FleetState::load`].
+    pub fn new() -> Self {
+        Self { fleet: Mutex::default(), folded: watch::Sender::new(0), wake: Notify::new() }
+    }
+
+    /// The fleet. Held for a look or a change in memory only, never over a wait.
+    pub fn lock(&self) -> MutexGuard<'_, Fleet> {
+        // After a panic in a change the engine loads the fleet anew.
+        self.fleet.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads the fleet from the log: all clusters, and the jobs that are not over; these agents are connected.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub async fn load(&self, commands: &Commands, connected: &[NodeId]) -> Result<(), eventlog::Error> {
+        let mut fleet = Fleet::default();
+        fleet.position = *commands.log.head().borrow();
+        let now_us = commands.clock.now_us();
+        for name in views::cluster_names(commands.log.reader()).await? {
+            let stream = name.stream();
+            let (cluster, version) =
+                commands.log.inspect::<Cluster, _>(&stream, |cluster, version| (cluster.clone(), version)).await?;
+            fleet.load_cluster(name, cluster, version, now_us);
+        }
+        for (job_id, order) in views::live_jobs(commands.log.reader()).await? {
+            let stream = job::stream(job_id);
+            let (job, version) = commands.log.inspect::<Job, _>(&stream, |job, version| (job.clone(), version)).await?;
+            fleet.load_job(job_id, job, version, order);
+        }
+        for node_id in connected {
+            fleet.set_connected(*node_id, true, now_us);
+        }
+        let position = fleet.position;
+        *self.lock() = fleet;
+        self.folded.send_replace(position);
+        Ok(())
+    }
+
+    /// Waits until the fleet has taken in a position of the log.
+    ///
+    /// # Errors
+    /// 503 when it does not in time.
+    pub async fn caught_up(&self, position: i64) -> Result<(), Status> {
+        let mut folded = self.folded.subscribe();
+        let reached = tokio::time::timeout(FOLD_WAIT, folded.wait_for(|at| *at >= position)).await;
+        match reached {
+            Ok(Ok(_)) => Ok(()),
+            _ => Err(calls::unreadable("the scheduler is behind; try again")),
+        }
+    }
+
+    /// The cluster of a node that exists.
+    pub fn cluster_of(&self, node_id: NodeId) -> Option<ClusterName> {
+        self.lock().node(node_id).map(|(name, ..)| name.clone())
+    }
+}
