@@ -47,7 +47,7 @@ struct Workers {
     /// Acknowledged points of each trial. An attempt that goes on where the last one ended supersedes none.
     told: BTreeMap<u32, u32>,
     /// The final tell that has ended a trial: attempt and tenths.
-    ended_by: BTreeMap<u32, (u32, u8)>,
+    ended_by: BTreeMap<u32, (u32, i32)>,
 }
 
 impl Workers {
