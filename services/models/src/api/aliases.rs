@@ -5,7 +5,7 @@ use contracts::{CallContext, status_of, with_position};
 use tonic::{Request, Response, Status};
 use vocabulary::{Problem, names};
 
-use super::{Api, stream};
+use super::{Api, absent, stream};
 use crate::model::{AliasChanged, Command, Model};
 
 fn shown(change: &AliasChanged) -> wire::Alias {
@@ -80,13 +80,14 @@ impl Api {
     ) -> Result<Response<wire::ListAliasHistoryReply>, Status> {
         calls::at_least(&self.log, &CallContext::of(&request)).await?;
         let request = request.into_inner();
-        let changes = self
+        let changes: Option<Vec<wire::Alias>> = self
             .log
-            .inspect::<Model, _>(&stream(&request.workspace, &request.model), |model, _| {
-                model.history.iter().map(shown).collect()
+            .inspect::<Model, _>(&stream(&request.workspace, &request.model), |model, version| {
+                (version > 0).then(|| model.history.iter().map(shown).collect())
             })
             .await
             .map_err(calls::unreadable)?;
+        let changes = changes.ok_or_else(|| absent(&request.workspace, &request.model))?;
         Ok(Response::new(wire::ListAliasHistoryReply { changes }))
     }
 }

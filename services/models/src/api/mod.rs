@@ -11,7 +11,7 @@ use contracts::models as wire;
 use contracts::models::models_service_server::ModelsService;
 use eventlog::EventLog;
 use tonic::{Request, Response, Status};
-use vocabulary::{Clock, Entropy};
+use vocabulary::{Clock, Entropy, Problem};
 
 /// What each call needs.
 #[derive(Clone)]
@@ -24,6 +24,11 @@ pub(crate) struct Api {
 /// The stream of a model. Neither a workspace's nor a model's name holds a '/'.
 fn stream(workspace: &str, model: &str) -> String {
     format!("model-{workspace}/{model}")
+}
+
+/// The answer about a model that is not there.
+fn absent(workspace: &str, name: &str) -> Status {
+    contracts::status_of(&Problem::not_found("model", name, workspace))
 }
 
 /// The workspace and the model of a stream.

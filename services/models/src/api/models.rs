@@ -6,7 +6,7 @@ use eventlog::sql;
 use tonic::{Request, Response, Status};
 use vocabulary::{Decider, Problem};
 
-use super::{Api, names_of, stream};
+use super::{Api, absent, names_of, stream};
 use crate::model::{Change, Command, Model, ModelEvent};
 
 /// Events read at once.
@@ -37,7 +37,7 @@ impl Api {
             .inspect::<Model, _>(&stream, move |model, version| shown(&key, model, version))
             .await
             .map_err(calls::unreadable)?;
-        found.ok_or_else(|| status_of(&Problem::not_found("model", name, workspace)))
+        found.ok_or_else(|| absent(workspace, name))
     }
 
     /// The model as its events up to an instant had made it.

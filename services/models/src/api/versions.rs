@@ -6,7 +6,7 @@ use contracts::{CallContext, status_of, with_position};
 use tonic::{Request, Response, Status};
 use vocabulary::Problem;
 
-use super::{Api, stream};
+use super::{Api, absent, stream};
 use crate::model::{Change, Command, Model, Version};
 
 /// A version as clients see it.
@@ -102,15 +102,16 @@ impl Api {
         wanted(&request.view, false)?;
         let after: i64 = after.and_then(|token| token.parse().ok()).unwrap_or_default();
         let view = request.view;
-        let mut versions: Vec<wire::ModelVersion> = self
+        let versions: Option<Vec<wire::ModelVersion>> = self
             .log
-            .inspect::<Model, _>(&stream(&request.workspace, &request.model), move |model, _| {
+            .inspect::<Model, _>(&stream(&request.workspace, &request.model), move |model, at| {
                 let later = model.versions.iter().filter(|version| version.registered.version > after);
                 let seen = later.filter(|version| wanted(&view, version.is_archived).unwrap_or_default());
-                seen.take(size as usize + 1).map(|version| shown(model, version)).collect()
+                (at > 0).then(|| seen.take(size as usize + 1).map(|version| shown(model, version)).collect())
             })
             .await
             .map_err(calls::unreadable)?;
+        let mut versions = versions.ok_or_else(|| absent(&request.workspace, &request.model))?;
         let more = versions.len() > size as usize;
         versions.truncate(size as usize);
         let last = versions.last().map(|version| version.version.to_string()).unwrap_or_default();
