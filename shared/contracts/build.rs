@@ -15,6 +15,7 @@ const FIELDS: &[(&str, Json)] = &[
     (".trialog.compute.v1.JobSpec.parameters_json", Json::Nested("parameters")),
     (".trialog.compute.v1.JobSpec.watched_metrics", Json::Sparse("Vec::is_empty")),
     (".trialog.compute.v1.StopAttempt.by_kind", Json::Kind),
+    (".trialog.runs.v1.CreateRunRequest.resolved", Json::Hidden),
     (".trialog.runs.v1.MetricPoint.value", Json::Loose),
     (".trialog.runs.v1.MetricSummary.last", Json::Loose),
     (".trialog.runs.v1.ReportedPoint.value", Json::Loose),
@@ -50,6 +51,8 @@ enum Json {
     Sparse(&'static str),
     /// An enum beside the text that it replaces: JSON, which is for people, has the text.
     Kind,
+    /// Filled by the platform, not by users: not in JSON.
+    Hidden,
 }
 
 impl Json {
@@ -64,7 +67,7 @@ impl Json {
                 "#[serde(with = \"vocabulary::number::option\")] #[schema(value_type = Option<f64>)]".to_owned()
             }
             Self::Sparse(is_empty) => format!("#[serde(skip_serializing_if = \"{is_empty}\")]"),
-            Self::Kind => "#[serde(skip)]".to_owned(),
+            Self::Kind | Self::Hidden => "#[serde(skip)]".to_owned(),
         }
     }
 }

@@ -37,6 +37,7 @@ mod fields;
 mod findings;
 mod format;
 pub mod hostile;
+pub mod job;
 mod json;
 mod place;
 pub mod pointer;

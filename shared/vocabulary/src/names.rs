@@ -41,6 +41,11 @@ pub fn title(name: &str) -> Option<String> {
     bad.then(|| format!("{name:?}: 1-255 characters, no '/', ':' or control character, no blank at either end"))
 }
 
+/// The environment form of an id: upper case, each `.` and `-` becomes `_`.
+pub fn environment_form(id: &str) -> String {
+    id.chars().map(|c| if matches!(c, '.' | '-') { '_' } else { c.to_ascii_uppercase() }).collect()
+}
+
 #[cfg(test)]
 mod tests {
     #[test]

@@ -3,14 +3,17 @@
 use actix_web::http::StatusCode;
 use actix_web::web::Query;
 use actix_web::{get, patch, post};
+use contracts::compute::Cluster;
 use contracts::runs::{
-    CancelRunRequest, CreateRunRequest, GetRunRequest, ListRunsReply, ListRunsRequest, Run, UpdateRunRequest,
+    CancelRunRequest, CreateRunRequest, GetRunRequest, JobCluster, ListRunsReply, ListRunsRequest, ResolvedJob, Run,
+    UpdateRunRequest,
 };
 use serde::Deserialize;
 use utoipa::IntoParams;
 use vocabulary::{FieldError, Problem};
 
 use super::page::PageQuery;
+use super::sweeps::cluster_named;
 use crate::door::{Call, Document, Reply, Service, Waiting, changed, found, json};
 
 /// Which runs to list.
@@ -35,10 +38,25 @@ pub struct RunsQuery {
 #[utoipa::path(tag = "runs", request_body = CreateRunRequest, responses((status = 201, body = Run)))]
 #[post("/api/v1/workspaces/{workspace}/runs")]
 pub(crate) async fn create_run(body: Document, call: Call) -> Reply {
-    let request = CreateRunRequest { workspace: call.workspace.clone(), ..body.message().await? };
+    let mut request = CreateRunRequest { workspace: call.workspace.clone(), ..body.message().await? };
     check_job(&request)?;
+    if let Some(job) = request.job.as_ref().filter(|job| !job.cluster.is_empty()) {
+        let cluster = cluster_named(&call, &job.cluster).await?.map(job_cluster);
+        request.resolved = Some(ResolvedJob { cluster });
+    }
     let reply = call.peers().runs_client().create_run(call.writing(body.hash())?.attach(request)).await?;
     changed(StatusCode::CREATED, Service::Runs, reply)
+}
+
+fn job_cluster(cluster: Cluster) -> JobCluster {
+    let size = cluster.size.unwrap_or_default();
+    JobCluster {
+        max_nodes: cluster.scale.map(|scale| scale.max_nodes).unwrap_or_default(),
+        node_vcpus: size.vcpus,
+        node_memory_bytes: size.memory_bytes,
+        node_gpus: size.gpus,
+        provisioning_state: cluster.provisioning_state,
+    }
 }
 
 /// Fields of a job that only the platform may fill: with them a plain run could pass for a trial or a replica.

@@ -3,7 +3,7 @@
 use actix_web::http::StatusCode;
 use actix_web::web::Query;
 use actix_web::{get, patch, post};
-use contracts::compute::GetClusterRequest;
+use contracts::compute::{Cluster, GetClusterRequest};
 use contracts::runs::HeadObjectRequest;
 use contracts::sweeps::{
     ClusterFacts, GetSweepRequest, ListSweepsReply, ListSweepsRequest, Resolved, SubmitSweepReply, SubmitSweepRequest,
@@ -88,11 +88,7 @@ fn text_of(node: Option<&Node>) -> Option<&str> {
 }
 
 async fn find_cluster(call: &Call, name: &str) -> Result<Option<ClusterFacts>, Refusal> {
-    let request =
-        GetClusterRequest { workspace: call.workspace.clone(), name: name.to_owned(), ..GetClusterRequest::default() };
-    let context = call.reading(Service::Compute)?;
-    let found = absent_is_none(call.peers().compute_client().get_cluster(context.attach(request)).await)?;
-    Ok(found.map(|cluster| {
+    Ok(cluster_named(call, name).await?.map(|cluster| {
         let size = cluster.size.unwrap_or_default();
         ClusterFacts {
             name: cluster.name,
@@ -103,6 +99,14 @@ async fn find_cluster(call: &Call, name: &str) -> Result<Option<ClusterFacts>, R
             provisioning_state: cluster.provisioning_state,
         }
     }))
+}
+
+/// A cluster of the call's workspace, if it is there.
+pub(crate) async fn cluster_named(call: &Call, name: &str) -> Result<Option<Cluster>, Refusal> {
+    let request =
+        GetClusterRequest { workspace: call.workspace.clone(), name: name.to_owned(), ..GetClusterRequest::default() };
+    let context = call.reading(Service::Compute)?;
+    absent_is_none(call.peers().compute_client().get_cluster(context.attach(request)).await)
 }
 
 async fn has_object(call: &Call, hash: &str) -> Result<bool, Refusal> {

@@ -110,9 +110,7 @@ fn unknown(field: &Field<'_>, reference: &Reference, meant: Option<String>) -> F
         Reference::Parameter(name) | Reference::Input(name) | Reference::Output(name) => name.clone(),
         other => other.to_string(),
     };
-    let meant = meant.map(|meant| format!("; did you mean {meant}?")).unwrap_or_default();
-    let message = format!("{}: ${{{{{reference}}}}} refers to nothing: unknown {name}{meant}", field.path());
-    FieldError::new(field.pointer(), "UnknownReference", message)
+    documents::job::unknown_reference(field, reference, &name, meant.as_deref())
 }
 
 /// For a reference with an unknown section: people leave `search_space.` away.

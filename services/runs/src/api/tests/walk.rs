@@ -1,5 +1,7 @@
 //! A run from its creation to its end, repeats, and what is refused at the door.
 
+use contracts::compute::{JobInput, Resources};
+
 use super::*;
 
 #[tokio::test]
@@ -166,4 +168,101 @@ async fn cancel_ends_everything_that_is_nested_in_a_run() {
     let events = fixture.log().read_stream(&stream, 1, 9).await.unwrap();
     let last = events.last().map(|event| (event.kind.as_str(), event.version));
     assert_eq!(last, Some(("RunStopRequested", 2)), "its job is asked to end, once");
+}
+
+/// What is wrong with a job, by pointer.
+async fn wrong(fixture: &Fixture, job: JobSpec, nodes: Option<(u32, u64)>) -> Vec<(String, String)> {
+    let cluster = nodes.map(|(vcpus, bytes)| JobCluster {
+        max_nodes: 2,
+        node_vcpus: vcpus,
+        node_memory_bytes: bytes,
+        node_gpus: 0,
+        provisioning_state: "Succeeded".into(),
+    });
+    let resolved = nodes.map(|_| ResolvedJob { cluster });
+    let request =
+        CreateRunRequest { workspace: WORKSPACE.into(), job: Some(job), resolved, ..CreateRunRequest::default() };
+    let refused = answer(fixture.api.create_run(Request::new(request)).await).unwrap_err();
+    let errors = refused.errors.into_iter().map(|error| (error.code, error.pointer));
+    if refused.status == 422 { errors.collect() } else { vec![(refused.code, refused.status.to_string())] }
+}
+
+#[tokio::test]
+async fn a_plain_job_is_refused_what_a_trial_is_refused() {
+    // A job that no agent can start must be refused at the door, not fail on a node a minute later.
+    let fixture = Fixture::new().await;
+    let input = |id: &str, uri: &str, mode: &str| JobInput {
+        id: id.into(),
+        uri: uri.into(),
+        mode: mode.into(),
+        ..JobInput::default()
+    };
+    let resources = Resources { cpu_count: 8.0, gpu_count: 1, memory_bytes: 4 << 30, node_count: 3 };
+    let bad = JobSpec {
+        command: ["x", "${{inputs.dta}}", "${{outputs.model}}", "${{search_space.lr}}", "${{inputs.a"]
+            .map(str::to_owned)
+            .to_vec(),
+        inputs: vec![
+            input("data", "azureml:x", "mount"),
+            input("a.b", "file:///a", "ro_mount"),
+            input("a-b", "file:///b", ""),
+        ],
+        outputs: vec!["../x".into()],
+        code_sha256: "sha256:xyz".into(),
+        python: "python3".into(),
+        goal: "up".into(),
+        prepare: vec!["${{inputs.data}}".into()],
+        resources: Some(resources),
+        ..job()
+    };
+    let mut found = wrong(&fixture, bad, Some((2, 1 << 30))).await;
+    found.sort();
+    let expected = [
+        ("AmbiguousName", "/job/inputs/2/id"),
+        ("BadCode", "/job/code_sha256"),
+        ("BadEnvironment", "/job/python"),
+        ("BadGoal", "/job/goal"),
+        ("BadInputMode", "/job/inputs/1/mode"),
+        ("BadName", "/job/outputs/0"),
+        ("NeverSchedulable", "/job/resources/cpu_count"),
+        ("NeverSchedulable", "/job/resources/gpu_count"),
+        ("NeverSchedulable", "/job/resources/memory_bytes"),
+        ("NeverSchedulable", "/job/resources/node_count"),
+        ("NotOfferedYet", "/job/inputs/0/uri"),
+        ("TemplateSyntax", "/job/command/4"),
+        ("TemplateSyntax", "/job/prepare"),
+        ("UnknownReference", "/job/command/1"),
+        ("UnknownReference", "/job/command/2"),
+        ("UnknownReference", "/job/command/3"),
+    ];
+    assert_eq!(found, expected.map(|(code, pointer)| (code.to_owned(), pointer.to_owned())));
+}
+
+#[tokio::test]
+async fn what_a_plain_job_refers_to_must_be_there() {
+    // A typing error in a hash or a run's id, or another workspace's, must not be found by a node.
+    let fixture = Fixture::new().await;
+    let found = |code: &str, status: u16| vec![(code.to_owned(), status.to_string())];
+    let code = JobSpec { code_sha256: "ab".repeat(32), ..job() };
+    assert_eq!(wrong(&fixture, code, None).await, found("NotFound", 404));
+    let elsewhere = CreateRunRequest { workspace: "other".into(), ..CreateRunRequest::default() };
+    let elsewhere = answer(fixture.api.create_run(Request::new(elsewhere)).await).unwrap().run_id;
+    for checkpoint_from in [elsewhere, "run_1".to_owned()] {
+        assert_eq!(wrong(&fixture, JobSpec { checkpoint_from, ..job() }, None).await, found("NotFound", 404));
+    }
+    let request = CreateRunRequest {
+        workspace: WORKSPACE.into(),
+        job: Some(job()),
+        resolved: Some(ResolvedJob::default()),
+        ..CreateRunRequest::default()
+    };
+    let refused = answer(fixture.api.create_run(Request::new(request.clone())).await).unwrap_err();
+    assert_eq!((refused.status, refused.detail.as_str()), (404, "cluster 'spot' in workspace 'default'"));
+    let cluster = Some(JobCluster { provisioning_state: "Deleting".into(), ..JobCluster::default() });
+    let request = CreateRunRequest { resolved: Some(ResolvedJob { cluster }), ..request };
+    let refused = answer(fixture.api.create_run(Request::new(request)).await).unwrap_err();
+    assert_eq!((refused.status, refused.code.as_str()), (409, "ClusterNotReady"), "{refused:?}");
+    let own = fixture.own_run().await;
+    let good = JobSpec { checkpoint_from: own, ..job() };
+    assert_eq!(fixture.run(Some(good)).await.state, "Proposed");
 }
