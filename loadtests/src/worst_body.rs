@@ -184,7 +184,7 @@ pub fn measure(options: Options) -> anyhow::Result<Vec<Figure>> {
             let good = document_of(name).unwrap_or_else(|| sample(&document, schema));
             let path = template.replace("{workspace}", "default").replace("{run}", &run).replace("{sweep}", "s1");
             let path = path.replace("{endpoint}", "e1").replace("{index}", "0").replace(['{', '}'], "");
-            let (slow, large) = worst_of(&server, &client, &method.to_uppercase(), &path, &bad(&good, bytes))?;
+            let (slow, large) = worst_of(&server, &client, (&method.to_uppercase(), &path), &bad(&good, bytes))?;
             eprintln!("{name}: {:.0} ms, {large:.0} MiB", slow * MS_A_SECOND);
             (seconds, mib) = (seconds.max(slow), mib.max(large));
         }
