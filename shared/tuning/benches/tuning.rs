@@ -58,7 +58,7 @@ fn tuner(method: Method, finished: u32) -> Tuner {
     for trial in 0..finished {
         let taken = |_: &Configuration| false;
         let proposal = propose(&space(), &sampler, 7, u64::from(trial), 0, &taken).expect("the space is infinite");
-        tuner.proposed(trial, &proposal.draws);
+        tuner.proposed(trial, &proposal.draws, None);
         tuner.ended(trial, Outcome::Value(value(&proposal.draws)));
     }
     if let Some(task) = tuner.fit_due() {
@@ -95,7 +95,7 @@ fn pairs(criterion: &mut Criterion) {
         group.bench_function(BenchmarkId::new("gp", finished), |bencher| {
             bencher.iter(|| {
                 let suggestion = tuner.suggest(next, next).expect("the space is infinite");
-                tuner.proposed(next, &suggestion.proposal.draws);
+                tuner.proposed(next, &suggestion.proposal.draws, Some(next));
                 tuner.ended(next, Outcome::Value(value(&suggestion.proposal.draws)));
                 next += 1;
             });

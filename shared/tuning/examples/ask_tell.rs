@@ -39,8 +39,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             if let Some(task) = tuner.fit_due() {
                 tuner.use_fit(task.run());
             }
-            let suggestion = tuner.suggest(number, tuner.known()).ok_or("the space is used up")?;
-            tuner.proposed(number, &suggestion.proposal.draws);
+            let known = tuner.known();
+            let suggestion = tuner.suggest(number, known).ok_or("the space is used up")?;
+            tuner.proposed(number, &suggestion.proposal.draws, Some(known));
             let parameters = suggestion.proposal.configuration();
             let answer = json!({"index": number, "parameters": parameters, "explained": suggestion.explained});
             writeln!(out, "{answer}")?;

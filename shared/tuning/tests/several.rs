@@ -67,7 +67,7 @@ fn run(setup: &TunerSetup, total: u32, holds: &[usize], results: impl Fn(u32, &[
         }
         let known = tuner.known();
         let suggestion = tuner.suggest(number, known).expect("the space is infinite");
-        tuner.proposed(number, &suggestion.proposal.draws);
+        tuner.proposed(number, &suggestion.proposal.draws, Some(known));
         live.push((number, numbers(&suggestion)));
         log.push(Noted::Proposed { known, fit: fitted, suggestion: Box::new(suggestion) });
     }
@@ -105,7 +105,7 @@ fn check_replay(setup: &TunerSetup, log: &[Noted], late: usize) {
                     tuner.use_fit(fits[fit].clone());
                 }
                 assert_eq!(tuner.suggest(number, *known).as_ref(), Some(&**suggestion), "proposal {number}");
-                tuner.proposed(number, &suggestion.proposal.draws);
+                tuner.proposed(number, &suggestion.proposal.draws, Some(*known));
                 number += 1;
             }
         }
@@ -341,7 +341,7 @@ fn earlier_trials_warm_the_models_of_all_outputs() {
     warm.use_fit(fit);
     for number in 0..3 {
         let suggestion = warm.suggest(number, 0).expect("one");
-        warm.proposed(number, &suggestion.proposal.draws);
+        warm.proposed(number, &suggestion.proposal.draws, Some(0));
     }
     let learned = warm.suggest(3, 0).expect("one");
     assert_eq!(learned.explained.by, "gp");

@@ -67,9 +67,9 @@ impl ModelAudit {
         found
     }
 
-    /// Takes a proposal in as it is recorded.
-    pub fn take(&mut self, trial: u32, draws: &[Draw]) {
-        self.tuner.proposed(trial, draws);
+    /// Takes a proposal in as it is recorded; `basis` is that of the model's own.
+    pub fn take(&mut self, trial: u32, draws: &[Draw], basis: Option<u32>) {
+        self.tuner.proposed(trial, draws, basis);
     }
 
     /// Recomputes a fit and takes it in as it is recorded. `version` is its event's.

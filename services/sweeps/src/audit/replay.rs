@@ -16,6 +16,7 @@ use crate::sweep::{
     ObservationRecorded, Population, StopBy, Sweep, SweepEvent, TrialPaused, TrialPromoted, TrialProposed,
     TrialStopRequested, TrialsAdopted, configuration_of,
 };
+use crate::tuner::based;
 
 /// Events read at once.
 const PAGE_EVENTS: u32 = 1000;
@@ -228,7 +229,7 @@ impl Audit {
             trial.report_to(&mut self.curves, index, at.version.unsigned_abs());
             self.taken.insert(fingerprint(&configuration_of(&trial.draws)));
             if let Some(model) = self.model.as_mut() {
-                model.take(index, &trial.draws);
+                model.take(index, &trial.draws, None);
             }
             if let Some(used) = trial.sampler_index {
                 self.next_index = self.next_index.max(used.saturating_add(1));
@@ -244,17 +245,19 @@ impl Audit {
             self.imported += 1;
             return Vec::new();
         }
+        let known = event.basis.model.map(|basis| basis.known);
+        let basis = based(event.trial, known, &self.sweep.inheritance);
         if event.sampler_version != tuning::SAMPLER_VERSION {
             *self.unverifiable.entry(event.sampler_version).or_default() += 1;
             if let Some(model) = self.model.as_mut() {
-                model.take(event.trial, &event.draws);
+                model.take(event.trial, &event.draws, basis);
             }
             return Vec::new();
         }
         if let Some(model) = self.model.as_mut() {
             let inheritance = &self.sweep.inheritance;
             let found = if self.watched.is_none() { model.proposed(event, recorded, inheritance) } else { Vec::new() };
-            model.take(event.trial, &event.draws);
+            model.take(event.trial, &event.draws, basis);
             self.proposals_checked += u64::from(self.watched.is_none());
             return found;
         }

@@ -9,8 +9,8 @@ use tuning::bayes::{Explained, Fit, FitTask, Tuner};
 use vocabulary::Problem;
 
 use super::ready::Ready;
-use super::setup::{Suggest, setup};
-use crate::sweep::{Ended, Inheritance, Made, ModelBasis, Suggested, Sweep, SweepState};
+use super::setup::{Suggest, based, setup};
+use crate::sweep::{Ended, Inheritance, Made, ModelBasis, Suggested, Sweep, SweepState, Trial};
 
 /// Trials taken over from the state at once: the writer waits meanwhile.
 const TRIALS_AT_ONCE: usize = 5_000;
@@ -28,7 +28,7 @@ pub(super) struct ModelState {
     /// The version of the fit in use.
     fit: Option<i64>,
     /// What the model assumes of the numbers from `logged` on: its own suggestions that are not in the log yet.
-    assumed: VecDeque<Vec<Draw>>,
+    assumed: VecDeque<Taken>,
     /// What waits is older than it should be: the next suggestion takes the place of all of it. Until then it may be
     /// taken, so the model assumes nothing of it.
     pub renews: bool,
@@ -49,9 +49,12 @@ pub(super) struct ModelState {
     pub depth_max: u32,
 }
 
+/// A proposal as the model takes it: its draws, and the endings that the model made it from, if it did.
+type Taken = (Vec<Draw>, Option<u32>);
+
 /// What the state has beyond what a model knows.
 struct News {
-    draws: Vec<Vec<Draw>>,
+    proposals: Vec<Taken>,
     endings: Vec<Ended>,
     fit: Option<(i64, Fit)>,
     version: i64,
@@ -65,11 +68,15 @@ struct News {
 fn news(sweep: &Sweep, version: i64, logged: u32, known: u32, fit: Option<i64>) -> Option<News> {
     let submitted = sweep.submitted.as_ref()?;
     let trials = sweep.trials.get(logged as usize..).unwrap_or_default();
+    let taken = |(number, trial): (u32, &Trial)| {
+        let known = trial.basis.model.map(|basis| basis.known);
+        (trial.draws.clone(), based(number, known, &sweep.inheritance))
+    };
     let more = trials.len() > TRIALS_AT_ONCE;
     // An ending is understood only after its trial.
     let endings = if more { &[] } else { sweep.endings.get(known as usize..).unwrap_or_default() };
     Some(News {
-        draws: trials.iter().take(TRIALS_AT_ONCE).map(|trial| trial.draws.clone()).collect(),
+        proposals: (logged..).zip(trials).take(TRIALS_AT_ONCE).map(taken).collect(),
         endings: endings.to_vec(),
         fit: sweep.fit.clone().filter(|(version, _)| Some(*version) != fit),
         version,
@@ -135,8 +142,8 @@ impl ModelState {
     }
 
     fn take(&mut self, news: News) {
-        for draws in &news.draws {
-            if self.assumed.front() == Some(draws) {
+        for proposal in &news.proposals {
+            if self.assumed.front() == Some(proposal) {
                 self.assumed.pop_front();
             } else {
                 if self.renews {
@@ -144,7 +151,7 @@ impl ModelState {
                 } else {
                     self.withdraw()
                 }
-                self.tuner.proposed(self.logged, draws);
+                self.tuner.proposed(self.logged, &proposal.0, proposal.1);
             }
             self.logged += 1;
         }
@@ -186,9 +193,11 @@ impl ModelState {
 
     /// Puts a suggestion in, or the end of all.
     fn put(&mut self, next: Result<Suggested, u32>) -> bool {
-        let put = match self.renews {
-            true => self.ready.replace(next, self.logged),
-            false => self.ready.put(next, self.logged, &self.assumed),
+        let put = if self.renews {
+            self.ready.replace(next, self.logged)
+        } else {
+            let assumed = self.assumed.iter().map(|(draws, _)| draws.clone()).collect();
+            self.ready.put(next, self.logged, &assumed)
         };
         match (put, self.renews) {
             (true, _) => self.renews = false,
@@ -211,11 +220,12 @@ impl ModelState {
         let Some(suggestion) = (self.suggest)(&mut self.tuner, &self.inheritance, number, known) else {
             return self.put(Err(number));
         };
-        self.tuner.proposed(number, &suggestion.proposal.draws);
+        let taken = (suggestion.proposal.draws.clone(), based(number, Some(known), &self.inheritance));
+        self.tuner.proposed(number, &taken.0, taken.1);
         let pending = number.saturating_sub(known);
         let basis = ModelBasis { version: self.version, known, pending, fit: self.fit };
         let made = Made { basis, explained: finite(suggestion.explained), waived: false };
-        self.assumed.push_back(suggestion.proposal.draws.clone());
+        self.assumed.push_back(taken);
         let suggested = Suggested { number, proposal: suggestion.proposal, made };
         self.put(Ok(suggested))
     }

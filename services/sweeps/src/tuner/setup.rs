@@ -53,6 +53,12 @@ pub(crate) fn suggest(tuner: &mut Tuner, inheritance: &Inheritance, number: u32,
     Some(Suggestion { proposal, explained })
 }
 
+/// How many endings the model made a proposal from, which looked at `known`; `None` when it only goes on with an earlier
+/// trial.
+pub(crate) fn based(number: u32, known: Option<u32>, inheritance: &Inheritance) -> Option<u32> {
+    known.filter(|_| inheritance.resumed(u64::from(number)).is_none())
+}
+
 /// What a model proposes before anything has ended.
 pub(crate) fn first_proposals(setup: TunerSetup, inheritance: &Inheritance, most: u32) -> Vec<Proposal> {
     let mut tuner = Tuner::new(setup);
@@ -60,7 +66,7 @@ pub(crate) fn first_proposals(setup: TunerSetup, inheritance: &Inheritance, most
     let mut made = Vec::new();
     for number in 0..most {
         let Some(suggestion) = suggest(&mut tuner, inheritance, number, 0) else { break };
-        tuner.proposed(number, &suggestion.proposal.draws);
+        tuner.proposed(number, &suggestion.proposal.draws, based(number, Some(0), inheritance));
         made.push(suggestion.proposal);
     }
     made

@@ -51,12 +51,11 @@ impl Tuner {
     /// Proposal `number`, from the first `known` endings and the fit in use; every other trial below `number` is
     /// pending. `None`: the finite space is used up.
     pub fn suggest(&mut self, number: u32, known: u32) -> Option<Suggestion> {
-        if let Some(first) = self.first(number) {
+        if let Some(first) = self.first(number, known) {
             return Some(first);
         }
         let count = self.count(known);
-        let designing = (number as usize) < self.design().saturating_sub(self.base);
-        if designing || count == 0 || !self.varied(count) {
+        if self.designing(number, count) {
             return self.designed(number, known, "part of the initial design");
         }
         let (method, why) = self.choice(number, count);
@@ -68,6 +67,11 @@ impl Tuner {
             Method::Gp | Method::Auto => self.by_several(number, known, count, why),
         };
         made.or_else(|| self.designed(number, known, "the model has nothing new to offer yet"))
+    }
+
+    /// Whether there is too little to learn from.
+    fn designing(&self, number: u32, count: usize) -> bool {
+        (number as usize) < self.design().saturating_sub(self.base) || count == 0 || !self.varied(count)
     }
 
     /// Whether a Gaussian process is in use at that number of observations.
@@ -120,7 +124,7 @@ impl Tuner {
     }
 
     /// The defaults, then the best inherited configurations.
-    fn first(&self, number: u32) -> Option<Suggestion> {
+    fn first(&self, number: u32, known: u32) -> Option<Suggestion> {
         let defaults = self.setup.space.parameters.iter().any(|parameter| parameter.default.is_some());
         if number == 0 && defaults {
             let mut u = self.design_point(0);
@@ -141,7 +145,7 @@ impl Tuner {
         let mut distinct = order.into_iter().filter(|at| seen.insert(self.dims.key(&self.observed.rows[*at])));
         let row = &self.observed.rows[distinct.nth(rank)?];
         let explained = Explained::by("inherited", "among the best of the earlier sweeps");
-        let fresh = self.is_fresh(row, number, self.known());
+        let fresh = self.is_fresh(row, number, known);
         fresh.then(|| Suggestion { proposal: self.dims.proposal(row, u64::from(number)), explained })
     }
 
@@ -349,12 +353,12 @@ impl Tuner {
             return self.by_tpe(number, known, count, why);
         }
         let (rows, values) = (&self.observed.rows[..count], &self.observed.values[..count]);
-        let start = self.design().min(count);
-        let mut cma = self
-            .cma
-            .take()
-            .filter(|cma| cma.seen <= count)
-            .unwrap_or_else(|| Cma::new(&self.dims, shape.numbers.clone(), &rows[..start], &values[..start]));
+        let start = self.cma_start(number).unwrap_or(count).min(self.design());
+        let reusable = self.cma.take().filter(|(from, cma)| *from == start && cma.seen <= count);
+        let mut cma = reusable.map_or_else(
+            || Cma::new(&self.dims, shape.numbers.clone(), &rows[..start], &values[..start]),
+            |(_, cma)| cma,
+        );
         cma.extend(&self.dims, rows, values);
         let mut stream = Stream::new(self.setup.seed, u64::from(number), "cma_es");
         let others: Vec<f64> = if shape.categories.is_empty() {
@@ -367,9 +371,22 @@ impl Tuner {
         };
         let drawn = std::iter::repeat_with(|| self.dims.row(&cma.draw(&others, &mut stream)));
         let row = drawn.take(REDRAWS).find(|row| self.is_fresh(row, number, known));
-        self.cma = Some(cma);
+        self.cma = Some((start, cma));
         let proposal = self.dims.proposal(&row?, u64::from(number));
         Some(Suggestion { proposal, explained: Explained::by("cma_es", why) })
+    }
+
+    /// How many observations CMA-ES had when it was first asked below `number`. It starts from them, and its generations
+    /// are counted from there: only what was proposed may say where that is, not what was suggested and taken back.
+    fn cma_start(&self, number: u32) -> Option<usize> {
+        let based = (0..number).zip(&self.bases).filter_map(|(trial, basis)| Some((trial, (*basis)?)));
+        let mut counted = based.map(|(trial, known)| (trial, known, self.count(known)));
+        let asked = counted.find(|(trial, known, count)| {
+            self.choice(*trial, *count).0 == Method::CmaEs
+                && !self.designing(*trial, *count)
+                && self.first(*trial, *known).is_none()
+        });
+        asked.map(|(.., count)| count)
     }
 
     fn design_point(&self, number: u32) -> Vec<f64> {

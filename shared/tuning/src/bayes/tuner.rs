@@ -126,6 +126,8 @@ pub struct Tuner {
     pub(super) tried: HashMap<Vec<u64>, Vec<u32>>,
     /// In log order.
     pub(super) ended: Vec<(u32, Outcome)>,
+    /// By trial: how many endings the model suggested it from; `None` for one that it did not suggest.
+    pub(super) bases: Vec<Option<u32>>,
     /// By trial: its place among the ended.
     pub(super) ended_at: Vec<Option<u32>>,
     /// The observations: the inherited ones, then those among the ended.
@@ -141,7 +143,8 @@ pub struct Tuner {
     pub(super) fit: Option<Fit>,
     /// With the `known` of its fit.
     pub(super) model: Option<(u32, Model)>,
-    pub(super) cma: Option<Cma>,
+    /// With the number of observations that it started from.
+    pub(super) cma: Option<(usize, Cma)>,
     /// What is known of the further outputs.
     pub(super) tracks: Tracks,
 }
@@ -198,6 +201,7 @@ impl Tuner {
             dims,
             rows: Vec::new(),
             tried: HashMap::new(),
+            bases: Vec::new(),
             ended: Vec::new(),
             ended_at: Vec::new(),
             observed: Arc::default(),
@@ -235,18 +239,21 @@ impl Tuner {
         self.base = observed.len();
     }
 
-    /// A trial was proposed, or is about to be; in order, without gaps.
-    pub fn proposed(&mut self, trial: u32, draws: &[Draw]) {
+    /// A trial was proposed, or is about to be; in order, without gaps. `basis` is the `known` of the suggestion that it
+    /// is made of; `None` for one that [`Tuner::suggest`] did not make.
+    pub fn proposed(&mut self, trial: u32, draws: &[Draw], basis: Option<u32>) {
         self.withdraw_from(trial);
         let row = self.dims.row_of(draws);
         self.tried.entry(self.dims.key(&row)).or_default().push(trial);
         self.rows.push(row);
+        self.bases.push(basis);
         self.ended_at.push(None);
     }
 
     /// Takes back suggestions that never got into the log.
     pub fn withdraw_from(&mut self, trial: u32) {
         while self.rows.len() > trial as usize {
+            self.bases.pop();
             let (Some(row), Some(_)) = (self.rows.pop(), self.ended_at.pop()) else { return };
             let key = self.dims.key(&row);
             if let Some(trials) = self.tried.get_mut(&key) {
