@@ -53,8 +53,8 @@ pub(crate) fn suggest(tuner: &mut Tuner, inheritance: &Inheritance, number: u32,
     Some(Suggestion { proposal, explained })
 }
 
-/// How many endings the model made a proposal from, which looked at `known`; `None` when it only goes on with an earlier
-/// trial.
+/// How many endings the model made a proposal from, which looked at `known`; `None` when it only goes on with an
+/// earlier trial.
 pub(crate) fn based(number: u32, known: Option<u32>, inheritance: &Inheritance) -> Option<u32> {
     known.filter(|_| inheritance.resumed(u64::from(number)).is_none())
 }

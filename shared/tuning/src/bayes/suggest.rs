@@ -376,8 +376,9 @@ impl Tuner {
         Some(Suggestion { proposal, explained: Explained::by("cma_es", why) })
     }
 
-    /// How many observations CMA-ES had when it was first asked below `number`. It starts from them, and its generations
-    /// are counted from there: only what was proposed may say where that is, not what was suggested and taken back.
+    /// How many observations CMA-ES had when it was first asked below `number`. It starts from them, and its
+    /// generations are counted from there: only what was proposed may say where that is, not what was suggested and
+    /// taken back.
     fn cma_start(&self, number: u32) -> Option<usize> {
         let based = (0..number).zip(&self.bases).filter_map(|(trial, basis)| Some((trial, (*basis)?)));
         let mut counted = based.map(|(trial, known)| (trial, known, self.count(known)));

@@ -239,8 +239,8 @@ impl Tuner {
         self.base = observed.len();
     }
 
-    /// A trial was proposed, or is about to be; in order, without gaps. `basis` is the `known` of the suggestion that it
-    /// is made of; `None` for one that [`Tuner::suggest`] did not make.
+    /// A trial was proposed, or is about to be; in order, without gaps. `basis` is the `known` of the suggestion that
+    /// it is made of; `None` for one that [`Tuner::suggest`] did not make.
     pub fn proposed(&mut self, trial: u32, draws: &[Draw], basis: Option<u32>) {
         self.withdraw_from(trial);
         let row = self.dims.row_of(draws);
