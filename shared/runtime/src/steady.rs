@@ -28,9 +28,10 @@ pub struct SteadyClock {
     file: Option<PathBuf>,
 }
 
-/// What the monotonic clock shows, which all processes share until the machine is started again.
+/// What the monotonic clock shows, which all processes share until the machine is started again. It counts the time in
+/// which the machine slept too: a laptop that is closed every night would otherwise fall further behind each day.
 fn monotonic_us() -> i64 {
-    let now = clock_gettime(ClockId::Monotonic);
+    let now = clock_gettime(ClockId::Boottime);
     now.tv_sec.saturating_mul(1_000_000).saturating_add(now.tv_nsec / 1_000)
 }
 

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use contracts::compute as wire;
-use eventlog::{ExecuteError, RecordedEvent};
+use eventlog::{Error, ExecuteError, RecordedEvent};
 use jiff::Timestamp;
 use vocabulary::{JobId, Problem};
 
@@ -68,9 +68,15 @@ impl Keeper {
         let mut from = log.cursor(NAME, log.source()).await?;
         for (workspace, name) in all_names(log.reader()).await? {
             let stream = stream(&workspace, &name);
-            let (endpoint, _) = self.endpoints.look(&stream).await?;
-            self.index(&stream, &endpoint);
-            self.dirty.insert(stream);
+            match self.endpoints.look(&stream).await {
+                Ok((endpoint, _)) => {
+                    self.index(&stream, &endpoint);
+                    self.dirty.insert(stream);
+                }
+                Err(error @ Error::Closed) => return Err(error.into()),
+                // The others must serve.
+                Err(error) => tracing::error!(stream, "this endpoint cannot be read and is not served: {error}"),
+            }
         }
         loop {
             let newest = *head.borrow_and_update();

@@ -21,8 +21,19 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 const BUFFERED_EVENTS: usize = 256;
 /// How long a full buffer is borne; then the reader is cut off and may resume from its last id.
 const SLOW_READER: Duration = Duration::from_secs(20);
+/// What a reader is given.
+const PACE: Pace = Pace { heartbeat: HEARTBEAT, patience: SLOW_READER };
 /// How much the clocks of the services' machines may differ.
 const CLOCKS_APART_US: i64 = 60_000_000;
+
+/// How a stream keeps in touch with its reader.
+#[derive(Clone, Copy, Debug)]
+struct Pace {
+    /// So long nothing is sent at most.
+    heartbeat: Duration,
+    /// So long a frame waits for the reader.
+    patience: Duration,
+}
 
 /// Which events a reader wants.
 #[derive(Clone, Debug)]
@@ -102,7 +113,7 @@ pub async fn follow(call: &Call, from: &str, events: EventsOf) -> Reply {
     let rendered = gateway.rendered();
     actix_web::rt::spawn(async move {
         tokio::select! {
-            () = pump(merged, rendered, seen, sender, SLOW_READER) => {}
+            () = pump(merged, rendered, seen, sender, PACE) => {}
             () = token_end => {}
             () = shutdown.requested() => {}
         }
@@ -120,31 +131,38 @@ async fn pump(
     rendered: Arc<Rendered>,
     mut seen: Positions,
     sender: mpsc::Sender<Bytes>,
-    patience: Duration,
+    pace: Pace,
 ) {
     // At once, so that the reader knows that it is connected.
     let mut next = Some(Bytes::from_static(b": connected\n\n"));
+    // What is read and not sent is no sign of life: beside busy streams a quiet one gets nothing but watermarks.
+    let quiet = tokio::time::sleep(pace.heartbeat);
+    tokio::pin!(quiet);
     loop {
-        if let Some(frame) = next.take()
-            && sender.send_timeout(frame, patience).await.is_err()
-        {
-            return;
+        if let Some(frame) = next.take() {
+            if sender.send_timeout(frame, pace.patience).await.is_err() {
+                return;
+            }
+            quiet.as_mut().reset(tokio::time::Instant::now() + pace.heartbeat);
         }
         let fact = tokio::select! {
-            fact = tokio::time::timeout(HEARTBEAT, merged.next()) => fact,
+            fact = merged.next() => fact,
+            () = &mut quiet => {
+                next = Some(Bytes::from_static(b": still here\n\n"));
+                continue;
+            }
             () = sender.closed() => return,
         };
         match fact {
-            Err(_) => next = Some(Bytes::from_static(b": still here\n\n")),
-            Ok(Some((service, Ok(fact)))) => {
+            Some((service, Ok(fact))) => {
                 seen.insert(service.name(), fact.position);
                 next = rendered.of(service, &fact).map(|rest| frame(&seen, &rest));
             }
-            Ok(Some((service, Err(status)))) => {
+            Some((service, Err(status))) => {
                 tracing::warn!(service = service.name(), "events break off: {}", status.message());
                 return;
             }
-            Ok(None) => return,
+            None => return,
         }
     }
 }
@@ -180,7 +198,7 @@ mod tests {
         let silent = Fact { position: 6, watermark: true, ..Fact::default() };
         let facts = vec![fact(4), (Service::Runs, Ok(silent)), fact(7)];
         let seen = BTreeMap::from([("runs", 5)]);
-        pump(futures_util::stream::iter(facts), Arc::default(), seen, sender, SLOW_READER).await;
+        pump(futures_util::stream::iter(facts), Arc::default(), seen, sender, PACE).await;
         let mut frames = Vec::new();
         while let Some(frame) = receiver.recv().await {
             frames.push(String::from_utf8(frame.to_vec()).unwrap());
@@ -199,7 +217,25 @@ mod tests {
         // Memory is bounded by the reader's own pace, never by how much happens.
         let (sender, _receiver) = mpsc::channel(1);
         let facts = futures_util::stream::repeat_with(|| fact(1));
-        pump(facts, Arc::default(), BTreeMap::new(), sender, Duration::from_millis(5)).await;
+        pump(facts, Arc::default(), BTreeMap::new(), sender, Pace { patience: Duration::from_millis(5), ..PACE }).await;
+    }
+
+    #[tokio::test]
+    async fn a_quiet_stream_beside_busy_ones_still_shows_signs_of_life() {
+        // Every event of others is a watermark here. Proxies cut what sends no byte for a minute.
+        let (sender, mut receiver) = mpsc::channel(8);
+        let watermarks = futures_util::stream::unfold(1, |position| async move {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+            let watermark = Fact { position, watermark: true, ..Fact::default() };
+            Some(((Service::Sweeps, Ok(watermark)), position + 1))
+        });
+        let pace = Pace { heartbeat: Duration::from_millis(50), ..PACE };
+        tokio::spawn(pump(Box::pin(watermarks), Arc::default(), BTreeMap::new(), sender, pace));
+        let beats = async {
+            assert_eq!(receiver.recv().await.unwrap(), ": connected\n\n");
+            assert_eq!(receiver.recv().await.unwrap(), ": still here\n\n");
+        };
+        tokio::time::timeout(Duration::from_secs(20), beats).await.expect("a heartbeat");
     }
 
     #[test]

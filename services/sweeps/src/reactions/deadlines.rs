@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use eventlog::Context;
+use eventlog::{Context, Error};
 use runtime::{Backoff, Shutdown};
 use vocabulary::{Problem, SweepId};
 
@@ -18,6 +18,8 @@ const SLEEP_MAX: Duration = Duration::from_secs(60);
 /// Waits after failures of the log.
 const RETRY_MIN: Duration = Duration::from_millis(200);
 const RETRY_MAX: Duration = Duration::from_secs(5);
+/// Microseconds after which a sweep that could not be read is looked at again.
+const UNREADABLE_WAIT_US: i64 = 60_000_000;
 /// The reaction's name, as the actor.
 const NAME: &str = "deadlines";
 
@@ -65,9 +67,20 @@ pub(super) async fn run(core: Core, shutdown: Shutdown) -> anyhow::Result<()> {
     }
 }
 
-/// Brings a sweep's deadline up to date.
+/// Brings a sweep's deadline up to date. One that cannot be read is looked at again later: the deadlines of all others
+/// must not wait for it.
+///
+/// # Errors
+/// When the log has ended.
 async fn look(core: &Core, sweep_id: SweepId, deadlines: &mut BTreeMap<SweepId, i64>) -> anyhow::Result<()> {
-    let next = core.log.inspect::<Sweep, _>(&stream_of(sweep_id), |sweep, _| sweep.next_deadline_us()).await?;
+    let next = match core.log.inspect::<Sweep, _>(&stream_of(sweep_id), |sweep, _| sweep.next_deadline_us()).await {
+        Ok(next) => next,
+        Err(error @ Error::Closed) => return Err(error.into()),
+        Err(error) => {
+            tracing::error!(%sweep_id, "its deadlines cannot be read and wait: {error}");
+            Some(core.clock.now_us().saturating_add(UNREADABLE_WAIT_US))
+        }
+    };
     match next {
         Some(at) => deadlines.insert(sweep_id, at),
         None => deadlines.remove(&sweep_id),
