@@ -293,30 +293,27 @@ where
             tx.begin_part().await.map_err(Refusal::Poisoned)?;
             let outcome = async { (self.work)(seen, &mut *tx).await };
             let outcome = AssertUnwindSafe(outcome).catch_unwind().await;
-            match outcome {
-                Ok(Ok(recorded)) => {
-                    let Recorded { events, reply } = recorded;
-                    let decision = settle::<D>(state, self.command.as_deref(), events)?.decision(reply);
-                    tx.keep_part().await.map_err(Refusal::Poisoned)?;
-                    Ok(decision)
+            let decided = match outcome {
+                Ok(Ok(Recorded { events, reply })) => {
+                    settle::<D>(state, self.command.as_deref(), events).map(|settled| settled.decision(reply))
                 }
-                Ok(Err(failure)) => {
-                    tx.undo_part().await.map_err(Refusal::Poisoned)?;
-                    Err(match failure {
-                        RecordError::Rejected(rejection) => {
-                            self.rejection = Some(rejection);
-                            Refusal::Rejected
-                        }
-                        // The store may have rolled the whole transaction back by itself.
-                        RecordError::Storage(error) if error.is_systemic() => Refusal::Poisoned(error),
-                        RecordError::Storage(error) => Refusal::Failed(error),
-                    })
+                Ok(Err(RecordError::Rejected(rejection))) => {
+                    self.rejection = Some(rejection);
+                    Err(Refusal::Rejected)
                 }
-                Err(panic) => {
-                    tx.undo_part().await.map_err(Refusal::Poisoned)?;
-                    Err(Refusal::Failed(Error::Panicked(panic_text(panic.as_ref()))))
-                }
+                // The store may have rolled the whole transaction back by itself.
+                Ok(Err(RecordError::Storage(error))) if error.is_systemic() => Err(Refusal::Poisoned(error)),
+                Ok(Err(RecordError::Storage(error))) => Err(Refusal::Failed(error)),
+                Err(panic) => Err(Refusal::Failed(Error::Panicked(panic_text(panic.as_ref())))),
+            };
+            match &decided {
+                Ok(_) => tx.keep_part().await.map_err(Refusal::Poisoned)?,
+                // Whatever the reason: the caller is told that nothing is stored.
+                Err(Refusal::Rejected | Refusal::Failed(_)) => tx.undo_part().await.map_err(Refusal::Poisoned)?,
+                // The whole transaction is rolled back.
+                Err(Refusal::Poisoned(_)) => {}
             }
+            decided
         })
     }
 

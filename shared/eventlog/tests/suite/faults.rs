@@ -1,9 +1,13 @@
 //! What happens when something fails: only the culprit is told so, and nothing is half done.
 
+use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::path::Path;
 
 use futures_util::future::join_all;
+use serde::{Deserialize, Serialize};
 use trialog_eventlog::{Error, EventLog, ExecuteError, Recorded, examine, faults, sql};
+use vocabulary::{Decider, stored_events};
 
 use crate::account::*;
 
@@ -54,6 +58,56 @@ async fn a_panicking_decider_or_record_does_not_stop_the_writer() {
     log.execute::<Account>("a", Ask::Deposit(vec![1]), context(4)).await.unwrap();
     let notes: i64 = sql("SELECT count(*) FROM notes").fetch_one(log.reader()).await.unwrap();
     assert_eq!(notes, 0);
+}
+
+/// JSON has no form for it: the keys of its objects are texts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Paired {
+    pairs: BTreeMap<(i64, i64), i64>,
+}
+
+stored_events! {
+    /// An event that refuses to be encoded when it holds a pair.
+    enum PairEvent { Paired: 1 }
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Pairs(usize);
+
+impl Decider for Pairs {
+    type Command = ();
+    type Event = PairEvent;
+    type Rejection = Infallible;
+
+    fn decide(&self, (): &()) -> Result<Vec<PairEvent>, Infallible> {
+        Ok(Vec::new())
+    }
+
+    fn evolve(&mut self, PairEvent::Paired(event): &PairEvent) {
+        self.0 += event.pairs.len();
+    }
+}
+
+#[tokio::test]
+async fn the_rows_of_a_record_whose_event_cannot_be_encoded_are_undone() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = plain(folder.path()).await;
+    // In one batch with records that succeed before and after it.
+    let records = (1..=3).map(|id| {
+        log.record::<Pairs, _>("pairs", context(id), move |_, tx| {
+            Box::pin(async move {
+                sql("INSERT INTO notes(id, text) VALUES ($1, 'of a record')").bind(id as i64).execute(tx).await?;
+                let pairs = if id == 2 { BTreeMap::from([((1, 2), 3)]) } else { BTreeMap::new() };
+                Ok(Recorded { events: vec![Paired { pairs }.into()], reply: Vec::new() })
+            })
+        })
+    });
+    let outcomes = join_all(records).await;
+    assert!(outcomes[0].is_ok() && outcomes[2].is_ok(), "{outcomes:?}");
+    assert!(matches!(outcomes[1], Err(ExecuteError::Storage(Error::Encode(_)))), "{:?}", outcomes[1]);
+    let notes: Vec<i64> = sql("SELECT id FROM notes ORDER BY id").fetch_all(log.reader()).await.unwrap();
+    assert_eq!(notes, [1, 3], "the caller was told that nothing of the second is stored");
+    assert_eq!(everything(&log).await.len(), 2);
 }
 
 /// Bounds the database's pages, as a full disk does.
