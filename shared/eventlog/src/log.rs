@@ -39,8 +39,6 @@ pub struct EventLog {
 struct Inner {
     queue: mpsc::Sender<Item>,
     closing: watch::Sender<bool>,
-    /// What a reader has found out about the file.
-    damage: watch::Sender<Option<Error>>,
     ended: watch::Receiver<End>,
     head: watch::Receiver<i64>,
     tail: Arc<Tail>,
@@ -61,11 +59,11 @@ impl EventLog {
         let opened = open::open(options).await?;
         let (queue, items) = mpsc::channel(QUEUE_CAPACITY);
         let (closing, close) = watch::channel(false);
-        let (damage, damaged) = watch::channel(None);
         let (head_moved, head) = watch::channel(opened.start.head);
         let (done, loaded) = mpsc::unbounded_channel();
         let (snapshots, asked) = mpsc::channel(snapshots::WAITING_MAX);
         let (tail, aggregates, reader) = (Arc::new(Tail::default()), Arc::default(), Arc::new(opened.reader));
+        let damaged = reader.damage();
         let loader = Loader::new(Arc::clone(&reader), Arc::clone(&aggregates), done, snapshots.clone());
         let writer = Writer {
             connection: opened.connection,
@@ -84,19 +82,8 @@ impl EventLog {
         tokio::spawn(snapshots::make(asked, Arc::clone(&aggregates), queue.downgrade()));
         let writing = writer.run(items, close, damaged);
         tokio::spawn(work_until_the_end(writing, Arc::clone(&aggregates), end));
-        let inner = Inner {
-            queue,
-            closing,
-            damage,
-            ended,
-            head,
-            tail,
-            aggregates,
-            loader,
-            snapshots,
-            reader,
-            source: opened.source,
-        };
+        let inner =
+            Inner { queue, closing, ended, head, tail, aggregates, loader, snapshots, reader, source: opened.source };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -289,17 +276,7 @@ impl EventLog {
     /// # Errors
     /// When the database cannot be read.
     pub async fn read_stream(&self, stream: &str, from_version: i64, limit: u32) -> Result<Vec<RecordedEvent>, Error> {
-        self.trusting(self.inner.reader.stream(stream, from_version, limit).await)
-    }
-
-    /// Passes on what was read. A damage of the file ends the writer: nothing is acknowledged any more on its ground.
-    fn trusting<T>(&self, read: Result<T, Error>) -> Result<T, Error> {
-        if let Err(error) = &read
-            && error.is_damage()
-        {
-            self.inner.damage.send_replace(Some(error.clone()));
-        }
-        read
+        self.inner.reader.stream(stream, from_version, limit).await
     }
 
     /// The events after a position, oldest first: one page of the feed.
@@ -310,7 +287,7 @@ impl EventLog {
         if let Some(events) = self.inner.tail.after(after_position, limit) {
             return Ok(events);
         }
-        self.trusting(self.inner.reader.page(after_position, limit).await)
+        self.inner.reader.page(after_position, limit).await
     }
 
     /// The committed position, for tails and read-your-writes. Its sender goes away when the writer stops.

@@ -57,7 +57,7 @@ impl Store {
 
     /// Connects those who read what is committed.
     pub(crate) async fn reader(&self) -> Result<Reader, Error> {
-        Ok(Reader(match &self.0 {
+        Ok(Reader::new(match &self.0 {
             Place::Sqlite(file) => Reading::Sqlite(sqlite::Readers::connect(file).await?),
             Place::Memory(store) => Reading::Memory(store.clone()),
         }))

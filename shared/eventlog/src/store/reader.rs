@@ -1,5 +1,7 @@
 //! Reads of what is committed.
 
+use tokio::sync::watch;
+
 use super::memory::MemoryStore;
 use super::sqlite;
 use crate::snapshots::SnapshotRow;
@@ -7,24 +9,46 @@ use crate::sql::{Row, Statement};
 use crate::{CursorMove, Error, RecordedEvent};
 
 /// The committed rows, for the queries of views: ask them through [`crate::sql`]. Reads never wait for the writer.
-pub struct Reader(pub(super) Reading);
+pub struct Reader {
+    store: Reading,
+    /// What a read has found out about the file. It ends the writer: nothing is acknowledged any more on its ground.
+    damage: watch::Sender<Option<Error>>,
+}
 
 pub(super) enum Reading {
     Sqlite(sqlite::Readers),
     Memory(MemoryStore),
 }
 
-/// Hands a call to whichever store it is.
+/// Hands a call to whichever store it is, and a damage that it meets to the writer.
 macro_rules! ask {
     ($reader:expr, $store:ident => $answer:expr) => {
-        match &$reader.0 {
+        $reader.trusting(match &$reader.store {
             Reading::Sqlite($store) => $answer,
             Reading::Memory($store) => $answer,
-        }
+        })
     };
 }
 
 impl Reader {
+    pub(super) fn new(store: Reading) -> Self {
+        Self { store, damage: watch::Sender::new(None) }
+    }
+
+    /// Learns of the damages that reads meet.
+    pub(crate) fn damage(&self) -> watch::Receiver<Option<Error>> {
+        self.damage.subscribe()
+    }
+
+    fn trusting<T>(&self, read: Result<T, Error>) -> Result<T, Error> {
+        if let Err(error) = &read
+            && error.is_damage()
+        {
+            self.damage.send_replace(Some(error.clone()));
+        }
+        read
+    }
+
     pub(crate) async fn all(&self, statement: Statement) -> Result<Vec<Row>, Error> {
         ask!(self, store => store.all(statement).await)
     }
@@ -60,7 +84,7 @@ impl Reader {
 
     /// Waits for the reads that are under way.
     pub(crate) async fn close(&self) {
-        match &self.0 {
+        match &self.store {
             Reading::Sqlite(store) => store.close().await,
             Reading::Memory(_) => {}
         }

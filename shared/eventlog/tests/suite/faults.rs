@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::path::Path;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
@@ -231,8 +232,8 @@ async fn full(folder: &Path) -> EventLog {
 
 /// Nothing is acknowledged after it.
 async fn assert_ended(log: &EventLog) {
-    let mut head = log.head();
-    while head.changed().await.is_ok() {}
+    let ended = tokio::time::timeout(Duration::from_secs(60), log.ended()).await;
+    assert!(matches!(ended, Ok(Err(_))), "the writer goes on: {ended:?}");
     let late = log.execute::<Account>("new", Ask::Deposit(vec![1]), context(777_777)).await;
     assert!(matches!(late, Err(ExecuteError::Storage(Error::Closed | Error::Sql(_)))), "{late:?}");
     assert!(log.move_cursor("p", "elsewhere", 9).await.is_err());
@@ -265,6 +266,14 @@ async fn after_a_damaged_page_nothing_is_acknowledged() {
         }
     }
     assert!(matches!(found, Some(Error::Sql(_))), "a look meets a damaged page: {found:?}");
+    assert_ended(&log).await;
+
+    let folder = tempfile::tempdir().unwrap();
+    let log = full(folder.path()).await;
+    damage(folder.path());
+    let list = sql("SELECT stream_id FROM events WHERE data LIKE '%nothing like it%'");
+    let listed: Result<Vec<String>, Error> = list.fetch_all(log.reader()).await;
+    assert!(matches!(listed, Err(Error::Sql(_))), "a list meets a damaged page: {listed:?}");
     assert_ended(&log).await;
 }
 
