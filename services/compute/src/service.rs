@@ -86,7 +86,7 @@ pub(crate) async fn open_with(dependencies: Dependencies, provider: Arc<dyn Prov
         fleet: Arc::clone(&fleet),
         agents: Arc::clone(&agents),
         orders: orders.clone(),
-        provider,
+        provider: Arc::clone(&provider),
         signing_key: wiring.signing_key,
     };
     let desk = Desk {
@@ -97,7 +97,7 @@ pub(crate) async fn open_with(dependencies: Dependencies, provider: Arc<dyn Prov
         endpoints: endpoints.clone(),
         wiring,
     };
-    let api = api::Api { commands, fleet, endpoints: api::EndpointCalls { commands: endpoints } };
+    let api = api::Api { commands, fleet, provider, endpoints: api::EndpointCalls { commands: endpoints } };
     Ok(Service { api, desk: Arc::new(desk), engine: Arc::new(engine), feeds })
 }
 

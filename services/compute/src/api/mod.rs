@@ -21,12 +21,14 @@ pub(crate) use endpoints::EndpointCalls;
 
 use crate::commands::Commands;
 use crate::fleet_state::FleetState;
+use crate::providers::Provider;
 
 /// What each call needs.
 #[derive(Clone)]
 pub(crate) struct Api {
     pub commands: Commands,
     pub fleet: Arc<FleetState>,
+    pub provider: Arc<dyn Provider>,
     pub endpoints: EndpointCalls,
 }
 

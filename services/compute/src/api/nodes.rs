@@ -40,14 +40,14 @@ impl Api {
         };
         let node = NodeId::parse(&node_id).map_err(|_| not_there())?;
         let name = ClusterName::new(&workspace, &cluster);
-        let notice_seconds = {
+        let notice = {
             let fleet = self.fleet.lock();
             let pool = fleet.pool(&name).ok_or_else(|| status_of(&absent(&name)))?;
-            pool.cluster.spec.provider.local().notice_seconds
+            self.provider.capabilities(&pool.cluster.spec.provider).notice
         };
         let at_us = self.commands.clock.now_us();
         let reason = if reason.is_empty() { REASON_DEFAULT.to_owned() } else { reason };
-        let deadline_us = at_us.saturating_add(micros(notice_seconds));
+        let deadline_us = at_us.saturating_add(micros(notice.as_secs_f64()));
         let by = if drain { Taker::Administrator } else { Taker::User };
         let command = Command::Notice { node_id: node, by, deadline_us, reason, at_us };
         let context = calls::context(&call, self.commands.entropy.as_ref(), Vec::new());

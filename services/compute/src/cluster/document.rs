@@ -45,7 +45,8 @@ pub fn read_spec(name: &str, text: &[u8], format: Format) -> Result<(ClusterSpec
         let os_type = os_type(&fields.field("os_type"));
         let place = fields.field("provider");
         let provider = provider(&place);
-        if priority != Some("low_priority") && provider.local().preemption != Preemption::Never {
+        let Provider::Local(settings) = &provider;
+        if priority != Some("low_priority") && settings.preemption != Preemption::Never {
             let message = "provider.preemption: dedicated nodes are not preempted; set vm_priority to low_priority";
             findings.refuse("/provider/preemption", "NotPreemptible", message.to_owned());
         }
@@ -224,13 +225,18 @@ mod tests {
         (problem.status, problem.errors.into_iter().map(|error| (error.pointer, error.code)).collect())
     }
 
+    fn local(spec: &ClusterSpec) -> &LocalSettings {
+        let Provider::Local(settings) = &spec.provider;
+        settings
+    }
+
     #[test]
     fn a_short_document_gets_the_published_defaults() {
         // Defaults are part of the interface: a silent change would change bills.
         let spec = read("vm_size: D2\nscale: {max_nodes: 4}").unwrap();
         assert_eq!(spec.vm_priority, VmPriority::Dedicated);
         assert_eq!(spec.scale, Scale { min_nodes: 0, max_nodes: 4, idle_seconds_before_scaledown: 300.0 });
-        let local = spec.provider.local();
+        let local = local(&spec);
         assert_eq!((local.boot_seconds, local.notice_seconds, local.time_scale), (3.0, 10.0, 1.0));
         assert_eq!(local.preemption, Preemption::Never);
         let text = serde_json::to_string(&spec.provider).unwrap();
@@ -270,7 +276,7 @@ mod tests {
         let dedicated = "vm_size: D2\nscale: {max_nodes: 1}\nprovider: {preemption: {mean_seconds: 25}}";
         assert_eq!(refused(dedicated), (422, vec![("/provider/preemption".into(), "NotPreemptible".into())]));
         let expected = Preemption::Exponential { mean_seconds: 25.0, seed: 11 };
-        assert_eq!(spec.provider.local().preemption, expected);
+        assert_eq!(local(&spec).preemption, expected);
         let text = serde_json::to_string(&spec.provider).unwrap();
         assert_eq!(serde_json::from_str::<Provider>(&text).unwrap(), spec.provider);
         assert_eq!(

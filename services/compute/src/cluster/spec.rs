@@ -110,14 +110,6 @@ impl Default for Provider {
     }
 }
 
-impl Provider {
-    /// The settings of the local provider: the only one so far.
-    pub fn local(&self) -> &LocalSettings {
-        let Self::Local(settings) = self;
-        settings
-    }
-}
-
 /// A cluster's definition. Only its scale can change later.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ClusterSpec {

@@ -8,25 +8,31 @@ use super::parts::Engine;
 use crate::cluster::{ClusterEvent, NodeState};
 use crate::job::{JobEvent, micros};
 use crate::orders;
-use crate::providers::NodeOrder;
-use crate::scheduler::{Fleet, Pool};
-use crate::stream::{Change, ClusterName};
+use crate::providers::{Capabilities, NodeOrder, OrderedNode};
+use crate::scheduler::Fleet;
+use crate::stream::Change;
 
-/// Takes up every node that exists again, after a start, and what nodes that do not have left.
+/// Takes up every node that exists again, and what nodes that do not have left: after a start, or when events of the
+/// provider were missed.
 pub(super) fn resume(engine: &Engine) {
     let left = engine.provider.left();
-    let fleet = engine.fleet.lock();
-    for (node_id, name, pool) in fleet.nodes() {
-        tend(engine, node_id, name, pool);
-    }
+    let mut fleet = engine.fleet.lock();
+    let nodes: Vec<NodeId> = fleet.nodes().map(|(node_id, ..)| node_id).collect();
+    let orders: Vec<NodeOrder> = nodes.into_iter().filter_map(|node_id| order(engine, &mut fleet, node_id)).collect();
+    engine.provider.adopt(orders);
     for node_id in left.into_iter().filter(|node_id| fleet.node(*node_id).is_none()) {
         // Nobody waits for it: the jobs have gone on long ago.
-        drop(engine.provider.collect(node_id, node_secret(&node_id.to_string(), &engine.signing_key)));
+        drop(engine.provider.collect(node_id, secret(engine, node_id)));
     }
 }
 
+/// What a node's agent connects with.
+fn secret(engine: &Engine, node_id: NodeId) -> String {
+    node_secret(&node_id.to_string(), &engine.signing_key)
+}
+
 /// What the state after the event calls for.
-pub(super) fn after(engine: &Engine, fleet: &Fleet, change: &Change) {
+pub(super) fn after(engine: &Engine, fleet: &mut Fleet, change: &Change) {
     match change {
         Change::Job(job_id, JobEvent::JobPlaced(_) | JobEvent::StopRequested(_)) => {
             if let Some(entry) = fleet.job(*job_id)
@@ -41,19 +47,23 @@ pub(super) fn after(engine: &Engine, fleet: &Fleet, change: &Change) {
                 }
             }
         }
-        Change::Cluster(name, event) => of_cluster(engine, fleet, name, event),
+        Change::Cluster(_, event) => of_cluster(engine, fleet, event),
         Change::Job(..) => {}
     }
 }
 
-fn of_cluster(engine: &Engine, fleet: &Fleet, name: &ClusterName, event: &ClusterEvent) {
+fn of_cluster(engine: &Engine, fleet: &mut Fleet, event: &ClusterEvent) {
     let Some(node_id) = event.node_id() else { return };
     let Some((_, pool, _)) = fleet.node(node_id) else {
         engine.agents.drop_connection(node_id);
         return;
     };
     match event {
-        ClusterEvent::NodeRequested(_) => tend(engine, node_id, name, pool),
+        ClusterEvent::NodeRequested(_) => {
+            if let Some(order) = order(engine, fleet, node_id) {
+                engine.provider.provision(order);
+            }
+        }
         ClusterEvent::NodeNoticed(_) => {
             if let Some(order) =
                 pool.cluster.nodes.get(&node_id).and_then(|node| orders::notice(node, engine.commands.clock.now_us()))
@@ -65,16 +75,24 @@ fn of_cluster(engine: &Engine, fleet: &Fleet, name: &ClusterName, event: &Cluste
     }
 }
 
-fn tend(engine: &Engine, node_id: NodeId, name: &ClusterName, pool: &Pool) {
-    let Some(node) = pool.cluster.nodes.get(&node_id) else { return };
+/// The order for a node that is to be there, which is an intent of its own.
+fn order(engine: &Engine, fleet: &mut Fleet, node_id: NodeId) -> Option<NodeOrder> {
+    let (name, pool, _) = fleet.node(node_id)?;
+    let (spec, node) = (&pool.cluster.spec, pool.cluster.nodes.get(&node_id)?);
     if node.state == NodeState::Leaving {
-        return;
+        return None;
     }
-    let settings = pool.cluster.spec.provider.local();
-    engine.provider.tend(NodeOrder {
-        node_id,
+    let order = NodeOrder {
+        intent: node_id,
         cluster: name.clone(),
-        boot_us: node.requested_us.saturating_add(micros(settings.boot_seconds * settings.time_scale)),
-        token: node_secret(&node_id.to_string(), &engine.signing_key),
-    });
+        size: pool.cluster.size.clone(),
+        tier: spec.vm_priority,
+        settings: spec.provider.clone(),
+        requested_us: node.requested_us,
+        nodes: vec![OrderedNode { node_id, ordinal: node.ordinal, secret: secret(engine, node_id) }],
+    };
+    let Capabilities { up_within, nodes_per_order_max, .. } = engine.provider.capabilities(&order.settings);
+    debug_assert!(order.nodes.len() <= nodes_per_order_max, "each node is an intent of its own");
+    fleet.expect_up(node_id, order.requested_us.saturating_add(micros(up_within.as_secs_f64())));
+    Some(order)
 }

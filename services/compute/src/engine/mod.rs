@@ -6,9 +6,12 @@
 //! names.
 
 mod effects;
+mod observe;
 mod parts;
 mod perform;
 mod run;
 
+#[cfg(test)]
+pub(crate) use observe::react;
 pub(crate) use parts::Engine;
 pub(crate) use run::run;

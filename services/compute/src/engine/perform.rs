@@ -13,7 +13,7 @@ use vocabulary::{NodeId, Problem, token};
 use super::parts::Engine;
 use crate::cluster::{self, NodeEnd, Taker};
 use crate::job;
-use crate::providers::{AgentIs, NodeFailure};
+use crate::providers::AgentIs;
 use crate::scheduler::Action;
 use crate::stream::ClusterName;
 
@@ -86,14 +86,6 @@ fn told<R: std::fmt::Debug>(outcome: Result<Committed, ExecuteError<R>>) -> bool
     }
 }
 
-/// A node that the provider has given up.
-pub(super) fn node_failed(engine: &Arc<Engine>, failure: NodeFailure) {
-    let NodeFailure { node_id, reason } = failure;
-    let Some(cluster) = engine.fleet.cluster_of(node_id) else { return };
-    engine.fleet.lock().set_removing(node_id, true);
-    tokio::spawn(remove(Arc::clone(engine), cluster, node_id, NodeEnd::Failed, reason));
-}
-
 /// Takes a node away and says so once nothing of it runs any more and what its attempts wrote is in: only then may its
 /// jobs begin elsewhere. What is not in by then comes later, from the agent that stays for it, and changes no decision.
 async fn remove(engine: Arc<Engine>, cluster: ClusterName, node_id: NodeId, end: NodeEnd, reason: String) {
@@ -106,7 +98,7 @@ async fn remove(engine: Arc<Engine>, cluster: ClusterName, node_id: NodeId, end:
     };
     let mut backoff = Backoff::new(REMOVE_RETRY_MIN, REMOVE_RETRY_MAX);
     while !engine.commands.shutdown.is_requested() {
-        match engine.provider.halt(node_id, agent).await {
+        match engine.provider.release(node_id, agent).await {
             Ok(()) => break,
             Err(error) => tracing::error!(node.id = %node_id, "cannot be halted: {error:#}"),
         }

@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use runtime::Stopwatch;
+use tokio::sync::broadcast::error::RecvError;
 
 use super::parts::Engine;
-use super::{effects, perform};
+use super::{effects, observe, perform};
+use crate::providers::NodeEvent;
 use crate::scheduler::{self, Plan};
 use crate::stream::Change;
 
@@ -25,9 +27,9 @@ const HALTED_MIN: Duration = Duration::from_secs(2);
 /// When the log cannot be read; the caller begins again.
 pub(crate) async fn run(engine: Arc<Engine>) -> anyhow::Result<()> {
     engine.fleet.load(&engine.commands, &engine.agents.connected()).await?;
+    let mut events = engine.provider.observe();
     effects::resume(&engine);
     let mut head = engine.commands.log.head();
-    let mut failures = engine.provider.failures();
     while !engine.commands.shutdown.is_requested() {
         let known = *head.borrow_and_update();
         fold(&engine, known).await?;
@@ -43,7 +45,12 @@ pub(crate) async fn run(engine: Arc<Engine>) -> anyhow::Result<()> {
         tokio::select! {
             changed = head.changed() => changed.map_err(|_| anyhow::anyhow!("the log has stopped"))?,
             () = engine.fleet.wake.notified() => {}
-            Ok(failure) = failures.recv() => perform::node_failed(&engine, failure),
+            event = events.recv() => match event {
+                Ok(event) => heed(&engine, event).await,
+                // What was missed is said again.
+                Err(RecvError::Lagged(_)) => effects::resume(&engine),
+                Err(RecvError::Closed) => anyhow::bail!("the provider has stopped"),
+            },
             () = tokio::time::sleep(pause) => {}
             () = engine.commands.shutdown.requested() => {}
         }
@@ -70,13 +77,20 @@ async fn fold(engine: &Arc<Engine>, head: i64) -> anyhow::Result<()> {
             for event in &page {
                 if let Some(change) = Change::of(event)? {
                     fleet.apply(&change, event.version, event.position, event.recorded_at_us);
-                    effects::after(engine, &fleet, &change);
+                    effects::after(engine, &mut fleet, &change);
                 }
             }
             fleet.position = fleet.position.max(last);
         }
         engine.fleet.folded.send_replace(last);
     }
+}
+
+/// Does what an event of the provider calls for.
+async fn heed(engine: &Arc<Engine>, event: NodeEvent) {
+    let now_us = engine.commands.clock.now_us();
+    let action = observe::react(&mut engine.fleet.lock(), event, now_us);
+    perform::perform(engine, action.into_iter().collect()).await;
 }
 
 fn look(engine: &Engine) -> Plan {

@@ -1,7 +1,7 @@
 //! Virtual nodes on this machine. A node is a process of our own agent in a session of its own, and a folder. It
 //! outlives the server: the next one finds it by the pid file, and its agent dials again by itself.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -17,7 +17,9 @@ use tokio::sync::{broadcast, watch};
 use vocabulary::{Clock, NodeId};
 
 use super::process::{self, Identity};
-use super::{AgentIs, NodeFailure, NodeOrder, Provider};
+use super::{AgentIs, Capabilities, FailureCause, NodeEvent, NodeOrder, OrderedNode, Provider, lives};
+use crate::cluster::{self, LocalSettings, VmPriority};
+use crate::job::micros;
 use crate::wiring::NodeWiring;
 
 /// How long an agent that was told to leave may take; it gives its shims three seconds itself.
@@ -32,8 +34,8 @@ const RESTART_WAIT: Duration = Duration::from_millis(50);
 /// time, since there may be much of it.
 const COLLECT_PATIENCE: Duration = Duration::from_secs(60);
 const COLLECT_PATIENCE_MAX: Duration = Duration::from_secs(3600);
-/// Failures that wait for the scheduler to take them; a lost one is found by the boot's time limit.
-const FAILURES_MAX: usize = 256;
+/// Events that wait for the engine to take them; when it misses some, it adopts all nodes anew.
+const EVENTS_MAX: usize = 1024;
 /// Bytes of an agent's log that a failure is explained with.
 const LOG_TAIL_BYTES: usize = 512;
 
@@ -51,36 +53,94 @@ struct Inner {
     going: Mutex<HashMap<NodeId, watch::Sender<bool>>>,
     /// Halted nodes of which something is not with runs yet.
     collecting: Mutex<HashMap<NodeId, watch::Receiver<()>>>,
-    failures: broadcast::Sender<NodeFailure>,
+    /// Nodes that were reported ready.
+    up: Mutex<HashSet<NodeId>>,
+    events: broadcast::Sender<NodeEvent>,
 }
 
 impl LocalProvider {
     pub fn new(data: &Path, wiring: NodeWiring, clock: Arc<dyn Clock>) -> Self {
-        let (failures, _) = broadcast::channel(FAILURES_MAX);
+        let (events, _) = broadcast::channel(EVENTS_MAX);
         let inner = Inner {
             nodes: data.join("nodes"),
             wiring,
             clock,
             going: Mutex::default(),
             collecting: Mutex::default(),
-            failures,
+            up: Mutex::default(),
+            events,
         };
         Self { inner: Arc::new(inner) }
     }
 }
 
+impl Drop for LocalProvider {
+    /// Nodes stay as they are; only this process looks after them no more.
+    fn drop(&mut self) {
+        self.inner.going().clear();
+    }
+}
+
+/// What a cluster asks of this provider.
+fn settings_of(settings: &cluster::Provider) -> &LocalSettings {
+    match settings {
+        cluster::Provider::Local(settings) => settings,
+    }
+}
+
+/// From the order to the start of the agent.
+fn boot_delay(settings: &LocalSettings) -> Duration {
+    Duration::try_from_secs_f64(settings.boot_seconds * settings.time_scale).unwrap_or(Duration::MAX)
+}
+
+/// What the nodes of an order have in common.
+#[derive(Clone)]
+struct Terms {
+    tier: VmPriority,
+    settings: LocalSettings,
+    /// When they are up, in microseconds since 1970.
+    up_us: i64,
+}
+
 impl Provider for LocalProvider {
-    fn tend(&self, order: NodeOrder) {
-        let mut going = self.inner.going();
-        if going.contains_key(&order.node_id) {
-            return;
+    fn capabilities(&self, settings: &cluster::Provider) -> Capabilities {
+        let settings = settings_of(settings);
+        Capabilities {
+            up_within: boot_delay(settings),
+            notice: Duration::try_from_secs_f64(settings.notice_seconds).unwrap_or_default(),
+            nodes_per_order_max: usize::MAX,
         }
-        let (sender, receiver) = watch::channel(false);
-        going.insert(order.node_id, sender);
-        tokio::spawn(Arc::clone(&self.inner).tend(order, receiver));
     }
 
-    fn halt(&self, node_id: NodeId, agent: AgentIs) -> BoxFuture<'_, anyhow::Result<()>> {
+    fn provision(&self, order: NodeOrder) {
+        let settings = settings_of(&order.settings).clone();
+        let up_us = order.requested_us.saturating_add(micros(boot_delay(&settings).as_secs_f64()));
+        let terms = Terms { tier: order.tier, settings, up_us };
+        for node in order.nodes {
+            let mut going = self.inner.going();
+            if !going.contains_key(&node.node_id) {
+                let (sender, receiver) = watch::channel(false);
+                going.insert(node.node_id, sender);
+                let (cluster, size) = (&order.cluster.name, &order.size.name);
+                tracing::debug!(node.id = %node.node_id, intent = %order.intent, cluster, size, "a node is wanted");
+                tokio::spawn(Arc::clone(&self.inner).tend(node, terms.clone(), receiver));
+            }
+        }
+    }
+
+    fn adopt(&self, orders: Vec<NodeOrder>) {
+        for order in orders {
+            // What is tended already was reported, but perhaps not heard.
+            for node in &order.nodes {
+                if self.inner.up().contains(&node.node_id) {
+                    self.inner.say(NodeEvent::Ready { node_id: node.node_id });
+                }
+            }
+            self.provision(order);
+        }
+    }
+
+    fn release(&self, node_id: NodeId, agent: AgentIs) -> BoxFuture<'_, anyhow::Result<()>> {
         // Kept from now on, so that nothing starts its agent again to take new jobs.
         self.inner.going().entry(node_id).or_insert_with(|| watch::Sender::new(false)).send_replace(true);
         Box::pin(self.inner.halt(node_id, agent))
@@ -111,8 +171,8 @@ impl Provider for LocalProvider {
         nodes.filter(|node_id| process::has_undelivered(&self.inner.folder(*node_id))).collect()
     }
 
-    fn failures(&self) -> broadcast::Receiver<NodeFailure> {
-        self.inner.failures.subscribe()
+    fn observe(&self) -> broadcast::Receiver<NodeEvent> {
+        self.inner.events.subscribe()
     }
 }
 
@@ -152,38 +212,84 @@ impl Inner {
         self.nodes.join(node_id.to_string())
     }
 
-    async fn tend(self: Arc<Self>, order: NodeOrder, going: watch::Receiver<bool>) {
-        let boot = Duration::from_micros((order.boot_us - self.clock.now_us()).max(0).unsigned_abs());
-        tokio::select! { () = tokio::time::sleep(boot) => {}, () = is_going(&going) => return }
+    fn up(&self) -> MutexGuard<'_, HashSet<NodeId>> {
+        // Whole after every statement that changes it.
+        self.up.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Without a listener nobody waits for it.
+    fn say(&self, event: NodeEvent) {
+        let _ = self.events.send(event);
+    }
+
+    async fn tend(self: Arc<Self>, node: OrderedNode, terms: Terms, going: watch::Receiver<bool>) {
+        let node_id = node.node_id;
+        tokio::select! { () = self.until(terms.up_us) => {}, () = is_going(&going) => return }
+        // A simulated life begins anew for nobody: it follows from the order alone, also after a restart.
+        let mut notice_us = lives::notice_us(&terms.settings, terms.tier, node.ordinal, terms.up_us);
         let mut quick_ends = 0;
         loop {
             let started = Stopwatch::start();
-            match self.agent(order.node_id, &order.token) {
+            match self.agent(node_id, &node.secret) {
                 Ok(mut agent) => {
-                    tracing::debug!(node.id = %order.node_id, cluster = order.cluster.name, "its agent runs");
-                    tokio::select! {
-                        ended = agent.ended() => if let Err(error) = ended {
-                            tracing::warn!(node.id = %order.node_id, "its agent cannot be watched: {error}");
-                        },
-                        () = is_going(&going) => {
-                            // Waited for, so that it does not stay as a zombie.
-                            let _ = agent.ended().await;
-                            return;
-                        }
+                    if self.up().insert(node_id) {
+                        self.say(NodeEvent::Ready { node_id });
+                    }
+                    if self.watch(&mut agent, node_id, &terms, &mut notice_us, &going).await {
+                        self.up().remove(&node_id);
+                        return;
                     }
                 }
-                Err(error) => tracing::error!(node.id = %order.node_id, "its agent cannot be started: {error:#}"),
+                Err(error) => tracing::error!(node.id = %node_id, "its agent cannot be started: {error:#}"),
             }
             quick_ends = if started.elapsed() < QUICK_END { quick_ends + 1 } else { 0 };
             if quick_ends >= QUICK_ENDS_MAX {
-                let reason = format!("its agent ends at once: {}", self.log_tail(order.node_id));
-                // Without a listener the boot's time limit finds it.
-                let _ = self.failures.send(NodeFailure { node_id: order.node_id, reason });
+                let reason = format!("its agent ends at once: {}", self.log_tail(node_id));
+                self.up().remove(&node_id);
+                self.say(NodeEvent::Failed { node_id, cause: FailureCause::Broken, reason });
                 return;
             }
             let wait = RESTART_WAIT * 2u32.pow(quick_ends);
             tokio::select! { () = tokio::time::sleep(wait) => {}, () = is_going(&going) => return }
         }
+    }
+
+    /// Waits until the agent has ended, and tells a simulated preemption meanwhile; true when the node is to go.
+    async fn watch(
+        &self,
+        agent: &mut Agent,
+        node_id: NodeId,
+        terms: &Terms,
+        notice_us: &mut Option<i64>,
+        going: &watch::Receiver<bool>,
+    ) -> bool {
+        loop {
+            tokio::select! {
+                ended = agent.ended() => {
+                    if let Err(error) = ended {
+                        tracing::warn!(node.id = %node_id, "its agent cannot be watched: {error}");
+                    }
+                    return false;
+                }
+                () = is_going(going) => {
+                    // Waited for, so that it does not stay as a zombie.
+                    let _ = agent.ended().await;
+                    return true;
+                }
+                () = self.until(notice_us.unwrap_or(i64::MAX)), if notice_us.is_some() => {
+                    *notice_us = None;
+                    let deadline_us = self.clock.now_us().saturating_add(micros(terms.settings.notice_seconds));
+                    let reason = "simulated preemption".to_owned();
+                    self.say(NodeEvent::Notice { node_id, deadline_us, reason });
+                }
+            }
+        }
+    }
+
+    /// Sleeps until a time, in microseconds since 1970.
+    async fn until(&self, at_us: i64) {
+        let left = Duration::from_micros(at_us.saturating_sub(self.clock.now_us()).max(0).unsigned_abs());
+        tokio::time::sleep(left).await;
     }
 
     /// The node's agent: the one that runs, or a new one.

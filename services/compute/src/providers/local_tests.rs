@@ -11,17 +11,20 @@ use vocabulary::NodeId;
 
 use super::local::LocalProvider;
 use super::process::{Identity, of_node};
-use super::{AgentIs, NodeOrder, Provider};
+use super::{AgentIs, FailureCause, NodeEvent, NodeOrder, OrderedNode, Provider};
+use crate::cluster::{self, LocalSettings, VmPriority};
+use crate::sizes;
 use crate::stream::ClusterName;
 use crate::wiring::NodeWiring;
 
 /// Longer than anything takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Says who it is, leaves a child of its own, and waits.
-const AGENT: &str = r#"#!/bin/sh
+pub(super) const AGENT: &str = r#"#!/bin/sh
 start=$(cut -d' ' -f22 /proc/$$/stat)
 printf '%s' "$TRIALOG_NODE_TOKEN" > "$5/token"
 echo "$*" > "$5/words"
+echo $$ >> "$5/starts"
 (sleep 1000 &)
 echo "$$ $start" > "$5/agent.tmp"
 mv "$5/agent.tmp" "$5/agent.pid"
@@ -37,7 +40,7 @@ while [ ! -e "$5/go" ]; do sleep 0.02; done
 for attempt in "$5"/jobs/*/*; do : > "$attempt/acknowledged"; done
 "#;
 
-fn provider(data: &Path, script: &str) -> LocalProvider {
+pub(super) fn provider(data: &Path, script: &str) -> LocalProvider {
     let executable = data.join("agent.sh");
     if !executable.exists() {
         std::fs::write(&executable, script).unwrap();
@@ -56,11 +59,27 @@ fn provider(data: &Path, script: &str) -> LocalProvider {
 
 fn order() -> NodeOrder {
     let node_id = NodeId::new(Uuid::from_u128(u128::from(std::process::id()) << 64 | 7));
-    NodeOrder { node_id, cluster: ClusterName::new("w", "spot"), boot_us: 0, token: "secret".into() }
+    NodeOrder {
+        intent: node_id,
+        cluster: ClusterName::new("w", "spot"),
+        size: sizes::by_name("D2").unwrap(),
+        tier: VmPriority::Dedicated,
+        settings: cluster::Provider::Local(LocalSettings::default()),
+        requested_us: 0,
+        nodes: vec![OrderedNode { node_id, ordinal: 0, secret: "secret".into() }],
+    }
+}
+
+pub(super) fn folder_of(data: &Path, node_id: NodeId) -> PathBuf {
+    data.join("nodes").join(node_id.to_string())
+}
+
+pub(super) fn agent_of(data: &Path, node_id: NodeId) -> Option<Identity> {
+    Identity::read(&folder_of(data, node_id).join("agent.pid"))
 }
 
 fn folder(data: &Path) -> PathBuf {
-    data.join("nodes").join(order().node_id.to_string())
+    folder_of(data, order().intent)
 }
 
 async fn agent(data: &Path, but: Option<Identity>) -> Identity {
@@ -81,8 +100,8 @@ async fn a_node_is_kept_up_taken_over_and_cleared_away() {
     // that goes.
     let data = tempfile::tempdir().unwrap();
     let first = provider(data.path(), AGENT);
-    first.tend(order());
-    first.tend(order());
+    first.provision(order());
+    first.provision(order());
     let agent_one = agent(data.path(), None).await;
     let words = std::fs::read_to_string(folder(data.path()).join("words")).unwrap();
     assert!(words.starts_with("agent --node node_") && !words.contains("secret"), "{words}");
@@ -91,12 +110,12 @@ async fn a_node_is_kept_up_taken_over_and_cleared_away() {
     let agent_two = agent(data.path(), Some(agent_one)).await;
     drop(first);
     let second = provider(data.path(), AGENT);
-    second.tend(order());
+    second.provision(order());
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert_eq!(agent(data.path(), None).await, agent_two, "not a second one");
-    tokio::time::timeout(PATIENCE, second.halt(order().node_id, AgentIs::Mute)).await.unwrap().unwrap();
-    tokio::time::timeout(PATIENCE, second.collect(order().node_id, "secret".into())).await.unwrap();
-    let (id, path) = (order().node_id.to_string(), folder(data.path()));
+    tokio::time::timeout(PATIENCE, second.release(order().intent, AgentIs::Mute)).await.unwrap().unwrap();
+    tokio::time::timeout(PATIENCE, second.collect(order().intent, "secret".into())).await.unwrap();
+    let (id, path) = (order().intent.to_string(), folder(data.path()));
     assert_eq!(of_node(&id, &path, &data.path().join("agent.sh")), [] as [i32; 0]);
     assert!(!agent_two.lives());
 }
@@ -105,11 +124,18 @@ async fn a_node_is_kept_up_taken_over_and_cleared_away() {
 async fn an_agent_that_cannot_start_is_given_up_with_its_words() {
     let data = tempfile::tempdir().unwrap();
     let broken = provider(data.path(), "#!/bin/sh\necho no such option >&2\nexit 2\n");
-    let mut failures = broken.failures();
-    broken.tend(order());
-    let failure = tokio::time::timeout(PATIENCE, failures.recv()).await.unwrap().unwrap();
-    assert_eq!(failure.node_id, order().node_id);
-    assert!(failure.reason.contains("no such option"), "{}", failure.reason);
+    let mut events = broken.observe();
+    broken.provision(order());
+    let failed = async {
+        loop {
+            if let NodeEvent::Failed { node_id, cause, reason } = events.recv().await.unwrap() {
+                return (node_id, cause, reason);
+            }
+        }
+    };
+    let (node_id, cause, reason) = tokio::time::timeout(PATIENCE, failed).await.unwrap();
+    assert_eq!((node_id, cause), (order().intent, FailureCause::Broken));
+    assert!(reason.contains("no such option"), "{reason}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -117,21 +143,21 @@ async fn a_halted_node_keeps_an_agent_until_runs_has_everything() {
     // What lies on the disk of a node that goes is acknowledged work, or will be.
     let data = tempfile::tempdir().unwrap();
     let first = provider(data.path(), AGENT_WITH_DATA);
-    first.tend(order());
+    first.provision(order());
     let agent_one = agent(data.path(), None).await;
-    let (id, path) = (order().node_id.to_string(), folder(data.path()));
+    let (id, path) = (order().intent.to_string(), folder(data.path()));
     let attempt = path.join("jobs/job_1/1");
     std::fs::create_dir_all(&attempt).unwrap();
     std::fs::write(attempt.join("job.json"), "{}").unwrap();
-    tokio::time::timeout(PATIENCE, first.halt(order().node_id, AgentIs::Away)).await.unwrap().unwrap();
+    tokio::time::timeout(PATIENCE, first.release(order().intent, AgentIs::Away)).await.unwrap().unwrap();
     let left = of_node(&id, &path, &data.path().join("agent.sh"));
     assert!(agent_one.lives() && left.len() <= 2, "what ran there is gone, the agent is not: {left:?}");
     // Both may die meanwhile.
     drop(first);
     agent_one.kill();
     let second = provider(data.path(), AGENT_WITH_DATA);
-    assert_eq!(second.left(), [order().node_id]);
-    let collected = second.collect(order().node_id, "secret".into());
+    assert_eq!(second.left(), [order().intent]);
+    let collected = second.collect(order().intent, "secret".into());
     agent(data.path(), Some(agent_one)).await;
     assert!(attempt.exists(), "nothing is deleted before it is delivered");
     std::fs::write(path.join("go"), "").unwrap();

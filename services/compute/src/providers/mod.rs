@@ -1,32 +1,124 @@
-//! Who gives nodes: brings them up, keeps their agents running, and takes them away so that nothing of them is left.
+//! Who gives nodes: brings them up, says what becomes of them, and takes them away so that nothing of them is left.
+//!
+//! A provider knows machines, not jobs; the scheduler knows nodes, not providers. Between them go orders one way and
+//! [`NodeEvent`]s the other (`engine/observe.rs`). To add a provider: implement [`Provider`], and have the contract
+//! suite (`contract_tests.rs`) run on it.
+//!
+//! - Invariant: an intent leads to its nodes once, however often it is ordered, also after a restart of either side.
+//! - Invariant: each node that is ordered or adopted is reported ready, lost or failed.
 
+#[cfg(test)]
+mod contract_tests;
+mod lives;
 mod local;
 #[cfg(test)]
 mod local_tests;
 mod process;
+#[cfg(test)]
+mod scripted;
 
 pub(crate) use local::LocalProvider;
+
+use std::time::Duration;
 
 use eventlog::BoxFuture;
 use tokio::sync::broadcast;
 use vocabulary::NodeId;
 
+use crate::cluster::{self, VmPriority};
+use crate::sizes::Size;
 use crate::stream::ClusterName;
 
-/// A node that is wanted.
-#[derive(Clone)]
-pub(crate) struct NodeOrder {
-    /// The node, and the key of the intent.
-    pub node_id: NodeId,
-    /// Its cluster.
-    pub cluster: ClusterName,
-    /// When it is up, in microseconds since 1970.
-    pub boot_us: i64,
-    /// The secret that its agent connects with.
-    pub token: String,
+/// What a provider can do for a cluster, which says by its settings how it wants to be served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Capabilities {
+    /// By when after the order a node is up, or has failed.
+    pub up_within: Duration,
+    /// From the notice of a preemption to its end.
+    pub notice: Duration,
+    /// Nodes that one order may ask for.
+    pub nodes_per_order_max: usize,
 }
 
-/// How a node's agent stands when its node is halted.
+/// One node of an order.
+#[derive(Clone)]
+pub(crate) struct OrderedNode {
+    /// The node.
+    pub node_id: NodeId,
+    /// Counts the cluster's nodes.
+    pub ordinal: u64,
+    /// The secret that its agent connects with.
+    pub secret: String,
+}
+
+/// Nodes that are wanted, all of them or none.
+#[derive(Clone)]
+pub(crate) struct NodeOrder {
+    /// The key of the intent: the provider knows a repeated order by it.
+    pub intent: NodeId,
+    /// Their cluster.
+    pub cluster: ClusterName,
+    /// What each of them has.
+    pub size: Size,
+    /// Whether they may be taken away.
+    pub tier: VmPriority,
+    /// The cluster's settings of its provider.
+    pub settings: cluster::Provider,
+    /// When they were asked for, in microseconds since 1970.
+    pub requested_us: i64,
+    /// The nodes; their number is the order's count.
+    pub nodes: Vec<OrderedNode>,
+}
+
+/// What becomes of a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum NodeEvent {
+    /// It is up; its agent will connect.
+    Ready {
+        /// The node.
+        node_id: NodeId,
+    },
+    /// It will be taken away.
+    Notice {
+        /// The node.
+        node_id: NodeId,
+        /// When, in microseconds since 1970.
+        deadline_us: i64,
+        /// Why.
+        reason: String,
+    },
+    /// It was up and is not any more.
+    #[cfg_attr(not(test), expect(dead_code, reason = "agents of this machine are started again instead"))]
+    Lost {
+        /// The node.
+        node_id: NodeId,
+        /// Whether its owner has taken it back; else it has broken.
+        preempted: bool,
+        /// Why.
+        reason: String,
+    },
+    /// It has not come up and will not.
+    Failed {
+        /// The node.
+        node_id: NodeId,
+        /// What was in the way.
+        cause: FailureCause,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// What was in the way of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FailureCause {
+    /// There is none to be had now.
+    #[cfg_attr(not(test), expect(dead_code, reason = "this machine always has room for one more process"))]
+    Capacity,
+    /// Something is wrong with the order or with the provider.
+    Broken,
+}
+
+/// How a node's agent stands when its node is released.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AgentIs {
     /// It was told that its node goes, and ends what runs there by itself.
@@ -37,32 +129,30 @@ pub(crate) enum AgentIs {
     Mute,
 }
 
-/// A node that did not come up.
-#[derive(Clone, Debug)]
-pub(crate) struct NodeFailure {
-    /// The node.
-    pub node_id: NodeId,
-    /// Why.
-    pub reason: String,
-}
-
 /// What every provider does.
 pub(crate) trait Provider: Send + Sync + 'static {
-    /// Brings a node up, or takes one over that is up, and keeps its agent running. A second order of the node
-    /// changes nothing.
-    fn tend(&self, order: NodeOrder);
+    /// What it can do for a cluster.
+    fn capabilities(&self, settings: &cluster::Provider) -> Capabilities;
+
+    /// Begins to bring the nodes up and keeps their agents running; events say what comes of it. A second order of the
+    /// intent changes nothing.
+    fn provision(&self, order: NodeOrder);
+
+    /// Takes up again, after a start, what was ordered before: nodes that are up are reported ready and kept, those
+    /// that still come go on, those that were never ordered are, and those that are gone are reported lost.
+    fn adopt(&self, orders: Vec<NodeOrder>);
 
     /// Ends everything that runs on the node, but an agent that may still have something to say; answers when that is
-    /// done.
-    fn halt(&self, node_id: NodeId, agent: AgentIs) -> BoxFuture<'_, anyhow::Result<()>>;
+    /// done. A node that is gone is no error.
+    fn release(&self, node_id: NodeId, agent: AgentIs) -> BoxFuture<'_, anyhow::Result<()>>;
 
-    /// Keeps an agent on a halted node, `secret` being the node's, until what its attempts wrote is with runs; then
+    /// Keeps an agent on a released node, `secret` being the node's, until what its attempts wrote is with runs; then
     /// nothing of the node stays, and this answers. It is done whether anybody waits for the answer or not.
     fn collect(&self, node_id: NodeId, secret: String) -> BoxFuture<'static, ()>;
 
     /// Nodes on which something lies that is not with runs yet.
     fn left(&self) -> Vec<NodeId>;
 
-    /// Nodes that the provider has given up.
-    fn failures(&self) -> broadcast::Receiver<NodeFailure>;
+    /// What becomes of nodes from now on.
+    fn observe(&self) -> broadcast::Receiver<NodeEvent>;
 }

@@ -122,6 +122,8 @@ pub struct Place {
     pub heard_us: i64,
     /// Since when its agent could have called: since it was asked for, or since the server has started.
     pub awaited_us: i64,
+    /// By when its provider has brought it up, or since when it is up; 0 = it was not asked yet.
+    pub up_by_us: i64,
     /// Since when it has no jobs.
     pub idle_since_us: i64,
     /// Whether its provider is taking it away.
@@ -252,6 +254,20 @@ impl Fleet {
         if let Some(place) = self.place_mut(node_id) {
             place.connected = connected;
             place.heard_us = place.heard_us.max(now_us);
+        }
+    }
+
+    /// The provider has the order, and will have brought the node up by then.
+    pub fn expect_up(&mut self, node_id: NodeId, by_us: i64) {
+        if let Some(place) = self.place_mut(node_id) {
+            place.up_by_us = by_us;
+        }
+    }
+
+    /// The node is up, earlier than it had to be: its agent has from now on to connect.
+    pub fn came_up(&mut self, node_id: NodeId, at_us: i64) {
+        if let Some(place) = self.place_mut(node_id) {
+            place.up_by_us = place.up_by_us.min(at_us);
         }
     }
 

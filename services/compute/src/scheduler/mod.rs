@@ -13,7 +13,6 @@ mod fleet;
 mod fold;
 mod pack;
 mod plan;
-mod preemption;
 #[cfg(test)]
 mod simulation_tests;
 #[cfg(test)]

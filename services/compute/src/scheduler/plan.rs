@@ -7,14 +7,14 @@ use vocabulary::job::{JobEnd, Outcome, StopBy};
 use vocabulary::{JobId, NodeId};
 
 use super::pack::{Packing, Placed, pack};
-use super::{Fleet, Place, Pool, preemption};
+use super::{Fleet, Place, Pool};
 use crate::cluster::{Node, NodeEnd, NodeState, Phase};
 use crate::job::{failed_end, micros};
 use crate::stream::ClusterName;
 
 /// How long a connected node may be silent; it has sent a sign of life each second.
 pub const SILENCE_MAX: Duration = Duration::from_secs(10);
-/// How long a node's agent may take to connect after its boot delay: far more than a busy machine needs.
+/// How long a node's agent may take to connect once the node is up: far more than a busy machine needs.
 pub const BOOT_GRACE: Duration = Duration::from_secs(60);
 /// The longest wait before another node is asked for after some have failed to come up.
 const BOOT_RETRY_MAX_SECONDS: u32 = 64;
@@ -67,7 +67,7 @@ pub enum Action {
         /// Why.
         reason: String,
     },
-    /// A simulated preemption begins.
+    /// The provider has said that it takes a node away.
     Notice {
         /// The cluster.
         cluster: ClusterName,
@@ -173,13 +173,12 @@ fn plan_nodes(name: &ClusterName, pool: &Pool, now_us: i64, plan: &mut Plan) {
             |end: NodeEnd, reason: String| Action::Remove { cluster: name.clone(), node_id: *node_id, end, reason };
         match node.state {
             NodeState::Requested => {
-                let settings = pool.cluster.spec.provider.local();
-                let boot_us = node.requested_us.saturating_add(micros(settings.boot_seconds * settings.time_scale));
+                // Its provider has until then to bring it up, and its agent a while more to connect; after a restart of
+                // the server both may have waited for it.
+                let awaited_us = place.up_by_us.max(place.awaited_us);
                 if pool.cluster.phase == Phase::Deleting {
                     plan.actions.push(remove(NodeEnd::Released, "the cluster is deleted".to_owned()));
-                } else if plan
-                    .is_due(boot_us.max(place.awaited_us).saturating_add(micros(BOOT_GRACE.as_secs_f64())), now_us)
-                {
+                } else if plan.is_due(awaited_us.saturating_add(micros(BOOT_GRACE.as_secs_f64())), now_us) {
                     let waited = BOOT_GRACE.as_secs();
                     let reason = format!("its agent has not connected within {waited} s of its start");
                     plan.actions.push(remove(NodeEnd::Failed, reason));
@@ -215,13 +214,7 @@ fn ready_node(
         let reason = "the cluster is deleted".to_owned();
         return place.jobs.is_empty().then_some(Action::Leave { cluster, node_id, reason });
     }
-    let due_us = preemption::due_us(pool, node)?;
-    if !plan.is_due(due_us, now_us) {
-        return None;
-    }
-    let notice = micros(pool.cluster.spec.provider.local().notice_seconds);
-    let reason = "simulated preemption".to_owned();
-    Some(Action::Notice { cluster, node_id, deadline_us: now_us.saturating_add(notice), reason })
+    None
 }
 
 /// Ends what a deleted cluster still has.

@@ -11,6 +11,7 @@ use super::simulation_world_tests::{SECOND, World};
 use super::*;
 use crate::cluster::{self, NodeEnd, Taker};
 use crate::job::{self, JobPhase};
+use crate::providers::{FailureCause, NodeEvent};
 use crate::stream::Change;
 
 const SPOT: &str = "vm_size: D8\nvm_priority: low_priority\nscale: {max_nodes: 3, idle_seconds_before_scaledown: 20}";
@@ -47,6 +48,25 @@ fn a_node_has_time_to_connect_after_a_restart() {
     assert!(!gives_up(&restarted, world.now_us + 59 * SECOND));
     assert!(gives_up(&restarted, world.now_us + 61 * SECOND), "but not for ever");
     assert!(gives_up(&world.fleet, world.now_us), "without a restart its time is over");
+}
+
+#[test]
+fn a_node_is_given_up_a_minute_after_it_came_up_or_should_have() {
+    // A batch system may need minutes for a machine; the scheduler waits as long as the provider says, and not for ever.
+    let mut world = World::new(SPOT, 1);
+    world.submit(1.0, 0, 0);
+    world.settle();
+    let (node_id, ..) = world.fleet.nodes().next().unwrap();
+    let start_us = world.now_us;
+    world.fleet.expect_up(node_id, start_us + 300 * SECOND);
+    let gives_up = |world: &World, second: i64| {
+        let actions = plan(&world.fleet, start_us + second * SECOND).actions;
+        actions.iter().any(|action| matches!(action, Action::Remove { end: NodeEnd::Failed, .. }))
+    };
+    assert!(!gives_up(&world, 359) && gives_up(&world, 361));
+    world.now_us += 100 * SECOND;
+    world.observe(NodeEvent::Ready { node_id });
+    assert!(!gives_up(&world, 159) && gives_up(&world, 161));
 }
 
 #[test]
@@ -155,8 +175,8 @@ fn a_replica_does_not_wait_for_nodes_that_do_not_come() {
     assert_eq!((world.fleet.nodes().count(), world.live()), (2, vec![first]));
     let (node_id, ..) =
         world.fleet.nodes().find(|(node, ..)| world.fleet.node(*node).unwrap().2.jobs.is_empty()).unwrap();
-    let (end, reason, at_us) = (NodeEnd::Failed, "no capacity".to_owned(), world.now_us);
-    world.cluster(cluster::Command::NodeIsGone { node_id, end, reason, at_us });
+    world.observe(NodeEvent::Failed { node_id, cause: FailureCause::Capacity, reason: "all taken".into() });
+    assert!(world.cluster.0.errors[0].contains("no capacity: all taken"));
     world.settle();
     assert!(world.live().contains(&second), "beside the first, until nodes come again");
 }
@@ -272,6 +292,7 @@ enum Happening {
     End(u8, Outcome),
     Preempt(u8),
     Lose(u8),
+    Fail(u8, bool),
     Rescale(u8),
     Pass(u8),
 }
@@ -284,6 +305,7 @@ fn any_happening() -> impl Strategy<Value = Happening> {
         3 => (any::<u8>(), outcome).prop_map(|(which, outcome)| Happening::End(which, outcome)),
         1 => any::<u8>().prop_map(Happening::Preempt),
         1 => any::<u8>().prop_map(Happening::Lose),
+        1 => any::<(u8, bool)>().prop_map(|(which, capacity)| Happening::Fail(which, capacity)),
         1 => (1..5u8).prop_map(Happening::Rescale),
         2 => (0..40u8).prop_map(Happening::Pass),
     ]
@@ -306,21 +328,20 @@ fn happen(world: &mut World, happening: &Happening) {
         }
         Happening::Preempt(which) => {
             if let Some(node_id) = chosen(which) {
-                let (at_us, deadline_us) = (world.now_us, world.now_us + 10 * SECOND);
-                world.cluster(cluster::Command::Notice {
-                    node_id,
-                    by: Taker::User,
-                    deadline_us,
-                    reason: "test".into(),
-                    at_us,
-                });
+                let deadline_us = world.now_us + 10 * SECOND;
+                world.observe(NodeEvent::Notice { node_id, deadline_us, reason: "test".into() });
             }
         }
         Happening::Lose(which) => {
             if let Some(node_id) = chosen(which) {
-                let end = NodeEnd::Failed;
-                let at_us = world.now_us;
-                world.cluster(cluster::Command::NodeIsGone { node_id, end, reason: "test".into(), at_us });
+                let preempted = which.is_multiple_of(2);
+                world.observe(NodeEvent::Lost { node_id, preempted, reason: "test".into() });
+            }
+        }
+        Happening::Fail(which, is_full) => {
+            if let Some(node_id) = chosen(which) {
+                let cause = if is_full { FailureCause::Capacity } else { FailureCause::Broken };
+                world.observe(NodeEvent::Failed { node_id, cause, reason: "test".into() });
             }
         }
         Happening::Rescale(most) => world.rescale(u32::from(most)),
@@ -337,8 +358,7 @@ proptest! {
         seed in any::<u64>(),
     ) {
         let document = "vm_size: D8\nvm_priority: low_priority\n\
-            scale: {max_nodes: 4, idle_seconds_before_scaledown: 20}\n\
-                        provider: {preemption: {mean_seconds: 60, seed: 3}}";
+            scale: {max_nodes: 4, idle_seconds_before_scaledown: 20}";
         let mut world = World::new(document, seed);
         for happening in &happenings {
             happen(&mut world, happening);

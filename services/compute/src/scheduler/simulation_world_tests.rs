@@ -9,7 +9,9 @@ use vocabulary::{Decider, Entropy, JobId, NodeId, SeededEntropy};
 
 use super::*;
 use crate::cluster::{self, Cluster, NodeState, Taker};
+use crate::engine::react;
 use crate::job::{self, Job, JobKey, JobPhase};
+use crate::providers::NodeEvent;
 use crate::stream::{Change, ClusterName};
 
 pub(super) const SECOND: i64 = 1_000_000;
@@ -182,8 +184,16 @@ impl World {
             (pool.cluster.nodes[&node].state == NodeState::Requested).then_some(node)
         };
         for node_id in self.fleet.nodes().filter_map(requested).collect::<Vec<_>>() {
+            self.observe(NodeEvent::Ready { node_id });
             self.cluster(cluster::Command::NodeIsReady { node_id, at_us: self.now_us });
             self.fleet.set_connected(node_id, true, self.now_us);
+        }
+    }
+
+    /// The provider says something: what follows is decided where the engine decides it.
+    pub(super) fn observe(&mut self, event: NodeEvent) {
+        if let Some(action) = react(&mut self.fleet, event, self.now_us) {
+            self.act(action);
         }
     }
 

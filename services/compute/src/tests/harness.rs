@@ -25,7 +25,8 @@ use tonic::service::Routes;
 use tonic::{Request, Response, Status, Streaming};
 use vocabulary::NodeId;
 
-use crate::providers::{AgentIs, NodeFailure, NodeOrder, Provider};
+use crate::cluster;
+use crate::providers::{AgentIs, Capabilities, NodeEvent, NodeOrder, OrderedNode, Provider};
 use crate::service::{Dependencies, open_with};
 use crate::wiring::NodeWiring;
 
@@ -97,21 +98,33 @@ impl FeedService for Runs {
 /// A provider that starts nothing and notes what it was asked for.
 pub struct Played {
     tended: Mutex<Vec<NodeId>>,
-    orders: mpsc::UnboundedSender<NodeOrder>,
+    orders: mpsc::UnboundedSender<OrderedNode>,
     removed: mpsc::UnboundedSender<NodeId>,
-    failures: broadcast::Sender<NodeFailure>,
+    events: broadcast::Sender<NodeEvent>,
 }
 
 impl Provider for Played {
-    fn tend(&self, order: NodeOrder) {
+    fn capabilities(&self, settings: &cluster::Provider) -> Capabilities {
+        let cluster::Provider::Local(settings) = settings;
+        let notice = Duration::from_secs_f64(settings.notice_seconds);
+        Capabilities { up_within: Duration::ZERO, notice, nodes_per_order_max: 1 }
+    }
+
+    fn provision(&self, order: NodeOrder) {
         let mut tended = self.tended.lock().unwrap();
-        if !tended.contains(&order.node_id) {
-            tended.push(order.node_id);
-            self.orders.send(order).unwrap();
+        for node in order.nodes {
+            if !tended.contains(&node.node_id) {
+                tended.push(node.node_id);
+                self.orders.send(node).unwrap();
+            }
         }
     }
 
-    fn halt(&self, node_id: NodeId, _: AgentIs) -> BoxFuture<'_, anyhow::Result<()>> {
+    fn adopt(&self, orders: Vec<NodeOrder>) {
+        orders.into_iter().for_each(|order| self.provision(order));
+    }
+
+    fn release(&self, node_id: NodeId, _: AgentIs) -> BoxFuture<'_, anyhow::Result<()>> {
         self.removed.send(node_id).unwrap();
         Box::pin(std::future::ready(Ok(())))
     }
@@ -124,8 +137,8 @@ impl Provider for Played {
         Vec::new()
     }
 
-    fn failures(&self) -> broadcast::Receiver<NodeFailure> {
-        self.failures.subscribe()
+    fn observe(&self) -> broadcast::Receiver<NodeEvent> {
+        self.events.subscribe()
     }
 }
 
@@ -133,7 +146,7 @@ impl Provider for Played {
 pub struct Running {
     pub peers: Peers,
     pub runs: Runs,
-    pub orders: mpsc::UnboundedReceiver<NodeOrder>,
+    pub orders: mpsc::UnboundedReceiver<OrderedNode>,
     pub removed: mpsc::UnboundedReceiver<NodeId>,
     shutdown: Shutdown,
     tasks: tokio::task::JoinSet<()>,
@@ -146,7 +159,7 @@ impl Running {
         let (peers, shutdown) = (Peers::default(), Shutdown::new());
         let (orders, orders_made) = mpsc::unbounded_channel();
         let (removed, removed_nodes) = mpsc::unbounded_channel();
-        let provider = Played { tended: Mutex::default(), orders, removed, failures: broadcast::Sender::new(8) };
+        let provider = Played { tended: Mutex::default(), orders, removed, events: broadcast::Sender::new(8) };
         let wiring = NodeWiring {
             executable: "/nowhere".into(),
             compute_address: "unix:/nowhere".into(),
@@ -220,13 +233,13 @@ impl Running {
     }
 
     /// The next node that the provider is asked for.
-    pub async fn next_node(&mut self) -> NodeOrder {
+    pub async fn next_node(&mut self) -> OrderedNode {
         tokio::time::timeout(PATIENCE, self.orders.recv()).await.unwrap().unwrap()
     }
 
     /// Connects an agent and takes the welcome.
-    pub async fn agent(&self, order: &NodeOrder, attempts: Vec<AttemptStatus>) -> Agent {
-        let mut agent = self.connect(&order.node_id.to_string(), &order.token, attempts).await;
+    pub async fn agent(&self, order: &OrderedNode, attempts: Vec<AttemptStatus>) -> Agent {
+        let mut agent = self.connect(&order.node_id.to_string(), &order.secret, attempts).await;
         assert!(matches!(agent.next().await, Order::Welcome(welcome) if welcome.runs_address == "unix:/runs"));
         agent
     }

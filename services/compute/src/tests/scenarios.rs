@@ -101,8 +101,8 @@ async fn after_a_restart_what_runs_goes_on_and_what_was_lost_is_queued_again() {
     let mut running = running.restart(data.path()).await;
     let again = running.next_node().await;
     assert_eq!(
-        (again.node_id, &again.token),
-        (order.node_id, &order.token),
+        (again.node_id, &again.secret),
+        (order.node_id, &order.secret),
         "the node is tended again, with its secret"
     );
     let find = |run: &str| starts.iter().find(|start| start.run_id == run).unwrap().job_id.clone();

@@ -3,8 +3,7 @@
 
 use vocabulary::{Entropy, SeededEntropy};
 
-use super::Pool;
-use crate::cluster::{Node, Preemption, VmPriority};
+use crate::cluster::{LocalSettings, Preemption, VmPriority};
 use crate::job::micros;
 
 /// Bits of a double's mantissa.
@@ -12,15 +11,14 @@ const MANTISSA_BITS: u32 = 53;
 /// 2^64 divided by the golden ratio: spreads ordinals over the seeds.
 const SPREAD: u64 = 0x9E37_79B9_7F4A_7C15;
 
-/// When the node will be told that it goes; `None` when it may stay.
-pub(super) fn due_us(pool: &Pool, node: &Node) -> Option<i64> {
-    let settings = pool.cluster.spec.provider.local();
+/// When a node that came up at `up_us` is told that it goes; `None` when it may stay.
+pub(super) fn notice_us(settings: &LocalSettings, tier: VmPriority, ordinal: u64, up_us: i64) -> Option<i64> {
     let Preemption::Exponential { mean_seconds, seed } = settings.preemption else { return None };
-    if pool.cluster.spec.vm_priority != VmPriority::LowPriority {
+    if tier != VmPriority::LowPriority {
         return None;
     }
-    let life = life_seconds(mean_seconds, seed, node.ordinal) * settings.time_scale;
-    Some(node.ready_us.saturating_add(micros(life)))
+    let life = life_seconds(mean_seconds, seed, ordinal) * settings.time_scale;
+    Some(up_us.saturating_add(micros(life)))
 }
 
 fn life_seconds(mean_seconds: f64, seed: u64, ordinal: u64) -> f64 {
@@ -43,5 +41,17 @@ mod tests {
         assert!((24.0..26.0).contains(&mean), "{mean}");
         let beyond = lives.iter().filter(|life| **life > 50.0).count() as f64 / lives.len() as f64;
         assert!((0.12..0.15).contains(&beyond), "e^-2 = 0.135, got {beyond}");
+    }
+
+    #[test]
+    fn only_low_priority_nodes_are_taken_and_only_where_that_is_asked_for() {
+        let preemption = Preemption::Exponential { mean_seconds: 25.0, seed: 11 };
+        let lively = LocalSettings { preemption, ..LocalSettings::default() };
+        assert!(notice_us(&lively, VmPriority::LowPriority, 0, 5).is_some_and(|at_us| at_us > 5));
+        assert_eq!(notice_us(&lively, VmPriority::Dedicated, 0, 5), None);
+        assert_eq!(notice_us(&LocalSettings::default(), VmPriority::LowPriority, 0, 5), None);
+        let fast = LocalSettings { time_scale: 0.1, ..lively.clone() };
+        let life = |settings| notice_us(settings, VmPriority::LowPriority, 3, 0).unwrap_or_default();
+        assert!((life(&lively) - 10 * life(&fast)).abs() < 20);
     }
 }
