@@ -8,7 +8,7 @@ use vocabulary::{JobId, NodeId};
 
 use super::pack::{Packing, Placed, pack};
 use super::{Fleet, Place, Pool};
-use crate::cluster::{Node, NodeEnd, NodeState, Phase};
+use crate::cluster::{NodeEnd, NodeState, Phase};
 use crate::job::{failed_end, micros};
 use crate::stream::ClusterName;
 
@@ -185,7 +185,7 @@ fn plan_nodes(name: &ClusterName, pool: &Pool, now_us: i64, plan: &mut Plan) {
                 }
             }
             NodeState::Ready => {
-                let action = ready_node(name, pool, (*node_id, node, place), now_us, plan);
+                let action = ready_node(name, pool, (*node_id, place), now_us, plan);
                 plan.actions.extend(action);
             }
             NodeState::Noticed { deadline_us } => {
@@ -201,7 +201,7 @@ fn plan_nodes(name: &ClusterName, pool: &Pool, now_us: i64, plan: &mut Plan) {
 fn ready_node(
     name: &ClusterName,
     pool: &Pool,
-    (node_id, node, place): (NodeId, &Node, &Place),
+    (node_id, place): (NodeId, &Place),
     now_us: i64,
     plan: &mut Plan,
 ) -> Option<Action> {

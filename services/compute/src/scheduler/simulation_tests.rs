@@ -9,7 +9,7 @@ use vocabulary::{Decider, JobId, NodeId};
 
 use super::simulation_world_tests::{SECOND, World};
 use super::*;
-use crate::cluster::{self, NodeEnd, Taker};
+use crate::cluster::{self, NodeEnd};
 use crate::job::{self, JobPhase};
 use crate::providers::{FailureCause, NodeEvent};
 use crate::stream::Change;
