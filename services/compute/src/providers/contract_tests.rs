@@ -9,7 +9,7 @@ use tokio::sync::broadcast;
 use vocabulary::{Clock, Entropy, NodeId};
 
 use super::local_tests::{self, AGENT};
-use super::scripted::{Scripted, Site};
+use super::scripted_tests::{Scripted, Site};
 use super::{AgentIs, FailureCause, LocalProvider, NodeEvent, NodeOrder, OrderedNode, Provider};
 use crate::cluster::{self, LocalSettings, Preemption, VmPriority};
 use crate::sizes;

@@ -15,7 +15,7 @@ mod local;
 mod local_tests;
 mod process;
 #[cfg(test)]
-mod scripted;
+mod scripted_tests;
 
 pub(crate) use local::LocalProvider;
 

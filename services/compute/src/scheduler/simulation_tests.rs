@@ -52,7 +52,7 @@ fn a_node_has_time_to_connect_after_a_restart() {
 
 #[test]
 fn a_node_is_given_up_a_minute_after_it_came_up_or_should_have() {
-    // A batch system may need minutes for a machine; the scheduler waits as long as the provider says, and not for ever.
+    // A batch system may need minutes for a machine; the scheduler waits as long as the provider says, not for ever.
     let mut world = World::new(SPOT, 1);
     world.submit(1.0, 0, 0);
     world.settle();
