@@ -1,6 +1,7 @@
 //! Virtual nodes on this machine. A node is a process of our own agent in a session of its own, and a folder. It
 //! outlives the server: the next one finds it by the pid file, and its agent dials again by itself.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, OpenOptions};
 use std::io;
@@ -117,10 +118,9 @@ impl Provider for LocalProvider {
         let up_us = order.requested_us.saturating_add(micros(boot_delay(&settings).as_secs_f64()));
         let terms = Terms { tier: order.tier, settings, up_us };
         for node in order.nodes {
-            let mut going = self.inner.going();
-            if !going.contains_key(&node.node_id) {
+            if let Entry::Vacant(place) = self.inner.going().entry(node.node_id) {
                 let (sender, receiver) = watch::channel(false);
-                going.insert(node.node_id, sender);
+                place.insert(sender);
                 let (cluster, size) = (&order.cluster.name, &order.size.name);
                 tracing::debug!(node.id = %node.node_id, intent = %order.intent, cluster, size, "a node is wanted");
                 tokio::spawn(Arc::clone(&self.inner).tend(node, terms.clone(), receiver));
