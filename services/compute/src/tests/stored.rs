@@ -84,7 +84,8 @@ fn jobs_mean_what_they_meant() {
     of_jobs(&mut forms);
     of_clusters(&mut forms);
     of_endpoints(&mut forms);
-    forms.complete();
+    // Written since with a field that has a default, and without a new schema number.
+    forms.complete_but(&["DeploymentRevised.1.json"]);
 }
 
 fn of_jobs(forms: &mut StoredForms) {
