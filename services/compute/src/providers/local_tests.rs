@@ -5,9 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use runtime::MachineClock;
-use uuid::Uuid;
-use vocabulary::NodeId;
+use runtime::{MachineClock, MachineEntropy};
+use vocabulary::{Entropy, NodeId};
 
 use super::local::LocalProvider;
 use super::process::{Identity, of_node};
@@ -57,8 +56,11 @@ pub(super) fn provider(data: &Path, script: &str) -> LocalProvider {
     LocalProvider::new(data, wiring, Arc::new(MachineClock))
 }
 
+/// The same order on every call of one test. Each test has its own: processes are found by the node's id, and tests run
+/// beside each other.
 fn order() -> NodeOrder {
-    let node_id = NodeId::new(Uuid::from_u128(u128::from(std::process::id()) << 64 | 7));
+    thread_local!(static NODE: NodeId = NodeId::new(MachineEntropy::default().uuid()));
+    let node_id = NODE.with(|node_id| *node_id);
     NodeOrder {
         intent: node_id,
         cluster: ClusterName::new("w", "spot"),
