@@ -29,13 +29,15 @@ echo "$$ $start" > "$5/agent.tmp"
 mv "$5/agent.tmp" "$5/agent.pid"
 exec sleep 1000
 "#;
-/// An agent with something to hand over, which it has done once `go` is there.
+/// An agent with something to hand over, which it has done once it reads a word. It waits without a child: those of a node are ended
+/// when it is halted.
 const AGENT_WITH_DATA: &str = r#"#!/bin/sh
 start=$(cut -d' ' -f22 /proc/$$/stat)
 (sleep 1000 &)
+mkfifo "$5/go"
 echo "$$ $start" > "$5/agent.tmp"
 mv "$5/agent.tmp" "$5/agent.pid"
-while [ ! -e "$5/go" ]; do sleep 0.02; done
+read -r word < "$5/go"
 for attempt in "$5"/jobs/*/*; do : > "$attempt/acknowledged"; done
 "#;
 
@@ -162,7 +164,7 @@ async fn a_halted_node_keeps_an_agent_until_runs_has_everything() {
     let collected = second.collect(order().intent, "secret".into());
     agent(data.path(), Some(agent_one)).await;
     assert!(attempt.exists(), "nothing is deleted before it is delivered");
-    std::fs::write(path.join("go"), "").unwrap();
+    std::fs::write(path.join("go"), "word\n").unwrap();
     tokio::time::timeout(PATIENCE, collected).await.unwrap();
     assert!(!path.join("jobs").exists() && second.left().is_empty());
     assert_eq!(of_node(&id, &path, &data.path().join("agent.sh")), [] as [i32; 0]);
