@@ -29,8 +29,8 @@ echo "$$ $start" > "$5/agent.tmp"
 mv "$5/agent.tmp" "$5/agent.pid"
 exec sleep 1000
 "#;
-/// An agent with something to hand over, which it has done once it reads a word. It waits without a child: those of a node are ended
-/// when it is halted.
+/// An agent with something to hand over, which it has done once it reads a word. It waits without a child: those
+/// of a node are ended when it is halted.
 const AGENT_WITH_DATA: &str = r#"#!/bin/sh
 start=$(cut -d' ' -f22 /proc/$$/stat)
 (sleep 1000 &)

@@ -136,18 +136,17 @@ async fn pump(
     // At once, so that the reader knows that it is connected.
     let mut next = Some(Bytes::from_static(b": connected\n\n"));
     // What is read and not sent is no sign of life: beside busy streams a quiet one gets nothing but watermarks.
-    let quiet = tokio::time::sleep(pace.heartbeat);
-    tokio::pin!(quiet);
+    let mut quiet = tokio::time::interval(pace.heartbeat);
     loop {
         if let Some(frame) = next.take() {
             if sender.send_timeout(frame, pace.patience).await.is_err() {
                 return;
             }
-            quiet.as_mut().reset(tokio::time::Instant::now() + pace.heartbeat);
+            quiet.reset();
         }
         let fact = tokio::select! {
             fact = merged.next() => fact,
-            () = &mut quiet => {
+            _ = quiet.tick() => {
                 next = Some(Bytes::from_static(b": still here\n\n"));
                 continue;
             }
