@@ -13,7 +13,7 @@ pub(crate) const NO_FIT: &str = "FitFailed";
 
 /// Whether it is no state that passes by itself, as an overload does.
 pub(crate) fn is_fault(problem: &Problem) -> bool {
-    !matches!(problem.status, 429 | 503)
+    !problem.passes_by_itself()
 }
 
 /// Notes a fault in the sweep's log, once. Where even that fails the process' log has it.

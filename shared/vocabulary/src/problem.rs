@@ -128,6 +128,12 @@ impl Problem {
         Self::new(500, "Internal", detail)
     }
 
+    /// Whether it is a state that passes by itself, as an overload does: the same request may go through later. Every
+    /// other problem comes again with the request, a failure inside the service (500) too.
+    pub fn passes_by_itself(&self) -> bool {
+        matches!(self.status, 429 | 502 | 503 | 504)
+    }
+
     /// Adds a machine-readable extra.
     #[must_use]
     pub fn with(mut self, key: &str, value: impl Into<serde_json::Value>) -> Self {

@@ -24,7 +24,7 @@ pub enum ReactError {
 
 impl From<vocabulary::Problem> for ReactError {
     fn from(problem: vocabulary::Problem) -> Self {
-        if problem.status == 429 || problem.status >= 500 {
+        if problem.passes_by_itself() {
             Self::Transient(problem.to_string())
         } else {
             Self::Poison(problem.to_string())
@@ -61,4 +61,23 @@ pub trait Reaction: Send + Sync + 'static {
     }
     /// Does what the fact calls for.
     fn handle<'a>(&'a self, fact: &'a Fact) -> BoxFuture<'a, Result<(), ReactError>>;
+}
+
+#[cfg(test)]
+mod tests {
+    use vocabulary::Problem;
+
+    use super::*;
+
+    #[test]
+    fn only_what_passes_by_itself_is_tried_without_end() {
+        for status in [429, 502, 503, 504] {
+            let error = ReactError::from(Problem::new(status, "Any", "of a test"));
+            assert!(matches!(error, ReactError::Transient(_)), "{status}: {error:?}");
+        }
+        for status in [404, 409, 422, 500, 501, 505] {
+            let error = ReactError::from(Problem::new(status, "Any", "of a test"));
+            assert!(matches!(error, ReactError::Poison(_)), "{status}: {error:?}");
+        }
+    }
 }

@@ -10,7 +10,7 @@ use trialog_feed::ReactError;
 use trialog_feed::consumer::Desk;
 
 use crate::faulty::{Faults, Faulty};
-use crate::world::{Following, Listener, Talk, Trouble, noted, open, until};
+use crate::world::{Following, Listener, Talk, Trouble, UNDECIDABLE, noted, open, until};
 
 const CONSUMER: &str = "ear.listen";
 
@@ -164,6 +164,19 @@ async fn a_panic_is_poison_after_a_few_tries_and_nothing_before() {
     desked.has_parked(1).await;
     let parked = desked.parked().await;
     assert_eq!((parked[0].lane.as_str(), parked[0].error.as_str()), ("lab/b", "it panicked: as it should"));
+}
+
+#[tokio::test]
+async fn what_the_own_log_can_never_decide_is_parked_and_holds_up_nobody() {
+    let desked = Desked::begin().await;
+    let bad = desked.talk.say("lab/a", UNDECIDABLE).await;
+    let last = desked.talk.say("lab/b", "fine").await;
+    desked.hears("lab/b", &["fine"]).await;
+    desked.has_parked(1).await;
+    let parked = desked.parked().await.remove(0);
+    assert_eq!((parked.fact.unwrap().position, parked.cause.as_str()), (bad, "poison"), "{}", parked.error);
+    let is_past = async || desked.ear.cursors("listen").await.unwrap().iter().any(|cursor| cursor.position == last);
+    until("the cursor is past it", is_past).await;
 }
 
 #[tokio::test]

@@ -33,6 +33,9 @@ vocabulary::stored_events! {
     pub enum Speech { Said: 1 }
 }
 
+/// What no log notes that heard it: deciding about it panics.
+pub const UNDECIDABLE: &str = "undecidable";
+
 /// A conversation.
 #[derive(Clone, Default)]
 pub struct Speaker;
@@ -43,6 +46,7 @@ impl Decider for Speaker {
     type Rejection = std::convert::Infallible;
 
     fn decide(&self, said: &Vec<Said>) -> Result<Vec<Speech>, Self::Rejection> {
+        assert!(said.iter().all(|said| said.public || said.text != UNDECIDABLE), "as it should");
         Ok(said.iter().cloned().map(Speech::Said).collect())
     }
 
@@ -180,7 +184,7 @@ impl Reaction for Listener {
             let id = eventlog::command_id(&fact.source, fact.position, self.name());
             let said = vec![Said { text, public: false }];
             let done = self.log.execute::<Speaker>(&fact.stream, said, Context::new(id, "listener", "")).await;
-            done.map(drop).map_err(|error| ReactError::Transient(error.to_string()))
+            done.map(drop).map_err(|error| ReactError::from(error.into_problem(|never| match never {})))
         })
     }
 }
