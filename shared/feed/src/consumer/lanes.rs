@@ -41,9 +41,11 @@ impl Cause {
         }
     }
 
-    /// Reads a name; what an unknown build wrote is for a person to settle.
+    /// Reads a name. Nothing is said of a fact that only waited behind its lane's first: when it has become the first,
+    /// since the handling of its lane broke off, it is tried by itself. What an unknown build wrote is for a person to
+    /// settle.
     pub fn read(name: &str) -> Self {
-        if name == "waiting" { Self::Waiting } else { Self::Poison }
+        if name.is_empty() || name == Self::Waiting.name() { Self::Waiting } else { Self::Poison }
     }
 }
 

@@ -75,9 +75,12 @@ impl Park {
         sql(get).bind(self.projection).fetch_one(self.log.reader()).await
     }
 
-    /// The parked lanes, and why.
+    /// The parked lanes, and why: what is said of the fact that is tried first.
     pub async fn lanes(&self) -> Result<Vec<(String, Cause)>, Error> {
-        let get = "SELECT lane, max(cause) FROM feed_parked WHERE projection = $1 GROUP BY lane";
+        let get = "SELECT lane, cause FROM (
+                SELECT lane, cause, row_number() OVER (PARTITION BY lane ORDER BY parked_at, position) AS place
+                FROM feed_parked WHERE projection = $1) AS placed
+            WHERE place = 1";
         let rows: Vec<(String, String)> = sql(get).bind(self.projection).fetch_all(self.log.reader()).await?;
         Ok(rows.into_iter().map(|(lane, cause)| (lane, Cause::read(&cause))).collect())
     }

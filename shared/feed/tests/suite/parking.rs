@@ -167,6 +167,41 @@ async fn a_panic_is_poison_after_a_few_tries_and_nothing_before() {
 }
 
 #[tokio::test]
+async fn a_lane_whose_handling_was_cut_off_between_two_facts_goes_on_by_itself() {
+    let mut desked = Desked::begin().await;
+    desked.listener.trouble("bad", poison());
+    let bad = desked.talk.say("lab/a", "bad").await;
+    desked.talk.say("lab/a", "behind").await;
+    desked.talk.say("lab/a", "last").await;
+    desked.has_parked(3).await;
+    desked.listener.heal("bad");
+    desked.listener.trouble("behind", Trouble::Fails(ReactError::Transient("as it should".to_owned()), u32::MAX));
+    assert_eq!(desked.retry(bad).await.outcome, "done");
+    desked.has_parked(2).await;
+    desked.restart().await;
+    desked.listener.heal("behind");
+    desked.hears("lab/a", &["bad", "behind", "last"]).await;
+    desked.has_parked(0).await;
+}
+
+#[tokio::test]
+async fn a_poisoned_lane_is_not_tried_by_itself_after_a_restart() {
+    let mut desked = Desked::begin().await;
+    desked.listener.trouble("bad", poison());
+    desked.talk.say("lab/a", "bad").await;
+    desked.talk.say("lab/a", "behind").await;
+    desked.has_parked(2).await;
+    desked.listener.heal("bad");
+    desked.restart().await;
+    // Lanes that wait are looked at as soon as a session begins; this one is later than that.
+    desked.listener.trouble("shaky", Trouble::Fails(ReactError::Transient("as it should".to_owned()), 5));
+    desked.talk.say("lab/b", "shaky").await;
+    desked.hears("lab/b", &["shaky"]).await;
+    assert!(!noted(&desked.ear).await.contains_key("lab/a"), "it is for a person to settle");
+    assert_eq!(desked.parked().await.len(), 2);
+}
+
+#[tokio::test]
 async fn what_the_own_log_can_never_decide_is_parked_and_holds_up_nobody() {
     let desked = Desked::begin().await;
     let bad = desked.talk.say("lab/a", UNDECIDABLE).await;
