@@ -52,7 +52,10 @@ pub(super) enum State {
     #[default]
     Connecting,
     Following,
+    /// Its cursor counts in no source that is there: it follows nothing.
     Halted(String),
+    /// Too much is parked: it follows, and takes nothing in. Others see it as halted too.
+    Full(String),
 }
 
 /// A follower, as others see it.
@@ -101,7 +104,7 @@ impl Entry {
         let (state, reason) = match state {
             State::Connecting => ("Connecting", String::new()),
             State::Following => ("Following", String::new()),
-            State::Halted(reason) => ("Halted", reason),
+            State::Halted(reason) | State::Full(reason) => ("Halted", reason),
         };
         Ok(wire::Consumer {
             consumer: self.consumer(),

@@ -8,6 +8,7 @@ use runtime::{Part, Shutdown};
 use tokio::sync::{Mutex, mpsc};
 
 use super::entry::{Consumers, Entry, Request, State};
+use super::parked::PARKED_MAX;
 use super::reaction::Reaction;
 use super::session::{End, Session};
 use crate::source::FactSource;
@@ -21,6 +22,7 @@ pub struct Follower {
     reaction: Arc<dyn Reaction>,
     source: Arc<dyn FactSource>,
     shutdown: Shutdown,
+    parked_max: i64,
     /// Kept over sessions.
     requests: Mutex<mpsc::Receiver<Request>>,
 }
@@ -36,7 +38,13 @@ impl Follower {
     ) -> Self {
         let (entry, requests) = Entry::new(log, reaction.name(), reaction.service());
         consumers.add(&entry);
-        Self { entry, reaction, source, shutdown, requests: Mutex::new(requests) }
+        Self { entry, reaction, source, shutdown, parked_max: PARKED_MAX, requests: Mutex::new(requests) }
+    }
+
+    /// Halts beyond another number of parked facts than the usual one.
+    #[must_use]
+    pub fn with_parked_max(self, parked_max: i64) -> Self {
+        Self { parked_max, ..self }
     }
 
     /// Follows until shutdown.
@@ -53,6 +61,7 @@ impl Follower {
                 source: self.source.as_ref(),
                 shutdown: &self.shutdown,
                 part,
+                parked_max: self.parked_max,
             };
             let reason = match session.run(&mut requests).await? {
                 End::Shutdown => return Ok(()),

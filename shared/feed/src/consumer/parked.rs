@@ -13,7 +13,8 @@ use vocabulary::{Clock, Decider, Entropy, StoredEvent};
 use super::lanes::Cause;
 use crate::source::Cursor;
 
-/// Facts that one consumer may have parked: beyond it the consumer halts, since nothing may be lost.
+/// Facts that one consumer may have parked: beyond it no more are taken in until some are settled, since nothing may
+/// be lost.
 pub(super) const PARKED_MAX: i64 = 100_000;
 /// The stream under which rows are written. It has no events: the rows are what is decided.
 const STREAM: &str = "feed-parked";

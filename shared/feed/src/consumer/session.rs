@@ -15,7 +15,7 @@ use vocabulary::Clock;
 use super::entry::{Entry, Request, Settled, State, Verb};
 use super::lanes::{Cause, Handled, Lanes, Outcome, handle};
 use super::pace::{Pace, Placed};
-use super::parked::{Actor, Key, PARKED_MAX, Park, Parked};
+use super::parked::{Actor, Key, Park, Parked};
 use super::progress::{self, Progress, Taken};
 use super::reaction::Reaction;
 use crate::source::{Cursor, FactSource, OpenError};
@@ -44,6 +44,8 @@ pub(super) struct Session<'a> {
     pub source: &'a dyn FactSource,
     pub shutdown: &'a Shutdown,
     pub part: &'a Part,
+    /// Parked facts beyond which nothing more is taken in.
+    pub parked_max: i64,
 }
 
 /// A lane of which facts are parked.
@@ -116,6 +118,7 @@ impl Session<'_> {
             park,
             parked,
             facts,
+            is_full: false,
             skipped,
         };
         let mut pace = Pace::new(opened.facts, Arc::clone(work.session.reaction));
@@ -148,6 +151,8 @@ struct Work<'a> {
     parked: HashMap<String, ParkedLane>,
     /// Facts that are parked.
     facts: i64,
+    /// Whether they are too many.
+    is_full: bool,
     skipped: BTreeSet<(i32, i64)>,
     drains: FuturesUnordered<Drain>,
 }
@@ -157,11 +162,8 @@ impl Work<'_> {
         let shutdown = self.session.shutdown.clone();
         let mut look = tokio::time::interval(LOOK_EVERY);
         loop {
-            if self.facts > PARKED_MAX {
-                self.save().await?;
-                return Ok(End::Halted(format!("{} facts are parked: settle some with `trialog feed`", self.facts)));
-            }
-            let has_room = self.lanes.has_room();
+            self.heed_limit();
+            let has_room = !self.is_full && self.lanes.has_room();
             tokio::select! {
                 chunk = pace.next(), if has_room => match chunk {
                     Ok(chunk) => if let Err(error) = self.take_in(chunk).await {
@@ -192,6 +194,26 @@ impl Work<'_> {
                 self.save().await?;
             }
         }
+    }
+
+    /// Beyond the limit of parked facts nothing more is taken in, and everybody is told; requests are answered on, since
+    /// they are what helps.
+    fn heed_limit(&mut self) {
+        let is_full = self.facts > self.session.parked_max;
+        if std::mem::replace(&mut self.is_full, is_full) == is_full {
+            return;
+        }
+        let (entry, part) = (self.session.entry, self.session.part);
+        if !is_full {
+            part.well();
+            entry.stand(|standing| standing.state = State::Following);
+            return;
+        }
+        let (facts, max) = (self.facts, self.session.parked_max);
+        let reason = format!("{facts} facts are parked, {max} may be: settle some with `trialog feed`");
+        tracing::error!(consumer = entry.consumer(), "takes nothing in: {reason}");
+        part.halted(&reason);
+        entry.stand(|standing| standing.state = State::Full(reason));
     }
 
     /// Lets what is under way come to its end, so that a source that keeps breaking off is got through all the same.

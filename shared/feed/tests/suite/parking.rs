@@ -38,6 +38,11 @@ impl Desked {
         self.following = Some(Following::begin(&self.listener, source));
     }
 
+    async fn standing(&self) -> wire::Consumer {
+        let request = wire::ListConsumersRequest { service: "ear".to_owned() };
+        self.desk().list_consumers(Request::new(request)).await.unwrap().into_inner().consumers.remove(0)
+    }
+
     async fn restart(&mut self) {
         if let Some(following) = self.following.take() {
             following.kill().await;
@@ -199,6 +204,31 @@ async fn a_poisoned_lane_is_not_tried_by_itself_after_a_restart() {
     desked.hears("lab/b", &["shaky"]).await;
     assert!(!noted(&desked.ear).await.contains_key("lab/a"), "it is for a person to settle");
     assert_eq!(desked.parked().await.len(), 2);
+}
+
+#[tokio::test]
+async fn beyond_the_limit_nothing_is_taken_in_until_somebody_settles_enough() {
+    let mut desked = Desked::begin().await;
+    desked.following.take().unwrap().stop().await;
+    let source = Arc::new(desked.talk.source.clone());
+    desked.following = Some(Following::begin_with(&desked.listener, source, |follower| follower.with_parked_max(1)));
+    desked.listener.trouble("bad", poison());
+    desked.listener.trouble("worse", poison());
+    let bad = desked.talk.say("lab/a", "bad").await;
+    let worse = desked.talk.say("lab/b", "worse").await;
+    until("it halts", async || desked.standing().await.state == "Halted").await;
+    let reason = desked.standing().await.reason;
+    assert!(reason.contains("2 facts are parked") && reason.contains("trialog feed"), "{reason}");
+    assert_eq!(desked.following.as_ref().unwrap().health.unwell("ear").len(), 1, "its process is not ready");
+    let new = desked.talk.say("lab/c", "new").await;
+    // Answered, though it halts; by then the new fact would have been heard.
+    assert_eq!(desked.retry(worse).await.outcome, "parked");
+    assert!(!noted(&desked.ear).await.contains_key("lab/c"), "{new} was taken in");
+    let skipped = desked.desk().skip_parked(desked.settle(bad)).await.unwrap().into_inner();
+    assert_eq!((skipped.outcome.as_str(), skipped.left), ("skipped", 1));
+    desked.hears("lab/c", &["new"]).await;
+    assert_eq!(desked.standing().await.state, "Following");
+    assert!(desked.following.as_ref().unwrap().health.unwell("ear").is_empty());
 }
 
 #[tokio::test]

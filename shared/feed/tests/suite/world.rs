@@ -224,9 +224,18 @@ pub struct Following {
 
 impl Following {
     pub fn begin(listener: &Arc<Listener>, source: Arc<dyn FactSource>) -> Self {
+        Self::begin_with(listener, source, |follower| follower)
+    }
+
+    /// With a follower as `set` makes it.
+    pub fn begin_with(
+        listener: &Arc<Listener>,
+        source: Arc<dyn FactSource>,
+        set: impl FnOnce(Follower) -> Follower,
+    ) -> Self {
         let (shutdown, health, consumers) = (Shutdown::new(), Health::new(), Consumers::default());
         let reaction: Arc<dyn Reaction> = Arc::clone(listener) as _;
-        let follower = Follower::new(listener.log.clone(), reaction, source, &consumers, shutdown.clone());
+        let follower = set(Follower::new(listener.log.clone(), reaction, source, &consumers, shutdown.clone()));
         let part: Part = health.part("ear", "listen");
         // Like its supervisor: begun again when the feed breaks off.
         let end = shutdown.clone();
