@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use tonic::{Request, Response, Status};
 use vocabulary::Problem;
 
-use super::entry::{self, Consumers, Settled, Verb};
+use super::entry::{self, Consumers, Entry, Settled, State, Verb};
 use super::parked::{self, Actor, Key, Parked};
 use crate::source::Cursor;
 
@@ -63,17 +63,22 @@ impl Desk {
         if from < 0 {
             return Err(Problem::invalid("/from", "OutOfRange", format!("{from}: a position from 0 on")));
         }
-        let mut consumers = Vec::new();
+        let (mut consumers, mut refused) = (Vec::new(), Vec::new());
         for entry in self.consumers.of(&service).into_iter().filter(|entry| entry.follows == follows) {
-            entry
-                .park()
-                .follow_from(&Cursor::at(source.clone(), from), "adopt", &by)
-                .await
-                .map_err(|error| error.problem())?;
+            if !adopt_in(&entry, &Cursor::at(source.clone(), from), &by).await? {
+                refused.push(entry.consumer());
+                continue;
+            }
             tracing::warn!(consumer = entry.consumer(), incarnation, from, actor = by.name, "adopts another source");
-            entry.stand(|standing| (standing.source, standing.position) = (source.clone(), from));
-            entry.adopted.notify_one();
             consumers.push(entry.shown().await.map_err(|error| error.problem())?);
+        }
+        if consumers.is_empty() && !refused.is_empty() {
+            let detail = format!(
+                "no consumer of {follows} is halted at its source, so {} would undo it: adopt when one names a source \
+                 to adopt in `trialog feed`; one that halts since too much is parked needs that settled",
+                refused.join(", ")
+            );
+            return Err(Problem::conflict("NotHalted", detail));
         }
         Ok(wire::AdoptReply { consumers })
     }
@@ -97,6 +102,19 @@ impl Desk {
         let parked = rows.into_iter().map(|row| shown(&request.service, row)).collect();
         Ok(wire::ListParkedReply { parked, next_page_token })
     }
+}
+
+/// Lets a follower go on from a cursor; false, and nothing is changed, unless it is halted at its source: one that
+/// follows stores its own cursors over it.
+async fn adopt_in(entry: &Entry, cursor: &Cursor, by: &Actor) -> Result<bool, Problem> {
+    let _alone = entry.cursors.lock().await;
+    if !matches!(entry.standing().state, State::Halted(_)) {
+        return Ok(false);
+    }
+    entry.park().follow_from(cursor, "adopt", by).await.map_err(|error| error.problem())?;
+    entry.stand(|standing| (standing.source, standing.position) = (cursor.source.clone(), cursor.position(0)));
+    entry.adopted.notify_one();
+    Ok(true)
 }
 
 fn shown(service: &str, row: Parked) -> wire::ParkedFact {

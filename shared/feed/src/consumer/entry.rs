@@ -65,6 +65,9 @@ pub(super) struct Entry {
     pub follows: &'static str,
     pub log: EventLog,
     pub adopted: Notify,
+    /// Held while a session begins, and while somebody adopts a source: whoever has it and sees the follower halted
+    /// knows that nobody else writes its cursors.
+    pub cursors: tokio::sync::Mutex<()>,
     pub requests: mpsc::Sender<Request>,
     standing: Mutex<Standing>,
 }
@@ -74,8 +77,8 @@ impl Entry {
     pub fn new(log: EventLog, name: &'static str, follows: &'static str) -> (Arc<Self>, mpsc::Receiver<Request>) {
         let (requests, receiver) = mpsc::channel(REQUESTS_MAX);
         let service = log.source().split('@').next().unwrap_or_default().to_owned();
-        let (adopted, standing) = (Notify::new(), Mutex::default());
-        (Arc::new(Self { service, name, follows, log, adopted, requests, standing }), receiver)
+        let (adopted, cursors, standing) = (Notify::new(), tokio::sync::Mutex::default(), Mutex::default());
+        (Arc::new(Self { service, name, follows, log, adopted, cursors, requests, standing }), receiver)
     }
 
     /// `SERVICE.NAME`.

@@ -54,7 +54,10 @@ impl Follower {
     pub async fn run(&self, part: &Part) -> anyhow::Result<()> {
         let mut requests = self.requests.lock().await;
         loop {
+            // After an adoption that is under way.
+            let begins = self.entry.cursors.lock().await;
             self.entry.stand(|standing| standing.state = State::Connecting);
+            drop(begins);
             let session = Session {
                 entry: &self.entry,
                 reaction: &self.reaction,

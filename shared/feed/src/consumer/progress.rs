@@ -131,9 +131,15 @@ impl Progress {
 /// Where a projection has come in a service's facts. A cursor under the service's bare name, as older builds kept it,
 /// counts in whatever incarnation is met first.
 ///
+/// Where several incarnations are known, it is for a person to choose: the text says so.
+///
 /// # Errors
-/// When the log cannot be read, or knows several incarnations.
-pub(super) async fn load(log: &EventLog, projection: &str, service: &str) -> anyhow::Result<Cursor> {
+/// When the log cannot be read.
+pub(super) async fn load(
+    log: &EventLog,
+    projection: &str,
+    service: &str,
+) -> Result<Result<Cursor, String>, eventlog::Error> {
     let rows = log.cursors(projection).await?;
     let incarnation = format!("{service}@");
     let mut named: BTreeMap<String, Cursor> = BTreeMap::new();
@@ -146,12 +152,13 @@ pub(super) async fn load(log: &EventLog, projection: &str, service: &str) -> any
             bare.positions.insert(row.partition, row.position);
         }
     }
-    anyhow::ensure!(
-        named.len() <= 1,
-        "{projection} has cursors in several incarnations of {service}: {}; settle it with `trialog feed adopt`",
-        named.keys().cloned().collect::<Vec<_>>().join(", ")
-    );
-    Ok(named.into_values().next().unwrap_or(bare))
+    if named.len() > 1 {
+        return Ok(Err(format!(
+            "{projection} has cursors in several incarnations of {service}: {}; settle it with `trialog feed adopt`",
+            named.keys().cloned().collect::<Vec<_>>().join(", ")
+        )));
+    }
+    Ok(Ok(named.into_values().next().unwrap_or(bare)))
 }
 
 #[cfg(test)]

@@ -84,7 +84,10 @@ impl Session<'_> {
     /// When it does, or the follower's own log fails.
     pub async fn run(self, requests: &mut mpsc::Receiver<Request>) -> anyhow::Result<End> {
         let (log, name) = (&self.entry.log, self.reaction.name());
-        let cursor = progress::load(log, name, self.reaction.service()).await?;
+        let cursor = match progress::load(log, name, self.reaction.service()).await? {
+            Ok(cursor) => cursor,
+            Err(several) => return Ok(End::Halted(several)),
+        };
         self.entry.stand(|standing| (standing.source, standing.position) = (cursor.source.clone(), cursor.position(0)));
         let opened = tokio::select! {
             opened = self.source.open(&cursor) => opened,
@@ -196,7 +199,7 @@ impl Work<'_> {
         }
     }
 
-    /// Beyond the limit of parked facts nothing more is taken in, and everybody is told; requests are answered on, since
+    /// Beyond the limit of parked facts nothing more is taken in, and everybody is told; requests are answered, since
     /// they are what helps.
     fn heed_limit(&mut self) {
         let is_full = self.facts > self.session.parked_max;

@@ -121,7 +121,32 @@ async fn several_incarnations_are_for_a_person_to_choose_from() {
     ear.move_cursor("listen", "talk@2", 1).await.unwrap();
     let listener = Listener::new(&ear);
     let following = Following::begin(&listener, Arc::new(talk.source.clone()));
+    until("it halts", async || standing(&following).await.state == "Halted").await;
+    let reason = standing(&following).await.reason;
+    assert!(reason.contains("talk@1, talk@2") && reason.contains("trialog feed adopt"), "{reason}");
     adopt(&following, talk.log.source(), 0).await;
     hears(&ear, &["one"]).await;
+    following.stop().await;
+}
+
+#[tokio::test]
+async fn a_consumer_that_follows_adopts_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (talk, ear) = (Talk::open(folder.path()).await, open(folder.path(), "ear").await);
+    talk.say("lab/a", "one").await;
+    let listener = Listener::new(&ear);
+    let following = Following::begin(&listener, Arc::new(talk.source.clone()));
+    hears(&ear, &["one"]).await;
+    let stored = async || ear.cursors("listen").await.unwrap().iter().any(|cursor| cursor.position == 1);
+    until("it is stored", stored).await;
+    let before = ear.cursors("listen").await.unwrap();
+    let request = wire::AdoptRequest { service: "ear".to_owned(), source: "talk@9".to_owned(), from: 0 };
+    let desk = Desk::new(following.consumers.clone());
+    let problem = contracts::problem_of(&desk.adopt_source(Request::new(request)).await.unwrap_err());
+    assert_eq!((problem.status, problem.code.as_str()), (409, "NotHalted"));
+    assert!(problem.detail.contains("ear.listen") && problem.detail.contains("halted"), "{}", problem.detail);
+    assert_eq!(format!("{:?}", ear.cursors("listen").await.unwrap()), format!("{before:?}"), "nothing is changed");
+    talk.say("lab/a", "two").await;
+    hears(&ear, &["one", "two"]).await;
     following.stop().await;
 }
