@@ -20,7 +20,7 @@ pub(crate) struct Known {
 }
 
 /// Ids of the last commands that are remembered: some minutes of a busy log, within which nearly all repeats come.
-const RECENT_MAX: usize = 65_536;
+pub(crate) const RECENT_MAX: usize = 65_536;
 
 /// The last commands: a batch with one of them is not taken for new. That it would be found out is no help: the
 /// aggregates of the batch would have to be read anew.
@@ -31,6 +31,13 @@ pub(crate) struct Recent {
 }
 
 impl Recent {
+    /// As they were put before a restart: those whose answers were lost come again right after it.
+    pub fn of(ids: Vec<Uuid>) -> Self {
+        let mut recent = Self::default();
+        ids.into_iter().for_each(|id| recent.put(id));
+        recent
+    }
+
     pub fn has(&self, id: Uuid) -> bool {
         self.ids.contains(&id)
     }

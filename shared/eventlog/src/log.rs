@@ -12,7 +12,6 @@ use vocabulary::Decider;
 
 use crate::aggregates::{Aggregates, Found, Seen};
 use crate::event::is_separable;
-use crate::known::Recent;
 use crate::load::Loader;
 use crate::parked::Parked;
 use crate::snapshots::Wanted;
@@ -75,7 +74,7 @@ impl EventLog {
             loaded,
             snapshots: snapshots.clone(),
             parked: Parked::default(),
-            recent: Recent::default(),
+            recent: opened.recent,
             written: false,
         };
         let (end, ended) = watch::channel(None);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use vocabulary::{Clock, Entropy};
 
+use crate::known::{RECENT_MAX, Recent};
 use crate::{Error, Reader, Store, Transaction, View, sql, view};
 
 /// Events per step of the catching up of a view.
@@ -41,6 +42,7 @@ pub(crate) struct Start {
 pub(crate) struct Opened {
     pub connection: Transaction,
     pub reader: Reader,
+    pub recent: Recent,
     pub source: String,
     pub start: Start,
 }
@@ -58,6 +60,7 @@ pub(crate) async fn open(options: Options) -> Result<Opened, Error> {
         }
         retire_views(&mut connection, &options.views, owned.head).await?;
     }
+    let recent = Recent::of(connection.newest_commands(RECENT_MAX).await?);
     connection.commit().await?;
     let reader = options.store.reader().await?;
     let start = Start {
@@ -67,7 +70,8 @@ pub(crate) async fn open(options: Options) -> Result<Opened, Error> {
         views: options.views,
         clock: options.clock,
     };
-    Ok(Opened { connection, reader, source: format!("{}@{}", options.service, owned.incarnation), start })
+    let source = format!("{}@{}", options.service, owned.incarnation);
+    Ok(Opened { connection, reader, recent, source, start })
 }
 
 async fn migrate(tx: &mut Transaction, migrations: &'static [(&'static str, &'static str)]) -> Result<(), Error> {

@@ -159,6 +159,12 @@ impl MemoryWriter {
         Ok(found.map(|(id, row)| (id, known(row))).collect())
     }
 
+    pub async fn newest_commands(&mut self, events: usize) -> Result<Vec<Uuid>, Error> {
+        let tables = self.store.tables();
+        let older = tables.events.len().saturating_sub(events);
+        Ok(tables.events[older..].iter().map(|event| event.command_id).collect())
+    }
+
     pub async fn versions(&mut self, streams: &[Arc<str>]) -> Result<HashMap<String, i64>, Error> {
         let tables = self.store.tables();
         let found = streams.iter().filter_map(|stream| tables.streams.get_key_value(stream.as_ref()));

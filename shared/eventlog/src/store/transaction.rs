@@ -111,6 +111,11 @@ impl Transaction {
         ask!(self, store => store.known(ids).await)
     }
 
+    /// The command ids of the newest events, the oldest first, one for each event.
+    pub(crate) async fn newest_commands(&mut self, events: usize) -> Result<Vec<Uuid>, Error> {
+        ask!(self, store => store.newest_commands(events).await)
+    }
+
     /// The versions of those of the streams that have events.
     pub(crate) async fn versions(&mut self, streams: &[Arc<str>]) -> Result<HashMap<String, i64>, Error> {
         ask!(self, store => store.versions(streams).await)

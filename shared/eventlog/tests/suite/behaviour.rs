@@ -1,17 +1,20 @@
 //! What each call promises, one by one.
 
+use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use trialog_eventlog::{Error, EventLog, ExecuteError, RecordError, Recorded, sql};
-use vocabulary::ManualClock;
+use vocabulary::{Decider, ManualClock};
 
 use crate::account::*;
 use crate::on_every_store;
 
 on_every_store! {
     a_command_is_stored_and_a_repeat_gets_the_first_result,
+    a_command_that_comes_again_after_a_restart_is_not_decided_anew,
     a_rejected_command_is_not_stored_and_may_succeed_later,
     a_success_without_events_is_remembered_when_something_was_promised,
     the_expected_version_decides_between_racers,
@@ -46,6 +49,39 @@ async fn a_command_is_stored_and_a_repeat_gets_the_first_result(home: Home) {
     assert_ne!(events[0].event_id, events[1].event_id);
     assert_eq!(log.inspect::<Account, _>("a", |state, version| (state.balance, version)).await.unwrap(), (11, 2));
     assert_eq!(log.inspect::<Account, _>("absent", |_, version| version).await.unwrap(), 0);
+}
+
+/// Counts how often it decides.
+#[derive(Clone, Debug, Default)]
+struct Counting;
+
+impl Decider for Counting {
+    type Command = Arc<AtomicUsize>;
+    type Event = AccountEvent;
+    type Rejection = Infallible;
+
+    fn decide(&self, decisions: &Arc<AtomicUsize>) -> Result<Vec<AccountEvent>, Infallible> {
+        decisions.fetch_add(1, Ordering::SeqCst);
+        Ok(vec![Deposited { amount: 1 }.into()])
+    }
+
+    fn evolve(&mut self, _: &AccountEvent) {}
+}
+
+async fn a_command_that_comes_again_after_a_restart_is_not_decided_anew(home: Home) {
+    // Deciding it would use up its aggregate, and all those of its batch, before the store says that it is known.
+    let log = home.plain().await;
+    let decisions = Arc::new(AtomicUsize::new(0));
+    for id in 1..=3 {
+        log.execute::<Counting>("a", Arc::clone(&decisions), context(id)).await.unwrap();
+    }
+    log.close().await;
+    let log = home.plain().await;
+    for id in 1..=3 {
+        let again = log.execute::<Counting>("a", Arc::clone(&decisions), context(id)).await.unwrap();
+        assert_eq!((again.version, again.repeated), (id as i64, true));
+    }
+    assert_eq!(decisions.load(Ordering::SeqCst), 3, "each was decided once");
 }
 
 async fn a_rejected_command_is_not_stored_and_may_succeed_later(home: Home) {

@@ -33,6 +33,16 @@ pub(super) async fn lookup(connection: &mut SqliteConnection, ids: &[Uuid]) -> R
     Ok(known)
 }
 
+/// The commands of the newest events, the oldest first. One text, since a row for each would be copied on its own.
+pub(super) async fn newest(connection: &mut SqliteConnection, events: usize) -> Result<Vec<Uuid>, Error> {
+    let get = "SELECT group_concat(hex(command_id), ' ') FROM (
+        SELECT command_id FROM events WHERE position > (SELECT max(position) FROM events) - ? ORDER BY position)";
+    let events = i64::try_from(events).unwrap_or(i64::MAX);
+    let text: Option<String> = sqlx::query_scalar(get).bind(events).fetch_one(connection).await?;
+    let ids = text.as_deref().unwrap_or_default().split_ascii_whitespace().map(Uuid::try_parse);
+    ids.collect::<Result<_, _>>().map_err(|error| Error::Decode(format!("the command of an event: {error}")))
+}
+
 fn from_row(row: &SqliteRow) -> Result<Known, Error> {
     let fingerprint: &[u8] = row.try_get_unchecked(1)?;
     let (first, last): (i64, i64) = (row.try_get_unchecked(2)?, row.try_get_unchecked(3)?);

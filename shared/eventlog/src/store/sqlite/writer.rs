@@ -141,6 +141,10 @@ impl Writer {
         known::lookup(&mut self.connection, ids).await
     }
 
+    pub async fn newest_commands(&mut self, events: usize) -> Result<Vec<Uuid>, Error> {
+        known::newest(&mut self.connection, events).await
+    }
+
     pub async fn versions(&mut self, streams: &[Arc<str>]) -> Result<HashMap<String, i64>, Error> {
         self.settle().await?;
         let mut found = HashMap::new();
