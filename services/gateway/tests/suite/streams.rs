@@ -78,6 +78,10 @@ fn changed(sweep_id: &str, state: &str) -> SweepStateChanged {
 async fn raw(address: std::net::SocketAddr, request: String, until: &str) -> String {
     let mut connection = tokio::net::TcpStream::connect(address).await.unwrap();
     connection.write_all(request.as_bytes()).await.unwrap();
+    read_until(&mut connection, until).await
+}
+
+async fn read_until(connection: &mut tokio::net::TcpStream, until: &str) -> String {
     let mut text = String::new();
     let mut buffer = [0; 4096];
     let read = async {
@@ -126,10 +130,11 @@ async fn a_real_connection_shows_heads_and_events() {
     let rest = raw(address, ask(Method::GET, "/sweeps/one/events", "last-event-id: sweeps=1\r\n"), "Running").await;
     assert!(rest.contains("id: sweeps=3\n") && !rest.contains("Queued"), "{rest}");
     // The end of the process ends open streams, or stopping would wait for their readers.
-    let open = tokio::spawn(raw(address, ask(Method::GET, "/sweeps/one/events", close), "\u{0}"));
-    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    let mut open = tokio::net::TcpStream::connect(address).await.unwrap();
+    open.write_all(ask(Method::GET, "/sweeps/one/events", close).as_bytes()).await.unwrap();
+    read_until(&mut open, "Running").await;
     door.state.shutdown().request();
-    assert!(open.await.unwrap().contains("Running"));
+    read_until(&mut open, "\u{0}").await;
     handle.stop(true).await;
 }
 
