@@ -96,9 +96,11 @@ async fn a_living_job_is_adopted() {
 async fn a_killed_shim_leaves_nothing_and_is_told_as_lost() {
     // A process that nobody knows of burns a node for ever.
     let node = Node::start().await;
-    node.run("job_a", node.spec("setsid sleep 100 & (sleep 100; true) & sleep 100")).await;
+    let begun = node.folder.join("begun");
+    let script = format!("setsid sleep 100 & (sleep 100 & : > {}; wait) & sleep 100", begun.display());
+    node.run("job_a", node.spec(&script)).await;
     node.fake.phase("job_a", "running").await;
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    appears(&begun).await;
     assert!(node.left().len() >= 4, "{:?}", node.left());
     let [shim] = node.shims()[..] else { panic!("{:?}", node.shims()) };
     rustix::process::kill_process(rustix::process::Pid::from_raw(shim).unwrap(), rustix::process::Signal::KILL)
