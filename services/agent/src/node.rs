@@ -184,6 +184,7 @@ impl Node {
             token: self.options.token.clone(),
             pid: std::process::id(),
             attempts: self.attempts().values().map(status).collect(),
+            leaving: self.stay.borrow().leaving,
         }
     }
 

@@ -112,8 +112,8 @@ fn of_cluster(name: ClusterName, event: ClusterEvent) -> Option<Publication> {
         ClusterEvent::NodePreempted(event) => ("preempted", event.reason),
         ClusterEvent::NodeReleased(event) => ("released", event.reason),
         ClusterEvent::NodeFailed(event) => ("failed", event.reason),
-        // Nobody else acts on it; its end is told by NodeReleased.
-        ClusterEvent::NodeLeaving(_) => return None,
+        // Nobody else acts on it; its end is told by NodeReleased or NodeFailed.
+        ClusterEvent::NodeLeaving(_) | ClusterEvent::NodeFailing(_) => return None,
     };
     let fact = facts::NodeChanged {
         workspace: name.workspace,

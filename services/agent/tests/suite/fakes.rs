@@ -28,6 +28,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[derive(Default)]
 pub struct Heard {
     pub hellos: Vec<Hello>,
+    /// Connections that compute did not take.
+    pub refused: u32,
     pub reports: Vec<Report>,
     pub points: Vec<MetricPoint>,
     /// Batches that came again.
@@ -149,6 +151,7 @@ impl AgentService for Fake {
 
     async fn connect(&self, request: Request<Streaming<AgentReport>>) -> Result<Response<Self::ConnectStream>, Status> {
         if self.faults.lock().unwrap().gone {
+            self.change(|heard| heard.refused += 1);
             return Err(Status::unavailable("the test says so"));
         }
         let (sender, orders) = mpsc::channel(64);

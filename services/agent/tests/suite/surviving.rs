@@ -134,20 +134,36 @@ async fn an_end_is_told_until_it_is_acknowledged() {
 async fn an_agent_whose_server_stays_away_ends_once_nothing_runs() {
     // Nothing may stay for ever of an installation that was given up; but a job must not lose its keeper for that.
     let mut node = Node::without_agent().await;
-    node.away = Some(0.2);
+    node.away = Some(0.0);
     node.start_agent();
     let gate = node.folder.join("gate");
     let script = format!("while [ ! -e {} ]; do sleep 0.02; done; echo done; exit 7", gate.display());
     node.run("job_a", node.spec(&script)).await;
     node.fake.phase("job_a", "running").await;
     node.end_compute();
-    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    // After the first refusal it has looked whether it may end; by the second it has stayed.
+    node.fake.hear("two calls in vain", |heard| (heard.refused >= 2).then_some(())).await;
     assert!(node.agent_lives(), "the job still runs");
     std::fs::write(&gate, "").unwrap();
     assert_eq!(node.agent_ends().await, Some(0));
     assert!(node.attempt_folder("job_a").join("exit.json").exists());
     assert!(node.attempt_folder("job_a").join("job.json").exists(), "the next agent brings what is left");
     node.assert_nothing_left().await;
+}
+
+#[tokio::test]
+async fn an_agent_that_was_told_to_leave_says_so_whenever_it_connects() {
+    // Another server need not know it, and a job that it places there would be lost.
+    let node = Node::start().await;
+    node.fake.faults.lock().unwrap().deaf = true;
+    node.run("job_a", node.spec("sleep 100")).await;
+    node.fake.phase("job_a", "running").await;
+    let reason = "given back".to_owned();
+    node.fake.order(contracts::compute::agent_order::Order::Leave(contracts::compute::Leave { reason })).await;
+    assert_eq!(node.fake.end("job_a").await.outcome, "lost");
+    node.fake.hang_up();
+    let second = node.fake.hear("a second hello", |heard| heard.hellos.get(1).cloned()).await;
+    assert!(second.leaving && !node.fake.look(|heard| heard.hellos[0].leaving));
 }
 
 #[tokio::test]

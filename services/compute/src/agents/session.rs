@@ -125,8 +125,16 @@ async fn admit(desk: &Desk, hello: &Hello) -> Result<Admitted, Problem> {
     if node.token_sha256 != hash {
         return Err(refusal());
     }
-    if node.state == NodeState::Requested {
-        let command = Command::NodeIsReady { node_id, at_us: desk.commands.clock.now_us() };
+    let at_us = desk.commands.clock.now_us();
+    let command = match node.state {
+        // It takes no jobs any more, whatever is known here of why.
+        NodeState::Requested | NodeState::Ready if hello.leaving => {
+            Some(Command::Fail { node_id, reason: "its agent was told to leave".to_owned(), at_us })
+        }
+        NodeState::Requested => Some(Command::NodeIsReady { node_id, at_us }),
+        _ => None,
+    };
+    if let Some(command) = command {
         let committed = desk
             .commands
             .of_cluster(&cluster, command, "agents")
@@ -159,7 +167,7 @@ fn greet(desk: &Desk, node_id: NodeId, hello: &Hello, orders: &OrderSender) -> G
     };
     let node = pool.cluster.nodes.get(&node_id);
     let notice = node.and_then(|node| orders::notice(node, desk.commands.clock.now_us()));
-    let goes = place.removing || node.is_none_or(|node| node.state == NodeState::Leaving);
+    let goes = place.removing || node.is_none_or(|node| matches!(node.state, NodeState::Leaving | NodeState::Failing));
     let (mut outcome, mut then, mut lost) = (Outcome::Lost, Vec::new(), Vec::new());
     if goes {
         // What it has of attempts comes with their ends; what it has not is over.

@@ -21,7 +21,7 @@ fn count(number: usize) -> u32 {
 
 fn node_state(pool: &Pool, node_id: NodeId, place: &Place) -> &'static str {
     match pool.cluster.nodes.get(&node_id).map(|node| node.state) {
-        None | Some(NodeState::Leaving) => "leaving",
+        None | Some(NodeState::Leaving | NodeState::Failing) => "leaving",
         Some(NodeState::Requested) => "preparing",
         Some(NodeState::Noticed { .. }) => "preempted",
         Some(NodeState::Ready) if place.removing => "leaving",

@@ -4,8 +4,8 @@ use vocabulary::{Decider, NodeId, Problem};
 
 use super::{
     Cluster, ClusterCreated, ClusterDeleted, ClusterDeleting, ClusterEvent, ClusterSpec, NodeEnd, NodeFailed,
-    NodeLeaving, NodeNoticed, NodePreempted, NodeReady, NodeReleased, NodeRequested, NodeState, Phase, Scale,
-    ScaleChange, ScaleChanged, VmPriority,
+    NodeFailing, NodeLeaving, NodeNoticed, NodePreempted, NodeReady, NodeReleased, NodeRequested, NodeState, Phase,
+    Scale, ScaleChange, ScaleChanged, VmPriority,
 };
 use crate::sizes::Size;
 
@@ -88,6 +88,15 @@ pub enum Command {
     },
     /// Begin to give the node back.
     Leave {
+        /// The node.
+        node_id: NodeId,
+        /// Why.
+        reason: String,
+        /// Microseconds since 1970.
+        at_us: i64,
+    },
+    /// Begin to clear the node away: it does not do what it should.
+    Fail {
         /// The node.
         node_id: NodeId,
         /// Why.
@@ -246,8 +255,10 @@ impl Cluster {
             None => Err(Rejection::NodeAbsent(node_id)),
             Some(NodeState::Ready) => Ok(vec![event.into()]),
             Some(NodeState::Noticed { .. }) => Ok(Vec::new()),
+            // Nobody is there to be told, but from now on it is known that it goes.
+            Some(NodeState::Requested) if by == Taker::Provider => Ok(vec![event.into()]),
             Some(NodeState::Requested) => Err(Rejection::NodeNotReady(node_id, "preparing")),
-            Some(NodeState::Leaving) => Err(Rejection::NodeNotReady(node_id, "leaving")),
+            Some(NodeState::Leaving | NodeState::Failing) => Err(Rejection::NodeNotReady(node_id, "leaving")),
         }
     }
 
@@ -308,6 +319,12 @@ impl Decider for Cluster {
             Command::Leave { node_id, reason, at_us } => match state_of(&node_id) {
                 Some(NodeState::Ready | NodeState::Requested) => {
                     Ok(vec![NodeLeaving { node_id, reason, at_us }.into()])
+                }
+                _ => Ok(Vec::new()),
+            },
+            Command::Fail { node_id, reason, at_us } => match state_of(&node_id) {
+                Some(NodeState::Ready | NodeState::Requested) => {
+                    Ok(vec![NodeFailing { node_id, reason, at_us }.into()])
                 }
                 _ => Ok(Vec::new()),
             },

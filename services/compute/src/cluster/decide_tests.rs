@@ -156,3 +156,22 @@ fn dedicated_nodes_are_emptied_by_an_administrator_or_their_provider_only() {
         assert!(matches!(cluster.decide(&wish).unwrap()[..], [ClusterEvent::NodeNoticed(_)]));
     }
 }
+
+#[test]
+fn a_node_that_is_to_be_cleared_away_is_known_as_such_from_the_first_moment() {
+    // What runs there until it is gone must be all that ever runs there again.
+    let fail = Command::Fail { node_id: node(1), reason: "silent".into(), at_us: 4 };
+    for before in [&[create(), request(1)][..], &[create(), request(1), ready(1)]] {
+        let failing = given(&[before, std::slice::from_ref(&fail)].concat());
+        assert_eq!((failing.nodes[&node(1)].state, failing.staying()), (NodeState::Failing, 0));
+        assert_eq!(failing.decide(&ready(1)), Ok(Vec::new()), "nor is it ready again");
+        assert_eq!(failing.decide(&notice(1)), Err(Rejection::NodeNotReady(node(1), "leaving")));
+        assert_eq!(failing.decide(&fail), Ok(Vec::new()));
+    }
+    let noticed = given(&[create(), request(1), ready(1), notice(1)]);
+    assert_eq!(noticed.decide(&fail), Ok(Vec::new()), "it was preempted, whatever comes after that");
+    let by = Taker::Provider;
+    let reclaim = Command::Notice { node_id: node(1), by, deadline_us: 9, reason: "reclaimed".into(), at_us: 4 };
+    let booting = given(&[create(), request(1), reclaim]);
+    assert_eq!(booting.nodes[&node(1)].state, NodeState::Noticed { deadline_us: 9 });
+}

@@ -92,6 +92,18 @@ pub struct NodeLeaving {
     pub at_us: i64,
 }
 
+/// The intent to take a node away that does not do what it should: it never came up, is silent, or its provider has given
+/// it up. From here on it gets no jobs, whoever starts again in between.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NodeFailing {
+    /// The node.
+    pub node_id: NodeId,
+    /// Why.
+    pub reason: String,
+    /// Microseconds since 1970.
+    pub at_us: i64,
+}
+
 /// The node was taken away; nothing of it runs any more.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NodePreempted {
@@ -130,7 +142,7 @@ vocabulary::stored_events! {
     pub enum ClusterEvent {
         ClusterCreated: 1, ScaleChanged: 1, ClusterDeleting: 1, ClusterDeleted: 1,
         NodeRequested: 1, NodeReady: 1, NodeNoticed: 1, NodeLeaving: 1, NodePreempted: 1, NodeReleased: 1,
-        NodeFailed: 1,
+        NodeFailing: 1, NodeFailed: 1,
     }
 }
 
@@ -142,6 +154,7 @@ impl ClusterEvent {
             Self::NodeReady(event) => Some(event.node_id),
             Self::NodeNoticed(event) => Some(event.node_id),
             Self::NodeLeaving(event) => Some(event.node_id),
+            Self::NodeFailing(event) => Some(event.node_id),
             Self::NodePreempted(event) => Some(event.node_id),
             Self::NodeReleased(event) => Some(event.node_id),
             Self::NodeFailed(event) => Some(event.node_id),

@@ -12,8 +12,8 @@ mod state;
 pub use decide::{Command, Rejection, Taker};
 pub use document::{read_change, read_spec};
 pub use events::{
-    ClusterCreated, ClusterDeleted, ClusterDeleting, ClusterEvent, NodeFailed, NodeLeaving, NodeNoticed, NodePreempted,
-    NodeReady, NodeReleased, NodeRequested, ScaleChanged,
+    ClusterCreated, ClusterDeleted, ClusterDeleting, ClusterEvent, NodeFailed, NodeFailing, NodeLeaving, NodeNoticed,
+    NodePreempted, NodeReady, NodeReleased, NodeRequested, ScaleChanged,
 };
 pub use spec::{ClusterSpec, LocalSettings, Preemption, Provider, Scale, ScaleChange, VmPriority};
 pub use state::{Cluster, Gone, Node, NodeEnd, NodeState, Phase};

@@ -39,6 +39,8 @@ pub enum NodeState {
     },
     /// It is being given back.
     Leaving,
+    /// It is being cleared away: it does not do what it should.
+    Failing,
 }
 
 /// A node that exists.
@@ -217,6 +219,10 @@ impl Cluster {
             }
             ClusterEvent::NodeLeaving(event) => {
                 self.stand(event.node_id, NodeState::Leaving, &event.reason, event.at_us);
+                event.at_us
+            }
+            ClusterEvent::NodeFailing(event) => {
+                self.stand(event.node_id, NodeState::Failing, &event.reason, event.at_us);
                 event.at_us
             }
             ClusterEvent::NodePreempted(event) => {

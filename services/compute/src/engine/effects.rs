@@ -79,7 +79,7 @@ fn of_cluster(engine: &Engine, fleet: &mut Fleet, event: &ClusterEvent) {
 fn order(engine: &Engine, fleet: &mut Fleet, node_id: NodeId) -> Option<NodeOrder> {
     let (name, pool, _) = fleet.node(node_id)?;
     let (spec, node) = (&pool.cluster.spec, pool.cluster.nodes.get(&node_id)?);
-    if node.state == NodeState::Leaving {
+    if matches!(node.state, NodeState::Leaving | NodeState::Failing) {
         return None;
     }
     let order = NodeOrder {

@@ -64,6 +64,9 @@ async fn one(engine: &Arc<Engine>, action: Action) -> bool {
         Action::Leave { cluster, node_id, reason } => {
             told(engine.commands.of_cluster(&cluster, cluster::Command::Leave { node_id, reason, at_us }, ACTOR).await)
         }
+        Action::Fail { cluster, node_id, reason } => {
+            told(engine.commands.of_cluster(&cluster, cluster::Command::Fail { node_id, reason, at_us }, ACTOR).await)
+        }
         Action::FinishDelete { cluster } => {
             told(engine.commands.of_cluster(&cluster, cluster::Command::FinishDelete { at_us }, ACTOR).await)
         }

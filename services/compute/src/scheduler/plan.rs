@@ -87,7 +87,16 @@ pub enum Action {
         /// Why.
         reason: String,
     },
-    /// The provider is to take a node away now.
+    /// A node does not do what it should: it is to be cleared away.
+    Fail {
+        /// The cluster.
+        cluster: ClusterName,
+        /// The node.
+        node_id: NodeId,
+        /// Why.
+        reason: String,
+    },
+    /// The provider is to take a node away now. Invariant: an event says before that it goes, and how that is called.
     Remove {
         /// The cluster.
         cluster: ClusterName,
@@ -177,11 +186,12 @@ fn plan_nodes(name: &ClusterName, pool: &Pool, now_us: i64, plan: &mut Plan) {
                 // the server both may have waited for it.
                 let awaited_us = place.up_by_us.max(place.awaited_us);
                 if pool.cluster.phase == Phase::Deleting {
-                    plan.actions.push(remove(NodeEnd::Released, "the cluster is deleted".to_owned()));
+                    let reason = "the cluster is deleted".to_owned();
+                    plan.actions.push(Action::Leave { cluster: name.clone(), node_id: *node_id, reason });
                 } else if plan.is_due(awaited_us.saturating_add(micros(BOOT_GRACE.as_secs_f64())), now_us) {
                     let waited = BOOT_GRACE.as_secs();
                     let reason = format!("its agent has not connected within {waited} s of its start");
-                    plan.actions.push(remove(NodeEnd::Failed, reason));
+                    plan.actions.push(Action::Fail { cluster: name.clone(), node_id: *node_id, reason });
                 }
             }
             NodeState::Ready => {
@@ -194,6 +204,7 @@ fn plan_nodes(name: &ClusterName, pool: &Pool, now_us: i64, plan: &mut Plan) {
                 }
             }
             NodeState::Leaving => plan.actions.push(remove(NodeEnd::Released, node.reason.clone())),
+            NodeState::Failing => plan.actions.push(remove(NodeEnd::Failed, node.reason.clone())),
         }
     }
 }
@@ -208,7 +219,7 @@ fn ready_node(
     let cluster = name.clone();
     if plan.is_due(place.heard_us.saturating_add(micros(SILENCE_MAX.as_secs_f64())), now_us) {
         let reason = format!("no sign of life for {} s", SILENCE_MAX.as_secs());
-        return Some(Action::Remove { cluster, node_id, end: NodeEnd::Failed, reason });
+        return Some(Action::Fail { cluster, node_id, reason });
     }
     if pool.cluster.phase == Phase::Deleting {
         let reason = "the cluster is deleted".to_owned();

@@ -9,7 +9,7 @@ use vocabulary::{Decider, JobId, NodeId};
 
 use super::simulation_world_tests::{SECOND, World};
 use super::*;
-use crate::cluster::{self, NodeEnd};
+use crate::cluster;
 use crate::job::{self, JobPhase};
 use crate::providers::{FailureCause, NodeEvent};
 use crate::stream::Change;
@@ -42,9 +42,8 @@ fn a_node_has_time_to_connect_after_a_restart() {
     world.now_us += 3600 * SECOND;
     let mut restarted = Fleet::default();
     restarted.load_cluster(world.name.clone(), world.cluster.0.clone(), world.cluster.1, world.now_us);
-    let gives_up = |fleet: &Fleet, now_us| {
-        plan(fleet, now_us).actions.iter().any(|action| matches!(action, Action::Remove { end: NodeEnd::Failed, .. }))
-    };
+    let gives_up =
+        |fleet: &Fleet, now_us| plan(fleet, now_us).actions.iter().any(|action| matches!(action, Action::Fail { .. }));
     assert!(!gives_up(&restarted, world.now_us + 59 * SECOND));
     assert!(gives_up(&restarted, world.now_us + 61 * SECOND), "but not for ever");
     assert!(gives_up(&world.fleet, world.now_us), "without a restart its time is over");
@@ -61,7 +60,7 @@ fn a_node_is_given_up_a_minute_after_it_came_up_or_should_have() {
     world.fleet.expect_up(node_id, start_us + 300 * SECOND);
     let gives_up = |world: &World, second: i64| {
         let actions = plan(&world.fleet, start_us + second * SECOND).actions;
-        actions.iter().any(|action| matches!(action, Action::Remove { end: NodeEnd::Failed, .. }))
+        actions.iter().any(|action| matches!(action, Action::Fail { .. }))
     };
     assert!(!gives_up(&world, 359) && gives_up(&world, 361));
     world.now_us += 100 * SECOND;
@@ -176,8 +175,8 @@ fn a_replica_does_not_wait_for_nodes_that_do_not_come() {
     let (node_id, ..) =
         world.fleet.nodes().find(|(node, ..)| world.fleet.node(*node).unwrap().2.jobs.is_empty()).unwrap();
     world.observe(NodeEvent::Failed { node_id, cause: FailureCause::Capacity, reason: "all taken".into() });
-    assert!(world.cluster.0.errors[0].contains("no capacity: all taken"));
     world.settle();
+    assert!(world.cluster.0.errors[0].contains("no capacity: all taken"));
     assert!(world.live().contains(&second), "beside the first, until nodes come again");
 }
 

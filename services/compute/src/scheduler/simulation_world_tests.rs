@@ -171,7 +171,13 @@ impl World {
                 assert!(self.fleet.node(node_id).unwrap().2.jobs.is_empty(), "only idle nodes are given back");
                 self.cluster(cluster::Command::Leave { node_id, reason, at_us });
             }
+            Action::Fail { node_id, reason, .. } => {
+                self.cluster(cluster::Command::Fail { node_id, reason, at_us });
+            }
             Action::Remove { node_id, end, reason, .. } => {
+                let state = self.cluster.0.nodes[&node_id].state;
+                let is_known = !matches!(state, NodeState::Requested | NodeState::Ready);
+                assert!(is_known, "a server that starts again now would place jobs on {node_id}");
                 self.cluster(cluster::Command::NodeIsGone { node_id, end, reason, at_us });
             }
             Action::FinishDelete { .. } => self.cluster(cluster::Command::FinishDelete { at_us }),

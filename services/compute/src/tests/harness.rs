@@ -101,6 +101,8 @@ pub struct Played {
     orders: mpsc::UnboundedSender<OrderedNode>,
     removed: mpsc::UnboundedSender<NodeId>,
     events: broadcast::Sender<NodeEvent>,
+    /// Whether nodes can be halted; until then whoever asks for it waits.
+    halts: watch::Sender<bool>,
 }
 
 impl Provider for Played {
@@ -125,8 +127,10 @@ impl Provider for Played {
     }
 
     fn release(&self, node_id: NodeId, _: AgentIs) -> BoxFuture<'_, anyhow::Result<()>> {
-        self.removed.send(node_id).unwrap();
-        Box::pin(std::future::ready(Ok(())))
+        // The test may be over.
+        let _ = self.removed.send(node_id);
+        let mut halts = self.halts.subscribe();
+        Box::pin(async move { halts.wait_for(|halts| *halts).await.map(drop).map_err(Into::into) })
     }
 
     fn collect(&self, _: NodeId, _: String) -> BoxFuture<'static, ()> {
@@ -148,6 +152,7 @@ pub struct Running {
     pub runs: Runs,
     pub orders: mpsc::UnboundedReceiver<OrderedNode>,
     pub removed: mpsc::UnboundedReceiver<NodeId>,
+    provider: Arc<Played>,
     shutdown: Shutdown,
     tasks: tokio::task::JoinSet<()>,
 }
@@ -159,7 +164,8 @@ impl Running {
         let (peers, shutdown) = (Peers::default(), Shutdown::new());
         let (orders, orders_made) = mpsc::unbounded_channel();
         let (removed, removed_nodes) = mpsc::unbounded_channel();
-        let provider = Played { tended: Mutex::default(), orders, removed, events: broadcast::Sender::new(8) };
+        let (events, halts) = (broadcast::Sender::new(8), watch::Sender::new(true));
+        let provider = Arc::new(Played { tended: Mutex::default(), orders, removed, events, halts });
         let wiring = NodeWiring {
             executable: "/nowhere".into(),
             compute_address: "unix:/nowhere".into(),
@@ -177,13 +183,23 @@ impl Running {
             shutdown: shutdown.clone(),
             wiring,
         };
-        let service = open_with(dependencies, Arc::new(provider)).await.unwrap();
+        let service = open_with(dependencies, Arc::clone(&provider) as Arc<dyn Provider>).await.unwrap();
         let mut routes = Routes::builder();
         service.routes(&mut routes);
         peers.compute.connect_routes(routes.routes());
         peers.runs.connect_routes(Routes::new(FeedServiceServer::new(runs.clone())));
         let tasks = runtime::supervise(service.tasks(), &shutdown, &runtime::Health::new());
-        Self { peers, runs, orders: orders_made, removed: removed_nodes, shutdown, tasks }
+        Self { peers, runs, orders: orders_made, removed: removed_nodes, provider, shutdown, tasks }
+    }
+
+    /// From now on the provider cannot halt nodes.
+    pub fn halt_nothing(&self) {
+        self.provider.halts.send_replace(false);
+    }
+
+    /// The provider says something.
+    pub fn observed(&self, event: NodeEvent) {
+        self.provider.events.send(event).expect("the scheduler observes");
     }
 
     /// Ends it and starts it again on the same folder.
@@ -245,8 +261,11 @@ impl Running {
     }
 
     pub async fn connect(&self, node_id: &str, token: &str, attempts: Vec<AttemptStatus>) -> Agent {
+        self.hello(Hello { node_id: node_id.into(), token: token.into(), pid: 1, attempts, leaving: false }).await
+    }
+
+    pub async fn hello(&self, hello: Hello) -> Agent {
         let (sender, receiver) = mpsc::channel(64);
-        let hello = Hello { node_id: node_id.into(), token: token.into(), pid: 1, attempts };
         sender.send(AgentReport { report: Some(Report::Hello(hello)) }).await.unwrap();
         let orders = self.peers.agent_client().connect(ReceiverStream::new(receiver)).await.unwrap().into_inner();
         Agent { reports: sender, orders }

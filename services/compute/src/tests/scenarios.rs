@@ -2,12 +2,13 @@
 
 use contracts::CallContext;
 use contracts::compute::agent_order::Order;
-use contracts::compute::{AttemptStatus, GetClusterRequest, ListJobsRequest, PreemptNodeRequest};
+use contracts::compute::{AttemptStatus, GetClusterRequest, Hello, ListJobsRequest, PreemptNodeRequest};
 use tokio_stream::StreamExt;
 
 use vocabulary::token::{RunToken, node_secret};
 
 use super::harness::{KEY, PATIENCE, Running, run_id, spec};
+use crate::providers::{FailureCause, NodeEvent};
 
 const SPOT: &str = "vm_size: D2\nvm_priority: low_priority\n\
     scale: {max_nodes: 2, idle_seconds_before_scaledown: 60}\nprovider: {boot_seconds: 0}";
@@ -217,4 +218,55 @@ async fn a_job_of_a_cluster_that_is_not_there_fails_and_says_so() {
     let end = job.end.unwrap();
     assert_eq!((end.outcome.as_str(), end.reason.as_str()), ("failed", "no_cluster"));
     assert!(end.stderr_tail.contains("'spott'"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_fails_gets_no_jobs_though_the_server_starts_again() {
+    // Its agent takes none any more: each would be lost at once, until the job has failed for good.
+    let data = tempfile::tempdir().unwrap();
+    let mut running = Running::start(data.path(), None).await;
+    running.put("spot", &SPOT.replace("max_nodes: 2", "max_nodes: 1")).await.unwrap();
+    running.runs.create(&run_id(1), spec("spot"));
+    let order = running.next_node().await;
+    let mut agent = running.agent(&order, Vec::new()).await;
+    let start = agent.next_start().await;
+    agent.phase(&start.job_id, 1, "running").await;
+    running.until(&start.run_id, |job| job.state == "running").await;
+    running.halt_nothing();
+    let node_id = order.node_id;
+    running.observed(NodeEvent::Failed { node_id, cause: FailureCause::Broken, reason: "the disk is gone".into() });
+    assert_eq!(tokio::time::timeout(PATIENCE, running.removed.recv()).await.unwrap(), Some(node_id));
+    assert!(matches!(agent.next().await, Order::Leave(leave) if leave.reason == "the disk is gone"));
+    drop(agent);
+    let mut running = running.restart(data.path()).await;
+    let mut agent = running.agent(&order, Vec::new()).await;
+    assert!(matches!(agent.next().await, Order::Leave(_)));
+    // The job goes on where a node stays.
+    let other = running.next_node().await;
+    assert_ne!(other.node_id, node_id);
+    let mut agent = running.agent(&other, Vec::new()).await;
+    assert_eq!(
+        (agent.next_start().await.attempt, running.job(&start.run_id).await.unwrap().state.as_str()),
+        (2, "placed")
+    );
+    let errors = running.cluster("spot").await.errors;
+    assert!(errors[0].contains("the disk is gone"), "{errors:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_leaves_says_so_and_gets_no_jobs() {
+    // A server that was set up again from an older copy of its data does not know that it told the agent to leave.
+    let data = tempfile::tempdir().unwrap();
+    let mut running = Running::start(data.path(), None).await;
+    running.put("spot", &SPOT.replace("max_nodes: 2", "min_nodes: 1, max_nodes: 1")).await.unwrap();
+    let order = running.next_node().await;
+    drop(running.agent(&order, Vec::new()).await);
+    let (node_id, token) = (order.node_id.to_string(), order.secret.clone());
+    let mut agent = running.hello(Hello { node_id, token, leaving: true, ..Hello::default() }).await;
+    running.runs.create(&run_id(1), spec("spot"));
+    assert!(matches!(agent.next().await, Order::Welcome(_)));
+    assert!(matches!(agent.next().await, Order::Leave(_)));
+    let other = running.next_node().await;
+    let mut agent = running.agent(&other, Vec::new()).await;
+    assert_eq!(agent.next_start().await.attempt, 1);
 }

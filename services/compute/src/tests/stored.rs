@@ -164,6 +164,7 @@ fn of_clusters(forms: &mut StoredForms) {
     forms.is::<ClusterEvent>(1, NodeLeaving { node_id, reason: reason.clone(), at_us });
     forms.is::<ClusterEvent>(1, NodeReleased { node_id, reason, at_us });
     let reason = "no sign of life for 10 s".to_owned();
+    forms.is::<ClusterEvent>(1, NodeFailing { node_id, reason: reason.clone(), at_us });
     forms.is::<ClusterEvent>(1, NodeFailed { node_id, reason, at_us });
 }
 
