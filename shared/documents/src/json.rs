@@ -1,28 +1,24 @@
 //! A strict reader of JSON (RFC 8259) that keeps places and number texts.
 
-use crate::{Fault, MAX_NESTING, Node, Tree, work};
+use crate::bounds::Bounds;
+use crate::{Fault, MAX_NESTING, Node, Tree};
 
-/// Reads one document of at most `values_max` values.
-pub(crate) fn parse(text: &str, values_max: usize) -> Result<Node, Fault> {
-    let mut reader = Reader { bytes: text.as_bytes(), text, at: 0, line: 1, column: 1, values: 0, values_max };
-    reader.document().map_err(
-        |message| {
-            if reader.values > values_max { Fault::TooManyValues } else { Fault::Malformed(message) }
-        },
-    )
+/// Reads one document within its bounds.
+pub(crate) fn parse(text: &str, bounds: Bounds<'_>) -> Result<Node, Fault> {
+    let mut reader = Reader { bytes: text.as_bytes(), text, at: 0, line: 1, column: 1, bounds };
+    reader.document().map_err(|message| reader.bounds.fault(message))
 }
 
-struct Reader<'a> {
+struct Reader<'a, 'r> {
     bytes: &'a [u8],
     text: &'a str,
     at: usize,
     line: u32,
     column: u32,
-    values: usize,
-    values_max: usize,
+    bounds: Bounds<'r>,
 }
 
-impl Reader<'_> {
+impl Reader<'_, '_> {
     fn document(&mut self) -> Result<Node, String> {
         self.blanks();
         if self.peek().is_none() {
@@ -63,11 +59,7 @@ impl Reader<'_> {
 
     fn value(&mut self, depth: usize) -> Result<Node, String> {
         let (line, column) = (self.line, self.column);
-        self.values += 1;
-        work::add(1);
-        if self.values > self.values_max {
-            return Err("too many values".to_owned());
-        }
+        self.bounds.count()?;
         let value = match self.peek() {
             Some(b'{' | b'[') if depth == MAX_NESTING => {
                 return Err(format!("nested deeper than {MAX_NESTING} levels at line {line} column {column}"));
@@ -109,6 +101,26 @@ impl Reader<'_> {
         }
     }
 
+    /// A list whose items are handed on; an empty one is left.
+    fn rows(&mut self, depth: usize) -> Result<Node, String> {
+        let (line, column) = (self.line, self.column);
+        self.bounds.count()?;
+        self.bump();
+        self.blanks();
+        let mut ends = self.peek() == Some(b']');
+        if ends {
+            self.bump();
+        }
+        while !ends {
+            self.blanks();
+            let held = self.bounds.held();
+            let row = self.value(depth + 1)?;
+            self.bounds.take(row, held);
+            ends = self.ends_with(b']', "',' or ']'")?;
+        }
+        Ok(Node { value: Tree::List(Vec::new()), line, column })
+    }
+
     fn map(&mut self, depth: usize) -> Result<Tree, String> {
         self.bump();
         let mut entries = Vec::new();
@@ -129,7 +141,9 @@ impl Reader<'_> {
             }
             self.bump();
             self.blanks();
-            entries.push((key, self.value(depth + 1)?));
+            let is_table = self.peek() == Some(b'[') && self.bounds.are_rows(&key, depth);
+            let value = if is_table { self.rows(depth + 1)? } else { self.value(depth + 1)? };
+            entries.push((key, value));
             if self.ends_with(b'}', "',' or '}'")? {
                 return Ok(Tree::Map(entries));
             }
@@ -255,12 +269,13 @@ impl Reader<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::Bounds;
     use crate::{Fault, Node, VALUES_MAX};
 
     fn parse(text: &str) -> Result<Node, String> {
-        super::parse(text, VALUES_MAX).map_err(|fault| match fault {
+        super::parse(text, Bounds::of_document()).map_err(|fault| match fault {
             Fault::Malformed(message) => message,
-            Fault::TooManyValues => "too many values".to_owned(),
+            Fault::TooManyValues(_) => "too many values".to_owned(),
         })
     }
 

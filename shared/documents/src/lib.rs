@@ -33,6 +33,7 @@
 //! assert_eq!(problem.errors.len(), 2); // name: required; workers: 700 is not in 1..=100
 //! ```
 
+mod bounds;
 mod fields;
 mod findings;
 mod format;
@@ -54,6 +55,8 @@ pub use place::Place;
 pub use suggest::did_you_mean;
 pub use tree::{Node, Tree};
 
+use bounds::{Bounds, Rows};
+use findings::Errors;
 use vocabulary::{FieldError, Problem};
 
 /// Levels of lists and maps inside each other. No document of ours needs ten; a bound keeps recursion off the
@@ -67,8 +70,8 @@ pub const VALUES_MAX: usize = 200_000;
 pub(crate) enum Fault {
     /// What was expected, and where.
     Malformed(String),
-    /// It has more values than it may have.
-    TooManyValues,
+    /// It has more values than it may have, which is so many.
+    TooManyValues(usize),
 }
 
 /// Reads a whole document of at most [`VALUES_MAX`] values.
@@ -77,26 +80,46 @@ pub(crate) enum Fault {
 /// 400 `MalformedBody` with the place, 413 `TooLarge` as soon as there are too many values, or 400 `DuplicateKey` with
 /// the pointers of repeated keys.
 pub fn read(text: &[u8], format: Format) -> Result<Node, Problem> {
-    read_at_most(text, format, VALUES_MAX)
+    let document = read_within(text, format, Bounds::of_document())?;
+    let duplicates = Errors::default();
+    tree::collect_duplicates(&document, &Place::root(), &duplicates);
+    if duplicates.is_empty() { Ok(document) } else { Err(duplicates.problem(400)) }
 }
 
-/// The same with a limit of its own, for tables.
+/// Reads a table: a document of at most `values_max` values in which the list `rows` at its root is too long to be
+/// held. Each item goes to `take` with its number as soon as it is read, and an empty list is left; what is beside the
+/// rows, and each row with it, has at most [`VALUES_MAX`] values. What a fault comes after has been taken already.
 ///
 /// # Errors
 /// See [`read`].
-pub fn read_at_most(text: &[u8], format: Format, values_max: usize) -> Result<Node, Problem> {
+pub fn read_table(
+    text: &[u8],
+    format: Format,
+    values_max: usize,
+    rows: &str,
+    mut take: impl FnMut(usize, Node),
+) -> Result<Node, Problem> {
+    let duplicates = Errors::default();
+    let mut take = |number, row: Node| {
+        tree::collect_duplicates(&row, &Place::root().key(rows).item(number), &duplicates);
+        take(number, row);
+    };
+    let document = read_within(text, format, Bounds::of_table(values_max, Rows { name: rows, take: &mut take }))?;
+    tree::collect_duplicates(&document, &Place::root(), &duplicates);
+    if duplicates.is_empty() { Ok(document) } else { Err(duplicates.problem(400)) }
+}
+
+fn read_within(text: &[u8], format: Format, bounds: Bounds<'_>) -> Result<Node, Problem> {
     let text = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text);
     let text = std::str::from_utf8(text).map_err(|error| not_utf8(text, error.valid_up_to()))?;
     let document = match format {
-        Format::Json => json::parse(text, values_max),
-        Format::Yaml => yaml::parse(text, values_max),
+        Format::Json => json::parse(text, bounds),
+        Format::Yaml => yaml::parse(text, bounds),
     };
-    let document = document.map_err(|fault| match fault {
+    document.map_err(|fault| match fault {
         Fault::Malformed(message) => malformed(message),
-        Fault::TooManyValues => too_many(values_max),
-    })?;
-    let duplicates = tree::duplicate_keys(&document);
-    if duplicates.is_empty() { Ok(document) } else { Err(duplicates.problem(400)) }
+        Fault::TooManyValues(values_max) => too_many(values_max),
+    })
 }
 
 fn malformed(message: String) -> Problem {

@@ -62,14 +62,8 @@ impl Node {
     }
 }
 
-/// Every key that repeats an earlier one of the same map.
-pub(crate) fn duplicate_keys(document: &Node) -> Errors {
-    let errors = Errors::default();
-    collect_duplicates(document, &Place::root(), &errors);
-    errors
-}
-
-fn collect_duplicates(node: &Node, at: &Place<'_>, errors: &Errors) {
+/// Notes every key that repeats an earlier one of the same map.
+pub(crate) fn collect_duplicates(node: &Node, at: &Place<'_>, errors: &Errors) {
     let holds_more = |node: &Node| matches!(node.value, Tree::List(_) | Tree::Map(_));
     match &node.value {
         Tree::List(items) => {

@@ -3,16 +3,16 @@
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Span, StrInput};
 
-use crate::{Fault, MAX_NESTING, Node, Tree, scalar, work};
+use crate::bounds::Bounds;
+use crate::{Fault, MAX_NESTING, Node, Tree, scalar};
 
-/// Reads one document of at most `values_max` values.
-pub(crate) fn parse(text: &str, values_max: usize) -> Result<Node, Fault> {
-    let mut reader = Reader { events: Parser::new_from_str(text), values: 0, values_max };
-    document(&mut reader)
-        .map_err(|message| if reader.values > values_max { Fault::TooManyValues } else { Fault::Malformed(message) })
+/// Reads one document within its bounds.
+pub(crate) fn parse(text: &str, bounds: Bounds<'_>) -> Result<Node, Fault> {
+    let mut reader = Reader { events: Parser::new_from_str(text), bounds };
+    document(&mut reader).map_err(|message| reader.bounds.fault(message))
 }
 
-fn document(reader: &mut Reader<'_>) -> Result<Node, String> {
+fn document(reader: &mut Reader<'_, '_>) -> Result<Node, String> {
     let mut document = None;
     loop {
         let (event, span) = reader.next()?;
@@ -44,13 +44,12 @@ fn place(marker: Marker) -> String {
     format!("line {} column {}", marker.line(), marker.col() + 1)
 }
 
-struct Reader<'a> {
+struct Reader<'a, 'r> {
     events: Parser<'a, StrInput<'a>>,
-    values: usize,
-    values_max: usize,
+    bounds: Bounds<'r>,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> Reader<'a, '_> {
     fn next(&mut self) -> Result<(Event<'a>, Span), String> {
         match self.events.next_event() {
             Some(Ok(next)) => Ok(next),
@@ -61,11 +60,7 @@ impl<'a> Reader<'a> {
 
     fn node(&mut self, event: Event<'a>, span: Span, depth: usize) -> Result<Node, String> {
         refuse_hidden(&event, span)?;
-        self.values += 1;
-        work::add(1);
-        if self.values > self.values_max {
-            return Err("too many values".to_owned());
-        }
+        self.bounds.count()?;
         let (line, column) = (small(span.start.line()), small(span.start.col() + 1));
         let value = match event {
             Event::Scalar(text, ScalarStyle::Plain, ..) => plain(&text),
@@ -90,6 +85,24 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// A list whose items are handed on; an empty one is left.
+    fn rows(&mut self, start: Event<'a>, span: Span, depth: usize) -> Result<Node, String> {
+        refuse_hidden(&start, span)?;
+        self.bounds.count()?;
+        loop {
+            match self.next()? {
+                (Event::SequenceEnd, _) => break,
+                (event, span) => {
+                    let held = self.bounds.held();
+                    let row = self.node(event, span, depth + 1)?;
+                    self.bounds.take(row, held);
+                }
+            }
+        }
+        let (line, column) = (small(span.start.line()), small(span.start.col() + 1));
+        Ok(Node { value: Tree::List(Vec::new()), line, column })
+    }
+
     fn map(&mut self, depth: usize) -> Result<Tree, String> {
         let mut entries = Vec::new();
         loop {
@@ -101,7 +114,9 @@ impl<'a> Reader<'a> {
                 _ => return Err(format!("expected a text as key at {}", place(span.start))),
             };
             let (event, span) = self.next()?;
-            entries.push((key, self.node(event, span, depth + 1)?));
+            let is_table = matches!(event, Event::SequenceStart(..)) && self.bounds.are_rows(&key, depth);
+            let value = if is_table { self.rows(event, span, depth + 1)? } else { self.node(event, span, depth + 1)? };
+            entries.push((key, value));
         }
     }
 }
@@ -141,19 +156,23 @@ fn plain(text: &str) -> Tree {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::VALUES_MAX;
+    use crate::bounds::Rows;
 
     fn parse(text: &str) -> Result<Node, String> {
-        super::parse(text, VALUES_MAX).map_err(|fault| match fault {
+        super::parse(text, Bounds::of_document()).map_err(|fault| match fault {
             Fault::Malformed(message) => message,
-            Fault::TooManyValues => "too many values".to_owned(),
+            Fault::TooManyValues(_) => "too many values".to_owned(),
         })
     }
 
     #[test]
     fn values_are_counted_while_they_are_read() {
-        assert!(super::parse("[1, 2, {a: 3}]", 5).is_ok());
-        assert!(matches!(super::parse("[1, 2, {a: 3, ]", 4), Err(Fault::TooManyValues)));
+        let parse = |text: &str, most| {
+            let rows = Rows { name: "rows", take: &mut |_, _| {} };
+            super::parse(text, Bounds::of_table(most, rows))
+        };
+        assert!(parse("[1, 2, {a: 3}]", 5).is_ok());
+        assert!(matches!(parse("[1, 2, {a: 3, ]", 4), Err(Fault::TooManyValues(4))));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use documents::{Field, Fields, Findings, Format, Tree};
+use documents::{Field, Fields, Findings, Format, Node, Tree};
 use tuning::{Draw, Goal, PolicySpec, Rule, SamplerSpec, SearchSpace, Value};
 use vocabulary::{FieldError, Problem, Warning};
 
@@ -17,6 +17,8 @@ pub const IMPORT_BYTES_MAX: usize = 7 << 20;
 pub const IMPORT_TRIALS_MAX: usize = 20_000;
 /// Values of a table: a hundred a trial.
 const IMPORT_VALUES_MAX: usize = 2_000_000;
+/// The key of the rows.
+const ROWS: &str = "trials";
 /// Errors that are told one by one: an answer with thousands of them would not fit its headers.
 const ERRORS_SHOWN: usize = 50;
 /// Numbers of further bad rows that are listed.
@@ -37,35 +39,42 @@ pub fn read_import(
         let detail = format!("the table has {} bytes, limit {IMPORT_BYTES_MAX}: import it in parts", text.len());
         return Err(Problem::new(413, "TooLarge", detail));
     }
-    let document = documents::read_at_most(text, format, IMPORT_VALUES_MAX)?;
+    // The rows are read twice, for what they mean stands beside them, perhaps behind: a tree of all of them would be
+    // some twenty times their bytes.
+    let mut count = 0;
+    let document = documents::read_table(text, format, IMPORT_VALUES_MAX, ROWS, |_, _| count += 1)?;
     let findings = Findings::new();
-    let read = Field::root(&document, &findings).map().and_then(|fields| read_fields(fields, server, &findings));
+    let read = Field::root(&document, &findings).map().and_then(|fields| read_fields(fields, count, server, &findings));
+    let read = match read {
+        Some(spec) => {
+            let mut table = Table::new(&spec, &findings);
+            documents::read_table(text, format, IMPORT_VALUES_MAX, ROWS, |number, row| table.take(number, &row))?;
+            table.finish(count).map(|trials| (spec, trials))
+        }
+        None => None,
+    };
     let ((spec, trials), warnings) = findings.finish(read)?;
     Ok((spec, trials, warnings))
 }
 
-fn read_fields(
-    mut fields: Fields<'_>,
-    server: &ServerLimits,
-    findings: &Findings,
-) -> Option<(SweepSpec, Vec<ImportedTrial>)> {
+fn read_fields(mut fields: Fields<'_>, rows: usize, server: &ServerLimits, findings: &Findings) -> Option<SweepSpec> {
     let name = read_title(&fields.field("name"));
     let experiment = read_title(&fields.field("experiment")).unwrap_or_else(|| DEFAULT_EXPERIMENT.to_owned());
     let description = fields.text("description").unwrap_or_default().to_owned();
     let tags = fields.texts("tags").unwrap_or_default().into_iter().collect();
     let goals = objectives::read_all(&mut fields, false);
     let space = space::read(&fields.required("search_space"), false, None, None, findings);
-    let trials = fields.required("trials");
-    let rows = trials.list()?;
-    if !(1..=IMPORT_TRIALS_MAX).contains(&rows.len()) {
-        trials.refuse("OutOfRange", format_args!("{} trials; 1 to {IMPORT_TRIALS_MAX}", rows.len()));
+    let trials = fields.required(ROWS);
+    trials.list()?;
+    if !(1..=IMPORT_TRIALS_MAX).contains(&rows) {
+        trials.refuse("OutOfRange", format_args!("{rows} trials; 1 to {IMPORT_TRIALS_MAX}"));
         return None;
     }
     let ((objective, further_objectives), constraints, space) = (goals.objectives?, goals.constraints?, space?);
     let defaults = limits::defaults(&server.of(Mode::External));
-    let total = u32::try_from(rows.len()).unwrap_or(u32::MAX);
+    let total = u32::try_from(rows).unwrap_or(u32::MAX);
     let limits = Limits { max_total_trials: total, max_concurrent_trials: 1, ..defaults };
-    let spec = SweepSpec {
+    Some(SweepSpec {
         name,
         experiment,
         description,
@@ -84,48 +93,60 @@ fn read_fields(
         resume_from: None,
         resume_trials: Vec::new(),
         trial: TrialSpec::default(),
-    };
-    let read = read_rows(&rows, &spec, findings)?;
-    // Of several objectives the last values are the result.
-    if !spec.has_several() {
-        warn_of_better(&read, spec.objective.goal, findings);
-    }
-    Some((spec, read))
+    })
 }
 
-/// All rows, or nothing and what is wrong with each of them.
-fn read_rows(rows: &[Field<'_>], spec: &SweepSpec, findings: &Findings) -> Option<Vec<ImportedTrial>> {
-    let mut read = Vec::with_capacity(rows.len());
-    let (mut shown, mut more) = (0, Vec::new());
-    let columns = Columns::of(&spec.space);
-    for (number, row) in rows.iter().enumerate() {
+/// The rows as they come: all of them, or what is wrong with each.
+struct Table<'t> {
+    spec: &'t SweepSpec,
+    columns: Columns<'t>,
+    findings: &'t Findings,
+    read: Vec<ImportedTrial>,
+    shown: usize,
+    more: Vec<usize>,
+}
+
+impl<'t> Table<'t> {
+    fn new(spec: &'t SweepSpec, findings: &'t Findings) -> Self {
+        Self { spec, columns: Columns::of(&spec.space), findings, read: Vec::new(), shown: 0, more: Vec::new() }
+    }
+
+    fn take(&mut self, number: usize, row: &Node) {
         // Each row has its own list, so that only the first of very many errors are told one by one.
         let own = Findings::new();
-        let found = row.node().and_then(|node| {
-            let fields = Field::root(node, &own).map()?;
-            read_row(fields, spec, &columns)
-        });
+        let found = Field::root(row, &own).map().and_then(|fields| read_row(fields, self.spec, &self.columns));
         match own.finish(found) {
-            Ok((row, _)) => read.push(row),
-            Err(problem) if shown < ERRORS_SHOWN => {
-                shown += problem.errors.len().max(1);
+            Ok((row, _)) => self.read.push(row),
+            Err(problem) if self.shown < ERRORS_SHOWN => {
+                self.shown += problem.errors.len().max(1);
                 for error in problem.errors {
                     let message = format!("row {number}: {}", error.message);
-                    let fault = FieldError::new(format!("{}{}", row.pointer(), error.pointer), error.code, message);
+                    let fault = FieldError::new(format!("/{ROWS}/{number}{}", error.pointer), error.code, message);
                     // A field that nobody knows is a fault of an earlier stage.
-                    if problem.status == 400 { findings.add_unknown(fault) } else { findings.add(fault) }
+                    if problem.status == 400 { self.findings.add_unknown(fault) } else { self.findings.add(fault) }
                 }
             }
-            Err(_) => more.push(number),
+            Err(_) => self.more.push(number),
         }
     }
-    if !more.is_empty() {
-        let listed: Vec<String> = more.iter().take(ROWS_SHOWN).map(usize::to_string).collect();
-        let and = if more.len() > ROWS_SHOWN { ", .." } else { "" };
-        let message = format!("{} more rows are wrong: {}{and}", more.len(), listed.join(", "));
-        findings.refuse("/trials", "BadRows", message);
+
+    fn finish(self, rows: usize) -> Option<Vec<ImportedTrial>> {
+        let Self { spec, findings, read, more, .. } = self;
+        if !more.is_empty() {
+            let listed: Vec<String> = more.iter().take(ROWS_SHOWN).map(usize::to_string).collect();
+            let and = if more.len() > ROWS_SHOWN { ", .." } else { "" };
+            let message = format!("{} more rows are wrong: {}{and}", more.len(), listed.join(", "));
+            findings.refuse(format!("/{ROWS}"), "BadRows", message);
+        }
+        if read.len() != rows {
+            return None;
+        }
+        // Of several objectives the last values are the result.
+        if !spec.has_several() {
+            warn_of_better(&read, spec.objective.goal, findings);
+        }
+        Some(read)
     }
-    (read.len() == rows.len()).then_some(read)
 }
 
 /// The places of parameters by their names: a table asks for them in each row.
