@@ -1,6 +1,9 @@
 //! Generates the Rust of proto/ with protox: no protoc is needed. Nothing generated is committed.
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
+
+use prost_types::{FileDescriptorSet, MethodDescriptorProto, ServiceDescriptorProto};
 
 /// How a field differs from its default JSON, by full name.
 const FIELDS: &[(&str, Json)] = &[
@@ -19,6 +22,9 @@ const FIELDS: &[(&str, Json)] = &[
     (".trialog.runs.v1.MetricPoint.value", Json::Loose),
     (".trialog.runs.v1.MetricSummary.last", Json::Loose),
     (".trialog.runs.v1.ReportedPoint.value", Json::Loose),
+    (".trialog.runs.v1.RunEnded.state_kind", Json::Kind),
+    (".trialog.runs.v1.RunRelabelled.state_kind", Json::Kind),
+    (".trialog.runs.v1.RunStateChanged.state_kind", Json::Kind),
     (".trialog.runs.v1.RunStopRequested.by_kind", Json::Kind),
     (".trialog.sweeps.v1.Best.parameters_json", Json::Nested("parameters")),
     (".trialog.sweeps.v1.Explanation.explanation_json", Json::Nested("explanation")),
@@ -35,6 +41,7 @@ const FIELDS: &[(&str, Json)] = &[
     (".trialog.sweeps.v1.ToldValue.value", Json::Loose),
     (".trialog.sweeps.v1.Trial.parameters_json", Json::Nested("parameters")),
     (".trialog.sweeps.v1.Trial.values", Json::Sparse("std::collections::BTreeMap::is_empty")),
+    (".trialog.sweeps.v1.TrialEnded.state_kind", Json::Kind),
     (".trialog.sweeps.v1.TrialStopRequested.by_kind", Json::Kind),
     (".trialog.sweeps.v1.Verification.verification_json", Json::Nested("verification")),
 ];
@@ -90,6 +97,62 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for (field, json) in FIELDS {
         builder = builder.field_attribute(field, json.attribute());
     }
+    std::fs::write(PathBuf::from(std::env::var("OUT_DIR")?).join("calls.rs"), calls(&descriptors)?)?;
     builder.compile_fds(descriptors)?;
     Ok(())
+}
+
+/// A macro a service, e.g. `sweeps_calls!(Core)`: makes a `Calls(Core)` that serves each call of the contract by the
+/// method of `Core` that has its name, so that a call is listed in `proto/` and nowhere else. Services with streams
+/// have none: what their streams are is their own.
+fn calls(descriptors: &FileDescriptorSet) -> Result<String, std::fmt::Error> {
+    let mut text = String::new();
+    for file in &descriptors.file {
+        let Some(package) = file.package().strip_prefix("trialog.").and_then(|name| name.strip_suffix(".v1")) else {
+            continue;
+        };
+        for service in &file.service {
+            let streams = |method: &MethodDescriptorProto| method.client_streaming() || method.server_streaming();
+            if service.name().to_lowercase() == format!("{package}service") && !service.method.iter().any(streams) {
+                write_calls(&mut text, package, service)?;
+            }
+        }
+    }
+    Ok(text)
+}
+
+fn write_calls(text: &mut String, package: &str, service: &ServiceDescriptorProto) -> std::fmt::Result {
+    let name = service.name();
+    writeln!(
+        text,
+        "/// Makes `Calls`, a {name} that is served by the methods of `$core` with the names of its calls."
+    )?;
+    writeln!(text, "#[macro_export] macro_rules! {package}_calls {{ ($core:ty) => {{")?;
+    writeln!(text, "/// Serves the calls of the contract.\n#[derive(Clone)] pub(crate) struct Calls(pub $core);")?;
+    writeln!(text, "#[::tonic::async_trait] impl $crate::{package}::{package}_service_server::{name} for Calls {{")?;
+    for method in &service.method {
+        let call = snake(method.name());
+        let of =
+            |message: &str| format!("$crate{}", message.replace(".trialog", "").replace(".v1", "").replace('.', "::"));
+        writeln!(
+            text,
+            "async fn {call}(&self, request: ::tonic::Request<{}>) \
+             -> ::core::result::Result<::tonic::Response<{}>, ::tonic::Status> {{ self.0.{call}(request).await }}",
+            of(method.input_type()),
+            of(method.output_type()),
+        )?;
+    }
+    writeln!(text, "}} }} }}")
+}
+
+/// `ListSweeps` as `list_sweeps`.
+fn snake(name: &str) -> String {
+    let mut text = String::new();
+    for character in name.chars() {
+        if character.is_uppercase() && !text.is_empty() {
+            text.push('_');
+        }
+        text.extend(character.to_lowercase());
+    }
+    text
 }

@@ -6,9 +6,8 @@ use std::sync::LazyLock;
 use actix_web::http::StatusCode;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use utoipa::OpenApi;
 
-use crate::routes::Documented;
+use crate::routes;
 
 /// Members of request messages that the path or the server fills: no part of the body.
 const FILLED_BY_PATH: &[(&str, &[&str])] = &[
@@ -99,7 +98,7 @@ pub(crate) fn text() -> &'static str {
 /// The document, to look things up in.
 pub(crate) fn document() -> &'static Value {
     static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
-        let mut document = serde_json::to_value(Documented::openapi()).expect("an OpenAPI document is JSON");
+        let mut document = serde_json::to_value(routes::described()).expect("an OpenAPI document is JSON");
         complete(&mut document);
         document
     });

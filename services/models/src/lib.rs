@@ -60,7 +60,7 @@ impl Service {
     /// Adds the service's calls.
     pub fn routes(&self, routes: &mut tonic::service::RoutesBuilder) {
         routes.add_service(
-            ModelsServiceServer::new(self.api.clone())
+            ModelsServiceServer::new(api::Calls(self.api.clone()))
                 .max_decoding_message_size(contracts::peer::MESSAGE_BYTES_MAX)
                 .max_encoding_message_size(contracts::peer::MESSAGE_BYTES_MAX),
         );

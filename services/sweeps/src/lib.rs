@@ -78,7 +78,7 @@ pub async fn open(dependencies: Dependencies) -> anyhow::Result<Service> {
 impl Service {
     /// Adds the service's calls.
     pub fn routes(&self, routes: &mut tonic::service::RoutesBuilder) {
-        let server = SweepsServiceServer::new(self.core.clone())
+        let server = SweepsServiceServer::new(api::Calls(self.core.clone()))
             .max_decoding_message_size(contracts::peer::MESSAGE_BYTES_MAX)
             .max_encoding_message_size(contracts::peer::MESSAGE_BYTES_MAX);
         routes.add_service(server);

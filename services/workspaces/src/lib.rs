@@ -59,7 +59,7 @@ pub fn new_token_text(entropy: &dyn Entropy) -> String {
 impl Service {
     /// Adds the service's calls.
     pub fn routes(&self, routes: &mut tonic::service::RoutesBuilder) {
-        routes.add_service(WorkspacesServiceServer::new(self.api.clone()));
+        routes.add_service(WorkspacesServiceServer::new(api::Calls(self.api.clone())));
     }
 
     /// The service's facts.

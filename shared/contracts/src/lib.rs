@@ -37,6 +37,8 @@ mod generated {
     );
 }
 
+include!(concat!(env!("OUT_DIR"), "/calls.rs"));
+
 pub use generated::compute::v1 as compute;
 pub use generated::feed::v1 as feed;
 pub use generated::health::v1 as health;

@@ -9,6 +9,8 @@ use utoipa::IntoParams;
 
 use crate::door::{Call, Document, Reply, Service, json, written};
 
+super::routes!(list_alias_history, set_alias, remove_alias);
+
 /// Why an alias is removed.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(default, deny_unknown_fields)]

@@ -15,6 +15,8 @@ use super::objects::send;
 use crate::door::{Call, Document, Refusal, Reply, Service, json, written};
 use crate::stream;
 
+super::routes!(list_artifacts, record_artifacts, get_artifact, put_artifact);
+
 /// Artifacts of one path that are looked at: one an attempt.
 const SAME_PATH_PAGE: i32 = 1000;
 

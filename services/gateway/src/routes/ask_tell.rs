@@ -19,6 +19,8 @@ use vocabulary::Problem;
 use crate::door::{Call, Document, Reply, Service, shape, written};
 use crate::points::Value;
 
+super::routes!(ask_trials, tell_trial, heartbeat_trial);
+
 /// The body of an ask.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]

@@ -15,6 +15,17 @@ use super::page::PageQuery;
 use crate::access::Scope;
 use crate::door::{Call, Document, Reply, Service, WaitQuery, Waiting, changed, found, json, removed, written};
 
+super::routes!(
+    list_vm_sizes,
+    list_clusters,
+    put_cluster,
+    get_cluster,
+    update_cluster,
+    delete_cluster,
+    list_nodes,
+    preempt_node,
+);
+
 /// Lists the sizes of nodes, with their prices.
 #[utoipa::path(tag = "clusters", responses((status = 200, body = ListSizesReply)))]
 #[get("/api/v1/workspaces/{workspace}/vm-sizes")]

@@ -16,6 +16,8 @@ use vocabulary::Problem;
 use super::sweeps::absent_is_none;
 use crate::door::{Call, Document, Refusal, Reply, Service, WaitQuery, Waiting, changed, found, json, removed};
 
+super::routes!(list_deployments, put_deployment, get_deployment, delete_deployment, read_deployment_logs);
+
 /// How much of a deployment's log to read.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(default, deny_unknown_fields)]

@@ -10,6 +10,8 @@ use contracts::compute::{
 use super::page::PageQuery;
 use crate::door::{Call, Document, Reply, Service, WaitQuery, Waiting, changed, found, json, removed};
 
+super::routes!(list_endpoints, put_endpoint, get_endpoint, delete_endpoint, put_traffic);
+
 /// Lists endpoints.
 #[utoipa::path(tag = "endpoints", responses((status = 200, body = ListEndpointsReply)))]
 #[get("/api/v1/workspaces/{workspace}/endpoints")]

@@ -11,6 +11,8 @@ use utoipa::IntoParams;
 use crate::door::{Call, Reply, Service};
 use crate::stream::{Begin, EventsOf, follow};
 
+super::routes!(stream_events, stream_sweep_events, stream_run_events);
+
 /// Where to begin.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(default, deny_unknown_fields)]

@@ -10,6 +10,8 @@ use contracts::runs::{
 use super::page::PageQuery;
 use crate::door::{Call, Document, Reply, Service, json, written};
 
+super::routes!(create_experiment, list_experiments, get_experiment);
+
 /// Creates an experiment.
 #[utoipa::path(tag = "experiments", request_body = CreateExperimentRequest,
     responses((status = 201, body = Experiment)))]

@@ -19,6 +19,8 @@ use crate::access::Scope;
 use crate::door::{Call, Document, Refusal, Reply, Service, json};
 use crate::stream::readable;
 
+super::routes!(list_consumers, list_parked_facts, retry_parked_fact, skip_parked_fact, adopt_source);
+
 /// Which parked facts.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]

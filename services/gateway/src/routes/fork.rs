@@ -6,6 +6,8 @@ use contracts::sweeps::{ForkSweepRequest, SubmitSweepReply};
 
 use crate::door::{Call, Document, Reply, Service, changed};
 
+super::routes!(fork_sweep);
+
 /// Forks a sweep at a position of the log: `{at, name, seed, early_termination, limits, search_space}`; all but `at`
 /// may be absent and are then as in the sweep. Trials that had ended there are trials of the fork from its beginning,
 /// without new runs, and count for its limit and its policy; those that had not ended are not copied.

@@ -6,6 +6,8 @@ use contracts::sweeps::{ImportSweepRequest, SubmitSweepReply};
 
 use crate::door::{Call, ImportBody, Reply, Service, changed};
 
+super::routes!(import_sweep);
+
 /// Imports finished trials as a sweep in external mode that is Completed with reason `imported`: `{name, experiment,
 /// objective, search_space, trials: [{parameters, state: completed|failed|pruned, value, intermediate: [{step,
 /// value}]}]}`, at most 20,000 trials and 7 MiB. A parameter that a trial does not have is inactive in it. The trials

@@ -9,6 +9,8 @@ use utoipa::IntoParams;
 
 use crate::door::{Call, Reply, Service, json};
 
+super::routes!(get_importance, compute_importance);
+
 /// To what the parameters matter.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(default, deny_unknown_fields)]

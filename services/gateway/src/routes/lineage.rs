@@ -14,6 +14,8 @@ use super::sweeps::absent_is_none;
 use super::trials::explain;
 use crate::door::{self, Call, Refusal, Reply, Service};
 
+super::routes!(get_lineage);
+
 /// Walks back from a request id of an endpoint (`req_…`), a version (`MODEL/versions/N`) or a run: `{"chain": [{kind,
 /// id, …}, …]}`.
 #[utoipa::path(tag = "lineage", responses((status = 200, body = serde_json::Value)))]

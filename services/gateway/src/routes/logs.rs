@@ -12,6 +12,8 @@ use utoipa::IntoParams;
 use super::metric_points::attempt_of;
 use crate::door::{Call, RawBody, Refusal, Reply, Service, written};
 
+super::routes!(read_logs, append_logs);
+
 /// Which part of the logs to read.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(default, deny_unknown_fields)]

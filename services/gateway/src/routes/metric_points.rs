@@ -14,6 +14,8 @@ use crate::access::Principal;
 use crate::door::{Call, MetricsBody, Reply, Service, json, written};
 use crate::points;
 
+super::routes!(record_metrics, list_metrics, get_metric_history);
+
 /// Records up to 10,000 points. With `writer` and `sequence` a repeated batch is accepted once. A value is a number or
 /// the text "NaN", "Infinity" or "-Infinity".
 #[utoipa::path(tag = "metrics", request_body = RecordMetricsRequest,

@@ -1,5 +1,5 @@
 //! All routes, by noun. A handler's documentation is the operation's in the OpenAPI document, its name the operation's
-//! id.
+//! id. To add one: write it, and name it in the `routes!` of its file.
 
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, PathConfig, QueryConfig, ServiceConfig};
@@ -10,74 +10,58 @@ use vocabulary::Problem;
 use crate::Gateway;
 use crate::door::{Refusal, observe, route_not_found};
 
-pub(crate) mod aliases;
-pub(crate) mod artifacts;
-pub(crate) mod ask_tell;
-pub(crate) mod clusters;
-pub(crate) mod deployments;
-pub(crate) mod endpoints;
-pub(crate) mod events;
-pub(crate) mod experiments;
-pub(crate) mod feed;
-pub(crate) mod fork;
-pub(crate) mod import;
-pub(crate) mod importance;
-pub(crate) mod lineage;
-pub(crate) mod logs;
-pub(crate) mod metric_points;
-pub(crate) mod models;
-pub(crate) mod objects;
-pub(crate) mod page;
-pub(crate) mod process;
-pub(crate) mod runs;
-pub(crate) mod sweep_actions;
-pub(crate) mod sweeps;
-pub(crate) mod tokens;
-pub(crate) mod trials;
-pub(crate) mod versions;
-pub(crate) mod workspaces;
+/// What a file of routes gives: its operations for the server, and for the OpenAPI document.
+#[derive(Clone, Copy)]
+pub(crate) struct Routes {
+    register: fn(&mut ServiceConfig),
+    describe: fn() -> utoipa::openapi::OpenApi,
+}
 
+/// Names a file's operations, in the order in which they are registered.
 macro_rules! routes {
-    ($($module:ident: $($handler:ident),+;)+) => {
-        /// Registers every handler, in this order: what is asked most often first.
-        fn register(scope: actix_web::Scope) -> actix_web::Scope {
-            scope$($(.service($module::$handler))+)+
+    ($($handler:ident),+ $(,)?) => {
+        pub(crate) fn routes() -> super::Routes {
+            #[derive(utoipa::OpenApi)]
+            #[openapi(paths($($handler),+))]
+            struct Documented;
+            super::Routes::new(|config| { $(config.service($handler);)+ }, <Documented as utoipa::OpenApi>::openapi)
         }
+    };
+}
+use routes;
 
-        /// What the OpenAPI document is made of.
-        #[derive(utoipa::OpenApi)]
-        #[openapi(paths($($($module::$handler),+),+))]
-        pub(crate) struct Documented;
+/// Names the files of routes, in the order in which they are registered: what is asked most often first.
+macro_rules! files {
+    ($($file:ident),+ $(,)?) => {
+        $(pub(crate) mod $file;)+
+        const FILES: &[fn() -> Routes] = &[$($file::routes),+];
     };
 }
 
-routes! {
-    metric_points: record_metrics, list_metrics, get_metric_history;
-    ask_tell: ask_trials, tell_trial, heartbeat_trial;
-    process: health, readyz, version, metrics, openapi_document, problems_page;
-    workspaces: list_workspaces, put_workspace, get_workspace;
-    tokens: create_token, list_tokens, revoke_token;
-    clusters: list_vm_sizes, list_clusters, put_cluster, get_cluster, update_cluster, delete_cluster, list_nodes,
-        preempt_node;
-    sweeps: submit_sweep, list_sweeps, get_sweep, update_sweep;
-    sweep_actions: pause_sweep, resume_sweep, cancel_sweep, extend_sweep, verify_sweep, what_if;
-    import: import_sweep;
-    fork: fork_sweep;
-    importance: get_importance, compute_importance;
-    trials: list_trials, get_trial, explain_trial;
-    experiments: create_experiment, list_experiments, get_experiment;
-    runs: create_run, list_runs, get_run, update_run, cancel_run, list_children;
-    logs: read_logs, append_logs;
-    artifacts: list_artifacts, record_artifacts, get_artifact, put_artifact;
-    models: list_models, get_model, update_model;
-    versions: register_version, list_versions, get_version, update_version;
-    aliases: list_alias_history, set_alias, remove_alias;
-    endpoints: list_endpoints, put_endpoint, get_endpoint, delete_endpoint, put_traffic;
-    deployments: list_deployments, put_deployment, get_deployment, delete_deployment, read_deployment_logs;
-    lineage: get_lineage;
-    objects: put_object, get_object;
-    feed: list_consumers, list_parked_facts, retry_parked_fact, skip_parked_fact, adopt_source;
-    events: stream_events, stream_sweep_events, stream_run_events;
+pub(crate) mod page;
+
+files! {
+    metric_points, ask_tell, process, workspaces, tokens, clusters, sweeps, sweep_actions, import,
+    fork, importance, trials, experiments, runs, logs, artifacts, models, versions,
+    aliases, endpoints, deployments, lineage, objects, feed, events,
+}
+
+impl Routes {
+    const fn new(register: fn(&mut ServiceConfig), describe: fn() -> utoipa::openapi::OpenApi) -> Self {
+        Self { register, describe }
+    }
+}
+
+/// What all files say of their operations.
+pub(crate) fn described() -> utoipa::openapi::OpenApi {
+    let mut document = utoipa::openapi::OpenApi::default();
+    FILES.iter().for_each(|file| document.merge((file().describe)()));
+    document
+}
+
+/// Adds every file's operations.
+fn register(config: &mut ServiceConfig) {
+    FILES.iter().for_each(|file| (file().register)(config));
 }
 
 /// Registers all routes. Routes of others (scoring) must be registered before: these take whatever is left, to say
@@ -91,7 +75,8 @@ pub fn configure(state: web::Data<Gateway>, config: &mut ServiceConfig) {
     let bad_path = |error: actix_web::error::PathError, _: &actix_web::HttpRequest| {
         Refusal(Problem::new(400, "BadPath", format!("path: {error}"))).into()
     };
-    let scope = register(web::scope(""))
+    let scope = web::scope("")
+        .configure(register)
         .service(SwaggerUi::new("/docs/{_:.*}").config(Config::from("/openapi.json").use_base_layout()))
         .service(web::redirect("/docs", "/docs/"))
         .default_service(web::to(route_not_found))

@@ -9,6 +9,8 @@ use utoipa::IntoParams;
 
 use crate::door::{Call, Document, Reply, Service, Waiting, changed, found, json};
 
+super::routes!(list_models, get_model, update_model);
+
 /// Which models or versions to list.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(default, deny_unknown_fields)]

@@ -11,6 +11,8 @@ use vocabulary::Problem;
 use crate::door::{Call, Refusal, Reply, Service, written};
 use crate::stream;
 
+super::routes!(put_object, get_object);
+
 /// Stores an object under the SHA-256 of its content. A second time it changes nothing.
 #[utoipa::path(tag = "objects", request_body(content = Vec<u8>, content_type = "application/octet-stream"),
     responses((status = 201, body = ObjectFacts)))]

@@ -12,6 +12,8 @@ use utoipa::ToSchema;
 use crate::door::{Reply, Service, json};
 use crate::{Gateway, Version, openapi};
 
+super::routes!(health, readyz, version, metrics, openapi_document, problems_page);
+
 /// How long a service may take to show that it is there.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 

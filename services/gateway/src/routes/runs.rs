@@ -16,6 +16,8 @@ use super::page::PageQuery;
 use super::sweeps::cluster_named;
 use crate::door::{Call, Document, Reply, Service, Waiting, changed, found, json};
 
+super::routes!(create_run, list_runs, get_run, update_run, cancel_run, list_children);
+
 /// Which runs to list.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(default, deny_unknown_fields)]

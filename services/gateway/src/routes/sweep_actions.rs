@@ -9,6 +9,8 @@ use contracts::sweeps::{
 
 use crate::door::{Call, Document, Refusal, Reply, Service, changed, json};
 
+super::routes!(pause_sweep, resume_sweep, cancel_sweep, extend_sweep, verify_sweep, what_if);
+
 /// Pauses a sweep: no new trials. Mode `drain` lets the running ones run on, `checkpoint` has them save their
 /// checkpoints and wait without a node until the sweep is resumed.
 #[utoipa::path(tag = "sweeps", request_body = PauseSweepRequest, responses((status = 200, body = Sweep)))]

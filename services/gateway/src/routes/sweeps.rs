@@ -15,6 +15,8 @@ use utoipa::IntoParams;
 
 use crate::door::{Call, Document, Refusal, Reply, Service, WaitQuery, changed, found, json};
 
+super::routes!(submit_sweep, list_sweeps, get_sweep, update_sweep);
+
 /// How a sweep is submitted.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(default, deny_unknown_fields)]

@@ -11,6 +11,8 @@ use vocabulary::Problem;
 use crate::access::{Scope, UserToken};
 use crate::door::{Call, Document, Reply, Service, json, written};
 
+super::routes!(create_token, list_tokens, revoke_token);
+
 /// Makes a token. Scope is owner, contributor, reader or scorer (then with an endpoint); admin tokens are made by
 /// admins.
 #[utoipa::path(tag = "tokens", request_body = CreateTokenRequest, responses((status = 201, body = CreatedToken)))]

@@ -13,6 +13,8 @@ use super::sweep_actions::embedded;
 use super::sweeps::absent_is_none;
 use crate::door::{self, Call, Refusal, Reply, Service};
 
+super::routes!(list_trials, get_trial, explain_trial);
+
 /// Which trials to list.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(default, deny_unknown_fields)]

@@ -14,6 +14,8 @@ use vocabulary::{Problem, RunId};
 use super::models::ViewQuery;
 use crate::door::{Call, Document, Refusal, Reply, Service, json, written};
 
+super::routes!(register_version, list_versions, get_version, update_version);
+
 /// Artifacts asked for at once.
 const ARTIFACTS_PAGE: i32 = 1000;
 /// Files of one model. Beyond it the folder is probably not a model; the answer says so.

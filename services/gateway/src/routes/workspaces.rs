@@ -11,6 +11,8 @@ use super::page::PageQuery;
 use crate::access::{Principal, Scope};
 use crate::door::{Call, Document, Reply, Service, Waiting, changed, found, json};
 
+super::routes!(list_workspaces, put_workspace, get_workspace);
+
 /// Lists workspaces: all of them for an admin, else the token's own.
 #[utoipa::path(tag = "workspaces", responses((status = 200, body = ListWorkspacesReply)))]
 #[get("/api/v1/workspaces")]

@@ -1,4 +1,4 @@
-//! The calls of the service.
+//! The calls of the service: each is a method that has its name in `proto/`, in one of the files here.
 
 mod aliases;
 mod models;
@@ -7,10 +7,8 @@ mod versions;
 
 use std::sync::Arc;
 
-use contracts::models as wire;
-use contracts::models::models_service_server::ModelsService;
 use eventlog::EventLog;
-use tonic::{Request, Response, Status};
+use tonic::Status;
 use vocabulary::{Clock, Entropy, Problem};
 
 /// What each call needs.
@@ -36,26 +34,4 @@ pub(crate) fn names_of(stream: &str) -> (&str, &str) {
     stream.strip_prefix("model-").and_then(|rest| rest.split_once('/')).unwrap_or_default()
 }
 
-macro_rules! calls {
-    ($($name:ident($request:ty) -> $reply:ty;)+) => {
-        #[tonic::async_trait]
-        impl ModelsService for Api {
-            $(async fn $name(&self, request: Request<$request>) -> Result<Response<$reply>, Status> {
-                self.$name(request).await
-            })+
-        }
-    };
-}
-
-calls! {
-    register_version(wire::RegisterVersionRequest) -> wire::ModelVersion;
-    get_version(wire::GetVersionRequest) -> wire::ModelVersion;
-    list_versions(wire::ListVersionsRequest) -> wire::ListVersionsReply;
-    update_version(wire::UpdateVersionRequest) -> wire::ModelVersion;
-    get_model(wire::GetModelRequest) -> wire::Model;
-    list_models(wire::ListModelsRequest) -> wire::ListModelsReply;
-    update_model(wire::UpdateModelRequest) -> wire::Model;
-    set_alias(wire::SetAliasRequest) -> wire::Alias;
-    remove_alias(wire::RemoveAliasRequest) -> wire::Alias;
-    list_alias_history(wire::GetModelRequest) -> wire::ListAliasHistoryReply;
-}
+contracts::models_calls!(Api);

@@ -30,7 +30,7 @@ const REASON_BYTES_MAX: usize = 4_096;
 const REASON_WITH_VALUE: &str = "reason: goes with state failed; leave it out with a value";
 
 impl Core {
-    pub(super) async fn ask(&self, request: Request<wire::AskTrialsRequest>) -> Answer<wire::AskTrialsReply> {
+    pub(super) async fn ask_trials(&self, request: Request<wire::AskTrialsRequest>) -> Answer<wire::AskTrialsReply> {
         let call = CallContext::of(&request);
         let request = request.into_inner();
         let (count, lease_seconds) = read_ask(&request).map_err(|problem| status_of(&problem))?;
@@ -66,7 +66,7 @@ impl Core {
         self.tuners.ask(sweep_id, ask, context, reply_of).await
     }
 
-    pub(super) async fn tell(&self, request: Request<wire::TellTrialRequest>) -> Answer<wire::TellTrialReply> {
+    pub(super) async fn tell_trial(&self, request: Request<wire::TellTrialRequest>) -> Answer<wire::TellTrialReply> {
         let call = CallContext::of(&request);
         let request = request.into_inner();
         let content = read_content(&request).map_err(|problem| status_of(&problem))?;
@@ -94,7 +94,7 @@ impl Core {
         Ok(with_position(reply, committed.position))
     }
 
-    pub(super) async fn heartbeat(
+    pub(super) async fn heartbeat_trial(
         &self,
         request: Request<wire::HeartbeatTrialRequest>,
     ) -> Answer<wire::HeartbeatTrialReply> {

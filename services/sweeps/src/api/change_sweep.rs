@@ -15,7 +15,7 @@ use crate::stream::stream_of;
 use crate::sweep::{Changes, Command, PauseMode, Sweep};
 
 impl Core {
-    pub(super) async fn pause(&self, request: Request<wire::PauseSweepRequest>) -> Answer<wire::Sweep> {
+    pub(super) async fn pause_sweep(&self, request: Request<wire::PauseSweepRequest>) -> Answer<wire::Sweep> {
         let call = CallContext::of(&request);
         let request = request.into_inner();
         let mode = match request.mode.as_str() {
@@ -29,14 +29,17 @@ impl Core {
         self.change(&call, &request.workspace, &request.sweep, command).await
     }
 
-    pub(super) async fn resume(&self, request: Request<wire::ResumeSweepRequest>) -> Answer<wire::Sweep> {
+    pub(super) async fn resume_sweep(&self, request: Request<wire::ResumeSweepRequest>) -> Answer<wire::Sweep> {
         let call = CallContext::of(&request);
         let request = request.into_inner();
         let command = Command::Resume { at: self.clock.now() };
         self.change(&call, &request.workspace, &request.sweep, command).await
     }
 
-    pub(super) async fn cancel(&self, request: Request<wire::CancelSweepRequest>) -> Answer<wire::CancelSweepReply> {
+    pub(super) async fn cancel_sweep(
+        &self,
+        request: Request<wire::CancelSweepRequest>,
+    ) -> Answer<wire::CancelSweepReply> {
         let call = CallContext::of(&request);
         let request = request.into_inner();
         let by = if call.actor.is_empty() { "user".to_owned() } else { call.actor.clone() };
@@ -48,7 +51,7 @@ impl Core {
         Ok(with_position(wire::CancelSweepReply { sweep, accepted }, committed.position))
     }
 
-    pub(super) async fn extend(&self, request: Request<wire::ExtendSweepRequest>) -> Answer<wire::Sweep> {
+    pub(super) async fn extend_sweep(&self, request: Request<wire::ExtendSweepRequest>) -> Answer<wire::Sweep> {
         let call = CallContext::of(&request);
         let request = request.into_inner();
         let most = self.most_trials(&request.workspace, &request.sweep).await?;
@@ -68,7 +71,7 @@ impl Core {
         self.change(&call, &request.workspace, &request.sweep, command).await
     }
 
-    pub(super) async fn update(&self, request: Request<wire::UpdateSweepRequest>) -> Answer<wire::Sweep> {
+    pub(super) async fn update_sweep(&self, request: Request<wire::UpdateSweepRequest>) -> Answer<wire::Sweep> {
         let call = CallContext::of(&request);
         let request = request.into_inner();
         let sweep_id = self.find(&request.workspace, &request.sweep).await?;

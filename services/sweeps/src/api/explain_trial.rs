@@ -11,7 +11,7 @@ use crate::audit::{audit, explanation, verification};
 use crate::service::Core;
 
 impl Core {
-    pub(super) async fn explain(&self, request: Request<wire::ExplainTrialRequest>) -> Answer<wire::Explanation> {
+    pub(super) async fn explain_trial(&self, request: Request<wire::ExplainTrialRequest>) -> Answer<wire::Explanation> {
         calls::at_least(&self.log, &CallContext::of(&request)).await?;
         let request = request.into_inner();
         let sweep_id = self.find(&request.workspace, &request.sweep).await?;
@@ -24,7 +24,7 @@ impl Core {
         Ok(Response::new(wire::Explanation { explanation_json: explained.to_string(), run_id }))
     }
 
-    pub(super) async fn verify(&self, request: Request<wire::VerifySweepRequest>) -> Answer<wire::Verification> {
+    pub(super) async fn verify_sweep(&self, request: Request<wire::VerifySweepRequest>) -> Answer<wire::Verification> {
         calls::at_least(&self.log, &CallContext::of(&request)).await?;
         let request = request.into_inner();
         let sweep_id = self.find(&request.workspace, &request.sweep).await?;

@@ -25,7 +25,7 @@ use crate::views;
 const PAGE_EVENTS: u32 = 1000;
 
 impl Core {
-    pub(super) async fn fork(&self, request: Request<wire::ForkSweepRequest>) -> Answer<wire::SubmitSweepReply> {
+    pub(super) async fn fork_sweep(&self, request: Request<wire::ForkSweepRequest>) -> Answer<wire::SubmitSweepReply> {
         let call = CallContext::of(&request);
         let request = request.into_inner();
         let format = format_of(&request.format)?;

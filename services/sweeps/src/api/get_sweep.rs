@@ -14,7 +14,7 @@ use crate::service::Core;
 const WAIT_SECONDS_MAX: f64 = 60.0;
 
 impl Core {
-    pub(super) async fn get(&self, request: Request<wire::GetSweepRequest>) -> Answer<wire::Sweep> {
+    pub(super) async fn get_sweep(&self, request: Request<wire::GetSweepRequest>) -> Answer<wire::Sweep> {
         calls::at_least(&self.log, &CallContext::of(&request)).await?;
         let request = request.into_inner();
         let sweep_id = self.find(&request.workspace, &request.sweep).await?;

@@ -18,7 +18,10 @@ use crate::sweep::{Command, Sweep, SweepState, SweepSubmitted};
 use crate::views;
 
 impl Core {
-    pub(super) async fn import(&self, request: Request<wire::ImportSweepRequest>) -> Answer<wire::SubmitSweepReply> {
+    pub(super) async fn import_sweep(
+        &self,
+        request: Request<wire::ImportSweepRequest>,
+    ) -> Answer<wire::SubmitSweepReply> {
         let call = CallContext::of(&request);
         let request = request.into_inner();
         let format = format_of(&request.format)?;

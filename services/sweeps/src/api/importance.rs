@@ -20,7 +20,7 @@ struct Question {
 }
 
 impl Core {
-    pub(super) async fn importance(
+    pub(super) async fn parameter_importance(
         &self,
         request: Request<wire::ParameterImportanceRequest>,
     ) -> Answer<wire::ParameterImportanceReply> {

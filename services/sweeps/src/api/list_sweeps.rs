@@ -12,7 +12,7 @@ use crate::sweep::SweepState;
 use crate::views;
 
 impl Core {
-    pub(super) async fn list(&self, request: Request<wire::ListSweepsRequest>) -> Answer<wire::ListSweepsReply> {
+    pub(super) async fn list_sweeps(&self, request: Request<wire::ListSweepsRequest>) -> Answer<wire::ListSweepsReply> {
         calls::at_least(&self.log, &CallContext::of(&request)).await?;
         let request = request.into_inner();
         let (size, token) = calls::page(request.page_size, &request.page_token)?;

@@ -67,7 +67,10 @@ fn check_resolved(spec: &SweepSpec, workspace: &str, resolved: Option<&wire::Res
 }
 
 impl Core {
-    pub(super) async fn submit(&self, request: Request<wire::SubmitSweepRequest>) -> Answer<wire::SubmitSweepReply> {
+    pub(super) async fn submit_sweep(
+        &self,
+        request: Request<wire::SubmitSweepRequest>,
+    ) -> Answer<wire::SubmitSweepReply> {
         let call = CallContext::of(&request);
         let request = request.into_inner();
         let cluster = request.resolved.as_ref().and_then(|resolved| resolved.cluster.as_ref()).map(facts_of);

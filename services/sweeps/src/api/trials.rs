@@ -12,7 +12,7 @@ use crate::sweep::TrialState;
 use crate::views;
 
 impl Core {
-    pub(super) async fn trials(&self, request: Request<wire::ListTrialsRequest>) -> Answer<wire::ListTrialsReply> {
+    pub(super) async fn list_trials(&self, request: Request<wire::ListTrialsRequest>) -> Answer<wire::ListTrialsReply> {
         calls::at_least(&self.log, &CallContext::of(&request)).await?;
         let request = request.into_inner();
         let (size, token) = calls::page(request.page_size, &request.page_token)?;
@@ -45,7 +45,7 @@ impl Core {
         Ok(Response::new(wire::ListTrialsReply { trials, next_page_token }))
     }
 
-    pub(super) async fn trial(&self, request: Request<wire::GetTrialRequest>) -> Answer<wire::Trial> {
+    pub(super) async fn get_trial(&self, request: Request<wire::GetTrialRequest>) -> Answer<wire::Trial> {
         calls::at_least(&self.log, &CallContext::of(&request)).await?;
         let request = request.into_inner();
         let sweep_id = self.find(&request.workspace, &request.sweep).await?;

@@ -13,7 +13,7 @@ use crate::service::Core;
 use crate::what_if::recorded;
 
 impl Core {
-    pub(super) async fn replay_policies(&self, request: Request<wire::WhatIfRequest>) -> Answer<wire::WhatIfReply> {
+    pub(super) async fn what_if(&self, request: Request<wire::WhatIfRequest>) -> Answer<wire::WhatIfReply> {
         calls::at_least(&self.log, &CallContext::of(&request)).await?;
         let request = request.into_inner();
         let format = format_of(&request.format)?;

@@ -1,14 +1,167 @@
-//! The aggregate as a decider. The rules are in `propose`, `observe`, `end`, `life` and their neighbours; what follows
-//! from an outcome is in `settle`.
+//! The commands, and the aggregate as their decider. The rules are in `propose`, `observe`, `end`, `life` and their
+//! neighbours; what follows from an outcome is in `settle`. The time, ids and suggestions come in with a command.
 
+use jiff::Timestamp;
+use tuning::bayes::Fit;
 use vocabulary::Decider;
 
-use super::command::Command;
-use super::events::SweepEvent;
+use super::command::{Ask, Changes, Heartbeat, ImportedTrial, NewTrial, Observation, RunEnd, RunMove, Tell};
+use super::events::{SweepEvent, SweepSubmitted};
+use super::held::PauseMode;
 use super::rejection::{Decided, Rejection};
 use super::snapshot;
 use super::state::{Submitted, Sweep};
 use super::trial::Trial;
+
+/// What somebody wants of a sweep.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    /// That it exists.
+    Submit(Box<SweepSubmitted>),
+    /// That it exists with what it has from others.
+    SubmitWithHistory {
+        /// The submission.
+        submitted: Box<SweepSubmitted>,
+        /// What it has: `ObservationsInherited` and `TrialsAdopted`.
+        history: Vec<SweepEvent>,
+    },
+    /// That it exists, with trials that have all ended elsewhere, and is over.
+    Import {
+        /// The submission.
+        submitted: Box<SweepSubmitted>,
+        /// The trials, in order.
+        trials: Vec<ImportedTrial>,
+    },
+    /// These trials, of which the first has the number `from`. As many as the limits allow are taken.
+    Propose {
+        /// How many trials were proposed when these were made.
+        from: u32,
+        /// In order.
+        trials: Vec<NewTrial>,
+        /// Now.
+        at: Timestamp,
+    },
+    /// To note that the sampler has nothing more to propose.
+    Exhaust {
+        /// How many trials were proposed when it said so.
+        from: u32,
+        /// Now.
+        at: Timestamp,
+    },
+    /// That a trial which waits at a rung goes on, if there is room; or, when nothing else is left, that the rest end.
+    Promote {
+        /// Now.
+        at: Timestamp,
+    },
+    /// To take in reports, and to ask the policy.
+    Observe(Observation),
+    /// To note where a trial is.
+    Move(RunMove),
+    /// To note that a trial has ended, and to draw the consequences.
+    End(RunEnd),
+    /// To note that a trial has logged a metric that is not watched.
+    NoteMetric {
+        /// Which trial.
+        trial: u32,
+        /// The metric's name.
+        name: String,
+        /// Now.
+        at: Timestamp,
+    },
+    /// To note that something of ours broke while the sweep waited for it.
+    NoteFault {
+        /// The stable code.
+        code: &'static str,
+        /// What was seen.
+        message: String,
+        /// Now.
+        at: Timestamp,
+    },
+    /// To end what has run out of time.
+    CheckDeadlines {
+        /// Now.
+        at: Timestamp,
+    },
+    /// No new proposals.
+    Pause {
+        /// What becomes of live trials.
+        mode: PauseMode,
+        /// Now.
+        at: Timestamp,
+    },
+    /// Proposals again.
+    Resume {
+        /// Now.
+        at: Timestamp,
+    },
+    /// The end of it.
+    Cancel {
+        /// Who wants it.
+        by: String,
+        /// Now.
+        at: Timestamp,
+    },
+    /// Other limits, description or tags.
+    Change {
+        /// What.
+        changes: Changes,
+        /// Now.
+        at: Timestamp,
+    },
+    /// To note new hyperparameters of the sweep's model.
+    NoteFit {
+        /// The version of the fit that it started from.
+        previous: Option<i64>,
+        /// The hyperparameters.
+        fit: Fit,
+        /// Now.
+        at: Timestamp,
+    },
+    /// Trials to run, in external mode.
+    Ask(Ask),
+    /// To take in what an external trial gave.
+    Tell(Tell),
+    /// To keep the lease of an external trial.
+    Heartbeat(Heartbeat),
+    /// More trials or time.
+    Extend {
+        /// New totals; absent = unchanged.
+        max_total_trials: Option<u32>,
+        /// See `max_total_trials`.
+        timeout_seconds: Option<f64>,
+        /// Now.
+        at: Timestamp,
+    },
+}
+
+impl Command {
+    /// Now, as whoever gave the command saw it.
+    pub(super) fn at(&self) -> Timestamp {
+        match self {
+            Self::Submit(submitted) | Self::SubmitWithHistory { submitted, .. } | Self::Import { submitted, .. } => {
+                submitted.at
+            }
+            Self::Observe(observation) => observation.at,
+            Self::Move(run) => run.at,
+            Self::End(run) => run.at,
+            Self::Ask(ask) => ask.at,
+            Self::Tell(tell) => tell.at,
+            Self::Heartbeat(heartbeat) => heartbeat.at,
+            Self::Propose { at, .. }
+            | Self::Exhaust { at, .. }
+            | Self::Promote { at }
+            | Self::NoteMetric { at, .. }
+            | Self::NoteFault { at, .. }
+            | Self::CheckDeadlines { at }
+            | Self::Pause { at, .. }
+            | Self::Resume { at }
+            | Self::Cancel { at, .. }
+            | Self::Change { at, .. }
+            | Self::NoteFit { at, .. }
+            | Self::Extend { at, .. } => *at,
+        }
+    }
+}
 
 impl Decider for Sweep {
     type Command = Command;

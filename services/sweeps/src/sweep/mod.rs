@@ -41,9 +41,9 @@ mod tests;
 
 pub use closing::{Best, Closing};
 pub use command::{
-    Ask, Changes, Command, Heartbeat, ImportedTrial, NamedPoint, NewTrial, Observation, RunEnd, RunMove, Tell,
-    TellContent,
+    Ask, Changes, Heartbeat, ImportedTrial, NamedPoint, NewTrial, Observation, RunEnd, RunMove, Tell, TellContent,
 };
+pub use decide::Command;
 pub use events::*;
 pub use exploit::{Changed, Exploit, Population, Vacancy};
 pub use external::offer_state;

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::closing::Closing;
-use super::command::Command;
+use super::decide::Command;
 use super::events::{SweepCanceled, SweepCompleted, SweepCompleting, SweepEvent, SweepFailed, SweepWarned, TrialEnded};
 use super::state::{Submitted, Sweep};
 use super::status::{CompletedReason, Outcome, Status};

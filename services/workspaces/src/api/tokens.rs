@@ -63,7 +63,7 @@ fn check(request: &wire::CreateTokenRequest) -> Result<(), Status> {
 }
 
 impl Api {
-    pub(super) async fn create(
+    pub(super) async fn create_token(
         &self,
         request: Request<wire::CreateTokenRequest>,
     ) -> Result<Response<wire::CreatedToken>, Status> {
@@ -103,7 +103,7 @@ impl Api {
         Ok(with_position(wire::CreatedToken { token: first, text: String::new() }, committed.position))
     }
 
-    pub(super) async fn tokens(
+    pub(super) async fn list_tokens(
         &self,
         request: Request<wire::ListTokensRequest>,
     ) -> Result<Response<wire::ListTokensReply>, Status> {
@@ -117,7 +117,7 @@ impl Api {
         Ok(Response::new(wire::ListTokensReply { tokens }))
     }
 
-    pub(super) async fn revoke(
+    pub(super) async fn revoke_token(
         &self,
         request: Request<wire::RevokeTokenRequest>,
     ) -> Result<Response<wire::RevokeTokenReply>, Status> {

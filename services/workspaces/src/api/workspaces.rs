@@ -19,7 +19,7 @@ fn shown(state: &Workspace, version: i64) -> Option<wire::Workspace> {
 }
 
 impl Api {
-    pub(super) async fn put(
+    pub(super) async fn put_workspace(
         &self,
         request: Request<wire::PutWorkspaceRequest>,
     ) -> Result<Response<wire::Workspace>, Status> {
@@ -40,7 +40,7 @@ impl Api {
         found.ok_or_else(|| status_of(&Problem::new(404, "NotFound", format!("workspace '{name}'"))))
     }
 
-    pub(super) async fn get(
+    pub(super) async fn get_workspace(
         &self,
         request: Request<wire::GetWorkspaceRequest>,
     ) -> Result<Response<wire::Workspace>, Status> {
@@ -48,7 +48,7 @@ impl Api {
         Ok(Response::new(self.look(&request.into_inner().name).await?))
     }
 
-    pub(super) async fn list(
+    pub(super) async fn list_workspaces(
         &self,
         request: Request<wire::ListWorkspacesRequest>,
     ) -> Result<Response<wire::ListWorkspacesReply>, Status> {

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use contracts::sweeps as wire;
-use contracts::sweeps::sweeps_service_server::SweepsService;
 use serde_json::{Value, json};
 use tonic::Request;
 

@@ -1,7 +1,6 @@
 //! What matters in a sweep, and when that cannot be said yet.
 
 use contracts::sweeps as wire;
-use contracts::sweeps::sweeps_service_server::SweepsService;
 use serde_json::json;
 use tonic::{Request, Response, Status};
 use vocabulary::SweepId;

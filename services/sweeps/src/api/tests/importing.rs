@@ -1,7 +1,6 @@
 //! Finished trials of elsewhere as a sweep: everything that reads sweeps works on it.
 
 use contracts::sweeps as wire;
-use contracts::sweeps::sweeps_service_server::SweepsService;
 use serde_json::{Value, json};
 use tonic::{Request, Response, Status};
 use vocabulary::SweepId;

@@ -20,7 +20,6 @@ use contracts::compute::JobEnd;
 use contracts::feed::Fact;
 use contracts::runs as runs_wire;
 use contracts::sweeps as wire;
-use contracts::sweeps::sweeps_service_server::SweepsService;
 use contracts::{CallContext, problem_of};
 use feed::Reaction;
 use prost::Message;

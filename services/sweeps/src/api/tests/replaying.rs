@@ -1,7 +1,6 @@
 //! Rungs as `why` shows them, and other policies on the recorded curves.
 
 use contracts::sweeps as wire;
-use contracts::sweeps::sweeps_service_server::SweepsService;
 use serde_json::{Value, json};
 use tonic::Request;
 

@@ -1,7 +1,6 @@
 //! Submission: refusals in their order, names, repeats, dry runs.
 
 use contracts::sweeps as wire;
-use contracts::sweeps::sweeps_service_server::SweepsService;
 use serde_json::{Value, json};
 use tonic::Request;
 

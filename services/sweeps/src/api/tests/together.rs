@@ -6,7 +6,6 @@ use std::time::Duration;
 use contracts::compute::JobEnd;
 use contracts::feed::feed_service_server::FeedServiceServer;
 use contracts::sweeps as wire;
-use contracts::sweeps::sweeps_service_server::SweepsService;
 use contracts::{Peers, runs as runs_wire};
 use eventlog::{Context, EventLog, Options, RecordedEvent};
 use feed::{FeedServer, Publication, Publish, Source};
