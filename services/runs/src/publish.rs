@@ -10,6 +10,13 @@ use vocabulary::job::RequeueCause;
 use crate::experiment::ExperimentEvent;
 use crate::run::{self, RunEvent, RunState};
 
+contracts::words! {
+    RunState as runs::RunState {
+        Proposed, Queued, Starting, Preparing, Running, Finalizing, Preempted, Paused, NotResponding, Completed,
+        Failed, Canceled, EarlyStopped,
+    }
+}
+
 /// The facts of runs.
 pub struct Publisher;
 
@@ -42,7 +49,8 @@ fn of_run(run_id: String, event: RunEvent) -> Option<Publication> {
             run_id,
             sweep_id: event.subject.sweep_id,
             trial_index: event.subject.trial_index,
-            state: event.state.as_str().to_owned(),
+            state: event.state.to_string(),
+            state_kind: event.state.kind(),
             attempt: event.attempt,
             node_id: event.node_id,
             end: None,
@@ -59,7 +67,8 @@ fn of_run(run_id: String, event: RunEvent) -> Option<Publication> {
                 run_id,
                 sweep_id: event.subject.sweep_id,
                 trial_index: event.subject.trial_index,
-                state: state.as_str().to_owned(),
+                state: state.to_string(),
+                state_kind: state.kind(),
                 attempt: event.attempt,
                 node_id: event.node_id,
                 end: Some(event.end.into()),
@@ -76,8 +85,9 @@ fn of_run(run_id: String, event: RunEvent) -> Option<Publication> {
         }
         RunEvent::RunEnded(event) => ended(run_id, event),
         RunEvent::RunRelabelled(event) => {
-            let (workspace, state) = (event.subject.workspace, event.state.as_str().to_owned());
-            let fact = facts::RunRelabelled { workspace, run_id, state, decision: event.decision };
+            let (workspace, decision) = (event.subject.workspace, event.decision);
+            let (state, state_kind) = (event.state.to_string(), event.state.kind());
+            let fact = facts::RunRelabelled { workspace, run_id, state, decision, state_kind };
             Publication::new("RunRelabelled", &fact)
         }
         RunEvent::MetricReported(event) => metric_reported(run_id, event),
@@ -120,7 +130,8 @@ fn ended(run_id: String, event: run::RunEnded) -> Publication {
         trial_index: event.subject.trial_index,
         attempt: event.attempt,
         end: Some(event.end.into()),
-        state: event.state.as_str().to_owned(),
+        state: event.state.to_string(),
+        state_kind: event.state.kind(),
         metric_names: event.metric_names,
         with_trial: event.with_trial,
     };

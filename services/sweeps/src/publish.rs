@@ -1,7 +1,7 @@
 //! Private events to public facts: the only file that knows both.
 
 use contracts::compute as job;
-use contracts::job::kind_of;
+use contracts::job::{Word, kind_of};
 use contracts::sweeps as wire;
 use eventlog::RecordedEvent;
 use feed::{Publication, Publish};
@@ -11,8 +11,15 @@ use vocabulary::{RunId, SweepId};
 use crate::stream::{decision_id, sweep_of};
 use crate::sweep::{
     ObservationRecorded, SweepEvent, SweepState, TrialEnd, TrialEnded, TrialHeld, TrialJob, TrialPaused, TrialPromoted,
-    TrialProposed, TrialReleased, parameters_json,
+    TrialProposed, TrialReleased, TrialState, parameters_json,
 };
+
+contracts::words! {
+    TrialState as runs::RunState {
+        Proposed, Queued, Starting, Preparing, Running, Finalizing, Preempted, Paused, NotResponding, Completed,
+        Failed, Canceled, EarlyStopped,
+    }
+}
 
 /// The map of this service.
 pub struct Publisher;
@@ -102,16 +109,8 @@ fn fact(sweep_id: SweepId, position: i64, event: SweepEvent) -> Option<Publicati
         }
         SweepEvent::SweepCanceling(event) => moved(event.workspace, SweepState::Canceling, event.by),
         SweepEvent::SweepCanceled(event) => moved(event.workspace, SweepState::Canceled, event.by),
-        SweepEvent::TrialStateChanged(_)
-        | SweepEvent::TrialLeased(_)
-        | SweepEvent::TrialLeaseRenewed(_)
-        | SweepEvent::DecisionMade(_)
-        | SweepEvent::ObservationsInherited(_)
-        | SweepEvent::TrialsAdopted(_)
-        | SweepEvent::ModelFitted(_)
-        | SweepEvent::LimitsChanged(_)
-        | SweepEvent::SweepDescribed(_)
-        | SweepEvent::SweepUnstalled(_) => None,
+        // What no arm above names is this service's own.
+        _ => None,
     }
 }
 
@@ -233,6 +232,7 @@ fn ended(sweep_id: String, event: TrialEnded, stop: String) -> wire::TrialEnded 
         trial_index: event.trial,
         run_id: RunId::to_string(&event.run_id),
         state: event.end.state().to_string(),
+        state_kind: event.end.state().kind(),
         best_value: event.best,
         decision,
         reason: event.end.reason(),

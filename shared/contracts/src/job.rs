@@ -49,19 +49,21 @@ pub fn kind_of<W: Word>(text: &str) -> i32 {
     text.parse::<W>().map_or(0, Word::kind)
 }
 
+/// Ties enums with strum's `Display`, `EnumString` and `VariantNames` to the wire's, which have the same words.
+#[macro_export]
 macro_rules! words {
-    ($($own:ident as $wire:ident { $($word:ident),+ })+) => {$(
-        impl Word for $own {
-            const WORDS: &'static [&'static str] = <$own as strum::VariantNames>::VARIANTS;
+    ($($own:ident as $package:ident::$wire:ident { $($word:ident),+ $(,)? })+) => {$(
+        impl $crate::job::Word for $own {
+            const WORDS: &'static [&'static str] = <$own as ::strum::VariantNames>::VARIANTS;
 
             fn kind(self) -> i32 {
-                match self { $(Self::$word => wire::$wire::$word as i32),+ }
+                match self { $(Self::$word => $crate::$package::$wire::$word as i32),+ }
             }
 
             fn of_kind(kind: i32) -> Result<Option<Self>, String> {
-                match wire::$wire::try_from(kind) {
-                    Ok(wire::$wire::Unspecified) => Ok(None),
-                    $(Ok(wire::$wire::$word) => Ok(Some(Self::$word)),)+
+                match $crate::$package::$wire::try_from(kind) {
+                    Ok($crate::$package::$wire::Unspecified) => Ok(None),
+                    $(Ok($crate::$package::$wire::$word) => Ok(Some(Self::$word)),)+
                     Err(_) => Err(format!("{} {kind} is not known to this release", stringify!($own))),
                 }
             }
@@ -70,14 +72,14 @@ macro_rules! words {
 }
 
 words! {
-    InputMode as InputMode { Mount, Download }
-    Outcome as Outcome { Completed, Failed, Canceled, Preempted, Lost }
-    EndPhase as EndPhase { Prepare, Run, Finalize }
-    AttemptPhase as JobPhase { Starting, Preparing, Running, Finalizing }
-    StopBy as StopBy {
+    InputMode as compute::InputMode { Mount, Download }
+    Outcome as compute::Outcome { Completed, Failed, Canceled, Preempted, Lost }
+    EndPhase as compute::EndPhase { Prepare, Run, Finalize }
+    AttemptPhase as compute::JobPhase { Starting, Preparing, Running, Finalizing }
+    StopBy as compute::StopBy {
         Policy, User, Sweep, SweepTimeout, TrialTimeout, TargetReached, MaxResource, Rung, Pause, Deployment
     }
-    RequeueCause as RequeueCause { Preempted, Lost, Retry, Promoted, Resumed }
+    RequeueCause as compute::RequeueCause { Preempted, Lost, Retry, Promoted, Resumed }
 }
 
 fn text(value: Option<impl Display>) -> String {

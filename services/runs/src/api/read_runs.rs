@@ -2,6 +2,7 @@
 
 use contracts::CallContext;
 use contracts::runs as wire;
+use strum::VariantNames;
 use tonic::{Request, Response, Status};
 use vocabulary::{Problem, SweepId};
 
@@ -41,8 +42,7 @@ pub(super) async fn list_runs(
 async fn filter(core: &Core, request: wire::ListRunsRequest) -> Result<runs::Filter, Status> {
     let wire::ListRunsRequest { workspace, experiment, parent, state, sweep_id, .. } = request;
     if !state.is_empty() && RunState::parse(&state).is_none() {
-        let words: Vec<_> = RunState::ALL.iter().map(|state| state.as_str()).collect();
-        let message = format!("state {state:?}: one of {}", words.join(", "));
+        let message = format!("state {state:?}: one of {}", RunState::VARIANTS.join(", "));
         return Err(status(Problem::invalid("/state", "BadState", message)));
     }
     let experiment_id = match experiment.as_str() {

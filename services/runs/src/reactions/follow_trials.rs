@@ -155,8 +155,11 @@ impl FollowTrials {
             return Ok(());
         }
         let run = run_of(&ended.run_id)?;
-        let state = RunState::parse(&ended.state).filter(|state| state.is_terminal());
-        let state = state.ok_or_else(|| ReactError::Poison(format!("{:?} is no terminal state", ended.state)))?;
+        let state = RunState::required(ended.state_kind, &ended.state);
+        let state = state.map_err(|error| ReactError::Poison(format!("state: {error}")))?;
+        if !state.is_terminal() {
+            return Err(ReactError::Poison(format!("{state} is no terminal state")));
+        }
         let (decision, reason) = (ended.decision, ended.reason);
         let command = Command::EndTrial { state, decision, reason, at_us: fact.recorded_at_us };
         self.must_be_there(fact, "end_trials", run, command).await

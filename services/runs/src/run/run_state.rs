@@ -9,9 +9,12 @@
 //! ```
 
 use serde::{Deserialize, Serialize};
+use strum::{Display, EnumString, IntoStaticStr, VariantNames};
 
 /// What a run is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, Display, EnumString, IntoStaticStr, VariantNames,
+)]
 #[expect(missing_docs, reason = "the words of the contract; the drawing above says how they follow each other")]
 pub enum RunState {
     Proposed,
@@ -30,45 +33,14 @@ pub enum RunState {
 }
 
 impl RunState {
-    /// All of them.
-    pub const ALL: [Self; 13] = [
-        Self::Proposed,
-        Self::Queued,
-        Self::Starting,
-        Self::Preparing,
-        Self::Running,
-        Self::Finalizing,
-        Self::Preempted,
-        Self::Paused,
-        Self::NotResponding,
-        Self::Completed,
-        Self::Failed,
-        Self::Canceled,
-        Self::EarlyStopped,
-    ];
-
     /// The word that users see.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Proposed => "Proposed",
-            Self::Queued => "Queued",
-            Self::Starting => "Starting",
-            Self::Preparing => "Preparing",
-            Self::Running => "Running",
-            Self::Finalizing => "Finalizing",
-            Self::Preempted => "Preempted",
-            Self::Paused => "Paused",
-            Self::NotResponding => "NotResponding",
-            Self::Completed => "Completed",
-            Self::Failed => "Failed",
-            Self::Canceled => "Canceled",
-            Self::EarlyStopped => "EarlyStopped",
-        }
+        self.into()
     }
 
     /// Reads the word.
     pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|state| state.as_str() == text)
+        text.parse().ok()
     }
 
     /// Whether the run is over.

@@ -2,6 +2,7 @@
 
 use contracts::compute::JobEnd;
 use contracts::feed::Fact;
+use contracts::job::Word;
 use contracts::runs as wire;
 use eventlog::{EventLog, ExecuteError};
 use feed::{ReactError, Reaction};
@@ -9,6 +10,7 @@ use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use prost::Message;
 use vocabulary::SweepId;
+use vocabulary::job::{EndPhase, Outcome, StopBy};
 
 use crate::stream::decision_id;
 use crate::stream::stream_of;
@@ -48,9 +50,11 @@ impl Reaction for FollowRuns {
 impl FollowRuns {
     async fn moved(&self, fact: &Fact, run: wire::RunStateChanged) -> Result<(), ReactError> {
         let Some((sweep_id, trial)) = trial_of(&run.sweep_id, run.trial_index) else { return Ok(()) };
-        let Some(state) = run.state.parse().ok().filter(|state: &TrialState| !state.is_terminal()) else {
+        // A state of a newer release is passed over: what follows it says where the run is.
+        let Ok(Some(state)) = TrialState::read(run.state_kind, &run.state) else { return Ok(()) };
+        if state.is_terminal() {
             return Ok(());
-        };
+        }
         let (attempt, node, at) = (run.attempt, run.node_id, at(fact));
         let moved = RunMove { trial, attempt, state, node, end: run.end.map(attempt_end), at };
         self.execute(fact, sweep_id, Command::Move(moved)).await
@@ -83,7 +87,7 @@ impl FollowRuns {
         let decision = position.map_or_else(String::new, |position| decision_id(sweep_id, position));
         let mut end = attempt_end(run.end.unwrap_or_default());
         if end.outcome.is_empty() {
-            end.outcome = run.state.to_lowercase();
+            end.outcome = text_of::<TrialState>(run.state_kind, run.state).to_lowercase();
         }
         let ended = RunEnd { trial, attempt: run.attempt, end, decision, metric_names: run.metric_names, at: at(fact) };
         self.execute(fact, sweep_id, Command::End(ended)).await
@@ -115,15 +119,20 @@ fn at(fact: &Fact) -> Timestamp {
     Timestamp::from_microsecond(fact.recorded_at_us).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
+/// The word that is stored: that of the number, or the text beside it when there is none.
+fn text_of<W: Word>(kind: i32, text: String) -> String {
+    W::of_kind(kind).ok().flatten().map_or(text, |word| word.to_string())
+}
+
 fn attempt_end(end: JobEnd) -> AttemptEnd {
     AttemptEnd {
-        outcome: end.outcome,
-        phase: end.phase,
+        outcome: text_of::<Outcome>(end.outcome_kind, end.outcome),
+        phase: text_of::<EndPhase>(end.phase_kind, end.phase),
         reason: end.reason,
         exit_code: end.exit_code,
         signal: end.signal,
         stderr_tail: end.stderr_tail,
-        by: end.by,
+        by: text_of::<StopBy>(end.by_kind, end.by),
         // A number that is not finite has no JSON form and would be no age.
         checkpoint_age_seconds: end.checkpoint_age_seconds.filter(|age| age.is_finite()),
     }

@@ -130,11 +130,13 @@ async fn a_trial_goes_its_way_through_a_preemption() {
     assert_eq!(kinds, expected);
     let preempted = RunStateChanged::decode(facts[6].1.as_slice()).unwrap();
     assert_eq!((preempted.state.as_str(), preempted.attempt, preempted.trial_index), ("Preempted", 1, Some(4)));
+    assert_eq!(preempted.state_kind, RunState::Preempted as i32, "the enum beside the text");
     assert_eq!(preempted.end.unwrap().outcome, "preempted");
     let created = RunCreated::decode(facts[1].1.as_slice()).unwrap();
     assert_eq!((created.run_id, created.job.unwrap().cluster), (stories.run_id.clone(), "spot".into()));
     let ended = RunEnded::decode(facts[10].1.as_slice()).unwrap();
     assert_eq!((ended.sweep_id.as_str(), ended.state.as_str(), ended.attempt), (SWEEP, "Completed", 2));
+    assert_eq!(ended.state_kind, RunState::Completed as i32);
     assert_eq!(ended.metric_names, ["acc"]);
 }
 
@@ -148,7 +150,9 @@ async fn a_stop_waits_for_its_run_and_relabels_what_has_ended() {
     stories.stop(2).await.unwrap();
     stories.stop(2).await.unwrap();
     assert_eq!(stories.run().await.state, "EarlyStopped");
-    assert_eq!(stories.facts().await.last().unwrap().0, "RunRelabelled");
+    let (kind, payload) = stories.facts().await.pop().unwrap();
+    assert_eq!(kind, "RunRelabelled");
+    assert_eq!(RunRelabelled::decode(payload.as_slice()).unwrap().state_kind, RunState::EarlyStopped as i32);
 }
 
 #[tokio::test]
@@ -229,6 +233,22 @@ async fn an_external_trial_has_a_run_with_what_was_told_and_ends_with_it() {
     assert!(RunEnded::decode(payload.as_slice()).unwrap().with_trial, "sweeps need not be told what it said");
     // A value that comes after the end of the run, which its user may bring about, is passed over.
     stories.report(5, 2, 0.1).await;
+}
+
+#[tokio::test]
+async fn a_trial_ends_as_the_number_says_whatever_the_text_beside_it() {
+    // The next release drops the text; the last one sent nothing else.
+    let stories = Stories::new().await;
+    stories.propose_external().await;
+    let state_kind = RunState::Failed as i32;
+    let ended = TrialEnded { run_id: stories.run_id.clone(), state_kind, ..TrialEnded::default() };
+    stories.tell("sweeps", 2, "TrialEnded", &ended).await.unwrap();
+    assert_eq!(stories.run().await.state, "Failed");
+    for (state, state_kind) in [("", RunState::Running as i32), ("Somewhere", 0), ("Completed", 99)] {
+        let odd = TrialEnded { state: state.into(), state_kind, ..ended.clone() };
+        let told = stories.tell("sweeps", 3, "TrialEnded", &odd).await;
+        assert!(matches!(told, Err(ReactError::Poison(_))), "{state} {state_kind}: {told:?}");
+    }
 }
 
 #[tokio::test]

@@ -69,6 +69,7 @@ async fn a_worker_asks_tells_and_is_told_to_stop() {
     let reported = wire::TrialReported::decode(facts[4].1.as_slice()).unwrap();
     assert_eq!((reported.metric.as_str(), reported.points[0].step, reported.points[0].value), ("val_acc", 0, 0.9));
     let ended = wire::TrialEnded::decode(facts[7].1.as_slice()).unwrap();
+    assert_eq!(ended.state_kind, contracts::runs::RunState::EarlyStopped as i32, "the enum beside the text");
     assert_eq!((ended.state.as_str(), &ended.decision), ("EarlyStopped", &stopped.decision));
     assert_eq!(bench.verify(sweep).await["checked"], json!({"proposals": 2, "decisions": 2}));
 }
