@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use eventlog::{Committed, Context, EventLog, ExecuteError};
 use runtime::{Backoff, Shutdown};
-use vocabulary::{Clock, Decider, Entropy, JobId};
+use vocabulary::{Clock, Decider, Entropy, JobId, Problem};
 
 use crate::cluster::{self, Cluster};
 use crate::job::{self, Job};
@@ -54,13 +54,21 @@ impl Commands {
         self.log.execute::<Job>(&job::stream(job_id), command, self.context(actor)).await
     }
 
-    /// A command on a job that must go through: tried until it does, or the service ends.
+    /// A command on a job that must go through: tried until it does, or the service ends, or what is in the way comes
+    /// again with every try. Then nothing of it is done, and whoever waits for others goes on.
     pub async fn of_job_surely(&self, job_id: JobId, command: job::Command, actor: &str) -> bool {
         let mut backoff = Backoff::new(RETRY_MIN, RETRY_MAX);
         while !self.shutdown.is_requested() {
             match self.of_job(job_id, command.clone(), actor).await {
                 Ok(_) => return true,
-                Err(error) => tracing::warn!(job.id = %job_id, "tried again: {error}"),
+                Err(error) => {
+                    let problem: Problem = error.into_problem(|never| match never {});
+                    if !problem.passes_by_itself() {
+                        tracing::error!(job.id = %job_id, "what became of it cannot be recorded: {problem}");
+                        return false;
+                    }
+                    tracing::warn!(job.id = %job_id, "tried again: {problem}");
+                }
             }
             backoff.wait_unless(&self.shutdown).await;
         }

@@ -17,6 +17,16 @@ use crate::views;
 /// How long a call waits until the fleet has taken in what was just written: the scheduler's task is never busy for
 /// longer.
 const FOLD_WAIT: Duration = Duration::from_secs(2);
+
+/// What was read, or why it can never be; the rest must go on without it.
+fn readable<T>(found: Result<T, eventlog::Error>) -> Result<Result<T, String>, eventlog::Error> {
+    match found {
+        Ok(found) => Ok(Ok(found)),
+        Err(error) if error.problem().passes_by_itself() => Err(error),
+        Err(error) => Ok(Err(format!("its history cannot be read: {error}"))),
+    }
+}
+
 /// See the module.
 pub(crate) struct FleetState {
     fleet: Mutex<Fleet>,
@@ -47,15 +57,24 @@ impl FleetState {
         fleet.position = *commands.log.head().borrow();
         let now_us = commands.clock.now_us();
         for name in views::cluster_names(commands.log.reader()).await? {
-            let stream = name.stream();
-            let (cluster, version) =
-                commands.log.inspect::<Cluster, _>(&stream, |cluster, version| (cluster.clone(), version)).await?;
-            fleet.load_cluster(name, cluster, version, now_us);
+            let look = |cluster: &Cluster, version| (cluster.clone(), version);
+            match readable(commands.log.inspect(&name.stream(), look).await)? {
+                Ok((cluster, version)) => fleet.load_cluster(name, cluster, version, now_us),
+                Err(why) => {
+                    tracing::error!(workspace = name.workspace, cluster = name.name, "it is left alone: {why}");
+                    fleet.leave_cluster(name, why);
+                }
+            }
         }
         for (job_id, order) in views::live_jobs(commands.log.reader()).await? {
-            let stream = job::stream(job_id);
-            let (job, version) = commands.log.inspect::<Job, _>(&stream, |job, version| (job.clone(), version)).await?;
-            fleet.load_job(job_id, job, version, order);
+            let look = |job: &Job, version| (job.clone(), version);
+            match readable(commands.log.inspect(&job::stream(job_id), look).await)? {
+                Ok((job, version)) => fleet.load_job(job_id, job, version, order),
+                Err(why) => {
+                    tracing::error!(job.id = %job_id, "it is left alone: {why}");
+                    fleet.leave_job(job_id, why);
+                }
+            }
         }
         for node_id in connected {
             fleet.set_connected(*node_id, true, now_us);

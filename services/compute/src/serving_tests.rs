@@ -21,6 +21,7 @@ use crate::commands::Commands;
 use crate::job::{self, Job, JobPhase};
 use crate::serving::{EndpointCommands, ServingState};
 use crate::stream::ClusterName;
+use crate::tests::harness::empty_events;
 use crate::views;
 
 /// How long the reaction may take: far more than it needs, on a busy machine.
@@ -73,7 +74,7 @@ impl Stage {
         let put = cluster::Command::Put { workspace, name, spec: Box::new(spec), size: Box::new(size), at_us: 1 };
         let stream = ClusterName::new("default", "serving").stream();
         stage.log.execute::<Cluster>(&stream, put, context()).await.unwrap();
-        stage.put_endpoint().await;
+        stage.put_endpoint("digits").await;
         stage
     }
 
@@ -84,8 +85,8 @@ impl Stage {
         Self::open(self.folder).await
     }
 
-    async fn put_endpoint(&self) {
-        let (workspace, name) = ("default".to_owned(), "digits".to_owned());
+    async fn put_endpoint(&self, name: &str) {
+        let (workspace, name) = ("default".to_owned(), name.to_owned());
         let request = wire::PutEndpointRequest { workspace, name, document: b"{}".to_vec(), format: "json".to_owned() };
         self.serving.put_endpoint(Request::new(request)).await.unwrap();
     }
@@ -287,5 +288,20 @@ async fn the_deployments_of_a_cluster_are_known_until_they_are_gone() {
     assert_eq!(stage.serving.commands.deployments_on("default", "serving").await.unwrap(), ["digits/blue"]);
     assert_eq!(stage.serving.commands.deployments_on("default", "other").await.unwrap(), [""; 0]);
     assert_eq!(stage.serving.commands.deployments_on("elsewhere", "serving").await.unwrap(), [""; 0]);
+    stage.shutdown.request();
+}
+
+#[tokio::test]
+async fn an_endpoint_that_cannot_be_read_takes_no_other_with_it() {
+    // One damaged event must not end the keeping of all replicas.
+    let stage = Stage::with_cluster().await;
+    stage.put_endpoint("broken").await;
+    empty_events(&stage.log, views::endpoints::stream("default", "broken")).await;
+    let stage = stage.restart().await;
+    stage.put_deployment(1, DOCUMENT).await.unwrap();
+    let job_id = stage.job(&[]).await;
+    stage.becomes_ready(&job_id).await;
+    stage.put_traffic(100).await;
+    assert_eq!(stage.route(|route| !route.replicas.is_empty()).await.replicas[0].job_id, job_id);
     stage.shutdown.request();
 }

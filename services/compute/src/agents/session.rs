@@ -119,6 +119,9 @@ async fn admit(desk: &Desk, hello: &Hello) -> Result<Admitted, Problem> {
         fleet.node(node_id).and_then(|(name, pool, _)| Some((name.clone(), pool.cluster.nodes.get(&node_id)?.clone())))
     };
     let Some((cluster, node)) = known else {
+        if desk.fleet.lock().has_unreadable_clusters() {
+            return Err(Problem::unavailable("NodeNotKnown", "it may belong to a cluster that cannot be read", 1));
+        }
         let own = token::is_node_secret(&hello.node_id, &hello.token, &desk.wiring.signing_key);
         return if own { Ok(Admitted::Gone(node_id)) } else { Err(refusal()) };
     };
@@ -209,7 +212,8 @@ fn compare(
         orders.extend(orders::stop(*job_id, &entry.job));
     }
     for status in found.iter().filter(|status| status.phase != "ended") {
-        let current = JobId::parse(&status.job_id).is_ok_and(|job_id| wanted.get(&job_id) == Some(&status.attempt));
+        let current = JobId::parse(&status.job_id)
+            .is_ok_and(|job_id| wanted.get(&job_id) == Some(&status.attempt) || fleet.is_left_alone(job_id));
         if !current {
             orders.push(Order::Stop(StopAttempt {
                 job_id: status.job_id.clone(),

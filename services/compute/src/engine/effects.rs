@@ -20,6 +20,14 @@ pub(super) fn resume(engine: &Engine) {
     let nodes: Vec<NodeId> = fleet.nodes().map(|(node_id, ..)| node_id).collect();
     let orders: Vec<NodeOrder> = nodes.into_iter().filter_map(|node_id| order(engine, &mut fleet, node_id)).collect();
     engine.provider.adopt(orders);
+    for (node_id, _, pool) in fleet.nodes() {
+        if let Some(node) = pool.cluster.nodes.get(&node_id).filter(|node| node.ready_us > 0) {
+            engine.provider.connected(node_id, node.ready_us);
+        }
+    }
+    if fleet.has_unreadable_clusters() {
+        return;
+    }
     for node_id in left.into_iter().filter(|node_id| fleet.node(*node_id).is_none()) {
         // Nobody waits for it: the jobs have gone on long ago.
         drop(engine.provider.collect(node_id, secret(engine, node_id)));
@@ -64,6 +72,7 @@ fn of_cluster(engine: &Engine, fleet: &mut Fleet, event: &ClusterEvent) {
                 engine.provider.provision(order);
             }
         }
+        ClusterEvent::NodeReady(ready) => engine.provider.connected(node_id, ready.at_us),
         ClusterEvent::NodeNoticed(_) => {
             if let Some(order) =
                 pool.cluster.nodes.get(&node_id).and_then(|node| orders::notice(node, engine.commands.clock.now_us()))

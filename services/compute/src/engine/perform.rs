@@ -8,7 +8,7 @@ use contracts::compute::agent_order::Order;
 use eventlog::{Committed, ExecuteError};
 use futures_util::future::join_all;
 use runtime::Backoff;
-use vocabulary::{NodeId, Problem, token};
+use vocabulary::{JobId, NodeId, Problem, token};
 
 use super::parts::Engine;
 use crate::cluster::{self, NodeEnd, Taker};
@@ -37,18 +37,16 @@ async fn one(engine: &Arc<Engine>, action: Action) -> bool {
     match action {
         Action::Place { job_id, attempt, node_id, reason } => {
             let command = job::Command::Place { attempt, node_id, reason, at_us };
-            told(engine.commands.of_job(job_id, command, ACTOR).await)
+            of_job(engine, job_id, command).await
         }
         Action::EndAttempt { job_id, attempt, node_id, end } => {
             let command = job::Command::EndAttempt { attempt, node_id, end, at_us };
-            told(engine.commands.of_job(job_id, command, ACTOR).await)
+            of_job(engine, job_id, command).await
         }
-        Action::GiveUp { job_id, end } => {
-            told(engine.commands.of_job(job_id, job::Command::GiveUp { end, at_us }, ACTOR).await)
-        }
+        Action::GiveUp { job_id, end } => of_job(engine, job_id, job::Command::GiveUp { end, at_us }).await,
         Action::Stop { job_id, by } => {
             let command = job::Command::Stop { by, decision: String::new(), at_us };
-            told(engine.commands.of_job(job_id, command, ACTOR).await)
+            of_job(engine, job_id, command).await
         }
         Action::RequestNode { cluster, reason } => {
             let node_id = NodeId::new(engine.commands.entropy.uuid());
@@ -73,6 +71,23 @@ async fn one(engine: &Arc<Engine>, action: Action) -> bool {
         Action::Remove { cluster, node_id, end, reason } => {
             engine.fleet.lock().set_removing(node_id, true);
             tokio::spawn(remove(Arc::clone(engine), cluster, node_id, end, reason));
+            true
+        }
+    }
+}
+
+/// A job whose commands can never go through must not stand before all others in every plan.
+async fn of_job(engine: &Engine, job_id: JobId, command: job::Command) -> bool {
+    match engine.commands.of_job(job_id, command, ACTOR).await {
+        Ok(committed) => committed.events > 0,
+        Err(error) => {
+            let problem: Problem = error.into_problem(|never| match never {});
+            if problem.passes_by_itself() {
+                tracing::warn!(job.id = %job_id, "the scheduler's command did not go through: {problem}");
+                return false;
+            }
+            tracing::error!(job.id = %job_id, "it is left alone: {problem}");
+            engine.fleet.lock().leave_job(job_id, format!("it cannot be changed: {problem}"));
             true
         }
     }
@@ -128,6 +143,10 @@ async fn remove(engine: Arc<Engine>, cluster: ClusterName, node_id: NodeId, end:
             Ok(_) => return,
             Err(error) => {
                 let problem: Problem = error.into_problem(Into::into);
+                if !problem.passes_by_itself() {
+                    tracing::error!(node.id = %node_id, "its end cannot be recorded: {problem}");
+                    return;
+                }
                 tracing::warn!(node.id = %node_id, "its end is recorded later: {problem}");
             }
         }

@@ -170,6 +170,9 @@ async fn a_preemption_is_told_with_its_deadline(stage: &impl Stage) {
     until_ready(&mut events, &stays).await;
     provider.provision(goes.clone());
     until_ready(&mut events, &goes).await;
+    for node_id in [stays.intent, goes.intent] {
+        provider.connected(node_id, MachineClock.now_us());
+    }
     stage.reclaim(goes.intent);
     let NodeEvent::Notice { node_id, deadline_us, reason } = next(&mut events).await else { panic!("a notice") };
     assert_eq!(node_id, goes.intent, "dedicated nodes stay");

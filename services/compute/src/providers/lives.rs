@@ -1,4 +1,4 @@
-//! When a simulated preemption comes: a function of the seed and the node's ordinal alone, so that a demonstration
+//! How long a node lives before a simulated preemption: a function of the seed and the node's ordinal alone, so that a demonstration
 //! can be repeated.
 
 use vocabulary::{Entropy, SeededEntropy};
@@ -11,14 +11,13 @@ const MANTISSA_BITS: u32 = 53;
 /// 2^64 divided by the golden ratio: spreads ordinals over the seeds.
 const SPREAD: u64 = 0x9E37_79B9_7F4A_7C15;
 
-/// When a node that came up at `up_us` is told that it goes; `None` when it may stay.
-pub(super) fn notice_us(settings: &LocalSettings, tier: VmPriority, ordinal: u64, up_us: i64) -> Option<i64> {
+/// How long a node lives before it is told that it goes, in microseconds; `None` when it may stay.
+pub(super) fn life_us(settings: &LocalSettings, tier: VmPriority, ordinal: u64) -> Option<i64> {
     let Preemption::Exponential { mean_seconds, seed } = settings.preemption else { return None };
     if tier != VmPriority::LowPriority {
         return None;
     }
-    let life = life_seconds(mean_seconds, seed, ordinal) * settings.time_scale;
-    Some(up_us.saturating_add(micros(life)))
+    Some(micros(life_seconds(mean_seconds, seed, ordinal) * settings.time_scale))
 }
 
 fn life_seconds(mean_seconds: f64, seed: u64, ordinal: u64) -> f64 {
@@ -47,11 +46,11 @@ mod tests {
     fn only_low_priority_nodes_are_taken_and_only_where_that_is_asked_for() {
         let preemption = Preemption::Exponential { mean_seconds: 25.0, seed: 11 };
         let lively = LocalSettings { preemption, ..LocalSettings::default() };
-        assert!(notice_us(&lively, VmPriority::LowPriority, 0, 5).is_some_and(|at_us| at_us > 5));
-        assert_eq!(notice_us(&lively, VmPriority::Dedicated, 0, 5), None);
-        assert_eq!(notice_us(&LocalSettings::default(), VmPriority::LowPriority, 0, 5), None);
+        assert!(life_us(&lively, VmPriority::LowPriority, 0).is_some_and(|life| life > 0));
+        assert_eq!(life_us(&lively, VmPriority::Dedicated, 0), None);
+        assert_eq!(life_us(&LocalSettings::default(), VmPriority::LowPriority, 0), None);
         let fast = LocalSettings { time_scale: 0.1, ..lively.clone() };
-        let life = |settings| notice_us(settings, VmPriority::LowPriority, 3, 0).unwrap_or_default();
+        let life = |settings| life_us(settings, VmPriority::LowPriority, 3).unwrap_or_default();
         assert!((life(&lively) - 10 * life(&fast)).abs() < 20);
     }
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use eventlog::BoxFuture;
-use runtime::Stopwatch;
+use runtime::{Backoff, Stopwatch};
 use tokio::sync::{broadcast, watch};
 use vocabulary::{Clock, NodeId};
 
@@ -31,6 +31,9 @@ const QUICK_END: Duration = Duration::from_secs(1);
 const QUICK_ENDS_MAX: u32 = 5;
 /// The wait before an agent is started again, doubled with each quick end.
 const RESTART_WAIT: Duration = Duration::from_millis(50);
+/// Waits before a notice is given once more: whoever was to record it may have been unable to.
+const NOTICE_AGAIN_MIN: Duration = Duration::from_millis(500);
+const NOTICE_AGAIN_MAX: Duration = Duration::from_secs(10);
 /// How long an agent may take to hand over what its halted node has before another is tried in its place; doubled each
 /// time, since there may be much of it.
 const COLLECT_PATIENCE: Duration = Duration::from_secs(60);
@@ -50,13 +53,22 @@ struct Inner {
     nodes: PathBuf,
     wiring: NodeWiring,
     clock: Arc<dyn Clock>,
-    /// Nodes that are tended; the value turns true when the node is to go.
-    going: Mutex<HashMap<NodeId, watch::Sender<bool>>>,
+    /// Nodes that are tended, and what has become of each.
+    tended: Mutex<HashMap<NodeId, watch::Sender<Fate>>>,
     /// Halted nodes of which something is not with runs yet.
     collecting: Mutex<HashMap<NodeId, watch::Receiver<()>>>,
     /// Nodes that were reported ready.
     up: Mutex<HashSet<NodeId>>,
     events: broadcast::Sender<NodeEvent>,
+}
+
+/// What is known of a node that is tended.
+#[derive(Clone, Copy, Debug, Default)]
+struct Fate {
+    /// It is to go.
+    going: bool,
+    /// When its agent connected first, in microseconds since 1970.
+    connected_us: Option<i64>,
 }
 
 impl LocalProvider {
@@ -66,7 +78,7 @@ impl LocalProvider {
             nodes: data.join("nodes"),
             wiring,
             clock,
-            going: Mutex::default(),
+            tended: Mutex::default(),
             collecting: Mutex::default(),
             up: Mutex::default(),
             events,
@@ -78,7 +90,7 @@ impl LocalProvider {
 impl Drop for LocalProvider {
     /// Nodes stay as they are; only this process looks after them no more.
     fn drop(&mut self) {
-        self.inner.going().clear();
+        self.inner.tended().clear();
     }
 }
 
@@ -118,8 +130,8 @@ impl Provider for LocalProvider {
         let up_us = order.requested_us.saturating_add(micros(boot_delay(&settings).as_secs_f64()));
         let terms = Terms { tier: order.tier, settings, up_us };
         for node in order.nodes {
-            if let Entry::Vacant(place) = self.inner.going().entry(node.node_id) {
-                let (sender, receiver) = watch::channel(false);
+            if let Entry::Vacant(place) = self.inner.tended().entry(node.node_id) {
+                let (sender, receiver) = watch::channel(Fate::default());
                 place.insert(sender);
                 let (cluster, size) = (&order.cluster.name, &order.size.name);
                 tracing::debug!(node.id = %node.node_id, intent = %order.intent, cluster, size, "a node is wanted");
@@ -140,14 +152,20 @@ impl Provider for LocalProvider {
         }
     }
 
+    fn connected(&self, node_id: NodeId, at_us: i64) {
+        if let Some(fate) = self.inner.tended().get(&node_id) {
+            fate.send_if_modified(|fate| fate.connected_us.replace(at_us) != Some(at_us));
+        }
+    }
+
     fn release(&self, node_id: NodeId, agent: AgentIs) -> BoxFuture<'_, anyhow::Result<()>> {
         // Kept from now on, so that nothing starts its agent again to take new jobs.
-        self.inner.going().entry(node_id).or_insert_with(|| watch::Sender::new(false)).send_replace(true);
+        self.inner.lets_go(node_id);
         Box::pin(self.inner.halt(node_id, agent))
     }
 
     fn collect(&self, node_id: NodeId, secret: String) -> BoxFuture<'static, ()> {
-        self.inner.going().entry(node_id).or_insert_with(|| watch::Sender::new(false)).send_replace(true);
+        self.inner.lets_go(node_id);
         let begin = || {
             let (done, collected) = watch::channel(());
             let inner = Arc::clone(&self.inner);
@@ -192,15 +210,30 @@ impl Agent {
 }
 
 /// Waits until the node is to go.
-async fn is_going(going: &watch::Receiver<bool>) {
+async fn is_going(fate: &watch::Receiver<Fate>) {
     // A sender that is gone means the same.
-    let _ = going.clone().wait_for(|going| *going).await;
+    let _ = fate.clone().wait_for(|fate| fate.going).await;
+}
+
+/// Waits until the node's agent has connected, and answers when that was.
+async fn has_connected(fate: &watch::Receiver<Fate>) -> i64 {
+    if let Ok(fate) = fate.clone().wait_for(|fate| fate.connected_us.is_some()).await
+        && let Some(at_us) = fate.connected_us
+    {
+        return at_us;
+    }
+    std::future::pending().await
 }
 
 impl Inner {
-    fn going(&self) -> MutexGuard<'_, HashMap<NodeId, watch::Sender<bool>>> {
+    fn tended(&self) -> MutexGuard<'_, HashMap<NodeId, watch::Sender<Fate>>> {
         // Whole after every statement that changes it.
-        self.going.lock().unwrap_or_else(PoisonError::into_inner)
+        self.tended.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The node is to go.
+    fn lets_go(&self, node_id: NodeId) {
+        self.tended().entry(node_id).or_default().send_modify(|fate| fate.going = true);
     }
 
     fn collecting(&self) -> MutexGuard<'_, HashMap<NodeId, watch::Receiver<()>>> {
@@ -222,11 +255,10 @@ impl Inner {
         let _ = self.events.send(event);
     }
 
-    async fn tend(self: Arc<Self>, node: OrderedNode, terms: Terms, going: watch::Receiver<bool>) {
+    async fn tend(self: Arc<Self>, node: OrderedNode, terms: Terms, fate: watch::Receiver<Fate>) {
         let node_id = node.node_id;
-        tokio::select! { () = self.until(terms.up_us) => {}, () = is_going(&going) => return }
-        // A simulated life begins anew for nobody: it follows from the order alone, also after a restart.
-        let mut notice_us = lives::notice_us(&terms.settings, terms.tier, node.ordinal, terms.up_us);
+        tokio::select! { () = self.until(terms.up_us) => {}, () = is_going(&fate) => return }
+        let life_us = lives::life_us(&terms.settings, terms.tier, node.ordinal);
         let mut quick_ends = 0;
         loop {
             let started = Stopwatch::start();
@@ -235,7 +267,7 @@ impl Inner {
                     if self.up().insert(node_id) {
                         self.say(NodeEvent::Ready { node_id });
                     }
-                    if self.watch(&mut agent, node_id, &terms, &mut notice_us, &going).await {
+                    if self.watch(&mut agent, node_id, (&terms, life_us), &fate).await {
                         self.up().remove(&node_id);
                         return;
                     }
@@ -250,7 +282,7 @@ impl Inner {
                 return;
             }
             let wait = RESTART_WAIT * 2u32.pow(quick_ends);
-            tokio::select! { () = tokio::time::sleep(wait) => {}, () = is_going(&going) => return }
+            tokio::select! { () = tokio::time::sleep(wait) => {}, () = is_going(&fate) => return }
         }
     }
 
@@ -259,11 +291,20 @@ impl Inner {
         &self,
         agent: &mut Agent,
         node_id: NodeId,
-        terms: &Terms,
-        notice_us: &mut Option<i64>,
-        going: &watch::Receiver<bool>,
+        (terms, life_us): (&Terms, Option<i64>),
+        fate: &watch::Receiver<Fate>,
     ) -> bool {
+        let mut again = None;
         loop {
+            let is_due = async {
+                match (life_us, &mut again) {
+                    (None, _) => std::future::pending().await,
+                    // A simulated life begins with the first connection: nobody is preempted who was never there. It
+                    // does not begin anew, neither with another agent nor after a restart.
+                    (Some(life_us), None) => self.until(has_connected(fate).await.saturating_add(life_us)).await,
+                    (Some(_), Some(again)) => Backoff::wait(again).await,
+                }
+            };
             tokio::select! {
                 ended = agent.ended() => {
                     if let Err(error) = ended {
@@ -271,13 +312,14 @@ impl Inner {
                     }
                     return false;
                 }
-                () = is_going(going) => {
+                () = is_going(fate) => {
                     // Waited for, so that it does not stay as a zombie.
                     let _ = agent.ended().await;
                     return true;
                 }
-                () = self.until(notice_us.unwrap_or(i64::MAX)), if notice_us.is_some() => {
-                    *notice_us = None;
+                () = is_due => {
+                    // Until the node goes: one that is recorded is not recorded twice.
+                    again.get_or_insert_with(|| Backoff::new(NOTICE_AGAIN_MIN, NOTICE_AGAIN_MAX));
                     let deadline_us = self.clock.now_us().saturating_add(micros(terms.settings.notice_seconds));
                     let reason = "simulated preemption".to_owned();
                     self.say(NodeEvent::Notice { node_id, deadline_us, reason });
@@ -392,7 +434,7 @@ impl Inner {
             tokio::time::sleep(RESTART_WAIT * 2u32.pow(quick_ends)).await;
         }
         match self.clear_away(node_id, LEAVE_WAIT).await {
-            Ok(()) => drop(self.going().remove(&node_id)),
+            Ok(()) => drop(self.tended().remove(&node_id)),
             Err(error) => tracing::error!(node.id = %node_id, "cannot be cleared away: {error:#}"),
         }
     }

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use runtime::{MachineClock, MachineEntropy};
-use vocabulary::{Entropy, NodeId};
+use tokio::sync::broadcast;
+use vocabulary::{Clock, Entropy, NodeId};
 
 use super::local::LocalProvider;
 use super::process::{Identity, of_node};
 use super::{AgentIs, FailureCause, NodeEvent, NodeOrder, OrderedNode, Provider};
-use crate::cluster::{self, LocalSettings, VmPriority};
+use crate::cluster::{self, LocalSettings, Preemption, VmPriority};
 use crate::sizes;
 use crate::stream::ClusterName;
 use crate::wiring::NodeWiring;
@@ -86,6 +87,10 @@ fn folder(data: &Path) -> PathBuf {
     folder_of(data, order().intent)
 }
 
+async fn next(events: &mut broadcast::Receiver<NodeEvent>) -> NodeEvent {
+    tokio::time::timeout(PATIENCE, events.recv()).await.expect("an event in time").unwrap()
+}
+
 async fn agent(data: &Path, but: Option<Identity>) -> Identity {
     let found = async {
         loop {
@@ -114,14 +119,44 @@ async fn a_node_is_kept_up_taken_over_and_cleared_away() {
     let agent_two = agent(data.path(), Some(agent_one)).await;
     drop(first);
     let second = provider(data.path(), AGENT);
+    let mut events = second.observe();
     second.provision(order());
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(next(&mut events).await, NodeEvent::Ready { node_id: order().intent });
     assert_eq!(agent(data.path(), None).await, agent_two, "not a second one");
+    assert_eq!(std::fs::read_to_string(folder(data.path()).join("starts")).unwrap().lines().count(), 2);
     tokio::time::timeout(PATIENCE, second.release(order().intent, AgentIs::Mute)).await.unwrap().unwrap();
     tokio::time::timeout(PATIENCE, second.collect(order().intent, "secret".into())).await.unwrap();
     let (id, path) = (order().intent.to_string(), folder(data.path()));
     assert_eq!(of_node(&id, &path, &data.path().join("agent.sh")), [] as [i32; 0]);
     assert!(!agent_two.lives());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_simulated_life_begins_with_the_connection_and_its_end_is_told_until_it_is_heard() {
+    // A node that comes up late, since the server was away or the machine is busy, must not be preempted before it has
+    // done anything; and one whose notice could not be recorded must not live for ever.
+    let data = tempfile::tempdir().unwrap();
+    let provider = provider(data.path(), AGENT);
+    let mut events = provider.observe();
+    let preemption = Preemption::Exponential { mean_seconds: 1e-6, seed: 3 };
+    let settings = cluster::Provider::Local(LocalSettings { preemption, ..LocalSettings::default() });
+    let [silent, connected] = [(); 2].map(|()| {
+        let node = OrderedNode { node_id: NodeId::new(MachineEntropy::default().uuid()), ..order().nodes[0].clone() };
+        let (settings, tier) = (settings.clone(), VmPriority::LowPriority);
+        NodeOrder { intent: node.node_id, nodes: vec![node], settings, tier, ..order() }
+    });
+    for node in [&silent, &connected] {
+        provider.provision(node.clone());
+        assert_eq!(next(&mut events).await, NodeEvent::Ready { node_id: node.intent });
+    }
+    provider.connected(connected.intent, MachineClock.now_us());
+    for _ in 0..2 {
+        let NodeEvent::Notice { node_id, deadline_us, .. } = next(&mut events).await else { panic!("a notice") };
+        assert!(node_id == connected.intent && deadline_us > MachineClock.now_us());
+    }
+    for node in [&silent, &connected] {
+        provider.release(node.intent, AgentIs::Mute).await.unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

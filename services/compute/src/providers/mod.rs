@@ -142,6 +142,10 @@ pub(crate) trait Provider: Send + Sync + 'static {
     /// that still come go on, those that were never ordered are, and those that are gone are reported lost.
     fn adopt(&self, orders: Vec<NodeOrder>);
 
+    /// The node's agent has connected, for the first time at that time: what a provider counts from a node's beginning
+    /// begins there. May be said again.
+    fn connected(&self, _node_id: NodeId, _at_us: i64) {}
+
     /// Ends everything that runs on the node, but an agent that may still have something to say; answers when that is
     /// done. A node that is gone is no error.
     fn release(&self, node_id: NodeId, agent: AgentIs) -> BoxFuture<'_, anyhow::Result<()>>;

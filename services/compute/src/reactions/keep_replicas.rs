@@ -85,7 +85,16 @@ impl Keeper {
                 let page = log.read(from, PAGE_EVENTS).await?;
                 let Some(last) = page.last().map(|event| event.position) else { break };
                 for event in &page {
-                    is_moved |= self.notice(event).await?;
+                    is_moved |= match self.notice(event).await {
+                        Err(error) if error.problem().passes_by_itself() => return Err(error.into()),
+                        // It comes again with every try, and the others must serve.
+                        Err(error) => {
+                            let (stream, position) = (&event.stream, event.position);
+                            tracing::error!(stream, position, "this event cannot be taken in: {error}");
+                            true
+                        }
+                        Ok(is_moved) => is_moved,
+                    };
                 }
                 from = last;
             }
@@ -103,7 +112,7 @@ impl Keeper {
     }
 
     /// Takes an event in; true when it mattered.
-    async fn notice(&mut self, event: &RecordedEvent) -> anyhow::Result<bool> {
+    async fn notice(&mut self, event: &RecordedEvent) -> Result<bool, Error> {
         if event.stream.starts_with(PREFIX) {
             // A replica is known before its job can end: the request is earlier in the log.
             match event.decode()? {
@@ -130,7 +139,7 @@ impl Keeper {
     }
 
     /// What became of a job; of one that is no replica it does not matter.
-    async fn job_has_changed(&self, job_id: &str, event: &RecordedEvent) -> anyhow::Result<bool> {
+    async fn job_has_changed(&self, job_id: &str, event: &RecordedEvent) -> Result<bool, Error> {
         if self.endpoints.state.endpoint_of(job_id).is_none() {
             return Ok(false);
         }
@@ -156,7 +165,12 @@ impl Keeper {
         self.dirty.extend(due);
         while let Some(stream) = self.dirty.pop_first() {
             self.due.remove(&stream);
-            self.settle(&stream).await?;
+            match self.settle(&stream).await {
+                Err(error) if error.problem().passes_by_itself() => return Err(error.into()),
+                // What it has stays as it is; the others must serve.
+                Err(error) => tracing::error!(stream, "this endpoint cannot be looked after: {error}"),
+                Ok(()) => {}
+            }
         }
         let table = wire::RouteTable { endpoints: self.routes.values().cloned().collect() };
         self.endpoints.state.put_routes(table);
@@ -164,7 +178,7 @@ impl Keeper {
     }
 
     /// Does what an endpoint calls for.
-    async fn settle(&mut self, stream: &str) -> anyhow::Result<()> {
+    async fn settle(&mut self, stream: &str) -> Result<(), Error> {
         let (endpoint, _) = self.endpoints.look(stream).await?;
         self.index(stream, &endpoint);
         self.update_route(stream, &endpoint).await?;
@@ -176,17 +190,11 @@ impl Keeper {
             let job_id = JobId::new(self.endpoints.own.entropy.uuid()).to_string();
             let wish = ReplicaRequested { deployment, revision, ordinal, job_id, at: self.endpoints.now() };
             // The events of the request bring this endpoint back here, and its job is queued then.
-            match self.endpoints.decide(stream, Command::RequestReplica(wish)).await {
-                Ok(_) | Err(ExecuteError::Rejected(_)) => {}
-                Err(error) => self.later(stream, &error.to_string()),
-            }
+            self.decide(stream, Command::RequestReplica(wish)).await;
         }
         for job_id in drain {
             let wish = Command::Drain(ReplicaDraining { job_id, at: self.endpoints.now() });
-            match self.endpoints.decide(stream, wish).await {
-                Ok(_) | Err(ExecuteError::Rejected(_)) => {}
-                Err(error) => self.later(stream, &error.to_string()),
-            }
+            self.decide(stream, wish).await;
         }
         for job_id in keep.into_iter().filter(|job_id| !self.queued.contains(job_id)).collect::<Vec<_>>() {
             self.queue(stream, &endpoint, job_id).await;
@@ -196,8 +204,8 @@ impl Keeper {
                 Ok(()) => {
                     self.stopped.insert(job_id);
                 }
-                Err(problem) if problem.status == 404 => self.gone(&job_id, &problem).await,
-                Err(problem) => self.later(stream, &problem.to_string()),
+                Err(problem) if problem.passes_by_itself() => self.later(stream, &problem),
+                Err(problem) => self.gone(&job_id, &problem).await,
             }
         }
         Ok(())
@@ -214,7 +222,7 @@ impl Keeper {
             Ok(()) => {
                 self.queued.insert(job_id);
             }
-            Err(problem) if problem.status == 429 || problem.status >= 500 => self.later(stream, &problem.to_string()),
+            Err(problem) if problem.passes_by_itself() => self.later(stream, &problem),
             Err(problem) => self.gone(&job_id, &problem).await,
         }
     }
@@ -225,7 +233,22 @@ impl Keeper {
         self.endpoints.replica_ended(job_id, how).await;
     }
 
-    fn later(&mut self, stream: &str, why: &str) {
+    /// A wish that has been overtaken is no error; one that can never be decided is not asked again until something
+    /// happens.
+    async fn decide(&mut self, stream: &str, command: Command) {
+        match self.endpoints.decide(stream, command).await {
+            Ok(_) | Err(ExecuteError::Rejected(_)) => {}
+            Err(error) => {
+                let problem: Problem = error.into_problem(Into::into);
+                if problem.passes_by_itself() {
+                    return self.later(stream, &problem);
+                }
+                tracing::error!(stream, "its replicas cannot be kept: {problem}");
+            }
+        }
+    }
+
+    fn later(&mut self, stream: &str, why: &Problem) {
         tracing::warn!(stream, "replicas wait: {why}");
         let at = self.endpoints.now().checked_add(RETRY).unwrap_or(Timestamp::MAX);
         let due = self.due.entry(stream.to_owned()).or_insert(at);
@@ -242,7 +265,7 @@ impl Keeper {
         self.stopped.retain(|job_id| state.endpoint_of(job_id).is_some());
     }
 
-    async fn update_route(&mut self, stream: &str, endpoint: &Endpoint) -> anyhow::Result<()> {
+    async fn update_route(&mut self, stream: &str, endpoint: &Endpoint) -> Result<(), Error> {
         if endpoint.created.is_none() || endpoint.deleting {
             self.routes.remove(stream);
             return Ok(());

@@ -12,6 +12,9 @@ const COUNTED_MAX: usize = 1000;
 impl Fleet {
     /// Why a job stands where it stands; empty for one that is over.
     pub fn explain(&self, job_id: JobId) -> String {
+        if let Some(why) = self.left_alone.get(&job_id) {
+            return format!("the scheduler leaves it alone: {why}");
+        }
         let Some(entry) = self.jobs.get(&job_id) else { return String::new() };
         if let Some(how) = self.stranded.get(&job_id) {
             return format!("its node was {}; the attempt is being ended", format!("{how:?}").to_lowercase());
@@ -21,6 +24,9 @@ impl Fleet {
         }
         if let Some((_, detail)) = self.hopeless.get(&job_id) {
             return detail.clone();
+        }
+        if let Some(why) = self.unreadable.get(&entry.cluster()) {
+            return format!("cluster '{}' is left alone: {why}", entry.job.key.cluster);
         }
         let Some(pool) = self.pools.get(&entry.cluster()) else { return String::new() };
         let ticket = entry.ticket(job_id);

@@ -194,6 +194,10 @@ pub struct Fleet {
     pub(super) stranded: BTreeMap<JobId, NodeEnd>,
     /// Jobs that can never run, and why.
     pub(super) hopeless: BTreeMap<JobId, (&'static str, String)>,
+    /// Jobs that can neither be read nor changed, and why: nothing is planned for them until the next start.
+    pub(super) left_alone: BTreeMap<JobId, String>,
+    /// Clusters that cannot be read, and why: their jobs wait, and what runs on their nodes is not touched.
+    pub(super) unreadable: BTreeMap<ClusterName, String>,
     /// When the running time of a job is used up.
     pub(super) timeouts: BTreeSet<(i64, JobId)>,
 }
@@ -217,6 +221,16 @@ impl Fleet {
     /// A job that is not over.
     pub fn job(&self, job_id: JobId) -> Option<&Entry> {
         self.jobs.get(&job_id)
+    }
+
+    /// Whether something may run of the job though nothing is known of it.
+    pub fn is_left_alone(&self, job_id: JobId) -> bool {
+        self.left_alone.contains_key(&job_id)
+    }
+
+    /// Whether nodes may exist of which nothing is known.
+    pub fn has_unreadable_clusters(&self) -> bool {
+        !self.unreadable.is_empty()
     }
 
     /// Where a node belongs, and what is known of it.

@@ -36,6 +36,18 @@ impl Fleet {
         self.index(job_id);
     }
 
+    /// A cluster that cannot be read.
+    pub fn leave_cluster(&mut self, name: ClusterName, why: String) {
+        self.unreadable.insert(name, why);
+    }
+
+    /// A job that cannot be read, or cannot be changed: the others are planned as if it were not there.
+    pub fn leave_job(&mut self, job_id: JobId, why: String) {
+        self.unindex(job_id, 0);
+        self.jobs.remove(&job_id);
+        self.left_alone.insert(job_id, why);
+    }
+
     /// Takes an event in; one that was taken in before changes nothing.
     pub fn apply(&mut self, change: &Change, version: i64, position: i64, at_us: i64) {
         match change {
@@ -147,6 +159,9 @@ impl Fleet {
             self.timeouts.insert((due, job_id));
         }
         let name = entry.cluster();
+        if self.unreadable.contains_key(&name) {
+            return;
+        }
         let pool = self.pools.get_mut(&name).filter(|pool| pool.cluster.phase != Phase::Absent);
         if let Some((node_id, attempt)) = entry.job.live() {
             let end = pool.as_ref().and_then(|pool| pool.cluster.end_of(node_id));

@@ -6,6 +6,7 @@ use contracts::compute as wire;
 use eventlog::{Committed, EventLog, ExecuteError};
 use jiff::Timestamp;
 use runtime::Backoff;
+use vocabulary::Problem;
 use vocabulary::job::{JobEnd, RequeueCause};
 
 use super::jobs::ReplicaJobs;
@@ -81,7 +82,15 @@ impl EndpointCommands {
         let node_id = noticed.node_id.to_string();
         let deadline = Timestamp::from_microsecond(noticed.deadline_us).unwrap_or(Timestamp::MAX);
         for stream in self.state.endpoints() {
-            let (endpoint, _) = self.look(&stream).await?;
+            let (endpoint, _) = match self.look(&stream).await {
+                Ok(found) => found,
+                Err(error) if error.problem().passes_by_itself() => return Err(error),
+                // The others are to be replaced in time.
+                Err(error) => {
+                    tracing::error!(stream, "this endpoint cannot be read: {error}");
+                    continue;
+                }
+            };
             for (job_id, replica) in endpoint.deployments.values().flat_map(|deployment| &deployment.replicas) {
                 let is_there = match replica.node_id.is_empty() {
                     true => self.jobs.node_of(job_id).await? == Some(noticed.node_id),
@@ -124,7 +133,14 @@ impl EndpointCommands {
         while !self.own.shutdown.is_requested() {
             match self.decide(&stream, command.clone()).await {
                 Ok(_) | Err(ExecuteError::Rejected(_)) => return,
-                Err(error) => tracing::warn!(job.id = job_id, "a replica's report waits: {error}"),
+                Err(error) => {
+                    let problem: Problem = error.into_problem(Into::into);
+                    if !problem.passes_by_itself() {
+                        tracing::error!(job.id = job_id, "a replica's report cannot be taken in: {problem}");
+                        return;
+                    }
+                    tracing::warn!(job.id = job_id, "a replica's report waits: {problem}");
+                }
             }
             backoff.wait_unless(&self.own.shutdown).await;
         }

@@ -1,6 +1,5 @@
 //! Replicas' jobs in the log: queued, stopped and scheduled like any other.
 
-use eventlog::ExecuteError;
 use vocabulary::job::{JobSpec, StopBy};
 use vocabulary::{JobId, NodeId, Problem};
 
@@ -25,8 +24,7 @@ impl ReplicaJobs {
         let job_id = JobId::parse(job_id).map_err(|error| Problem::internal(error.to_string()))?;
         match self.own.of_job(job_id, command, ACTOR).await {
             Ok(_) => Ok(()),
-            Err(ExecuteError::Storage(error)) => Err(Problem::unavailable("LogUnavailable", error.to_string(), 1)),
-            Err(other) => Err(other.into_problem(|never| match never {})),
+            Err(error) => Err(error.into_problem(|never| match never {})),
         }
     }
 
@@ -54,6 +52,6 @@ impl ReplicaJobs {
     pub async fn has_cluster(&self, workspace: &str, cluster: &str) -> Result<bool, Problem> {
         let stream = ClusterName::new(workspace, cluster).stream();
         let look = self.own.log.inspect::<Cluster, _>(&stream, |cluster, _| cluster.phase == Phase::Live);
-        look.await.map_err(|error| Problem::unavailable("LogUnavailable", error.to_string(), 1))
+        look.await.map_err(|error| error.problem())
     }
 }

@@ -14,7 +14,7 @@ use contracts::compute::{
 use contracts::feed::feed_service_server::{FeedService, FeedServiceServer};
 use contracts::feed::{Fact, ReadRequest};
 use contracts::{CallContext, Peers};
-use eventlog::BoxFuture;
+use eventlog::{BoxFuture, EventLog, Options, sql};
 use futures_util::Stream;
 use prost::Message;
 use runtime::{MachineClock, MachineEntropy, Shutdown};
@@ -23,7 +23,7 @@ use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status, Streaming};
-use vocabulary::NodeId;
+use vocabulary::{Entropy, NodeId};
 
 use crate::cluster;
 use crate::providers::{AgentIs, Capabilities, NodeEvent, NodeOrder, OrderedNode, Provider};
@@ -203,12 +203,16 @@ impl Running {
     }
 
     /// Ends it and starts it again on the same folder.
-    pub async fn restart(mut self, data: &Path) -> Self {
-        let runs = self.runs.clone();
+    pub async fn restart(self, data: &Path) -> Self {
+        let runs = self.stop().await;
+        Self::start(data, Some(runs)).await
+    }
+
+    /// Ends it.
+    pub async fn stop(mut self) -> Runs {
         self.shutdown.request();
         while self.tasks.join_next().await.is_some() {}
-        drop(self);
-        Self::start(data, Some(runs)).await
+        self.runs
     }
 
     pub async fn put(&self, name: &str, document: &str) -> Result<contracts::compute::Cluster, Status> {
@@ -270,6 +274,36 @@ impl Running {
         let orders = self.peers.agent_client().connect(ReceiverStream::new(receiver)).await.unwrap().into_inner();
         Agent { reports: sender, orders }
     }
+}
+
+/// Takes what the events of a stream say out of a log that nobody has open: its aggregate cannot be read any more.
+pub async fn damage(data: &Path, stream: String) {
+    let log = EventLog::open(Options {
+        service: "compute",
+        store: eventlog::Stores::in_folder(data.join("db")).of("compute"),
+        migrations: crate::service::MIGRATIONS,
+        views: crate::views::all(),
+        clock: Arc::new(MachineClock),
+        entropy: Arc::new(MachineEntropy::default()),
+    });
+    let log = log.await.unwrap();
+    empty_events(&log, stream).await;
+    log.close().await;
+}
+
+/// The same through an open log.
+pub async fn empty_events(log: &EventLog, stream: String) {
+    let context = eventlog::Context::new(MachineEntropy::default().uuid(), "test", "");
+    log.record::<crate::job::Job, _>("test", context, move |_, tx| {
+        let stream = stream.clone();
+        Box::pin(async move {
+            sql("UPDATE events SET data = '{}' WHERE stream_id = $1").bind(stream).execute(&mut *tx).await?;
+            sql("UPDATE projection_cursor SET last_position = 0").execute(tx).await?;
+            Ok(eventlog::Recorded { events: Vec::new(), reply: Vec::new() })
+        })
+    })
+    .await
+    .unwrap();
 }
 
 /// An agent that the test plays.

@@ -7,7 +7,7 @@ use tokio_stream::StreamExt;
 
 use vocabulary::token::{RunToken, node_secret};
 
-use super::harness::{KEY, PATIENCE, Running, run_id, spec};
+use super::harness::{KEY, PATIENCE, Running, damage, run_id, spec};
 use crate::providers::{FailureCause, NodeEvent};
 
 const SPOT: &str = "vm_size: D2\nvm_priority: low_priority\n\
@@ -269,4 +269,68 @@ async fn an_agent_that_leaves_says_so_and_gets_no_jobs() {
     let other = running.next_node().await;
     let mut agent = running.agent(&other, Vec::new()).await;
     assert_eq!(agent.next_start().await.attempt, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_cannot_be_read_stops_nobody_else() {
+    // One damaged row must not keep all clusters of an installation from starting, nor a node from reporting.
+    let data = tempfile::tempdir().unwrap();
+    let mut running = Running::start(data.path(), None).await;
+    running.put("spot", SPOT).await.unwrap();
+    for number in 1..=2 {
+        running.runs.create(&run_id(number), spec("spot"));
+    }
+    let order = running.next_node().await;
+    let mut agent = running.agent(&order, Vec::new()).await;
+    let starts = [agent.next_start().await, agent.next_start().await];
+    for start in &starts {
+        agent.phase(&start.job_id, 1, "running").await;
+        running.until(&start.run_id, |job| job.state == "running").await;
+    }
+    let runs = running.stop().await;
+    let [damaged, whole] = starts.map(|start| start.job_id);
+    damage(data.path(), crate::job::stream(vocabulary::JobId::parse(&damaged).unwrap())).await;
+    let running = Running::start(data.path(), Some(runs)).await;
+    let job = running.job(&damaged).await.unwrap();
+    assert!(job.state == "running" && job.reason.contains("cannot be read"), "{}", job.reason);
+    let status = |job_id: &str| AttemptStatus { job_id: job_id.into(), attempt: 1, phase: "running".into() };
+    let mut agent = running.agent(&order, vec![status(&damaged), status(&whole)]).await;
+    let end = contracts::compute::JobEnd { outcome: "completed".into(), phase: "run".into(), ..Default::default() };
+    let ended = contracts::compute::AttemptEnded { job_id: damaged, attempt: 1, end: Some(end) };
+    agent.say(contracts::compute::agent_report::Report::Ended(ended)).await;
+    // By the next report it is clear that the one before it holds nobody up.
+    agent.phase(&whole, 1, "finalizing").await;
+    running.until(&whole, |job| job.state == "finalizing").await;
+    agent.end(&whole, 1, "completed").await;
+    running.until(&whole, |job| job.state == "ended").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_jobs_of_a_cluster_that_cannot_be_read_wait_and_its_nodes_stay() {
+    let data = tempfile::tempdir().unwrap();
+    let mut running = Running::start(data.path(), None).await;
+    running.put("spot", SPOT).await.unwrap();
+    running.put("other", SPOT).await.unwrap();
+    running.runs.create(&run_id(1), spec("spot"));
+    let order = running.next_node().await;
+    let mut agent = running.agent(&order, Vec::new()).await;
+    let start = agent.next_start().await;
+    agent.phase(&start.job_id, 1, "running").await;
+    running.until(&start.run_id, |job| job.state == "running").await;
+    let runs = running.stop().await;
+    damage(data.path(), "cluster-w/spot".into()).await;
+    let mut running = Running::start(data.path(), Some(runs)).await;
+    let mut agent = running.connect(&order.node_id.to_string(), &order.secret, Vec::new()).await;
+    let refused = tokio::time::timeout(PATIENCE, agent.orders.next()).await.unwrap().unwrap().unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::Unavailable, "it is not told to leave, and comes again");
+    running.runs.create(&run_id(2), spec("spot"));
+    running.runs.create(&run_id(3), spec("other"));
+    let order = running.next_node().await;
+    let mut agent = running.agent(&order, Vec::new()).await;
+    assert_eq!(agent.next_start().await.run_id, run_id(3));
+    for (number, state) in [(1, "running"), (2, "queued")] {
+        let job = running.job(&run_id(number)).await.unwrap();
+        assert_eq!(job.state, state);
+        assert!(number == 1 || job.reason.contains("'spot' is left alone"), "{}", job.reason);
+    }
 }
