@@ -1,6 +1,5 @@
 //! What whole-process tests and load tests are made of: servers that can be killed and started again, a client of the
-//! REST
-//! interface that outlives them, and a look at every process that a data folder has left on the machine.
+//! REST interface that outlives them, and a look at every process that a data folder has left on the machine.
 //!
 //! Only for tests: whatever does not go as it must panics with what was seen. Nothing outlives its [`Home`]: when that
 //! is dropped, after a panic too, every process that names the folder is killed and the folder is removed.
@@ -9,10 +8,10 @@ mod client;
 mod events;
 mod fixture;
 mod home;
+mod output;
 mod processes;
 mod properties;
 mod random;
-mod said;
 mod server;
 mod stored;
 mod watchdog;
@@ -21,10 +20,10 @@ pub use client::{Answer, Client, Request};
 pub use events::{Event, Events};
 pub use fixture::{Fixture, Recorded};
 pub use home::{Home, open_to_others};
+pub use output::{SAY, check_everything_written};
 pub use processes::{Kind, Process, kill_and_await, processes_of};
 pub use properties::properties;
 pub use random::Random;
-pub use said::{SAY, check_everything_said};
 pub use server::{Options, Server, binary};
 pub use stored::StoredForms;
 pub use watchdog::Watchdog;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use trialog_testkit::{Client, Home, Options, SAY, Server, Watchdog, binary, check_everything_said, processes_of};
+use trialog_testkit::{Client, Home, Options, SAY, Server, Watchdog, binary, check_everything_written, processes_of};
 
 /// For everything: a debug build on a busy machine needs a fraction of it.
 const LIMIT: Duration = Duration::from_secs(180);
@@ -110,7 +110,7 @@ fn what_an_attempt_writes_while_the_server_is_away_is_not_lost() {
     let run = trials[0]["run_id"].as_str().expect("a run");
     let shown = client.get(&format!("runs/{run}")).expect(200);
     assert_eq!((&shown["state"], &shown["preemptions"]), (&json!("Completed"), &json!(1)), "{shown}");
-    let said = check_everything_said(&client, &home.join("said"));
+    let said = check_everything_written(&client, &home.join("said"));
     assert!(said as u64 > 2 * STEPS, "two attempts were to say {} lines, not {said}", 2 * STEPS);
     let points = client.list(&format!("runs/{run}/metrics/score"), "points");
     let mut counted: Vec<_> =

@@ -9,7 +9,7 @@ const LINE_BYTES_MAX: usize = 64 << 10;
 
 /// What a line says.
 #[derive(Debug, PartialEq)]
-pub(super) enum Said {
+pub(super) enum Payload {
     /// `{"trialog": "metric", …}`
     Metric(MetricPoint),
     /// `{"trialog": "ready", "address": …}`
@@ -23,7 +23,7 @@ pub(super) enum Said {
 pub(super) struct Message {
     pub start: usize,
     pub end: usize,
-    pub said: Said,
+    pub payload: Payload,
 }
 
 /// All messages in the bytes, whose first line is whole unless `skip_first`.
@@ -32,16 +32,16 @@ pub(super) fn read(bytes: &[u8], skip_first: bool) -> Vec<Message> {
     for (number, line) in bytes.split_inclusive(|byte| *byte == b'\n').enumerate() {
         let end = start + line.len();
         if !(skip_first && number == 0)
-            && let Some(said) = understand(line)
+            && let Some(payload) = parse(line)
         {
-            messages.push(Message { start, end, said });
+            messages.push(Message { start, end, payload });
         }
         start = end;
     }
     messages
 }
 
-fn understand(line: &[u8]) -> Option<Said> {
+fn parse(line: &[u8]) -> Option<Payload> {
     if line.len() > LINE_BYTES_MAX {
         return None;
     }
@@ -55,25 +55,25 @@ fn understand(line: &[u8]) -> Option<Said> {
         // Python writes NaN and Infinity bare.
         Err(first) => match serde_json::from_str(&with_quoted_words(text)) {
             Ok(object) => object,
-            Err(_) => return Some(Said::Unclear(format!("not JSON: {first}"))),
+            Err(_) => return Some(Payload::Unclear(format!("not JSON: {first}"))),
         },
     };
     match object.get("trialog")?.as_str() {
         Some("metric") => Some(metric(&object)),
         Some("ready") => Some(match object.get("address").and_then(Value::as_str) {
-            Some(address) => Said::Ready(address.to_owned()),
-            None => Said::Unclear("\"address\" is missing".to_owned()),
+            Some(address) => Payload::Ready(address.to_owned()),
+            None => Payload::Unclear("\"address\" is missing".to_owned()),
         }),
-        _ => Some(Said::Unclear("\"trialog\" must be \"metric\"".to_owned())),
+        _ => Some(Payload::Unclear("\"trialog\" must be \"metric\"".to_owned())),
     }
 }
 
-fn metric(object: &Map<String, Value>) -> Said {
+fn metric(object: &Map<String, Value>) -> Payload {
     let Some(name) = object.get("name").and_then(Value::as_str) else {
-        return Said::Unclear("\"name\" must be a text".to_owned());
+        return Payload::Unclear("\"name\" must be a text".to_owned());
     };
     let Some(value) = object.get("value").and_then(number) else {
-        return Said::Unclear(format!(
+        return Payload::Unclear(format!(
             "\"value\" of '{name}' must be a number, \"NaN\", \"Infinity\" or \"-Infinity\", not {}",
             object.get("value").map_or_else(|| "missing".to_owned(), Value::to_string)
         ));
@@ -82,12 +82,12 @@ fn metric(object: &Map<String, Value>) -> Said {
         None | Some(Value::Null) => Ok(None),
         Some(given) => match integer(given) {
             Some(number) => Ok(Some(number)),
-            None => Err(Said::Unclear(format!("\"{key}\" of '{name}' must be a whole number, not {given}"))),
+            None => Err(Payload::Unclear(format!("\"{key}\" of '{name}' must be a whole number, not {given}"))),
         },
     };
     match (whole("step"), whole("timestamp_ms")) {
         (Ok(step), Ok(timestamp_ms)) => {
-            Said::Metric(MetricPoint { name: name.to_owned(), value, step, timestamp_ms, ..MetricPoint::default() })
+            Payload::Metric(MetricPoint { name: name.to_owned(), value, step, timestamp_ms, ..MetricPoint::default() })
         }
         (Err(unclear), _) | (_, Err(unclear)) => unclear,
     }
@@ -146,26 +146,26 @@ fn with_quoted_words(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn said(line: &str) -> Option<Said> {
-        understand(line.as_bytes())
+    fn parsed(line: &str) -> Option<Payload> {
+        parse(line.as_bytes())
     }
 
     #[test]
     fn metrics_are_told_from_log_lines() {
         // A value that is overlooked makes a trial look as if it had never reported.
-        let Some(Said::Metric(point)) = said(r#" {"trialog": "metric", "name": "acc", "value": 0.5, "step": 3.0} "#)
+        let Some(Payload::Metric(point)) =
+            parsed(r#" {"trialog": "metric", "name": "acc", "value": 0.5, "step": 3.0} "#)
         else {
             panic!("not understood");
         };
         assert_eq!((point.name.as_str(), point.value, point.step), ("acc", 0.5, Some(3)));
         for word in ["NaN", "\"NaN\""] {
             let line = format!(r#"{{"trialog": "metric", "name": "a NaN \" NaN", "value": {word}}}"#);
-            assert!(
-                matches!(said(&line), Some(Said::Metric(point)) if point.value.is_nan() && point.name == "a NaN \" NaN")
-            );
+            let Some(Payload::Metric(point)) = parsed(&line) else { panic!("not understood: {line}") };
+            assert!(point.value.is_nan() && point.name == "a NaN \" NaN", "{point:?}");
         }
         for log in ["epoch 3", r#"{"loss": 1}"#, r#"["trialog"]"#, r#"text {"trialog": "metric"}"#, "{"] {
-            assert_eq!(said(log), None, "{log}");
+            assert_eq!(parsed(log), None, "{log}");
         }
         for unclear in [
             r#"{"trialog": "metric", "name": "a"}"#,
@@ -174,7 +174,7 @@ mod tests {
             r#"{"trialog": "metric", "name": "a", "value": 1, "step": 1.5}"#,
             r#"{"trialog": "metric""#,
         ] {
-            assert!(matches!(said(unclear), Some(Said::Unclear(_))), "{unclear}");
+            assert!(matches!(parsed(unclear), Some(Payload::Unclear(_))), "{unclear}");
         }
     }
 

@@ -88,8 +88,8 @@ impl Sender {
             self.journal.offsets[number] = outcome.offset;
             self.over |= outcome.over;
         }
-        let said = self.journal.offsets[0] + self.journal.offsets[1];
-        if !self.journal.full && !self.context.attempt.is_service() && said >= LOG_BYTES_MAX {
+        let written = self.journal.offsets[0] + self.journal.offsets[1];
+        if !self.journal.full && !self.context.attempt.is_service() && written >= LOG_BYTES_MAX {
             self.journal.full = true;
             let text = format!("the output is longer than {} MiB; the rest is not kept", LOG_BYTES_MAX >> 20);
             folder::notice(&self.context.attempt.folder, &text);

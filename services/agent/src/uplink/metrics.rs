@@ -14,7 +14,7 @@ use contracts::runs::{MetricPoint, RecordMetricsRequest};
 use runtime::Backoff;
 use serde::{Deserialize, Serialize};
 
-use super::lines::{self, Message, Said};
+use super::lines::{self, Message, Payload};
 use super::{BACK_OFF_MAX, BACK_OFF_MIN, Context, Stage};
 use crate::errors::{self, Refusal};
 use crate::folder;
@@ -96,7 +96,7 @@ impl Sender {
         let start = self.journal.offset;
         let mut points = Vec::new();
         for message in messages.drain(..) {
-            self.hear(message, start, &mut points).await;
+            self.handle(message, start, &mut points).await;
         }
         if self.context.attempt.is_service() {
             points.clear();
@@ -115,20 +115,20 @@ impl Sender {
         Ok(())
     }
 
-    async fn hear(&self, message: Message, start: u64, points: &mut Vec<Placed>) {
+    async fn handle(&self, message: Message, start: u64, points: &mut Vec<Placed>) {
         let attempt = &self.context.attempt;
-        match message.said {
-            Said::Metric(mut point) => {
+        match message.payload {
+            Payload::Metric(mut point) => {
                 point.name = attempt.mask.cover_text(&point.name);
                 let at = |place: usize| start + u64::try_from(place).unwrap_or_default();
                 points.push(Placed { start: at(message.start), end: at(message.end), point });
             }
-            Said::Ready(address) if attempt.is_service() && attempt.set_address(&address) => {
+            Payload::Ready(address) if attempt.is_service() && attempt.set_address(&address) => {
                 let (job_id, attempt) = (attempt.order.job_id.clone(), attempt.order.attempt);
                 self.context.node.link.report(Report::ReplicaReady(ReplicaReady { job_id, attempt, address })).await;
             }
-            Said::Ready(_) => {}
-            Said::Unclear(why) => folder::notice(&attempt.folder, &format!("a line was not understood: {why}")),
+            Payload::Ready(_) => {}
+            Payload::Unclear(why) => folder::notice(&attempt.folder, &format!("a line was not understood: {why}")),
         }
     }
 

@@ -21,7 +21,7 @@ struct Connection {
     /// Tells this connection from an earlier one of the same node.
     number: u64,
     orders: OrderSender,
-    heard: Stopwatch,
+    last_contact: Stopwatch,
 }
 
 /// The connected agents.
@@ -47,7 +47,7 @@ impl Agents {
         let mut registry = self.registry();
         registry.next += 1;
         let number = registry.next;
-        registry.open.insert(node_id, Connection { number, orders, heard: Stopwatch::start() });
+        registry.open.insert(node_id, Connection { number, orders, last_contact: Stopwatch::start() });
         number
     }
 
@@ -58,11 +58,11 @@ impl Agents {
         current && registry.open.remove(&node_id).is_some()
     }
 
-    pub fn hear(&self, node_id: NodeId, number: u64) {
+    pub fn touch(&self, node_id: NodeId, number: u64) {
         if let Some(connection) = self.registry().open.get_mut(&node_id)
             && connection.number == number
         {
-            connection.heard = Stopwatch::start();
+            connection.last_contact = Stopwatch::start();
         }
     }
 
@@ -89,13 +89,13 @@ impl Agents {
 
     /// How long each connected agent has been silent.
     pub fn silences(&self) -> Vec<(NodeId, Duration)> {
-        self.registry().open.iter().map(|(node, connection)| (*node, connection.heard.elapsed())).collect()
+        self.registry().open.iter().map(|(node, connection)| (*node, connection.last_contact.elapsed())).collect()
     }
 
     /// Nobody could be heard until now.
     pub fn excuse_silence(&self) {
         for connection in self.registry().open.values_mut() {
-            connection.heard = Stopwatch::start();
+            connection.last_contact = Stopwatch::start();
         }
     }
 }

@@ -35,7 +35,7 @@ pub(super) async fn run(desk: Arc<Desk>, mut incoming: Streaming<AgentReport>, o
     };
     let node_id = match admit(&desk, &hello).await {
         Ok(Admitted::Node(node_id)) => node_id,
-        Ok(Admitted::Gone(node_id)) => return hear_out(&desk, node_id, incoming, &orders).await,
+        Ok(Admitted::Gone(node_id)) => return drain(&desk, node_id, incoming, &orders).await,
         Err(problem) => {
             let _ = orders.try_send(Err(contracts::status_of(&problem)));
             return;
@@ -48,20 +48,20 @@ pub(super) async fn run(desk: Arc<Desk>, mut incoming: Streaming<AgentReport>, o
         let command = job::Command::EndAttempt { attempt, node_id, end, at_us: desk.commands.clock.now_us() };
         desk.commands.of_job_surely(job_id, command, "agents").await;
     }
-    listen(&desk, node_id, incoming, &orders, || desk.agents.hear(node_id, number)).await;
+    listen(&desk, node_id, incoming, &orders, || desk.agents.touch(node_id, number)).await;
     if desk.agents.close(node_id, number) {
         desk.fleet.lock().set_connected(node_id, false, desk.commands.clock.now_us());
         desk.fleet.wake.notify_one();
     }
 }
 
-/// Takes reports until the connection ends; `heard` is called with each sign of life.
+/// Takes reports until the connection ends; `on_contact` is called with each sign of life.
 async fn listen(
     desk: &Desk,
     node_id: NodeId,
     mut incoming: Streaming<AgentReport>,
     orders: &OrderSender,
-    heard: impl Fn() + Send,
+    on_contact: impl Fn() + Send,
 ) {
     let (sender, receiver) = mpsc::channel(REPORTS_WAITING_MAX);
     let reading = async {
@@ -69,7 +69,7 @@ async fn listen(
             tokio::select! {
                 message = incoming.message() => {
                     let Ok(Some(AgentReport { report })) = message else { return };
-                    heard();
+                    on_contact();
                     match report {
                         None | Some(Report::Heartbeat(_) | Report::Hello(_)) => {}
                         Some(report) => if sender.send(report).await.is_err() { return },
@@ -88,7 +88,7 @@ async fn listen(
 
 /// The agent of a node that is gone may still have what attempts wrote before their end: it learns where to take that,
 /// and its reports of their ends, which mean nothing any more, are acknowledged.
-async fn hear_out(desk: &Desk, node_id: NodeId, incoming: Streaming<AgentReport>, orders: &OrderSender) {
+async fn drain(desk: &Desk, node_id: NodeId, incoming: Streaming<AgentReport>, orders: &OrderSender) {
     let leave = Order::Leave(Leave { reason: "the node is gone".to_owned() });
     for order in [welcome(desk), leave] {
         let _ = orders.try_send(Ok(AgentOrder { order: Some(order) }));

@@ -9,7 +9,7 @@ use tonic::{Request, Response, Status};
 use vocabulary::Problem;
 
 use super::endpoints_document::read_endpoint;
-use super::endpoints_shown;
+use super::endpoints_to_wire;
 use crate::endpoint::{Command, Endpoint, EndpointCreated, TrafficSet};
 use crate::serving::EndpointCommands;
 use crate::views::endpoints::stream;
@@ -54,7 +54,7 @@ impl EndpointCalls {
     /// The endpoint as it is now, after a write.
     pub(crate) async fn endpoint_now(&self, workspace: &str, name: &str) -> Result<wire::Endpoint, Status> {
         let (endpoint, version) = self.commands.look(&stream(workspace, name)).await.map_err(calls::unreadable)?;
-        endpoints_shown::endpoint(&endpoint, version).ok_or_else(|| absent(workspace, name))
+        endpoints_to_wire::endpoint(&endpoint, version).ok_or_else(|| absent(workspace, name))
     }
 
     pub(crate) async fn put_endpoint(
@@ -109,7 +109,7 @@ impl EndpointCalls {
         calls::at_least(self.commands.log(), &CallContext::of(&request)).await?;
         let wire::GetEndpointRequest { workspace, name, wait_seconds, after_version } = request.into_inner();
         let (endpoint, version) = self.look_after(&stream(&workspace, &name), wait_seconds, after_version).await?;
-        let shown = endpoints_shown::endpoint(&endpoint, version).ok_or_else(|| absent(&workspace, &name))?;
+        let shown = endpoints_to_wire::endpoint(&endpoint, version).ok_or_else(|| absent(&workspace, &name))?;
         Ok(Response::new(shown))
     }
 
@@ -134,7 +134,7 @@ impl EndpointCalls {
         for name in &names {
             let (endpoint, version) = self.commands.look(&stream(&workspace, name)).await.map_err(calls::unreadable)?;
             // One that has gone since its name was read is left out.
-            endpoints.extend(endpoints_shown::endpoint(&endpoint, version));
+            endpoints.extend(endpoints_to_wire::endpoint(&endpoint, version));
         }
         Ok(Response::new(wire::ListEndpointsReply { endpoints, next_page_token }))
     }
@@ -152,7 +152,7 @@ impl EndpointCalls {
             Ok(shown) => shown,
             // It is gone already: nothing had to be drained.
             Err(gone) => {
-                let shown = endpoints_shown::endpoint(&before, version).ok_or(gone)?;
+                let shown = endpoints_to_wire::endpoint(&before, version).ok_or(gone)?;
                 wire::Endpoint { provisioning_state: "Deleted".to_owned(), ..shown }
             }
         };

@@ -8,7 +8,7 @@ use vocabulary::Problem;
 
 use super::endpoints::{EndpointCalls, absent};
 use super::endpoints_document::read_deployment;
-use super::endpoints_shown;
+use super::endpoints_to_wire;
 use crate::endpoint::{Command, DeploymentRevised, Endpoint, ModelFile, ServedModel};
 use crate::views::endpoints::{revision_keys, stream};
 
@@ -88,7 +88,7 @@ impl EndpointCalls {
         let Some(deployment) = state.deployments.get(name) else { return Err(no_deployment(endpoint, name)) };
         let keys = revision_keys(self.commands.log().reader(), workspace, endpoint).await.map_err(calls::unreadable)?;
         let key_of = |revision| keys.get(&(name.to_owned(), revision)).copied().unwrap_or_default();
-        Ok(endpoints_shown::deployment(name, deployment, version, key_of, self.commands.now()))
+        Ok(endpoints_to_wire::deployment(name, deployment, version, key_of, self.commands.now()))
     }
 
     pub(crate) async fn get_deployment(
@@ -116,7 +116,7 @@ impl EndpointCalls {
             revision_keys(self.commands.log().reader(), &workspace, &endpoint).await.map_err(calls::unreadable)?;
         let shown = state.deployments.iter().map(|(name, deployment)| {
             let key_of = |revision| keys.get(&(name.clone(), revision)).copied().unwrap_or_default();
-            endpoints_shown::deployment(name, deployment, version, key_of, self.commands.now())
+            endpoints_to_wire::deployment(name, deployment, version, key_of, self.commands.now())
         });
         Ok(Response::new(wire::ListDeploymentsReply { deployments: shown.collect() }))
     }

@@ -3,7 +3,7 @@
 mod endpoints;
 mod endpoints_deployments;
 mod endpoints_document;
-mod endpoints_shown;
+mod endpoints_to_wire;
 mod jobs;
 mod nodes;
 mod put_cluster;

@@ -53,20 +53,20 @@ async fn one(engine: &Arc<Engine>, action: Action) -> bool {
             let secret = token::node_secret(&node_id.to_string(), &engine.signing_key);
             let token_sha256 = token::fingerprint(&secret);
             let command = cluster::Command::RequestNode { node_id, token_sha256, reason, at_us };
-            told(engine.commands.of_cluster(&cluster, command, ACTOR).await)
+            changed(engine.commands.of_cluster(&cluster, command, ACTOR).await)
         }
         Action::Notice { cluster, node_id, deadline_us, reason } => {
             let command = cluster::Command::Notice { node_id, by: Taker::Provider, deadline_us, reason, at_us };
-            told(engine.commands.of_cluster(&cluster, command, ACTOR).await)
+            changed(engine.commands.of_cluster(&cluster, command, ACTOR).await)
         }
-        Action::Leave { cluster, node_id, reason } => {
-            told(engine.commands.of_cluster(&cluster, cluster::Command::Leave { node_id, reason, at_us }, ACTOR).await)
-        }
-        Action::Fail { cluster, node_id, reason } => {
-            told(engine.commands.of_cluster(&cluster, cluster::Command::Fail { node_id, reason, at_us }, ACTOR).await)
-        }
+        Action::Leave { cluster, node_id, reason } => changed(
+            engine.commands.of_cluster(&cluster, cluster::Command::Leave { node_id, reason, at_us }, ACTOR).await,
+        ),
+        Action::Fail { cluster, node_id, reason } => changed(
+            engine.commands.of_cluster(&cluster, cluster::Command::Fail { node_id, reason, at_us }, ACTOR).await,
+        ),
         Action::FinishDelete { cluster } => {
-            told(engine.commands.of_cluster(&cluster, cluster::Command::FinishDelete { at_us }, ACTOR).await)
+            changed(engine.commands.of_cluster(&cluster, cluster::Command::FinishDelete { at_us }, ACTOR).await)
         }
         Action::Remove { cluster, node_id, end, reason } => {
             engine.fleet.lock().set_removing(node_id, true);
@@ -94,7 +94,7 @@ async fn of_job(engine: &Engine, job_id: JobId, command: job::Command) -> bool {
 }
 
 /// A command that was overtaken leads to no events, which is no error.
-fn told<R: std::fmt::Debug>(outcome: Result<Committed, ExecuteError<R>>) -> bool {
+fn changed<R: std::fmt::Debug>(outcome: Result<Committed, ExecuteError<R>>) -> bool {
     match outcome {
         Ok(committed) => committed.events > 0,
         Err(error) => {
@@ -107,11 +107,11 @@ fn told<R: std::fmt::Debug>(outcome: Result<Committed, ExecuteError<R>>) -> bool
 /// Takes a node away and says so once nothing of it runs any more and what its attempts wrote is in: only then may its
 /// jobs begin elsewhere. What is not in by then comes later, from the agent that stays for it, and changes no decision.
 async fn remove(engine: Arc<Engine>, cluster: ClusterName, node_id: NodeId, end: NodeEnd, reason: String) {
-    let told = engine.agents.send(node_id, Order::Leave(Leave { reason: reason.clone() }));
+    let notified = engine.agents.send(node_id, Order::Leave(Leave { reason: reason.clone() }));
     let agent = match end {
         // A node that is given up because it does not answer will not end anything by itself.
         NodeEnd::Failed => AgentIs::Mute,
-        _ if told => AgentIs::Told,
+        _ if notified => AgentIs::Notified,
         _ => AgentIs::Away,
     };
     let mut backoff = Backoff::new(REMOVE_RETRY_MIN, REMOVE_RETRY_MAX);

@@ -98,7 +98,7 @@ fn look(engine: &Engine) -> Plan {
     let now_us = engine.commands.clock.now_us();
     for (node_id, silent) in engine.agents.silences() {
         let silent_us = i64::try_from(silent.as_micros()).unwrap_or(i64::MAX);
-        fleet.heard(node_id, now_us.saturating_sub(silent_us));
+        fleet.contacted(node_id, now_us.saturating_sub(silent_us));
     }
     scheduler::plan(&fleet, now_us)
 }

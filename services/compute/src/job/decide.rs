@@ -173,9 +173,9 @@ impl Job {
     }
 }
 
-/// The words of `said` with the facts of `kept`.
-fn merge(kept: JobEnd, said: JobEnd) -> JobEnd {
-    JobEnd { outcome: said.outcome, by: said.by, decision: said.decision, ..kept }
+/// The outcome of `ordered` with the facts of `kept`.
+fn merge(kept: JobEnd, ordered: JobEnd) -> JobEnd {
+    JobEnd { outcome: ordered.outcome, by: ordered.by, decision: ordered.decision, ..kept }
 }
 
 impl Decider for Job {

@@ -372,7 +372,7 @@ impl Inner {
         let folder = self.folder(node_id);
         let spared =
             Identity::read(&folder.join("agent.pid")).filter(|living| agent != AgentIs::Mute && living.lives());
-        let grace = if agent == AgentIs::Told { LEAVE_WAIT } else { Duration::ZERO };
+        let grace = if agent == AgentIs::Notified { LEAVE_WAIT } else { Duration::ZERO };
         let (path, executable) = (folder.clone(), self.wiring.executable.clone());
         tokio::task::spawn_blocking(move || {
             process::end_node(&node_id.to_string(), (&path, &executable), spared, grace)

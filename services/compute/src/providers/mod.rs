@@ -122,7 +122,7 @@ pub(crate) enum FailureCause {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AgentIs {
     /// It was told that its node goes, and ends what runs there by itself.
-    Told,
+    Notified,
     /// It is not connected, but may come.
     Away,
     /// It has been silent for too long, or has failed.

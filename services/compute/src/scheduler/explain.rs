@@ -22,7 +22,7 @@ impl Fleet {
         if entry.job.phase != JobPhase::Queued {
             return entry.job.reason.clone();
         }
-        if let Some((_, detail)) = self.hopeless.get(&job_id) {
+        if let Some((_, detail)) = self.unschedulable.get(&job_id) {
             return detail.clone();
         }
         if let Some(why) = self.unreadable.get(&entry.cluster()) {

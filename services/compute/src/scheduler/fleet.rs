@@ -119,7 +119,7 @@ pub struct Place {
     /// Whether its agent is connected.
     pub connected: bool,
     /// When its agent was heard last.
-    pub heard_us: i64,
+    pub last_contact_us: i64,
     /// Since when its agent could have called: since it was asked for, or since the server has started.
     pub awaited_us: i64,
     /// By when its provider has brought it up, or since when it is up; 0 = it was not asked yet.
@@ -193,7 +193,7 @@ pub struct Fleet {
     /// Attempts whose node is gone, and how it went.
     pub(super) stranded: BTreeMap<JobId, NodeEnd>,
     /// Jobs that can never run, and why.
-    pub(super) hopeless: BTreeMap<JobId, (&'static str, String)>,
+    pub(super) unschedulable: BTreeMap<JobId, (&'static str, String)>,
     /// Jobs that can neither be read nor changed, and why: nothing is planned for them until the next start.
     pub(super) left_alone: BTreeMap<JobId, String>,
     /// Clusters that cannot be read, and why: their jobs wait, and what runs on their nodes is not touched.
@@ -252,14 +252,14 @@ impl Fleet {
     /// The node's agent has been heard.
     pub fn heard(&mut self, node_id: NodeId, at_us: i64) {
         if let Some(place) = self.place_mut(node_id) {
-            place.heard_us = place.heard_us.max(at_us);
+            place.last_contact_us = place.last_contact_us.max(at_us);
         }
     }
 
     /// Nobody could be heard until now.
     pub fn excuse_silence(&mut self, now_us: i64) {
         for place in self.pools.values_mut().flat_map(|pool| pool.places.values_mut()) {
-            place.heard_us = place.heard_us.max(now_us);
+            place.last_contact_us = place.last_contact_us.max(now_us);
         }
     }
 
@@ -267,7 +267,7 @@ impl Fleet {
     pub fn set_connected(&mut self, node_id: NodeId, connected: bool, now_us: i64) {
         if let Some(place) = self.place_mut(node_id) {
             place.connected = connected;
-            place.heard_us = place.heard_us.max(now_us);
+            place.last_contact_us = place.last_contact_us.max(now_us);
         }
     }
 

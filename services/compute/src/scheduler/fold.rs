@@ -19,7 +19,10 @@ impl Fleet {
             // When it became idle is not known any more: it idles from now on. Its agent has as long to call as a
             // silent one has.
             .map(|node| {
-                (*node, Place { heard_us: now_us, awaited_us: now_us, idle_since_us: now_us, ..Place::default() })
+                (
+                    *node,
+                    Place { last_contact_us: now_us, awaited_us: now_us, idle_since_us: now_us, ..Place::default() },
+                )
             })
             .collect();
         self.nodes.extend(places.keys().map(|node| (*node, name.clone())));
@@ -72,14 +75,15 @@ impl Fleet {
         };
         match event {
             ClusterEvent::NodeRequested(_) => {
-                let place = Place { heard_us: at_us, awaited_us: at_us, idle_since_us: at_us, ..Place::default() };
+                let place =
+                    Place { last_contact_us: at_us, awaited_us: at_us, idle_since_us: at_us, ..Place::default() };
                 pool.places.insert(node_id, place);
                 self.nodes.insert(node_id, name.clone());
             }
             ClusterEvent::NodeReady(_) => {
                 if let Some(place) = pool.places.get_mut(&node_id) {
                     place.idle_since_us = at_us;
-                    place.heard_us = place.heard_us.max(at_us);
+                    place.last_contact_us = place.last_contact_us.max(at_us);
                 }
             }
             ClusterEvent::NodePreempted(_) => self.strand(name, node_id, NodeEnd::Preempted),
@@ -99,7 +103,7 @@ impl Fleet {
     /// A cluster has come into being: jobs that named it may run after all.
     fn reconsider(&mut self, name: &ClusterName) {
         let named = |job_id: &&JobId| self.jobs.get(*job_id).is_some_and(|entry| entry.cluster() == *name);
-        let jobs: Vec<JobId> = self.hopeless.keys().filter(named).copied().collect();
+        let jobs: Vec<JobId> = self.unschedulable.keys().filter(named).copied().collect();
         for job_id in jobs {
             self.unindex(job_id, 0);
             self.index(job_id);
@@ -132,7 +136,7 @@ impl Fleet {
     fn unindex(&mut self, job_id: JobId, at_us: i64) {
         let Some(entry) = self.jobs.get(&job_id) else { return };
         self.stranded.remove(&job_id);
-        self.hopeless.remove(&job_id);
+        self.unschedulable.remove(&job_id);
         if let Some(due) = entry.job.timeout_us() {
             self.timeouts.remove(&(due, job_id));
         }
@@ -183,11 +187,11 @@ impl Fleet {
         match pool {
             None => {
                 let detail = format!("there is no cluster '{}' in workspace '{}'", name.name, name.workspace);
-                self.hopeless.insert(job_id, ("no_cluster", detail));
+                self.unschedulable.insert(job_id, ("no_cluster", detail));
             }
             Some(pool) => match misfit(entry, pool) {
                 Some(detail) if pool.cluster.phase == Phase::Live => {
-                    self.hopeless.insert(job_id, ("does_not_fit", detail));
+                    self.unschedulable.insert(job_id, ("does_not_fit", detail));
                 }
                 _ => {
                     pool.queue.entry(entry.shape).or_default().insert(entry.ticket(job_id));

@@ -162,7 +162,7 @@ fn plan_jobs(fleet: &Fleet, now_us: i64, plan: &mut Plan) {
             plan.actions.push(Action::EndAttempt { job_id: *job_id, attempt, node_id, end });
         }
     }
-    for (job_id, (reason, detail)) in &fleet.hopeless {
+    for (job_id, (reason, detail)) in &fleet.unschedulable {
         plan.actions.push(Action::GiveUp { job_id: *job_id, end: failed_end(reason, detail.clone()) });
     }
     for (due_us, job_id) in &fleet.timeouts {
@@ -217,7 +217,7 @@ fn ready_node(
     plan: &mut Plan,
 ) -> Option<Action> {
     let cluster = name.clone();
-    if plan.is_due(place.heard_us.saturating_add(micros(SILENCE_MAX.as_secs_f64())), now_us) {
+    if plan.is_due(place.last_contact_us.saturating_add(micros(SILENCE_MAX.as_secs_f64())), now_us) {
         let reason = format!("no sign of life for {} s", SILENCE_MAX.as_secs());
         return Some(Action::Fail { cluster, node_id, reason });
     }

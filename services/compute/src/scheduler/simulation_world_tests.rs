@@ -121,7 +121,7 @@ impl World {
         for _ in 0..10_000 {
             for node in self.fleet.nodes().map(|(node, ..)| node).collect::<Vec<_>>() {
                 if !self.silent().contains(&node) {
-                    self.fleet.heard(node, self.now_us);
+                    self.fleet.contacted(node, self.now_us);
                 }
             }
             let Plan { actions, next_us } = plan(&self.fleet, self.now_us);

@@ -8,7 +8,7 @@ use prost::Message;
 use tonic::{Response, Status};
 use vocabulary::{Problem, RunId};
 
-use super::{shown, status};
+use super::{status, to_wire};
 use crate::core::Core;
 use crate::run::{self, Command, Rejection, Run};
 
@@ -20,7 +20,7 @@ pub(super) async fn decide(
     context: Context,
 ) -> Result<Committed, ExecuteError<Rejection>> {
     log.execute_answering::<Run>(&run::stream(run), command, context, move |state, _| {
-        shown::run(run, state).encode_to_vec()
+        to_wire::run(run, state).encode_to_vec()
     })
     .await
 }

@@ -106,7 +106,7 @@ async fn pump(
         }
         let Some(listener) = listener.as_mut().filter(|_| !ended) else { return };
         tokio::select! {
-            heard = listener.heard() => if !heard { return },
+            more = listener.changed() => if !more { return },
             () = chunks.closed() => return,
             () = core.shutdown.requested() => return,
         }

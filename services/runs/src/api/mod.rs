@@ -11,8 +11,8 @@ mod logs;
 mod metrics;
 mod objects;
 mod read_runs;
-pub(crate) mod shown;
 mod texts;
+pub(crate) mod to_wire;
 mod update_run;
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ impl Wake {
         let _ = self.0.send(run);
     }
 
-    /// Hears of news from now on.
+    /// Listens for news from now on.
     pub fn listen(&self, run: RunId) -> Listener {
         Listener { run, news: self.0.subscribe() }
     }
@@ -38,7 +38,7 @@ pub struct Listener {
 
 impl Listener {
     /// Waits for news of the run. False when there will be none any more.
-    pub async fn heard(&mut self) -> bool {
+    pub async fn changed(&mut self) -> bool {
         loop {
             match self.news.recv().await {
                 Ok(run) if run == self.run => return true,

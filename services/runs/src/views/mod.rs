@@ -2,5 +2,5 @@
 
 pub mod experiments;
 pub mod object_owners;
+pub(crate) mod row;
 pub mod runs;
-pub(crate) mod shown;

@@ -9,7 +9,7 @@ use prost::Message;
 use uuid::Uuid;
 use vocabulary::RunId;
 
-use super::shown::show;
+use super::row::show;
 use crate::run::{self, RunEvent};
 
 /// The view.

@@ -12,8 +12,6 @@ const BANNED_PARTS: [&str; 20] = [
 ];
 /// Names of modules that say nothing of what is in them.
 const BANNED_MODULES: [&str; 3] = ["inner", "words", "shown"];
-/// Crates that do not follow these rules yet. The list only gets shorter.
-const NOT_YET: [&str; 4] = ["services/agent/", "services/compute/", "services/runs/", "shared/testkit/"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
@@ -129,21 +127,8 @@ fn names_are_the_fields() {
     let (wire, mut sources) = (wire_names(), Vec::new());
     files("shared", ".rs", &mut sources);
     files("services", ".rs", &mut sources);
-    sources.retain(|(path, _)| !NOT_YET.iter().any(|service| path.starts_with(service)));
     let faults: Vec<String> = sources.iter().flat_map(|(path, text)| faults(path, text, &wire)).collect();
     assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
-}
-
-#[test]
-fn services_that_follow_the_rules_are_not_excepted() {
-    // An exception that nobody needs would let the old words back in.
-    let wire = wire_names();
-    for service in NOT_YET {
-        let mut sources = Vec::new();
-        files(service.trim_end_matches('/'), ".rs", &mut sources);
-        let faults = sources.iter().flat_map(|(path, text)| faults(path, text, &wire)).count();
-        assert!(faults > 0, "{service} has no fault any more: take it off the list");
-    }
 }
 
 #[test]

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use runtime::MachineEntropy;
 use serde_json::{Value, json};
-use trialog_testkit::{Client, Home, Options, SAY, Server, Watchdog, check_everything_said};
+use trialog_testkit::{Client, Home, Options, SAY, Server, Watchdog, check_everything_written};
 use vocabulary::Entropy;
 
 /// Trials of the sweep.
@@ -131,7 +131,7 @@ fn forty_trials_survive_the_killing_of_everything() {
 
     verdict::every_trial_ended_once(&client, &sweep);
     verdict::every_step_is_there_once(&client, &sweep);
-    let lines = check_everything_said(&client, &home.join("said"));
+    let lines = check_everything_written(&client, &home.join("said"));
     println!("torture: {lines} lines were written by attempts, and all are in their logs and histories");
     verdict::the_log_agrees_with_its_recomputation(&client, &sweep);
     written.check(&client);

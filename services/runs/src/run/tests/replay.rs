@@ -6,7 +6,7 @@ use vocabulary::StoredEvent;
 
 use super::super::report::{SentKey, SentPoint};
 use super::*;
-use crate::views::shown::show;
+use crate::views::row::show;
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -105,7 +105,7 @@ proptest! {
         prop_assert_eq!(&read, &live);
         if live.state.is_some() {
             let row = wire::Run { version: live.version, ..shown };
-            prop_assert_eq!(row, crate::api::shown::run(run_id(), &live), "the view's row and a call's answer");
+            prop_assert_eq!(row, crate::api::to_wire::run(run_id(), &live), "the view's row and a call's answer");
         }
         prop_assert_eq!(live.version, written.len() as i64);
         if live.ended().is_none() {

@@ -19,7 +19,7 @@ say() { printf '%s\n' "$1"; printf '%s\n' "$1" >> "$SAID/$TRIALOG_RUN_ID.$TRIALO
 ///
 /// # Panics
 /// When something is not there.
-pub fn check_everything_said(client: &Client, folder: &Path) -> usize {
+pub fn check_everything_written(client: &Client, folder: &Path) -> usize {
     let mut lines = 0;
     let mut files: Vec<_> =
         fs::read_dir(folder).expect("the folder of notes").flatten().map(|file| file.path()).collect();
@@ -33,19 +33,21 @@ pub fn check_everything_said(client: &Client, folder: &Path) -> usize {
         let logged = logged.text();
         assert!(
             logged.starts_with(&noted),
-            "{run}, attempt {attempt}: said\n{noted}\nlogged\n{logged}\n{}",
+            "{run}, attempt {attempt}: written\n{noted}\nlogged\n{logged}\n{}",
             client.get(&format!("runs/{run}")).text()
         );
         for line in noted.lines() {
             lines += 1;
-            let Some(said) = serde_json::from_str::<Value>(line).ok().filter(|said| said["trialog"] == "metric") else {
+            let Some(reported) =
+                serde_json::from_str::<Value>(line).ok().filter(|reported| reported["trialog"] == "metric")
+            else {
                 continue;
             };
-            let metric = said["name"].as_str().expect("a metric has a name");
+            let metric = reported["name"].as_str().expect("a metric has a name");
             let points = client.list(&format!("runs/{run}/metrics/{metric}"), "points");
             let is_it = |point: &&Value| {
-                point["step"] == said["step"]
-                    && point["value"].as_f64() == said["value"].as_f64()
+                point["step"] == reported["step"]
+                    && point["value"].as_f64() == reported["value"].as_f64()
                     && point["attempt"].as_u64() == attempt.parse().ok()
             };
             assert!(points.iter().any(|point| is_it(&point)), "{run}, attempt {attempt}: {line} is not in {points:?}");
