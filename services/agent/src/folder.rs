@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::FallocateFlags;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -47,6 +48,9 @@ pub const STDERR: &str = "stderr.log";
 pub const NOTICES: &str = "trialog.log";
 /// What the shim has to say about itself.
 pub const SHIM_LOG: &str = "shim.log";
+
+/// Bytes: holes in files are made in whole pages.
+const PAGE: u64 = 4096;
 
 /// Below the node's folder.
 pub fn of_attempt(node: &Path, job_id: &str, attempt: u32) -> PathBuf {
@@ -126,5 +130,17 @@ pub fn notice(folder: &Path, text: &str) {
     let line = format!("trialog: {}\n", text.replace('\n', " "));
     if let Ok(mut file) = OpenOptions::new().create(true).append(true).mode(0o600).open(path) {
         let _ = file.write_all(line.as_bytes());
+    }
+}
+
+/// Gives the front of a file back to the disk. Its length and all offsets stay; not every file system can do it.
+pub fn free_front(path: &Path, length: u64) {
+    let length = length / PAGE * PAGE;
+    if length == 0 {
+        return;
+    }
+    if let Ok(file) = OpenOptions::new().write(true).open(path) {
+        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        let _ = rustix::fs::fallocate(&file, flags, 0, length);
     }
 }

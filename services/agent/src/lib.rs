@@ -13,19 +13,23 @@
 //! Invariant: the end of an attempt is reported only after runs has acknowledged everything that the attempt said.
 //! Invariant: an attempt's command is started at most once, whatever dies meanwhile.
 
+mod agent;
 mod attempt;
+mod connection;
 mod down;
 mod errors;
 mod folder;
 mod link;
 mod node;
+mod orders;
 mod process;
 mod record;
 mod shim;
 mod uplink;
 mod watch;
 
+pub use agent::agent_main;
 pub use down::{Down, take_down};
-pub use node::{AgentOptions, agent_main};
+pub use node::AgentOptions;
 pub use process::kill_node;
 pub use shim::shim_main;

@@ -10,11 +10,12 @@ mod gateway;
 mod openapi;
 mod points;
 mod routes;
+mod serve;
 mod stream;
 mod telemetry;
 
 pub use access::{Principal, RunToken, Scope, UserToken};
 pub use gateway::{Dependencies, Gateway, Version};
 pub use openapi::openapi;
-pub use routes::{configure, serve};
+pub use serve::{configure, serve};
 pub use telemetry::prometheus;

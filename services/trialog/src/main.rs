@@ -5,7 +5,7 @@ mod server;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 /// Many short allocations on a few threads: the allocator of glibc took an eighth of a busy server's time.
 #[global_allocator]
@@ -55,7 +55,7 @@ fn main() -> ExitCode {
         Command::Shim(arguments) => server::node::shim(&arguments),
         Command::Openapi => server::openapi(),
         Command::Doctor(arguments) => server::run(server::doctor::doctor(arguments)),
-        Command::Client(command) => client::run(command, &cli.common),
+        Command::Client(command) => client::run(command, &cli.common, Cli::command()),
     }
 }
 

@@ -14,9 +14,6 @@ use contracts::workspaces::workspaces_service_server::WorkspacesServiceServer;
 use eventlog::{EventLog, Options, Stores};
 use vocabulary::{Clock, Entropy};
 
-/// The stream of tokens that are good for the whole installation.
-pub const INSTALLATION: &str = "installation";
-
 /// What the service is built on.
 #[derive(Clone)]
 pub struct Dependencies {

@@ -12,7 +12,7 @@ use runtime::Backoff;
 use sha2::{Digest, Sha256};
 use tokio_stream::StreamExt;
 
-use super::Refused;
+use super::places::Refused;
 use crate::errors::{self, Refusal};
 use crate::node::Node;
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use contracts::compute::JobEnd;
 use vocabulary::Clock;
 
-use super::Attempt;
+use super::state::Attempt;
 use crate::folder;
 use crate::record::{Exit, FENCED, Stop};
 use crate::uplink::Mask;
@@ -122,7 +122,7 @@ pub(super) fn clean_up(node: &Path, folder: &Path) -> io::Result<()> {
     for name in [folder::STDOUT, folder::STDERR] {
         let path = folder.join(name);
         let length = fs::metadata(&path).map_or(0, |facts| facts.len());
-        crate::uplink::free_front(&path, length.saturating_sub(ENDED_LOG_BYTES_MAX));
+        folder::free_front(&path, length.saturating_sub(ENDED_LOG_BYTES_MAX));
     }
     remove_short_socket(folder);
     folder::write_whole(&folder.join(folder::ACKNOWLEDGED), b"")?;

@@ -7,7 +7,7 @@ use std::path::Path;
 use contracts::compute::{JobSpec, StartAttempt};
 use vocabulary::RunId;
 
-use super::setup::Places;
+use super::places::Places;
 use crate::folder;
 use crate::process;
 use crate::record::Plan;

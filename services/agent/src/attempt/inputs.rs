@@ -9,7 +9,7 @@ use contracts::compute::JobInput;
 use contracts::job::Word;
 use vocabulary::job::InputMode;
 
-use super::Refused;
+use super::places::Refused;
 
 /// Puts every input at its path.
 pub(super) fn provide(inputs: &[JobInput], paths: &BTreeMap<String, PathBuf>) -> Result<(), Refused> {

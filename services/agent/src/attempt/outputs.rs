@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::Attempt;
+use super::state::Attempt;
 use crate::errors::{self, Refusal};
 use crate::folder;
 use crate::node::Node;

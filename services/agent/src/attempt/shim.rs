@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustix::fs::FlockOperation;
 use rustix::process::{Pid, PidfdFlags};
 
-use super::Attempt;
+use super::state::Attempt;
 use crate::folder;
 use crate::node::Node;
 use crate::record::{Exit, Identity};

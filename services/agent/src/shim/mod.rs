@@ -16,7 +16,6 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use rustix::fs::{FlockOperation, OFlags};
-use vocabulary::Clock;
 
 use crate::folder;
 use crate::record::{Exit, Identity, Plan};
@@ -80,8 +79,4 @@ fn lock(folder: &Path) -> io::Result<Option<File>> {
 fn open_control(folder: &Path) -> io::Result<File> {
     let flags = OFlags::NONBLOCK.bits().cast_signed();
     OpenOptions::new().read(true).write(true).custom_flags(flags).open(folder.join(folder::CONTROL))
-}
-
-fn now() -> String {
-    runtime::MachineClock.now().to_string()
 }

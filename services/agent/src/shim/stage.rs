@@ -14,7 +14,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, PidfdFlags, Signal};
 use vocabulary::Clock;
 
-use super::{now, tree};
+use super::tree;
 use crate::folder;
 use crate::process;
 use crate::record::{self, Exit, Identity, Plan, Preempt, Stop};
@@ -81,6 +81,10 @@ impl<'a> Orders<'a> {
     fn sleep_for(&self) -> Duration {
         self.kill_at.map_or(TICK, |at| at.saturating_sub(self.since.elapsed()).min(TICK))
     }
+}
+
+fn now() -> String {
+    runtime::MachineClock.now().to_string()
 }
 
 fn until(deadline: &str) -> Duration {
@@ -227,6 +231,6 @@ fn give_up_old_output(path: &Path) {
     const BLOCK: u64 = 512;
     let Ok(facts) = std::fs::metadata(path) else { return };
     if facts.blocks() * BLOCK > OUTPUT_WAITING_MAX {
-        crate::uplink::free_front(path, facts.len().saturating_sub(OUTPUT_KEPT));
+        folder::free_front(path, facts.len().saturating_sub(OUTPUT_KEPT));
     }
 }

@@ -14,7 +14,8 @@ use contracts::runs::AppendLogsRequest;
 use runtime::Backoff;
 use serde::{Deserialize, Serialize};
 
-use super::{BACK_OFF_MAX, BACK_OFF_MIN, Context, Mask, Stage, free_front};
+use super::context::{BACK_OFF_MAX, BACK_OFF_MIN, Context, Stage};
+use super::mask::Mask;
 use crate::errors::{self, Refusal};
 use crate::folder;
 
@@ -189,7 +190,7 @@ impl Sender {
     fn free(&mut self, stream: &Stream, read: u64) {
         let done = self.journal.offsets[stream.number].min(read).saturating_sub(TAIL_KEPT);
         if done.saturating_sub(self.freed[stream.number]) >= SENT_KEPT {
-            free_front(&stream.path, done);
+            folder::free_front(&stream.path, done);
             self.freed[stream.number] = done;
         }
     }

@@ -14,8 +14,8 @@ use contracts::runs::{MetricPoint, RecordMetricsRequest};
 use runtime::Backoff;
 use serde::{Deserialize, Serialize};
 
+use super::context::{BACK_OFF_MAX, BACK_OFF_MIN, Context, Stage};
 use super::lines::{self, Message, Payload};
-use super::{BACK_OFF_MAX, BACK_OFF_MIN, Context, Stage};
 use crate::errors::{self, Refusal};
 use crate::folder;
 

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use vocabulary::{Problem, RunId};
 
 use super::wait::version_of;
-use super::{Refusal, RequestId, template_of};
+use super::{Refusal, RequestId, Service, parse_positions, template_of};
 use crate::Gateway;
 use crate::access::{self, Principal, Scope};
 
@@ -23,37 +23,6 @@ const COMMANDS: Uuid = Uuid::from_u128(0x5f1c_8a52_70b4_4d0e_9a53_2b61_0c7e_41d9
 const KEY_LENGTH_MAX: usize = 255;
 /// The only route on which the workspace need not exist yet.
 const PUT_WORKSPACE: &str = "/api/v1/workspaces/{workspace}";
-
-/// The services behind the door.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Service {
-    /// Clusters, jobs, endpoints.
-    Compute,
-    /// Registered models.
-    Models,
-    /// Runs, metrics, artifacts, objects.
-    Runs,
-    /// Sweeps and trials.
-    Sweeps,
-    /// Workspaces and tokens.
-    Workspaces,
-}
-
-impl Service {
-    /// All of them.
-    pub const ALL: [Self; 5] = [Self::Compute, Self::Models, Self::Runs, Self::Sweeps, Self::Workspaces];
-
-    /// The name in positions.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Compute => "compute",
-            Self::Models => "models",
-            Self::Runs => "runs",
-            Self::Sweeps => "sweeps",
-            Self::Workspaces => "workspaces",
-        }
-    }
-}
 
 /// An authenticated request, allowed to be where it is.
 #[derive(Debug)]
@@ -237,27 +206,6 @@ fn is_trace(text: &str) -> bool {
         if *version == "00" && hex(trace, 32) && hex(span, 16) && hex(flags, 2))
 }
 
-/// Reads `sweeps=1234,runs=99`.
-///
-/// # Errors
-/// 400 that names where the text came from.
-pub fn parse_positions(text: &str, origin: &str) -> Result<BTreeMap<&'static str, i64>, Problem> {
-    let mut positions = BTreeMap::new();
-    for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
-        let read = part.split_once('=').and_then(|(service, position)| {
-            let service = Service::ALL.into_iter().find(|known| known.name() == service.trim())?;
-            Some((service.name(), position.trim().parse::<i64>().ok().filter(|position| *position >= 0)?))
-        });
-        let Some((service, position)) = read else {
-            let detail =
-                format!("{origin} '{part}': send SERVICE=POSITION, several joined by commas, such as sweeps=1234");
-            return Err(Problem::new(400, "BadPosition", detail));
-        };
-        positions.insert(service, position);
-    }
-    Ok(positions)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -282,15 +230,6 @@ mod tests {
         assert!(is_trace("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"));
         for text in ["", "00-xyz-b7ad6b7169203331-01", "01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "a"] {
             assert!(!is_trace(text), "{text}");
-        }
-    }
-
-    #[test]
-    fn positions_are_read_and_nonsense_is_refused() {
-        let positions = parse_positions("sweeps=12, runs=0", "from").unwrap();
-        assert_eq!(positions, BTreeMap::from([("runs", 0), ("sweeps", 12)]));
-        for text in ["sweeps", "sweeps=x", "sweeps=-1", "swips=1"] {
-            assert_eq!(parse_positions(text, "from").unwrap_err().code, "BadPosition", "{text}");
         }
     }
 

@@ -2,7 +2,6 @@
 
 use serde_json::Value;
 
-use super::explain::entries;
 use super::show;
 
 /// The sampler and its reason, then what its models expected and from which tried configurations they know it.
@@ -16,14 +15,14 @@ pub fn lines(explained: &Value) -> Vec<String> {
     if let Some(gain) = number(explained.get("log_expected_improvement")) {
         lines.push(format!("ln of the expected improvement {gain}"));
     }
-    for output in entries(explained, "outputs") {
+    for output in show::entries(explained, "outputs") {
         let mean = expected(output).unwrap_or_default();
         lines.push(format!("expected {}: {mean}", show::field(output, "name")));
     }
     if let Some(feasible) = number(explained.get("feasible")) {
         lines.push(format!("chance that all constraints hold {feasible}"));
     }
-    for near in entries(explained, "nearest") {
+    for near in show::entries(explained, "nearest") {
         let trial = show::field(near, "trial");
         let whose = if trial.is_empty() { "a trial of an earlier sweep".to_owned() } else { format!("trial {trial}") };
         let (value, correlation) = (show::field(near, "value"), number(near.get("correlation")).unwrap_or_default());

@@ -53,10 +53,6 @@ pub async fn why(client: &Client, arguments: Why) -> Result<(), Failure> {
     Ok(())
 }
 
-pub(super) fn entries<'a>(value: &'a Value, name: &str) -> impl Iterator<Item = &'a Value> {
-    value.get(name).and_then(Value::as_array).into_iter().flatten()
-}
-
 fn print_why(why: &Value) {
     println!("trial {}", show::field(why, "trial"));
     if let Some(proposal) = why.get("proposal") {
@@ -79,14 +75,14 @@ fn print_why(why: &Value) {
     }
     if let Some(measured) = why.get("measured") {
         println!("measured {}, feasible: {}", show::field(measured, "values"), show::field(measured, "feasible"));
-        for constraint in entries(measured, "constraints").filter(|constraint| constraint["holds"] != true) {
+        for constraint in show::entries(measured, "constraints").filter(|constraint| constraint["holds"] != true) {
             let (metric, op) = (show::field(constraint, "metric"), show::field(constraint, "op"));
             let (bound, value) = (show::field(constraint, "bound"), show::field(constraint, "value"));
             let value = if value.is_empty() { "not measured".to_owned() } else { value };
             println!("  {metric} must be {op} {bound}: {value}");
         }
     }
-    for decision in entries(why, "decisions") {
+    for decision in show::entries(why, "decisions") {
         println!(
             "{} by {} at interval {}: value {}, threshold {}, best {}, population {} (position {})",
             show::field(decision, "verdict"),
@@ -98,7 +94,7 @@ fn print_why(why: &Value) {
             show::field(decision, "population"),
             show::field(decision, "position"),
         );
-        for input in entries(decision, "inputs") {
+        for input in show::entries(decision, "inputs") {
             let (trial, value) = (show::field(input, "trial"), show::field(input, "value"));
             println!("  made by trial {trial}: {value} at position {}", show::field(input, "position"));
         }
@@ -106,17 +102,17 @@ fn print_why(why: &Value) {
             println!("  hint: {}", show::text(hint));
         }
     }
-    for rung in entries(why, "rungs") {
+    for rung in show::entries(why, "rungs") {
         let (number, interval) = (show::field(rung, "rung"), show::field(rung, "interval"));
         let (entries, kept, place) =
             (show::field(rung, "entries"), show::field(rung, "kept"), show::field(rung, "place"));
         let place = if place.is_empty() { "not in it".to_owned() } else { format!("place {place}") };
         println!("rung {number} at interval {interval}: {entries} entries, {kept} go on, {place}");
     }
-    for placement in entries(why, "placements") {
+    for placement in show::entries(why, "placements") {
         println!("placed on {}: {}", show::field(placement, "node"), show::field(placement, "reason"));
     }
-    for attempt in entries(why, "attempts") {
+    for attempt in show::entries(why, "attempts") {
         let (number, node) = (show::field(attempt, "number"), show::field(attempt, "node"));
         let (started, ended, end) =
             (show::field(attempt, "started"), show::field(attempt, "ended"), show::field(attempt, "end"));
@@ -134,7 +130,7 @@ fn print_exploit(exploit: &Value) {
         show::field(exploit, "stopped"),
         show::field(exploit, "decision"),
     );
-    for changed in entries(exploit, "changes") {
+    for changed in show::entries(exploit, "changes") {
         let (name, change) = (show::field(changed, "parameter"), show::field(changed, "change"));
         println!("  {name} {change}: {} to {}", show::field(changed, "from"), show::field(changed, "to"));
     }
@@ -151,8 +147,8 @@ pub async fn verify(client: &Client, arguments: Verify) -> Result<(), Failure> {
         if let Some(imported) = answer.get("imported") {
             println!("{imported} proposals were imported and cannot be recomputed");
         }
-        entries(&answer, "differences").for_each(|difference| println!("differs: {difference}"));
-        for unverifiable in entries(&answer, "unverifiable") {
+        show::entries(&answer, "differences").for_each(|difference| println!("differs: {difference}"));
+        for unverifiable in show::entries(&answer, "unverifiable") {
             let (proposals, made_by) = (show::field(unverifiable, "proposals"), show::field(unverifiable, "made_by"));
             println!(
                 "not recomputed: {proposals} proposals by version {made_by} of the samplers; use a build that has it"
@@ -164,8 +160,8 @@ pub async fn verify(client: &Client, arguments: Verify) -> Result<(), Failure> {
 
 /// What the answer of a verification means. Imported trials were never proposed here: they are no bad news.
 fn judged(answer: &Value) -> Result<(), Failure> {
-    let differences = entries(answer, "differences").count();
-    let unverifiable: u64 = entries(answer, "unverifiable").filter_map(|entry| entry["proposals"].as_u64()).sum();
+    let differences = show::entries(answer, "differences").count();
+    let unverifiable: u64 = show::entries(answer, "unverifiable").filter_map(|entry| entry["proposals"].as_u64()).sum();
     let log = answer.get("log").and_then(Value::as_object).into_iter().flatten();
     let broken = log.filter(|(_, law)| *law != "ok" && *law != true).count();
     if (differences, unverifiable, broken) == (0, 0, 0) {
@@ -184,7 +180,7 @@ pub async fn lineage(client: &Client, arguments: Lineage) -> Result<(), Failure>
         println!("{answer}");
         return Ok(());
     }
-    for (depth, link) in entries(&answer, "chain").enumerate() {
+    for (depth, link) in show::entries(&answer, "chain").enumerate() {
         let facts: Vec<String> = link
             .as_object()
             .into_iter()

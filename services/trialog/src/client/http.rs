@@ -1,4 +1,4 @@
-//! Requests, and what is said when one does not go well.
+//! Requests to the server, patient with one that is away.
 
 use std::time::Duration;
 
@@ -8,57 +8,14 @@ use runtime::Backoff;
 use serde_json::Value;
 use vocabulary::{Entropy, Problem};
 
-use super::Common;
 use super::connect::{self, Target};
+use super::{Common, Failure};
 
 /// How often a request is tried when the server is away or overloaded; writes carry an idempotency key, so that this
 /// is safe.
 const TRIES: u32 = 5;
 const WAIT_MIN: Duration = Duration::from_millis(300);
 const WAIT_MAX: Duration = Duration::from_secs(3);
-
-/// Why a command failed.
-#[derive(Debug)]
-pub enum Failure {
-    /// The server refused.
-    Refused(Box<Problem>),
-    /// The command line or a file is wrong.
-    Usage(String),
-    /// Nobody answers.
-    NoServer(String),
-    /// The server did what was asked, and the answer is bad news (a failed sweep, a difference found).
-    BadNews(String),
-}
-
-impl Failure {
-    /// 1 refused or bad news, 2 usage, 3 no server.
-    pub fn exit_code(&self) -> u8 {
-        match self {
-            Self::Refused(_) | Self::BadNews(_) => 1,
-            Self::Usage(_) => 2,
-            Self::NoServer(_) => 3,
-        }
-    }
-
-    /// To the standard error, for people or as JSON.
-    pub fn print(&self, json: bool) {
-        match self {
-            Self::Refused(problem) if json => {
-                eprintln!("{}", serde_json::to_string(problem).unwrap_or_else(|_| problem.to_string()));
-            }
-            Self::Refused(problem) => {
-                eprintln!("refused ({} {}): {}", problem.status, problem.code, problem.detail);
-                for error in problem.errors.iter().filter(|_| problem.errors.len() > 1) {
-                    eprintln!("  {}: {}", error.pointer, error.message);
-                }
-                for error in problem.errors.iter().filter(|error| !error.hint.is_empty()) {
-                    eprintln!("  hint: {}", error.hint);
-                }
-            }
-            Self::Usage(text) | Self::NoServer(text) | Self::BadNews(text) => eprintln!("trialog: {text}"),
-        }
-    }
-}
 
 /// A connection to a server, with the options of the command line.
 pub struct Client {

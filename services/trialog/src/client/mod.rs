@@ -6,6 +6,7 @@ mod connect;
 mod document;
 mod expectation;
 mod explain;
+mod failure;
 mod feed;
 mod follow;
 mod fork;
@@ -13,6 +14,7 @@ mod http;
 mod import;
 mod importance;
 mod models;
+mod options;
 mod runs;
 mod serving;
 mod show;
@@ -22,39 +24,11 @@ mod workspaces;
 
 use std::process::ExitCode;
 
-use clap::{Args, CommandFactory, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 
-pub use http::{Client, Failure};
-
-/// Options of every client command.
-#[derive(Args, Clone, Debug, Default)]
-pub struct Common {
-    /// Where the server is; default: TRIALOG_API_URL, .trialog.toml upwards from here, ./trialog-data.
-    #[arg(long, global = true)]
-    pub url: Option<String>,
-    /// The token; default: TRIALOG_TOKEN, .trialog.toml, ./trialog-data/admin.token.
-    #[arg(long, global = true, hide_env_values = true)]
-    pub token: Option<String>,
-    /// The workspace.
-    #[arg(long, short = 'w', global = true, env = "TRIALOG_WORKSPACE_NAME")]
-    pub workspace: Option<String>,
-    /// What to print.
-    #[arg(long, short = 'o', global = true, value_enum, default_value_t)]
-    pub output: Output,
-    /// The same as -o json.
-    #[arg(long, global = true)]
-    pub json: bool,
-}
-
-/// What a command prints.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Output {
-    /// For people.
-    #[default]
-    Text,
-    /// One JSON document, as the server sent it.
-    Json,
-}
+pub use failure::Failure;
+pub use http::Client;
+pub use options::Common;
 
 /// The nouns and their verbs.
 #[derive(Subcommand)]
@@ -120,10 +94,11 @@ pub struct Completions {
     shell: clap_complete::Shell,
 }
 
-/// Runs a client command. Exit codes: 0 done, 1 refused by the server, 2 usage, 3 no server.
-pub fn run(command: Command, common: &Common) -> ExitCode {
+/// Runs a client command; `whole` is the command line that completions are made for. Exit codes: 0 done, 1 refused by
+/// the server, 2 usage, 3 no server.
+pub fn run(command: Command, common: &Common, mut whole: clap::Command) -> ExitCode {
     if let Command::Completions(arguments) = &command {
-        clap_complete::generate(arguments.shell, &mut crate::Cli::command(), "trialog", &mut std::io::stdout());
+        clap_complete::generate(arguments.shell, &mut whole, "trialog", &mut std::io::stdout());
         return ExitCode::SUCCESS;
     }
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
@@ -139,13 +114,6 @@ pub fn run(command: Command, common: &Common) -> ExitCode {
             failure.print(common.is_json());
             ExitCode::from(failure.exit_code())
         }
-    }
-}
-
-impl Common {
-    /// Whether JSON was asked for, in either spelling.
-    pub fn is_json(&self) -> bool {
-        self.json || self.output == Output::Json
     }
 }
 

@@ -79,3 +79,8 @@ pub fn text(value: &Value) -> String {
 pub fn field(value: &Value, name: &str) -> String {
     value.get(name).map(text).unwrap_or_default()
 }
+
+/// The entries of a list; none when there is no such list.
+pub fn entries<'a>(value: &'a Value, name: &str) -> impl Iterator<Item = &'a Value> {
+    value.get(name).and_then(Value::as_array).into_iter().flatten()
+}

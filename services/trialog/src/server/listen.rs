@@ -12,7 +12,7 @@ use tonic::service::Routes;
 use tonic::{Request, Status};
 use vocabulary::{Clock, Entropy};
 
-use super::wiring::Plan;
+use super::plan::Plan;
 
 /// Listens for gRPC: the socket is the owner's alone; the TCP door asks for the installation's secret.
 pub async fn grpc(plan: &Plan, routes: Routes, shutdown: &Shutdown, tasks: &mut Vec<Task>) -> anyhow::Result<()> {

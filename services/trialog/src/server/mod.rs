@@ -8,6 +8,7 @@ pub mod folder;
 mod health;
 mod listen;
 pub mod node;
+mod plan;
 mod private;
 pub mod serve;
 pub mod settings;

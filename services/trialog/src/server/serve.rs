@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use anyhow::{Context, bail};
 
 use super::folder::{self, DataFolder};
-use super::wiring::{self, Place, Plan, SERVICES};
+use super::plan::{Place, Plan, SERVICES};
+use super::wiring;
 use super::{databases, settings};
 
 /// Flags of `trialog serve`.

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use super::folder::DataFolder;
-use super::wiring::{self, Plan};
+use super::plan::Plan;
+use super::wiring;
 use super::{databases, settings};
 
 /// Flags of `trialog up`.

@@ -10,6 +10,8 @@ pub(crate) use tokens::new_token_text;
 use eventlog::EventLog;
 use vocabulary::{Clock, Entropy};
 
+use crate::workspace;
+
 /// What each call needs.
 #[derive(Clone)]
 pub(crate) struct Api {
@@ -20,7 +22,7 @@ pub(crate) struct Api {
 
 /// The stream of a workspace; tokens without one belong to the installation.
 fn stream(workspace: &str) -> String {
-    if workspace.is_empty() { crate::INSTALLATION.to_owned() } else { format!("workspace-{workspace}") }
+    if workspace.is_empty() { workspace::INSTALLATION.to_owned() } else { format!("workspace-{workspace}") }
 }
 
 contracts::workspaces_calls!(Api);

@@ -7,7 +7,7 @@ use tonic::{Request, Response, Status};
 use vocabulary::{Entropy, FieldError, Problem};
 
 use super::{Api, stream};
-use crate::workspace::{Command, Token, TokenCreated, Workspace};
+use crate::workspace::{Command, INSTALLATION, Token, TokenCreated, Workspace};
 
 /// What a token may do.
 const SCOPES: [&str; 5] = ["admin", "owner", "contributor", "reader", "scorer"];
@@ -152,7 +152,7 @@ impl Api {
         };
         let context = calls::context(&CallContext::default(), self.entropy.as_ref(), Vec::new());
         self.log
-            .execute::<Workspace>(crate::INSTALLATION, Command::CreateToken(created), context)
+            .execute::<Workspace>(INSTALLATION, Command::CreateToken(created), context)
             .await
             .map_err(calls::problem)?;
         Ok(())

@@ -7,3 +7,6 @@ mod state;
 pub use decide::{Command, Rejection};
 pub use events::{TokenCreated, TokenRevoked, WorkspaceCreated, WorkspaceEvent};
 pub use state::{Token, Workspace};
+
+/// The stream of tokens that are good for the whole installation.
+pub const INSTALLATION: &str = "installation";

@@ -5,10 +5,6 @@ use std::collections::BTreeMap;
 use super::uses::{Crate, code_of};
 use super::{is_test_file, report, rust_files};
 
-/// Services whose files still go round; this list only gets shorter.
-const WITH_CIRCLES: &[&str] = &["agent", "gateway", "trialog", "workspaces"];
-/// Services whose calls and reactions still use each other; this list only gets shorter.
-const NOT_APART: &[&str] = &[];
 /// What an aggregate must not know: the wire, the database, the network.
 const OUTSIDE: [&str; 6] = ["contracts", "sqlx", "tonic", "rdkafka", "tokio", "actix_web"];
 
@@ -34,14 +30,7 @@ fn no_files_of_a_service_go_round() {
     let mut faults = Vec::new();
     for (service, files) in services() {
         let parsed = read(&files);
-        let circles = parsed.circles();
-        if WITH_CIRCLES.contains(&service.as_str()) {
-            if circles.is_empty() {
-                faults.push(format!("services/{service} has no circle any more: take it off WITH_CIRCLES"));
-            }
-            continue;
-        }
-        faults.extend(circles.iter().map(|circle| format!("services/{service}: {}", circle.join(" <-> "))));
+        faults.extend(parsed.circles().iter().map(|circle| format!("services/{service}: {}", circle.join(" <-> "))));
     }
     report(&faults);
 }
@@ -57,12 +46,7 @@ fn calls_and_reactions_know_nothing_of_each_other() {
     assert_eq!(across(&planted), ["reactions/y.rs uses api/mod.rs"]);
     let mut faults = Vec::new();
     for (service, files) in services() {
-        let across = across(&read(&files));
-        if !NOT_APART.contains(&service.as_str()) {
-            faults.extend(across.iter().map(|fault| format!("services/{service}: {fault}")));
-        } else if across.is_empty() {
-            faults.push(format!("services/{service}: calls and reactions are apart: take it off NOT_APART"));
-        }
+        faults.extend(across(&read(&files)).iter().map(|fault| format!("services/{service}: {fault}")));
     }
     report(&faults);
 }

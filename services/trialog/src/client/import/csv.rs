@@ -2,7 +2,7 @@
 
 use documents::{Node, Tree};
 
-use super::{map, node, text};
+use super::tree::{map, node, number, text};
 
 /// Sections of the sweep document that the table takes over.
 const TAKEN: [&str; 8] =
@@ -95,7 +95,7 @@ fn parameter_value(parameter: &Node, cell: &str) -> Node {
 /// A number where it is one; the server says what is wrong with a text.
 fn scalar(cell: &str) -> Node {
     match cell.trim().parse::<f64>() {
-        Ok(value) => super::number(value),
+        Ok(value) => number(value),
         Err(_) => text(cell),
     }
 }

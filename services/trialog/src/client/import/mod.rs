@@ -2,6 +2,7 @@
 
 mod csv;
 mod optuna;
+mod tree;
 
 use std::path::PathBuf;
 
@@ -77,31 +78,7 @@ pub async fn import(client: &Client, command: Import) -> Result<(), Failure> {
 fn renamed(mut table: Node, name: Option<String>) -> Node {
     if let (Some(name), Tree::Map(entries)) = (name, &mut table.value) {
         entries.retain(|(key, _)| key != "name");
-        entries.insert(0, ("name".to_owned(), text(name)));
+        entries.insert(0, ("name".to_owned(), tree::text(name)));
     }
     table
-}
-
-fn node(value: Tree) -> Node {
-    Node { value, line: 0, column: 0 }
-}
-
-fn text(value: impl Into<String>) -> Node {
-    node(Tree::Text(value.into()))
-}
-
-/// A number; a text when it is not finite.
-fn number(value: f64) -> Node {
-    let spelled = match value {
-        value if value.is_nan() => Some("NaN"),
-        f64::INFINITY => Some("Infinity"),
-        f64::NEG_INFINITY => Some("-Infinity"),
-        _ => None,
-    };
-    // The shortest decimal text that reads back to the same double.
-    spelled.map_or_else(|| node(Tree::Number(format!("{value:?}"))), text)
-}
-
-fn map(entries: Vec<(&str, Node)>) -> Node {
-    node(Tree::Map(entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()))
 }

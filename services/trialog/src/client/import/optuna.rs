@@ -8,7 +8,7 @@ use serde_json::Value;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Row};
 
-use super::{map, node, number, text};
+use super::tree::{map, node, number, text};
 use crate::client::Failure;
 
 /// Most values of a choice that the server takes.

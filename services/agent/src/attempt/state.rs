@@ -1,0 +1,196 @@
+//! What the agent knows of an attempt, and the orders and acknowledgements that reach it.
+
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use contracts::compute::agent_report::Report;
+use contracts::compute::{AttemptEnded, AttemptPhase, JobEnd, ReplicaReady, StartAttempt};
+use contracts::job::{kind_of, with_kinds};
+use tokio::sync::watch;
+
+use super::environment;
+use crate::folder;
+use crate::process;
+use crate::record::{Plan, Preempt, Stage, Stop};
+use crate::uplink::Mask;
+
+/// What the agent knows of an attempt beside its folder.
+#[derive(Debug)]
+pub struct Attempt {
+    pub order: StartAttempt,
+    pub folder: PathBuf,
+    /// What must not leave the node.
+    pub mask: Mask,
+    known: Mutex<Known>,
+    /// Orders and acknowledgements that have come.
+    signals: watch::Sender<Signals>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    phase: &'static str,
+    address: Option<String>,
+    end: Option<JobEnd>,
+    gpus: Vec<u32>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Signals {
+    stopped: bool,
+    gone: bool,
+    acknowledged: bool,
+}
+
+impl Attempt {
+    /// An attempt that is at its beginning, or wherever its folder says.
+    pub fn new(order: StartAttempt, folder: PathBuf) -> Self {
+        let stop = folder::read_json::<Stop>(&folder.join(folder::STOP)).ok().flatten();
+        let gpus =
+            folder::read_json::<Plan>(&folder.join(folder::PLAN)).ok().flatten().map(|plan| environment::gpus(&plan));
+        let stage = folder::read_json::<Stage>(&folder.join(folder::STATE)).ok().flatten();
+        let phase = match stage {
+            _ if folder.join(folder::ENDED).exists() => "ended",
+            Some(stage) => stage.known_phase(),
+            None => "starting",
+        };
+        let address = folder::read_json(&folder.join(folder::READY)).ok().flatten();
+        let known = Known { phase, address, gpus: gpus.unwrap_or_default(), ..Known::default() };
+        let signals = Signals { stopped: stop.is_some(), ..Signals::default() };
+        let mask = Mask::of(&order);
+        Self { order, folder, mask, known: Mutex::new(known), signals: watch::Sender::new(signals) }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        // Every field is whole after every statement that changes it.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// As compute calls it, or `ended`.
+    pub fn phase(&self) -> &'static str {
+        self.known().phase
+    }
+
+    /// Puts it into a phase.
+    pub fn set_phase(&self, phase: &'static str) {
+        self.known().phase = phase;
+    }
+
+    /// Gives it its end; the report of that.
+    pub fn set_end(&self, end: JobEnd) -> Report {
+        let mut known = self.known();
+        known.phase = "ended";
+        known.end = Some(end.clone());
+        let (job_id, attempt) = (self.order.job_id.clone(), self.order.attempt);
+        Report::Ended(AttemptEnded { job_id, attempt, end: Some(with_kinds(end)) })
+    }
+
+    /// The GPUs that it has.
+    pub fn gpus(&self) -> Vec<u32> {
+        self.known().gpus.clone()
+    }
+
+    /// Gives it GPUs.
+    pub fn set_gpus(&self, gpus: Vec<u32>) {
+        self.known().gpus = gpus;
+    }
+
+    /// The run's id, or the job's in jobs without a run.
+    pub fn run_name(&self) -> &str {
+        process::run_name(&self.order.run_id, &self.order.job_id)
+    }
+
+    /// Whether this is a replica of a deployment.
+    pub fn is_service(&self) -> bool {
+        self.order.spec.as_ref().is_some_and(|spec| spec.service.is_some())
+    }
+
+    /// What holds until it is acknowledged, and is therefore said again on each connection.
+    pub fn standing_reports(&self) -> Vec<Report> {
+        let known = self.known();
+        let (job_id, attempt) = (&self.order.job_id, self.order.attempt);
+        if let Some(end) = &known.end {
+            return vec![Report::Ended(AttemptEnded { job_id: job_id.clone(), attempt, end: Some(end.clone()) })];
+        }
+        let ready = |address: &String| {
+            Report::ReplicaReady(ReplicaReady { job_id: job_id.clone(), attempt, address: address.clone() })
+        };
+        known.address.iter().map(ready).collect()
+    }
+
+    /// Remembers where the replica listens; whether that is news.
+    pub fn set_address(&self, address: &String) -> bool {
+        if let Err(error) = folder::write_json(&self.folder.join(folder::READY), address) {
+            tracing::error!(job.id = self.order.job_id, "cannot write the replica's address: {error}");
+        }
+        self.known().address.replace(address.clone()).as_ref() != Some(address)
+    }
+
+    /// Stops it: by its shim when it runs, at once when it does not yet.
+    pub fn stop(&self, stop: &Stop) {
+        let path = self.folder.join(folder::STOP);
+        if !path.exists()
+            && let Err(error) = folder::write_json(&path, stop)
+        {
+            tracing::error!(job.id = self.order.job_id, "cannot write the order to stop: {error}");
+        }
+        self.signals.send_modify(|signals| signals.stopped = true);
+        folder::poke(&self.folder);
+    }
+
+    /// Tells it that its node goes. A replica is not told: it serves on until compute has another one in its place and
+    /// stops it, or until the node is gone.
+    pub fn give_notice(&self, notice: &Preempt) {
+        if self.is_service() {
+            return;
+        }
+        let path = self.folder.join(folder::PREEMPT);
+        if path.exists() || self.phase() == "ended" {
+            return;
+        }
+        if let Err(error) = folder::write_json(&path, notice) {
+            tracing::error!(job.id = self.order.job_id, "cannot write the preemption notice: {error}");
+        }
+        folder::poke(&self.folder);
+    }
+
+    /// Compute has taken note of the end.
+    pub fn acknowledge(&self) {
+        self.signals.send_modify(|signals| signals.acknowledged = true);
+    }
+
+    /// Waits for an order to stop.
+    pub async fn stopped(&self) {
+        self.signaled(|signals| signals.stopped).await;
+    }
+
+    /// Waits until compute has taken note of the end.
+    pub async fn acknowledged(&self) {
+        self.signaled(|signals| signals.acknowledged).await;
+    }
+
+    async fn signaled(&self, wanted: impl FnMut(&Signals) -> bool) {
+        // The sender lives in self, so waiting cannot fail.
+        let _ = self.signals.subscribe().wait_for(wanted).await;
+    }
+
+    /// Whether it has processes, or may have them.
+    pub fn runs(&self) -> bool {
+        !self.signals.borrow().gone && self.folder.join(folder::SHIM_PID).exists()
+    }
+
+    /// It has no processes any more.
+    pub fn set_gone(&self) {
+        self.signals.send_modify(|signals| signals.gone = true);
+    }
+
+    /// Waits until it has no processes any more.
+    pub async fn processes_gone(&self) {
+        self.signaled(|signals| signals.gone).await;
+    }
+}
+
+/// That an attempt has come to a phase.
+pub fn phase_report(job_id: &str, attempt: u32, phase: &str) -> Report {
+    let phase_kind = kind_of::<vocabulary::job::AttemptPhase>(phase);
+    Report::Phase(AttemptPhase { job_id: job_id.to_owned(), attempt, phase: phase.to_owned(), phase_kind })
+}

@@ -1,0 +1,40 @@
+//! What may be said on every client command.
+
+use clap::{Args, ValueEnum};
+
+/// Options of every client command.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Common {
+    /// Where the server is; default: TRIALOG_API_URL, .trialog.toml upwards from here, ./trialog-data.
+    #[arg(long, global = true)]
+    pub url: Option<String>,
+    /// The token; default: TRIALOG_TOKEN, .trialog.toml, ./trialog-data/admin.token.
+    #[arg(long, global = true, hide_env_values = true)]
+    pub token: Option<String>,
+    /// The workspace.
+    #[arg(long, short = 'w', global = true, env = "TRIALOG_WORKSPACE_NAME")]
+    pub workspace: Option<String>,
+    /// What to print.
+    #[arg(long, short = 'o', global = true, value_enum, default_value_t)]
+    pub output: Output,
+    /// The same as -o json.
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+/// What a command prints.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON document, as the server sent it.
+    Json,
+}
+
+impl Common {
+    /// Whether JSON was asked for, in either spelling.
+    pub fn is_json(&self) -> bool {
+        self.json || self.output == Output::Json
+    }
+}
