@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use contracts::{Peer, Peers};
+use runtime::process::Identity;
 use rustix::fs::FlockOperation;
 
 use crate::node::{AgentOptions, Node};
-use crate::record::Identity;
 use crate::{connection, folder, orders};
 
 /// Runs the agent until compute tells it to leave, stays away for too long, or shutdown is requested.
@@ -24,7 +24,7 @@ pub async fn agent_main(mut options: AgentOptions) -> anyhow::Result<()> {
     options.folder = options.folder.canonicalize()?;
     let _lock = lock(&options.folder)?;
     let own = Identity::own()?;
-    folder::write_whole(&options.folder.join("agent.pid"), format!("{} {}\n", own.pid, own.start).as_bytes())?;
+    folder::write_whole(&options.folder.join("agent.pid"), format!("{own}\n").as_bytes())?;
     let compute = Peers { compute: Peer::remote(&options.compute).map_err(anyhow::Error::msg)?, ..Peers::default() };
     let node = Arc::new(Node::new(options));
     orders::adopt(&node);

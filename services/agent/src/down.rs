@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use runtime::Stopwatch;
+use runtime::process::Identity;
 use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::process::{Pid, PidfdFlags, Signal};
+use rustix::process::Signal;
 use vocabulary::Clock;
 
 use crate::folder;
 use crate::process;
-use crate::record::{Identity, Preempt};
+use crate::record::Preempt;
 
 /// How long an agent may take to end: it only closes its connection.
 const AGENT_WAIT: Duration = Duration::from_secs(5);
@@ -41,7 +42,7 @@ pub fn take_down(nodes: &Path, grace: Duration) -> io::Result<Down> {
     let mut down = Down::default();
     let agents: Vec<Identity> = folders.iter().filter_map(|folder| living_agent(folder)).collect();
     for agent in &agents {
-        process::signal(agent.pid, Signal::TERM);
+        runtime::process::signal(agent.pid, Signal::TERM);
     }
     down.agents = agents.len();
     await_all(agents, AGENT_WAIT);
@@ -66,20 +67,14 @@ pub fn take_down(nodes: &Path, grace: Duration) -> io::Result<Down> {
 }
 
 fn living_agent(folder: &Path) -> Option<Identity> {
-    let text = std::fs::read_to_string(folder.join("agent.pid")).ok()?;
-    let mut words = text.split_ascii_whitespace();
-    let agent = Identity { pid: words.next()?.parse().ok()?, start: words.next()?.parse().ok()? };
-    agent.exists().then_some(agent)
+    Identity::read(&folder.join("agent.pid")).filter(|agent| agent.exists())
 }
 
 /// Waits until all have ended; those that have not by then are killed.
 fn await_all(processes: Vec<Identity>, patience: Duration) {
     let watch = Stopwatch::start();
     for one in processes {
-        let handle = Pid::from_raw(one.pid)
-            .and_then(|pid| rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok())
-            .filter(|_| one.exists());
-        let Some(handle) = handle else { continue };
+        let Some(handle) = one.handle() else { continue };
         let left = patience.saturating_sub(watch.elapsed());
         let limit = Timespec {
             tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),

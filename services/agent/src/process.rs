@@ -1,71 +1,25 @@
-//! Looking at processes through `/proc`, and ending those that must not stay.
+//! Processes of attempts: those that belong to one, and the end of those that must not stay.
 
 use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use runtime::process::{self, Identity};
 use rustix::process::{Pid, Signal};
 
 use crate::folder;
-use crate::record::Identity;
 
 /// How often a search for leftovers is repeated, since a killed process may just have forked.
 const SWEEPS_MAX: u32 = 200;
 /// Between two searches: a killed process needs a moment to go.
 const SWEEP_PAUSE: Duration = Duration::from_millis(2);
 
-/// The start time of a process: field 22 of its stat, counted after the name, which may hold anything.
-fn start_time(pid: i32) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    fields_after_name(&stat)?.nth(19)?.parse().ok()
-}
-
-fn fields_after_name(stat: &str) -> Option<std::str::SplitAsciiWhitespace<'_>> {
-    Some(stat.get(stat.rfind(')')? + 1..)?.split_ascii_whitespace())
-}
-
-impl Identity {
-    /// Of a process that lives.
-    pub fn of(pid: i32) -> Option<Self> {
-        Some(Self { pid, start: start_time(pid)? })
-    }
-
-    /// Of this process.
-    pub fn own() -> std::io::Result<Self> {
-        let pid = rustix::process::getpid().as_raw_pid();
-        Self::of(pid).ok_or_else(|| std::io::Error::other("/proc/self/stat cannot be read"))
-    }
-
-    /// Whether that very process still exists (a zombie does).
-    pub fn exists(self) -> bool {
-        start_time(self.pid) == Some(self.start)
-    }
-
-    /// Sends SIGKILL to that very process.
-    pub fn kill(self) {
-        if let Some(pid) = Pid::from_raw(self.pid)
-            && let Ok(handle) = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())
-            && self.exists()
-        {
-            // The handle was opened before the check, so it cannot name a later process.
-            let _ = rustix::process::pidfd_send_signal(&handle, Signal::KILL);
-        }
-    }
-}
-
-fn all_pids() -> Vec<i32> {
-    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
-    entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect()
-}
-
 /// Everything below `root`, in no order. With a subreaper as the root nothing escapes from it.
 pub fn descendants(root: i32) -> Vec<i32> {
     let mut children: HashMap<i32, Vec<i32>> = HashMap::new();
-    for pid in all_pids() {
-        if let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat"))
-            && let Some(parent) = fields_after_name(&stat).and_then(|mut fields| fields.nth(1)?.parse().ok())
-        {
+    for pid in process::all() {
+        if let Some(parent) = process::parent_of(pid) {
             children.entry(parent).or_default().push(pid);
         }
     }
@@ -79,13 +33,6 @@ pub fn descendants(root: i32) -> Vec<i32> {
     found
 }
 
-/// Sends a signal; a process that has gone is what we want.
-pub fn signal(pid: i32, signal: Signal) {
-    if let Some(pid) = Pid::from_raw(pid) {
-        let _ = rustix::process::kill_process(pid, signal);
-    }
-}
-
 /// Sends a signal to a process group.
 pub fn signal_group(group: i32, signal: Signal) {
     if let Some(group) = Pid::from_raw(group) {
@@ -97,11 +44,11 @@ pub fn signal_group(group: i32, signal: Signal) {
 pub fn of_attempt(run_id: &str, attempt: u32) -> Vec<i32> {
     let (run, number) = (format!("TRIALOG_RUN_ID={run_id}"), format!("TRIALOG_ATTEMPT={attempt}"));
     let names_it = |pid: &i32| {
-        let Ok(environment) = fs::read(format!("/proc/{pid}/environ")) else { return false };
-        let has = |wanted: &str| environment.split(|byte| *byte == 0).any(|entry| entry == wanted.as_bytes());
+        let environment = process::environment(*pid);
+        let has = |wanted: &str| environment.iter().any(|variable| variable == wanted.as_bytes());
         has(&run) && has(&number)
     };
-    all_pids().into_iter().filter(names_it).collect()
+    process::all().filter(names_it).collect()
 }
 
 /// Kills what is left of an attempt whose shim is gone, until nothing is found. Blocks for some milliseconds.
@@ -112,7 +59,7 @@ pub fn kill_leftovers(run_id: &str, attempt: u32) {
             return;
         }
         for pid in left {
-            signal(pid, Signal::KILL);
+            process::signal(pid, Signal::KILL);
         }
         std::thread::sleep(SWEEP_PAUSE);
     }

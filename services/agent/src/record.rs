@@ -3,16 +3,8 @@
 
 use std::path::PathBuf;
 
+use runtime::process::Identity;
 use serde::{Deserialize, Serialize};
-
-/// A process that cannot be mistaken for a later one with the same number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Identity {
-    /// Process id.
-    pub pid: i32,
-    /// Field 22 of `/proc/PID/stat`: clock ticks since boot.
-    pub start: u64,
-}
 
 /// `plan.json`: everything that the shim needs. It holds the run's token and is readable by the owner only.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]

@@ -7,8 +7,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use runtime::process::readable;
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
-use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
 
@@ -20,12 +20,6 @@ const POLL: Duration = Duration::from_millis(50);
 const BUFFER_BYTES: usize = 16 << 10;
 /// The files whose change matters to the agent; its own journals are not among them.
 const WATCHED: [&str; 5] = [folder::STDOUT, folder::STDERR, folder::NOTICES, folder::STATE, folder::EXIT];
-
-/// A descriptor that can be waited for until it is readable.
-#[expect(deprecated, reason = "its successor is unsafe, for types that change their descriptor; an OwnedFd never does")]
-pub fn readable(descriptor: OwnedFd) -> std::io::Result<AsyncFd<OwnedFd>> {
-    AsyncFd::with_interest(descriptor, Interest::READABLE)
-}
 
 /// The watches of an agent.
 #[derive(Debug)]

@@ -1,11 +1,13 @@
 //! What every process needs around the services: the machine's clock and randomness, supervised tasks, long
-//! calculations and bodies, a shutdown that ends in order, logs, and configuration. It knows no service.
+//! calculations and bodies, a shutdown that ends in order, processes of the machine, logs, and configuration. It knows
+//! no service.
 
 pub mod background;
 pub mod backoff;
 pub mod config;
 pub mod health;
 pub mod machine;
+pub mod process;
 pub mod reading;
 pub mod shutdown;
 pub mod steady;

@@ -56,7 +56,7 @@ impl Process {
 pub fn processes_of(folder: &Path) -> Vec<Process> {
     let needle = folder.as_os_str().as_encoded_bytes();
     let own = rustix::process::getpid().as_raw_pid();
-    let mut found: Vec<Process> = entries()
+    let mut found: Vec<Process> = runtime::process::all()
         .filter(|pid| *pid != own)
         .filter_map(|pid| {
             let command_line = command_line_of(pid)?;
@@ -87,22 +87,11 @@ fn command_line_of(pid: i32) -> Option<Vec<u8>> {
 fn name_the_unborn(found: &mut [Process]) {
     let known: Vec<(i32, Vec<String>)> = found.iter().map(|process| (process.pid, process.words.clone())).collect();
     for process in found.iter_mut() {
-        let parent = parent_of(process.pid);
+        let parent = runtime::process::parent_of(process.pid);
         if known.iter().any(|(pid, words)| Some(*pid) == parent && *words == process.words) {
             process.kind = Kind::Job;
         }
     }
-}
-
-/// Field 4 of /proc/PID/stat; the name before it is in parentheses and may hold anything.
-fn parent_of(pid: i32) -> Option<i32> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
-}
-
-fn entries() -> impl Iterator<Item = i32> {
-    let listed = fs::read_dir("/proc").into_iter().flatten().flatten();
-    listed.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
 fn holds(bytes: &[u8], needle: &[u8]) -> bool {

@@ -7,14 +7,14 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use runtime::process::{self, Identity};
 use rustix::fs::FlockOperation;
 use rustix::process::{Pid, PidfdFlags};
 
 use super::state::Attempt;
 use crate::folder;
 use crate::node::Node;
-use crate::record::{Exit, Identity};
-use crate::watch;
+use crate::record::Exit;
 
 /// Between the lock of a shim and its pid file lies one write; this is how often the latter is looked for.
 const PID_WAIT: Duration = Duration::from_millis(2);
@@ -40,11 +40,8 @@ pub async fn run(node: &Node, attempt: &Attempt) -> io::Result<Option<Exit>> {
             }
             return folder::read_json(&folder.join(folder::EXIT));
         };
-        let Some(pid) = Pid::from_raw(shim.pid).filter(|_| shim.exists()) else {
-            // The last look comes after the shim was seen gone: what it wrote is there now.
-            return folder::read_json(&folder.join(folder::EXIT));
-        };
-        adopted(pid, shim).await?;
+        // The last look comes after the shim was seen gone: what it wrote is there now.
+        shim.ended().await?;
         return folder::read_json(&folder.join(folder::EXIT));
     }
 }
@@ -70,22 +67,9 @@ fn start(node: &Node, folder: &Path) -> io::Result<std::process::Child> {
         .spawn()
 }
 
-async fn adopted(pid: Pid, shim: Identity) -> io::Result<()> {
-    match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
-        // The handle came first, so it is of this very shim if that still exists now.
-        Ok(handle) if shim.exists() => ended(handle).await,
-        Ok(_) | Err(rustix::io::Errno::SRCH) => Ok(()),
-        Err(error) => Err(error.into()),
-    }
-}
-
-async fn wait_for(pid: Pid) -> io::Result<()> {
-    ended(rustix::process::pidfd_open(pid, PidfdFlags::empty())?).await
-}
-
 /// A pidfd is readable once its process has ended.
-async fn ended(handle: std::os::fd::OwnedFd) -> io::Result<()> {
-    let handle = watch::readable(handle)?;
+async fn wait_for(pid: Pid) -> io::Result<()> {
+    let handle = process::readable(rustix::process::pidfd_open(pid, PidfdFlags::empty())?)?;
     handle.readable().await?.retain_ready();
     Ok(())
 }

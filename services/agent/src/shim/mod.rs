@@ -15,10 +15,11 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::ExitCode;
 
+use runtime::process::Identity;
 use rustix::fs::{FlockOperation, OFlags};
 
 use crate::folder;
-use crate::record::{Exit, Identity, Plan};
+use crate::record::{Exit, Plan};
 use stage::{Orders, Stage};
 
 /// Runs the attempt whose folder this is; returns when its command and everything below it are gone and `exit.json` is

@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use runtime::Stopwatch;
+use runtime::process::Identity;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, PidfdFlags, Signal};
 use vocabulary::Clock;
@@ -17,7 +18,7 @@ use vocabulary::Clock;
 use super::tree;
 use crate::folder;
 use crate::process;
-use crate::record::{self, Exit, Identity, Plan, Preempt, Stop};
+use crate::record::{self, Exit, Plan, Preempt, Stop};
 
 /// How long the shim sleeps at most: orphans are reaped and the size of the output is looked at in this rhythm.
 const TICK: Duration = Duration::from_secs(1);
@@ -171,7 +172,7 @@ impl Stage<'_> {
         loop {
             if orders.is_due() {
                 process::signal_group(child.as_raw_pid(), Signal::KILL);
-                process::signal(child.as_raw_pid(), Signal::KILL);
+                runtime::process::signal(child.as_raw_pid(), Signal::KILL);
                 orders.kill_at = None;
             }
             sleep(handle.as_ref(), &orders.control, orders.sleep_for());

@@ -40,7 +40,7 @@ pub(super) fn end(own: i32) {
             Ok(None) => {}
         }
         for pid in process::descendants(own) {
-            process::signal(pid, Signal::KILL);
+            runtime::process::signal(pid, Signal::KILL);
         }
         let pause = Timespec { tv_sec: 0, tv_nsec: i64::from(ROUND_PAUSE.subsec_nanos()) };
         let _ = rustix::event::poll(&mut [], Some(&pause));

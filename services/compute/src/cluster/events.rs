@@ -92,8 +92,8 @@ pub struct NodeLeaving {
     pub at_us: i64,
 }
 
-/// The intent to take a node away that does not do what it should: it never came up, is silent, or its provider has given
-/// it up. From here on it gets no jobs, whoever starts again in between.
+/// The intent to take a node away that does not do what it should: it never came up, is silent, or its provider has
+/// given it up. From here on it gets no jobs, whoever starts again in between.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NodeFailing {
     /// The node.

@@ -20,8 +20,8 @@ pub(crate) fn react(fleet: &mut Fleet, event: NodeEvent, now_us: i64) -> Option<
     if place.removing {
         return None;
     }
-    // What does not begin with a recorded intent must not begin at all: a server that starts again in between would take
-    // the node for one that stays, and place jobs there.
+    // What does not begin with a recorded intent must not begin at all: a server that starts again in between would
+    // take the node for one that stays, and place jobs there.
     match event {
         NodeEvent::Ready { .. } => {
             fleet.came_up(node_id, now_us);

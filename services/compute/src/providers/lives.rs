@@ -1,5 +1,5 @@
-//! How long a node lives before a simulated preemption: a function of the seed and the node's ordinal alone, so that a demonstration
-//! can be repeated.
+//! How long a node lives before a simulated preemption: a function of the seed and the node's ordinal alone, so that a
+//! demonstration can be repeated.
 
 use vocabulary::{Entropy, SeededEntropy};
 

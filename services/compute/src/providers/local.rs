@@ -13,11 +13,12 @@ use std::time::Duration;
 
 use anyhow::Context;
 use eventlog::BoxFuture;
+use runtime::process::Identity;
 use runtime::{Backoff, Stopwatch};
 use tokio::sync::{broadcast, watch};
 use vocabulary::{Clock, NodeId};
 
-use super::process::{self, Identity};
+use super::process;
 use super::{AgentIs, Capabilities, FailureCause, NodeEvent, NodeOrder, OrderedNode, Provider, lives};
 use crate::cluster::{self, LocalSettings, VmPriority};
 use crate::job::micros;
@@ -204,7 +205,7 @@ impl Agent {
     async fn ended(&mut self) -> io::Result<()> {
         match self {
             Self::Child(child) => child.wait().await.map(|_| ()),
-            Self::Adopted(identity) => process::ended(*identity).await,
+            Self::Adopted(identity) => identity.ended().await,
         }
     }
 }
@@ -389,7 +390,7 @@ impl Inner {
     async fn clear_away(&self, node_id: NodeId, grace: Duration) -> anyhow::Result<()> {
         let folder = self.folder(node_id);
         if let Some(agent) = Identity::read(&folder.join("agent.pid")).filter(|agent| agent.lives()) {
-            let _ = tokio::time::timeout(grace, process::ended(agent)).await;
+            let _ = tokio::time::timeout(grace, agent.ended()).await;
         }
         let executable = self.wiring.executable.clone();
         tokio::task::spawn_blocking(move || {

@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use runtime::process::Identity;
 use runtime::{MachineClock, MachineEntropy};
 use tokio::sync::broadcast;
 use vocabulary::{Clock, Entropy, NodeId};
 
 use super::local::LocalProvider;
-use super::process::{Identity, of_node};
+use super::process::of_node;
 use super::{AgentIs, FailureCause, NodeEvent, NodeOrder, OrderedNode, Provider};
 use crate::cluster::{self, LocalSettings, Preemption, VmPriority};
 use crate::sizes;

@@ -1,83 +1,19 @@
-//! Processes of nodes: told apart from later ones of the same number, waited for, and ended without leaving any
-//! behind.
+//! Processes of nodes: those that belong to one, and their end without leaving any behind.
 
 use std::fs;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
 
 use runtime::Stopwatch;
-use rustix::process::{Pid, PidfdFlags, Signal};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
+use runtime::process::{self, Identity};
+use rustix::process::Signal;
 
 /// How often a search for what is left of a node is repeated, since a killed process may just have forked.
 const SEARCHES_MAX: u32 = 400;
 /// Between two searches: a killed process needs a moment to go.
 const SEARCH_PAUSE: Duration = Duration::from_millis(5);
-
-/// A process that cannot be mistaken for a later one with the same number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Identity {
-    pid: i32,
-    /// Clock ticks from the boot to its start.
-    start: u64,
-}
-
-/// Field 22 of a process's stat, counted after the name, which may hold anything; `None` for a zombie, which runs no
-/// more.
-fn start_time(pid: i32) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let mut fields = stat.get(stat.rfind(')')? + 1..)?.split_ascii_whitespace();
-    let state = fields.next()?;
-    if matches!(state, "Z" | "X") {
-        return None;
-    }
-    fields.nth(18)?.parse().ok()
-}
-
-impl Identity {
-    /// What a pid file says: the number and the start time.
-    pub fn read(path: &Path) -> Option<Self> {
-        let text = fs::read_to_string(path).ok()?;
-        let mut words = text.split_ascii_whitespace();
-        Some(Self { pid: words.next()?.parse().ok()?, start: words.next()?.parse().ok()? })
-    }
-
-    /// Whether that very process still runs.
-    pub fn lives(self) -> bool {
-        start_time(self.pid) == Some(self.start)
-    }
-
-    fn handle(self) -> Option<OwnedFd> {
-        let handle = rustix::process::pidfd_open(Pid::from_raw(self.pid)?, PidfdFlags::empty()).ok()?;
-        // The handle came first, so it is of this very process if that still runs now.
-        self.lives().then_some(handle)
-    }
-
-    /// Ends that very process.
-    pub fn kill(self) {
-        if let Some(handle) = self.handle() {
-            // It may have gone in between, which is what we want.
-            let _ = rustix::process::pidfd_send_signal(&handle, Signal::KILL);
-        }
-    }
-}
-
-/// Waits until a process has ended; need not be a child.
-pub(super) async fn ended(identity: Identity) -> io::Result<()> {
-    match identity.handle() {
-        Some(handle) => readable(handle)?.readable().await.map(|_| ()),
-        None => Ok(()),
-    }
-}
-
-#[expect(deprecated, reason = "its successor is unsafe, for types that change their descriptor; an OwnedFd never does")]
-fn readable(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
-    AsyncFd::with_interest(descriptor, Interest::READABLE)
-}
 
 /// Makes the command's process the head of a session, so that it neither gets the terminal's signals nor ends with
 /// the server's.
@@ -107,10 +43,7 @@ pub(super) fn end_node(
         }
         if watch.elapsed() >= grace {
             searches += 1;
-            for pid in left.iter().filter_map(|pid| Pid::from_raw(*pid)) {
-                // It may have gone in between, which is what we want.
-                let _ = rustix::process::kill_process(pid, Signal::KILL);
-            }
+            left.iter().for_each(|pid| process::signal(*pid, Signal::KILL));
         }
         std::thread::sleep(SEARCH_PAUSE);
     }
@@ -129,18 +62,11 @@ pub(super) fn has_undelivered(folder: &Path) -> bool {
 pub(super) fn of_node(node_id: &str, folder: &Path, executable: &Path) -> Vec<i32> {
     let own = rustix::process::getpid().as_raw_pid();
     let variable = format!("TRIALOG_NODE_ID={node_id}");
-    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
-    let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok());
     let belongs = |pid: &i32| {
-        let named = words(&format!("/proc/{pid}/environ")).iter().any(|word| word == variable.as_bytes());
+        let named = process::environment(*pid).iter().any(|word| word == variable.as_bytes());
         named || (runs(*pid, executable) && mentions(*pid, node_id, folder))
     };
-    pids.filter(|pid| *pid != own).filter(belongs).filter(|pid| start_time(*pid).is_some()).collect()
-}
-
-fn words(path: &str) -> Vec<Vec<u8>> {
-    let bytes = fs::read(path).unwrap_or_default();
-    bytes.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect()
+    process::all().filter(|pid| *pid != own).filter(belongs).filter(|pid| process::lives(*pid)).collect()
 }
 
 /// Whether the process runs our executable, which may have been replaced since.
@@ -151,7 +77,7 @@ fn runs(pid: i32, executable: &Path) -> bool {
 }
 
 fn mentions(pid: i32, node_id: &str, folder: &Path) -> bool {
-    is_of_node(&words(&format!("/proc/{pid}/cmdline")), node_id, folder)
+    is_of_node(&process::command_line(pid), node_id, folder)
 }
 
 /// Whether argv is that of the node's agent or of a shim in its folder. A client command that only speaks of the node

@@ -249,8 +249,8 @@ impl Fleet {
         self.pools.get_mut(self.nodes.get(&node_id)?)?.places.get_mut(&node_id)
     }
 
-    /// The node's agent has been heard.
-    pub fn heard(&mut self, node_id: NodeId, at_us: i64) {
+    /// The node's agent has shown a sign of life.
+    pub fn contacted(&mut self, node_id: NodeId, at_us: i64) {
         if let Some(place) = self.place_mut(node_id) {
             place.last_contact_us = place.last_contact_us.max(at_us);
         }

@@ -1,4 +1,5 @@
-//! How the services that run here meet. The difference between a laptop and a fleet is in the plan and in configuration.
+//! How the services that run here meet. The difference between a laptop and a fleet is in the plan and in
+//! configuration.
 
 use std::sync::Arc;
 use std::time::Duration;
