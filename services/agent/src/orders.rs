@@ -48,20 +48,16 @@ async fn start(node: &Arc<Node>, order: StartAttempt) {
     if node.find(&order.job_id, order.attempt).is_some() {
         return;
     }
-    let report = attempt::phase_report(&order.job_id, order.attempt, "starting");
-    let end = match accept(node, order.clone()) {
-        Ok(()) => report,
-        Err(error) => {
-            let end = JobEnd {
-                outcome: "lost".to_owned(),
-                reason: "lost".to_owned(),
-                stderr_tail: format!("the node cannot take the job: {error}"),
-                ..JobEnd::default()
-            };
-            Report::Ended(AttemptEnded { job_id: order.job_id, attempt: order.attempt, end: Some(with_kinds(end)) })
-        }
+    // That it starts is what compute has ordered: the first news is that it runs.
+    let Err(error) = accept(node, order.clone()) else { return };
+    let end = JobEnd {
+        outcome: "lost".to_owned(),
+        reason: "lost".to_owned(),
+        stderr_tail: format!("the node cannot take the job: {error}"),
+        ..JobEnd::default()
     };
-    node.link.report(end).await;
+    let StartAttempt { job_id, attempt, .. } = order;
+    node.link.report(Report::Ended(AttemptEnded { job_id, attempt, end: Some(with_kinds(end)) })).await;
 }
 
 fn accept(node: &Arc<Node>, mut order: StartAttempt) -> std::io::Result<()> {

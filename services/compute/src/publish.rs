@@ -7,7 +7,7 @@ use feed::{Publication, Publish};
 use vocabulary::StoredEvent;
 
 use crate::cluster::ClusterEvent;
-use crate::job::{self, JobEvent};
+use crate::job::{self, JobEvent, JobKey};
 use crate::stream::ClusterName;
 
 /// The facts of compute.
@@ -33,8 +33,9 @@ impl Publish for Publisher {
 fn of_job(job_id: String, event: JobEvent) -> Option<Publication> {
     Some(match event {
         JobEvent::JobQueued(event) => {
-            let (workspace, run_id, cluster) = (event.job.workspace, event.job.run_id, event.job.cluster);
-            Publication::new("JobQueued", &facts::JobQueued { workspace, job_id, run_id, cluster, attempt: 1 })
+            let JobKey { workspace, run_id, cluster } = event.job;
+            let placed = event.placed;
+            Publication::new("JobQueued", &facts::JobQueued { workspace, job_id, run_id, cluster, attempt: 1, placed })
         }
         JobEvent::JobPlaced(event) => {
             let fact = facts::JobPlaced {

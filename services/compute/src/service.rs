@@ -127,7 +127,7 @@ impl Service {
     pub fn tasks(&self) -> Vec<Task> {
         let engine = Arc::clone(&self.engine);
         let mut tasks = vec![Task::new("scheduler", move || engine::run(Arc::clone(&engine)))];
-        tasks.extend(reactions::tasks(&self.api.commands, &self.api.endpoints.commands, &self.feeds));
+        tasks.extend(reactions::tasks(&self.api.commands, &self.api.fleet, &self.api.endpoints.commands, &self.feeds));
         tasks
     }
 }

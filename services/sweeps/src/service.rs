@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use eventlog::EventLog;
-use vocabulary::{Clock, Entropy};
+use tuning::Proposal;
+use vocabulary::{Clock, Entropy, RunId};
 
 use crate::document::ServerLimits;
-use crate::sweep::{Planned, ProposalBasis};
+use crate::sweep::{Made, NewTrial, Planned, ProposalBasis};
 use crate::tuner::Tuners;
 
 /// What each of them needs.
@@ -19,4 +20,11 @@ pub(crate) struct Core {
     pub tuners: Tuners,
     /// What proposes where no model does.
     pub sampler: fn(&ProposalBasis, u32) -> (Vec<Planned>, bool),
+}
+
+impl Core {
+    /// A proposal with the run that it is to have; `child` when it follows a donor.
+    pub fn new_trial(&self, proposal: Proposal, made: Option<Made>, child: bool) -> NewTrial {
+        NewTrial { run_id: RunId::new(self.entropy.uuid()), proposal, made, child }
+    }
 }

@@ -59,9 +59,18 @@ async fn one(engine: &Arc<Engine>, action: Action) -> bool {
             let command = cluster::Command::Notice { node_id, by: Taker::Provider, deadline_us, reason, at_us };
             changed(engine.commands.of_cluster(&cluster, command, ACTOR).await)
         }
-        Action::Leave { cluster, node_id, reason } => changed(
-            engine.commands.of_cluster(&cluster, cluster::Command::Leave { node_id, reason, at_us }, ACTOR).await,
-        ),
+        Action::Leave { cluster, node_id, reason } => {
+            // A job may have been placed on it since the look.
+            if !engine.fleet.lock().close(node_id) {
+                return true;
+            }
+            let command = cluster::Command::Leave { node_id, reason, at_us };
+            let leaves = changed(engine.commands.of_cluster(&cluster, command, ACTOR).await);
+            if !leaves {
+                engine.fleet.lock().reopen(node_id);
+            }
+            leaves
+        }
         Action::Fail { cluster, node_id, reason } => changed(
             engine.commands.of_cluster(&cluster, cluster::Command::Fail { node_id, reason, at_us }, ACTOR).await,
         ),

@@ -14,6 +14,15 @@ use super::state::Job;
 /// Lost attempts that are tried again; the next one is a failure.
 pub const MAX_LOST: u32 = 3;
 
+/// The node on which room is kept for an attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reserved {
+    /// The node.
+    pub node_id: NodeId,
+    /// Why this one.
+    pub reason: String,
+}
+
 /// What somebody wants of a job.
 #[derive(Clone, Debug)]
 pub enum Command {
@@ -23,6 +32,8 @@ pub enum Command {
         job: JobKey,
         /// What it is.
         spec: Box<JobSpec>,
+        /// Where its first attempt goes at once, if it need not wait.
+        place: Option<Reserved>,
         /// Microseconds since 1970.
         at_us: i64,
     },
@@ -185,8 +196,12 @@ impl Decider for Job {
 
     fn decide(&self, command: &Command) -> Result<Vec<JobEvent>, Infallible> {
         Ok(match command.clone() {
-            Command::Queue { job, spec, at_us } if self.phase == JobPhase::Absent => {
-                vec![JobQueued { job, spec: *spec, at_us }.into()]
+            Command::Queue { job, spec, place, at_us } if self.phase == JobPhase::Absent => {
+                let placed = place.map(|Reserved { node_id, reason }| {
+                    JobPlaced { job: job.clone(), attempt: 1, node_id, reason, at_us }.into()
+                });
+                let queued = JobQueued { job, spec: *spec, placed: placed.is_some(), at_us };
+                [queued.into()].into_iter().chain(placed).collect()
             }
             Command::Place { attempt, node_id, reason, at_us }
                 if self.phase == JobPhase::Queued && attempt == self.attempt =>

@@ -14,7 +14,7 @@ fn node(number: u128) -> NodeId {
 fn queue(max_retries: u32) -> Command {
     let spec = JobSpec { cluster: "spot".into(), max_retries, ..JobSpec::default() };
     let job = JobKey { workspace: "w".into(), run_id: "run_1".into(), cluster: "spot".into() };
-    Command::Queue { job, spec: Box::new(spec), at_us: 1 }
+    Command::Queue { job, spec: Box::new(spec), place: None, at_us: 1 }
 }
 
 fn place(attempt: u32) -> Command {
@@ -186,7 +186,7 @@ fn running_time_is_summed_over_attempts() {
     let mut spec = JobSpec { timeout_seconds: Some(10.0), ..JobSpec::default() };
     spec.cluster = "spot".into();
     let mut job = Job::default();
-    run(&mut job, &Command::Queue { job: JobKey::default(), spec: Box::new(spec), at_us: 0 });
+    run(&mut job, &Command::Queue { job: JobKey::default(), spec: Box::new(spec), place: None, at_us: 0 });
     run(&mut job, &place(1));
     run(&mut job, &Command::Reach { attempt: 1, node_id: node(1), phase: AttemptPhase::Running, at_us: 1_000_000 });
     assert_eq!(job.timeout_us(), Some(11_000_000));

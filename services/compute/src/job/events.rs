@@ -23,6 +23,9 @@ pub struct JobQueued {
     pub job: JobKey,
     /// What it is.
     pub spec: JobSpec,
+    /// `JobPlaced` follows in the same commit: it never waited.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub placed: bool,
     /// Microseconds since 1970.
     pub at_us: i64,
 }

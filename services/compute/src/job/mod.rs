@@ -7,7 +7,7 @@ mod events;
 mod phase;
 mod state;
 
-pub use decide::{Command, MAX_LOST, failed_end};
+pub use decide::{Command, MAX_LOST, Reserved, failed_end};
 pub use events::{
     JobEnded, JobEvent, JobHeld, JobKey, JobPhaseChanged, JobPlaced, JobQueued, JobReleased, JobRequeued, StopRequested,
 };

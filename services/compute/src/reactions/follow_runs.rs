@@ -1,4 +1,7 @@
-//! A run with a job was created: its job is queued. A run is to end: so is its job.
+//! A run with a job was created: its job is queued, and placed at once where it need not wait. A run is to end: so is
+//! its job.
+
+use std::sync::Arc;
 
 use contracts::feed::Fact;
 use contracts::job::Word;
@@ -10,6 +13,7 @@ use vocabulary::JobId;
 use vocabulary::job::{JobSpec, StopBy};
 
 use crate::commands::Commands;
+use crate::fleet_state::FleetState;
 use crate::job::{self, Command, Job, JobKey};
 use crate::views;
 
@@ -19,6 +23,7 @@ const NAME: &str = "follow_runs";
 /// See the module.
 pub(super) struct FollowRuns {
     pub commands: Commands,
+    pub fleet: Arc<FleetState>,
 }
 
 impl Reaction for FollowRuns {
@@ -53,8 +58,15 @@ impl FollowRuns {
         let spec = JobSpec::try_from(spec).map_err(|error| ReactError::Poison(format!("job: {error}")))?;
         let job_id = JobId::new(eventlog::command_id(&fact.source, fact.position, "job_of_run"));
         let key = JobKey { workspace: created.workspace, run_id: created.run_id, cluster: spec.cluster.clone() };
-        let command = Command::Queue { job: key, spec: Box::new(spec), at_us: self.commands.clock.now_us() };
-        self.execute(fact, job_id, command).await
+        let place = self.fleet.lock().reserve(job_id, &key, &spec);
+        let is_placed = place.is_some();
+        let command = Command::Queue { job: key, spec: Box::new(spec), place, at_us: self.commands.clock.now_us() };
+        let done = self.execute(fact, job_id, command).await;
+        // Its event gives the room to the job. A repeat has none, and what failed comes again.
+        if is_placed && !matches!(done, Ok(events) if events > 0) {
+            self.fleet.lock().unreserve(job_id);
+        }
+        done.map(drop)
     }
 
     async fn stop(&self, fact: &Fact, wanted: RunStopRequested) -> Result<(), ReactError> {
@@ -62,12 +74,12 @@ impl FollowRuns {
         let by = StopBy::required(wanted.by_kind, &wanted.by);
         let by = by.map_err(|error| ReactError::Poison(format!("by: {error}")))?;
         let command = Command::Stop { by, decision: wanted.decision, at_us: self.commands.clock.now_us() };
-        self.execute(fact, job_id, command).await
+        self.execute(fact, job_id, command).await.map(drop)
     }
 
     async fn release(&self, fact: &Fact, released: RunReleased) -> Result<(), ReactError> {
         let Some(job_id) = self.job_of(&released.run_id).await? else { return Ok(()) };
-        self.execute(fact, job_id, Command::Release { at_us: self.commands.clock.now_us() }).await
+        self.execute(fact, job_id, Command::Release { at_us: self.commands.clock.now_us() }).await.map(drop)
     }
 
     async fn job_of(&self, run_id: &str) -> Result<Option<JobId>, ReactError> {
@@ -76,10 +88,11 @@ impl FollowRuns {
         Ok(Some(JobId::parse(&row.job_id).map_err(|error| ReactError::Poison(error.to_string()))?))
     }
 
-    async fn execute(&self, fact: &Fact, job_id: JobId, command: Command) -> Result<(), ReactError> {
+    /// Answers how many events it led to now: a repeat leads to none.
+    async fn execute(&self, fact: &Fact, job_id: JobId, command: Command) -> Result<usize, ReactError> {
         let context = calls::reaction_context(fact, NAME);
         match self.commands.log.execute::<Job>(&job::stream(job_id), command, context).await {
-            Ok(_) => Ok(()),
+            Ok(committed) => Ok(if committed.repeated { 0 } else { committed.events }),
             Err(ExecuteError::Rejected(never)) => match never {},
             Err(error) => Err(ReactError::from(error.into_problem(|never| match never {}))),
         }

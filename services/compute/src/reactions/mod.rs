@@ -10,11 +10,17 @@ use feed::Feeds;
 use runtime::Task;
 
 use crate::commands::Commands;
+use crate::fleet_state::FleetState;
 use crate::serving::EndpointCommands;
 
 /// The followers.
-pub(crate) fn tasks(commands: &Commands, endpoints: &EndpointCommands, feeds: &Feeds) -> Vec<Task> {
-    let reaction = follow_runs::FollowRuns { commands: commands.clone() };
+pub(crate) fn tasks(
+    commands: &Commands,
+    fleet: &Arc<FleetState>,
+    endpoints: &EndpointCommands,
+    feeds: &Feeds,
+) -> Vec<Task> {
+    let reaction = follow_runs::FollowRuns { commands: commands.clone(), fleet: Arc::clone(fleet) };
     vec![feeds.follow(&commands.log, Arc::new(reaction), &commands.shutdown), keep_replicas(endpoints)]
 }
 

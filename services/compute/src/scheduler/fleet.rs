@@ -116,6 +116,8 @@ pub struct Place {
     pub jobs: BTreeMap<JobId, u32>,
     /// What they claim.
     pub used: Shape,
+    /// Room that is kept for jobs which are being queued, and what they claim.
+    pub(super) reserved: BTreeMap<JobId, Shape>,
     /// Whether its agent is connected.
     pub connected: bool,
     /// When its agent was heard last.
@@ -126,8 +128,17 @@ pub struct Place {
     pub up_by_us: i64,
     /// Since when it has no jobs.
     pub idle_since_us: i64,
+    /// Whether it is about to be given back: nothing is placed on it any more.
+    pub(super) closed: bool,
     /// Whether its provider is taking it away.
     pub removing: bool,
+}
+
+impl Place {
+    /// Whether nothing lives here, nor is about to.
+    pub fn is_empty(&self) -> bool {
+        self.jobs.is_empty() && self.reserved.is_empty()
+    }
 }
 
 /// A cluster with its nodes and its queue.
@@ -178,7 +189,7 @@ impl Pool {
 
     /// What a node has free.
     pub(super) fn free(&self, place: &Place) -> Shape {
-        self.capacity().minus(place.used)
+        place.reserved.values().fold(self.capacity().minus(place.used), |free, shape| free.minus(*shape))
     }
 }
 
@@ -190,6 +201,8 @@ pub struct Fleet {
     pub(super) pools: BTreeMap<ClusterName, Pool>,
     pub(super) jobs: BTreeMap<JobId, Entry>,
     pub(super) nodes: BTreeMap<NodeId, ClusterName>,
+    /// Jobs that are being queued, and the nodes that keep room for them.
+    pub(super) reserved: BTreeMap<JobId, NodeId>,
     /// Attempts whose node is gone, and how it went.
     pub(super) stranded: BTreeMap<JobId, NodeEnd>,
     /// Jobs that can never run, and why.
@@ -245,7 +258,7 @@ impl Fleet {
         self.nodes.iter().filter_map(|(node, name)| Some((*node, name, self.pools.get(name)?)))
     }
 
-    fn place_mut(&mut self, node_id: NodeId) -> Option<&mut Place> {
+    pub(super) fn place_mut(&mut self, node_id: NodeId) -> Option<&mut Place> {
         self.pools.get_mut(self.nodes.get(&node_id)?)?.places.get_mut(&node_id)
     }
 
@@ -292,9 +305,23 @@ impl Fleet {
         }
     }
 
+    /// Nothing is placed on the node from now on, since it is to be given back; false when something is, or is about to
+    /// be.
+    pub fn close(&mut self, node_id: NodeId) -> bool {
+        let place = self.place_mut(node_id).filter(|place| place.is_empty());
+        place.map(|place| place.closed = true).is_some()
+    }
+
+    /// It is not given back after all.
+    pub fn reopen(&mut self, node_id: NodeId) {
+        if let Some(place) = self.place_mut(node_id) {
+            place.closed = false;
+        }
+    }
+
     /// Whether jobs may be placed on the node now.
     pub(super) fn is_open(pool: &Pool, node_id: NodeId, place: &Place) -> bool {
         let ready = pool.cluster.nodes.get(&node_id).is_some_and(|node| node.state == NodeState::Ready);
-        ready && place.connected && !place.removing
+        ready && place.connected && !place.closed && !place.removing
     }
 }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use vocabulary::job::JobSpec;
 use vocabulary::{Decider, JobId};
 
 use super::{Entry, Fleet, Place, Pool, Shape};
@@ -115,6 +116,7 @@ impl Fleet {
             && version == 1
             && !self.jobs.contains_key(&job_id)
         {
+            self.unreserve(job_id);
             let shape = Shape::of_job(&queued.spec);
             self.jobs.insert(job_id, Entry { job: Job::default(), version: 0, order: position, shape });
         }
@@ -189,7 +191,7 @@ impl Fleet {
                 let detail = format!("there is no cluster '{}' in workspace '{}'", name.name, name.workspace);
                 self.unschedulable.insert(job_id, ("no_cluster", detail));
             }
-            Some(pool) => match misfit(entry, pool) {
+            Some(pool) => match misfit(&entry.job.spec, entry.shape, pool) {
                 Some(detail) if pool.cluster.phase == Phase::Live => {
                     self.unschedulable.insert(job_id, ("does_not_fit", detail));
                 }
@@ -202,14 +204,14 @@ impl Fleet {
 }
 
 /// Why a job can never run on a node of the cluster.
-fn misfit(entry: &Entry, pool: &Pool) -> Option<String> {
-    let gang = entry.job.spec.resources.node_count > 1;
+pub(super) fn misfit(spec: &JobSpec, shape: Shape, pool: &Pool) -> Option<String> {
+    let gang = spec.resources.node_count > 1;
     if gang {
         return Some("jobs on several nodes are not offered yet; set resources.node_count to 1".to_owned());
     }
     let capacity = pool.capacity();
-    (!entry.shape.fits(capacity)).then(|| {
+    (!shape.fits(capacity)).then(|| {
         let (name, size) = (&pool.cluster.name, &pool.cluster.size.name);
-        format!("the job claims {}; a node of cluster '{name}' ({size}) has {capacity}", entry.shape)
+        format!("the job claims {}; a node of cluster '{name}' ({size}) has {capacity}", shape)
     })
 }

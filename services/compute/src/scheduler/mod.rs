@@ -6,6 +6,8 @@
 //!   idle and can go.
 //! - Only idle nodes are given back. Nodes are asked for only when queued jobs need them, or the cluster's minimum
 //!   does.
+//! - A job that nobody waits before, and that fits now, is queued and placed by one command: its room is kept from the
+//!   look to the event.
 //! - Invariant: the claims on a node never exceed its size. Invariant: a job is on one node at most.
 
 mod explain;
@@ -13,6 +15,7 @@ mod fleet;
 mod fold;
 mod pack;
 mod plan;
+mod reserve;
 #[cfg(test)]
 mod simulation_tests;
 #[cfg(test)]

@@ -94,6 +94,17 @@ pub(super) fn pack(fleet: &Fleet, pool: &Pool, surplus: &BTreeSet<NodeId>, room:
     packing
 }
 
+/// The node on which a job that nobody waits before goes now: the fullest that suffices.
+pub(super) fn best_open(pool: &Pool, job_id: JobId, shape: Shape) -> Option<Placed> {
+    let bins = bins_of(pool, &pool.surplus());
+    let open = bins.into_iter().filter_map(|bin| match bin.kind {
+        Kind::Open(node_id) if shape.fits(bin.free) => Some((bin.free, node_id)),
+        _ => None,
+    });
+    let (free, node_id) = open.min_by_key(|(free, _)| *free)?;
+    Some(Placed { job_id, node_id, free, shape })
+}
+
 fn bins_of(pool: &Pool, surplus: &BTreeSet<NodeId>) -> Vec<Bin> {
     let bin = |(node_id, place): (&NodeId, &super::Place)| {
         let kind = if Fleet::is_open(pool, *node_id, place) {

@@ -199,7 +199,7 @@ fn plan_nodes(name: &ClusterName, pool: &Pool, now_us: i64, plan: &mut Plan) {
                 plan.actions.extend(action);
             }
             NodeState::Noticed { deadline_us } => {
-                if place.jobs.is_empty() || plan.is_due(deadline_us, now_us) {
+                if place.is_empty() || plan.is_due(deadline_us, now_us) {
                     plan.actions.push(remove(NodeEnd::Preempted, node.reason.clone()));
                 }
             }
@@ -223,7 +223,7 @@ fn ready_node(
     }
     if pool.cluster.phase == Phase::Deleting {
         let reason = "the cluster is deleted".to_owned();
-        return place.jobs.is_empty().then_some(Action::Leave { cluster, node_id, reason });
+        return place.is_empty().then_some(Action::Leave { cluster, node_id, reason });
     }
     None
 }
@@ -269,7 +269,7 @@ fn plan_queue(fleet: &Fleet, name: &ClusterName, pool: &Pool, now_us: i64, plan:
     }
 }
 
-fn why_placed(pool: &Pool, placed: &Placed, queued: usize) -> String {
+pub(super) fn why_placed(pool: &Pool, placed: &Placed, queued: usize) -> String {
     let open = pool.places.iter().filter(|(node, place)| Fleet::is_open(pool, **node, place)).count();
     format!(
         "claims {}; the node had {} free, the least of {open} ready nodes that suffices; {queued} queued, by priority, \
@@ -303,8 +303,7 @@ fn plan_growth(name: &ClusterName, pool: &Pool, packing: &Packing, room: usize, 
 
 /// Gives the nodes beyond the maximum back as soon as they are empty.
 fn plan_surplus(name: &ClusterName, pool: &Pool, surplus: &BTreeSet<NodeId>, plan: &mut Plan) {
-    let empty =
-        |node_id: &&NodeId| pool.places.get(*node_id).is_some_and(|place| place.jobs.is_empty() && !place.removing);
+    let empty = |node_id: &&NodeId| pool.places.get(*node_id).is_some_and(|place| place.is_empty() && !place.removing);
     for node_id in surplus.iter().filter(empty) {
         let reason = format!("scale.max_nodes is {}", pool.cluster.spec.scale.max_nodes);
         plan.actions.push(Action::Leave { cluster: name.clone(), node_id: *node_id, reason });
@@ -318,7 +317,7 @@ fn plan_shrinkage(name: &ClusterName, pool: &Pool, packing: &Packing, now_us: i6
     let mut idle: Vec<_> = pool
         .places
         .iter()
-        .filter(|(node, place)| Fleet::is_open(pool, **node, place) && place.jobs.is_empty())
+        .filter(|(node, place)| Fleet::is_open(pool, **node, place) && place.is_empty())
         .filter(|(node, _)| !packing.placed.iter().any(|placed| placed.node_id == **node))
         .map(|(node, place)| (place.idle_since_us, *node))
         .collect();

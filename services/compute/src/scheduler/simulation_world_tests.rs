@@ -28,6 +28,8 @@ pub(super) struct World {
     pub(super) random: SeededEntropy,
     /// Nodes that a lowered maximum has found; their number may only fall.
     pub(super) surplus: usize,
+    /// Jobs whose room is kept while their command is on its way.
+    pub(super) in_flight: Vec<(JobId, job::Command)>,
 }
 
 impl World {
@@ -42,6 +44,7 @@ impl World {
             ends: BTreeMap::new(),
             random: SeededEntropy::new(seed),
             surplus: 0,
+            in_flight: Vec::new(),
         };
         let (spec, size) = cluster::read_spec("spot", document.as_bytes(), Format::Yaml).unwrap();
         let (workspace, name) = ("w".to_owned(), "spot".to_owned());
@@ -105,7 +108,14 @@ impl World {
         let spec =
             JobSpec { cluster: "spot".into(), resources, priority, max_retries: 1, service, ..JobSpec::default() };
         let key = JobKey { workspace: "w".into(), run_id: job_id.to_string(), cluster: "spot".into() };
-        self.job(job_id, &job::Command::Queue { job: key, spec: Box::new(spec), at_us: self.now_us });
+        let place = if spec.service.is_none() { self.fleet.reserve(job_id, &key, &spec) } else { None };
+        let is_placed = place.is_some();
+        let command = job::Command::Queue { job: key, spec: Box::new(spec), place, at_us: self.now_us };
+        if is_placed {
+            self.in_flight.push((job_id, command));
+        } else {
+            self.job(job_id, &command);
+        }
         job_id
     }
 
@@ -126,7 +136,11 @@ impl World {
             }
             let Plan { actions, next_us } = plan(&self.fleet, self.now_us);
             if actions.is_empty() {
-                return next_us;
+                // Everything that could be done while it was on its way is done.
+                let Some((job_id, command)) = self.in_flight.pop() else { return next_us };
+                self.job(job_id, &command);
+                self.run(job_id);
+                continue;
             }
             for action in actions {
                 self.act(action);
@@ -149,8 +163,7 @@ impl World {
         match action {
             Action::Place { job_id, attempt, node_id, reason } => {
                 self.job(job_id, &job::Command::Place { attempt, node_id, reason, at_us });
-                let phase = AttemptPhase::Running;
-                self.job(job_id, &job::Command::Reach { attempt, node_id, phase, at_us });
+                self.run(job_id);
             }
             Action::EndAttempt { job_id, attempt, node_id, end } => {
                 self.job(job_id, &job::Command::EndAttempt { attempt, node_id, end, at_us });
@@ -168,7 +181,7 @@ impl World {
                 self.cluster(cluster::Command::Notice { node_id, by: Taker::Provider, deadline_us, reason, at_us });
             }
             Action::Leave { node_id, reason, .. } => {
-                assert!(self.fleet.node(node_id).unwrap().2.jobs.is_empty(), "only idle nodes are given back");
+                assert!(self.fleet.close(node_id), "only idle nodes are given back");
                 self.cluster(cluster::Command::Leave { node_id, reason, at_us });
             }
             Action::Fail { node_id, reason, .. } => {
@@ -181,6 +194,14 @@ impl World {
                 self.cluster(cluster::Command::NodeIsGone { node_id, end, reason, at_us });
             }
             Action::FinishDelete { .. } => self.cluster(cluster::Command::FinishDelete { at_us }),
+        }
+    }
+
+    /// The job's attempt begins where it was placed.
+    fn run(&mut self, job_id: JobId) {
+        if let Some((node_id, attempt)) = self.jobs[&job_id].0.live() {
+            let phase = AttemptPhase::Running;
+            self.job(job_id, &job::Command::Reach { attempt, node_id, phase, at_us: self.now_us });
         }
     }
 
@@ -225,6 +246,8 @@ impl World {
             let (claimed, count) = claims.get(node).copied().unwrap_or_default();
             assert!(claimed.fits(pool.capacity()), "{node} is overcommitted: {claimed}");
             assert_eq!((place.used, place.jobs.len()), (claimed, count));
+            let kept = place.reserved.values().fold(claimed, |sum, shape| sum.plus(*shape));
+            assert!(kept.fits(pool.capacity()), "{node} keeps room that it has not: {kept}");
         }
         let most = pool.cluster.spec.scale.max_nodes as usize;
         assert!(pool.places.len() <= most.max(self.surplus));

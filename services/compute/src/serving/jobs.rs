@@ -31,7 +31,7 @@ impl ReplicaJobs {
     /// Queues the job of a replica; a second time changes nothing.
     pub async fn queue(&self, job_id: &str, workspace: &str, spec: JobSpec) -> Result<(), Problem> {
         let job = JobKey { workspace: workspace.to_owned(), run_id: String::new(), cluster: spec.cluster.clone() };
-        let command = job::Command::Queue { job, spec: Box::new(spec), at_us: self.own.clock.now_us() };
+        let command = job::Command::Queue { job, spec: Box::new(spec), place: None, at_us: self.own.clock.now_us() };
         self.decide(job_id, command).await
     }
 

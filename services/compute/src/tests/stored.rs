@@ -90,8 +90,8 @@ fn jobs_mean_what_they_meant() {
 
 fn of_jobs(forms: &mut StoredForms) {
     let (job, node_id, at_us) = (key(), node(), AT_US);
-    forms.is::<JobEvent>(1, JobQueued { job: job.clone(), spec: old_spec(), at_us });
-    forms.is::<JobEvent>(2, JobQueued { job: job.clone(), spec: spec(), at_us });
+    forms.is::<JobEvent>(1, JobQueued { job: job.clone(), spec: old_spec(), placed: false, at_us });
+    forms.is::<JobEvent>(2, JobQueued { job: job.clone(), spec: spec(), placed: false, at_us });
     let reason = "claims 1 vCPU".to_owned();
     forms.is::<JobEvent>(1, JobPlaced { job: job.clone(), attempt: 1, node_id, reason, at_us });
     let phase = AttemptPhase::Running;
@@ -234,7 +234,7 @@ fn revised(at: jiff::Timestamp) -> DeploymentRevised {
 #[test]
 fn what_the_newest_schema_always_writes_may_not_be_missing() {
     // A default would turn a damaged event into a job that does something else.
-    let text = JobEvent::from(JobQueued { job: key(), spec: spec(), at_us: AT_US }).encode().unwrap();
+    let text = JobEvent::from(JobQueued { job: key(), spec: spec(), placed: false, at_us: AT_US }).encode().unwrap();
     let whole: serde_json::Value = serde_json::from_str(&text).unwrap();
     for field in ["command", "resources", "checkpoint", "max_retries", "inputs", "outputs", "environment_variables"] {
         let mut damaged = whole.clone();

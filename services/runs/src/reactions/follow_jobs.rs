@@ -43,7 +43,11 @@ fn read(fact: &Fact) -> Result<Option<(String, JobNews)>, ReactError> {
     let at_us = fact.recorded_at_us;
     Ok(Some(match fact.r#type.as_str() {
         "JobQueued" => {
-            let JobQueued { run_id, attempt, .. } = decode(fact)?;
+            let JobQueued { run_id, attempt, placed, .. } = decode(fact)?;
+            // One that never waited is told of by the fact behind this one.
+            if placed {
+                return Ok(None);
+            }
             (run_id, JobNews::Queued { attempt, at_us })
         }
         "JobPlaced" => {

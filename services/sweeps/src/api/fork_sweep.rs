@@ -65,7 +65,7 @@ impl Core {
             parent: Some(Parent { sweep_id: source, position: fork.at }),
             at,
         };
-        self.record(&call, Submission { submitted, history }).await
+        self.record(&call, Submission { submitted, history, first: Vec::new() }).await
     }
 
     /// The sweep as it was at the position.

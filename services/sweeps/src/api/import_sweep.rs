@@ -10,7 +10,7 @@ use tonic::Request;
 use vocabulary::{Decider, SweepId};
 
 use super::Answer;
-use super::submit_sweep::{answer, format_of, refuse, take_name};
+use super::submit_sweep::{answer, format_of, refuse, reply_of, take_name};
 use crate::document::read_import;
 use crate::service::Core;
 use crate::stream::stream_of;
@@ -57,22 +57,11 @@ impl Core {
                 Box::pin(async move {
                     let events = decided.map_err(RecordError::Rejected)?;
                     take_name(tx, &submitted).await?;
-                    let reply = reply_of(&submitted, events.len()).encode_to_vec();
+                    let reply = reply_of(&submitted, SweepState::Completed).encode_to_vec();
                     Ok(Recorded { events, reply })
                 })
             })
             .await;
         answer(done)
-    }
-}
-
-fn reply_of(submitted: &SweepSubmitted, events: usize) -> wire::SubmitSweepReply {
-    wire::SubmitSweepReply {
-        id: submitted.sweep_id.to_string(),
-        name: submitted.name.clone(),
-        state: SweepState::Completed.to_string(),
-        version: i64::try_from(events).unwrap_or(i64::MAX),
-        warnings: submitted.warnings.iter().cloned().map(Into::into).collect(),
-        plan_json: String::new(),
     }
 }

@@ -4,6 +4,7 @@ mod ask_tell;
 mod change_sweep;
 mod document_json;
 mod explain_trial;
+mod first_trials;
 mod fork_sweep;
 mod get_sweep;
 mod import_sweep;

@@ -9,6 +9,7 @@ use eventlog::{Committed, Context, ExecuteError, RecordError, Recorded, Transact
 use prost::Message;
 use serde_json::{Value, json};
 use tonic::{Request, Response, Status};
+use tuning::Proposal;
 use vocabulary::{Decider, FieldError, Problem, SweepId, Warning};
 
 use super::Answer;
@@ -16,10 +17,10 @@ use crate::document::{ClusterFacts, SweepSpec, plan, read_sweep};
 use crate::service::Core;
 use crate::stream::stream_of;
 use crate::sweep::{
-    Command, Population, ProposalBasis, Rejection, Sweep, SweepEvent, SweepState, SweepSubmitted, parameters_json,
-    proposals,
+    Command, NewTrial, Population, ProposalBasis, Rejection, Sweep, SweepEvent, SweepState, SweepSubmitted,
+    parameters_json, proposals,
 };
-use crate::tuner::{first_proposals, setup};
+use crate::tuner::{first_suggestions, setup, suggest};
 use crate::views;
 
 /// So many proposals show what will be tried.
@@ -118,11 +119,12 @@ impl Core {
             parent: None,
             at,
         };
-        self.record(&call, Submission { submitted, history }).await
+        self.record(&call, Submission { submitted, history, first: Vec::new() }).await
     }
 
     pub(super) async fn record(&self, call: &CallContext, submission: Submission) -> Answer<wire::SubmitSweepReply> {
         let context = calls::context(call, self.entropy.as_ref(), Vec::new());
+        let submission = Submission { first: self.first_trials(&submission).await, ..submission };
         match self.append(context.clone(), submission.clone()).await {
             // Two equal requests at once: the other was first and has made the sweep.
             Err(ExecuteError::KeyReuse) => {
@@ -140,18 +142,19 @@ impl Core {
 
     /// The sweep's first event, with its name: both or neither.
     async fn append(&self, context: Context, submission: Submission) -> Result<Committed, ExecuteError<Rejection>> {
-        let Submission { submitted, history } = submission;
+        let Submission { submitted, history, first } = submission;
         let stream = stream_of(submitted.sweep_id);
+        let state = if first.is_empty() { SweepState::Queued } else { SweepState::Running };
         let submitted = Arc::new(submitted);
-        let submit = Command::SubmitWithHistory { submitted: Box::new((*submitted).clone()), history };
+        let submit = Command::SubmitWithHistory { submitted: Box::new((*submitted).clone()), history, first };
         self.log
-            .record_command::<Sweep, _>(&stream, submit, context, move |state, command, tx| {
-                let decided = state.decide(&command);
+            .record_command::<Sweep, _>(&stream, submit, context, move |sweep, command, tx| {
+                let decided = sweep.decide(&command);
                 let submitted = Arc::clone(&submitted);
                 Box::pin(async move {
                     let events = decided.map_err(RecordError::Rejected)?;
                     take_name(tx, &submitted).await?;
-                    let reply = reply_of(&submitted, &events).encode_to_vec();
+                    let reply = reply_of(&submitted, state).encode_to_vec();
                     Ok(Recorded { events, reply })
                 })
             })
@@ -183,8 +186,12 @@ impl Core {
             inheritance: Arc::clone(&inherited.inheritance),
             population: Population::default(),
         };
-        let made = match setup(&basis.spec, basis.seed) {
-            Some(setup) => first_proposals(setup, &inherited.inheritance, PROPOSALS_SHOWN.min(basis.allowed)),
+        let made: Vec<Proposal> = match setup(&basis.spec, basis.seed) {
+            Some(setup) => {
+                let most = PROPOSALS_SHOWN.min(basis.allowed);
+                let made = first_suggestions(setup, &inherited.inheritance, suggest, most);
+                made.into_iter().map(|suggestion| suggestion.proposal).collect()
+            }
             None => proposals(&basis, PROPOSALS_SHOWN).0.into_iter().map(|planned| planned.proposal).collect(),
         };
         let first: Vec<Value> = (0_u32..)
@@ -227,6 +234,8 @@ pub(super) struct Submission {
     pub submitted: SweepSubmitted,
     /// What it has from others.
     pub history: Vec<SweepEvent>,
+    /// The trials that it begins with; see [`Core::first_trials`].
+    pub first: Vec<NewTrial>,
 }
 
 fn name_taken(name: &str, holder: SweepId) -> Problem {
@@ -252,13 +261,13 @@ pub(super) async fn take_name(tx: &mut Transaction, submitted: &SweepSubmitted) 
     Err(RecordError::Rejected(name_taken(name, holder).into()))
 }
 
-fn reply_of(submitted: &SweepSubmitted, events: &[SweepEvent]) -> wire::SubmitSweepReply {
+/// The reply to what makes a sweep; its version is known when all that follows is settled.
+pub(super) fn reply_of(submitted: &SweepSubmitted, state: SweepState) -> wire::SubmitSweepReply {
     wire::SubmitSweepReply {
         id: submitted.sweep_id.to_string(),
         name: submitted.name.clone(),
-        state: SweepState::Queued.to_string(),
-        // They are the stream's first events.
-        version: i64::try_from(events.len()).unwrap_or(i64::MAX),
+        state: state.to_string(),
+        version: 0,
         warnings: submitted.warnings.iter().cloned().map(Into::into).collect(),
         plan_json: String::new(),
     }
@@ -268,5 +277,6 @@ fn reply_of(submitted: &SweepSubmitted, events: &[SweepEvent]) -> wire::SubmitSw
 pub(super) fn answer(done: Result<Committed, ExecuteError<Rejection>>) -> Answer<wire::SubmitSweepReply> {
     let committed = done.map_err(calls::refused)?;
     let reply = wire::SubmitSweepReply::decode(committed.reply.as_slice()).map_err(calls::unreadable)?;
+    let reply = wire::SubmitSweepReply { version: committed.version, ..reply };
     Ok(with_position(reply, committed.position))
 }

@@ -10,13 +10,13 @@ use std::time::Duration;
 use eventlog::{Context, ExecuteError};
 use futures_util::{StreamExt, stream};
 use runtime::{Backoff, Shutdown};
-use vocabulary::{Problem, RunId, SweepId};
+use vocabulary::{Problem, SweepId};
 
 use super::own_events::OwnEvents;
 use crate::fault::{NO_PROPOSAL, is_fault, note};
 use crate::service::Core;
 use crate::stream::stream_of;
-use crate::sweep::{Command, NewTrial, Planned, ProposalBasis, Rejection, Sweep};
+use crate::sweep::{Command, Planned, ProposalBasis, Rejection, Sweep};
 
 /// Proposals of one command: a few make a good commit, many would hold up other sweeps.
 const AT_ONCE: u32 = 64;
@@ -145,9 +145,7 @@ async fn next(core: &Core, basis: ProposalBasis) -> Result<Command, Problem> {
     if made.is_empty() {
         return Ok(Command::Exhaust { from, at });
     }
-    let trials = made.into_iter().map(|Planned { proposal, exploit }| {
-        let run_id = RunId::new(core.entropy.uuid());
-        NewTrial { run_id, proposal, made: None, child: exploit.is_some() }
-    });
+    let trials =
+        made.into_iter().map(|Planned { proposal, exploit }| core.new_trial(proposal, None, exploit.is_some()));
     Ok(Command::Propose { from, trials: trials.collect(), at })
 }

@@ -24,6 +24,8 @@ pub enum Command {
         submitted: Box<SweepSubmitted>,
         /// What it has: `ObservationsInherited` and `TrialsAdopted`.
         history: Vec<SweepEvent>,
+        /// The trials that it begins with: as many as its limits allow are taken.
+        first: Vec<NewTrial>,
     },
     /// That it exists, with trials that have all ended elsewhere, and is over.
     Import {
@@ -183,7 +185,7 @@ impl Decider for Sweep {
                 None => Ok(vec![SweepEvent::SweepSubmitted((**event).clone())]),
                 Some(_) => Err(Rejection::Exists),
             },
-            Command::SubmitWithHistory { submitted, history } => self.submit_with_history(submitted, history),
+            Command::SubmitWithHistory { submitted, history, .. } => self.submit_with_history(submitted, history),
             Command::Import { submitted, trials } => self.import(submitted, trials),
             Command::Propose { from, trials, at } => self.propose(*from, trials, *at),
             Command::Exhaust { from, at } => self.exhaust(*from, *at),

@@ -1,4 +1,5 @@
-//! What follows from the ends of trials, and from limits that were lowered: decided on the state that has them.
+//! What follows from submissions, from the ends of trials, and from limits that were lowered: decided on the state that
+//! has them.
 
 use jiff::Timestamp;
 
@@ -21,6 +22,13 @@ impl Sweep {
         };
         let none_left = self.live.is_empty() && self.paused.is_empty();
         match &self.status {
+            Status::Queued => match command {
+                // What does not fit the state is proposed anew, as later trials are.
+                Command::SubmitWithHistory { first, .. } => {
+                    self.propose(self.proposals(), first, at).unwrap_or_default()
+                }
+                _ => Vec::new(),
+            },
             Status::Completing(outcome) if none_left => vec![self.finish_as(outcome, at)],
             Status::Canceling(by) if none_left => vec![self.canceled(by, at)],
             Status::Running | Status::Paused => match (command, last) {

@@ -88,6 +88,11 @@ impl Tuners {
         Self { log, clock, entropy, models: Arc::default(), cores: Arc::new(Semaphore::new(cores)), suggest }
     }
 
+    /// What is asked of a model.
+    pub(crate) fn suggests(&self) -> Suggest {
+        self.suggest
+    }
+
     /// Notes in the sweep's log what is no passing state.
     async fn note(&self, sweep_id: SweepId, code: &'static str, problem: &Problem) {
         if is_fault(problem) {

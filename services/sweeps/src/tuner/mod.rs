@@ -11,4 +11,4 @@ mod ready;
 mod setup;
 
 pub(crate) use host::Tuners;
-pub(crate) use setup::{based, first_proposals, setup, suggest};
+pub(crate) use setup::{based, first_suggestions, setup, suggest};

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use eventlog::EventLog;
 use tuning::Draw;
-use tuning::bayes::{Explained, Fit, FitTask, Tuner};
+use tuning::bayes::{Fit, FitTask, Tuner};
 use vocabulary::Problem;
 
 use super::ready::Ready;
-use super::setup::{Suggest, based, setup};
+use super::setup::{Suggest, based, finite, setup};
 use crate::sweep::{Ended, Inheritance, Made, ModelBasis, Suggested, Sweep, SweepState, Trial};
 
 /// Trials taken over from the state at once: the writer waits meanwhile.
@@ -249,16 +249,4 @@ impl ModelState {
         }
         Some((self.fit, self.tuner.fit_due()?))
     }
-}
-
-/// Numbers that have no JSON form say nothing: they are left out.
-fn finite(explained: Explained) -> Explained {
-    let numbers = [explained.mean, explained.log_expected_improvement, explained.incumbent];
-    let interval = explained.interval.into_iter().flat_map(|(low, high)| [low, high]);
-    let near = explained.nearest.iter().flat_map(|near| [near.correlation, near.value]);
-    let near = near.chain(explained.feasible).chain(explained.weights.iter().copied());
-    let outputs = explained.outputs.iter().flat_map(|output| [output.mean, output.interval.0, output.interval.1]);
-    let near = near.chain(outputs);
-    let good = numbers.into_iter().flatten().chain(interval).chain(near).all(f64::is_finite);
-    if good { explained } else { Explained { by: explained.by, why: explained.why, ..Explained::default() } }
 }

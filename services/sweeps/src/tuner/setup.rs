@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use tuning::SamplerSpec;
 use tuning::bayes::{Explained, Output, Sought, Suggestion, Tuner, TunerSetup};
-use tuning::{Proposal, SamplerSpec};
 
 use crate::document::{ConstraintOperator, Noise, SweepSpec};
 use crate::sweep::Inheritance;
@@ -59,15 +59,33 @@ pub(crate) fn based(number: u32, known: Option<u32>, inheritance: &Inheritance) 
     known.filter(|_| inheritance.resumed(u64::from(number)).is_none())
 }
 
-/// What a model proposes before anything has ended.
-pub(crate) fn first_proposals(setup: TunerSetup, inheritance: &Inheritance, most: u32) -> Vec<Proposal> {
+/// What a model suggests before anything has ended.
+pub(crate) fn first_suggestions(
+    setup: TunerSetup,
+    inheritance: &Inheritance,
+    suggest: Suggest,
+    most: u32,
+) -> Vec<Suggestion> {
     let mut tuner = Tuner::new(setup);
     tuner.inherit(&inheritance.for_model());
     let mut made = Vec::new();
     for number in 0..most {
         let Some(suggestion) = suggest(&mut tuner, inheritance, number, 0) else { break };
         tuner.proposed(number, &suggestion.proposal.draws, based(number, Some(0), inheritance));
-        made.push(suggestion.proposal);
+        let explained = finite(suggestion.explained);
+        made.push(Suggestion { explained, ..suggestion });
     }
     made
+}
+
+/// Numbers that have no JSON form say nothing: they are left out.
+pub(super) fn finite(explained: Explained) -> Explained {
+    let numbers = [explained.mean, explained.log_expected_improvement, explained.incumbent];
+    let interval = explained.interval.into_iter().flat_map(|(low, high)| [low, high]);
+    let near = explained.nearest.iter().flat_map(|near| [near.correlation, near.value]);
+    let near = near.chain(explained.feasible).chain(explained.weights.iter().copied());
+    let outputs = explained.outputs.iter().flat_map(|output| [output.mean, output.interval.0, output.interval.1]);
+    let near = near.chain(outputs);
+    let good = numbers.into_iter().flatten().chain(interval).chain(near).all(f64::is_finite);
+    if good { explained } else { Explained { by: explained.by, why: explained.why, ..Explained::default() } }
 }

@@ -18,8 +18,8 @@ async fn warnings(bench: &Bench, sweep: vocabulary::SweepId) -> Vec<(String, Str
 /// Fills with what breaks, twice, and then with what does not.
 async fn breaks_and_goes_on(changes: Value, broken: impl FnOnce(&Core) -> Core, message: &str) {
     let bench = Bench::new().await;
-    let sweep = bench.submit(&document(changes)).await;
     let core = broken(bench.api());
+    let sweep = bench.submit_to(&core, &document(changes)).await;
     for _ in 0..2 {
         assert!(!keep_filling(&core, sweep).await, "it is tried again later");
         let found = warnings(&bench, sweep).await;

@@ -127,9 +127,16 @@ impl Bench {
     }
 
     pub(super) async fn submit(&self, document: &Value) -> SweepId {
-        let reply = self.api().submit_sweep(Request::new(submission(document))).await.unwrap().into_inner();
-        assert_eq!((reply.state.as_str(), reply.version), ("Queued", 1));
-        SweepId::parse(&reply.id).unwrap()
+        self.submit_to(self.api(), document).await
+    }
+
+    /// The same by a core that is changed.
+    pub(super) async fn submit_to(&self, core: &Core, document: &Value) -> SweepId {
+        let reply = core.submit_sweep(Request::new(submission(document))).await.unwrap().into_inner();
+        let sweep = SweepId::parse(&reply.id).unwrap();
+        let is = self.sweep(sweep).await;
+        assert_eq!((reply.state, reply.version), (is.state, is.version));
+        sweep
     }
 
     pub(super) async fn fill(&self, sweep: SweepId) {

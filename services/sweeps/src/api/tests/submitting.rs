@@ -1,10 +1,14 @@
 //! Submission: refusals in their order, names, repeats, dry runs.
 
+use std::sync::Arc;
+
 use contracts::sweeps as wire;
 use serde_json::{Value, json};
 use tonic::Request;
 
 use super::{Bench, cluster, document, keyed, problem, submission};
+use crate::service::Core;
+use crate::tuner::Tuners;
 
 #[tokio::test]
 async fn the_first_stage_that_fails_answers() {
@@ -119,4 +123,49 @@ async fn the_document_in_force_can_be_sent_again() {
     let parameters =
         |trials: Vec<wire::Trial>| trials.into_iter().map(|trial| trial.parameters_json).collect::<Vec<_>>();
     assert_eq!(parameters(bench.trials(sweep).await), parameters(bench.trials(second).await));
+}
+
+#[tokio::test]
+async fn a_sweep_begins_with_the_trials_that_it_would_have_got_later() {
+    // Otherwise what it costs to propose in one commit would be what is proposed.
+    let samplers = [
+        json!({"type": "random", "seed": 7}),
+        json!({"type": "random", "rule": "sobol", "seed": 7}),
+        json!("grid"),
+        json!({"type": "bayesian", "seed": 7}),
+    ];
+    for sampler in samplers {
+        let bench = Bench::new().await;
+        let named = |name: &str| {
+            let space = json!({"lr": {"type": "choice", "values": [1, 2, 3, 4, 5]}});
+            document(json!({
+                "name": name, "search_space": space, "sampling_algorithm": sampler,
+                "early_termination": {"type": "none"}
+            }))
+        };
+        let at_once = bench.submit(&named("at-once")).await;
+        assert_eq!(bench.sweep(at_once).await.proposals, 2, "{sampler}: as many as run beside each other");
+        let broken = Core {
+            sampler: |_, _| panic!("planted"),
+            tuners: Tuners::new(
+                bench.api().log.clone(),
+                Arc::clone(&bench.api().clock),
+                Arc::clone(&bench.api().entropy),
+                |_, _, _, _| panic!("planted"),
+            ),
+            ..bench.api().clone()
+        };
+        let later = bench.submit_to(&broken, &named("later")).await;
+        assert_eq!(bench.sweep(later).await.proposals, 0, "{sampler}: a sampler that breaks refuses no sweep");
+        bench.fill(later).await;
+        let parameters = |trials: Vec<wire::Trial>| -> Vec<String> {
+            trials.into_iter().map(|trial| trial.parameters_json).collect()
+        };
+        let (now, then) = (bench.trials(at_once).await, bench.trials(later).await);
+        assert_eq!(parameters(now), parameters(then), "{sampler}");
+        for sweep in [at_once, later] {
+            let verified = bench.verify(sweep).await;
+            assert_eq!((&verified["differences"], &verified["checked"]["proposals"]), (&json!([]), &json!(2)));
+        }
+    }
 }
