@@ -31,9 +31,6 @@ enum Command {
     Serve(server::serve::Arguments),
     /// Run the agent of a node (started by compute).
     Agent(server::node::AgentArguments),
-    /// Run one job (started by an agent).
-    #[command(hide = true)]
-    Shim(server::node::ShimArguments),
     /// Print the OpenAPI document of the REST interface.
     Openapi,
     /// Print what configuration is in force and whether the data folder is sound.
@@ -43,6 +40,11 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    // One starts with every attempt, and would wait longer for the table of all commands than for its own command.
+    if let Some(arguments) = server::node::shim_arguments(std::env::args_os()) {
+        server::own_files_only();
+        return server::node::shim(&arguments);
+    }
     let cli = Cli::parse();
     if !matches!(cli.command, Command::Client(_) | Command::Openapi) {
         server::own_files_only();
@@ -52,7 +54,6 @@ fn main() -> ExitCode {
         Command::Down(arguments) => server::run(server::down::down(arguments)),
         Command::Serve(arguments) => server::run(server::serve::serve(arguments)),
         Command::Agent(arguments) => server::run(server::node::agent(arguments)),
-        Command::Shim(arguments) => server::node::shim(&arguments),
         Command::Openapi => server::openapi(),
         Command::Doctor(arguments) => server::run(server::doctor::doctor(arguments)),
         Command::Client(command) => client::run(command, &cli.common, Cli::command()),

@@ -1,10 +1,12 @@
 //! The two processes on a node: its agent, and the shim of a job.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use clap::Parser;
 use runtime::{MachineClock, MachineEntropy, Shutdown};
 
 /// How compute starts an agent.
@@ -24,8 +26,12 @@ pub struct AgentArguments {
     away_seconds: f64,
 }
 
-/// How an agent starts a shim.
-#[derive(clap::Args)]
+/// The word that makes the binary a shim.
+const SHIM: &str = "shim";
+
+/// How an agent starts a shim, which runs one job.
+#[derive(clap::Parser)]
+#[command(name = "trialog shim")]
 pub struct ShimArguments {
     /// The attempt's folder.
     folder: PathBuf,
@@ -44,12 +50,19 @@ pub async fn agent(arguments: AgentArguments) -> anyhow::Result<()> {
         compute: arguments.compute,
         token,
         away: Duration::try_from_secs_f64(arguments.away_seconds)?,
-        shim_command: vec![std::env::current_exe()?.into_os_string(), "shim".into()],
+        shim_command: vec![std::env::current_exe()?.into_os_string(), SHIM.into()],
         clock: Arc::new(MachineClock),
         entropy: Arc::new(MachineEntropy::default()),
         shutdown,
     })
     .await
+}
+
+/// What a shim is to do, if this is to be one.
+pub fn shim_arguments(words: impl Iterator<Item = OsString>) -> Option<ShimArguments> {
+    let mut words = words.skip(1).peekable();
+    words.next_if(|word| word == SHIM)?;
+    Some(ShimArguments::parse_from(std::iter::once(SHIM.into()).chain(words)))
 }
 
 /// Runs a job.
