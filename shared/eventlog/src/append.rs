@@ -32,6 +32,8 @@ pub(crate) struct Batch {
     /// Position of the last event so far.
     pub head: i64,
     pub now_us: i64,
+    /// By the time that commands are forgotten by, see `crate::known::Shelf`.
+    pub shelved_us: i64,
     bytes: usize,
     /// How many of the events the views have taken in.
     viewed: usize,
@@ -49,7 +51,7 @@ struct Meta<'a> {
 }
 
 impl Batch {
-    pub fn new(known: HashMap<Uuid, Known>, head: i64, now_us: i64) -> Self {
+    pub fn new(known: HashMap<Uuid, Known>, head: i64, now_us: i64, shelved_us: i64) -> Self {
         Self {
             known,
             rows: Rows::default(),
@@ -57,6 +59,7 @@ impl Batch {
             touched: Vec::new(),
             head,
             now_us,
+            shelved_us,
             bytes: 0,
             viewed: 0,
         }
@@ -229,7 +232,7 @@ impl Batch {
             last_position: committed.position,
             version: committed.version,
             reply: committed.reply.clone(),
-            at_us: self.now_us,
+            at_us: self.shelved_us,
         });
         self.known
             .insert(command_id, Known { fingerprint, committed: Committed { repeated: true, ..committed.clone() } });

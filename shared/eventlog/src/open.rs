@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use vocabulary::{Clock, Entropy};
 
-use crate::known::{RECENT_MAX, Recent};
+use crate::known::{RECENT_MAX, Recent, Shelf};
 use crate::{Error, Reader, Store, Transaction, View, sql, view};
 
 /// Events per step of the catching up of a view.
@@ -34,6 +34,7 @@ pub(crate) struct Start {
     pub head: i64,
     pub epoch: i64,
     pub recorded_at_us: i64,
+    pub shelf: Shelf,
     pub views: Vec<Arc<dyn View>>,
     pub clock: Arc<dyn Clock>,
 }
@@ -60,6 +61,7 @@ pub(crate) async fn open(options: Options) -> Result<Opened, Error> {
         }
         retire_views(&mut connection, &options.views, owned.head).await?;
     }
+    let shelf = Shelf::open(&mut connection, owned.recorded_at_us, options.clock.now_us()).await?;
     let recent = Recent::of(connection.newest_commands(RECENT_MAX).await?);
     connection.commit().await?;
     let reader = options.store.reader().await?;
@@ -67,6 +69,7 @@ pub(crate) async fn open(options: Options) -> Result<Opened, Error> {
         head: owned.head,
         epoch: owned.epoch,
         recorded_at_us: owned.recorded_at_us,
+        shelf,
         views: options.views,
         clock: options.clock,
     };

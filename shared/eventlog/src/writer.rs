@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::aggregates::{Aggregates, Entry, Found, Standing};
 use crate::append::{Batch, Taken};
-use crate::known::{KEPT_US, Known, Recent};
+use crate::known::{Known, Recent};
 use crate::load::{self, Loaded, Loader};
 use crate::open::Start;
 use crate::parked::Parked;
@@ -94,7 +94,7 @@ impl Writer {
             let _ = self.snapshots.try_send(Wanted::of(&stream));
         }
         let tidied = async {
-            self.connection.forget(now_us - KEPT_US).await?;
+            self.start.shelf.clear(&mut self.connection, now_us).await?;
             if !std::mem::take(&mut self.written) {
                 self.connection.tidy().await?;
             }
@@ -346,8 +346,9 @@ impl Writer {
     }
 
     fn begin(&self, known: HashMap<Uuid, Known>, cursors: &[CursorMove]) -> Batch {
-        let now_us = self.start.clock.now_us().max(self.start.recorded_at_us);
-        let mut batch = Batch::new(known, self.start.head, now_us);
+        let clock_us = self.start.clock.now_us();
+        let now_us = clock_us.max(self.start.recorded_at_us);
+        let mut batch = Batch::new(known, self.start.head, now_us, self.start.shelf.at(clock_us));
         for cursor in cursors {
             batch.move_cursor(cursor);
         }
