@@ -12,6 +12,7 @@ pub(crate) use crate::core::Core;
 use crate::known_experiments::Known;
 use crate::logs::Wake;
 use crate::objects::Objects;
+use crate::views::canceled_runs::CanceledRunsView;
 use crate::views::experiments::ExperimentsView;
 use crate::views::object_owners::ObjectOwnersView;
 use crate::views::runs::{RunsView, VersionsView};
@@ -24,6 +25,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("004_run_versions", include_str!("../migrations/004_run_versions.sql")),
     ("005_late", include_str!("../migrations/005_late.sql")),
     ("006_object_owners", include_str!("../migrations/006_object_owners.sql")),
+    ("007_canceled_runs", include_str!("../migrations/007_canceled_runs.sql")),
 ];
 
 /// What the service is given.
@@ -60,7 +62,13 @@ pub async fn open(dependencies: Dependencies) -> anyhow::Result<Service> {
         service: "runs",
         store: stores.of("runs"),
         migrations: MIGRATIONS,
-        views: vec![Arc::new(ExperimentsView), Arc::new(RunsView), Arc::new(VersionsView), Arc::new(ObjectOwnersView)],
+        views: vec![
+            Arc::new(ExperimentsView),
+            Arc::new(RunsView),
+            Arc::new(VersionsView),
+            Arc::new(ObjectOwnersView),
+            Arc::new(CanceledRunsView),
+        ],
         clock: Arc::clone(&clock),
         entropy: Arc::clone(&entropy),
     };

@@ -3,14 +3,15 @@
 
 use contracts::CallContext;
 use contracts::runs as wire;
-use eventlog::{Committed, Context, EventLog, ExecuteError};
+use eventlog::{Committed, Context, EventLog, ExecuteError, RecordError, Recorded};
 use prost::Message;
 use tonic::{Response, Status};
-use vocabulary::{Problem, RunId};
+use vocabulary::{Decider, Problem, RunId};
 
 use super::{status, to_wire};
 use crate::core::Core;
 use crate::run::{self, Command, Rejection, Run};
+use crate::views;
 
 /// Decides a command; the reply is the run after it.
 pub(super) async fn decide(
@@ -21,6 +22,29 @@ pub(super) async fn decide(
 ) -> Result<Committed, ExecuteError<Rejection>> {
     log.execute_answering::<Run>(&run::stream(run), command, context, move |state, _| {
         to_wire::run(run, state).encode_to_vec()
+    })
+    .await
+}
+
+/// The same for a run that begins below another one, which must not have been canceled: a cancellation takes along what
+/// began before it, so nothing may begin after it.
+pub(super) async fn decide_below(
+    log: &EventLog,
+    parent: RunId,
+    run: RunId,
+    command: Command,
+    context: Context,
+) -> Result<Committed, ExecuteError<Rejection>> {
+    log.record_command::<Run, _>(&run::stream(run), command, context, move |state, command, tx| {
+        let (decided, mut after) = (state.decide(&command), state.clone());
+        Box::pin(async move {
+            let events = decided.map_err(RecordError::Rejected)?;
+            if let Some(canceled) = views::canceled_runs::at_or_above(tx, parent).await? {
+                return Err(RecordError::Rejected(Rejection::ParentCanceled { canceled: canceled.to_string() }));
+            }
+            events.iter().for_each(|event| after.evolve(event));
+            Ok(Recorded { events, reply: to_wire::run(run, &after).encode_to_vec() })
+        })
     })
     .await
 }

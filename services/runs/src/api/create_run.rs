@@ -27,23 +27,29 @@ pub(super) async fn create_run(
     if let Some(job) = request.job.as_ref().filter(|_| earlier.is_none()) {
         job::check(job, resolved.as_ref()).map_err(status)?;
     }
-    let parent_run_id = match request.parent_run_id.as_str() {
-        "" => String::new(),
-        parent => run_in(core, &request.workspace, parent).await?.to_string(),
+    let parent = match request.parent_run_id.as_str() {
+        "" => None,
+        parent => Some(run_in(core, &request.workspace, parent).await?),
     };
     if let Some(job) = request.job.take() {
         let resolved = resolved.filter(|_| earlier.is_none());
         request.job = Some(job::resolve(core, &request.workspace, job, resolved.as_ref()).await?);
     }
     let experiment = resolve_experiment(core, &call, &request).await?;
-    let created = |run: RunId| created(core, &request, &parent_run_id, &experiment, run);
+    let decide = async |run: RunId| {
+        let command = created(core, &request, parent, &experiment, run).map_err(status)?;
+        let context = calls::context(&call, core.entropy.as_ref(), Vec::new());
+        Ok::<_, Status>(match parent {
+            None => command::decide(&core.log, run, command, context).await,
+            Some(parent) => command::decide_below(&core.log, parent, run, command, context).await,
+        })
+    };
     let run = earlier.unwrap_or_else(|| RunId::new(core.entropy.uuid()));
-    let context = || calls::context(&call, core.entropy.as_ref(), Vec::new());
-    let (run, committed) = match command::decide(&core.log, run, created(run).map_err(status)?, context()).await {
+    let (run, committed) = match decide(run).await? {
         // The same request at the same time got there first, with an id of its own.
         Err(ExecuteError::KeyReuse) if earlier.is_none() => {
             let run = created_earlier(core, &call).await?.unwrap_or(run);
-            (run, command::decide(&core.log, run, created(run).map_err(status)?, context()).await)
+            (run, decide(run).await?)
         }
         decided => (run, decided),
     };
@@ -60,7 +66,7 @@ async fn created_earlier(core: &Core, call: &CallContext) -> Result<Option<RunId
 fn created(
     core: &Core,
     request: &wire::CreateRunRequest,
-    parent_run_id: &str,
+    parent: Option<RunId>,
     experiment: &wire::Experiment,
     run: RunId,
 ) -> Result<Command, Problem> {
@@ -72,7 +78,7 @@ fn created(
         experiment_id: experiment.experiment_id.clone(),
         experiment: experiment.name.clone(),
         name,
-        parent_run_id: parent_run_id.to_owned(),
+        parent_run_id: parent.map(|parent| parent.to_string()).unwrap_or_default(),
         params: request.params.clone(),
         tags: request.tags.clone(),
         job,

@@ -19,6 +19,11 @@ pub enum Rejection {
         /// The run.
         run: String,
     },
+    /// It would begin below a run that was canceled with everything in it.
+    ParentCanceled {
+        /// The canceled run.
+        canceled: String,
+    },
     /// The attempt is not the current one any more.
     StaleAttempt {
         /// The attempt that was named.
@@ -88,6 +93,14 @@ impl From<Rejection> for Problem {
         match rejection {
             Rejection::NotFound { run, workspace } => Self::not_found("run", &run, &workspace),
             Rejection::Exists { run } => Self::conflict("RunExists", format!("run '{run}' exists; ids are used once")),
+            Rejection::ParentCanceled { canceled } => Self::conflict(
+                "ParentCanceled",
+                format!(
+                    "run '{canceled}' was canceled with everything nested in it; create the run below another parent, \
+                     or without parent_run_id"
+                ),
+            )
+            .with("canceled_run", canceled),
             Rejection::StaleAttempt { attempt, current } => Self::conflict(
                 "StaleAttempt",
                 format!("attempt {attempt} may not write any more; the run is at attempt {current}"),

@@ -170,6 +170,79 @@ async fn cancel_ends_everything_that_is_nested_in_a_run() {
     assert_eq!(last, Some(("RunStopRequested", 2)), "its job is asked to end, once");
 }
 
+fn below(parent: &str) -> CreateRunRequest {
+    CreateRunRequest { workspace: WORKSPACE.into(), parent_run_id: parent.into(), ..CreateRunRequest::default() }
+}
+
+#[tokio::test]
+async fn nothing_begins_below_a_canceled_run() {
+    // A script of a canceled pipeline that has not heard of it yet must not go on starting steps.
+    let fixture = Fixture::new().await;
+    let create = async |parent: &str| answer(fixture.api.create_run(Request::new(below(parent))).await);
+    let (root, with_job) = (fixture.own_run().await, fixture.watched_run().await);
+    let step = create(&root).await.unwrap().run_id;
+    let first = answer(fixture.api.create_run(keyed(7, 1, below(&step))).await).unwrap();
+    fixture.end(&step, "Completed").await.unwrap();
+    let unrelated = create(&fixture.own_run().await).await.unwrap();
+    assert_eq!(create(&step).await.unwrap().state, "Running", "below one that has completed a run may begin");
+    for run_id in [&root, &with_job] {
+        let request = CancelRunRequest { workspace: WORKSPACE.into(), run_id: run_id.clone() };
+        answer(fixture.api.cancel_run(Request::new(request)).await).unwrap();
+    }
+    for parent in [&root, &step, &first.run_id, &with_job] {
+        let refused = create(parent).await.unwrap_err();
+        assert_eq!((refused.status, refused.code.as_str()), (409, "ParentCanceled"), "{refused}");
+        let canceled = if *parent == with_job {
+            &with_job
+        } else if *parent == first.run_id {
+            parent
+        } else {
+            &root
+        };
+        assert!(refused.detail.contains(canceled.as_str()), "{refused}");
+    }
+    assert_eq!(fixture.get(&with_job).await.state, "Proposed", "its job has not ended yet");
+    assert_eq!(answer(fixture.api.create_run(keyed(7, 1, below(&step))).await).unwrap(), first, "a repeat is no news");
+    assert!(create(&unrelated.run_id).await.is_ok());
+    // What an older build has written is known too.
+    let fixture = fixture.reopen().await;
+    let refused = answer(fixture.api.create_run(Request::new(below(&root))).await);
+    assert_eq!(code(refused), (409, "ParentCanceled".into()));
+}
+
+#[tokio::test]
+async fn a_run_that_begins_while_its_parents_are_canceled_does_not_stay() {
+    let fixture = Fixture::new().await;
+    let (root, mut steps) = (fixture.own_run().await, Vec::new());
+    for _ in 0..5 {
+        steps.push(answer(fixture.api.create_run(Request::new(below(&root))).await).unwrap().run_id);
+    }
+    // One run after another below each of them: before it, in the midst of it and after it.
+    let begun = tokio::sync::Notify::new();
+    let creations = steps.iter().chain([&root]).map(async |parent| {
+        let mut answers = Vec::new();
+        for _ in 0..40 {
+            answers.push(answer(fixture.api.create_run(Request::new(below(parent))).await));
+            begun.notify_one();
+        }
+        answers
+    });
+    let request = CancelRunRequest { workspace: WORKSPACE.into(), run_id: root.clone() };
+    let cancel = async {
+        begun.notified().await;
+        fixture.api.cancel_run(Request::new(request)).await.unwrap();
+    };
+    let (answers, ()) = tokio::join!(futures_util::future::join_all(creations), cancel);
+    let (created, refused): (Vec<_>, Vec<_>) = answers.into_iter().flatten().partition(Result::is_ok);
+    assert!(!created.is_empty() && !refused.is_empty(), "{} and {}", created.len(), refused.len());
+    for run in created {
+        assert_eq!(fixture.get(&run.unwrap().run_id).await.state, "Canceled");
+    }
+    for refused in refused {
+        assert_eq!(code(refused), (409, "ParentCanceled".into()));
+    }
+}
+
 /// What is wrong with a job, by pointer.
 async fn wrong(fixture: &Fixture, job: JobSpec, nodes: Option<(u32, u64)>) -> Vec<(String, String)> {
     let cluster = nodes.map(|(vcpus, bytes)| JobCluster {
