@@ -5,11 +5,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use runtime::process::Identity;
 use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::process::{Pid, PidfdFlags, Signal};
+use rustix::process::Signal;
 
 /// How long a server may take to end: it answers what it has begun.
 const SERVER_WAIT_SECONDS: i64 = 30;
+/// The longest that jobs are given: a day, long enough for any checkpoint.
+const GRACE_SECONDS_MAX: f64 = 86_400.0;
 
 /// Flags of `trialog down`.
 #[derive(clap::Args)]
@@ -19,16 +22,19 @@ pub struct Arguments {
     data: PathBuf,
     /// How long jobs may take to save what they have, in seconds; they are told as at a preemption, and the next
     /// `trialog up` queues them again.
-    #[arg(long, default_value_t = 10.0)]
-    grace_seconds: f64,
+    #[arg(long, default_value = "10", value_parser = grace)]
+    grace_seconds: Duration,
+}
+
+fn grace(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().filter(|seconds| (0.0..=GRACE_SECONDS_MAX).contains(seconds));
+    seconds.map(Duration::from_secs_f64).ok_or_else(|| format!("seconds from 0 to {GRACE_SECONDS_MAX}"))
 }
 
 /// Ends the server, then its agents, then the jobs. Nothing is lost: the data folder is as after a crash.
 pub async fn down(arguments: Arguments) -> anyhow::Result<()> {
-    let Arguments { data, grace_seconds } = arguments;
+    let Arguments { data, grace_seconds: grace } = arguments;
     let data = data.canonicalize().with_context(|| format!("the data folder {}", data.display()))?;
-    let grace = Duration::try_from_secs_f64(grace_seconds)
-        .map_err(|error| anyhow::anyhow!("--grace-seconds {grace_seconds}: {error}"))?;
     tokio::task::spawn_blocking(move || {
         let server = end_server(&data)?;
         let ended = agent::take_down(&data.join("nodes"), grace)?;
@@ -60,9 +66,10 @@ fn end_server(data: &Path) -> anyhow::Result<bool> {
     let text = std::fs::read_to_string(data.join("run/server.json"))
         .context("a server holds the folder, but has not announced itself yet; try again")?;
     let facts: serde_json::Value = serde_json::from_str(&text).context("run/server.json")?;
-    let pid = facts["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
-    let pid = pid.context("run/server.json names no process")?;
-    let handle = rustix::process::pidfd_open(pid, PidfdFlags::empty())?;
+    let server: Identity = serde_json::from_value(facts)
+        .context("run/server.json does not say which process the server is; end it with the trialog that started it")?;
+    // Of that very process: its number may be another's by now, when it was killed and the next one starts.
+    let handle = server.handle().context("the server that announced itself is gone, and another starts; try again")?;
     rustix::process::pidfd_send_signal(&handle, Signal::TERM)?;
     let limit = Timespec { tv_sec: SERVER_WAIT_SECONDS, tv_nsec: 0 };
     if rustix::event::poll(&mut [PollFd::new(&handle, PollFlags::IN)], Some(&limit))? == 0 {
@@ -70,4 +77,42 @@ fn end_server(data: &Path) -> anyhow::Result<bool> {
         rustix::event::poll(&mut [PollFd::new(&handle, PollFlags::IN)], None)?;
     }
     Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+
+    use super::*;
+    use crate::server::folder::DataFolder;
+
+    #[test]
+    fn nobody_is_ended_who_only_has_the_number_of_a_server_that_was_killed() {
+        // Numbers of processes come again: it could be the database of somebody else.
+        let folder = tempfile::tempdir().unwrap();
+        let starting = DataFolder::open(folder.path()).unwrap();
+        let mut bystander = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+        for start in [serde_json::json!({}), serde_json::json!({ "start": 1 })] {
+            let mut stale = serde_json::json!({ "pid": bystander.id(), "url": "http://127.0.0.1:1" });
+            stale.as_object_mut().unwrap().extend(start.as_object().unwrap().clone());
+            std::fs::write(folder.path().join("run/server.json"), stale.to_string()).unwrap();
+            end_server(folder.path()).unwrap_err();
+            assert!(bystander.try_wait().unwrap().is_none(), "it was ended: {stale}");
+        }
+        let identity = Identity::of(i32::try_from(bystander.id()).unwrap()).unwrap();
+        std::fs::write(folder.path().join("run/server.json"), serde_json::to_string(&identity).unwrap()).unwrap();
+        // Awaited beside, so that it does not stay as a zombie.
+        let reaper = std::thread::spawn(move || bystander.wait().unwrap());
+        assert!(end_server(folder.path()).unwrap());
+        assert_eq!(reaper.join().unwrap().signal(), Some(15));
+        drop(starting);
+    }
+
+    #[test]
+    fn the_grace_is_bounded_before_anything_is_ended() {
+        for text in ["1e19", "86401", "-1", "nan", "soon"] {
+            assert_eq!(grace(text), Err("seconds from 0 to 86400".to_owned()), "{text}");
+        }
+        assert_eq!((grace("0"), grace("2.5")), (Ok(Duration::ZERO), Ok(Duration::from_millis(2_500))));
+    }
 }

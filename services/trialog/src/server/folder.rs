@@ -40,7 +40,10 @@ impl DataFolder {
             let shown = root.display();
             anyhow::anyhow!("another trialog server uses {shown}; stop it, or name another folder with --data")
         })?;
-        Ok(Self { root, _lock: lock })
+        let folder = Self { root, _lock: lock };
+        // A server that was killed has left its own; by now its number may be anybody's.
+        folder.withdraw();
+        Ok(folder)
     }
 
     /// The folder's absolute path.
@@ -82,7 +85,8 @@ impl DataFolder {
     /// # Errors
     /// When the file cannot be written.
     pub fn announce(&self, url: &str) -> anyhow::Result<()> {
-        let facts = serde_json::json!({ "pid": std::process::id(), "url": url });
+        let own = runtime::process::Identity::own()?;
+        let facts = serde_json::json!({ "pid": own.pid, "start": own.start, "url": url });
         replace(&self.root.join("run/server.json"), facts.to_string().as_bytes())
     }
 
@@ -138,5 +142,18 @@ mod tests {
         assert_eq!(first.signing_key(&entropy).unwrap(), first.signing_key(&entropy).unwrap());
         drop(first);
         assert!(DataFolder::open(folder.path()).is_ok());
+    }
+
+    #[test]
+    fn the_announcement_of_a_server_that_was_killed_is_not_taken_for_that_of_the_next() {
+        // `trialog down` while a server starts would end whoever has the number of the one before.
+        let folder = tempfile::tempdir().unwrap();
+        let killed = DataFolder::open(folder.path()).unwrap();
+        killed.announce("http://127.0.0.1:1").unwrap();
+        drop(killed);
+        assert!(folder.path().join("run/server.json").exists(), "nobody has taken it back");
+        let next = DataFolder::open(folder.path()).unwrap();
+        assert!(!folder.path().join("run/server.json").exists());
+        drop(next);
     }
 }
