@@ -103,6 +103,8 @@ pub struct Played {
     events: broadcast::Sender<NodeEvent>,
     /// Whether nodes can be halted; until then whoever asks for it waits.
     halts: watch::Sender<bool>,
+    /// Whether runs has everything that attempts on halted nodes wrote.
+    delivered: watch::Sender<bool>,
 }
 
 impl Provider for Played {
@@ -134,7 +136,8 @@ impl Provider for Played {
     }
 
     fn collect(&self, _: NodeId, _: String) -> BoxFuture<'static, ()> {
-        Box::pin(std::future::ready(()))
+        let mut delivered = self.delivered.subscribe();
+        Box::pin(async move { drop(delivered.wait_for(|delivered| *delivered).await) })
     }
 
     fn left(&self) -> Vec<NodeId> {
@@ -164,8 +167,9 @@ impl Running {
         let (peers, shutdown) = (Peers::default(), Shutdown::new());
         let (orders, orders_made) = mpsc::unbounded_channel();
         let (removed, removed_nodes) = mpsc::unbounded_channel();
-        let (events, halts) = (broadcast::Sender::new(8), watch::Sender::new(true));
-        let provider = Arc::new(Played { tended: Mutex::default(), orders, removed, events, halts });
+        let (events, halts, delivered) =
+            (broadcast::Sender::new(8), watch::Sender::new(true), watch::Sender::new(true));
+        let provider = Arc::new(Played { tended: Mutex::default(), orders, removed, events, halts, delivered });
         let wiring = NodeWiring {
             executable: "/nowhere".into(),
             compute_address: "unix:/nowhere".into(),
@@ -195,6 +199,11 @@ impl Running {
     /// From now on the provider cannot halt nodes.
     pub fn halt_nothing(&self) {
         self.provider.halts.send_replace(false);
+    }
+
+    /// Whether runs has what attempts on halted nodes wrote.
+    pub fn deliver(&self, delivered: bool) {
+        self.provider.delivered.send_replace(delivered);
     }
 
     /// The provider says something.

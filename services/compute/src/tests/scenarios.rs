@@ -334,3 +334,32 @@ async fn the_jobs_of_a_cluster_that_cannot_be_read_wait_and_its_nodes_stay() {
         assert!(number == 1 || job.reason.contains("'spot' is left alone"), "{}", job.reason);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_next_attempt_waits_for_what_the_one_before_it_wrote() {
+    // It would go on from an older state, and report again what lies on the disk of the node that is gone.
+    let data = tempfile::tempdir().unwrap();
+    let mut running = Running::start(data.path(), None).await;
+    running.put("spot", SPOT).await.unwrap();
+    running.runs.create(&run_id(1), spec("spot"));
+    let order = running.next_node().await;
+    let mut agent = running.agent(&order, Vec::new()).await;
+    let start = agent.next_start().await;
+    agent.phase(&start.job_id, 1, "running").await;
+    running.until(&start.run_id, |job| job.state == "running").await;
+    running.deliver(false);
+    let (node_id, reason) = (order.node_id, "taken back".to_owned());
+    running.observed(NodeEvent::Lost { node_id, preempted: true, reason });
+    assert_eq!(tokio::time::timeout(PATIENCE, running.removed.recv()).await.unwrap(), Some(node_id));
+    // Others need not wait for it.
+    running.runs.create(&run_id(2), spec("spot"));
+    let other = running.next_node().await;
+    let mut agent = running.agent(&other, Vec::new()).await;
+    assert_eq!(agent.next_start().await.run_id, run_id(2));
+    let waiting = running.job(&run_id(1)).await.unwrap();
+    assert_eq!((waiting.state.as_str(), waiting.attempt), ("running", 1));
+    running.deliver(true);
+    let again = agent.next_start().await;
+    assert_eq!((again.run_id, again.attempt), (run_id(1), 2));
+    assert_eq!(running.job(&run_id(1)).await.unwrap().placements.len(), 2);
+}
