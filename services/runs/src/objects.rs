@@ -70,8 +70,8 @@ impl Objects {
         Ok(Self { store: Arc::new(LocalFileSystem::new_with_prefix(folder)?.with_fsync(true)) })
     }
 
-    /// Takes an object in and answers its hash and size. `expected` is what it must hash to. The content is read to its
-    /// end even when it is here already: what was sent is checked, not believed.
+    /// Takes an object in and answers its hash and size. `expected` is what it must hash to. What was sent is checked,
+    /// not believed, and it replaces what is here already: a copy that a full disk or a crash cut short is whole again.
     ///
     /// # Errors
     /// 422 HashMismatch; 503 when the store fails; whatever `content` fails with.
@@ -82,13 +82,8 @@ impl Objects {
         entropy: &dyn Entropy,
     ) -> Result<(Hash, u64), Problem> {
         let staged = Path::from_iter([STAGED, &entropy.uuid().simple().to_string()]);
-        let known = match &expected {
-            Some(hash) => self.size(hash).await?.is_some(),
-            None => false,
-        };
-        let mut upload =
-            if known { None } else { Some(self.store.put_multipart(&staged).await.map_err(|e| failed(&e))?) };
-        let received = receive(&mut content, &mut upload).await;
+        let mut upload = self.store.put_multipart(&staged).await.map_err(|error| failed(&error))?;
+        let received = receive(&mut content, upload.as_mut()).await;
         let outcome = received.and_then(|(hash, size)| match expected {
             Some(expected) if expected != hash => Err(mismatch(&expected, &hash, size)),
             _ => Ok((hash, size)),
@@ -96,17 +91,13 @@ impl Objects {
         let (hash, size) = match outcome {
             Ok(received) => received,
             Err(problem) => {
-                if let Some(mut upload) = upload {
-                    // The caller's problem is the one to tell; what is left staged is only space.
-                    let _ = upload.abort().await;
-                }
+                // The caller's problem is the one to tell; what is left staged is only space.
+                let _ = upload.abort().await;
                 return Err(problem);
             }
         };
-        if let Some(mut upload) = upload {
-            upload.complete().await.map_err(|error| failed(&error))?;
-            self.store.rename(&staged, &hash.path()).await.map_err(|error| failed(&error))?;
-        }
+        upload.complete().await.map_err(|error| failed(&error))?;
+        self.store.rename(&staged, &hash.path()).await.map_err(|error| failed(&error))?;
         Ok((hash, size))
     }
 
@@ -140,7 +131,7 @@ fn mismatch(expected: &Hash, found: &Hash, size: u64) -> Problem {
 
 async fn receive<E: Into<Problem>>(
     content: &mut (impl Stream<Item = Result<Bytes, E>> + Unpin),
-    upload: &mut Option<Box<dyn MultipartUpload>>,
+    upload: &mut dyn MultipartUpload,
 ) -> Result<(Hash, u64), Problem> {
     let mut hasher = Sha256::new();
     let mut size = 0u64;
@@ -163,9 +154,6 @@ async fn receive<E: Into<Problem>>(
     Ok((Hash(hex::encode(hasher.finalize())), size))
 }
 
-async fn send(upload: &mut Option<Box<dyn MultipartUpload>>, part: Vec<Bytes>) -> Result<(), Problem> {
-    match upload {
-        Some(upload) => upload.put_part(PutPayload::from_iter(part)).await.map_err(|error| failed(&error)),
-        None => Ok(()),
-    }
+async fn send(upload: &mut dyn MultipartUpload, part: Vec<Bytes>) -> Result<(), Problem> {
+    upload.put_part(PutPayload::from_iter(part)).await.map_err(|error| failed(&error))
 }

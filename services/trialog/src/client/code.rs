@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use reqwest::Method;
+use reqwest::header::CONTENT_LENGTH;
 use sha2::{Digest, Sha256};
 
 use super::http::Body;
@@ -20,7 +21,10 @@ pub async fn upload(client: &Client, folder: &Path) -> Result<String, Failure> {
     let hash = hex::encode(Sha256::digest(&bytes));
     let path = format!("objects/sha256:{hash}");
     let full = format!("/workspaces/{}/{path}", super::http::encoded(client.workspace()));
-    if client.open(Method::HEAD, &full, &Body::None).await.is_err() {
+    let answer = client.open(Method::HEAD, &full, &Body::None).await.ok();
+    let kept = answer.and_then(|answer| answer.headers().get(CONTENT_LENGTH)?.to_str().ok()?.parse::<usize>().ok());
+    // One that was cut short is replaced.
+    if kept != Some(bytes.len()) {
         client.send(Method::PUT, &path, &Body::Text("application/octet-stream", bytes)).await?;
     }
     Ok(format!("sha256:{hash}"))

@@ -85,6 +85,21 @@ async fn wrong_content_is_refused_and_leaves_nothing() {
 }
 
 #[tokio::test]
+async fn an_object_that_is_put_again_is_whole_again() {
+    // A full disk or a crash may have cut it short, or its bytes have rotted: who sends it again heals it.
+    let fixture = Fixture::new().await;
+    let hash = sha256(b"all of it");
+    put(&fixture, &hash, b"all of it").await.unwrap();
+    let file = fixture.folder.path().join("objects/sha256").join(&hash[..2]).join(&hash);
+    for damaged in ["all", "all of IT", ""] {
+        std::fs::write(&file, damaged).unwrap();
+        let facts = put(&fixture, &hash, b"all of it").await.unwrap();
+        assert_eq!(facts.size_bytes, 9);
+        assert_eq!(get(&fixture, &hash, 0, 0).await.unwrap(), b"all of it", "it was {damaged:?}");
+    }
+}
+
+#[tokio::test]
 async fn artifacts_are_listed_by_folder() {
     // A model is registered from a folder of a run: the list must be exactly that folder.
     let fixture = Fixture::new().await;
