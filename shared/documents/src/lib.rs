@@ -34,6 +34,7 @@
 //! ```
 
 mod bounds;
+mod fast;
 mod fields;
 mod findings;
 mod format;
@@ -48,6 +49,7 @@ mod tree;
 pub mod work;
 mod yaml;
 
+pub use fast::read_fast;
 pub use fields::{Field, Fields};
 pub use findings::Findings;
 pub use format::Format;

@@ -1,6 +1,7 @@
 //! What a service sees of a document: all errors at once, in two stages, with pointers and good messages.
 
-use trialog_documents::{Field, Findings, Format, read};
+use serde_json::json;
+use trialog_documents::{Field, Findings, Format, read, read_table};
 use vocabulary::{Problem, Warning};
 
 type Errors<'a> = &'a [(&'a str, &'a str, &'a str)];
@@ -84,6 +85,31 @@ fn a_good_document_comes_with_its_warnings() {
         422,
         &[("", "WrongType", "the document: expected a map, received a list of 1")],
     );
+}
+
+#[test]
+fn the_rows_of_a_table_are_handed_on_and_not_held() {
+    // A tree of two million values would be some twenty times their bytes.
+    for format in [Format::Json, Format::Yaml] {
+        let mut rows = Vec::new();
+        let text = br#"{"name": "t", "rows": [{"a": 1}, [2, 3], null], "b": {"rows": [4]}}"#;
+        let head = read_table(text, format, 100, "rows", |number, row| rows.push((number, row.to_json()))).unwrap();
+        assert_eq!(head.to_json(), json!({"name": "t", "rows": [], "b": {"rows": [4]}}));
+        assert_eq!(rows, [(0, json!({"a": 1})), (1, json!([2, 3])), (2, json!(null))]);
+        let twice = br#"{"rows": [{"a": 1}, {"a": 1, "a": 2}], "b": 1, "b": 2}"#;
+        let problem = read_table(twice, format, 100, "rows", |_, _| {}).unwrap_err();
+        let pointers: Vec<_> = problem.errors.iter().map(|error| error.pointer.as_str()).collect();
+        assert_eq!((problem.status, pointers), (400, vec!["/b", "/rows/1/a"]));
+        // As many values in all as it says, and no part that is held longer than a document may be.
+        let table = |rows: usize, values: usize| {
+            let row = format!("[{}]", vec!["1"; values].join(","));
+            let text = format!("{{\"rows\": [{}]}}", vec![row; rows].join(","));
+            read_table(text.as_bytes(), format, 300_000, "rows", |_, _| {}).map_err(|problem| problem.detail)
+        };
+        assert!(table(3, 90_000).is_ok());
+        assert!(table(4, 90_000).unwrap_err().contains("more than 300000 values"));
+        assert!(table(1, 200_000).unwrap_err().contains("more than 200000 values"));
+    }
 }
 
 #[test]

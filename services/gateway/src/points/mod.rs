@@ -18,7 +18,7 @@ pub const POINTS_MAX: usize = 10_000;
 /// # Errors
 /// 400 for syntax and unknown fields, 413 for too many points, 422 with the pointer of each value that is none.
 pub fn read(bytes: &[u8]) -> Result<RecordMetricsRequest, Problem> {
-    let batch = match serde_json::from_slice::<fast::Batch<'_>>(bytes) {
+    let batch = match documents::read_fast::<fast::Batch<'_>>(bytes) {
         Ok(batch) => batch,
         Err(error) => return Err(slow::explain(bytes, &error)),
     };
@@ -99,6 +99,14 @@ mod tests {
     }
 
     #[test]
+    fn too_many_values_are_refused_before_they_are_held() {
+        // 4 MiB of the shortest points would be some ten times as much.
+        let body = format!(r#"{{"metrics":[{}]}}"#, vec![r#"{"name":"","value":1}"#; 70_000].join(","));
+        let problem = read(body.as_bytes()).unwrap_err();
+        assert_eq!((problem.status, problem.extra["values_max"].as_u64()), (413, Some(200_000)));
+    }
+
+    #[test]
     fn too_many_points_are_refused() {
         let point = r#"{"name":"a","value":1}"#;
         let body = format!(r#"{{"metrics":[{}]}}"#, vec![point; POINTS_MAX + 1].join(","));
@@ -112,5 +120,7 @@ mod tests {
             "metrics": [{"name": "a", "value": "high", "step": 1, "timestamp_ms": 1}],
         });
         documents::hostile::assert_linear(&batch, |text| drop(read(text)));
+        let good = serde_json::json!({"writer": "w", "metrics": [{"name": "a", "value": 1}]});
+        documents::hostile::assert_linear(&good, |text| drop(read(text)));
     }
 }

@@ -4,7 +4,7 @@ use documents::{Field, Findings, Format, Node, Tree};
 use vocabulary::Problem;
 
 /// Everything that is wrong with the batch, in the order of pointers.
-pub(super) fn explain(bytes: &[u8], error: &serde_json::Error) -> Problem {
+pub(super) fn explain(bytes: &[u8], error: &str) -> Problem {
     let tree = match documents::read(bytes, Format::Json) {
         Ok(tree) => tree,
         Err(problem) => return problem,
@@ -12,7 +12,7 @@ pub(super) fn explain(bytes: &[u8], error: &serde_json::Error) -> Problem {
     let findings = Findings::new();
     walk(&tree, &findings);
     // A fault that only serde sees still has a place in its message.
-    findings.finish(Some(())).err().unwrap_or_else(|| Problem::new(400, "MalformedBody", error.to_string()))
+    findings.finish(Some(())).err().unwrap_or_else(|| Problem::new(400, "MalformedBody", error))
 }
 
 fn walk(tree: &Node, findings: &Findings) {

@@ -11,7 +11,7 @@ use contracts::sweeps::{
     AskTrialsReply, AskTrialsRequest, HeartbeatTrialReply, HeartbeatTrialRequest, TellTrialReply, TellTrialRequest,
 };
 use documents::{Field, Findings, Format, Node, Tree};
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use utoipa::ToSchema;
 use vocabulary::Problem;
@@ -38,6 +38,7 @@ struct TellBody {
     step: Option<i64>,
     #[serde(deserialize_with = "number")]
     value: Option<f64>,
+    #[serde(deserialize_with = "named")]
     values: BTreeMap<String, Value>,
     r#final: Option<bool>,
     state: Option<String>,
@@ -54,6 +55,31 @@ struct HeartbeatBody {
 /// A value that is there; `null` is none.
 fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
     Value::deserialize(deserializer).map(|value| Some(value.0))
+}
+
+/// Values by name, each named once.
+fn named<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, Value>, D::Error> {
+    struct Named;
+
+    impl<'de> Visitor<'de> for Named {
+        type Value = BTreeMap<String, Value>;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("values by name")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
+            let mut values = BTreeMap::new();
+            while let Some((name, value)) = entries.next_entry()? {
+                if values.insert(name, value).is_some() {
+                    return Err(serde::de::Error::custom("a name is there twice"));
+                }
+            }
+            Ok(values)
+        }
+    }
+
+    deserializer.deserialize_map(Named)
 }
 
 /// Offers up to `count` trials to run. Each is held until `lease_expires_at`; a tell or a heartbeat renews that. An
@@ -121,7 +147,7 @@ fn read<M: DeserializeOwned + Default>(bytes: &[u8], format: Format, name: &str)
         return Ok(M::default());
     }
     if format == Format::Json
-        && let Ok(message) = serde_json::from_slice(bytes)
+        && let Ok(message) = documents::read_fast(bytes)
     {
         return Ok(message);
     }
@@ -220,6 +246,7 @@ mod tests {
                 vec![("/final", "WrongType"), ("/step", "WrongType"), ("/value", "BadMetricValue")],
             ),
             (r#"{"value": 1, "value": 2}"#, 400, vec![("/value", "DuplicateKey")]),
+            (r#"{"values": {"a": 1, "a": 2}}"#, 400, vec![("/values/a", "DuplicateKey")]),
         ] {
             let problem = tell(body).unwrap_err();
             let found: Vec<_> =
@@ -235,5 +262,9 @@ mod tests {
             "attempt": 1, "step": 1, "value": "high", "values": {"a": "high"}, "final": true, "state": "failed"
         });
         documents::hostile::assert_linear(&told, |text| drop(read::<TellBody>(text, Format::Json, "TellTrialRequest")));
+        let good = serde_json::json!({"attempt": 1, "values": {"a": 1}});
+        documents::hostile::assert_linear(&good, |text| drop(read::<TellBody>(text, Format::Json, "TellTrialRequest")));
+        let asked = serde_json::json!({"count": 1, "worker": "w", "lease_seconds": 1});
+        documents::hostile::assert_linear(&asked, |text| drop(read::<AskBody>(text, Format::Json, "AskTrialsRequest")));
     }
 }
