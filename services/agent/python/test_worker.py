@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import select
 import shutil
 import signal
 import socket
@@ -10,8 +11,6 @@ import struct
 import subprocess
 import sys
 import tempfile
-import threading
-import time
 import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -23,11 +22,16 @@ class Doubler:
 """
 
 
-SLEEPER = """
-import time
+# Says that it has begun, and goes on when it is told to: both by named pipes, so that nothing is a matter of time.
+HELD = """
+import os
+folder = os.environ['TRIALOG_MODEL_DIR']
 def init(): pass
 def run(raw):
-    time.sleep(0.5)
+    with open(folder + '/begun', 'w') as begun:
+        begun.write('x')
+    with open(folder + '/goes_on') as goes_on:
+        goes_on.read()
     return 'done'
 """
 
@@ -69,10 +73,14 @@ class Running:
 
 
 def ask(connection, kind, body, **more):
+    send(connection, kind, body, **more)
+    return read(connection)
+
+
+def send(connection, kind, body, **more):
     header = {"id": "req_1", "kind": kind, "deadline_ms": 5000, "content_type": "application/json", "length": len(body)}
     encoded = json.dumps(header | more).encode()
     connection.sendall(struct.pack(">I", len(encoded)) + encoded + body)
-    return read(connection)
 
 
 def read(connection):
@@ -93,6 +101,21 @@ class WorkerTest(unittest.TestCase):
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(path, "w") as file:
             file.write(text)
+
+    def held(self):
+        """A model that is held; answers how to wait until it has begun, and how to let it go on."""
+        self.write("model/score.py", HELD)
+        begun, goes_on = (os.path.join(self.folder, "model", name) for name in ("begun", "goes_on"))
+        os.mkfifo(begun)
+        os.mkfifo(goes_on)
+        reader = os.open(begun, os.O_RDONLY | os.O_NONBLOCK)
+        self.addCleanup(os.close, reader)
+
+        def await_begun():
+            self.assertEqual(select.select([reader], [], [], 20)[0], [reader], "the request is not begun")
+            self.assertEqual(os.read(reader, 10), b"x")
+
+        return await_begun, lambda: open(goes_on, "w").close()
 
     def failed(self):
         running = Running(self.folder)
@@ -160,31 +183,26 @@ class WorkerTest(unittest.TestCase):
 
     def test_one_call_at_a_time_and_deadlines(self):
         # Models are not safe for threads; a caller that has gone must not be served.
-        self.write("model/score.py", SLEEPER)
-        with Running(self.folder) as worker:
-            first, second = worker.connect(), worker.connect()
-            answers = {}
-            thread = threading.Thread(target=lambda: answers.update(first=ask(first, "score", b"")))
-            thread.start()
-            time.sleep(0.1)
-            answers["second"] = ask(second, "score", b"", deadline_ms=50)
-            thread.join()
-            self.assertEqual(answers["first"], ({**answers["first"][0], "status": "ok"}, b"done"))
-            self.assertEqual(answers["second"][0]["reason"], "DeadlineExceeded")
-            first.close()
-            second.close()
+        await_begun, go_on = self.held()
+        with Running(self.folder) as worker, worker.connect() as first, worker.connect() as second:
+            send(first, "score", b"")
+            await_begun()
+            # A nanosecond: it is over as soon as there was anything to wait for.
+            send(second, "score", b"", deadline_ms=1e-6)
+            go_on()
+            header, answer = read(first)
+            self.assertEqual((header["status"], answer), ("ok", b"done"))
+            self.assertEqual(read(second)[0]["reason"], "DeadlineExceeded")
 
     def test_term_drains(self):
         # A new revision must not cut requests of the old one.
-        self.write("model/score.py", SLEEPER)
+        await_begun, go_on = self.held()
         with Running(self.folder) as worker, worker.connect() as connection:
-            answers = []
-            thread = threading.Thread(target=lambda: answers.append(ask(connection, "score", b"")))
-            thread.start()
-            time.sleep(0.2)
+            send(connection, "score", b"")
+            await_begun()
             worker.process.send_signal(signal.SIGTERM)
-            thread.join()
-            self.assertEqual(answers[0][1], b"done")
+            go_on()
+            self.assertEqual(read(connection)[1], b"done")
             self.assertEqual(worker.process.wait(timeout=10), 0)
             self.assertFalse(os.path.exists(worker.path))
 

@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use trialog_testkit::{Client, Home, Options, SAY, Server, Watchdog, binary, check_everything_written, processes_of};
+use trialog_testkit::{
+    Client, Home, Options, SAY, Server, Watchdog, await_that, binary, check_everything_written, processes_of,
+};
 
 /// For everything: a debug build on a busy machine needs a fraction of it.
 const LIMIT: Duration = Duration::from_secs(180);
@@ -16,8 +18,6 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const NOTICE_SECONDS: u64 = 3;
 /// How long the server stays away: longer than the node has.
 const AWAY: Duration = Duration::from_millis(4_500);
-/// Between two looks at a file that comes; nothing else tells of it.
-const LOOK: Duration = Duration::from_millis(5);
 /// Points of the trial.
 const STEPS: u64 = 40;
 
@@ -56,17 +56,12 @@ fn document(home: &Home) -> Value {
 
 /// The folder of the first attempt, once its node has been told that it goes.
 fn await_notice(home: &Home) -> PathBuf {
-    let watch = runtime::Stopwatch::start();
-    loop {
+    await_that(PATIENCE, || {
         let nodes = std::fs::read_dir(home.join("d/nodes")).into_iter().flatten().flatten();
         let jobs = nodes.flat_map(|node| std::fs::read_dir(node.path().join("jobs")).into_iter().flatten().flatten());
-        if let Some(found) = jobs.map(|job| job.path().join("1")).find(|attempt| attempt.join("preempt.json").exists())
-        {
-            return found;
-        }
-        assert!(watch.elapsed() < PATIENCE, "no notice has come");
-        std::thread::sleep(LOOK);
-    }
+        let noticed = |attempt: &PathBuf| attempt.join("preempt.json").exists();
+        jobs.map(|job| job.path().join("1")).find(noticed).ok_or("no notice has come")
+    })
 }
 
 fn node_of(client: &Client) -> String {
@@ -145,11 +140,10 @@ fn an_installation_is_taken_down_and_comes_up_again() {
         "environment_variables": {"UP": home.join("up").display().to_string()}
     }});
     let run = client.post("runs", &run).expect(201)["run_id"].as_str().expect("a run").to_owned();
-    let watch = runtime::Stopwatch::start();
-    while !home.join("up").exists() {
-        assert!(watch.elapsed() < PATIENCE, "the job does not run: {}", client.get(&format!("runs/{run}")).text());
-        std::thread::sleep(LOOK);
-    }
+    await_that(PATIENCE, || match home.join("up").exists() {
+        true => Ok(()),
+        false => Err(format!("the job does not run: {}", client.get(&format!("runs/{run}")).text())),
+    });
     let down = std::process::Command::new(binary()).arg("down").arg("--data").arg(home.join("d")).output();
     let down = down.expect("the command runs");
     let said = String::from_utf8_lossy(&down.stdout).into_owned();

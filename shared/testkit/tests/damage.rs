@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use trialog_testkit::{Fixture, Home, Options, Server, Watchdog, binary};
+use trialog_testkit::{Fixture, Home, Options, Server, Watchdog, await_that, binary};
 
 /// For each test: a server that starts where it should refuse would not end.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -147,10 +147,11 @@ fn a_full_disk_is_told_by_readyz() {
         .spawn()
         .unwrap_or_else(|error| panic!("{}: {error}", binary().display()));
     // Away at first, then without its tokens, then without room.
-    while !readiness(&home).contains("\"runs.disk\"") {
+    await_that(LIMIT / 2, || {
         assert!(full.try_wait().is_ok_and(|ended| ended.is_none()), "a full disk does not end the server");
-        std::thread::sleep(Duration::from_millis(50));
-    }
+        let readiness = readiness(&home);
+        if readiness.contains("\"runs.disk\"") { Ok(()) } else { Err(readiness) }
+    });
     full.kill().expect("it runs");
     full.wait().expect("a child can be waited for");
 }

@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use trialog_testkit::{Client, Fixture, Home, Options, Server, Watchdog, binary, open_to_others};
+use trialog_testkit::{Client, Fixture, Home, Options, Server, Watchdog, await_that, binary, open_to_others};
 
 /// The commit whose binary made the folder.
 const COMMIT: &str = "629f652";
@@ -148,16 +148,12 @@ fn paused_trials_go_on(client: &Client, path: &str) {
 
 /// Its node and its process are gone with the older machine: both are replaced.
 fn a_deployment_comes_back(client: &Client) {
-    let watch = runtime::Stopwatch::start();
-    loop {
-        let answer = client.request("POST", "/endpoints/default/lines/score").json(&json!([1, 2])).once().send();
-        if answer.status == 200 {
-            assert_eq!((answer.json(), answer.header("trialog-model-version")), (json!([1, 2]), "lines/1"));
-            return;
-        }
-        assert!(watch.elapsed() < PATIENCE, "the endpoint does not answer: {} {}", answer.status, answer.text());
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    let score = || client.request("POST", "/endpoints/default/lines/score").json(&json!([1, 2])).once().send();
+    let answer = await_that(PATIENCE, || match score() {
+        answer if answer.status == 200 => Ok(answer),
+        answer => Err(format!("the endpoint does not answer: {} {}", answer.status, answer.text())),
+    });
+    assert_eq!((answer.json(), answer.header("trialog-model-version")), (json!([1, 2]), "lines/1"));
 }
 
 /// Changes an event of a stopped server's log: what a fault on the disk or in a later build might have done.

@@ -5,16 +5,13 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use runtime::Stopwatch;
 use serde_json::{Value, json};
 use sqlx::{ConnectOptions, Connection};
-use trialog_testkit::{Home, Options, Server, Watchdog, binary};
+use trialog_testkit::{Home, Options, Server, Watchdog, await_that, binary};
 
 /// For everything: a debug build on a busy machine needs a tenth of it.
 const LIMIT: Duration = Duration::from_secs(180);
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Between two looks; there is no event to wait for.
-const PAUSE: Duration = Duration::from_millis(50);
 
 /// Gives the log of runs another incarnation.
 fn restore(data: &Path) {
@@ -30,14 +27,7 @@ fn restore(data: &Path) {
 }
 
 fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let watch = Stopwatch::start();
-    while watch.elapsed() < PATIENCE {
-        match look() {
-            Some(found) => return found,
-            None => std::thread::sleep(PAUSE),
-        }
-    }
-    panic!("it did not come to: {what}");
+    await_that(PATIENCE, || look().ok_or(what))
 }
 
 /// Runs a command against the server; what it printed.

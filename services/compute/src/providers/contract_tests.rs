@@ -72,12 +72,7 @@ async fn until_ready(events: &mut broadcast::Receiver<NodeEvent>, order: &NodeOr
 }
 
 async fn appears(what: &str, is_so: impl Fn() -> bool) {
-    let looked = async {
-        while !is_so() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, looked).await.unwrap_or_else(|_| panic!("{what}"));
+    testkit::await_that_async(PATIENCE, async || if is_so() { Ok(()) } else { Err(what) }).await;
 }
 
 async fn release_all(provider: &dyn Provider, order: &NodeOrder) {

@@ -93,15 +93,11 @@ async fn next(events: &mut broadcast::Receiver<NodeEvent>) -> NodeEvent {
 }
 
 async fn agent(data: &Path, but: Option<Identity>) -> Identity {
-    let found = async {
-        loop {
-            match Identity::read(&folder(data).join("agent.pid")) {
-                Some(agent) if Some(agent) != but && agent.lives() => return agent,
-                _ => tokio::time::sleep(Duration::from_millis(5)).await,
-            }
-        }
+    let look = async || match Identity::read(&folder(data).join("agent.pid")) {
+        Some(agent) if Some(agent) != but && agent.lives() => Ok(agent),
+        other => Err(format!("an agent should run, not {other:?}")),
     };
-    tokio::time::timeout(PATIENCE, found).await.expect("an agent should run")
+    testkit::await_that_async(PATIENCE, look).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -247,18 +247,11 @@ impl Running {
 
     /// Waits until a job stands where it should.
     pub async fn until(&self, id: &str, wanted: impl Fn(&Job) -> bool) -> Job {
-        let looked = async {
-            loop {
-                match self.job(id).await {
-                    Ok(job) if wanted(&job) => return job,
-                    _ => tokio::time::sleep(Duration::from_millis(2)).await,
-                }
-            }
+        let look = async || match self.job(id).await {
+            Ok(job) if wanted(&job) => Ok(job),
+            other => Err(format!("it stands elsewhere: {other:?}")),
         };
-        match tokio::time::timeout(PATIENCE, looked).await {
-            Ok(job) => job,
-            Err(_) => panic!("it stands elsewhere: {:?}", self.job(id).await),
-        }
+        testkit::await_that_async(PATIENCE, look).await
     }
 
     /// The next node that the provider is asked for.

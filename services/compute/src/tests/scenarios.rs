@@ -200,12 +200,11 @@ async fn a_deleted_cluster_cancels_its_jobs_and_is_gone() {
         assert_eq!(job.end.unwrap().outcome, "canceled");
     }
     assert!(matches!(agent.next().await, Order::Leave(_)));
-    let gone = async {
-        while client.get_cluster(named()).await.is_ok() {
-            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
-        }
+    let gone = async || match client.get_cluster(named()).await {
+        Ok(cluster) => Err(format!("it is still there: {cluster:?}")),
+        Err(_) => Ok(()),
     };
-    tokio::time::timeout(PATIENCE, gone).await.unwrap();
+    testkit::await_that_async(PATIENCE, gone).await;
     assert_eq!(running.put("spot", SPOT).await.unwrap().provisioning_state, "Succeeded", "the name is free again");
 }
 

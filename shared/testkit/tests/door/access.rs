@@ -1,21 +1,16 @@
 //! Stories of tokens.
 
 use serde_json::json;
-use trialog_testkit::Client;
+use trialog_testkit::{Client, await_that};
 
 use super::{PATIENCE, sound};
 
 /// Waits until the door knows a token: it follows the facts of workspaces.
 pub fn await_status(client: &Client, path: &str, status: u16) {
-    let watch = runtime::Stopwatch::start();
-    loop {
-        let answer = client.get(path);
-        if answer.status == status {
-            return;
-        }
-        assert!(watch.elapsed() < PATIENCE, "still {}: {}", answer.status, answer.text());
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    }
+    await_that(PATIENCE, || match client.get(path) {
+        answer if answer.status == status => Ok(()),
+        answer => Err(format!("still {}: {}", answer.status, answer.text())),
+    });
 }
 
 /// A token of the workspace: its id, and a client that has it.

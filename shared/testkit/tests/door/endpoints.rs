@@ -1,7 +1,7 @@
 //! Stories of endpoints.
 
 use serde_json::{Value, json};
-use trialog_testkit::{Answer, Client};
+use trialog_testkit::{Answer, Client, await_that};
 
 use super::{LIVELY, PATIENCE, STILL};
 
@@ -34,11 +34,10 @@ pub fn traffic_of_an_endpoint(client: &Client) {
     client.put("endpoints/echo", &json!({"description": "says it again"})).expect(200);
     let score = |token: &Client| token.request("POST", "/endpoints/default/echo/score").json(&json!([1])).once().send();
     // Nothing carries weight.
-    let watch = runtime::Stopwatch::start();
-    while score(client).code() != "NoTraffic" {
-        assert!(watch.elapsed() < PATIENCE, "the router never hears of the endpoint");
-        std::thread::sleep(std::time::Duration::from_millis(10));
-    }
+    await_that(PATIENCE, || match score(client) {
+        answer if answer.code() == "NoTraffic" => Ok(()),
+        answer => Err(format!("the router does not know of the endpoint: {}", answer.text())),
+    });
     score(&client.with_token("")).refused(401, "Unauthenticated");
     let deployment = json!({"model": "echo/versions/1", "cluster": STILL, "instance_count": 1});
     for name in ["blue", "green"] {
@@ -96,11 +95,10 @@ pub fn answers_that_a_model_does_not_give(client: &Client) {
     let late = score(json!(3));
     assert_eq!(late.status, 408, "{}", late.text());
     // A worker that still sleeps is not asked; the replica is ready again in time.
-    let watch = runtime::Stopwatch::start();
-    while score(json!(0)).status != 200 {
-        assert!(watch.elapsed() < PATIENCE, "the replica does not come back after a late answer");
-        std::thread::sleep(std::time::Duration::from_millis(50));
-    }
+    await_that(PATIENCE, || match score(json!(0)) {
+        answer if answer.status == 200 => Ok(()),
+        answer => Err(format!("the replica does not come back after a late answer: {}", answer.text())),
+    });
     let statuses = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| score(json!(0.7)))).collect();
         threads.into_iter().map(|thread| thread.join().expect("a request does not panic")).collect::<Vec<_>>()

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use trialog_testkit::Client;
+use trialog_testkit::{Client, await_that};
 
 use super::{PATIENCE, put_cluster, sound};
 
@@ -81,15 +81,9 @@ pub fn a_dry_run_leaves_nothing_behind(client: &Client) {
     // The proposals shown are those that come: the seed was given.
     let id = submit(client, &sound("dry"));
     let wanted = |trials: &[Value]| trials.first().map(|trial| trial["parameters"]["lr"].clone());
-    let watch = runtime::Stopwatch::start();
-    let first = loop {
-        let trials = client.list(&format!("sweeps/{id}/trials"), "trials");
-        match wanted(&trials) {
-            Some(value) => break value,
-            None => assert!(watch.elapsed() < PATIENCE, "no trial was proposed"),
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    };
+    let first = await_that(PATIENCE, || {
+        wanted(&client.list(&format!("sweeps/{id}/trials"), "trials")).ok_or("no trial was proposed")
+    });
     let text = proposals[0].to_string();
     assert!(text.contains(&first.to_string()), "{text} does not hold {first}");
     cancel(client, &id);

@@ -1,7 +1,7 @@
 //! Stories of trials that run.
 
 use serde_json::{Value, json};
-use trialog_testkit::Client;
+use trialog_testkit::{Client, await_that};
 
 use super::{LIVELY, PATIENCE, sound};
 
@@ -56,11 +56,10 @@ pub fn the_points_of_a_running_trial(client: &Client) {
     let trial =
         client.await_version(&format!("sweeps/{sweep}"), PATIENCE, |sweep| sweep["best"]["value"] == json!(0.5));
     assert_eq!(trial["best"]["trial_index"], json!(0));
-    let watch = runtime::Stopwatch::start();
-    while client.get(&format!("sweeps/{sweep}/trials/0")).expect(200)["intervals"] != json!(3) {
-        assert!(watch.elapsed() < PATIENCE, "three points are three intervals");
-        std::thread::sleep(std::time::Duration::from_millis(10));
-    }
+    await_that(PATIENCE, || {
+        let trial = client.get(&format!("sweeps/{sweep}/trials/0")).expect(200);
+        if trial["intervals"] == json!(3) { Ok(()) } else { Err(format!("three points are three intervals: {trial}")) }
+    });
     cancel(client, &sweep);
     client.await_run(&run, PATIENCE, |run| run["state"] == "Canceled");
     let late = send(1, 7, json!(1));
@@ -113,11 +112,9 @@ pub fn a_preempted_node(client: &Client) {
         echo '{"trialog": "metric", "name": "val_acc", "value": 0.2, "step": 1}'"#;
     let sweep = submit(client, "preempted", script, 1, 3);
     let run = first_run(client, &sweep);
-    let watch = runtime::Stopwatch::start();
-    while client.list(&format!("runs/{run}/metrics/val_acc"), "points").is_empty() {
-        assert!(watch.elapsed() < PATIENCE, "attempt 1 does not report");
-        std::thread::sleep(std::time::Duration::from_millis(10));
-    }
+    await_that(PATIENCE, || {
+        client.list(&format!("runs/{run}/metrics/val_acc"), "points").pop().ok_or("attempt 1 does not report")
+    });
     let nodes = client.get(&format!("clusters/{LIVELY}/nodes")).expect(200);
     let on =
         |node: &&Value| node["jobs"].as_array().is_some_and(|jobs| jobs.iter().any(|job| job["run_id"] == json!(run)));

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use trialog_testkit::{Client, Home, Options, Server, Watchdog, processes_of};
+use trialog_testkit::{Client, Home, Options, Server, Watchdog, await_that, processes_of};
 
 use command_line::CommandLine;
 
@@ -214,27 +214,20 @@ fn lineage_leads_back(cli: &CommandLine, sweep: &str, request: &str) {
 
 fn answers_again(client: &Client) {
     let watch = runtime::Stopwatch::start();
-    loop {
-        let answer = client.request("POST", "/endpoints/default/lines/score").json(&json!([1])).once().send();
-        if answer.status == 200 {
-            eprintln!(
-                "journey: the endpoint answered again {} ms after the server was ready",
-                watch.elapsed().as_millis()
-            );
-            return;
-        }
-        assert!(watch.elapsed() < AGAIN, "the endpoint does not answer again: {} {}", answer.status, answer.text());
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    let score = || client.request("POST", "/endpoints/default/lines/score").json(&json!([1])).once().send();
+    await_that(AGAIN, || match score() {
+        answer if answer.status == 200 => Ok(()),
+        answer => Err(format!("the endpoint does not answer again: {} {}", answer.status, answer.text())),
+    });
+    eprintln!("journey: the endpoint answered again {} ms after the server was ready", watch.elapsed().as_millis());
 }
 
 fn taken_down(home: &Home, cli: &CommandLine, client: &Client, server: &mut Server) {
     cli.run(&["endpoint", "delete", "lines"]);
-    let watch = runtime::Stopwatch::start();
-    while client.get("endpoints/lines").status != 404 {
-        assert!(watch.elapsed() < LIMIT, "the endpoint is not gone");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    await_that(LIMIT, || match client.get("endpoints/lines") {
+        answer if answer.status == 404 => Ok(()),
+        answer => Err(format!("the endpoint is not gone: {}", answer.text())),
+    });
     cli.run(&["cluster", "delete", "lively", "--wait", "60"]);
     server.stop();
     let left = processes_of(home.path());

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use trialog_testkit::{Client, Home, Options, Server, Watchdog};
+use trialog_testkit::{Client, Home, Options, Server, Watchdog, await_that};
 
 /// For everything: a debug build on a busy machine needs a fraction of it.
 const LIMIT: Duration = Duration::from_secs(240);
@@ -186,9 +186,5 @@ fn ended_without_improvement(client: &Client) {
 }
 
 fn until(is_so: impl Fn() -> bool, what: &str) {
-    let watch = runtime::Stopwatch::start();
-    while !is_so() {
-        assert!(watch.elapsed() < PATIENCE, "not in time: {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    await_that(PATIENCE, || if is_so() { Ok(()) } else { Err(what) });
 }
