@@ -10,13 +10,6 @@ use vocabulary::job::RequeueCause;
 use crate::experiment::ExperimentEvent;
 use crate::run::{self, RunEvent, RunState};
 
-contracts::words! {
-    RunState as runs::RunState {
-        Proposed, Queued, Starting, Preparing, Running, Finalizing, Preempted, Paused, NotResponding, Completed,
-        Failed, Canceled, EarlyStopped,
-    }
-}
-
 /// The facts of runs.
 pub struct Publisher;
 

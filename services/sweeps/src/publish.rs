@@ -11,15 +11,8 @@ use vocabulary::{RunId, SweepId};
 use crate::stream::{decision_id, sweep_of};
 use crate::sweep::{
     ObservationRecorded, SweepEvent, SweepState, TrialEnd, TrialEnded, TrialHeld, TrialJob, TrialPaused, TrialPromoted,
-    TrialProposed, TrialReleased, TrialState, parameters_json,
+    TrialProposed, TrialReleased, parameters_json,
 };
-
-contracts::words! {
-    TrialState as runs::RunState {
-        Proposed, Queued, Starting, Preparing, Running, Finalizing, Preempted, Paused, NotResponding, Completed,
-        Failed, Canceled, EarlyStopped,
-    }
-}
 
 /// The map of this service.
 pub struct Publisher;

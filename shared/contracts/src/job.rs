@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use vocabulary::job::{
     AttemptPhase, EndPhase, InputMode, JobEnd, JobInput, JobSpec, ModelFile, Outcome, RequeueCause, Resources,
-    ServiceSpec, StopBy,
+    RunState, ServiceSpec, StopBy,
 };
 
 use crate::compute as wire;
@@ -50,7 +50,6 @@ pub fn kind_of<W: Word>(text: &str) -> i32 {
 }
 
 /// Ties enums with strum's `Display`, `EnumString` and `VariantNames` to the wire's, which have the same words.
-#[macro_export]
 macro_rules! words {
     ($($own:ident as $package:ident::$wire:ident { $($word:ident),+ $(,)? })+) => {$(
         impl $crate::job::Word for $own {
@@ -78,6 +77,10 @@ words! {
     AttemptPhase as compute::JobPhase { Starting, Preparing, Running, Finalizing }
     StopBy as compute::StopBy {
         Policy, User, Sweep, SweepTimeout, TrialTimeout, TargetReached, MaxResource, Rung, Pause, Deployment
+    }
+    RunState as runs::RunState {
+        Proposed, Queued, Starting, Preparing, Running, Finalizing, Preempted, Paused, NotResponding, Completed,
+        Failed, Canceled, EarlyStopped,
     }
     RequeueCause as compute::RequeueCause { Preempted, Lost, Retry, Promoted, Resumed }
 }

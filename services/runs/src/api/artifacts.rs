@@ -41,7 +41,7 @@ pub(super) async fn record(
     let context = calls::context(&call, core.entropy.as_ref(), Vec::new());
     let files = Arc::new(Files { workspace, run, attempt, writer: core.writer(&call), artifacts });
     let stream = run::stream(run);
-    let recorded = core.log.record::<Run, _>(&stream, context, move |state, tx| {
+    let recorded = core.log.record::<Run, _>(&stream, None, context, move |state, tx| {
         let files = Arc::clone(&files);
         Box::pin(async move { write(&files, state, tx).await })
     });

@@ -38,7 +38,7 @@ pub(super) async fn append(
     let append = Arc::new(Append { writer, ..Append::new(workspace, run, attempt, stream, offset, data) });
     let context = calls::context(&call, core.entropy.as_ref(), Vec::new());
     let stream = run::stream(run);
-    let recorded = core.log.record::<Run, _>(&stream, context, move |state, tx| {
+    let recorded = core.log.record::<Run, _>(&stream, None, context, move |state, tx| {
         let append = Arc::clone(&append);
         Box::pin(async move { store::append(&append, state, tx).await })
     });

@@ -25,7 +25,7 @@ pub(super) async fn record(
     let batch = Arc::new(Batch::read(request, run, now_ms, writer).map_err(status)?);
     let context = calls::context(&call, core.entropy.as_ref(), Vec::new());
     let stream = run::stream(run);
-    let recorded = core.log.record::<Run, _>(&stream, context, move |state, tx| {
+    let recorded = core.log.record::<Run, _>(&stream, None, context, move |state, tx| {
         let batch = Arc::clone(&batch);
         Box::pin(async move { store::store(&batch, state, tx).await })
     });

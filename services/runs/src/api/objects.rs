@@ -59,7 +59,7 @@ async fn give(core: &Core, call: &CallContext, workspace: String, hash: Hash) ->
     // Rows need a stream that they go with; nothing happens to the experiments.
     let stream = experiment::stream(&workspace);
     let owned = Arc::new((workspace, hash));
-    let given = core.log.record::<Experiments, _>(&stream, context, move |_, tx| {
+    let given = core.log.record::<Experiments, _>(&stream, None, context, move |_, tx| {
         let owned = Arc::clone(&owned);
         Box::pin(async move {
             object_owners::give(tx, &owned.0, &owned.1).await?;

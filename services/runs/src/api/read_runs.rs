@@ -41,7 +41,7 @@ pub(super) async fn list_runs(
 
 async fn filter(core: &Core, request: wire::ListRunsRequest) -> Result<runs::Filter, Status> {
     let wire::ListRunsRequest { workspace, experiment, parent, state, sweep_id, .. } = request;
-    if !state.is_empty() && RunState::parse(&state).is_none() {
+    if !state.is_empty() && state.parse::<RunState>().is_err() {
         let message = format!("state {state:?}: one of {}", RunState::VARIANTS.join(", "));
         return Err(status(Problem::invalid("/state", "BadState", message)));
     }

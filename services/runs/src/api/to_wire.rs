@@ -14,7 +14,7 @@ pub(crate) fn run(run_id: RunId, run: &Run) -> wire::Run {
         experiment_id: details.experiment_id.clone(),
         experiment: details.experiment.clone(),
         name: details.name.clone(),
-        state: run.state.map(|state| state.as_str().to_owned()).unwrap_or_default(),
+        state: run.state.map(|state| state.to_string()).unwrap_or_default(),
         parent_run_id: details.parent_run_id.clone(),
         sweep_id: run.subject.sweep_id.clone(),
         trial_index: run.subject.trial_index,

@@ -27,8 +27,8 @@ pub(super) async fn update_run(
 }
 
 fn ending(text: &str) -> Result<RunState, Problem> {
-    match RunState::parse(text) {
-        Some(state @ (RunState::Completed | RunState::Failed | RunState::Canceled)) => Ok(state),
+    match text.parse() {
+        Ok(state @ (RunState::Completed | RunState::Failed | RunState::Canceled)) => Ok(state),
         _ => {
             let message = format!("state {text:?}: a client may end its run as Completed, Failed or Canceled");
             Err(Problem::invalid("/state", "BadState", message))

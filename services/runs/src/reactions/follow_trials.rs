@@ -134,7 +134,7 @@ impl FollowTrials {
         let batch = Arc::new(Batch::read(request, run, timestamp_ms, Writer::Client)?);
         let context: Context = calls::reaction_context(fact, "told_points");
         let stream = run::stream(run);
-        let recorded = self.0.log.record::<Run, _>(&stream, context, move |state, tx| {
+        let recorded = self.0.log.record::<Run, _>(&stream, None, context, move |state, tx| {
             let batch = Arc::clone(&batch);
             Box::pin(async move { store::store(&batch, state, tx).await })
         });

@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use vocabulary::Decider;
 use vocabulary::job::{JobEnd, Outcome, StopBy};
 
+use super::RunState;
 use super::events::{RunCreated, RunEnded, RunEvent, RunRelabelled, RunReleased, RunStopRequested, RunUpdated};
 use super::job::{self, JobNews};
 use super::rejection::Rejection;
-use super::run_state::RunState;
 use super::state::Run;
 
 /// What users may change.

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use vocabulary::RunId;
 use vocabulary::job::{JobEnd, JobSpec, RequeueCause, StopBy, upcast_end, upcast_spec};
 
-use super::run_state::RunState;
+use super::RunState;
 
 /// Whose run it is. In each event, because a fact is made of one event alone.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

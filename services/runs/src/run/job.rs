@@ -2,8 +2,8 @@
 
 use vocabulary::job::{JobEnd, Outcome, RequeueCause, StopBy};
 
+use super::RunState;
 use super::events::{AttemptEnded, RunEnded, RunEvent, RunStateChanged};
-use super::run_state::RunState;
 use super::state::Run;
 
 /// What compute tells of a run's job.

@@ -7,7 +7,6 @@ pub mod fence;
 mod job;
 pub mod rejection;
 pub mod report;
-mod run_state;
 mod series;
 pub mod state;
 
@@ -19,10 +18,10 @@ pub use events::*;
 pub use fence::{Admitted, Writer};
 pub use job::JobNews;
 pub use rejection::Rejection;
-pub use run_state::RunState;
 pub use state::{Attempt, Run, Stop};
 
 use vocabulary::RunId;
+pub use vocabulary::job::RunState;
 
 const STREAM_PREFIX: &str = "run-";
 

@@ -2,7 +2,7 @@
 
 use vocabulary::Problem;
 
-use super::run_state::RunState;
+use super::RunState;
 
 /// Why a wish is refused.
 #[derive(Clone, Debug, PartialEq)]
@@ -123,8 +123,8 @@ impl From<Rejection> for Problem {
                 Self::invalid("/attempt", "Required", "attempt: required for a run with a job; send TRIALOG_ATTEMPT")
             }
             Rejection::Terminal { state } => {
-                let detail = format!("the run has ended ({}) and takes nothing more", state.as_str());
-                Self::conflict("RunTerminal", detail).with("state", state.as_str())
+                let detail = format!("the run has ended ({state}) and takes nothing more");
+                Self::conflict("RunTerminal", detail).with("state", state.to_string())
             }
             Rejection::HasJob => Self::conflict(
                 "DrivenByJob",

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use vocabulary::job::{JobEnd, JobSpec, Outcome, RequeueCause, StopBy};
 
+use super::RunState;
 use super::events::{AttemptEnded, RunCreated, RunEnded, RunEvent, RunStateChanged, RunUpdated, Subject};
-use super::run_state::RunState;
 use super::series::Series;
 
 /// Names of keys that are not watched that a run remembers: enough for a hint, little in an event.

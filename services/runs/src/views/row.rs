@@ -13,7 +13,7 @@ pub fn show(run: &mut wire::Run, event: &RunEvent) {
         RunEvent::RunCreated(event) => created(run, event),
         RunEvent::RunUpdated(event) => updated(run, event),
         RunEvent::RunStateChanged(event) => {
-            run.state = event.state.as_str().to_owned();
+            run.state = event.state.to_string();
             run.attempt = event.attempt;
             if event.state == RunState::Queued {
                 return;
@@ -29,10 +29,10 @@ pub fn show(run: &mut wire::Run, event: &RunEvent) {
         RunEvent::AttemptEnded(event) => {
             match event.cause {
                 RequeueCause::Preempted => {
-                    run.state = RunState::Preempted.as_str().to_owned();
+                    run.state = RunState::Preempted.to_string();
                     run.preemptions += 1;
                 }
-                RequeueCause::Lost => run.state = RunState::NotResponding.as_str().to_owned(),
+                RequeueCause::Lost => run.state = RunState::NotResponding.to_string(),
                 RequeueCause::Retry | RequeueCause::Promoted | RequeueCause::Resumed => {}
             }
             let attempt = attempt(run, event.attempt, event.at_us);
@@ -42,7 +42,7 @@ pub fn show(run: &mut wire::Run, event: &RunEvent) {
             ends(attempt, &event.end, event.at_us);
         }
         RunEvent::RunEnded(event) => {
-            run.state = event.state.as_str().to_owned();
+            run.state = event.state.to_string();
             run.attempt = event.attempt;
             run.ended_at = shown_time(event.at_us);
             run.end = Some(event.end.clone().into());
@@ -52,7 +52,7 @@ pub fn show(run: &mut wire::Run, event: &RunEvent) {
             }
         }
         RunEvent::RunRelabelled(event) => {
-            run.state = event.state.as_str().to_owned();
+            run.state = event.state.to_string();
             if let Some(end) = &mut run.end {
                 end.decision.clone_from(&event.decision);
             }
@@ -73,7 +73,7 @@ fn created(run: &mut wire::Run, event: &RunCreated) {
         experiment_id: event.experiment_id.clone(),
         experiment: event.experiment.clone(),
         name: event.name.clone(),
-        state: RunState::Proposed.as_str().to_owned(),
+        state: RunState::Proposed.to_string(),
         parent_run_id: event.parent_run_id.clone(),
         sweep_id: event.subject.sweep_id.clone(),
         trial_index: event.subject.trial_index,
@@ -86,7 +86,7 @@ fn created(run: &mut wire::Run, event: &RunCreated) {
         ..wire::Run::default()
     };
     if event.job.is_none() {
-        run.state = RunState::Running.as_str().to_owned();
+        run.state = RunState::Running.to_string();
         run.attempts = vec![wire::Attempt { number: 1, started_at: at.clone(), ..wire::Attempt::default() }];
         run.started_at = at;
     }

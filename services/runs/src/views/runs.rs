@@ -155,7 +155,7 @@ pub async fn find(pool: &Reader, workspace: &str, run: RunId) -> Result<Option<w
 pub async fn state_of(pool: &Reader, workspace: &str, run: RunId) -> Result<Option<run::RunState>, Error> {
     let get = "SELECT state FROM runs WHERE run = $1 AND workspace = $2";
     let state: Option<String> = sql(get).bind(key(run)).bind(workspace).fetch_optional(pool).await?;
-    Ok(state.and_then(|state| run::RunState::parse(&state)))
+    Ok(state.and_then(|state| state.parse().ok()))
 }
 
 /// State and attempt of a run, wherever it belongs.
@@ -166,7 +166,7 @@ pub async fn stands(pool: &Reader, run: RunId) -> Result<Option<(run::RunState, 
     let get = "SELECT shown FROM runs WHERE run = $1";
     let Some(shown) = sql(get).bind(key(run)).fetch_optional::<Vec<u8>>(pool).await? else { return Ok(None) };
     let shown = read(&shown)?;
-    Ok(run::RunState::parse(&shown.state).map(|state| (state, shown.attempt)))
+    Ok(shown.state.parse().ok().map(|state| (state, shown.attempt)))
 }
 
 /// The run that a command has created.
@@ -210,7 +210,7 @@ pub async fn children(
     let child = |(seq, run, state, sweep_id): (i64, Vec<u8>, String, String)| {
         let damaged = || Error::Decode(format!("a row of runs: seq {seq}"));
         let run = Uuid::from_slice(&run).map(RunId::new).map_err(|_| damaged())?;
-        let state = run::RunState::parse(&state).ok_or_else(damaged)?;
+        let state = state.parse().map_err(|_| damaged())?;
         Ok(Child { seq, run, state, sweep_id })
     };
     rows.into_iter().map(child).collect()

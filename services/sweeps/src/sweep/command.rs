@@ -6,10 +6,10 @@ use jiff::Timestamp;
 use tuning::{Draw, Proposal};
 use vocabulary::RunId;
 
+use super::TrialState;
 use super::model::{Made, Suggested};
 use super::point::{NamedValue, Point};
 use super::trial_end::{AttemptEnd, TrialEnd};
-use super::trial_state::TrialState;
 use crate::document::Limits;
 
 /// A proposal on its way into the log.

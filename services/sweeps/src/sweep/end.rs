@@ -3,13 +3,13 @@
 use jiff::Timestamp;
 use tuning::Standing;
 
+use super::TrialState;
 use super::command::{RunEnd, RunMove};
 use super::events::{SweepEvent, SweepStalled, SweepUnstalled, TrialEnded, TrialStateChanged, TrialStopRequested};
 use super::rejection::Decided;
 use super::state::{Submitted, Sweep};
 use super::trial::Trial;
 use super::trial_end::{AttemptEnd, StopBy, TrialEnd};
-use super::trial_state::TrialState;
 
 /// So many preemptions of a trial without a report between them are a storm.
 const STALLED_PREEMPTIONS: u32 = 5;

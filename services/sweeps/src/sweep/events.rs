@@ -8,6 +8,7 @@ use tuning::bayes::{Explained, Fit};
 use tuning::{Decision, Draw};
 use vocabulary::{RunId, SweepId, Warning};
 
+use super::TrialState;
 use super::closing::Closing;
 use super::exploit::Exploit;
 use super::held::{PauseMode, TrialHeld, TrialReleased};
@@ -18,7 +19,6 @@ use super::model::ModelBasis;
 use super::point::{NamedValue, Point};
 use super::status::{CompletedReason, Outcome, SweepState};
 use super::trial_end::{AttemptEnd, StopBy, TrialEnd};
-use super::trial_state::TrialState;
 use crate::document::{Limits, SweepSpec};
 
 /// A sweep was accepted.

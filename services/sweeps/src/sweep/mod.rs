@@ -33,7 +33,6 @@ mod status;
 mod tell;
 mod trial;
 mod trial_end;
-mod trial_state;
 mod values;
 
 #[cfg(test)]
@@ -62,4 +61,5 @@ pub use state::{Submitted, Sweep};
 pub use status::{CompletedReason, Outcome, Status, SweepState};
 pub use trial::{Attempt, Stop, Trial};
 pub use trial_end::{AttemptEnd, StopBy, TrialEnd};
-pub use trial_state::TrialState;
+/// A trial is where its run is.
+pub use vocabulary::job::RunState as TrialState;

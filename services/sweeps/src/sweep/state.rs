@@ -14,6 +14,7 @@ use tuning::bayes::Fit;
 use tuning::{Report, Trials, fingerprint};
 use vocabulary::{SweepId, Warning};
 
+use super::TrialState;
 use super::closing::Best;
 use super::events::{
     ObservationRecorded, SweepEvent, SweepExtended, SweepSubmitted, TrialEnded, TrialLeased, TrialPaused,
@@ -25,7 +26,6 @@ use super::job::parameters_json;
 use super::model::Ended;
 use super::status::{Status, SweepState};
 use super::trial::{Stop, Trial};
-use super::trial_state::TrialState;
 use crate::document::{Limits, SweepSpec};
 
 /// What was submitted, with the changes since.

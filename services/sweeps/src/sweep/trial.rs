@@ -6,11 +6,11 @@ use tuning::bayes::Explained;
 use tuning::{Decision, Draw};
 use vocabulary::RunId;
 
+use super::TrialState;
 use super::events::{Basis, TrialEnded, TrialLeased, TrialPaused, TrialPromoted, TrialProposed, TrialStateChanged};
 use super::inheritance::AdoptedTrial;
 use super::lease::Lease;
 use super::trial_end::{AttemptEnd, StopBy, TrialEnd};
-use super::trial_state::TrialState;
 
 /// One attempt to run a trial.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use strum::Display;
 
-use super::trial_state::TrialState;
+use super::TrialState;
 
 /// Who or what wants a trial to end. As a text for others, who know no failure by value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Display)]

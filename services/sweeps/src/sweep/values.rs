@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use tuning::{Goal, Standing, front};
 
+use super::TrialState;
 use super::events::{ObservationRecorded, SweepEvent, SweepWarned, TrialEnded};
 use super::point::NamedValue;
 use super::state::{Submitted, Sweep};
 use super::trial::Trial;
 use super::trial_end::TrialEnd;
-use super::trial_state::TrialState;
 use crate::document::SweepSpec;
 
 /// The stable code of the warning about a trial that lacks a watched metric.

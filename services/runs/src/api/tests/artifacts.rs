@@ -221,7 +221,7 @@ async fn older_folders_keep_what_they_refer_to() {
     answer(fixture.api.record_artifacts(Request::new(recorded(WORKSPACE, &run, &artifact))).await).unwrap();
     run_in(&fixture, WORKSPACE, Some(JobSpec { code_sha256: code_hash.clone(), ..job() })).await.unwrap();
     let undone = eventlog::Context::new(Uuid::from_u128(77), "test", "");
-    let undo = fixture.log().record::<crate::run::Run, _>("undo", undone, |_, tx| {
+    let undo = fixture.log().record::<crate::run::Run, _>("undo", None, undone, |_, tx| {
         Box::pin(async move {
             for undo in [
                 "DROP TABLE object_owners",

@@ -85,7 +85,7 @@ async fn a_stream_is_kept_up_to_its_limit() {
         };
         let append = Arc::new(append);
         let context = eventlog::Context::new(Uuid::from_u128(u128::from(at) + 1), "test", "");
-        let work = fixture.log().record::<crate::run::Run, _>(&stream, context, move |state, tx| {
+        let work = fixture.log().record::<crate::run::Run, _>(&stream, None, context, move |state, tx| {
             let append = Arc::clone(&append);
             Box::pin(async move { crate::logs::store::append(&append, state, tx).await })
         });

@@ -221,7 +221,7 @@ async fn a_damaged_batch_is_refused_and_leaves_other_keys_alone() {
     let other = fixture.own_run().await;
     fixture.record(points(&other, 0, vec![point("loss", Some(0), 1.0)])).await.unwrap();
     let damaged = eventlog::Context::new(Uuid::from_u128(77), "test", "");
-    let damage = fixture.log().record::<run::Run, _>("damage", damaged, |_, tx| {
+    let damage = fixture.log().record::<run::Run, _>("damage", None, damaged, |_, tx| {
         Box::pin(async move {
             let mut data: Vec<u8> = sql("SELECT data FROM metric_batches WHERE id = 1").fetch_one(&mut *tx).await?;
             data[0] ^= 1;

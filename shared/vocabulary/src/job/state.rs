@@ -1,9 +1,17 @@
-//! Where a trial is in its life.
+//! Where a run is in its life, and the trial that it is of.
+//!
+//! ```text
+//! with a job:    Proposed -> Queued -> Starting -> Preparing -> Running -> Finalizing -> Completed | Failed
+//!                any of them -> Canceled | EarlyStopped
+//!                Completed | Failed -> EarlyStopped (a policy's stop came late)
+//!                any of them -> Preempted | NotResponding | Paused (at a rung) -> Queued (attempt + 1)
+//! without one:   Running -> Completed | Failed | Canceled | EarlyStopped
+//! ```
 
 use serde::{Deserialize, Serialize};
 use strum::{Display, EnumString, IntoStaticStr, VariantNames};
 
-/// Where a trial is in its life.
+/// Where a run is in its life, and the trial that it is of.
 #[derive(
     Clone,
     Copy,
@@ -12,6 +20,7 @@ use strum::{Display, EnumString, IntoStaticStr, VariantNames};
     Eq,
     PartialOrd,
     Ord,
+    Hash,
     Serialize,
     Deserialize,
     Display,
@@ -19,7 +28,7 @@ use strum::{Display, EnumString, IntoStaticStr, VariantNames};
     IntoStaticStr,
     VariantNames,
 )]
-pub enum TrialState {
+pub enum RunState {
     /// Nobody has taken it up yet.
     Proposed,
     /// Waits for a node.
@@ -48,13 +57,13 @@ pub enum TrialState {
     EarlyStopped,
 }
 
-impl TrialState {
+impl RunState {
     /// Whether the command, or the upload after it, is running.
     pub fn runs(self) -> bool {
         matches!(self, Self::Running | Self::Finalizing)
     }
 
-    /// Whether the trial has ended.
+    /// Whether it has ended.
     pub fn is_terminal(self) -> bool {
         matches!(self, Self::Completed | Self::Failed | Self::Canceled | Self::EarlyStopped)
     }
