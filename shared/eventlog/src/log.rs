@@ -121,6 +121,8 @@ impl EventLog {
     /// its own, sees the stream's state and what commands before it wrote, may run SQL, and answers the events to
     /// append and a reply.
     ///
+    /// With a `command` the work is its decision: what follows from its events is settled as for any command.
+    ///
     /// The work may run more than once (a batch that fails is decided anew), always on rolled-back ground. It does
     /// not run for a repeated command. A record is stored under its command id even when it leads to no events.
     ///
@@ -129,6 +131,7 @@ impl EventLog {
     pub async fn record<D, F>(
         &self,
         stream: &str,
+        command: Option<Arc<D::Command>>,
         context: Context,
         work: F,
     ) -> Result<Committed, ExecuteError<D::Rejection>>
@@ -143,35 +146,7 @@ impl EventLog {
             + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        self.append(stream, context, Box::new(Record::<D, F>::new(None, work, reply)), answer).await
-    }
-
-    /// The same for one command, which the work decides: what follows from its events is settled as for any command.
-    ///
-    /// # Errors
-    /// See [`ExecuteError`]; the rows of the work are undone then.
-    pub async fn record_command<D, F>(
-        &self,
-        stream: &str,
-        command: D::Command,
-        context: Context,
-        work: F,
-    ) -> Result<Committed, ExecuteError<D::Rejection>>
-    where
-        D: Decider,
-        F: for<'a> Fn(
-                &'a D,
-                Arc<D::Command>,
-                &'a mut Transaction,
-            ) -> BoxFuture<'a, Result<Recorded<D::Event>, RecordError<D::Rejection>>>
-            + Send
-            + Sync
-            + 'static,
-    {
-        let (reply, answer) = oneshot::channel();
-        let command = Arc::new(command);
-        let work = Record::<D, _>::new(Some(Arc::clone(&command)), with_command(command, work), reply);
-        self.append(stream, context, Box::new(work), answer).await
+        self.append(stream, context, Box::new(Record::<D, F>::new(command, work, reply)), answer).await
     }
 
     async fn append<R>(
@@ -394,19 +369,4 @@ impl std::fmt::Debug for EventLog {
             .field("head", &*self.inner.head.borrow())
             .finish()
     }
-}
-
-/// The work of a record under way.
-type Recording<'a, D> = BoxFuture<'a, Result<Recorded<<D as Decider>::Event>, RecordError<<D as Decider>::Rejection>>>;
-
-/// Hands a command to the work of a record. A function of its own, since the closure's lifetimes have to be said.
-fn with_command<D, F>(
-    command: Arc<D::Command>,
-    work: F,
-) -> impl for<'a> Fn(&'a D, &'a mut Transaction) -> Recording<'a, D>
-where
-    D: Decider,
-    F: for<'a> Fn(&'a D, Arc<D::Command>, &'a mut Transaction) -> Recording<'a, D>,
-{
-    move |state, tx| work(state, Arc::clone(&command), tx)
 }

@@ -296,7 +296,7 @@ pub async fn damage(data: &Path, stream: String) {
 /// The same through an open log.
 pub async fn empty_events(log: &EventLog, stream: String) {
     let context = eventlog::Context::new(MachineEntropy::default().uuid(), "test", "");
-    log.record::<crate::job::Job, _>("test", context, move |_, tx| {
+    log.record::<crate::job::Job, _>("test", None, context, move |_, tx| {
         let stream = stream.clone();
         Box::pin(async move {
             sql("UPDATE events SET data = '{}' WHERE stream_id = $1").bind(stream).execute(&mut *tx).await?;

@@ -48,10 +48,10 @@ impl Core {
         };
         let context = calls::context(&call, self.entropy.as_ref(), Vec::new());
         let named = Arc::new(submitted.clone());
-        let command = Command::Import { submitted: Box::new(submitted), trials };
+        let command = Arc::new(Command::Import { submitted: Box::new(submitted), trials });
         let done = self
             .log
-            .record_command::<Sweep, _>(&stream_of(sweep_id), command, context, move |state, command, tx| {
+            .record::<Sweep, _>(&stream_of(sweep_id), Some(Arc::clone(&command)), context, move |state, tx| {
                 let decided = state.decide(&command);
                 let submitted = Arc::clone(&named);
                 Box::pin(async move {

@@ -146,10 +146,10 @@ impl Core {
         let stream = stream_of(submitted.sweep_id);
         let state = if first.is_empty() { SweepState::Queued } else { SweepState::Running };
         let submitted = Arc::new(submitted);
-        let submit = Command::SubmitWithHistory { submitted: Box::new((*submitted).clone()), history, first };
+        let submit = Arc::new(Command::SubmitWithHistory { submitted: Box::new((*submitted).clone()), history, first });
         self.log
-            .record_command::<Sweep, _>(&stream, submit, context, move |sweep, command, tx| {
-                let decided = sweep.decide(&command);
+            .record::<Sweep, _>(&stream, Some(Arc::clone(&submit)), context, move |sweep, tx| {
+                let decided = sweep.decide(&submit);
                 let submitted = Arc::clone(&submitted);
                 Box::pin(async move {
                     let events = decided.map_err(RecordError::Rejected)?;

@@ -134,7 +134,7 @@ async fn rows_and_events_of_a_record_are_stored_together_or_not_at_all() {
     let note = |text: &'static str, amount: i64, fails: bool| {
         let log = log.clone();
         async move {
-            log.record::<Account, _>("a", context(amount as u128), move |state, tx| {
+            log.record::<Account, _>("a", None, context(amount as u128), move |state, tx| {
                 Box::pin(async move {
                     sql("INSERT INTO notes(text) VALUES ($1)").bind(text).execute(&mut *tx).await?;
                     let notes: i64 = sql("SELECT count(*) FROM notes").fetch_one(&mut *tx).await?;
@@ -163,7 +163,7 @@ async fn a_record_sees_what_views_wrote_for_commands_before_it_in_the_batch() {
     let folder = tempfile::tempdir().unwrap();
     let log = viewed(folder.path()).await;
     let deposit = log.execute::<Account>("a", Ask::Deposit(vec![5]), context(1));
-    let look = log.record::<Account, _>("b", context(2), |_, tx| {
+    let look = log.record::<Account, _>("b", None, context(2), |_, tx| {
         Box::pin(async move {
             let seen: i64 = sql("SELECT balance FROM balances WHERE stream = 'a'").fetch_one(tx).await?;
             Ok(Recorded { events: vec![Deposited { amount: seen }.into()], reply: Vec::new() })

@@ -39,7 +39,7 @@ async fn a_panicking_decider_or_record_does_not_stop_the_writer() {
     let panicked = log.execute::<Account>("a", Ask::Panic, context(1)).await;
     assert!(matches!(panicked, Err(ExecuteError::Storage(Error::Panicked(_)))));
     let panicked = log
-        .record::<Account, _>("a", context(2), |_, tx| {
+        .record::<Account, _>("a", None, context(2), |_, tx| {
             Box::pin(async move {
                 sql("INSERT INTO notes(text) VALUES ('gone')").execute(tx).await?;
                 panic!("a record that panics")
@@ -48,7 +48,7 @@ async fn a_panicking_decider_or_record_does_not_stop_the_writer() {
         .await;
     assert!(matches!(panicked, Err(ExecuteError::Storage(Error::Panicked(_)))));
     let failed = log
-        .record::<Account, _>("a", context(3), |_, tx| {
+        .record::<Account, _>("a", None, context(3), |_, tx| {
             Box::pin(async move {
                 sql("INSERT INTO nowhere VALUES (1)").execute(tx).await?;
                 Ok(Recorded { events: Vec::new(), reply: Vec::new() })
@@ -95,7 +95,7 @@ async fn the_rows_of_a_record_whose_event_cannot_be_encoded_are_undone() {
     let log = plain(folder.path()).await;
     // In one batch with records that succeed before and after it.
     let records = (1..=3).map(|id| {
-        log.record::<Pairs, _>("pairs", context(id), move |_, tx| {
+        log.record::<Pairs, _>("pairs", None, context(id), move |_, tx| {
             Box::pin(async move {
                 sql("INSERT INTO notes(id, text) VALUES ($1, 'of a record')").bind(id as i64).execute(tx).await?;
                 let pairs = if id == 2 { BTreeMap::from([((1, 2), 3)]) } else { BTreeMap::new() };
@@ -113,7 +113,7 @@ async fn the_rows_of_a_record_whose_event_cannot_be_encoded_are_undone() {
 
 /// Bounds the database's pages, as a full disk does.
 async fn limit(log: &EventLog, pages: u32) {
-    let done = log.record::<Account, _>("limit", context(1_000_000 + u128::from(pages)), move |_, tx| {
+    let done = log.record::<Account, _>("limit", None, context(1_000_000 + u128::from(pages)), move |_, tx| {
         Box::pin(async move {
             let limit = format!("PRAGMA max_page_count = {pages}");
             sql(limit).execute(tx).await?;
@@ -193,7 +193,7 @@ async fn a_log_whose_tail_is_gone_is_not_opened() {
     let folder = tempfile::tempdir().unwrap();
     let log = plain(folder.path()).await;
     log.execute::<Account>("a", Ask::Deposit(vec![1, 2]), context(1)).await.unwrap();
-    let cut = log.record::<Account, _>("b", context(2), |_, tx| {
+    let cut = log.record::<Account, _>("b", None, context(2), |_, tx| {
         Box::pin(async move {
             sql("DELETE FROM events WHERE position = 2").execute(tx).await?;
             Ok(Recorded { events: Vec::new(), reply: Vec::new() })

@@ -70,7 +70,7 @@ fn submit(log: &EventLog, wish: &Wish) -> BoxFuture<'static, Result<Committed, E
     }
     let ask = wish.ask;
     Box::pin(async move {
-        log.record::<Account, _>(&stream, context, move |state, tx| record(state.clone(), ask.clone(), tx)).await
+        log.record::<Account, _>(&stream, None, context, move |state, tx| record(state.clone(), ask.clone(), tx)).await
     })
 }
 
@@ -181,7 +181,7 @@ async fn assert_folds(log: &EventLog, model: &Model, why: &str) {
 }
 
 async fn without_snapshots(log: &EventLog) {
-    let done = log.record::<Account, _>("none", Context::new(Uuid::from_u128(u128::MAX), "", ""), |_, tx| {
+    let done = log.record::<Account, _>("none", None, Context::new(Uuid::from_u128(u128::MAX), "", ""), |_, tx| {
         Box::pin(async move {
             sql("DELETE FROM snapshots").execute(tx).await?;
             Ok(Recorded { events: Vec::new(), reply: Vec::new() })

@@ -30,7 +30,7 @@ fn held(
     let (begun, go) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
     let (log, signals) = (log.clone(), [Arc::clone(&begun), Arc::clone(&go)]);
     let task = tokio::spawn(async move {
-        let work = log.record::<Account, _>(stream, context(id), move |_, _| {
+        let work = log.record::<Account, _>(stream, None, context(id), move |_, _| {
             let (begun, go) = (Arc::clone(&begun), Arc::clone(&go));
             Box::pin(async move {
                 begun.add_permits(1);
@@ -191,7 +191,7 @@ async fn a_snapshot_is_what_a_cold_look_begins_with() {
         (4, "UPDATE snapshots SET bytes = x'00'", 35),
         (5, "UPDATE snapshots SET bytes = x'e803000000000000', schema = 2", 35),
     ] {
-        let changed = log.record::<Account, _>("b", context(id), move |_, tx| {
+        let changed = log.record::<Account, _>("b", None, context(id), move |_, tx| {
             Box::pin(async move {
                 assert_eq!(sql(change).execute(tx).await?, 1);
                 Ok(Recorded { events: Vec::new(), reply: Vec::new() })

@@ -1,5 +1,7 @@
 //! What follows from a command is decided on the state that has it, in the same append, and never again.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use trialog_eventlog::{Error, EventLog, ExecuteError, Recorded};
 use vocabulary::{Decider, SETTLE_ROUNDS_MAX, stored_events};
@@ -58,7 +60,8 @@ async fn what_follows_is_in_the_same_append_and_not_decided_on_a_replay() {
     let reply_of = |state: &Countdown, events: &[CountdownEvent]| vec![state.counts.len() as u8, events.len() as u8];
     let answered = log.execute_answering::<Countdown>("b", 2, context(2), reply_of).await.unwrap();
     assert_eq!((answered.events, answered.reply), (3, vec![3, 3]), "the answer sees all of it");
-    let recorded = log.record_command::<Countdown, _>("c", 1, context(3), |state, from, _| {
+    let from = Arc::new(1);
+    let recorded = log.record::<Countdown, _>("c", Some(Arc::clone(&from)), context(3), move |state, _| {
         let events = state.decide(&from).unwrap();
         Box::pin(async move { Ok(Recorded { events, reply: Vec::new() }) })
     });

@@ -240,7 +240,7 @@ impl Park {
     {
         let context = Context::new(MachineEntropy::default().uuid(), actor, request_id);
         let work = Arc::new(work);
-        let written = self.log.record::<Rows, _>(STREAM, context, move |_, tx| {
+        let written = self.log.record::<Rows, _>(STREAM, None, context, move |_, tx| {
             let work = Arc::clone(&work);
             Box::pin(async move {
                 work(tx).await?;
