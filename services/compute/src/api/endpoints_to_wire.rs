@@ -2,7 +2,7 @@
 
 use contracts::compute as wire;
 
-use crate::endpoint::{Auth, Deployment, Endpoint};
+use crate::endpoint::{Deployment, Endpoint};
 use crate::serving::wire::{replica, settings};
 
 /// Said plainly, so that nobody takes a process for a sandbox.
@@ -18,7 +18,7 @@ pub(crate) fn endpoint(endpoint: &Endpoint, version: i64) -> Option<wire::Endpoi
         name: name.clone(),
         description: endpoint.spec.description.clone(),
         tags: endpoint.spec.tags.clone(),
-        auth: auth_text(endpoint.spec.auth).to_owned(),
+        auth: endpoint.spec.auth.to_string(),
         traffic: endpoint.traffic.clone(),
         effective_traffic: endpoint.effective_traffic(),
         scoring_uri: format!("/endpoints/{workspace}/{name}/score"),
@@ -81,14 +81,6 @@ fn errors(deployment: &Deployment, now: jiff::Timestamp) -> Vec<String> {
         format!("replica {ordinal} ended {} times in a row; the last time: {}", slot.failures, slot.last_reason)
     });
     deployment.failure.clone().into_iter().chain(broken).collect()
-}
-
-/// The published spelling.
-fn auth_text(auth: Auth) -> &'static str {
-    match auth {
-        Auth::Key => "key",
-        Auth::Token => "token",
-    }
 }
 
 #[cfg(test)]

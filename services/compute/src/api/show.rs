@@ -43,7 +43,7 @@ pub(super) fn cluster(pool: &Pool) -> wire::Cluster {
         workspace: cluster.workspace.clone(),
         name: cluster.name.clone(),
         vm_size: cluster.spec.vm_size.clone(),
-        vm_priority: cluster.spec.vm_priority.as_str().to_owned(),
+        vm_priority: cluster.spec.vm_priority.to_string(),
         scale: Some(wire::Scale {
             min_nodes: scale.min_nodes,
             max_nodes: scale.max_nodes,
@@ -96,6 +96,6 @@ pub(super) fn node(fleet: &Fleet, pool: &Pool, node_id: NodeId, place: &Place) -
         jobs: place.jobs.iter().map(job).collect(),
         since: pool.cluster.nodes.get(&node_id).map(|node| shown(node.since_us)).unwrap_or_default(),
         vm_size: pool.cluster.spec.vm_size.clone(),
-        vm_priority: pool.cluster.spec.vm_priority.as_str().to_owned(),
+        vm_priority: pool.cluster.spec.vm_priority.to_string(),
     }
 }

@@ -55,10 +55,7 @@ pub fn read_spec(name: &str, text: &[u8], format: Format) -> Result<(ClusterSpec
             let default = Scale { idle_seconds_before_scaledown: IDLE_SECONDS_DEFAULT, ..Scale::default() };
             let spec = ClusterSpec {
                 vm_size: size.name.clone(),
-                vm_priority: match priority {
-                    Some("low_priority") => VmPriority::LowPriority,
-                    _ => VmPriority::Dedicated,
-                },
+                vm_priority: priority.and_then(|text| text.parse::<VmPriority>().ok()).unwrap_or_default(),
                 scale: change.of(default),
                 os_type,
                 provider,

@@ -3,26 +3,18 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use strum::{Display, EnumString};
 
 /// Whether nodes may be taken away.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Display, EnumString)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum VmPriority {
     /// They stay.
     #[default]
     Dedicated,
     /// They may be preempted, and cost less.
     LowPriority,
-}
-
-impl VmPriority {
-    /// As documents spell it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Dedicated => "dedicated",
-            Self::LowPriority => "low_priority",
-        }
-    }
 }
 
 /// How many nodes there may be.

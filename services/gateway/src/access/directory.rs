@@ -121,8 +121,8 @@ impl Directory {
             }
             "TokenCreated" => {
                 let created = TokenCreated::decode(fact.payload.as_slice())?;
-                match (hash_of(&created.sha256), Scope::of_name(&created.scope)) {
-                    (Some(hash), Some(scope)) => {
+                match (hash_of(&created.sha256), created.scope.parse::<Scope>()) {
+                    (Some(hash), Ok(scope)) => {
                         let TokenCreated { token_id, workspace, endpoint, .. } = created;
                         add(&mut table, hash, UserToken { token_id, scope, workspace, endpoint });
                     }

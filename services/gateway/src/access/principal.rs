@@ -1,10 +1,12 @@
 //! Who sent a request, and how much they may do.
 
+use strum::{Display, EnumString};
 use vocabulary::Problem;
 use vocabulary::token::RunToken;
 
 /// How much a user token allows; each allows what the ones before it do, but for the scorer, who may only score.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Display, EnumString)]
+#[strum(serialize_all = "snake_case")]
 pub enum Scope {
     /// Scores one endpoint, or all of a workspace.
     Scorer,
@@ -16,31 +18,6 @@ pub enum Scope {
     Owner,
     /// Everything, in all workspaces.
     Admin,
-}
-
-impl Scope {
-    /// The scope of this name.
-    pub fn of_name(name: &str) -> Option<Self> {
-        Some(match name {
-            "scorer" => Self::Scorer,
-            "reader" => Self::Reader,
-            "contributor" => Self::Contributor,
-            "owner" => Self::Owner,
-            "admin" => Self::Admin,
-            _ => return None,
-        })
-    }
-
-    /// The name that tokens carry.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Scorer => "scorer",
-            Self::Reader => "reader",
-            Self::Contributor => "contributor",
-            Self::Owner => "owner",
-            Self::Admin => "admin",
-        }
-    }
 }
 
 /// A user token as the gateway knows it.
@@ -90,7 +67,7 @@ impl Principal {
         match self {
             Self::User(token) if token.scope >= least => Ok(()),
             Self::User(token) => {
-                let (has, needs) = (token.scope.name(), least.name());
+                let (has, needs) = (token.scope, least);
                 Err(forbidden(format!("token '{}' has scope {has}; this needs {needs}", token.token_id)))
             }
             Self::Run(token) => {
@@ -147,8 +124,8 @@ mod tests {
     #[test]
     fn a_scope_is_its_name() {
         for scope in [Scope::Scorer, Scope::Reader, Scope::Contributor, Scope::Owner, Scope::Admin] {
-            assert_eq!(Scope::of_name(scope.name()), Some(scope));
+            assert_eq!(scope.to_string().parse(), Ok(scope));
         }
-        assert_eq!(Scope::of_name("root"), None);
+        assert!("root".parse::<Scope>().is_err());
     }
 }

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use strum::{EnumString, IntoStaticStr};
 use vocabulary::Problem;
 
 /// The services behind the door.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, EnumString, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Service {
     /// Clusters, jobs, endpoints.
     Compute,
@@ -25,13 +27,7 @@ impl Service {
 
     /// The name in positions.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Compute => "compute",
-            Self::Models => "models",
-            Self::Runs => "runs",
-            Self::Sweeps => "sweeps",
-            Self::Workspaces => "workspaces",
-        }
+        self.into()
     }
 }
 
@@ -43,7 +39,7 @@ pub fn parse_positions(text: &str, origin: &str) -> Result<BTreeMap<&'static str
     let mut positions = BTreeMap::new();
     for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
         let read = part.split_once('=').and_then(|(service, position)| {
-            let service = Service::ALL.into_iter().find(|known| known.name() == service.trim())?;
+            let service: Service = service.trim().parse().ok()?;
             Some((service.name(), position.trim().parse::<i64>().ok().filter(|position| *position >= 0)?))
         });
         let Some((service, position)) = read else {

@@ -159,7 +159,7 @@ fn at(call: &Call, service: &str, context: CallContext) -> Result<(Client, CallC
 /// The service that a follower belongs to.
 fn service_of(consumer: &str) -> Result<Service, Problem> {
     let name = consumer.split('.').next().unwrap_or_default();
-    Service::ALL.into_iter().find(|service| service.name() == name).ok_or_else(|| {
+    name.parse().map_err(|_| {
         let detail = format!("'{consumer}': send SERVICE.NAME as the consumers are listed, such as runs.follow_trials");
         Problem::invalid("/consumer", "BadConsumer", detail)
     })
@@ -168,7 +168,7 @@ fn service_of(consumer: &str) -> Result<Service, Problem> {
 fn view(parked: ParkedFact) -> ParkedFactView {
     let fact = parked.fact.unwrap_or_default();
     let of = fact.source.split('@').next().unwrap_or_default();
-    let service = Service::ALL.into_iter().find(|service| service.name() == of);
+    let service: Option<Service> = of.parse().ok();
     let parked_at = Timestamp::from_microsecond(parked.parked_at_us).unwrap_or_default();
     ParkedFactView {
         consumer: parked.consumer,

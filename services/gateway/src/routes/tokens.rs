@@ -20,7 +20,7 @@ super::routes!(create_token, list_tokens, revoke_token);
 pub(crate) async fn create_token(body: Document, call: Call) -> Reply {
     call.principal.require(Scope::Owner)?;
     let request = CreateTokenRequest { workspace: call.workspace.clone(), ..body.message().await? };
-    let Some(scope) = Scope::of_name(&request.scope) else {
+    let Ok(scope) = request.scope.parse::<Scope>() else {
         let message = format!("scope '{}': one of owner, contributor, reader, scorer, admin", request.scope);
         return Err(Problem::invalid("/scope", "BadScope", message).into());
     };
