@@ -1,13 +1,11 @@
-//! The data plane of endpoints: takes scoring requests, chooses a deployment by weight, hands the request to one of
-//! its replicas.
+//! The data plane of endpoints: takes scoring requests, chooses a deployment by weight, hands the request to one of its
+//! replicas.
 //!
 //! Compute pushes the table of routes; an answer never waits for the control plane, and the last table stays in force
-//! while compute
-//! is away. Invariants: a request goes to a ready replica only; it is tried a second time only when no byte of an
-//! answer came, once at most, and not when it may not be repeated (`request_settings.idempotent`, or the header
-//! `trialog-idempotent`); one that ended two replicas is refused for a while (`guard.rs`); the
-//! shares of deployments that are not ready go to the ready ones in proportion; what waits and what is in flight is
-//! bounded.
+//! while compute is away. Invariants: a request goes to a ready replica only; it is tried a second time only when no
+//! byte of an answer came, once at most, and not when it may not be repeated (`request_settings.idempotent`, or the
+//! header `trialog-idempotent`); one that ended two replicas is refused for a while (`guard.rs`); the shares of
+//! deployments that are not ready go to the ready ones in proportion; what waits and what is in flight is bounded.
 
 mod choose;
 mod failure;

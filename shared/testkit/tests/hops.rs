@@ -151,7 +151,10 @@ fn three_commits_lie_between_a_sweep_and_its_process_and_four_between_a_report_a
             "search_space": {"x": {"type": "uniform", "min_value": 0, "max_value": 1}},
             "sampling_algorithm": {"type": "random", "seed": 7},
             "limits": {"max_total_trials": 1, "max_concurrent_trials": 1},
-            "trial": {"command": ["/bin/sh", "-c", script, "trial", go], "resources": {"cpu_count": 1, "memory_bytes": 1 << 24}}
+            "trial": {
+                "command": ["/bin/sh", "-c", script, "trial", go],
+                "resources": {"cpu_count": 1, "memory_bytes": 1 << 24},
+            },
         }),
     );
     let sweep = sweep.expect(201);

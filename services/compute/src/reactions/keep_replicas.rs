@@ -1,10 +1,9 @@
 //! Keeps the replicas of every deployment, and the table of routes: events of endpoints and ends of jobs come in,
 //! commands go out.
 //!
-//! A replica is an intent: `ReplicaRequested` names its job first, then the job is queued; after a restart it is
-//! queued again, which
-//! changes nothing. Everything else is derived from the endpoint's state, so that a missed wake-up costs time, never a
-//! replica.
+//! A replica is an intent: `ReplicaRequested` names its job first, then the job is queued; after a restart it is queued
+//! again, which changes nothing. Everything else is derived from the endpoint's state, so that a missed wake-up costs
+//! time, never a replica.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

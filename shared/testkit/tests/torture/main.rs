@@ -1,7 +1,6 @@
 //! Forty short trials while server, agents and shims are killed at random and nodes are preempted. At the end every
-//! trial has
-//! ended once, nothing is left on the machine, the log agrees with its recomputation, no acknowledged point is lost or
-//! doubled, and nothing that an attempt wrote before its end is lost.
+//! trial has ended once, nothing is left on the machine, the log agrees with its recomputation, no acknowledged point
+//! is lost or doubled, and nothing that an attempt wrote before its end is lost.
 //!
 //! TRIALOG_TORTURE_KILLS: how many kills (10). TRIALOG_TORTURE_SEED: repeats the choices of a run.
 
