@@ -1,6 +1,8 @@
 //! A command on a run whose answer is the run: decided and answered from the same state, and the same answer again for
 //! a repeat.
 
+use std::sync::Arc;
+
 use contracts::CallContext;
 use contracts::runs as wire;
 use eventlog::{Committed, Context, EventLog, ExecuteError, RecordError, Recorded};
@@ -35,7 +37,8 @@ pub(super) async fn decide_below(
     command: Command,
     context: Context,
 ) -> Result<Committed, ExecuteError<Rejection>> {
-    log.record_command::<Run, _>(&run::stream(run), command, context, move |state, command, tx| {
+    let command = Arc::new(command);
+    log.record::<Run, _>(&run::stream(run), Some(Arc::clone(&command)), context, move |state, tx| {
         let (decided, mut after) = (state.decide(&command), state.clone());
         Box::pin(async move {
             let events = decided.map_err(RecordError::Rejected)?;
