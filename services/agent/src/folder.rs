@@ -12,12 +12,10 @@ use serde::de::DeserializeOwned;
 
 /// The order as it came, with the run's token; gone once the end is acknowledged.
 pub const JOB: &str = "job.json";
-/// What the shim is to do.
+/// What the shim is to do; locked by it as long as it lives.
 pub const PLAN: &str = "plan.json";
 /// Who the shim is: pid and start time.
 pub const SHIM_PID: &str = "shim.pid";
-/// Held by the shim as long as it lives.
-pub const SHIM_LOCK: &str = "shim.lock";
 /// A FIFO whose bytes mean: look at `stop.json` and `preempt.json`.
 pub const CONTROL: &str = "control";
 /// What runs at present.
@@ -32,7 +30,7 @@ pub const EXIT: &str = "exit.json";
 pub const PARAMS: &str = "params.json";
 /// What was reported to compute as the end.
 pub const ENDED: &str = "ended.json";
-/// Compute has taken note of the end.
+/// The same file once compute has taken note of the end.
 pub const ACKNOWLEDGED: &str = "acknowledged";
 /// How far metrics have been sent.
 pub const UPLINK: &str = "uplink.json";
@@ -46,7 +44,7 @@ pub const STDOUT: &str = "stdout.log";
 pub const STDERR: &str = "stderr.log";
 /// What the agent has to say about the attempt; a log stream of its own.
 pub const NOTICES: &str = "trialog.log";
-/// What the shim has to say about itself.
+/// What the shim has to say about itself, if anything.
 pub const SHIM_LOG: &str = "shim.log";
 
 /// Bytes: holes in files are made in whole pages.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -59,6 +60,8 @@ pub struct Node {
     /// That the node goes, and when that was told.
     notice: Mutex<Option<(Stopwatch, NodeNotice)>>,
     stay: watch::Sender<Stay>,
+    /// Attempts that have ended since the start.
+    pub ended: AtomicUsize,
 }
 
 /// What keeps the agent here.
@@ -80,6 +83,7 @@ impl Node {
             attempts: Mutex::default(),
             notice: Mutex::default(),
             stay: watch::Sender::default(),
+            ended: AtomicUsize::new(0),
         }
     }
 

@@ -14,8 +14,10 @@ use crate::uplink::Mask;
 
 /// Bytes of the standard error that go with the end.
 const STDERR_TAIL_BYTES: u64 = 4 << 10;
-/// Ended attempts whose logs a node keeps for a look.
+/// Ended attempts whose logs a node keeps for a look; there may be [`ENDED_PER_LOOK`] more.
 const ENDED_KEPT_MAX: usize = 200;
+/// So many attempts end between two looks for those that are too many.
+pub(super) const ENDED_PER_LOOK: usize = 50;
 /// Bytes of each of their logs.
 const ENDED_LOG_BYTES_MAX: u64 = 1 << 20;
 /// Entries of a checkpoint folder that are looked at for the newest.
@@ -111,8 +113,8 @@ fn checkpoint_age(folder: &Path, clock: &dyn Clock) -> Option<f64> {
     Some(clock.now().duration_since(newest).as_secs_f64().max(0.0))
 }
 
-/// After the acknowledgement: secrets and bulk go, logs stay for a look, until there are too many of them.
-pub(super) fn clean_up(node: &Path, folder: &Path) -> io::Result<()> {
+/// After the acknowledgement: secrets and bulk go, logs stay for a look.
+pub(super) fn clean_up(folder: &Path) -> io::Result<()> {
     for name in ["work", "model", "inputs", "outputs"] {
         match fs::remove_dir_all(folder.join(name)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -125,11 +127,11 @@ pub(super) fn clean_up(node: &Path, folder: &Path) -> io::Result<()> {
         folder::free_front(&path, length.saturating_sub(ENDED_LOG_BYTES_MAX));
     }
     remove_short_socket(folder);
-    folder::write_whole(&folder.join(folder::ACKNOWLEDGED), b"")?;
+    fs::rename(folder.join(folder::ENDED), folder.join(folder::ACKNOWLEDGED))?;
     for name in [folder::JOB, folder::PLAN, folder::CONTROL, folder::UPLINK, folder::LOGS, folder::READY] {
         let _ = fs::remove_file(folder.join(name));
     }
-    drop_oldest(node)
+    Ok(())
 }
 
 /// A worker whose folder is too long for a socket has it in a short one, which a killed worker leaves behind.
@@ -146,7 +148,9 @@ fn remove_short_socket(folder: &Path) {
     }
 }
 
-fn drop_oldest(node: &Path) -> io::Result<()> {
+/// Removes the oldest of a node's ended attempts when there are too many of them. Looks at them all, so it is called
+/// once for [`ENDED_PER_LOOK`] ends.
+pub(super) fn drop_oldest(node: &Path) -> io::Result<()> {
     let mut ended: Vec<(std::time::SystemTime, PathBuf)> = Vec::new();
     for job in fs::read_dir(node.join("jobs"))?.flatten() {
         for attempt in fs::read_dir(job.path()).into_iter().flatten().flatten() {
@@ -183,7 +187,8 @@ mod tests {
             let folder = node.path().join("jobs/job_a/1");
             fs::create_dir_all(&folder).unwrap();
             folder::write_json(&folder.join(folder::READY), &format!("unix:{}", socket.display())).unwrap();
-            clean_up(node.path(), &folder).unwrap();
+            fs::write(folder.join(folder::ENDED), "{}").unwrap();
+            clean_up(&folder).unwrap();
             assert_eq!(socket.exists(), stays, "{}", socket.display());
             assert_eq!(place.exists(), stays);
         }

@@ -11,7 +11,9 @@ mod setup;
 mod shim;
 mod state;
 
+use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use contracts::compute::JobEnd;
@@ -55,7 +57,16 @@ async fn live(node: &Arc<Node>, attempt: &Arc<Attempt>) -> anyhow::Result<()> {
     node.link.report(attempt.set_end(end)).await;
     attempt.acknowledged().await;
     let (node_folder, folder) = (node.options.folder.clone(), attempt.folder.clone());
-    tokio::task::spawn_blocking(move || end::clean_up(&node_folder, &folder)).await??;
+    let is_time_to_look = node.ended.fetch_add(1, Ordering::Relaxed) % end::ENDED_PER_LOOK == 0;
+    let clean_up = move || {
+        end::clean_up(&folder)?;
+        // The attempt is over from here on: nothing may lead back to its beginning.
+        if is_time_to_look && let Err(error) = end::drop_oldest(&node_folder) {
+            tracing::warn!("older attempts stay on disk: {error}");
+        }
+        io::Result::Ok(())
+    };
+    tokio::task::spawn_blocking(clean_up).await??;
     Ok(())
 }
 

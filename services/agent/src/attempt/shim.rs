@@ -1,8 +1,7 @@
 //! Starting the shim of an attempt, or finding the one that runs, and waiting for it.
 
-use std::fs::OpenOptions;
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -54,7 +53,6 @@ fn start(node: &Node, folder: &Path) -> io::Result<std::process::Child> {
     }
     let (program, arguments) =
         node.options.shim_command.split_first().ok_or_else(|| io::Error::other("no command to start a shim with"))?;
-    let log = OpenOptions::new().create(true).append(true).mode(0o600).open(folder.join(folder::SHIM_LOG))?;
     // Nothing of the agent's environment goes on: it holds the node's token.
     Command::new(program)
         .args(arguments)
@@ -63,7 +61,7 @@ fn start(node: &Node, folder: &Path) -> io::Result<std::process::Child> {
         .current_dir(folder)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .stderr(log)
+        .stderr(Stdio::null())
         .spawn()
 }
 
@@ -76,7 +74,7 @@ async fn wait_for(pid: Pid) -> io::Result<()> {
 
 /// Whether a shim holds the attempt.
 fn is_locked(folder: &Path) -> io::Result<bool> {
-    let file = match OpenOptions::new().write(true).open(folder.join(folder::SHIM_LOCK)) {
+    let file = match File::open(folder.join(folder::PLAN)) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(error),

@@ -10,7 +10,7 @@ mod stage;
 mod tree;
 
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::ExitCode;
@@ -25,13 +25,21 @@ use stage::{Orders, Stage};
 /// Runs the attempt whose folder this is; returns when its command and everything below it are gone and `exit.json` is
 /// written.
 pub fn shim_main(folder: &Path) -> ExitCode {
+    let log = folder.join(folder::SHIM_LOG);
+    std::panic::set_hook(Box::new(move |panic| note(&log, &panic.to_string())));
     match run(folder) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let text = format!("{}: {error}\n", folder.display());
-            let _ = std::fs::write(folder.join(folder::SHIM_LOG), text);
+            note(&folder.join(folder::SHIM_LOG), &format!("{}: {error}", folder.display()));
             ExitCode::FAILURE
         }
+    }
+}
+
+/// It has no standard error: a file for that would be made for every attempt, and stay empty.
+fn note(log: &Path, text: &str) {
+    if let Ok(mut log) = OpenOptions::new().create(true).append(true).mode(0o600).open(log) {
+        let _ = writeln!(log, "{text}");
     }
 }
 
@@ -67,8 +75,7 @@ fn carry_out(folder: &Path, plan: &Plan, orders: &mut Orders<'_>, own: i32) -> E
 
 /// The lock that makes a second shim of the same attempt go away; held until the process ends.
 fn lock(folder: &Path) -> io::Result<Option<File>> {
-    let path = folder.join(folder::SHIM_LOCK);
-    let file = OpenOptions::new().create(true).write(true).truncate(false).mode(0o600).open(path)?;
+    let file = File::open(folder.join(folder::PLAN))?;
     match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(Some(file)),
         Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
