@@ -50,8 +50,10 @@ impl Reaction for FollowRuns {
 impl FollowRuns {
     async fn moved(&self, fact: &Fact, run: wire::RunStateChanged) -> Result<(), ReactError> {
         let Some((sweep_id, trial)) = trial_of(&run.sweep_id, run.trial_index) else { return Ok(()) };
-        // A state of a newer release is passed over: what follows it says where the run is.
-        let Ok(Some(state)) = TrialState::read(run.state_kind, &run.state) else { return Ok(()) };
+        // A state of a newer release: what follows it says where the run is.
+        let Ok(Some(state)) = TrialState::read(run.state_kind, &run.state) else {
+            return Err(ReactError::Unknown(format!("a run's state '{}'", run.state)));
+        };
         if state.is_terminal() {
             return Ok(());
         }

@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use contracts::sweeps as wire;
+use feed::Reaction;
 use prost::Message;
 use serde_json::{Value, json};
 use tonic::Request;
 
 use super::{Bench, document};
+use crate::reactions::FollowRuns;
 
 #[tokio::test]
 async fn a_sweep_goes_its_way() {
@@ -97,6 +99,22 @@ async fn facts_that_come_twice_and_restarts_change_nothing() {
     bench.fill(sweep).await;
     assert_eq!(bench.sweep(sweep).await, before);
     assert_eq!(bench.verify(sweep).await["differences"], json!([]));
+}
+
+#[tokio::test]
+async fn a_state_of_a_newer_runs_is_passed_over_and_counted() {
+    // Silence would leave a sweep standing still without a word; a halt would stop every tenant's.
+    let mut bench = Bench::new().await;
+    let sweep = bench.submit(&document(json!({}))).await;
+    bench.fill(sweep).await;
+    let mut fact = bench.moves(sweep, 0, 1, "Running").await;
+    let before = bench.sweep(sweep).await;
+    let mut moved = contracts::runs::RunStateChanged::decode(fact.payload.as_slice()).unwrap();
+    (moved.state, moved.state_kind) = ("Hibernating".into(), 99);
+    (fact.position, fact.payload) = (fact.position + 1, moved.encode_to_vec());
+    let handled = FollowRuns { log: bench.api().log.clone() }.handle(&fact).await;
+    assert!(matches!(&handled, Err(feed::ReactError::Unknown(what)) if what.contains("Hibernating")), "{handled:?}");
+    assert_eq!(bench.sweep(sweep).await, before);
 }
 
 #[tokio::test]
