@@ -1,7 +1,9 @@
 //! The state in its written form, so that a sweep with a long history is not folded anew when it is looked at.
 //!
-//! MessagePack with the names of fields: numbers keep their bits, and a state with other fields is not read. What the
-//! names do not show (another meaning of a field, another `evolve`) wants another schema number.
+//! MessagePack with the names of fields: numbers keep their bits. The names protect from little: a field that is gone
+//! is passed over, and an optional one that is new reads as absent. So whoever changes the form, or what events make of
+//! the state, raises the number here and commits the snapshot of the new one beside the old ones: a test holds the bytes
+//! of each number fast, and says when that was forgotten.
 
 use super::state::Sweep;
 

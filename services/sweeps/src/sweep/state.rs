@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use tuning::bayes::Fit;
 use tuning::{Report, Trials, fingerprint};
 use vocabulary::{SweepId, Warning};
@@ -80,6 +80,7 @@ pub struct Sweep {
     /// earliest first.
     pub leases: BTreeSet<(i64, u32)>,
     /// Digests of the configurations that were proposed. Shared, so that a proposal is computed beside the log.
+    #[serde(serialize_with = "in_order")]
     pub taken: Arc<HashSet<u128>>,
     /// Of a modelled sweep: the trials that have ended and what that says, in log order.
     pub endings: Vec<Ended>,
@@ -116,6 +117,13 @@ pub struct Sweep {
     pub(super) ended_while_held: bool,
     /// The leader's value when a trial ended last; with constraints of the feasible trials that have ended.
     pub(super) last_lead: Option<f64>,
+}
+
+/// One state has one written form: sets have no order of their own.
+fn in_order<S: Serializer>(set: &HashSet<u128>, serializer: S) -> Result<S::Ok, S::Error> {
+    let mut members: Vec<_> = set.iter().collect();
+    members.sort_unstable();
+    serializer.collect_seq(members)
 }
 
 impl Sweep {

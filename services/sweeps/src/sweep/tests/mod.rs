@@ -13,6 +13,7 @@ mod promoting;
 mod proposing;
 mod random;
 mod recorded;
+mod snapshots;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};

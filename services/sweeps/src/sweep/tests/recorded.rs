@@ -12,8 +12,8 @@ use vocabulary::{Problem, RunId, StoredEvent};
 use super::Story;
 use crate::document::{ServerLimits, SweepSpec, read_sweep};
 use crate::sweep::{
-    Ask, AttemptEnd, Changes, Command, Heartbeat, NamedPoint, Observation, PauseMode, Point, RunEnd, RunMove, Tell,
-    TellContent, TrialState,
+    Ask, AttemptEnd, Changes, Command, Heartbeat, NamedPoint, Observation, PauseMode, Point, RunEnd, RunMove,
+    SweepEvent, Tell, TellContent, TrialState,
 };
 
 /// How many histories.
@@ -287,8 +287,13 @@ impl Recorder {
     }
 }
 
-/// What is made of the history with this number.
-fn history(number: u64) -> String {
+/// The events of the history with this number.
+pub(super) fn events_of(number: u64) -> Vec<SweepEvent> {
+    recorded(number).story.events
+}
+
+/// The history with this number.
+fn recorded(number: u64) -> Recorder {
     let mut numbers = Numbers(number);
     let story = Story::of(setting(&mut numbers));
     let external = story.sweep.submitted.as_ref().unwrap().spec.is_external();
@@ -300,6 +305,12 @@ fn history(number: u64) -> String {
             (_, false) => recorder.run(&mut numbers),
         }
     }
+    recorder
+}
+
+/// What is made of it.
+fn history(number: u64) -> String {
+    let mut recorder = recorded(number);
     // Where it stands: a fault that cancels itself out in the events would be one all the same.
     let (events, status) = (recorder.story.events.len(), &recorder.story.sweep.status);
     writeln!(recorder.lines, "{events} events, {status:?}").unwrap();
