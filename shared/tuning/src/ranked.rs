@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 use std::fmt;
+use std::sync::Arc;
 
 use crate::policy::Goal;
 
@@ -19,7 +20,8 @@ pub(crate) struct Ranked {
 /// A table, best first; of equal values the older trial, which has the lower index, is ahead.
 #[derive(Clone, Default)]
 pub(crate) struct Ranking {
-    blocks: Vec<Vec<Ranked>>,
+    /// Shared, so that a copy to look ahead with copies only the blocks that it changes.
+    blocks: Vec<Arc<Vec<Ranked>>>,
     count: usize,
 }
 
@@ -52,7 +54,8 @@ impl Ranking {
 
     /// The block that holds an entry, or into which it belongs.
     fn block(&self, goal: Goal, entry: &Ranked) -> usize {
-        let before = |block: &Vec<Ranked>| block.last().is_some_and(|last| ahead(goal, last, entry) == Ordering::Less);
+        let before =
+            |block: &Arc<Vec<Ranked>>| block.last().is_some_and(|last| ahead(goal, last, entry) == Ordering::Less);
         self.blocks.partition_point(before)
     }
 
@@ -60,14 +63,15 @@ impl Ranking {
         self.count += 1;
         let block = self.block(goal, &entry).min(self.blocks.len().saturating_sub(1));
         let Some(entries) = self.blocks.get_mut(block) else {
-            self.blocks.push(vec![entry]);
+            self.blocks.push(Arc::new(vec![entry]));
             return;
         };
+        let entries = Arc::make_mut(entries);
         let place = entries.partition_point(|other| ahead(goal, other, &entry) == Ordering::Less);
         entries.insert(place, entry);
         if entries.len() >= BLOCK_ENTRIES {
             let upper = entries.split_off(BLOCK_ENTRIES / 2);
-            self.blocks.insert(block + 1, upper);
+            self.blocks.insert(block + 1, Arc::new(upper));
         }
     }
 
@@ -77,6 +81,7 @@ impl Ranking {
         let Some(entries) = self.blocks.get_mut(block) else { return };
         let place = entries.partition_point(|other| ahead(goal, other, entry) == Ordering::Less);
         if entries.get(place).is_some_and(|found| ahead(goal, found, entry) == Ordering::Equal) {
+            let entries = Arc::make_mut(entries);
             entries.remove(place);
             self.count -= 1;
             if entries.is_empty() {
@@ -88,9 +93,9 @@ impl Ranking {
     /// How many entries are ahead of this one, which need not be in the table.
     pub(crate) fn place(&self, goal: Goal, entry: &Ranked) -> usize {
         let block = self.block(goal, entry);
-        let before: usize = self.blocks.iter().take(block).map(Vec::len).sum();
+        let before: usize = self.blocks.iter().take(block).map(|entries| entries.len()).sum();
         let inside =
-            |entries: &Vec<Ranked>| entries.partition_point(|other| ahead(goal, other, entry) == Ordering::Less);
+            |entries: &Arc<Vec<Ranked>>| entries.partition_point(|other| ahead(goal, other, entry) == Ordering::Less);
         before + self.blocks.get(block).map_or(0, inside)
     }
 
@@ -113,16 +118,31 @@ impl Ranking {
 
     /// All entries, best first.
     pub(crate) fn iter(&self) -> impl Iterator<Item = Ranked> {
-        self.blocks.iter().flatten().copied()
+        self.blocks.iter().flat_map(|entries| entries.iter()).copied()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use proptest::prelude::*;
 
     use super::{Ranked, Ranking, ahead};
     use crate::policy::Goal;
+
+    #[test]
+    fn a_copy_that_is_changed_shares_all_but_what_it_changes() {
+        // Each request with several reports looks ahead on a copy; of a large sweep a whole one would take a while.
+        let goal = Goal::Maximize;
+        let mut ranking = Ranking::default();
+        (0..20_000).for_each(|trial| ranking.insert(goal, Ranked { value: f64::from(trial), trial }));
+        let mut copy = ranking.clone();
+        copy.insert(goal, Ranked { value: 7.5, trial: 20_000 });
+        let shared = |block: &Arc<Vec<Ranked>>| ranking.blocks.iter().any(|known| Arc::ptr_eq(known, block));
+        let own = copy.blocks.iter().filter(|block| !shared(block)).count();
+        assert!((1..=2).contains(&own) && copy.blocks.len() > 20, "{own} of {} blocks", copy.blocks.len());
+    }
 
     proptest! {
         #![proptest_config(testkit::properties(256))]
