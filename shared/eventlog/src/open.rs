@@ -11,7 +11,10 @@ use crate::{Error, Reader, Store, Transaction, View, sql, view};
 const VIEW_PAGE: u32 = 1_000;
 
 /// The tables of those who follow other logs.
-const FEED_TABLES: &[(&str, &str)] = &[("eventlog_001_feed", include_str!("../migrations/001_feed.sql"))];
+const FEED_TABLES: &[(&str, &str)] = &[
+    ("eventlog_001_feed", include_str!("../migrations/001_feed.sql")),
+    ("eventlog_002_parked_order", include_str!("../migrations/002_parked_order.sql")),
+];
 
 /// How a log is opened.
 pub struct Options {

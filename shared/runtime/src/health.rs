@@ -45,10 +45,11 @@ impl Health {
         part
     }
 
-    /// The parts of a service that keep it from being ready.
+    /// The parts of a service that keep it from being ready, and those of the process that belong to no service: it is
+    /// ready in no service without them.
     pub fn unwell(&self, service: &str) -> Vec<Unwell> {
         let parts = self.parts();
-        let parts = parts.iter().filter(|((of, _), _)| of == service);
+        let parts = parts.iter().filter(|((of, _), _)| of == service || of.is_empty());
         let unwell = parts.filter_map(|((_, part), state)| match state {
             State::Failing { times, reason } if *times >= FAILURES_MAX => {
                 Some(Unwell { part: part.clone(), reason: format!("failed {times} times in a row: {reason}") })
@@ -76,6 +77,14 @@ impl Part {
     /// It does what it should.
     pub fn well(&self) {
         self.set(State::Well);
+    }
+
+    /// What it had halted at is over; whether it does what it should is still to be seen. Failures count on.
+    pub fn goes_on(&self) {
+        let mut parts = self.health.parts();
+        if let Some(state @ State::Halted { .. }) = parts.get_mut(&self.name) {
+            *state = State::Well;
+        }
     }
 
     /// It has run for a while; what has halted stays halted until it says otherwise.
@@ -134,5 +143,30 @@ mod tests {
         assert!(names("runs").is_empty());
         follower.failed("again");
         assert!(names("runs").is_empty(), "what was well begins to count anew");
+    }
+
+    #[test]
+    fn a_part_of_the_process_keeps_each_of_its_services_from_being_ready() {
+        // Without its socket or its clock no service of a process does what it should.
+        let health = Health::new();
+        let (socket, _) = (health.part("", "grpc-socket"), health.part("runs", "writer"));
+        (0..FAILURES_MAX).for_each(|_| socket.failed("taken"));
+        for service in ["runs", "sweeps"] {
+            assert_eq!(health.unwell(service).len(), 1, "{service}");
+        }
+    }
+
+    #[test]
+    fn what_was_halted_and_goes_on_is_not_well_before_it_says_so() {
+        let health = Health::new();
+        let follower = health.part("runs", "follow_trials");
+        follower.halted("another log");
+        follower.goes_on();
+        assert!(health.unwell("runs").is_empty());
+        for _ in 0..FAILURES_MAX {
+            follower.failed("broke off");
+            follower.goes_on();
+        }
+        assert_eq!(health.unwell("runs").len(), 1, "a source that opens and breaks off again and again");
     }
 }

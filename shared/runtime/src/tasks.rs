@@ -55,7 +55,8 @@ impl Task {
         Self { service: String::new(), name: name.into(), begin: Box::new(move |part| Box::pin(begin(part))) }
     }
 
-    /// The service that is not ready when this task keeps failing.
+    /// The service that is not ready when this task keeps failing. Without one it is a task of the process, and no
+    /// service here is ready then.
     #[must_use]
     pub fn of(self, service: &str) -> Self {
         Self { service: service.to_owned(), ..self }

@@ -77,7 +77,7 @@ impl Call {
     /// 400 when Trialog-At-Least cannot be read.
     pub fn reading(&self, service: Service) -> Result<CallContext, Problem> {
         let at_least = match self.header("trialog-at-least")? {
-            Some(text) => parse_positions(text, "Trialog-At-Least")?.get(service.name()).copied(),
+            Some(text) => parse_positions(text, "Trialog-At-Least")?.get(service.name()).map(|seen| seen.position),
             None => None,
         };
         Ok(CallContext { at_least, ..self.context() })

@@ -19,6 +19,6 @@ pub use not_found::route_not_found;
 pub use observe::{RequestId, observe};
 pub use pace::Pace;
 pub use refusal::{Refusal, Reply, render};
-pub use service::{Service, parse_positions};
+pub use service::{Seen, Service, parse_positions};
 pub use template::template_of;
 pub use wait::{WaitQuery, Waiting, parse_wait};

@@ -17,7 +17,8 @@ super::routes!(stream_events, stream_sweep_events, stream_run_events);
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(default, deny_unknown_fields)]
 pub struct FromQuery {
-    /// The last positions seen, e.g. `sweeps=1234,runs=99`; 0 is the beginning, 412 beyond what has happened.
+    /// The last positions seen, e.g. `sweeps=1234,runs=99`, or the id of an event; 0 is the beginning. 412 beyond what
+    /// has happened, and for an id from a log that was made anew since.
     /// Last-Event-ID takes precedence. When absent: from now on, or from the beginning of the sweep or run.
     from: String,
 }

@@ -126,11 +126,19 @@ pub(crate) async fn skip_parked_fact(body: Document, call: Call) -> Reply {
 pub(crate) async fn adopt_source(body: Document, call: Call) -> Reply {
     call.principal.require(Scope::Admin)?;
     let request: AdoptRequest = body.message().await?;
-    let mut consumers = Vec::new();
+    let (mut consumers, mut following) = (Vec::new(), None);
     for service in Service::ALL {
         let (mut client, context) = at(&call, service.name(), call.writing(body.hash())?)?;
         let request = AdoptRequest { service: service.name().to_owned(), ..request.clone() };
-        consumers.extend(client.adopt_source(context.attach(request)).await?.into_inner().consumers);
+        match client.adopt_source(context.attach(request)).await {
+            Ok(reply) => consumers.extend(reply.into_inner().consumers),
+            // Those of one service may have adopted it before, when another could not be asked.
+            Err(status) if contracts::problem_of(&status).code == "NotHalted" => following = Some(status),
+            Err(status) => return Err(status.into()),
+        }
+    }
+    if let Some(status) = following.filter(|_| consumers.is_empty()) {
+        return Err(status.into());
     }
     if consumers.is_empty() {
         let detail = format!("nobody follows '{}': see the consumers' `follows`", request.source);

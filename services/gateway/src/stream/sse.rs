@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use vocabulary::Problem;
 
 use super::rendered::Rendered;
-use crate::door::{Call, Refusal, Reply, Service, parse_positions};
+use crate::door::{Call, Refusal, Reply, Seen, Service, parse_positions};
 
 /// A comment goes out after so much silence, so that proxies keep the connection.
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -61,7 +61,7 @@ pub enum Begin {
 
 impl EventsOf {
     /// What is asked of a service whose facts were seen up to a position.
-    fn request(&self, service: Service, seen: Option<i64>) -> ReadRequest {
+    fn request(&self, service: Service, seen: Option<&Seen>) -> ReadRequest {
         let request = ReadRequest {
             service: service.name().to_owned(),
             workspace: self.workspace.clone(),
@@ -70,7 +70,11 @@ impl EventsOf {
             ..ReadRequest::default()
         };
         match (seen, self.begin) {
-            (Some(from), _) => ReadRequest { from, ..request },
+            (Some(seen), _) => {
+                // A bare name is taken for whichever log the service has.
+                let source = if seen.source.contains('@') { seen.source.clone() } else { String::new() };
+                ReadRequest { source, from: seen.position, ..request }
+            }
             (None, Begin::Now) => ReadRequest { from_now: true, ..request },
             (None, Begin::Since(at_us)) => ReadRequest { since_us: (at_us - CLOCKS_APART_US).max(1), ..request },
         }
@@ -78,7 +82,7 @@ impl EventsOf {
 }
 
 type Merged = SelectAll<futures_util::stream::BoxStream<'static, (Service, Result<Fact, tonic::Status>)>>;
-type Positions = BTreeMap<&'static str, i64>;
+type Positions = BTreeMap<&'static str, Seen>;
 
 /// The positions that a reader has seen: Last-Event-ID, which browsers send when they reconnect, else `from`.
 fn positions(request: &HttpRequest, from: &str) -> Result<Positions, Problem> {
@@ -89,22 +93,28 @@ fn positions(request: &HttpRequest, from: &str) -> Result<Positions, Problem> {
 /// Answers with the events after the reader's positions, until it goes, its token ends or the process does.
 ///
 /// # Errors
-/// 400 for positions that cannot be read, 412 for one beyond what has happened, 503 when a service does not answer.
+/// 400 for positions that cannot be read, 412 for one beyond what has happened or in a log that was made anew, 503 when
+/// a service does not answer.
 pub async fn follow(call: &Call, from: &str, events: EventsOf) -> Reply {
     let gateway = call.gateway();
     let mut seen = positions(&call.request, from)?;
     let mut merged = Merged::new();
     for &service in events.services {
         let Some(peer) = gateway.peers().by_name(service.name()) else { continue };
-        let request = events.request(service, seen.get(service.name()).copied());
+        let request = events.request(service, seen.get(service.name()));
         let is_now = request.from_now;
         let mut client =
             FeedServiceClient::new(peer.clone()).max_decoding_message_size(contracts::peer::MESSAGE_BYTES_MAX);
         let answer = client.read(request).await.map_err(Refusal::from)?;
-        let head = answer.metadata().get("trialog-head").and_then(|head| head.to_str().ok()?.parse().ok());
+        let header = |name| answer.metadata().get(name).and_then(|value| value.to_str().ok());
+        let source = header("trialog-source").unwrap_or(service.name()).to_owned();
+        let head = header("trialog-head").and_then(|head| head.parse().ok());
+        if let Some(seen) = seen.get_mut(service.name()) {
+            seen.source.clone_from(&source);
+        }
         // Whoever resumes from the first event must not lose what the other services say meanwhile.
-        if let Some(head) = head.filter(|_| is_now) {
-            seen.insert(service.name(), head);
+        if let Some(position) = head.filter(|_| is_now) {
+            seen.insert(service.name(), Seen { source, position });
         }
         merged.push(answer.into_inner().map(move |fact| (service, fact)).boxed());
     }
@@ -154,7 +164,7 @@ async fn pump(
         };
         match fact {
             Some((service, Ok(fact))) => {
-                seen.insert(service.name(), fact.position);
+                seen.insert(service.name(), Seen { source: fact.source.clone(), position: fact.position });
                 next = rendered.of(service, &fact).map(|rest| frame(&seen, &rest));
             }
             Some((service, Err(status))) => {
@@ -166,9 +176,10 @@ async fn pump(
     }
 }
 
-/// One event. Its id holds the positions of all services, so that a reader resumes from it alone.
+/// One event. Its id holds the positions of all services and in which log each counts, so that a reader resumes from it
+/// alone, and is told when that log is gone.
 fn frame(seen: &Positions, rest: &str) -> Bytes {
-    let id: Vec<_> = seen.iter().map(|(service, position)| format!("{service}={position}")).collect();
+    let id: Vec<_> = seen.values().map(|Seen { source, position }| format!("{source}={position}")).collect();
     Bytes::from(format!("id: {}\n{rest}", id.join(",")))
 }
 
@@ -188,23 +199,28 @@ mod tests {
             ..Default::default()
         };
         let (r#type, payload) = ("SweepStateChanged".to_owned(), message.encode_to_vec());
-        (Service::Sweeps, Ok(Fact { position, r#type, payload, stream: "sweep-1".into(), ..Fact::default() }))
+        let (source, stream) = ("sweeps@1".into(), "sweep-1".into());
+        (Service::Sweeps, Ok(Fact { source, position, r#type, payload, stream, ..Fact::default() }))
+    }
+
+    fn at(source: &str, position: i64) -> Seen {
+        Seen { source: source.to_owned(), position }
     }
 
     #[tokio::test]
     async fn events_are_framed_and_resumable_also_past_what_is_not_shown() {
         let (sender, mut receiver) = mpsc::channel(8);
-        let silent = Fact { position: 6, watermark: true, ..Fact::default() };
+        let silent = Fact { source: "runs@2".into(), position: 6, watermark: true, ..Fact::default() };
         let facts = vec![fact(4), (Service::Runs, Ok(silent)), fact(7)];
-        let seen = BTreeMap::from([("runs", 5)]);
+        let seen = BTreeMap::from([("runs", at("runs@2", 5))]);
         pump(futures_util::stream::iter(facts), Arc::default(), seen, sender, PACE).await;
         let mut frames = Vec::new();
         while let Some(frame) = receiver.recv().await {
             frames.push(String::from_utf8(frame.to_vec()).unwrap());
         }
         assert_eq!(frames.len(), 3, "{frames:?}");
-        assert!(frames[1].starts_with("id: runs=5,sweeps=4\nevent: SweepStateChanged\ndata: {"), "{}", frames[1]);
-        assert!(frames[2].starts_with("id: runs=6,sweeps=7\n") && frames[2].ends_with("}\n\n"));
+        assert!(frames[1].starts_with("id: runs@2=5,sweeps@1=4\nevent: SweepStateChanged\ndata: {"), "{}", frames[1]);
+        assert!(frames[2].starts_with("id: runs@2=6,sweeps@1=7\n") && frames[2].ends_with("}\n\n"));
         let data: Value =
             serde_json::from_str(frames[2].lines().nth(2).unwrap().strip_prefix("data: ").unwrap()).unwrap();
         assert_eq!((&data["position"], &data["data"]["state"]), (&json!(7), &json!("Running")));
@@ -246,14 +262,19 @@ mod tests {
             run_id: String::new(),
             begin,
         };
-        let begins = |begin, seen| {
-            let request = events(begin).request(Service::Sweeps, seen);
+        let begins = |begin, seen: Option<Seen>| {
+            let request = events(begin).request(Service::Sweeps, seen.as_ref());
+            assert!(request.source.is_empty() || seen.is_some_and(|seen| seen.source == request.source));
             assert_eq!((request.workspace.as_str(), request.sweep_id.as_str()), ("lab", "s1"));
             (request.from, request.from_now, request.since_us)
         };
         assert_eq!(begins(Begin::Now, None), (0, true, 0));
-        assert_eq!(begins(Begin::Now, Some(7)), (7, false, 0));
-        assert_eq!(begins(Begin::Now, Some(0)), (0, false, 0), "from the beginning, when that is asked for");
+        assert_eq!(begins(Begin::Now, Some(at("sweeps@1", 7))), (7, false, 0));
+        assert_eq!(
+            begins(Begin::Now, Some(at("sweeps", 0))),
+            (0, false, 0),
+            "from the beginning, when that is asked for"
+        );
         assert_eq!(begins(Begin::Since(90_000_000), None), (0, false, 30_000_000));
         assert_eq!(begins(Begin::Since(5), None), (0, false, 1));
     }

@@ -44,6 +44,7 @@ pub struct Fake(Arc<State>);
 #[derive(Default)]
 struct State {
     answers: Mutex<HashMap<&'static str, Result<Vec<u8>, Problem>>>,
+    refused_once: Mutex<HashMap<&'static str, Problem>>,
     seen: Mutex<Vec<Seen>>,
     facts: Mutex<HashMap<String, Vec<Fact>>>,
     objects: Mutex<HashMap<String, Vec<u8>>>,
@@ -61,6 +62,11 @@ impl Fake {
     /// From now on `method` refuses.
     pub fn refuse(&self, method: &'static str, problem: Problem) {
         self.0.answers.lock().unwrap().insert(method, Err(problem));
+    }
+
+    /// Its next call is refused, and only that.
+    pub fn refuse_once(&self, method: &'static str, problem: Problem) {
+        self.0.refused_once.lock().unwrap().insert(method, problem);
     }
 
     /// The calls of `method`, in order.
@@ -92,6 +98,9 @@ impl Fake {
         let context = CallContext::of(&request);
         let write = context.command_id.is_some();
         self.0.seen.lock().unwrap().push(Seen { method, context, message: request.into_inner().encode_to_vec() });
+        if let Some(problem) = self.0.refused_once.lock().unwrap().remove(method) {
+            return Err(contracts::status_of(&problem));
+        }
         let reply = match self.0.answers.lock().unwrap().get(method) {
             None => R::default(),
             Some(Ok(bytes)) => R::decode(bytes.as_slice()).unwrap(),
@@ -126,7 +135,12 @@ impl FeedService for Fake {
     type ReadStream = BoxStream<'static, Result<Fact, Status>>;
 
     async fn read(&self, request: Request<ReadRequest>) -> Result<Response<Self::ReadStream>, Status> {
-        let ReadRequest { service, from, until_head, sweep_id, .. } = request.into_inner();
+        let ReadRequest { service, source, from, until_head, sweep_id, .. } = request.into_inner();
+        let own = format!("{service}@1");
+        if !source.is_empty() && source != own {
+            let problem = Problem::new(412, "OtherIncarnation", format!("{source} is gone, here is {own}"));
+            return Err(contracts::status_of(&problem));
+        }
         let facts = self.0.facts.lock().unwrap().get(&service).cloned().unwrap_or_default();
         let head = facts.last().map_or(0, |fact| fact.position);
         if from > head {
@@ -136,7 +150,9 @@ impl FeedService for Fake {
         let of = |fact: &Fact| sweeps::SweepStateChanged::decode(fact.payload.as_slice()).unwrap_or_default().sweep_id;
         let wanted = move |fact: &Fact| fact.position > from && (sweep_id.is_empty() || of(fact) == sweep_id);
         let facts = stream::iter(facts.into_iter().filter(wanted).map(Ok));
-        Ok(Response::new(if until_head { facts.boxed() } else { facts.chain(stream::pending()).boxed() }))
+        let mut answer = Response::new(if until_head { facts.boxed() } else { facts.chain(stream::pending()).boxed() });
+        answer.metadata_mut().insert("trialog-source", own.parse().unwrap());
+        Ok(answer)
     }
 }
 

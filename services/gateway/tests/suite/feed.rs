@@ -70,6 +70,21 @@ async fn every_service_is_asked_for_its_followers_and_adopts() {
 }
 
 #[actix_web::test]
+async fn an_adoption_that_was_cut_off_can_be_asked_for_again() {
+    // The first service's followers have adopted before; those of the others are still halted.
+    let door = Door::open().await;
+    let consumer = Consumer { consumer: "sweeps.follow_runs".to_owned(), ..Default::default() };
+    door.fake.answer("adopt_source", &AdoptReply { consumers: vec![consumer] });
+    let not_halted = || vocabulary::Problem::conflict("NotHalted", "it follows");
+    door.fake.refuse_once("adopt_source", not_halted());
+    let wanted = json!({"source": "runs@2", "from": 3});
+    assert_eq!(ask(&door, Method::POST, ":adopt", Some(wanted.clone())).await.status, 200);
+    door.fake.answer("adopt_source", &AdoptReply::default());
+    door.fake.refuse_once("adopt_source", not_halted());
+    assert_eq!(ask(&door, Method::POST, ":adopt", Some(wanted)).await.problem(), (409, "NotHalted".to_owned()));
+}
+
+#[actix_web::test]
 async fn the_feed_is_for_administrators() {
     let door = Door::open().await;
     for (method, path) in [

@@ -134,7 +134,8 @@ pub async fn faults(root: &Path) -> anyhow::Result<Vec<String>> {
     Ok(wrong)
 }
 
-/// Cursors beyond the log that they are in: that log has lost events, or is another one.
+/// Cursors that mean nothing in the log that they are in: beyond its end, since it has lost events, or in another
+/// incarnation, since it was made anew or somebody adopted what is not there.
 fn ahead(log: &Examined, heads: &BTreeMap<String, Examined>) -> Vec<String> {
     let mut wrong = Vec::new();
     for cursor in &log.cursors {
@@ -142,10 +143,12 @@ fn ahead(log: &Examined, heads: &BTreeMap<String, Examined>) -> Vec<String> {
         let Some(source) = heads.get(service) else { continue };
         let name = format!("{}: the cursor {} of {}", log.service, cursor.projection, cursor.source);
         if !incarnation.is_empty() && incarnation != source.incarnation {
-            // What follows a log that was replaced keeps the cursor of the old one beside the new one.
-            continue;
-        }
-        if cursor.position > source.head {
+            wrong.push(format!(
+                "{name} is foreign: the log of {service} is {service}@{is}. Its follower stands still until \
+                 `trialog feed adopt {service}@{is}`",
+                is = source.incarnation
+            ));
+        } else if cursor.position > source.head {
             wrong.push(format!("{name} is at {}, that log ends at {}", cursor.position, source.head));
         }
     }
@@ -169,12 +172,14 @@ mod tests {
     }
 
     #[test]
-    fn a_cursor_beyond_its_log_is_found() {
+    fn a_cursor_beyond_its_log_or_of_another_is_found() {
         // The log was restored from an older backup than its followers: they would skip what comes next.
         let heads = BTreeMap::from([("runs".to_owned(), log("runs", 7, &[]))]);
         let told = |cursors: &[(&str, i64)]| ahead(&log("sweeps", 1, cursors), &heads).len();
         assert_eq!([told(&[("runs", 7)]), told(&[("runs", 8)]), told(&[("runs@i", 8)])], [0, 1, 1]);
-        assert_eq!([told(&[("runs@old", 8)]), told(&[("elsewhere", 99)])], [0, 0]);
+        assert_eq!(told(&[("elsewhere", 99)]), 0);
+        let foreign = ahead(&log("sweeps", 1, &[("runs@old", 3)]), &heads);
+        assert!(foreign.len() == 1 && foreign[0].contains("trialog feed adopt runs@i"), "{foreign:?}");
     }
 
     #[tokio::test]

@@ -11,7 +11,7 @@ use vocabulary::Problem;
 
 use super::entry::{self, Consumers, Entry, Settled, State, Verb};
 use super::parked::{self, Actor, Key, Parked};
-use crate::source::Cursor;
+use crate::source::{Cursor, OpenError};
 
 /// Entries of a page when the caller names no number, and the most that it may name.
 const PAGE_SIZE_DEFAULT: i32 = 100;
@@ -98,8 +98,9 @@ impl Desk {
         let limit = u32::try_from(size).unwrap_or_default();
         let rows = parked::page(&entry.log, projection, after, limit).await.map_err(|error| error.problem())?;
         let is_full = rows.len() == limit as usize;
-        let next_page_token = rows.last().filter(|_| is_full).map(token).unwrap_or_default();
-        let parked = rows.into_iter().map(|row| shown(&request.service, row)).collect();
+        let last = rows.last().filter(|_| is_full);
+        let next_page_token = last.map(|(place, row)| token(*place, row)).unwrap_or_default();
+        let parked = rows.into_iter().map(|(_, row)| shown(&request.service, row)).collect();
         Ok(wire::ListParkedReply { parked, next_page_token })
     }
 }
@@ -111,10 +112,39 @@ async fn adopt_in(entry: &Entry, cursor: &Cursor, by: &Actor) -> Result<bool, Pr
     if !matches!(entry.standing().state, State::Halted(_)) {
         return Ok(false);
     }
+    assert_there(entry, cursor).await?;
     entry.park().follow_from(cursor, "adopt", by).await.map_err(|error| error.problem())?;
     entry.stand(|standing| (standing.source, standing.position) = (cursor.source.clone(), cursor.position(0)));
     entry.adopted.notify_one();
     Ok(true)
+}
+
+/// Refuses a cursor that the source is not at: its facts would be skipped, or the follower would halt again at once.
+async fn assert_there(entry: &Entry, cursor: &Cursor) -> Result<(), Problem> {
+    let opened = tokio::time::timeout(PATIENCE, entry.source.open(cursor)).await;
+    let away = |why: &str| {
+        let detail = format!("{} cannot be asked what it is at: {why}; try again when it is there", entry.follows);
+        Err(Problem::unavailable("SourceAway", detail, 1))
+    };
+    match opened {
+        Err(_) => away("it does not answer"),
+        Ok(Ok(opened)) if opened.source == cursor.source => Ok(()),
+        Ok(Ok(opened)) => Err(other_incarnation(&cursor.source, &opened.source)),
+        Ok(Err(OpenError::OtherIncarnation { known, met })) => Err(other_incarnation(&known, &met)),
+        Ok(Err(OpenError::BeyondHead { source_name, from, head })) => {
+            let detail = format!(
+                "{from} is beyond the head of {source_name}, which is {head}: `trialog feed adopt {source_name} --from \
+                 POSITION` takes a position in 0..={head}"
+            );
+            Err(Problem::new(412, "BeyondHead", detail).with("head", head))
+        }
+        Ok(Err(OpenError::Away(why))) => away(&why),
+    }
+}
+
+fn other_incarnation(asked: &str, is: &str) -> Problem {
+    let detail = format!("the log is {is}, there is no {asked}: `trialog feed adopt {is}` follows what is there");
+    Problem::new(412, "OtherIncarnation", detail).with("source", is.to_owned())
 }
 
 fn shown(service: &str, row: Parked) -> wire::ParkedFact {
@@ -130,8 +160,8 @@ fn shown(service: &str, row: Parked) -> wire::ParkedFact {
 }
 
 /// The place of a row, which lanes and names cannot be mistaken in.
-fn token(row: &Parked) -> String {
-    serde_json::json!([row.projection, row.lane, row.fact.position]).to_string()
+fn token(place: i64, row: &Parked) -> String {
+    serde_json::json!([row.projection, row.lane, place]).to_string()
 }
 
 fn read_token(token: &str) -> Result<(String, String, i64), Problem> {

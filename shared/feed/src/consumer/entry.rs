@@ -8,6 +8,7 @@ use eventlog::EventLog;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::parked::{Actor, Key, Park};
+use crate::source::FactSource;
 
 /// Requests that wait for a follower; operators are few.
 const REQUESTS_MAX: usize = 16;
@@ -64,6 +65,8 @@ pub(super) struct Entry {
     pub name: &'static str,
     pub follows: &'static str,
     pub log: EventLog,
+    /// What it follows: asked before a cursor in it is taken over.
+    pub source: Arc<dyn FactSource>,
     pub adopted: Notify,
     /// Held while a session begins, and while somebody adopts a source: whoever has it and sees the follower halted
     /// knows that nobody else writes its cursors.
@@ -74,11 +77,16 @@ pub(super) struct Entry {
 
 impl Entry {
     /// A follower that begins, and where its requests come in.
-    pub fn new(log: EventLog, name: &'static str, follows: &'static str) -> (Arc<Self>, mpsc::Receiver<Request>) {
+    pub fn new(
+        log: EventLog,
+        name: &'static str,
+        follows: &'static str,
+        source: Arc<dyn FactSource>,
+    ) -> (Arc<Self>, mpsc::Receiver<Request>) {
         let (requests, receiver) = mpsc::channel(REQUESTS_MAX);
         let service = log.source().split('@').next().unwrap_or_default().to_owned();
         let (adopted, cursors, standing) = (Notify::new(), tokio::sync::Mutex::default(), Mutex::default());
-        (Arc::new(Self { service, name, follows, log, adopted, cursors, requests, standing }), receiver)
+        (Arc::new(Self { service, name, follows, log, source, adopted, cursors, requests, standing }), receiver)
     }
 
     /// `SERVICE.NAME`.

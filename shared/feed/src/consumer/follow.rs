@@ -20,7 +20,6 @@ const LOOK_EVERY: Duration = Duration::from_secs(10);
 pub struct Follower {
     entry: Arc<Entry>,
     reaction: Arc<dyn Reaction>,
-    source: Arc<dyn FactSource>,
     shutdown: Shutdown,
     parked_max: i64,
     /// Kept over sessions.
@@ -36,9 +35,9 @@ impl Follower {
         consumers: &Consumers,
         shutdown: Shutdown,
     ) -> Self {
-        let (entry, requests) = Entry::new(log, reaction.name(), reaction.service());
+        let (entry, requests) = Entry::new(log, reaction.name(), reaction.service(), source);
         consumers.add(&entry);
-        Self { entry, reaction, source, shutdown, parked_max: PARKED_MAX, requests: Mutex::new(requests) }
+        Self { entry, reaction, shutdown, parked_max: PARKED_MAX, requests: Mutex::new(requests) }
     }
 
     /// Halts beyond another number of parked facts than the usual one.
@@ -61,7 +60,6 @@ impl Follower {
             let session = Session {
                 entry: &self.entry,
                 reaction: &self.reaction,
-                source: self.source.as_ref(),
                 shutdown: &self.shutdown,
                 part,
                 parked_max: self.parked_max,

@@ -79,17 +79,16 @@ impl Park {
     /// The parked lanes, and why: what is said of the fact that is tried first.
     pub async fn lanes(&self) -> Result<Vec<(String, Cause)>, Error> {
         let get = "SELECT lane, cause FROM (
-                SELECT lane, cause, row_number() OVER (PARTITION BY lane ORDER BY parked_at, position) AS place
+                SELECT lane, cause, row_number() OVER (PARTITION BY lane ORDER BY place) AS turn
                 FROM feed_parked WHERE projection = $1) AS placed
-            WHERE place = 1";
+            WHERE turn = 1";
         let rows: Vec<(String, String)> = sql(get).bind(self.projection).fetch_all(self.log.reader()).await?;
         Ok(rows.into_iter().map(|(lane, cause)| (lane, Cause::read(&cause))).collect())
     }
 
     /// The oldest facts of a lane, in the order in which they are to be handled.
     pub async fn of_lane(&self, lane: &str, limit: u32) -> Result<Vec<Arc<Fact>>, Error> {
-        let get =
-            "SELECT fact FROM feed_parked WHERE projection = $1 AND lane = $2 ORDER BY parked_at, position LIMIT $3";
+        let get = "SELECT fact FROM feed_parked WHERE projection = $1 AND lane = $2 ORDER BY place LIMIT $3";
         let query = sql(get).bind(self.projection).bind(lane).bind(limit);
         let rows: Vec<Vec<u8>> = query.fetch_all(self.log.reader()).await?;
         rows.iter().map(|bytes| decode(bytes).map(Arc::new)).collect()
@@ -115,16 +114,18 @@ impl Park {
             .collect())
     }
 
-    /// Parks facts; what is parked already stays as it is.
+    /// Parks facts, behind those that are parked; what is parked already stays as and where it is.
     pub async fn put(&self, parked: Vec<Parked>) -> Result<(), Error> {
         let (parked, projection) = (Arc::new(parked), self.projection);
         self.write("feed", "", move |tx| {
             let parked = Arc::clone(&parked);
             Box::pin(async move {
                 let into = "INSERT INTO feed_parked
-                    (projection, source, partition, position, lane, cause, error, parked_at, fact)";
-                let mut rows = insert(into, "ON CONFLICT DO NOTHING");
-                for parked in parked.iter() {
+                    (projection, source, partition, position, lane, cause, error, parked_at, fact, place)";
+                let mut rows = insert(into, "ON CONFLICT(projection, source, partition, position) DO NOTHING");
+                let last = "SELECT coalesce(max(place), 0) FROM feed_parked WHERE projection = $1";
+                let last: i64 = sql(last).bind(projection).fetch_one(&mut *tx).await?;
+                for (parked, place) in parked.iter().zip(last + 1..) {
                     let (cause, error) = match &parked.why {
                         Some((cause, error)) => (cause.name(), error.as_str()),
                         None => ("", ""),
@@ -140,6 +141,7 @@ impl Park {
                         error,
                         parked.parked_at_us,
                         fact.encode_to_vec(),
+                        place,
                     ]);
                 }
                 rows.execute(tx).await
@@ -266,7 +268,7 @@ async fn act(tx: &mut Transaction, values: [eventlog::Value; 10]) -> Result<(), 
     rows.execute(tx).await
 }
 
-/// A page of the parked facts of all consumers in a database, by consumer, lane and order.
+/// A page of the parked facts of all consumers in a database, by consumer, lane and order; each with its place there.
 ///
 /// # Errors
 /// When the database cannot be read.
@@ -275,15 +277,15 @@ pub(super) async fn page(
     consumer: &str,
     after: (&str, &str, i64),
     limit: u32,
-) -> Result<Vec<Parked>, Error> {
-    let get = "SELECT projection, lane, cause, error, parked_at, fact FROM feed_parked
-        WHERE (projection, lane, position) > ($1, $2, $3) AND ($4 = '' OR projection = $4)
-        ORDER BY projection, lane, position LIMIT $5";
+) -> Result<Vec<(i64, Parked)>, Error> {
+    let get = "SELECT place, projection, lane, cause, error, parked_at, fact FROM feed_parked
+        WHERE (projection, lane, place) > ($1, $2, $3) AND ($4 = '' OR projection = $4)
+        ORDER BY projection, lane, place LIMIT $5";
     let query = sql(get).bind(after.0).bind(after.1).bind(after.2).bind(consumer).bind(limit);
-    let rows: Vec<(String, String, String, String, i64, Vec<u8>)> = query.fetch_all(log.reader()).await?;
-    let parked = rows.into_iter().map(|(projection, lane, cause, error, parked_at_us, fact)| {
+    let rows: Vec<(i64, String, String, String, String, i64, Vec<u8>)> = query.fetch_all(log.reader()).await?;
+    let parked = rows.into_iter().map(|(place, projection, lane, cause, error, parked_at_us, fact)| {
         let why = (!cause.is_empty()).then(|| (Cause::read(&cause), error));
-        Ok(Parked { projection, lane, why, parked_at_us, fact: Arc::new(decode(&fact)?) })
+        Ok((place, Parked { projection, lane, why, parked_at_us, fact: Arc::new(decode(&fact)?) }))
     });
     parked.collect()
 }
@@ -329,5 +331,40 @@ impl Decider for Rows {
 
     fn evolve(&mut self, event: &Never) {
         match *event {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use eventlog::{Options, Store};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_lane_is_handled_in_the_order_in_which_it_was_parked_whatever_the_clock_says() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = Options {
+            service: "ear",
+            store: Store::sqlite(folder.path().join("ear.sqlite")),
+            migrations: &[],
+            views: Vec::new(),
+            clock: Arc::new(MachineClock),
+            entropy: Arc::new(MachineEntropy::default()),
+        };
+        let park = Park::new(EventLog::open(options).await.unwrap(), "listen");
+        let row = |source: &str, position, parked_at_us| {
+            let fact = Arc::new(Fact { source: source.to_owned(), position, ..Fact::default() });
+            Parked { projection: "listen".into(), lane: "a".into(), why: None, parked_at_us, fact }
+        };
+        // The clock goes back; and positions of two logs do not compare.
+        park.put(vec![row("talk@1", 8, 20), row("talk@2", 3, 20)]).await.unwrap();
+        park.put(vec![row("talk@2", 4, 10), row("talk@1", 8, 10)]).await.unwrap();
+        let places = |facts: Vec<Arc<Fact>>| facts.iter().map(|fact| fact.position).collect::<Vec<_>>();
+        assert_eq!(places(park.of_lane("a", 9).await.unwrap()), [8, 3, 4]);
+        let first = page(&park.log, "", ("", "", 0), 2).await.unwrap();
+        let (place, last) = first.last().unwrap();
+        let rest = page(&park.log, "", (&last.projection, &last.lane, *place), 9).await.unwrap();
+        let all = first.iter().chain(&rest).map(|(_, row)| Arc::clone(&row.fact));
+        assert_eq!(places(all.collect()), [8, 3, 4], "as they are shown");
     }
 }

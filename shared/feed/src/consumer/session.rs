@@ -18,7 +18,7 @@ use super::pace::{Pace, Placed};
 use super::parked::{Actor, Key, Park, Parked};
 use super::progress::{self, Progress, Taken};
 use super::reaction::Reaction;
-use crate::source::{Cursor, FactSource, OpenError};
+use crate::source::{Cursor, OpenError};
 
 /// How often lanes that wait are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -41,7 +41,6 @@ pub(super) enum End {
 pub(super) struct Session<'a> {
     pub entry: &'a Arc<Entry>,
     pub reaction: &'a Arc<dyn Reaction>,
-    pub source: &'a dyn FactSource,
     pub shutdown: &'a Shutdown,
     pub part: &'a Part,
     /// Parked facts beyond which nothing more is taken in.
@@ -90,7 +89,7 @@ impl Session<'_> {
         };
         self.entry.stand(|standing| (standing.source, standing.position) = (cursor.source.clone(), cursor.position(0)));
         let opened = tokio::select! {
-            opened = self.source.open(&cursor) => opened,
+            opened = self.entry.source.open(&cursor) => opened,
             () = self.shutdown.requested() => return Ok(End::Shutdown),
         };
         let opened = match opened {
@@ -108,7 +107,12 @@ impl Session<'_> {
         let skipped = park.skipped(&opened.source, progress.reached()).await?;
         let parked = park.lanes().await?.into_iter().map(|(lane, cause)| (lane, ParkedLane::new(cause))).collect();
         let facts = park.count().await?;
-        self.part.well();
+        // Whatever it halted at is over; that it is well is seen once something has come through.
+        self.part.goes_on();
+        if opened.head.is_some_and(|head| head <= progress.reached()) {
+            // There is nothing to come through: that it could be asked is all that can work.
+            self.part.well();
+        }
         self.entry.stand(|standing| {
             (standing.state, standing.source) = (State::Following, opened.source.clone());
             standing.position = progress.reached();
@@ -122,6 +126,7 @@ impl Session<'_> {
             parked,
             facts,
             is_full: false,
+            is_proved: false,
             skipped,
         };
         let mut pace = Pace::new(opened.facts, Arc::clone(work.session.reaction));
@@ -156,6 +161,8 @@ struct Work<'a> {
     facts: i64,
     /// Whether they are too many.
     is_full: bool,
+    /// Whether something has come through in this session.
+    is_proved: bool,
     skipped: BTreeSet<(i32, i64)>,
     drains: FuturesUnordered<Drain>,
 }
@@ -219,6 +226,14 @@ impl Work<'_> {
         entry.stand(|standing| standing.state = State::Full(reason));
     }
 
+    /// Something has come through: it does what it should. That a source can be opened is no sign of that, since one
+    /// that breaks off at once can be opened again and again.
+    fn prove(&mut self) {
+        if !self.is_full && !std::mem::replace(&mut self.is_proved, true) {
+            self.session.part.well();
+        }
+    }
+
     /// Lets what is under way come to its end, so that a source that keeps breaking off is got through all the same.
     async fn finish(&mut self) -> anyhow::Result<()> {
         let rest = async {
@@ -255,7 +270,10 @@ impl Work<'_> {
                     anyhow::bail!("{} of {} came, {previous} before it never did", fact.position, fact.source)
                 }
             }
-            let Some(place) = place else { continue };
+            let Some(place) = place else {
+                self.prove();
+                continue;
+            };
             if self.skipped.remove(&(fact.partition, fact.position)) {
                 self.progress.done(fact.partition, fact.position);
             } else if self.parked.contains_key(&place.lane) {
@@ -289,7 +307,10 @@ impl Work<'_> {
     async fn settle(&mut self, handled: Handled) -> anyhow::Result<bool> {
         let Handled { lane, fact, outcome } = handled;
         match outcome {
-            Outcome::Done => self.progress.done(fact.partition, fact.position),
+            Outcome::Done => {
+                self.progress.done(fact.partition, fact.position);
+                self.prove();
+            }
             Outcome::Stopped => return Ok(true),
             Outcome::Park(cause, error) => {
                 let name = self.session.reaction.name();
@@ -299,6 +320,7 @@ impl Work<'_> {
                 let mut rows = vec![self.row(lane.clone(), fact, Some((cause, error)))];
                 rows.extend(self.lanes.take(&lane).into_iter().map(|fact| self.row(lane.clone(), fact, None)));
                 self.put(rows).await?;
+                self.prove();
                 let mut parked = ParkedLane::new(cause);
                 parked.wait(cause);
                 self.parked.insert(lane, parked);

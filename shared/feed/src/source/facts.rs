@@ -36,6 +36,8 @@ pub type Facts = BoxStream<'static, Result<Arc<Fact>, String>>;
 pub struct Opened {
     /// `service@incarnation`.
     pub source: String,
+    /// The position of its last event when it was opened, where that is told.
+    pub head: Option<i64>,
     /// Its facts after the cursor. Per stream in order; in a partition positions increase, except that what was sent
     /// before may be sent again; never a hole. Watermarks say that nothing up to their position is missing.
     pub facts: Facts,

@@ -146,8 +146,12 @@ impl Kept {
         Some(self.events.iter().skip(skipped).cloned().collect())
     }
 
-    /// Makes the fact of an event and keeps it when it is the next one; what a late reader reads anew is not kept.
+    /// Makes the fact of an event and keeps it when it is the next one. What a late reader reads anew is not kept; and
+    /// when somebody reads what is newer than all that is here, that is kept instead: what was here is a late reader's.
     fn take_in(&mut self, source: &str, event: &RecordedEvent, publication: Option<Publication>) -> Published {
+        if self.events.back().is_some_and(|last| last.position + 1 < event.position) {
+            *self = Self::default();
+        }
         let is_next = self.events.back().is_none_or(|last| last.position + 1 == event.position);
         let previous = match (is_next, publication.is_some()) {
             (true, true) => self.name_last(event),
@@ -205,4 +209,43 @@ fn fact(source: &str, event: &RecordedEvent, previous: i64, publication: Publica
         traceparent: meta.traceparent.unwrap_or_default(),
     };
     (Arc::new(fact), Arc::new(publication.about))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(position: i64) -> RecordedEvent {
+        RecordedEvent {
+            position,
+            stream: "a".to_owned(),
+            version: position,
+            event_id: uuid::Uuid::nil(),
+            kind: "K".to_owned(),
+            schema: 1,
+            command_id: uuid::Uuid::nil(),
+            recorded_at_us: 0,
+            data: String::new(),
+            meta: String::new(),
+        }
+    }
+
+    fn read(kept: &mut Kept, positions: std::ops::Range<i64>) -> Vec<i64> {
+        let publication = || Publication { kind: "K", payload: vec![1], about: Ids::default() };
+        let facts = positions.filter_map(|at| kept.take_in("s@1", &event(at), Some(publication())).fact);
+        facts.map(|(fact, _)| fact.previous).collect()
+    }
+
+    #[test]
+    fn the_newest_facts_are_kept_though_the_first_reader_begins_far_back() {
+        // Else every other reader would have each event mapped for itself, as long as the first one is behind.
+        let mut kept = Kept::default();
+        read(&mut kept, 1..11);
+        assert_eq!(read(&mut kept, 900..903), [0, 900, 901], "what came between is not known");
+        assert_eq!(kept.after(899).unwrap().len(), 3);
+        assert_eq!(read(&mut kept, 11..21), [0; 10], "what a late reader reads is not kept");
+        assert!(kept.after(10).is_none());
+        read(&mut kept, 903..904);
+        assert_eq!(kept.after(900).unwrap().iter().map(|kept| kept.position).collect::<Vec<_>>(), [901, 902, 903]);
+    }
 }

@@ -35,6 +35,7 @@ impl FactSource for Remote {
             let request = ReadRequest { service, source, from, ..ReadRequest::default() };
             let answer = client.read(request).await.map_err(|status| refused(&status))?;
             let source = header(&answer, SOURCE_HEADER);
+            let head = header(&answer, HEAD_HEADER).and_then(|head| head.parse().ok());
             let facts = answer.into_inner().map(|fact| match fact {
                 Ok(fact) => Ok(Arc::new(fact)),
                 Err(status) => Err(status.message().to_owned()),
@@ -42,7 +43,7 @@ impl FactSource for Remote {
             // A build that names no source yet: positions count in what they counted in, or under the bare name.
             let bare = || if cursor.source.is_empty() { self.service.clone() } else { cursor.source.clone() };
             let source = source.unwrap_or_else(bare);
-            Ok(Opened { source, facts: facts.boxed() })
+            Ok(Opened { source, head, facts: facts.boxed() })
         })
     }
 }

@@ -91,9 +91,10 @@ impl FeedService for FeedServer {
 fn problem(error: &OpenError) -> Problem {
     match error {
         OpenError::OtherIncarnation { known, met } => {
+            let service = met.split('@').next().unwrap_or_default();
             let detail = format!(
-                "positions of {known} mean nothing in {met}: begin again without one, or settle it with `trialog feed \
-                 adopt {met}`"
+                "the log was made anew: positions of {known} mean nothing in {met}. Begin again without one, or with \
+                 {service}=0 for its beginning"
             );
             Problem::new(412, "OtherIncarnation", detail).with("known", known.clone()).with(SOURCE_HEADER, met.clone())
         }

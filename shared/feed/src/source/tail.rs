@@ -53,7 +53,8 @@ impl FactSource for Source {
                 return Err(OpenError::OtherIncarnation { known: cursor.source.clone(), met: name.to_owned() });
             }
             let from = self.begin(Begin::After(cursor.position(0))).await?;
-            Ok(Opened { source: name.to_owned(), facts: self.facts(from, Filter::default(), false) })
+            let head = Some(*self.log().head().borrow());
+            Ok(Opened { source: name.to_owned(), head, facts: self.facts(from, Filter::default(), false) })
         })
     }
 }

@@ -130,6 +130,39 @@ async fn several_incarnations_are_for_a_person_to_choose_from() {
 }
 
 #[tokio::test]
+async fn only_what_the_source_is_at_is_adopted() {
+    // A slip of the pen in an incarnation or a position would skip facts silently, or halt again.
+    for (name, carrier) in CARRIERS {
+        let folder = tempfile::tempdir().unwrap();
+        let (talk, ear) = (Talk::open(folder.path()).await, open(folder.path(), "ear").await);
+        for text in ["one", "two"] {
+            talk.say("lab/a", text).await;
+        }
+        ear.move_cursor("listen", "talk@old", 7).await.unwrap();
+        let listener = Listener::new(&ear);
+        let following = Following::begin(&listener, carrier(&talk));
+        until("it halts", async || standing(&following).await.state == "Halted").await;
+        let refused = async |source: &str, from: i64| {
+            let request = wire::AdoptRequest { service: "ear".to_owned(), source: source.to_owned(), from };
+            let desk = Desk::new(following.consumers.clone());
+            contracts::problem_of(&desk.adopt_source(Request::new(request)).await.unwrap_err())
+        };
+        let is = talk.log.source();
+        let other = refused("talk@9", 1).await;
+        assert_eq!((other.status, other.code.as_str()), (412, "OtherIncarnation"), "{name}: {other}");
+        assert!(other.detail.contains(&format!("trialog feed adopt {is}")), "{name}: {other}");
+        let beyond = refused(is, 3).await;
+        assert_eq!((beyond.status, beyond.code.as_str()), (412, "BeyondHead"), "{name}: {beyond}");
+        assert!(beyond.detail.contains("0..=2"), "{name}: {beyond}");
+        let kept: Vec<_> = ear.cursors("listen").await.unwrap().into_iter().map(|c| (c.source, c.position)).collect();
+        assert_eq!(kept, [("talk@old".to_owned(), 7)], "{name}: nothing is changed");
+        adopt(&following, is, 1).await;
+        hears(&ear, &["two"]).await;
+        following.stop().await;
+    }
+}
+
+#[tokio::test]
 async fn a_consumer_that_follows_adopts_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let (talk, ear) = (Talk::open(folder.path()).await, open(folder.path(), "ear").await);

@@ -135,3 +135,19 @@ async fn what_a_newer_service_says_is_passed_over_and_the_lane_goes_on() {
     until("all is stored", async || ear.cursors("listen").await.unwrap()[0].position == 3).await;
     following.stop().await;
 }
+
+#[tokio::test]
+async fn a_source_that_opens_and_breaks_off_again_and_again_is_no_sign_of_health() {
+    let folder = tempfile::tempdir().unwrap();
+    let (log, ear) = (Talk::open(folder.path()).await, open(folder.path(), "ear").await);
+    let listener = Listener::new(&ear);
+    log.say("lab/a", "one").await;
+    let source = Faulty::new(Arc::new(log.source.clone()), Faults { breaks: true, ..Faults::default() });
+    let following = Following::begin(&listener, source);
+    until("it is not ready", async || following.health.unwell("ear").len() == 1).await;
+    following.stop().await;
+    let following = Following::begin(&listener, Arc::new(log.source.clone()));
+    until("it is heard", async || noted(&ear).await.contains_key("lab/a")).await;
+    assert!(following.health.unwell("ear").is_empty());
+    following.stop().await;
+}

@@ -241,7 +241,8 @@ impl Following {
         let end = shutdown.clone();
         let task = tokio::spawn(async move {
             while !end.is_requested() {
-                if follower.run(&part).await.is_err() {
+                if let Err(error) = follower.run(&part).await {
+                    part.failed(&error.to_string());
                     tokio::time::sleep(Duration::from_millis(1)).await;
                 }
             }

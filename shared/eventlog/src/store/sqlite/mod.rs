@@ -32,3 +32,28 @@ fn bind(query: Query, value: Value) -> Query {
         Value::Bytes(value) => query.bind(value),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use sqlx::{Connection, SqliteConnection};
+
+    #[tokio::test]
+    async fn facts_that_were_parked_before_they_had_places_keep_their_order() {
+        let mut connection = SqliteConnection::connect("sqlite::memory:").await.unwrap();
+        sqlx::raw_sql(include_str!("../../../migrations/001_feed.sql")).execute(&mut connection).await.unwrap();
+        // Two consumers; one lane over two sources, parked at one moment and later.
+        sqlx::raw_sql(
+            "INSERT INTO feed_parked VALUES ('p', 's@1', 0, 7, 'a', '', '', 10, x''),
+            ('p', 's@2', 0, 3, 'a', '', '', 20, x''), ('p', 's@1', 0, 5, 'a', '', '', 10, x''),
+            ('q', 's@1', 0, 9, 'a', '', '', 5, x'')",
+        )
+        .execute(&mut connection)
+        .await
+        .unwrap();
+        sqlx::raw_sql(include_str!("../../../migrations/002_parked_order.sql")).execute(&mut connection).await.unwrap();
+        let get = "SELECT projection, position, place FROM feed_parked ORDER BY projection, place";
+        let rows: Vec<(String, i64, i64)> = sqlx::query_as(get).fetch_all(&mut connection).await.unwrap();
+        let shown: Vec<_> = rows.iter().map(|(name, position, place)| (name.as_str(), *position, *place)).collect();
+        assert_eq!(shown, [("p", 5, 1), ("p", 7, 2), ("p", 3, 3), ("q", 9, 1)]);
+    }
+}
