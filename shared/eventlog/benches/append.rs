@@ -298,6 +298,9 @@ async fn main() {
     if wanted("get_cold_sweep") || wanted("append_beside_cold") {
         cold(folder.path(), &entropy).await;
     }
+    if wanted("open_200k_commands") {
+        opening(folder.path(), &entropy).await;
+    }
 }
 
 /// Appends to one stream, alone and with ten looks a second at it.
@@ -352,6 +355,25 @@ async fn cold(folder: &Path, entropy: &Arc<SeededEntropy>) {
     let value = appends(&log, entropy, "append_beside_cold", 32, false).await;
     looks.await.expect("the looks do not panic");
     report("append_beside_cold", value, "appends/s", alone, alone * 0.9);
+    log.close().await;
+}
+
+/// Opening a log of 200,000 commands: how long its service is away over a restart.
+async fn opening(folder: &Path, entropy: &Arc<SeededEntropy>) {
+    const COMMANDS: usize = 200_000;
+    const AT_ONCE: usize = 1_000;
+    let file = folder.join("opening.db");
+    let log = open(&file, entropy).await;
+    for _ in 0..COMMANDS / AT_ONCE {
+        let contexts = (0..AT_ONCE).map(|_| Context::new(entropy.uuid(), "bench", "0123456789abcdef"));
+        let appends = contexts.map(|context| log.execute::<Series>("opening", 0.123_456, context));
+        let done = futures_util::future::join_all(appends).await;
+        assert!(done.iter().all(Result::is_ok), "an append fails");
+    }
+    log.close().await;
+    let begun = Instant::now();
+    let log = open(&file, entropy).await;
+    line("open_200k_commands", begun.elapsed().as_secs_f64() * 1_000.0, "ms", Some(500.0));
     log.close().await;
 }
 

@@ -160,7 +160,12 @@ impl EventLog {
             let message = format!("the stream's name {stream:?} holds a separator, U+001E or U+001F");
             return Err(ExecuteError::Storage(Error::Encode(message)));
         }
-        match self.inner.queue.try_send(Item::Append(Append { stream: stream.into(), context, work })) {
+        match self.inner.queue.try_send(Item::Append(Append {
+            stream: stream.into(),
+            context,
+            work,
+            is_doubtful: false,
+        })) {
             Ok(()) => answer.await.unwrap_or(Err(ExecuteError::Storage(Error::Closed))),
             Err(TrySendError::Full(_)) => Err(ExecuteError::Overloaded),
             Err(TrySendError::Closed(_)) => Err(ExecuteError::Storage(Error::Closed)),

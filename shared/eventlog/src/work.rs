@@ -112,6 +112,8 @@ pub(crate) struct Append {
     pub stream: Arc<str>,
     pub context: Context,
     pub work: Box<dyn Work>,
+    /// A batch with it has failed: it is not taken for new again before it was looked up.
+    pub is_doubtful: bool,
 }
 
 /// Everything that can be asked of the writer.

@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::MissedTickBehavior;
 use uuid::Uuid;
 
-use crate::aggregates::{Aggregates, Entry, Found, Standing};
+use crate::aggregates::{Aggregates, Entry, Standing};
 use crate::append::{Batch, Taken};
 use crate::known::{Known, Recent};
 use crate::load::{self, Loaded, Loader};
@@ -83,6 +83,8 @@ impl Writer {
                 tracing::error!(%error, "the writer of the event log stops");
                 return Err(error);
             }
+            // Also after what was read for others: reads alone must not grow the memory without end.
+            self.aggregates.trim();
         }
         self.connection.close().await
     }
@@ -124,7 +126,6 @@ impl Writer {
             // The one who made it may be gone.
             let _ = written.send(());
         }
-        self.aggregates.trim();
         Ok(())
     }
 
@@ -163,7 +164,12 @@ impl Writer {
             }
             let moves: Vec<CursorMove> = cursors.iter().map(|(cursor, _)| cursor.clone()).collect();
             match self.attempt(&mut appends, &moves).await {
-                Ok(answers) => {
+                // Aggregates that the attempt has used up are brought again; who waits for a long history waits alone.
+                Ok(None) => {
+                    appends.iter_mut().for_each(|append| append.is_doubtful = true);
+                    parts.push((appends, cursors));
+                }
+                Ok(Some(answers)) => {
                     let rest = appends.split_off(answers.len());
                     appends.into_iter().zip(answers).for_each(|(append, answer)| append.work.answer(answer));
                     if rest.is_empty() {
@@ -263,48 +269,26 @@ impl Writer {
         Ok(true)
     }
 
-    /// Decides and commits the commands, or as many as fit. After an error nothing of them is left, neither in the
-    /// database nor in memory.
-    async fn attempt(&mut self, appends: &mut [Append], cursors: &[CursorMove]) -> Result<Vec<Answer>, Error> {
+    /// Decides and commits the commands, or as many as fit. `None` when they were taken for new and may not be: they
+    /// are doubtful from then on. After an error, or without answers, nothing of them is left, neither in the database
+    /// nor in memory.
+    async fn attempt(&mut self, appends: &mut [Append], cursors: &[CursorMove]) -> Result<Option<Vec<Answer>>, Error> {
         let records = appends.iter().any(|append| append.work.records());
         let ids: Vec<Uuid> = appends.iter().map(|append| append.context.command_id).collect();
-        if !records && !ids.iter().any(|id| self.recent.has(*id)) {
+        let is_doubtful = appends.iter().any(|append| append.is_doubtful);
+        if !records && !is_doubtful && !ids.iter().any(|id| self.recent.has(*id)) {
             // Takes every command for a new one, which most are: that saves a question to the database, and the keys
             // of the rows that are written say whether it was right.
-            match self.try_with(appends, cursors, HashMap::new(), true).await {
-                Ok(Some(answers)) => return Ok(answers),
-                Err(error) if error.is_systemic() => return Err(error),
-                // Nothing is written that would say so, a key is taken, or a view minds what should never have been
-                // written.
-                Ok(None) | Err(_) => {}
-            }
-            self.again(appends).await?;
+            return match self.try_with(appends, cursors, HashMap::new(), true).await {
+                Ok(answers) => Ok(answers),
+                Err(error) if error.is_systemic() => Err(error),
+                // A key is taken, or a view minds what should never have been written.
+                Err(_) => Ok(None),
+            };
         }
         let known = self.connection.known(&ids).await?;
         let answers = self.try_with(appends, cursors, known, false).await?;
-        answers.ok_or_else(|| Error::Decode("a batch without answers".to_owned()))
-    }
-
-    /// Aggregates that the first attempt has used up are read here and now: their commands are in the midst of things.
-    async fn again(&mut self, appends: &mut [Append]) -> Result<(), Error> {
-        for append in appends.iter_mut() {
-            loop {
-                match self.aggregates.find_kept(&append.stream) {
-                    Some(Found::Here(_)) => break,
-                    // A reader was faster; whether it was lucky is seen in the next round.
-                    Some(Found::Soon(soon)) => drop(soon.await),
-                    Some(Found::Absent(_)) | None => {
-                        let names = [Arc::clone(&append.stream)];
-                        if self.connection.versions(&names).await?.is_empty() {
-                            self.aggregates.put_new(&append.stream, append.work.fresh());
-                        } else if self.aggregates.begin_load(&append.stream) {
-                            self.loader.now(&append.stream, append.work.fresh()).await?;
-                        }
-                    }
-                }
-            }
-        }
-        Ok(())
+        Ok(Some(answers.ok_or_else(|| Error::Decode("a batch without answers".to_owned()))?))
     }
 
     /// One attempt. `None` when it cannot be known whether the commands are new, as was `assumed`.

@@ -286,6 +286,17 @@ async fn what_is_damaged_is_found_from_outside() {
     assert_eq!((examined.service.as_str(), examined.head), ("accounts", 60 * 150));
     assert_eq!(format!("accounts@{}", examined.incarnation), log.source());
     assert_eq!(faults(&file).await.unwrap(), Vec::<String>::new());
+    let set_back = log.record::<Account, _>("b", context(1 << 90), |_, tx| {
+        Box::pin(async move {
+            sql("INSERT INTO snapshots(stream_id, schema, version, bytes) VALUES ('gone', 1, 5, x'00')")
+                .execute(tx)
+                .await?;
+            Ok(Recorded { events: Vec::new(), reply: Vec::new() })
+        })
+    });
+    set_back.await.unwrap();
+    let found = faults(&file).await.unwrap();
+    assert!(found.len() == 1 && found[0].contains("gone") && found[0].contains("version 5"), "{found:?}");
     log.close().await;
     damage(folder.path());
     assert!(!faults(&file).await.unwrap().is_empty());

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::future::{join, join_all};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
-use trialog_eventlog::{EventLog, ExecuteError, Recorded, sql};
+use trialog_eventlog::{Context, EventLog, ExecuteError, Recorded, sql};
 use vocabulary::{Decider, stored_events};
 
 use crate::account::*;
@@ -102,14 +102,15 @@ stored_events! {
 
 /// Every evolve of a [`Watched`], by which it is seen what is read anew.
 static EVOLVED: AtomicUsize = AtomicUsize::new(0);
-/// Whether a [`Watched`] stops in its evolve.
-static STOPPED: (Mutex<bool>, Condvar) = (Mutex::new(false), Condvar::new());
+/// How many evolves of a [`Watched`] there may be; it stops in the next one.
+static ALLOWED: (Mutex<usize>, Condvar) = (Mutex::new(usize::MAX), Condvar::new());
 /// One test at a time has the statics.
 static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
-fn stop(is_stopped: bool) {
-    *STOPPED.0.lock().unwrap() = is_stopped;
-    STOPPED.1.notify_all();
+/// Stops after so many evolves more; never after `None`.
+fn stop_after(more: Option<usize>) {
+    *ALLOWED.0.lock().unwrap() = more.map_or(usize::MAX, |more| EVOLVED.load(Ordering::SeqCst) + more);
+    ALLOWED.1.notify_all();
 }
 
 #[derive(Clone, Debug, Default)]
@@ -125,9 +126,9 @@ impl Decider for Watched {
     }
 
     fn evolve(&mut self, _: &WatchedEvent) {
-        EVOLVED.fetch_add(1, Ordering::SeqCst);
-        let stopped = STOPPED.0.lock().unwrap();
-        drop(STOPPED.1.wait_while(stopped, |is_stopped| *is_stopped).unwrap());
+        let number = EVOLVED.fetch_add(1, Ordering::SeqCst);
+        let allowed = ALLOWED.0.lock().unwrap();
+        drop(ALLOWED.1.wait_while(allowed, |allowed| number >= *allowed).unwrap());
     }
 }
 
@@ -156,13 +157,14 @@ async fn a_long_history_is_read_beside_the_writer_and_its_commands_keep_their_or
     log.execute::<Watched>("long", 500, context(1)).await.unwrap();
     log.close().await;
     let log = plain(folder.path()).await;
-    stop(true);
+    let before = EVOLVED.load(Ordering::SeqCst);
+    stop_after(Some(0));
     let ask = |count: usize, id: u128| {
         let log = log.clone();
         tokio::spawn(async move { log.execute::<Watched>("long", count, context(id)).await.unwrap().version })
     };
     let first = ask(1, 2);
-    while EVOLVED.load(Ordering::SeqCst) == 500 {
+    while EVOLVED.load(Ordering::SeqCst) == before {
         tokio::task::yield_now().await;
     }
     let done = AtomicBool::new(false);
@@ -172,9 +174,64 @@ async fn a_long_history_is_read_beside_the_writer_and_its_commands_keep_their_or
         done.store(true, Ordering::SeqCst);
     }
     assert!(done.load(Ordering::SeqCst) && !first.is_finished());
-    stop(false);
+    stop_after(None);
     assert_eq!(first.await.unwrap(), 501);
     assert_eq!(ask(2, 3).await.unwrap(), 503);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_long_history_that_a_failed_batch_has_used_up_is_read_beside_the_writer() {
+    let _turn = TURN.lock().await;
+    let folder = tempfile::tempdir().unwrap();
+    let log = plain(folder.path()).await;
+    log.execute::<Watched>("long", 500, context(1)).await.unwrap();
+    // Remembered, and by nothing that the log looks at when it is opened.
+    let promised = Context { request_hash: Some([7; 32]), ..context(2) };
+    log.execute::<Watched>("long", 0, promised.clone()).await.unwrap();
+    log.close().await;
+    let log = plain(folder.path()).await;
+    log.inspect::<Watched, _>("long", |_, _| ()).await.unwrap();
+    // It is taken for new, and its one event for the state: then the batch fails, and the state is read anew.
+    let before = EVOLVED.load(Ordering::SeqCst);
+    stop_after(Some(1));
+    let asked = log.clone();
+    let again = tokio::spawn(async move { asked.execute::<Watched>("long", 1, promised).await.unwrap() });
+    while EVOLVED.load(Ordering::SeqCst) < before + 2 {
+        tokio::task::yield_now().await;
+    }
+    let other = log.execute::<Account>("other", Ask::Deposit(vec![1]), context(10));
+    let other = tokio::time::timeout(PATIENCE, other).await;
+    let is_waiting = !again.is_finished();
+    stop_after(None);
+    other.expect("the writer goes on meanwhile").unwrap();
+    assert!(is_waiting);
+    let again = again.await.unwrap();
+    assert_eq!((again.repeated, again.version), (true, 500), "the first result");
+}
+
+#[tokio::test]
+async fn reads_alone_do_not_fill_the_memory() {
+    const STREAMS: u32 = 8_400;
+    let _turn = TURN.lock().await;
+    let folder = tempfile::tempdir().unwrap();
+    let log = plain(folder.path()).await;
+    for from in (0..STREAMS).step_by(1_000) {
+        let streams = (from..STREAMS.min(from + 1_000)).map(u128::from);
+        let asks = streams.map(async |id| log.execute::<Watched>(&format!("s{id}"), 1, context(id + 1)).await.unwrap());
+        join_all(asks).await;
+    }
+    log.close().await;
+    let log = plain(folder.path()).await;
+    let look = async |id: u32| log.inspect::<Watched, _>(&format!("s{id}"), |_, _| ()).await.unwrap();
+    for id in 0..STREAMS {
+        look(id).await;
+    }
+    let before = EVOLVED.load(Ordering::SeqCst);
+    for id in 0..1_000 {
+        tokio::task::yield_now().await;
+        look(id).await;
+    }
+    assert!(EVOLVED.load(Ordering::SeqCst) > before, "those that were looked at first are still in memory");
 }
 
 #[tokio::test]
@@ -190,6 +247,8 @@ async fn a_snapshot_is_what_a_cold_look_begins_with() {
         (3, "UPDATE snapshots SET bytes = x'e803000000000000'", 1_000 + 5),
         (4, "UPDATE snapshots SET bytes = x'00'", 35),
         (5, "UPDATE snapshots SET bytes = x'e803000000000000', schema = 2", 35),
+        // Of a log that was set back since: what comes next would be taken for what it has seen.
+        (6, "UPDATE snapshots SET bytes = x'e803000000000000', schema = 1, version = 36", 35),
     ] {
         let changed = log.record::<Account, _>("b", None, context(id), move |_, tx| {
             Box::pin(async move {

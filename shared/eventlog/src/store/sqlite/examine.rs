@@ -107,5 +107,30 @@ async fn laws(connection: &mut SqliteConnection) -> Result<Vec<String>, Error> {
     .await?;
     let shown = |(stream, count, version)| format!("stream {stream:?} has {count} events up to version {version}");
     found.extend(torn.into_iter().map(shown));
+    found.extend(snapshots_ahead(connection).await?);
     Ok(found)
+}
+
+/// Snapshots beyond the end of their streams: the log was set back, and they know what it has lost.
+async fn snapshots_ahead(connection: &mut SqliteConnection) -> Result<Vec<String>, Error> {
+    let has_table = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'snapshots'";
+    // A database that no build with snapshots has opened yet has none.
+    if sqlx::query_scalar::<_, i64>(has_table).fetch_one(&mut *connection).await? == 0 {
+        return Ok(Vec::new());
+    }
+    let ahead: Vec<(String, i64, i64)> = sqlx::query_as(
+        "SELECT stream_id, version, last FROM (
+            SELECT stream_id, version,
+                coalesce((SELECT max(own.version) FROM events AS own
+                    WHERE own.stream_id = snapshots.stream_id), 0) AS last
+            FROM snapshots)
+         WHERE version > last ORDER BY stream_id LIMIT $1",
+    )
+    .bind(FAULTS_MAX)
+    .fetch_all(connection)
+    .await?;
+    let shown = |(stream, version, last)| {
+        format!("the snapshot of stream {stream:?} is at version {version}, its last event at {last}")
+    };
+    Ok(ahead.into_iter().map(shown).collect())
 }
