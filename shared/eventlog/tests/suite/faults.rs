@@ -286,7 +286,7 @@ async fn what_is_damaged_is_found_from_outside() {
     assert_eq!((examined.service.as_str(), examined.head), ("accounts", 60 * 150));
     assert_eq!(format!("accounts@{}", examined.incarnation), log.source());
     assert_eq!(faults(&file).await.unwrap(), Vec::<String>::new());
-    let set_back = log.record::<Account, _>("b", context(1 << 90), |_, tx| {
+    let set_back = log.record::<Account, _>("b", None, context(1 << 90), |_, tx| {
         Box::pin(async move {
             sql("INSERT INTO snapshots(stream_id, schema, version, bytes) VALUES ('gone', 1, 5, x'00')")
                 .execute(tx)
