@@ -49,18 +49,29 @@ async fn start(node: &Arc<Node>, order: StartAttempt) {
         return;
     }
     // That it starts is what compute has ordered: the first news is that it runs.
-    let Err(error) = accept(node, order.clone()) else { return };
-    let end = JobEnd {
-        outcome: "lost".to_owned(),
-        reason: "lost".to_owned(),
-        stderr_tail: format!("the node cannot take the job: {error}"),
-        ..JobEnd::default()
+    let end = match accept(node, order.clone()) {
+        Ok(Accepted::Begins) => return,
+        Ok(Accepted::Ended(end)) => end,
+        Err(error) => JobEnd {
+            outcome: "lost".to_owned(),
+            reason: "lost".to_owned(),
+            stderr_tail: format!("the node cannot take the job: {error}"),
+            ..JobEnd::default()
+        },
     };
     let StartAttempt { job_id, attempt, .. } = order;
     node.link.report(Report::Ended(AttemptEnded { job_id, attempt, end: Some(with_kinds(end)) })).await;
 }
 
-fn accept(node: &Arc<Node>, mut order: StartAttempt) -> std::io::Result<()> {
+/// What becomes of an order to start.
+enum Accepted {
+    /// The attempt begins.
+    Begins,
+    /// It was here, and ended like this: compute had not taken that in when it gave the order.
+    Ended(JobEnd),
+}
+
+fn accept(node: &Arc<Node>, mut order: StartAttempt) -> std::io::Result<Accepted> {
     if node.is_leaving() {
         return Err(std::io::Error::other("it is about to go"));
     }
@@ -68,6 +79,11 @@ fn accept(node: &Arc<Node>, mut order: StartAttempt) -> std::io::Result<()> {
         return Err(std::io::Error::other(format!("'{}' is not a job id", order.job_id)));
     }
     let folder = folder::of_attempt(&node.options.folder, &order.job_id, order.attempt);
+    for ended in [folder::ACKNOWLEDGED, folder::ENDED].map(|name| folder.join(name)) {
+        if ended.exists() {
+            return Ok(Accepted::Ended(folder::read_json(&ended)?.unwrap_or_default()));
+        }
+    }
     std::fs::create_dir_all(&folder)?;
     if !order.checkpoint_folder.is_empty() {
         // The job runs in a folder of its own, where a relative path would lead elsewhere.
@@ -75,7 +91,7 @@ fn accept(node: &Arc<Node>, mut order: StartAttempt) -> std::io::Result<()> {
     }
     folder::write_json(&folder.join(folder::JOB), &order)?;
     take_on(node, order, folder);
-    Ok(())
+    Ok(Accepted::Begins)
 }
 
 async fn stop(node: &Node, order: StopAttempt) {

@@ -98,7 +98,6 @@ pub fn attempts_on_disk(node: &Path) -> Vec<(String, u32, std::path::PathBuf)> {
             let path = entry.path();
             if let Some(number) = number
                 && path.join(folder::JOB).exists()
-                && !path.join(folder::ACKNOWLEDGED).exists()
             {
                 found.push((job_id.clone(), number, path));
             }

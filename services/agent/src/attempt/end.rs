@@ -127,11 +127,11 @@ pub(super) fn clean_up(folder: &Path) -> io::Result<()> {
         folder::free_front(&path, length.saturating_sub(ENDED_LOG_BYTES_MAX));
     }
     remove_short_socket(folder);
-    fs::rename(folder.join(folder::ENDED), folder.join(folder::ACKNOWLEDGED))?;
+    // The token goes first, and with it what a later agent would take the attempt up by.
     for name in [folder::JOB, folder::PLAN, folder::CONTROL, folder::UPLINK, folder::LOGS, folder::READY] {
         let _ = fs::remove_file(folder.join(name));
     }
-    Ok(())
+    fs::rename(folder.join(folder::ENDED), folder.join(folder::ACKNOWLEDGED))
 }
 
 /// A worker whose folder is too long for a socket has it in a short one, which a killed worker leaves behind.
@@ -154,8 +154,8 @@ pub(super) fn drop_oldest(node: &Path) -> io::Result<()> {
     let mut ended: Vec<(std::time::SystemTime, PathBuf)> = Vec::new();
     for job in fs::read_dir(node.join("jobs"))?.flatten() {
         for attempt in fs::read_dir(job.path()).into_iter().flatten().flatten() {
-            if let Ok(facts) = fs::metadata(attempt.path().join(folder::ACKNOWLEDGED)) {
-                ended.push((facts.modified()?, attempt.path()));
+            if !attempt.path().join(folder::JOB).exists() {
+                ended.push((attempt.metadata()?.modified()?, attempt.path()));
             }
         }
     }

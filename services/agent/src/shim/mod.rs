@@ -75,7 +75,8 @@ fn carry_out(folder: &Path, plan: &Plan, orders: &mut Orders<'_>, own: i32) -> E
 
 /// The lock that makes a second shim of the same attempt go away; held until the process ends.
 fn lock(folder: &Path) -> io::Result<Option<File>> {
-    let file = File::open(folder.join(folder::PLAN))?;
+    // For both ways: a network file system locks nothing for itself alone that is only read.
+    let file = OpenOptions::new().read(true).write(true).open(folder.join(folder::PLAN))?;
     match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(Some(file)),
         Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),

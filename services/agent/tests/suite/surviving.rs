@@ -131,6 +131,28 @@ async fn an_end_is_told_until_it_is_acknowledged() {
 }
 
 #[tokio::test]
+async fn an_attempt_that_has_ended_does_not_begin_again() {
+    // Compute may order it once more before it has taken in the end: the command would run twice.
+    let node = Node::start().await;
+    let ran = node.folder.join("ran");
+    let spec = node.spec(&format!("echo once >> {}; exit 3", ran.display()));
+    node.run("job_a", spec.clone()).await;
+    node.fake.end("job_a").await;
+    appears(&node.attempt_folder("job_a").join("acknowledged")).await;
+    node.run("job_a", spec).await;
+    let ends = |heard: &crate::fakes::Heard| -> Option<Vec<Option<i32>>> {
+        let codes = heard.reports.iter().filter_map(|report| match report {
+            Report::Ended(ended) => Some(ended.end.as_ref()?.exit_code),
+            _ => None,
+        });
+        Some(codes.collect::<Vec<_>>()).filter(|codes| codes.len() >= 2)
+    };
+    assert_eq!(node.fake.hear("the same end again", ends).await, [Some(3), Some(3)]);
+    assert_eq!(std::fs::read_to_string(&ran).unwrap(), "once\n");
+    assert!(!node.attempt_folder("job_a").join("job.json").exists(), "nor is the token written down again");
+}
+
+#[tokio::test]
 async fn an_agent_whose_server_stays_away_ends_once_nothing_runs() {
     // Nothing may stay for ever of an installation that was given up; but a job must not lose its keeper for that.
     let mut node = Node::without_agent().await;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use contracts::feed::Fact;
 use contracts::job::Word;
 use contracts::runs::{RunCreated, RunReleased, RunStopRequested};
-use eventlog::{BoxFuture, ExecuteError};
+use eventlog::{BoxFuture, Context, ExecuteError};
 use feed::{ReactError, Reaction};
 use prost::Message;
 use vocabulary::JobId;
@@ -21,6 +21,7 @@ use crate::views;
 const NAME: &str = "follow_runs";
 
 /// See the module.
+#[derive(Clone)]
 pub(super) struct FollowRuns {
     pub commands: Commands,
     pub fleet: Arc<FleetState>,
@@ -58,10 +59,19 @@ impl FollowRuns {
         let spec = JobSpec::try_from(spec).map_err(|error| ReactError::Poison(format!("job: {error}")))?;
         let job_id = JobId::new(eventlog::command_id(&fact.source, fact.position, "job_of_run"));
         let key = JobKey { workspace: created.workspace, run_id: created.run_id, cluster: spec.cluster.clone() };
-        let place = self.fleet.lock().reserve(job_id, &key, &spec);
+        let (own, context) = (self.clone(), calls::reaction_context(fact, NAME));
+        // On its own feet: a follower that begins anew drops what it waits for, and with it would go the knowledge that
+        // room is kept.
+        let queued = tokio::spawn(async move { own.queue(job_id, key, spec, context).await });
+        queued.await.unwrap_or_else(|broken| Err(ReactError::Poison(broken.to_string())))
+    }
+
+    /// Queues the job, on a node if one is free.
+    async fn queue(&self, job_id: JobId, job: JobKey, spec: JobSpec, context: Context) -> Result<(), ReactError> {
+        let place = self.fleet.lock().reserve(job_id, &job, &spec);
         let is_placed = place.is_some();
-        let command = Command::Queue { job: key, spec: Box::new(spec), place, at_us: self.commands.clock.now_us() };
-        let done = self.execute(fact, job_id, command).await;
+        let command = Command::Queue { job, spec: Box::new(spec), place, at_us: self.commands.clock.now_us() };
+        let done = self.execute(context, job_id, command).await;
         // Its event gives the room to the job. A repeat has none, and what failed comes again.
         if is_placed && !matches!(done, Ok(events) if events > 0) {
             self.fleet.lock().unreserve(job_id);
@@ -74,12 +84,13 @@ impl FollowRuns {
         let by = StopBy::required(wanted.by_kind, &wanted.by);
         let by = by.map_err(|error| ReactError::Poison(format!("by: {error}")))?;
         let command = Command::Stop { by, decision: wanted.decision, at_us: self.commands.clock.now_us() };
-        self.execute(fact, job_id, command).await.map(drop)
+        self.execute(calls::reaction_context(fact, NAME), job_id, command).await.map(drop)
     }
 
     async fn release(&self, fact: &Fact, released: RunReleased) -> Result<(), ReactError> {
         let Some(job_id) = self.job_of(&released.run_id).await? else { return Ok(()) };
-        self.execute(fact, job_id, Command::Release { at_us: self.commands.clock.now_us() }).await.map(drop)
+        let command = Command::Release { at_us: self.commands.clock.now_us() };
+        self.execute(calls::reaction_context(fact, NAME), job_id, command).await.map(drop)
     }
 
     async fn job_of(&self, run_id: &str) -> Result<Option<JobId>, ReactError> {
@@ -89,8 +100,7 @@ impl FollowRuns {
     }
 
     /// Answers how many events it led to now: a repeat leads to none.
-    async fn execute(&self, fact: &Fact, job_id: JobId, command: Command) -> Result<usize, ReactError> {
-        let context = calls::reaction_context(fact, NAME);
+    async fn execute(&self, context: Context, job_id: JobId, command: Command) -> Result<usize, ReactError> {
         match self.commands.log.execute::<Job>(&job::stream(job_id), command, context).await {
             Ok(committed) => Ok(if committed.repeated { 0 } else { committed.events }),
             Err(ExecuteError::Rejected(never)) => match never {},

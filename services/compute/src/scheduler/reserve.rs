@@ -13,12 +13,14 @@ use crate::stream::ClusterName;
 
 impl Fleet {
     /// Keeps room for a job that is about to be queued; `None` when it has to wait: behind others, whatever they claim,
-    /// or for a node. The room is kept until its event comes in, or [`Fleet::unreserve`].
+    /// or for a node. The room is kept until its event comes in, or [`Fleet::unreserve`];
+    /// whoever asks again meanwhile gets none.
     pub fn reserve(&mut self, job_id: JobId, key: &JobKey, spec: &JobSpec) -> Option<Reserved> {
         let name = ClusterName::new(&key.workspace, &key.cluster);
         let shape = Shape::of_job(spec);
         let pool = self.pools.get(&name).filter(|pool| pool.cluster.phase == Phase::Live && pool.queue.is_empty())?;
-        if self.jobs.contains_key(&job_id) || misfit(spec, shape, pool).is_some() {
+        let is_known = self.jobs.contains_key(&job_id) || self.reserved.contains_key(&job_id);
+        if is_known || misfit(spec, shape, pool).is_some() {
             return None;
         }
         let placed = best_open(pool, job_id, shape)?;

@@ -110,6 +110,9 @@ impl World {
         let key = JobKey { workspace: "w".into(), run_id: job_id.to_string(), cluster: "spot".into() };
         let place = if spec.service.is_none() { self.fleet.reserve(job_id, &key, &spec) } else { None };
         let is_placed = place.is_some();
+        if is_placed {
+            assert_eq!(self.fleet.reserve(job_id, &key, &spec), None, "a second delivery would keep room twice");
+        }
         let command = job::Command::Queue { job: key, spec: Box::new(spec), place, at_us: self.now_us };
         if is_placed {
             self.in_flight.push((job_id, command));
