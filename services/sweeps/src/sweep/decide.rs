@@ -10,7 +10,7 @@ use super::events::{SweepEvent, SweepSubmitted};
 use super::held::PauseMode;
 use super::rejection::{Decided, Rejection};
 use super::snapshot;
-use super::state::{Submitted, Sweep};
+use super::state::{SCHEMA, Submitted, Sweep};
 use super::trial::Trial;
 
 /// What somebody wants of a sweep.
@@ -169,7 +169,7 @@ impl Decider for Sweep {
     type Command = Command;
     type Event = SweepEvent;
     type Rejection = Rejection;
-    const SNAPSHOT: Option<i16> = Some(snapshot::SCHEMA);
+    const SNAPSHOT: Option<i16> = Some(SCHEMA);
 
     fn snapshot(&self) -> Option<Vec<u8>> {
         snapshot::write(self)

@@ -55,6 +55,11 @@ pub struct Submitted {
     pub at: Timestamp,
 }
 
+/// The number of the state's written form. Whoever changes the form, or what events make of the state, raises it and
+/// commits the snapshot of the new number beside the old ones: a test holds the bytes of each number fast, and says when
+/// that was forgotten.
+pub(super) const SCHEMA: i16 = 2;
+
 /// A sweep as it stands; `submitted` is `None` before the first event.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Sweep {
