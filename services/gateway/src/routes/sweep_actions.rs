@@ -3,13 +3,13 @@
 use actix_web::http::StatusCode;
 use actix_web::post;
 use contracts::sweeps::{
-    CancelSweepRequest, ExtendSweepRequest, PauseSweepRequest, ResumeSweepRequest, Sweep, VerifySweepRequest,
-    WhatIfRequest,
+    ArchiveSweepRequest, CancelSweepRequest, ExtendSweepRequest, PauseSweepRequest, ResumeSweepRequest, Sweep,
+    VerifySweepRequest, WhatIfRequest,
 };
 
 use crate::door::{Call, Document, Refusal, Reply, Service, changed, json};
 
-super::routes!(pause_sweep, resume_sweep, cancel_sweep, extend_sweep, verify_sweep, what_if);
+super::routes!(pause_sweep, resume_sweep, cancel_sweep, extend_sweep, archive_sweep, verify_sweep, what_if);
 
 /// Pauses a sweep: no new trials. Mode `drain` lets the running ones run on, `checkpoint` has them save their
 /// checkpoints and wait without a node until the sweep is resumed.
@@ -50,6 +50,16 @@ pub(crate) async fn extend_sweep(body: Document, call: Call) -> Reply {
     let (workspace, sweep) = named(&call);
     let request = ExtendSweepRequest { workspace, sweep, ..body.message().await? };
     let reply = call.peers().sweeps_client().extend_sweep(call.writing(body.hash())?.attach(request)).await?;
+    changed(StatusCode::OK, Service::Sweeps, reply)
+}
+
+/// Puts a sweep that has ended out of the way: its name is free again, and lists pass it over. Its id still reads it.
+#[utoipa::path(tag = "sweeps", responses((status = 200, body = Sweep)))]
+#[post("/api/v1/workspaces/{workspace}/sweeps/{sweep:[^/:]+}:archive")]
+pub(crate) async fn archive_sweep(body: Document, call: Call) -> Reply {
+    let (workspace, sweep) = named(&call);
+    let request = ArchiveSweepRequest { workspace, sweep };
+    let reply = call.peers().sweeps_client().archive_sweep(call.writing(body.hash())?.attach(request)).await?;
     changed(StatusCode::OK, Service::Sweeps, reply)
 }
 

@@ -197,6 +197,7 @@ fake!(SweepsService, sweeps, {} {}
     update_sweep: UpdateSweepRequest => Sweep,
     pause_sweep: PauseSweepRequest => Sweep,
     resume_sweep: ResumeSweepRequest => Sweep,
+    archive_sweep: ArchiveSweepRequest => Sweep,
     cancel_sweep: CancelSweepRequest => CancelSweepReply,
     extend_sweep: ExtendSweepRequest => Sweep,
     list_trials: ListTrialsRequest => ListTrialsReply,

@@ -1,4 +1,4 @@
-//! Pauses, resumes, cancels, extends and changes a sweep.
+//! Pauses, resumes, cancels, extends, changes and archives a sweep.
 
 use contracts::sweeps as wire;
 use contracts::{CallContext, status_of, with_position};
@@ -33,6 +33,13 @@ impl Core {
         let call = CallContext::of(&request);
         let request = request.into_inner();
         let command = Command::Resume { at: self.clock.now() };
+        self.change(&call, &request.workspace, &request.sweep, command).await
+    }
+
+    pub(super) async fn archive_sweep(&self, request: Request<wire::ArchiveSweepRequest>) -> Answer<wire::Sweep> {
+        let call = CallContext::of(&request);
+        let request = request.into_inner();
+        let command = Command::Archive { at: self.clock.now() };
         self.change(&call, &request.workspace, &request.sweep, command).await
     }
 

@@ -6,7 +6,7 @@ use tuning::bayes::Fit;
 use vocabulary::Decider;
 
 use super::command::{Ask, Changes, Heartbeat, ImportedTrial, NewTrial, Observation, RunEnd, RunMove, Tell};
-use super::events::{SweepEvent, SweepSubmitted};
+use super::events::{SweepArchived, SweepEvent, SweepSubmitted};
 use super::held::PauseMode;
 use super::rejection::{Decided, Rejection};
 use super::snapshot;
@@ -134,6 +134,11 @@ pub enum Command {
         /// Now.
         at: Timestamp,
     },
+    /// To be out of the way: its name is free again, and lists pass it over.
+    Archive {
+        /// Now.
+        at: Timestamp,
+    },
 }
 
 impl Command {
@@ -160,7 +165,8 @@ impl Command {
             | Self::Cancel { at, .. }
             | Self::Change { at, .. }
             | Self::NoteFit { at, .. }
-            | Self::Extend { at, .. } => *at,
+            | Self::Extend { at, .. }
+            | Self::Archive { at } => *at,
         }
     }
 }
@@ -204,6 +210,10 @@ impl Decider for Sweep {
             Command::Ask(ask) => self.ask(ask),
             Command::Tell(tell) => self.tell(tell),
             Command::Heartbeat(heartbeat) => self.heartbeat(heartbeat),
+            Command::Archive { at } => self.archive(*at),
+            Command::Extend { .. } if self.archived_at.is_some() => {
+                Err(self.refuse("it is archived, and its name may be another's; fork it instead").into())
+            }
             Command::Extend { max_total_trials, timeout_seconds, at } => {
                 self.extend(*max_total_trials, *timeout_seconds, *at)
             }
@@ -223,6 +233,15 @@ impl Sweep {
     /// What was submitted, if anything was.
     pub(super) fn known(&self) -> Result<&Submitted, Rejection> {
         self.submitted.as_ref().ok_or(Rejection::Absent)
+    }
+
+    /// Archiving twice changes nothing.
+    fn archive(&self, at: Timestamp) -> Decided {
+        self.known()?;
+        if !self.status.state().is_terminal() {
+            return Err(self.refuse("only one that has ended can be archived; cancel it first").into());
+        }
+        Ok(self.archived_at.map_or_else(|| vec![SweepArchived { at }.into()], |_| Vec::new()))
     }
 
     /// A trial by its index.

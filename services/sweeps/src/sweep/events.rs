@@ -407,6 +407,13 @@ pub struct SweepStalled {
     pub at: Timestamp,
 }
 
+/// Its name is free again, and lists pass it over.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SweepArchived {
+    /// When.
+    pub at: Timestamp,
+}
+
 /// That trial has got somewhere, or has ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SweepUnstalled {
@@ -444,6 +451,7 @@ vocabulary::stored_events! {
         SweepWarned: 1,
         SweepStalled: 1,
         SweepUnstalled: 1,
+        SweepArchived: 1,
         ObservationsInherited: 1,
         TrialsAdopted: 1,
         ModelFitted: 1,

@@ -11,6 +11,9 @@ use vocabulary::{SweepId, Warning};
 
 use crate::sweep::{Closing, SweepEvent, SweepState};
 
+/// Instead of its state in the row of a sweep that lists pass over.
+const ARCHIVED: &str = "Archived";
+
 /// One row a sweep.
 pub(crate) struct Listed;
 
@@ -91,6 +94,10 @@ async fn apply(tx: &mut Transaction, sweep_id: SweepId, event: &RecordedEvent) -
     let mut summary: Summary = serde_json::from_str(&summary).unwrap_or_default();
     if let Some(new) = summary.take(&decoded) {
         state = new.to_string();
+    }
+    if matches!(decoded, SweepEvent::SweepArchived(_)) {
+        ARCHIVED.clone_into(&mut state);
+        sql("DELETE FROM sweep_names WHERE sweep_id = $1").bind(&id).execute(&mut *tx).await?;
     }
     summary.version = event.version;
     let summary = serde_json::to_string(&summary).unwrap_or_default();
@@ -185,7 +192,8 @@ pub(crate) async fn listed(
     limit: i32,
 ) -> Result<Vec<ListedSweep>, Error> {
     let all = "SELECT sweep_id, position, state, summary FROM sweeps_listed
-               WHERE workspace = $1 AND position < $2 AND ($3 = '' OR state = $3) ORDER BY position DESC LIMIT $4";
+               WHERE workspace = $1 AND position < $2 AND state <> 'Archived' AND ($3 = '' OR state = $3)
+               ORDER BY position DESC LIMIT $4";
     let rows: Vec<(String, i64, String, String)> =
         sql(all).bind(workspace).bind(before).bind(state).bind(limit).fetch_all(reader).await?;
     let read = |(id, position, state, summary): (String, i64, String, String)| {
@@ -198,7 +206,7 @@ pub(crate) async fn listed(
 /// All sweeps that have not ended.
 pub(crate) async fn active(reader: &Reader) -> Result<Vec<SweepId>, Error> {
     let ids: Vec<String> =
-        sql("SELECT sweep_id FROM sweeps_listed WHERE state NOT IN ('Completed', 'Failed', 'Canceled')")
+        sql("SELECT sweep_id FROM sweeps_listed WHERE state NOT IN ('Completed', 'Failed', 'Canceled', 'Archived')")
             .fetch_all(reader)
             .await?;
     Ok(ids.iter().filter_map(|id| SweepId::parse(id).ok()).collect())

@@ -64,6 +64,11 @@ pub enum Sweep {
         /// Its id or name.
         sweep: String,
     },
+    /// Free the name of one that has ended, and have lists pass it over; its id still reads it.
+    Archive {
+        /// Its id or name.
+        sweep: String,
+    },
     /// Raise the limits, also after the end.
     Extend {
         /// Its id or name.
@@ -118,6 +123,7 @@ pub async fn sweep(client: &Client, command: Sweep) -> Result<(), Failure> {
         Sweep::Pause { sweep, checkpoint: true } => (sweep, ":pause", json!({"mode": "checkpoint"})),
         Sweep::Resume { sweep } => (sweep, ":resume", json!({})),
         Sweep::Cancel { sweep } => (sweep, ":cancel", json!({})),
+        Sweep::Archive { sweep } => (sweep, ":archive", json!({})),
         Sweep::Extend { sweep, max_total_trials, timeout_seconds } => {
             let mut body = serde_json::Map::new();
             body.extend(max_total_trials.map(|total| ("max_total_trials".to_owned(), json!(total))));

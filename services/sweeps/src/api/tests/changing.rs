@@ -89,6 +89,44 @@ async fn a_completed_sweep_is_extended_and_goes_on() {
 }
 
 #[tokio::test]
+async fn an_archived_sweep_is_out_of_the_way_and_can_be_read() {
+    // Whoever tries something again under the same name is otherwise held up by the first try for ever.
+    let mut bench = Bench::new().await;
+    let sweep = bench.submit(&document(json!({"limits": {"max_total_trials": 1}}))).await;
+    let named = |sweep: &str| wire::ArchiveSweepRequest { workspace: WORKSPACE.into(), sweep: sweep.into() };
+    let early = problem(bench.api().archive_sweep(Request::new(named("digits"))).await);
+    assert_eq!((early.status, early.code.as_str()), (409, "WrongState"), "{early}");
+    bench.reports(sweep, 0, 0, 0.5).await;
+    bench.ends(sweep, 0, "completed").await;
+    let archived = bench.api().archive_sweep(Request::new(named("digits"))).await.unwrap().into_inner();
+    assert_eq!((archived.state.as_str(), archived.archived_at.is_empty()), ("Completed", false));
+    let list = |state: &str| wire::ListSweepsRequest {
+        workspace: WORKSPACE.into(),
+        state: state.into(),
+        ..wire::ListSweepsRequest::default()
+    };
+    for state in ["", "Completed"] {
+        let listed = bench.api().list_sweeps(Request::new(list(state))).await.unwrap().into_inner();
+        assert_eq!(listed.sweeps, [], "{state:?}");
+    }
+    // By its id it is what it was: read, explained, and archived once only.
+    let id = sweep.to_string();
+    let again = bench.api().archive_sweep(Request::new(named(&id))).await.unwrap().into_inner();
+    assert_eq!((again.version, again.best.unwrap().value), (archived.version, 0.5));
+    let extend = wire::ExtendSweepRequest {
+        workspace: WORKSPACE.into(),
+        sweep: id,
+        max_total_trials: Some(3),
+        timeout_seconds: None,
+    };
+    assert_eq!(problem(bench.api().extend_sweep(Request::new(extend)).await).code, "WrongState");
+    let next = bench.submit(&document(json!({}))).await;
+    assert_eq!(bench.sweep(next).await.name, "digits", "the name is free");
+    let listed = bench.api().list_sweeps(Request::new(list(""))).await.unwrap().into_inner();
+    assert_eq!(listed.sweeps.iter().map(|sweep| sweep.sweep_id.clone()).collect::<Vec<_>>(), [next.to_string()]);
+}
+
+#[tokio::test]
 async fn a_sweep_of_another_workspace_is_absent() {
     // Row 54: not forbidden, absent; its existence is nobody else's business.
     let bench = Bench::new().await;

@@ -136,6 +136,7 @@ fn sweeps(forms: &mut StoredForms) {
     let reason = "trial 2 was preempted 5 times without a new report".to_owned();
     forms.is::<SweepEvent>(1, SweepStalled { workspace: workspace(), trial: 2, reason, at: at() });
     forms.is::<SweepEvent>(1, SweepUnstalled { trial: 2 });
+    forms.is::<SweepEvent>(1, SweepArchived { at: at() });
 }
 
 fn endings(forms: &mut StoredForms) {

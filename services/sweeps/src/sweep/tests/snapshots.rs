@@ -111,6 +111,7 @@ fn populating() -> Vec<SweepEvent> {
     events.push(stored::<TrialStopRequested>("TrialStopRequested.1", json!({"trial": 1})).into());
     let end = json!({"trial": 1, "end": TrialEnd::EarlyStopped { decision: "s@4".into() }});
     events.push(stored::<TrialEnded>("TrialEnded.1", end).into());
+    events.push(stored::<SweepArchived>("SweepArchived.1", json!({})).into());
     events
 }
 
