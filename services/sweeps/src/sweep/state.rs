@@ -56,8 +56,8 @@ pub struct Submitted {
 }
 
 /// The number of the state's written form. Whoever changes the form, or what events make of the state, raises it and
-/// commits the snapshot of the new number beside the old ones: a test holds the bytes of each number fast, and says when
-/// that was forgotten.
+/// commits the snapshot of the new number beside the old ones: a test holds the bytes of each number fast, and fails
+/// when that was forgotten.
 pub(super) const SCHEMA: i16 = 3;
 
 /// A sweep as it stands; `submitted` is `None` before the first event.
