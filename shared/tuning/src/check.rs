@@ -5,9 +5,14 @@ use std::collections::{HashMap, HashSet};
 use crate::distribution::Manner;
 use crate::environment::parameter_environment_name;
 use crate::normal::inverse_normal;
-use crate::space::{CHOICE_VALUES_MAX, Distribution, Issue, PARAMETERS_MAX, Parameter, RANDINT_UPPER_MAX, SearchSpace};
+use crate::space::{
+    Bounds, CHOICE_VALUES_MAX, Distribution, INTEGER_MAX, Issue, PARAMETERS_MAX, Parameter, RANDINT_UPPER_MAX,
+    SearchSpace,
+};
 use crate::value::{Value, number_text};
 
+/// No parameter that anybody tunes is larger: bounds whose power is were meant as values.
+const LIKELY_MAX: f64 = 1e15;
 /// Longest name of a parameter.
 const NAME_LENGTH_MAX: usize = 64;
 
@@ -28,7 +33,8 @@ impl SearchSpace {
         }
         let base_is_good = check_logbase(self.logbase, &mut issues);
         check_names(&self.parameters, &mut issues);
-        let manner = Manner::new(self.logbase.filter(|_| base_is_good), self.compat);
+        let mut manner = Manner::of(self);
+        manner.ln_base = manner.ln_base.filter(|_| base_is_good);
         for parameter in &self.parameters {
             let mut check = Check { parameter, manner, issues: &mut issues };
             check.in_compat();
@@ -43,7 +49,11 @@ impl SearchSpace {
     fn check_defaults(&self, issues: &mut Vec<Issue>) {
         for (place, parameter) in self.parameters.iter().enumerate() {
             let name = &parameter.name;
-            let wrong = |issue: &Issue| !issue.warning && (issue.parameter.is_empty() || issue.parameter == *name);
+            // Bounds that look like something else are bounds all the same.
+            let wrong = |issue: &Issue| {
+                let about_it = issue.parameter.is_empty() || issue.parameter == *name;
+                about_it && !issue.warning && issue.code != "LikelyRealBounds"
+            };
             let Some(default) = &parameter.default else { continue };
             if self.compat {
                 let message = format!("{name}: default is not in compat azure; remove it or use the native mode");
@@ -113,7 +123,9 @@ impl Check<'_> {
         }
         let (name, kind) = (&self.parameter.name, self.parameter.distribution.kind());
         let field = match self.parameter.distribution {
-            Distribution::LogUniformValues { .. } => Some("type"),
+            Distribution::LogUniformValues { .. }
+            | Distribution::QLogUniformValues { .. }
+            | Distribution::IntUniform { .. } => Some("type"),
             Distribution::Choice { weights: Some(_), .. } => Some("weights"),
             Distribution::Choice { ordered: true, .. } => Some("ordered"),
             Distribution::Randint { grid_points: true, .. } | Distribution::Quniform { grid_points: true, .. } => {
@@ -142,15 +154,17 @@ impl Check<'_> {
                     self.error("upper", "BadUpper", bad_upper(&parameter.name, &upper.to_string()));
                 }
             }
+            Distribution::IntUniform { min_value, max_value, step, .. } => self.integers(min_value, max_value, step),
             Distribution::Normal { mu, sigma }
             | Distribution::Qnormal { mu, sigma, .. }
             | Distribution::Lognormal { mu, sigma }
             | Distribution::Qlognormal { mu, sigma, .. } => self.normal(mu, sigma),
             Distribution::Uniform { min_value, max_value }
             | Distribution::Quniform { min_value, max_value, .. }
-            | Distribution::Loguniform { min_value, max_value }
+            | Distribution::Loguniform { min_value, max_value, .. }
             | Distribution::Qloguniform { min_value, max_value, .. }
-            | Distribution::LogUniformValues { min_value, max_value } => self.range(min_value, max_value),
+            | Distribution::LogUniformValues { min_value, max_value }
+            | Distribution::QLogUniformValues { min_value, max_value, .. } => self.range(min_value, max_value),
         }
     }
 
@@ -164,47 +178,13 @@ impl Check<'_> {
             self.error("values", "TooLarge", message);
             return;
         }
-        let mut earlier = HashSet::with_capacity(values.len());
         for (at, value) in values.iter().enumerate() {
-            let is_new = earlier.insert(value);
-            let field = format!("values/{at}");
             if value.as_number().is_some_and(|number| !number.is_finite()) {
                 let message = format!("{name}: values[{at}] is {value}; string, finite number or boolean");
-                self.error(&field, "BadChoiceValue", message);
-            } else if !is_new {
-                self.error(&field, "DuplicateValue", format!("{name}.values[{at}] repeats {value}; use weights"));
+                self.error(&format!("values/{at}"), "BadChoiceValue", message);
             }
         }
-        let texts = values.iter().filter(|value| matches!(value, Value::Text(_))).count();
-        if texts != 0 && texts != values.len() {
-            let message = format!("{name}: either all or none may be strings; {texts} of {} are", values.len());
-            self.error("values", "MixedTypes", message);
-        }
-        if let Some(weights) = weights {
-            self.weights(weights, values.len());
-        }
-    }
-
-    fn weights(&mut self, weights: &[f64], values: usize) {
-        let name = &self.parameter.name;
-        if weights.len() != values {
-            let message = format!("{name}: {} weights for {values} values; give one for each", weights.len());
-            self.error("weights", "BadWeights", message);
-        }
-        for (at, weight) in weights.iter().enumerate() {
-            if !(weight.is_finite() && *weight > 0.0) {
-                let message = format!("{name}: weights[{at}] {} must be a finite number > 0", number_text(*weight));
-                self.error(&format!("weights/{at}"), "BadWeights", message);
-            }
-        }
-        let sum = weights.iter().fold(0.0, |sum, weight| sum + weight);
-        if sum.is_infinite() && weights.iter().all(|weight| weight.is_finite()) {
-            self.error(
-                "weights",
-                "BadWeights",
-                format!("{name}: the sum of the weights is not finite; scale them down"),
-            );
-        }
+        self.issues.extend(check_choice(name, values.iter().enumerate(), values.len(), weights));
     }
 
     /// Whether all given numbers are finite; reports those that are not.
@@ -280,11 +260,13 @@ impl Check<'_> {
             return;
         }
         if min == max {
-            let name = &self.parameter.name;
-            let message = format!("{name}: min_value = max_value {} draws the same value each time", number_text(min));
-            self.warning("min_value", "ZeroRange", message);
+            self.always_the_same(min);
         }
-        if matches!(self.parameter.distribution, Distribution::LogUniformValues { .. }) && min <= 0.0 {
+        let takes_logarithms = matches!(
+            self.parameter.distribution,
+            Distribution::LogUniformValues { .. } | Distribution::QLogUniformValues { .. }
+        );
+        if takes_logarithms && min <= 0.0 {
             let message = format!("{} must be > 0; its logarithm is taken", self.received("min_value", min));
             self.error("min_value", "LogOfNonPositive", message);
             return;
@@ -296,6 +278,40 @@ impl Check<'_> {
         self.steps();
     }
 
+    fn always_the_same(&mut self, min: f64) {
+        let name = &self.parameter.name;
+        let message = format!("{name}: min_value = max_value {} draws the same value each time", number_text(min));
+        self.warning("min_value", "ZeroRange", message);
+    }
+
+    fn integers(&mut self, min: i64, max: i64, step: u64) {
+        let mut good = true;
+        for (field, value) in [("min_value", min), ("max_value", max)] {
+            if !(-INTEGER_MAX..=INTEGER_MAX).contains(&value) {
+                good = false;
+                let message = format!("{}: {field} {value} must be in -2^53..=2^53", self.parameter.name);
+                self.error(field, "BadRange", message);
+            }
+        }
+        if step == 0 {
+            good = false;
+            self.error("step", "BadQuantum", format!("{}: step 0 must be an integer >= 1", self.parameter.name));
+        }
+        if min > max {
+            let message = format!("{}: min_value {min} must be <= max_value {max}", self.parameter.name);
+            self.error("min_value", "BadRange", message);
+        } else if good && max - min >= INTEGER_MAX {
+            let message = format!("{}: more than 2^53 integers; narrow the range", self.parameter.name);
+            self.error("max_value", "Overflow", message);
+        } else if good && min == max {
+            self.always_the_same(min as f64);
+        } else if good && (max - min).unsigned_abs() < step {
+            let message =
+                format!("{}: only {min}, a step of {step} leads out of the range; use choice", self.parameter.name);
+            self.error("step", "DegenerateRange", message);
+        }
+    }
+
     /// Reports what is not finite about the width or the powers of the bounds.
     fn overflows(&mut self, min: f64, max: f64) -> bool {
         let before = self.issues.len();
@@ -303,8 +319,7 @@ impl Check<'_> {
             let message = format!("{}: max_value - min_value is not finite; narrow the range", self.parameter.name);
             self.error("max_value", "Overflow", message);
         }
-        let logarithmic =
-            matches!(self.parameter.distribution, Distribution::Loguniform { .. } | Distribution::Qloguniform { .. });
+        let logarithmic = self.parameter.distribution.has_exponents();
         for (field, value) in [("min_value", min), ("max_value", max)] {
             if logarithmic && !self.manner.power(value).is_finite() {
                 let message = match self.manner.ln_base {
@@ -319,21 +334,25 @@ impl Check<'_> {
         self.issues.len() > before
     }
 
+    /// Refuses exponents that look like values, unless the document says that they are exponents.
     fn real_bounds(&mut self, min: f64, max: f64) {
-        let logarithmic =
-            matches!(self.parameter.distribution, Distribution::Loguniform { .. } | Distribution::Qloguniform { .. });
-        if let (true, Some((low, high))) = (logarithmic, self.parameter.distribution.bounds(self.manner))
-            && 0.0 < min
-            && min < max
-            && max <= 1.0
-        {
-            let message = format!(
-                "{}: values will lie in [{low:.2},{high:.2}]; the bounds are exponents, \
-                 log_uniform_values takes real ones",
-                self.parameter.name
-            );
-            self.warning("min_value", "LikelyRealBounds", message);
+        let (bounds, meant) = match self.parameter.distribution {
+            Distribution::Loguniform { bounds, .. } => (bounds, "log_uniform_values"),
+            Distribution::Qloguniform { bounds, .. } => (bounds, "q_log_uniform_values"),
+            _ => return,
+        };
+        let Some((low, high)) = self.parameter.distribution.bounds(self.manner) else { return };
+        let look_real = 0.0 < min && min < max && (max <= 1.0 || high.max(low) > LIKELY_MAX);
+        if !look_real || self.manner.compat || matches!(bounds, Bounds::Exponents) {
+            return;
         }
+        let name = &self.parameter.name;
+        let message = format!(
+            "{name}: values will lie in [{},{}]; write {meant}, or bounds: exponents",
+            rounded(low),
+            rounded(high)
+        );
+        self.error("min_value", "LikelyRealBounds", message);
     }
 
     fn steps(&mut self) {
@@ -363,6 +382,44 @@ impl Check<'_> {
             _ => {}
         }
     }
+}
+
+/// A number in a message: two digits behind the point, and a power of ten for large ones.
+fn rounded(value: f64) -> String {
+    if value < 1e6 { format!("{value:.2}") } else { format!("{value:.2e}") }
+}
+
+/// The rules on the list of a choice with so many values, of which those are known that could be read: an earlier one
+/// of the same type and value, and weights that do not fit.
+pub fn check_choice<'v>(
+    name: &str,
+    values: impl Iterator<Item = (usize, &'v Value)>,
+    count: usize,
+    weights: Option<&[f64]>,
+) -> Vec<Issue> {
+    let mut earlier = HashSet::new();
+    let again = values.filter(|(_, value)| !earlier.insert(*value));
+    let repeats = |(at, value): (usize, &Value)| {
+        let message = format!("{name}.values[{at}] repeats {value}; use weights");
+        Issue::error(name, &format!("values/{at}"), "DuplicateValue", message)
+    };
+    let mut issues: Vec<Issue> = again.map(repeats).collect();
+    let Some(weights) = weights else { return issues };
+    let mut wrong = |field: &str, message| issues.push(Issue::error(name, field, "BadWeights", message));
+    if weights.len() != count {
+        wrong("weights", format!("{name}: {} weights for {count} values; give one for each", weights.len()));
+    }
+    for (at, weight) in weights.iter().enumerate() {
+        if !(weight.is_finite() && *weight > 0.0) {
+            let message = format!("{name}: weights[{at}] {} must be a finite number > 0", number_text(*weight));
+            wrong(&format!("weights/{at}"), message);
+        }
+    }
+    let sum = weights.iter().fold(0.0, |sum, weight| sum + weight);
+    if sum.is_infinite() && weights.iter().all(|weight| weight.is_finite()) {
+        wrong("weights", format!("{name}: the sum of the weights is not finite; scale them down"));
+    }
+    issues
 }
 
 /// The message of `BadUpper`, also for what a document reader receives and no u64 can hold.

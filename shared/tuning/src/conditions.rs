@@ -28,8 +28,9 @@ fn check_one(space: &SearchSpace, parameter: &Parameter, condition: &Condition, 
         return;
     };
     let kind = parent.distribution.kind();
-    if !matches!(parent.distribution, Distribution::Choice { .. } | Distribution::Randint { .. }) {
-        let message = format!("{name}.when: {parent_name} is {kind}; only choice and randint can be conditions");
+    if !matches!(parent.distribution, Distribution::Choice { .. }) && parent.distribution.integers().is_none() {
+        let message =
+            format!("{name}.when: {parent_name} is {kind}; only choice, randint and int_uniform can be conditions");
         issues.push(Issue::error(name, &field, "ImpossibleCondition", message));
         return;
     }

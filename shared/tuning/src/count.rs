@@ -114,12 +114,12 @@ impl Counter<'_, '_> {
     }
 }
 
-/// Whether a parent can have the value; only choices and randints are parents.
+/// Whether a parent can have the value; only choices and integers are parents.
 pub(crate) fn can_take(distribution: &Distribution, value: &Value) -> bool {
     match (distribution, value) {
         (Distribution::Choice { values, .. }, value) => values.contains(value),
-        (Distribution::Randint { upper, .. }, Value::Number(number)) => {
-            number.fract() == 0.0 && *number >= 0.0 && *number < *upper as f64
+        (distribution, Value::Number(number)) => {
+            distribution.integers().is_some_and(|integers| integers.index(*number).is_some())
         }
         _ => false,
     }

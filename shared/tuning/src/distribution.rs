@@ -2,7 +2,7 @@
 
 use crate::lattice::{Lattice, from_step};
 use crate::normal::inverse_normal;
-use crate::space::Distribution;
+use crate::space::{Distribution, SearchSpace};
 use crate::value::Value;
 
 /// What of the space, besides the distribution itself, decides a value.
@@ -12,11 +12,14 @@ pub(crate) struct Manner {
     pub ln_base: Option<f64>,
     /// The published formulas, without clipping to the lattice.
     pub compat: bool,
+    /// Whether the steps of a lattice of powers are kept inside the powers of its bounds.
+    pub clamps_powers: bool,
 }
 
 impl Manner {
-    pub(crate) fn new(logbase: Option<f64>, compat: bool) -> Self {
-        Self { ln_base: logbase.map(libm::log), compat }
+    pub(crate) fn of(space: &SearchSpace) -> Self {
+        let clamps_powers = space.version.clamps_powers();
+        Self { ln_base: space.logbase.map(libm::log), compat: space.compat, clamps_powers }
     }
 
     /// The base to the power of x.
@@ -37,24 +40,23 @@ impl Distribution {
     pub(crate) fn value(&self, u: f64, manner: Manner) -> Value {
         match self {
             Self::Choice { values, weights, .. } => choose(values, weights.as_deref(), u),
-            Self::Randint { upper, .. } => {
-                let upper = *upper as f64;
-                Value::Number((u * upper).floor().min(upper - 1.0))
-            }
-            _ => Value::Number(bounded(self.continuous(u, manner))),
+            _ => Value::Number(match self.integers() {
+                Some(integers) => integers.value((u * integers.count as f64).floor()),
+                None => bounded(self.continuous(u, manner)),
+            }),
         }
     }
 
     fn continuous(&self, u: f64, manner: Manner) -> f64 {
         let raw = match *self {
-            Self::Choice { .. } | Self::Randint { .. } => 0.0,
+            Self::Choice { .. } | Self::Randint { .. } | Self::IntUniform { .. } => 0.0,
             Self::Uniform { min_value, max_value } | Self::Quniform { min_value, max_value, .. } => {
                 min_value + u * (max_value - min_value)
             }
-            Self::Loguniform { min_value, max_value } | Self::Qloguniform { min_value, max_value, .. } => {
+            Self::Loguniform { min_value, max_value, .. } | Self::Qloguniform { min_value, max_value, .. } => {
                 manner.power(min_value + u * (max_value - min_value))
             }
-            Self::LogUniformValues { min_value, max_value } => {
+            Self::LogUniformValues { min_value, max_value } | Self::QLogUniformValues { min_value, max_value, .. } => {
                 let low = libm::log(min_value);
                 libm::exp(low + u * (libm::log(max_value) - low))
             }
@@ -77,8 +79,9 @@ impl Distribution {
         match *self {
             Self::Uniform { min_value, max_value }
             | Self::Quniform { min_value, max_value, .. }
-            | Self::LogUniformValues { min_value, max_value } => Some((min_value, max_value)),
-            Self::Loguniform { min_value, max_value } | Self::Qloguniform { min_value, max_value, .. } => {
+            | Self::LogUniformValues { min_value, max_value }
+            | Self::QLogUniformValues { min_value, max_value, .. } => Some((min_value, max_value)),
+            Self::Loguniform { min_value, max_value, .. } | Self::Qloguniform { min_value, max_value, .. } => {
                 let (a, b) = (manner.power(min_value), manner.power(max_value));
                 Some((a.min(b), a.max(b)))
             }
@@ -86,11 +89,17 @@ impl Distribution {
         }
     }
 
+    /// Whether the written bounds are exponents, so that the real ones are powers, rounded as such.
+    pub(crate) fn has_exponents(&self) -> bool {
+        matches!(self, Self::Loguniform { .. } | Self::Qloguniform { .. })
+    }
+
     /// The step of the quantised types.
     pub(crate) fn quantum(&self) -> Option<f64> {
         match *self {
             Self::Quniform { q, .. }
             | Self::Qloguniform { q, .. }
+            | Self::QLogUniformValues { q, .. }
             | Self::Qnormal { q, .. }
             | Self::Qlognormal { q, .. } => Some(q),
             _ => None,
@@ -103,15 +112,15 @@ impl Distribution {
             return None;
         }
         let (q, (low, high)) = (self.quantum()?, self.bounds(manner)?);
-        Some(Lattice::new(low, high, q))
+        let lattice = Lattice::new(low, high, q);
+        Some(if self.has_exponents() && !manner.clamps_powers { lattice.unclamped() } else { lattice })
     }
 
     /// How many different values can be drawn.
     pub(crate) fn size(&self, manner: Manner) -> Size {
         match *self {
             Self::Choice { ref values, .. } => Size::Finite(values.len() as u64),
-            Self::Randint { upper, .. } => Size::Finite(upper),
-            Self::Loguniform { min_value, max_value } if min_value == max_value => Size::Finite(1),
+            Self::Loguniform { min_value, max_value, .. } if min_value == max_value => Size::Finite(1),
             Self::Normal { sigma, .. }
             | Self::Lognormal { sigma, .. }
             | Self::Qnormal { sigma, .. }
@@ -120,9 +129,10 @@ impl Distribution {
             {
                 Size::Finite(1)
             }
-            _ => match (self.lattice(manner), self.quantum(), self.bounds(manner)) {
-                (Some(lattice), ..) => Size::Finite(lattice.count()),
-                (None, Some(q), Some((low, high))) => {
+            _ => match (self.integers(), self.lattice(manner), self.quantum().zip(self.bounds(manner))) {
+                (Some(integers), ..) => Size::Finite(integers.count),
+                (None, Some(lattice), _) => Size::Finite(lattice.count()),
+                (None, None, Some((q, (low, high)))) => {
                     let steps = (high / q).round_ties_even() - (low / q).round_ties_even();
                     Size::Finite(steps as u64 + 1)
                 }

@@ -84,7 +84,7 @@ pub fn explore(
 /// A parameter one step up or down. What the space cannot reach stays as it is.
 fn perturbed(space: &SearchSpace, place: usize, before: &Draw, up: bool) -> Explored {
     let distribution = &space.parameters[place].distribution;
-    let manner = Manner::new(space.logbase, space.compat);
+    let manner = Manner::of(space);
     let moved = neighbour(distribution, manner, &before.value, up);
     let draw = moved.and_then(|value| space.draw_of(place, &value).ok());
     match draw.filter(|draw| draw.value != before.value) {
@@ -108,8 +108,9 @@ fn neighbour(distribution: &Distribution, manner: Manner, value: &Value, up: boo
     let x = value.as_number()?;
     // Upwards is away from zero for what is above it, and towards it for what is below: both times by a fifth.
     let target = x * if up == (x >= 0.0) { UP } else { DOWN };
-    if let Distribution::Randint { upper, .. } = distribution {
-        return Some(Value::Number(stepped(x, target, 1.0, up).max(0.0).min(*upper as f64 - 1.0)));
+    if let Some(integers) = distribution.integers() {
+        let index = |x: f64| (x - integers.first) / integers.step;
+        return Some(Value::Number(integers.value(stepped(index(x), index(target), 1.0, up).max(0.0))));
     }
     let bounded = distribution.bounds(manner).map_or(target, |(low, high)| target.max(low).min(high));
     let Some(q) = distribution.quantum() else { return Some(Value::Number(bounded)) };

@@ -3,6 +3,7 @@
 use crate::activity::Plan;
 use crate::count;
 use crate::distribution::Manner;
+use crate::integers::Integers;
 use crate::lattice::Lattice;
 use crate::sampler::{Draw, Proposal};
 use crate::space::{Distribution, Issue, Parameter, SearchSpace};
@@ -12,7 +13,7 @@ use crate::value::Value;
 #[derive(Debug)]
 enum Axis<'a> {
     Listed(&'a [Value]),
-    Integers(u64),
+    Integers(Integers),
     Multiples(Lattice),
 }
 
@@ -20,8 +21,14 @@ impl<'a> Axis<'a> {
     fn new(parameter: &'a Parameter, manner: Manner) -> Option<Self> {
         match &parameter.distribution {
             Distribution::Choice { values, .. } => Some(Self::Listed(values)),
-            Distribution::Randint { upper, grid_points: true } if !manner.compat => Some(Self::Integers(*upper)),
-            distribution @ Distribution::Quniform { grid_points: true, .. } => {
+            distribution @ (Distribution::Randint { grid_points: true, .. }
+            | Distribution::IntUniform { grid_points: true, .. })
+                if !manner.compat =>
+            {
+                distribution.integers().map(Self::Integers)
+            }
+            distribution @ (Distribution::Quniform { grid_points: true, .. }
+            | Distribution::QLogUniformValues { grid_points: true, .. }) => {
                 distribution.lattice(manner).map(Self::Multiples)
             }
             _ => None,
@@ -31,7 +38,7 @@ impl<'a> Axis<'a> {
     fn len(&self) -> u64 {
         match self {
             Self::Listed(values) => values.len() as u64,
-            Self::Integers(upper) => *upper,
+            Self::Integers(integers) => integers.count,
             Self::Multiples(lattice) => lattice.count(),
         }
     }
@@ -39,7 +46,7 @@ impl<'a> Axis<'a> {
     fn value(&self, digit: u64) -> Value {
         match self {
             Self::Listed(values) => values[digit as usize].clone(),
-            Self::Integers(_) => Value::Number(digit as f64),
+            Self::Integers(integers) => Value::Number(integers.value(digit as f64)),
             Self::Multiples(lattice) => Value::Number(lattice.value(digit)),
         }
     }
@@ -54,6 +61,7 @@ pub(crate) struct Grid<'p, 'a> {
     /// For each parameter, the last place that its activity depends on.
     decided_at: Vec<usize>,
     product: u64,
+    manner: Manner,
 }
 
 impl<'p, 'a> Grid<'p, 'a> {
@@ -68,7 +76,7 @@ impl<'p, 'a> Grid<'p, 'a> {
                 decided_at[index] = decided_at[index].max(decided_at[link.parent]);
             }
         }
-        Some(Self { plan, axes, decided_at, product })
+        Some(Self { plan, axes, decided_at, product, manner })
     }
 
     /// The first cell at or after `index`; `None` behind the last.
@@ -122,8 +130,14 @@ impl<'p, 'a> Grid<'p, 'a> {
         let index = self.axes.iter().zip(digits).fold(0, |index, (axis, digit)| index * axis.len() + digit);
         let placed = values.into_iter().enumerate();
         let draws = placed.filter_map(|(place, value)| {
-            let u = (digits[place] as f64 + 0.5) / self.axes[place].len() as f64;
-            Some(Draw { name: self.plan.parameters[place].name.clone(), u, value: value? })
+            let (value, parameter) = (value?, &self.plan.parameters[place]);
+            let even = (digits[place] as f64 + 0.5) / self.axes[place].len() as f64;
+            let u = match &parameter.distribution {
+                // The shares of u that give these are far from equal, and models read u.
+                log @ Distribution::QLogUniformValues { .. } => log.locate(&value, self.manner).unwrap_or(even),
+                _ => even,
+            };
+            Some(Draw { name: parameter.name.clone(), u, value })
         });
         Proposal { draws: draws.collect(), index, redraw: 0 }
     }
@@ -135,7 +149,7 @@ impl<'p, 'a> Grid<'p, 'a> {
 /// `GridNeedsChoice` for the first parameter that cannot be enumerated, `GridTooLarge` when the product overflows 64
 /// bits.
 pub fn grid_size(space: &SearchSpace) -> Result<Option<u64>, Issue> {
-    let manner = Manner::new(space.logbase, space.compat);
+    let manner = Manner::of(space);
     let plan = Plan::new(space);
     let mut product = Some(1_u64);
     for parameter in plan.parameters {
@@ -153,7 +167,9 @@ pub fn grid_size(space: &SearchSpace) -> Result<Option<u64>, Issue> {
 fn needs_choice(parameter: &Parameter, compat: bool) -> Issue {
     let (name, kind) = (&parameter.name, parameter.distribution.kind());
     let fix = match (kind, compat) {
-        ("randint" | "quniform", false) => "set grid_points: true or use random",
+        ("randint" | "int_uniform" | "quniform" | "q_log_uniform_values", false) => {
+            "set grid_points: true or use random"
+        }
         (_, false) => "use quniform points or random",
         (_, true) => "use choice or random",
     };
@@ -162,7 +178,7 @@ fn needs_choice(parameter: &Parameter, compat: bool) -> Issue {
 
 /// The rules that only a grid has.
 pub(crate) fn check(space: &SearchSpace, trials: Option<u64>) -> Vec<Issue> {
-    let manner = Manner::new(space.logbase, space.compat);
+    let manner = Manner::of(space);
     let mut issues = Vec::new();
     for parameter in &space.parameters {
         if Axis::new(parameter, manner).is_none() {

@@ -24,6 +24,8 @@ pub struct Lattice {
     q: f64,
     first: f64,
     last: f64,
+    /// Whether a step is kept inside the bounds, of which it may be off by the rounding of a division.
+    clamped: bool,
 }
 
 impl Lattice {
@@ -31,7 +33,12 @@ impl Lattice {
     pub fn new(low: f64, high: f64, q: f64) -> Self {
         let first = near_integer(low / q).unwrap_or_else(|| (low / q).ceil());
         let last = near_integer(high / q).unwrap_or_else(|| (high / q).floor());
-        Self { low, high, q, first, last }
+        Self { low, high, q, first, last, clamped: true }
+    }
+
+    /// The same steps, each an exact multiple of q: for bounds that are powers, and off by the rounding of them.
+    pub(crate) fn unclamped(self) -> Self {
+        Self { clamped: false, ..self }
     }
 
     /// How many multiples there are. Exact below 2^53 steps, which is finer than a draw can tell apart anyway.
@@ -50,6 +57,7 @@ impl Lattice {
     }
 
     fn at(&self, step: f64) -> f64 {
-        from_step(step, self.q).max(self.low).min(self.high) + 0.0
+        let value = from_step(step, self.q);
+        if self.clamped { value.max(self.low).min(self.high) + 0.0 } else { value }
     }
 }

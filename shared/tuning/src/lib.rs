@@ -17,6 +17,7 @@ mod environment;
 mod explore;
 mod grid;
 mod importance;
+mod integers;
 mod judge;
 mod ladder;
 mod lattice;
@@ -33,9 +34,10 @@ mod sobol;
 mod space;
 mod trials;
 mod value;
+mod version;
 mod whatif;
 
-pub use check::bad_upper;
+pub use check::{bad_upper, check_choice};
 pub use curve::End;
 pub use environment::{PARAMETER_PREFIX, environment_form, parameter_environment_name};
 pub use explore::{Change, Explored, donor_of, explore};
@@ -50,11 +52,10 @@ pub use population::{Member, population_min};
 pub use rungs::{Entry, Promotion, RungTable};
 pub use sampler::{Draw, Method, Proposal, Rule, SamplerSpec, finite_size, propose, trial_seed};
 pub use space::{
-    CHOICE_VALUES_MAX, Condition, Distribution, Issue, PARAMETERS_MAX, Parameter, RANDINT_UPPER_MAX, SearchSpace,
+    Bounds, CHOICE_VALUES_MAX, Condition, Distribution, INTEGER_MAX, Issue, PARAMETERS_MAX, Parameter,
+    RANDINT_UPPER_MAX, SearchSpace,
 };
 pub use trials::{Report, Reported, Standing, TRIALS_MAX, Trials};
 pub use value::{Configuration, Value, fingerprint, number_text};
+pub use version::{SAMPLER_VERSION, SamplerVersion};
 pub use whatif::{Clock, Fate, RecordedTrial, Replay, ReplayedBest, ReplayedTrial, WhatIf, replay, what_if};
-
-/// Raised whenever a sampler would give another value for the same inputs; recorded with each proposal.
-pub const SAMPLER_VERSION: u32 = 1;

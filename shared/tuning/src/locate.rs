@@ -5,6 +5,7 @@
 //! values or a step, otherwise up to the rounding of the two maps.
 
 use crate::distribution::{Manner, Size};
+use crate::integers::Integers;
 use crate::lattice::from_step;
 use crate::sampler::Draw;
 use crate::space::{Distribution, SearchSpace};
@@ -32,7 +33,7 @@ impl SearchSpace {
     /// When there is no parameter at `place`.
     pub fn u_of(&self, place: usize, value: &Value) -> Result<f64, String> {
         let parameter = &self.parameters[place];
-        let manner = Manner::new(self.logbase, self.compat);
+        let manner = Manner::of(self);
         let name = &parameter.name;
         parameter.distribution.locate(value, manner).map_err(|wrong| format!("{name}: {value} {wrong}"))
     }
@@ -55,10 +56,10 @@ impl SearchSpace {
 impl Distribution {
     /// Whether its values stand apart from each other.
     pub(crate) fn is_discrete(&self) -> bool {
-        matches!(self, Self::Choice { .. } | Self::Randint { .. }) || self.quantum().is_some()
+        matches!(self, Self::Choice { .. }) || self.integers().is_some() || self.quantum().is_some()
     }
 
-    fn locate(&self, value: &Value, manner: Manner) -> Result<f64, String> {
+    pub(crate) fn locate(&self, value: &Value, manner: Manner) -> Result<f64, String> {
         if let Self::Choice { values, weights, .. } = self {
             let at = values.iter().position(|known| known == value).ok_or("is none of the values")?;
             return Ok(self.settle(centre_of_share(at, values.len(), weights.as_deref()), value, manner));
@@ -67,16 +68,22 @@ impl Distribution {
         if !x.is_finite() {
             return Err("is not a finite number".to_owned());
         }
-        if let Self::Randint { upper, .. } = self {
-            let upper = *upper as f64;
-            if x.fract() != 0.0 || !(0.0..upper).contains(&x) {
-                return Err(format!("is not an integer in 0..{}", number_text(upper)));
-            }
-            return Ok(self.settle((x + 0.5) / upper, value, manner));
+        if let Some(integers) = self.integers() {
+            let index = integers.index(x).ok_or_else(|| self.not_an_integer(integers))?;
+            return Ok(self.settle((index + 0.5) / integers.count as f64, value, manner));
         }
         match self.quantum() {
             Some(q) => self.locate_step(x, q, manner),
             None => self.locate_point(x, manner),
+        }
+    }
+
+    fn not_an_integer(&self, of: Integers) -> String {
+        let (first, step, last) = (number_text(of.first), number_text(of.step), number_text(of.last()));
+        match self {
+            Self::Randint { upper, .. } => format!("is not an integer in 0..{upper}"),
+            _ if of.step == 1.0 => format!("is not an integer in {first}..={last}"),
+            _ => format!("is not one of {first} to {last} in steps of {step}"),
         }
     }
 
@@ -151,15 +158,15 @@ impl Distribution {
             Self::Uniform { min_value, max_value } | Self::Quniform { min_value, max_value, .. } => {
                 linear(x, min_value, max_value)
             }
-            Self::Loguniform { min_value, max_value } | Self::Qloguniform { min_value, max_value, .. } => {
+            Self::Loguniform { min_value, max_value, .. } | Self::Qloguniform { min_value, max_value, .. } => {
                 linear(exponent(x), min_value, max_value)
             }
-            Self::LogUniformValues { min_value, max_value } => {
+            Self::LogUniformValues { min_value, max_value } | Self::QLogUniformValues { min_value, max_value, .. } => {
                 linear(libm::log(x), libm::log(min_value), libm::log(max_value))
             }
             Self::Normal { mu, sigma } | Self::Qnormal { mu, sigma, .. } => normal(x, mu, sigma),
             Self::Lognormal { mu, sigma } | Self::Qlognormal { mu, sigma, .. } => normal(exponent(x), mu, sigma),
-            Self::Choice { .. } | Self::Randint { .. } => (0.5, None),
+            Self::Choice { .. } | Self::Randint { .. } | Self::IntUniform { .. } => (0.5, None),
         }
     }
 

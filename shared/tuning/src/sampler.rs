@@ -146,7 +146,7 @@ pub fn propose(
     taken: &dyn Fn(&Configuration) -> bool,
 ) -> Option<Proposal> {
     let plan = Plan::new(space);
-    let manner = Manner::new(space.logbase, space.compat);
+    let manner = Manner::of(space);
     match sampler {
         SamplerSpec::Random { rule: Rule::Random } => {
             let fresh = |redraw: &u32| {
@@ -195,13 +195,26 @@ impl SearchSpace {
     /// # Panics
     /// When there is no parameter at `place`.
     pub fn value_of(&self, place: usize, u: f64) -> Value {
-        self.parameters[place].distribution.value(u, Manner::new(self.logbase, self.compat))
+        self.parameters[place].distribution.value(u, Manner::of(self))
+    }
+
+    /// A proposal of a model with the values that this space's version gives for its numbers. The numbers are the same
+    /// in all versions; values without steps stay as they are.
+    #[must_use]
+    pub fn revalued(&self, mut proposal: Proposal) -> Proposal {
+        for draw in &mut proposal.draws {
+            let place = self.parameters.iter().position(|parameter| parameter.name == draw.name);
+            if let Some(place) = place.filter(|place| self.parameters[*place].distribution.is_discrete()) {
+                draw.value = self.value_of(place, draw.u);
+            }
+        }
+        proposal
     }
 }
 
 /// How many configurations the space has; `None` when infinitely many, or too entangled to count.
 pub fn finite_size(space: &SearchSpace) -> Option<u128> {
-    let manner = Manner::new(space.logbase, space.compat);
+    let manner = Manner::of(space);
     crate::count::combinations(&Plan::new(space), |parameter| match parameter.distribution.size(manner) {
         Size::Finite(count) => Some(count),
         Size::Infinite => None,

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::value::Value;
+use crate::version::SamplerVersion;
 
 /// Most parameters of a search space: the table of Sobol directions has as many dimensions.
 pub const PARAMETERS_MAX: usize = 256;
@@ -10,6 +11,32 @@ pub const PARAMETERS_MAX: usize = 256;
 pub const CHOICE_VALUES_MAX: usize = 1000;
 /// Largest `upper` of a randint: the last integer up to which doubles leave no gap.
 pub const RANDINT_UPPER_MAX: u64 = 1 << 53;
+/// Largest bound of an int_uniform, either side of 0, and its widest range, for the same reason.
+pub const INTEGER_MAX: i64 = 1 << 53;
+
+/// What a document says about the bounds of the log types. It changes no value, so spaces that differ in it alone are
+/// the same.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Bounds {
+    /// Nothing: bounds that look like real ones are refused.
+    #[default]
+    Unsaid,
+    /// That they are meant as exponents, however they look.
+    Exponents,
+}
+
+impl Bounds {
+    fn is_unsaid(&self) -> bool {
+        matches!(self, Self::Unsaid)
+    }
+}
+
+impl PartialEq for Bounds {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
 
 /// How the value of a parameter is drawn.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -17,7 +44,7 @@ pub const RANDINT_UPPER_MAX: u64 = 1 << 53;
 pub enum Distribution {
     /// One of the listed values.
     Choice {
-        /// 1..1000 values: all texts, or none.
+        /// 1..1000 values, of mixed types if wished.
         values: Vec<Value>,
         /// A positive weight for each value; absent: all equal.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -30,6 +57,19 @@ pub enum Distribution {
     Randint {
         /// The first integer that is not drawn.
         upper: u64,
+        /// Whether a grid may enumerate the integers.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        grid_points: bool,
+    },
+    /// An integer between two bounds, both included.
+    IntUniform {
+        /// Smallest value.
+        min_value: i64,
+        /// Largest value; the last one drawn is a whole number of steps from the smallest.
+        max_value: i64,
+        /// From one value to the next, counted from the smallest.
+        #[serde(default = "one", skip_serializing_if = "is_one")]
+        step: u64,
         /// Whether a grid may enumerate the integers.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         grid_points: bool,
@@ -59,6 +99,9 @@ pub enum Distribution {
         min_value: f64,
         /// Largest exponent.
         max_value: f64,
+        /// What the document says about them.
+        #[serde(default, skip_serializing_if = "Bounds::is_unsaid")]
+        bounds: Bounds,
     },
     /// Log-uniform, then rounded to a multiple of `q`: the bounds are exponents.
     Qloguniform {
@@ -68,6 +111,9 @@ pub enum Distribution {
         max_value: f64,
         /// The step.
         q: f64,
+        /// What the document says about the bounds.
+        #[serde(default, skip_serializing_if = "Bounds::is_unsaid")]
+        bounds: Bounds,
     },
     /// Log-uniform between two real, positive bounds.
     LogUniformValues {
@@ -75,6 +121,18 @@ pub enum Distribution {
         min_value: f64,
         /// Largest value.
         max_value: f64,
+    },
+    /// Log-uniform between two real, positive bounds, then rounded to a multiple of `q`.
+    QLogUniformValues {
+        /// Smallest value.
+        min_value: f64,
+        /// Largest value.
+        max_value: f64,
+        /// The step; 1 for an integer on a log scale.
+        q: f64,
+        /// Whether a grid may enumerate the multiples.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        grid_points: bool,
     },
     /// Normal.
     Normal {
@@ -110,16 +168,27 @@ pub enum Distribution {
     },
 }
 
+fn one() -> u64 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_one(step: &u64) -> bool {
+    *step == 1
+}
+
 impl Distribution {
     /// The names of all distributions, as documents write them.
-    pub const KINDS: [&'static str; 11] = [
+    pub const KINDS: [&'static str; 13] = [
         "choice",
         "randint",
+        "int_uniform",
         "uniform",
         "quniform",
         "loguniform",
         "qloguniform",
         "log_uniform_values",
+        "q_log_uniform_values",
         "normal",
         "qnormal",
         "lognormal",
@@ -131,11 +200,13 @@ impl Distribution {
         match self {
             Self::Choice { .. } => "choice",
             Self::Randint { .. } => "randint",
+            Self::IntUniform { .. } => "int_uniform",
             Self::Uniform { .. } => "uniform",
             Self::Quniform { .. } => "quniform",
             Self::Loguniform { .. } => "loguniform",
             Self::Qloguniform { .. } => "qloguniform",
             Self::LogUniformValues { .. } => "log_uniform_values",
+            Self::QLogUniformValues { .. } => "q_log_uniform_values",
             Self::Normal { .. } => "normal",
             Self::Qnormal { .. } => "qnormal",
             Self::Lognormal { .. } => "lognormal",
@@ -180,6 +251,17 @@ pub struct SearchSpace {
     /// Azure's published formulas instead of the lattice rules.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub compat: bool,
+    /// By which rules values are made. Not stored with the space: each proposal says by which it was made.
+    #[serde(skip)]
+    pub version: SamplerVersion,
+}
+
+impl SearchSpace {
+    /// The same space with the rules of another version.
+    #[must_use]
+    pub fn as_of(&self, version: SamplerVersion) -> Self {
+        Self { version, ..self.clone() }
+    }
 }
 
 /// Something wrong, or worth a warning, in a search space, a sampler or a policy.

@@ -1,7 +1,7 @@
 //! Value to uniform number and back, for every distribution; and the first proposal with the defaults.
 
 use proptest::prelude::*;
-use trialog_tuning::{Distribution, Method, Parameter, Rule, SamplerSpec, SearchSpace, Value, propose};
+use trialog_tuning::{Bounds, Distribution, Method, Parameter, Rule, SamplerSpec, SearchSpace, Value, propose};
 
 /// Exponents, bounds and steps of sizes that people use.
 fn any_distribution() -> impl Strategy<Value = Distribution> {
@@ -29,11 +29,28 @@ fn any_distribution() -> impl Strategy<Value = Distribution> {
             q,
             grid_points: false
         }),
-        exponents.clone().prop_map(|(min_value, max_value)| Distribution::Loguniform { min_value, max_value }),
+        exponents.clone().prop_map(|(min_value, max_value)| Distribution::Loguniform {
+            min_value,
+            max_value,
+            bounds: Bounds::Exponents
+        }),
+        (-50_i64..50, 0_i64..90, 1_u64..9).prop_map(|(min_value, width, step)| Distribution::IntUniform {
+            min_value,
+            max_value: min_value + width,
+            step,
+            grid_points: false
+        }),
+        (exponents.clone(), step.clone()).prop_map(|((low, high), q)| Distribution::QLogUniformValues {
+            min_value: low.exp(),
+            max_value: high.exp(),
+            q,
+            grid_points: false
+        }),
         (exponents.clone(), step.clone()).prop_map(|((min_value, max_value), q)| Distribution::Qloguniform {
             min_value,
             max_value,
-            q
+            q,
+            bounds: Bounds::Exponents
         }),
         exponents
             .prop_map(|(low, high)| Distribution::LogUniformValues { min_value: low.exp(), max_value: high.exp() }),
@@ -46,11 +63,11 @@ fn any_distribution() -> impl Strategy<Value = Distribution> {
 
 fn one(distribution: Distribution, logbase: Option<f64>, compat: bool) -> SearchSpace {
     let parameters = vec![Parameter { name: "x".to_owned(), distribution, when: Vec::new(), default: None }];
-    SearchSpace { parameters, logbase, compat }
+    SearchSpace { parameters, logbase, compat, ..SearchSpace::default() }
 }
 
 fn has_a_step(distribution: &Distribution) -> bool {
-    distribution.kind().starts_with('q') || matches!(distribution.kind(), "choice" | "randint")
+    distribution.kind().starts_with('q') || matches!(distribution.kind(), "choice" | "randint" | "int_uniform")
 }
 
 /// Far out in the upper tail the doubles below 1 are so few that a value is known to fewer digits.
@@ -106,6 +123,7 @@ fn centres_of_intervals() {
         (choice(None), Value::from("b"), 0.75),
         (choice(Some(vec![1.0, 3.0])), Value::from("b"), 0.625),
         (Distribution::Randint { upper: 4, grid_points: false }, Value::from(1.0), 0.375),
+        (Distribution::IntUniform { min_value: 3, max_value: 9, step: 2, grid_points: false }, Value::from(7.0), 0.625),
         (Distribution::Uniform { min_value: -1.0, max_value: 1.0 }, Value::from(0.5), 0.75),
         (quniform.clone(), Value::from(0.0), 0.0625),
         (quniform.clone(), Value::from(1.0), 0.25),
@@ -127,6 +145,16 @@ fn what_is_outside_is_refused_in_words() {
         (quniform.clone(), Value::from(0.3), "x: 0.3 is not a multiple of 0.25"),
         (quniform, Value::from(1.25), "x: 1.25 is outside [0, 1]"),
         (Distribution::Randint { upper: 3, grid_points: false }, Value::from(3.0), "x: 3 is not an integer in 0..3"),
+        (
+            Distribution::IntUniform { min_value: 3, max_value: 10, step: 2, grid_points: false },
+            Value::from(10.0),
+            "x: 10 is not one of 3 to 9 in steps of 2",
+        ),
+        (
+            Distribution::IntUniform { min_value: -1, max_value: 1, step: 1, grid_points: false },
+            Value::from(0.5),
+            "x: 0.5 is not an integer in -1..=1",
+        ),
         (Distribution::Normal { mu: 0.0, sigma: 1.0 }, Value::from(9.0), "x: 9 is farther from the mean than any draw"),
         (
             Distribution::Lognormal { mu: 0.0, sigma: 1.0 },
@@ -137,7 +165,11 @@ fn what_is_outside_is_refused_in_words() {
         assert_eq!(one(distribution, None, false).u_of(0, &value).unwrap_err(), said);
     }
     // A bound that went through decimal text is on the bound.
-    let space = one(Distribution::Loguniform { min_value: -11.512925464970229, max_value: 0.0 }, None, false);
+    let space = one(
+        Distribution::Loguniform { min_value: -11.512925464970229, max_value: 0.0, bounds: Bounds::default() },
+        None,
+        false,
+    );
     assert!(space.u_of(0, &Value::from(0.00001)).is_ok());
     let space = one(Distribution::Quniform { min_value: 0.1, max_value: 0.9, q: 0.1, grid_points: false }, None, false);
     assert_eq!(space.draw_of(0, &Value::from(0.1 + 0.2)).unwrap().value, Value::from(0.3));

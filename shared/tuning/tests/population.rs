@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use trialog_tuning::{
-    Change, Condition, Decision, Distribution, Draw, End, Explored, Goal, Parameter, PolicySpec, Report, Rule,
+    Bounds, Change, Condition, Decision, Distribution, Draw, End, Explored, Goal, Parameter, PolicySpec, Report, Rule,
     SamplerSpec, SearchSpace, Trials, Value, Verdict, donor_of, explore, propose,
 };
 
@@ -102,17 +102,20 @@ fn space() -> SearchSpace {
     let parameters = vec![
         deep,
         parameter("opt", opt),
-        parameter("lr", Distribution::Loguniform { min_value: -9.0, max_value: -1.0 }),
+        parameter("lr", Distribution::Loguniform { min_value: -9.0, max_value: -1.0, bounds: Bounds::default() }),
         parameter("batch", Distribution::Quniform { min_value: 8.0, max_value: 64.0, q: 8.0, grid_points: false }),
         parameter("depth", Distribution::Randint { upper: 5, grid_points: false }),
         parameter("shift", Distribution::Normal { mu: -1.0, sigma: 2.0 }),
         parameter("wide", Distribution::Qnormal { mu: 0.0, sigma: 3.0, q: 0.5 }),
         parameter("scale", Distribution::LogUniformValues { min_value: 0.01, max_value: 10.0 }),
-        parameter("quanta", Distribution::Qloguniform { min_value: 0.0, max_value: 4.0, q: 1.0 }),
+        parameter(
+            "quanta",
+            Distribution::Qloguniform { min_value: 0.0, max_value: 4.0, q: 1.0, bounds: Bounds::default() },
+        ),
         choice("width", &[16.0, 32.0, 64.0, 128.0], true),
         choice("falling", &[3.0, 2.0, 1.0], true),
     ];
-    SearchSpace { parameters, logbase: None, compat: false }
+    SearchSpace { parameters, ..SearchSpace::default() }
 }
 
 fn drawn(seed: u64, number: u64) -> Vec<Draw> {

@@ -5,8 +5,8 @@ use std::collections::HashSet;
 
 use proptest::prelude::*;
 use trialog_tuning::{
-    Condition, Configuration, Distribution, Parameter, Proposal, Rule, SamplerSpec, SearchSpace, Value, fingerprint,
-    finite_size, grid_size, propose, trial_seed,
+    Bounds, Condition, Configuration, Distribution, Parameter, Proposal, Rule, SAMPLER_VERSION, SamplerSpec,
+    SamplerVersion, SearchSpace, Value, fingerprint, finite_size, grid_size, propose, trial_seed,
 };
 
 const RANDOM: SamplerSpec = SamplerSpec::Random { rule: Rule::Random };
@@ -28,6 +28,16 @@ fn finite() -> impl Strategy<Value = Distribution> {
             ordered: false,
         }),
         (1_u64..4).prop_map(|upper| Distribution::Randint { upper, grid_points: true }),
+        (-2_i64..3, 1_i64..4, 1_u64..3).prop_map(|(min_value, width, step)| {
+            let max_value = min_value + width.max(step as i64);
+            Distribution::IntUniform { min_value, max_value, step, grid_points: true }
+        }),
+        (1_u32..4, 1_u32..4).prop_map(|(low, width)| Distribution::QLogUniformValues {
+            min_value: f64::from(low),
+            max_value: f64::from(low + width),
+            q: 1.0,
+            grid_points: true,
+        }),
         (-3_i32..3, 1_i32..4).prop_map(|(low, steps)| Distribution::Quniform {
             min_value: f64::from(low),
             max_value: f64::from(low + steps),
@@ -42,18 +52,26 @@ fn any_distribution() -> impl Strategy<Value = Distribution> {
     let low = -1e3..1e3_f64;
     let width = 1e-3..1e3_f64;
     let q = prop_oneof![Just(0.1), Just(0.3), Just(1.0), Just(7.0), 1e-3..10.0_f64];
-    (low, width, q, 0_u8..10).prop_map(|(low, width, q, kind)| {
+    (low, width, q, 0_u8..12).prop_map(|(low, width, q, kind)| {
         let (min_value, max_value) = (low, low + width);
         let (small_min, small_max) = (low / 1e2, (low + width) / 1e2);
         match kind {
             0 => Distribution::Uniform { min_value, max_value },
             1 => Distribution::Quniform { min_value, max_value, q, grid_points: false },
-            2 => Distribution::Loguniform { min_value: small_min, max_value: small_max },
-            3 => Distribution::Qloguniform { min_value: small_min, max_value: small_max, q },
+            2 => Distribution::Loguniform { min_value: small_min, max_value: small_max, bounds: Bounds::Exponents },
+            3 => Distribution::Qloguniform { min_value: small_min, max_value: small_max, q, bounds: Bounds::Exponents },
             4 => Distribution::LogUniformValues { min_value: width, max_value: width * (1.0 + q) },
             5 => Distribution::Normal { mu: low, sigma: width },
             6 => Distribution::Qnormal { mu: low, sigma: width, q },
             7 => Distribution::Lognormal { mu: small_min, sigma: width / 1e2 },
+            9 => {
+                let (min_value, step) = (low as i64, q.ceil() as u64);
+                Distribution::IntUniform { min_value, max_value: min_value + width as i64, step, grid_points: false }
+            }
+            10 => {
+                let max_value = width * (1.0 + q);
+                Distribution::QLogUniformValues { min_value: width, max_value, q, grid_points: false }
+            }
             8 => Distribution::Qlognormal { mu: small_min, sigma: width / 1e2, q },
             _ => Distribution::Randint { upper: width as u64 + 1, grid_points: false },
         }
@@ -73,6 +91,7 @@ fn conditional_space() -> impl Strategy<Value = SearchSpace> {
                 let values = match &parent.distribution {
                     Distribution::Choice { values, .. } => vec![values[value.index(values.len())].clone()],
                     Distribution::Randint { upper, .. } => vec![Value::Number(value.index(*upper as usize) as f64)],
+                    Distribution::IntUniform { .. } => vec![value.get(&values_of(&parent.distribution)).clone()],
                     _ => Vec::new(),
                 };
                 if !values.is_empty() {
@@ -84,7 +103,7 @@ fn conditional_space() -> impl Strategy<Value = SearchSpace> {
         if backwards {
             parameters.reverse();
         }
-        SearchSpace { parameters, logbase: None, compat: false }
+        SearchSpace { parameters, ..SearchSpace::default() }
     })
 }
 
@@ -93,7 +112,11 @@ fn values_of(distribution: &Distribution) -> Vec<Value> {
     match distribution {
         Distribution::Choice { values, .. } => values.clone(),
         Distribution::Randint { upper, .. } => (0..*upper).map(|value| Value::Number(value as f64)).collect(),
-        Distribution::Quniform { min_value, max_value, q, .. } => {
+        Distribution::IntUniform { min_value, max_value, step, .. } => {
+            (*min_value..=*max_value).step_by(*step as usize).map(|value| Value::Number(value as f64)).collect()
+        }
+        Distribution::Quniform { min_value, max_value, q, .. }
+        | Distribution::QLogUniformValues { min_value, max_value, q, .. } => {
             let steps = ((max_value - min_value) / q) as u64;
             (0..=steps).map(|step| Value::Number(min_value + step as f64 * q)).collect()
         }
@@ -193,12 +216,22 @@ proptest! {
         let (bounds, q) = match distribution {
             Distribution::Uniform { min_value, max_value }
             | Distribution::LogUniformValues { min_value, max_value } => (Some((min_value, max_value)), None),
-            Distribution::Quniform { min_value, max_value, q, .. } => (Some((min_value, max_value)), Some(q)),
-            Distribution::Loguniform { min_value, max_value } => {
+            Distribution::Quniform { min_value, max_value, q, .. }
+            | Distribution::QLogUniformValues { min_value, max_value, q, .. } => {
+                (Some((min_value, max_value)), Some(q))
+            }
+            Distribution::Loguniform { min_value, max_value, .. } => {
                 (Some((libm::exp(min_value), libm::exp(max_value))), None)
             }
-            Distribution::Qloguniform { min_value, max_value, q } => {
-                (Some((libm::exp(min_value), libm::exp(max_value))), Some(q))
+            // The last step is exact where the power of the bound is off by its rounding.
+            Distribution::Qloguniform { min_value, max_value, q, .. } => {
+                let (low, high) = (libm::exp(min_value), libm::exp(max_value));
+                (Some((low - 1e-9 * low.max(q), high + 1e-9 * high.max(q))), Some(q))
+            }
+            Distribution::IntUniform { min_value, max_value, step, .. } => {
+                let steps = (value - min_value as f64) / step as f64;
+                prop_assert!(steps.fract() == 0.0, "{value} is no whole number of steps from {min_value}");
+                (Some((min_value as f64, max_value as f64)), Some(1.0))
             }
             Distribution::Qnormal { q, .. } | Distribution::Qlognormal { q, .. } => (None, Some(q)),
             Distribution::Randint { upper, .. } => (Some((0.0, upper as f64 - 1.0)), Some(1.0)),
@@ -259,7 +292,7 @@ fn named(name: &str, distribution: Distribution, when: Vec<Condition>) -> Parame
 
 fn one(name: &str, distribution: Distribution) -> SearchSpace {
     let parameters = vec![Parameter { name: name.to_owned(), distribution, when: Vec::new(), default: None }];
-    SearchSpace { parameters, logbase: None, compat: false }
+    SearchSpace { parameters, ..SearchSpace::default() }
 }
 
 /// Values that another implementation of the published rules gave, in Python with scipy: they may change only together
@@ -272,10 +305,54 @@ fn the_first_proposals_are_these() {
         let values = |proposal: Proposal| proposal.draws.iter().map(|draw| draw.value.argv_text()).collect::<Vec<_>>();
         run(&space, sampler, 3).into_iter().map(|proposal| values(proposal).join(" ")).collect()
     };
-    assert_eq!(trialog_tuning::SAMPLER_VERSION, 1);
+    assert_eq!(SAMPLER_VERSION, 2);
     assert_eq!(numbers(&RANDOM), ["0.4554285050651822 705", "0.36196621026691045 828", "0.44011028609353475 437"]);
     assert_eq!(numbers(&SOBOL), ["0.5777026722852184 236", "0.0017292275124808354 672", "0.7875238355667838 945"]);
     assert_eq!(trial_seed(11, 3), 10369929062802234782);
+}
+
+/// A batch size of 63.99999999999998 breaks scripts. What an older version recorded is computed by its own rule, also
+/// where a model made the number.
+#[test]
+fn a_lattice_of_powers_ends_exactly_since_version_2() {
+    let (min_value, max_value) = (libm::log(32.0), libm::log(64.0));
+    let sizes = Distribution::Qloguniform { min_value, max_value, q: 1.0, bounds: Bounds::default() };
+    let space = one("size", sizes);
+    let older = space.as_of(SamplerVersion::recorded(1).unwrap());
+    let of = |space: &SearchSpace| {
+        let mut values: Vec<f64> =
+            run(space, &SOBOL, 33).iter().filter_map(|made| made.draws[0].value.as_number()).collect();
+        values.sort_by(f64::total_cmp);
+        values
+    };
+    let whole: Vec<f64> = (32..=64).map(f64::from).collect();
+    assert_eq!(of(&space), whole);
+    assert_eq!(of(&older)[..32], whole[..32]);
+    assert_eq!(of(&older)[32], 63.99999999999998);
+    let last = Proposal { draws: vec![space.draw_of(0, &Value::from(64.0)).unwrap()], index: 0, redraw: 0 };
+    assert_eq!(last.draws[0].value, Value::from(64.0));
+    assert_eq!(older.revalued(last).draws[0].value, Value::from(63.99999999999998));
+    assert_eq!(SamplerVersion::recorded(SAMPLER_VERSION + 1), None);
+    assert_eq!(SamplerVersion::recorded(0), None);
+}
+
+/// Integers as people write them: both ends included, steps from the first, and as many on each step of a log scale as
+/// it is wide.
+#[test]
+fn integers_of_both_kinds_have_a_grid() {
+    let odd = Distribution::IntUniform { min_value: 3, max_value: 10, step: 2, grid_points: true };
+    let sizes = Distribution::QLogUniformValues { min_value: 1.0, max_value: 3.0, q: 1.0, grid_points: true };
+    let mut space = one("odd", odd);
+    space.parameters.push(one("size", sizes).parameters.remove(0));
+    let cells = run(&space, &SamplerSpec::Grid, 20);
+    let values = |cell: &Proposal| cell.draws.iter().map(|draw| draw.value.argv_text()).collect::<Vec<_>>().join(" ");
+    let found: Vec<String> = cells.iter().map(values).collect();
+    assert_eq!(found, ["3 1", "3 2", "3 3", "5 1", "5 2", "5 3", "7 1", "7 2", "7 3", "9 1", "9 2", "9 3"]);
+    for cell in &cells {
+        for (place, draw) in cell.draws.iter().enumerate() {
+            assert_eq!(space.value_of(place, draw.u), draw.value, "the number of a cell gives its value");
+        }
+    }
 }
 
 /// 1,024 scrambled points put one point into each of 1,024 slices of every dimension, and 32 x 32 boxes of the first

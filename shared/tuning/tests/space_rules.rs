@@ -34,13 +34,63 @@ fn ranges() {
     check(log(-6.0, 800.0), &["lr/max_value Overflow: exp(800) is not finite; bounds are natural-log exponents"]);
     check(log(1.0, -1.0), &["lr/min_value BadRange: lr: min_value 1 must be <= max_value -1"]);
     check(log(2.0, 2.0), &["lr/min_value ~ZeroRange: lr: min_value = max_value 2 draws the same value each time"]);
-    let warned = "lr/min_value ~LikelyRealBounds: lr: values will lie in [1.00,1.11]; the bounds are exponents, \
-                  log_uniform_values takes real ones";
-    check(log(0.0001, 0.1), &[warned]);
     check(
         json!([{"name": "lr", "type": "log_uniform_values", "min_value": 0, "max_value": 1}]),
         &["lr/min_value LogOfNonPositive: lr: min_value 0 must be > 0; its logarithm is taken"],
     );
+}
+
+/// Somebody who writes real bounds to a type that takes exponents would tune between 1.00 and 1.11.
+#[test]
+fn exponents_that_look_like_values() {
+    let log = |kind: &str, min: f64, max: f64, bounds: Option<&str>| {
+        let mut lr = json!({"name": "lr", "type": kind, "min_value": min, "max_value": max, "q": 1e-3});
+        if let Some(bounds) = bounds {
+            lr["bounds"] = json!(bounds);
+        }
+        json!([lr])
+    };
+    for (kind, meant) in [("loguniform", "log_uniform_values"), ("qloguniform", "q_log_uniform_values")] {
+        for (min, max, values) in
+            [(0.0001, 0.1, "[1.00,1.11]"), (0.5, 1.0, "[1.65,2.72]"), (1.0, 64.0, "[2.72,6.24e27]")]
+        {
+            let refused = format!(
+                "lr/min_value LikelyRealBounds: lr: values will lie in {values}; write {meant}, or bounds: exponents"
+            );
+            check(log(kind, min, max, None), &[&refused]);
+            check(log(kind, min, max, Some("exponents")), &[]);
+            let mut published = space(&log(kind, min, max, None));
+            published.compat = true;
+            assert_eq!(issues(&published), [""; 0], "{kind}");
+        }
+        check(log(kind, 0.0, 0.1, None), &[]);
+        check(log(kind, -6.0, 0.1, None), &[]);
+        check(log(kind, 1.0, 5.0, None), &[]);
+    }
+    // What is said about bounds is stored, so that a stored space can be written again, and makes no other space.
+    let said = space(&log("loguniform", 0.1, 0.2, Some("exponents")));
+    let stored = serde_json::to_value(&said).unwrap();
+    assert_eq!(stored["parameters"][0]["bounds"], "exponents");
+    assert_eq!(said, space(&log("loguniform", 0.1, 0.2, None)));
+}
+
+#[test]
+fn integers() {
+    let int = |min: i64, max: i64, step: i64| {
+        let n = json!({"name": "n", "type": "int_uniform", "min_value": min, "max_value": max, "step": step});
+        json!([n])
+    };
+    check(int(3, 9, 2), &[]);
+    check(int(-(1 << 53), -1, 1), &[]);
+    check(int(4, 4, 1), &["n/min_value ~ZeroRange: n: min_value = max_value 4 draws the same value each time"]);
+    check(int(9, 3, 1), &["n/min_value BadRange: n: min_value 9 must be <= max_value 3"]);
+    check(int(3, 9, 0), &["n/step BadQuantum: n: step 0 must be an integer >= 1"]);
+    check(int(3, 9, 7), &["n/step DegenerateRange: n: only 3, a step of 7 leads out of the range; use choice"]);
+    check(int(-2, (1 << 53) - 1, 1), &["n/max_value Overflow: n: more than 2^53 integers; narrow the range"]);
+    let far = ((1_i64 << 53) + 1).to_string();
+    check(int(3, (1 << 53) + 1, 1), &[&format!("n/max_value BadRange: n: max_value {far} must be in -2^53..=2^53")]);
+    let log = json!([{"name": "n", "type": "q_log_uniform_values", "min_value": 0, "max_value": 8, "q": 1}]);
+    check(log, &["n/min_value LogOfNonPositive: n: min_value 0 must be > 0; its logarithm is taken"]);
 }
 
 #[test]
@@ -92,7 +142,12 @@ fn choices_and_randints() {
     check(choice(json!([])), &["batch/values EmptyChoice: batch: at least one value"]);
     check(choice(json!([16, 16.0])), &["batch/values/1 DuplicateValue: batch.values[1] repeats 16; use weights"]);
     check(choice(json!([1, true])), &[]);
-    check(choice(json!(["a", 1])), &["batch/values MixedTypes: batch: either all or none may be strings; 1 of 2 are"]);
+    check(choice(json!(["sqrt", 1, 0.5, "1", true, "true"])), &[]);
+    let twice = [
+        "batch/values/2 DuplicateValue: batch.values[2] repeats a; use weights",
+        "batch/values/3 DuplicateValue: batch.values[3] repeats 1; use weights",
+    ];
+    check(choice(json!(["a", 1, "a", 1.0])), &twice);
     let weights = |weights: serde_json::Value| {
         let batch = json!({"name": "batch", "type": "choice", "values": [16, 32], "weights": weights});
         json!([batch])
@@ -141,7 +196,9 @@ fn conditions() {
     );
     check(
         json!([uniform, when("m", "lr", json!([0.5]))]),
-        &["m/when/lr ImpossibleCondition: m.when: lr is uniform; only choice and randint can be conditions"],
+        &[
+            "m/when/lr ImpossibleCondition: m.when: lr is uniform; only choice, randint and int_uniform can be conditions",
+        ],
     );
     check(
         json!([when("a", "b", json!([1])), when("b", "c", json!([1])), when("c", "a", json!([1]))]),
@@ -159,10 +216,12 @@ fn compat_refuses_what_azure_does_not_have() {
         {"name": "a", "type": "choice", "values": [1, 2], "weights": [1, 2]},
         {"name": "b", "type": "log_uniform_values", "min_value": 1, "max_value": 2},
         {"name": "c", "type": "randint", "upper": 3, "when": [{"parent": "a", "values": [1]}]},
+        {"name": "d", "type": "int_uniform", "min_value": 1, "max_value": 2},
+        {"name": "e", "type": "q_log_uniform_values", "min_value": 1, "max_value": 2, "q": 1},
     ]));
     space.compat = true;
     let codes: Vec<_> = space.check().into_iter().map(|issue| (issue.parameter, issue.field, issue.code)).collect();
-    let want = [("a", "weights"), ("b", "type"), ("c", "when")];
+    let want = [("a", "weights"), ("b", "type"), ("c", "when"), ("d", "type"), ("e", "type")];
     assert_eq!(codes, want.map(|(name, field)| (name.to_owned(), field.to_owned(), "NotInCompat")));
 }
 
@@ -188,6 +247,11 @@ fn grids() {
     let thousand = json!({"name": "a", "type": "randint", "upper": 1000, "grid_points": true});
     let vast = json!({"name": "v", "type": "randint", "upper": 1_u64 << 53, "grid_points": true});
     let lr = json!({"name": "lr", "type": "uniform", "min_value": 0, "max_value": 1});
+    let odd = json!({"name": "n", "type": "int_uniform", "min_value": 3, "max_value": 9});
+    assert_eq!(
+        grid(json!([odd]), None),
+        ["n GridNeedsChoice: n is int_uniform; grid accepts choice only; set grid_points: true or use random"]
+    );
     assert_eq!(grid(json!([thousand]), Some(1000)), [""; 0]);
     assert_eq!(
         grid(json!([lr]), None),

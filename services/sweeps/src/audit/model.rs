@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 use tuning::bayes::{Fit, Inherited, Tuner};
-use tuning::{Draw, Proposal};
+use tuning::{Draw, Proposal, SearchSpace};
 
 use super::findings::{Difference, between_proposals, broken};
 use crate::document::SweepSpec;
@@ -37,11 +37,12 @@ impl ModelAudit {
         self.tuner.inherit(&inherited);
     }
 
-    /// Recomputes a proposal.
+    /// Recomputes a proposal; `space` has the rules by which it was made.
     pub fn proposed(
         &mut self,
         event: &TrialProposed,
         recorded: &Proposal,
+        space: &SearchSpace,
         inheritance: &Inheritance,
     ) -> Vec<Difference> {
         let Some(basis) = event.basis.model else {
@@ -59,7 +60,10 @@ impl ModelAudit {
             self.used = basis.fit;
         }
         let suggested = crate::tuner::suggest(&mut self.tuner, inheritance, event.trial, basis.known);
-        let mut found = between_proposals(event.trial, recorded, suggested.as_ref().map(|made| &made.proposal));
+        // What goes on is as it was recorded where it began.
+        let resumes = inheritance.resumed(u64::from(event.trial)).is_some();
+        let suggested = suggested.map(|made| if resumes { made.proposal } else { space.revalued(made.proposal) });
+        let mut found = between_proposals(event.trial, recorded, suggested.as_ref());
         let pending = event.trial.saturating_sub(basis.known);
         if basis.pending != pending {
             found.push(broken(event.trial, "basis.pending", json!(basis.pending), json!(pending)));

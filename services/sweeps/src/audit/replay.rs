@@ -1,16 +1,20 @@
 //! The recomputation itself, an event at a time.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::sync::Arc;
 
 use eventlog::{EventLog, RecordedEvent};
 use serde_json::json;
-use tuning::{Configuration, Decision, PolicySpec, Proposal, Report, Reported, Trials, Verdict, fingerprint, propose};
+use tuning::{
+    Configuration, Decision, PolicySpec, Proposal, Report, Reported, SamplerVersion, Trials, Verdict, fingerprint,
+    propose,
+};
 use uuid::Uuid;
 use vocabulary::{Decider, SweepId};
 
 use super::findings::{Difference, between_decisions, between_proposals, broken, plain};
 use super::model::ModelAudit;
-use crate::document::OnNonFinite;
+use crate::document::{OnNonFinite, SweepSpec};
 use crate::stream::stream_of;
 use crate::sweep::{
     ObservationRecorded, Population, StopBy, Sweep, SweepEvent, TrialPaused, TrialPromoted, TrialProposed,
@@ -53,6 +57,8 @@ pub(crate) struct Audit {
     /// Proposals by samplers of other versions, by version: they cannot be recomputed here.
     pub unverifiable: BTreeMap<u32, u64>,
     watched: Option<u32>,
+    /// As submitted, with the rules of the last proposal.
+    spec: Option<Arc<SweepSpec>>,
     model: Option<ModelAudit>,
     curves: Trials,
     taken: HashSet<u128>,
@@ -118,6 +124,7 @@ impl Audit {
             judged: Vec::new(),
             unverifiable: BTreeMap::new(),
             watched,
+            spec: None,
             model: None,
             curves: Trials::default(),
             taken: HashSet::new(),
@@ -240,40 +247,50 @@ impl Audit {
     /// How a proposal differs from what its sampler says now. Of a model's proposals `why` shows what was recorded: to
     /// compute them all again takes too long for one answer.
     fn recomputed(&mut self, event: &TrialProposed, recorded: &Proposal) -> Vec<Difference> {
-        let Some(submitted) = self.sweep.submitted.as_ref() else { return Vec::new() };
+        let Some(seed) = self.sweep.submitted.as_ref().map(|submitted| submitted.seed) else { return Vec::new() };
         if event.basis.imported {
             self.imported += 1;
             return Vec::new();
         }
         let known = event.basis.model.map(|basis| basis.known);
         let basis = based(event.trial, known, &self.sweep.inheritance);
-        if event.sampler_version != tuning::SAMPLER_VERSION {
+        let Some(spec) = self.spec_as_of(event.sampler_version) else {
             *self.unverifiable.entry(event.sampler_version).or_default() += 1;
             if let Some(model) = self.model.as_mut() {
                 model.take(event.trial, &event.draws, basis);
             }
             return Vec::new();
-        }
+        };
         if let Some(model) = self.model.as_mut() {
-            let inheritance = &self.sweep.inheritance;
-            let found = if self.watched.is_none() { model.proposed(event, recorded, inheritance) } else { Vec::new() };
+            let (inheritance, space) = (&self.sweep.inheritance, &spec.space);
+            let found =
+                if self.watched.is_none() { model.proposed(event, recorded, space, inheritance) } else { Vec::new() };
             model.take(event.trial, &event.draws, basis);
             self.proposals_checked += u64::from(self.watched.is_none());
             return found;
         }
         self.proposals_checked += 1;
         let taken = |configuration: &Configuration| self.taken.contains(&fingerprint(configuration));
-        let (spec, number) = (&submitted.spec, u64::from(event.trial));
+        let number = u64::from(event.trial);
         let resumed = self.sweep.inheritance.resumed(number).map(|(resumed, _)| resumed);
         let population = if resumed.is_some() { Population::default() } else { self.sweep.population() };
-        let (child, exploit) = population.child(spec, submitted.seed, number, 0).unzip();
-        let recomputed = resumed
-            .or(child)
-            .or_else(|| propose(&spec.space, &spec.sampler, submitted.seed, number, self.next_index, &taken));
+        let (child, exploit) = population.child(&spec, seed, number, 0).unzip();
+        let recomputed =
+            resumed.or(child).or_else(|| propose(&spec.space, &spec.sampler, seed, number, self.next_index, &taken));
         let mut found = between_proposals(event.trial, recorded, recomputed.as_ref());
         let recorded = event.basis.exploit.as_deref();
         found.extend(plain(event.trial, "proposal.exploit", &recorded, &exploit.as_ref()));
         found
+    }
+
+    /// The sweep with the rules by which a proposal was made; `None` when this build does not have them.
+    fn spec_as_of(&mut self, sampler_version: u32) -> Option<Arc<SweepSpec>> {
+        let version = SamplerVersion::recorded(sampler_version)?;
+        if self.spec.as_ref().is_none_or(|spec| spec.space.version != version) {
+            let spec = &self.sweep.submitted.as_ref()?.spec;
+            self.spec = Some(Arc::new(SweepSpec { space: spec.space.as_of(version), ..(**spec).clone() }));
+        }
+        self.spec.clone()
     }
 
     /// How many fits of the model were recomputed.

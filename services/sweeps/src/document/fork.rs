@@ -76,7 +76,7 @@ fn read_fields(mut fields: Fields<'_>, server: &ServerLimits, source: &Forked, f
     objectives::Sought::of(before).check_limits(limits.as_ref(), findings);
     let section = fields.field("search_space");
     let space = if section.is_present() {
-        let read = space::read(&section, in_compat, Some(&sampler), limits.as_ref(), findings);
+        let read = space::read(&section, in_compat, Some(&sampler), limits.as_ref(), Some(&before.space), findings);
         check_references(before, &section, findings);
         read
     } else {

@@ -63,7 +63,7 @@ fn read_fields(mut fields: Fields<'_>, rows: usize, server: &ServerLimits, findi
     let description = fields.text("description").unwrap_or_default().to_owned();
     let tags = fields.texts("tags").unwrap_or_default().into_iter().collect();
     let goals = objectives::read_all(&mut fields, false);
-    let space = space::read(&fields.required("search_space"), false, None, None, findings);
+    let space = space::read(&fields.required("search_space"), false, None, None, None, findings);
     let trials = fields.required(ROWS);
     trials.list()?;
     if !(1..=IMPORT_TRIALS_MAX).contains(&rows) {

@@ -100,7 +100,7 @@ fn read_fields(
     let sampler = sampler::read(&fields.required("sampling_algorithm"), compat);
     let space = fields.required("search_space");
     let names = space::names(&space);
-    let space = space::read(&space, compat, sampler.as_ref(), limits.as_ref(), findings);
+    let space = space::read(&space, compat, sampler.as_ref(), limits.as_ref(), None, findings);
     let policy = fields.field("early_termination");
     let has_policy = policy::is_there(&policy);
     let policy = policy::read(&policy, compat, findings);

@@ -3,7 +3,9 @@
 use std::collections::HashSet;
 
 use documents::{Field, Fields, Findings, Node, Tree};
-use tuning::{CHOICE_VALUES_MAX, Condition, Distribution, Issue, PARAMETERS_MAX, Parameter, SearchSpace, Value};
+use tuning::{
+    Bounds, CHOICE_VALUES_MAX, Condition, Distribution, Issue, PARAMETERS_MAX, Parameter, SearchSpace, Value,
+};
 
 use super::compat;
 use super::note::note;
@@ -27,12 +29,14 @@ pub(super) fn names(field: &Field<'_>) -> Option<Names> {
     Some(Names { all: of(&mut entries.iter()), conditional: of(&mut entries.iter().filter(conditional)) })
 }
 
-/// Reads the section and checks it, also against the sampler.
+/// Reads the section and checks it, also against the sampler. Parameters that are as in the space `before` were judged
+/// when it was accepted: what has been refused only since then is no fault of theirs.
 pub(super) fn read(
     field: &Field<'_>,
     compat: bool,
     sampler: Option<&Sampler>,
     limits: Option<&Limits>,
+    before: Option<&SearchSpace>,
     findings: &Findings,
 ) -> Option<SearchSpace> {
     let entries = field.entries()?;
@@ -42,16 +46,28 @@ pub(super) fn read(
         findings.refuse(field.pointer(), "TooLarge", message);
         return None;
     }
+    let written: HashSet<&str> = entries.iter().map(|(name, _)| *name).collect();
     let parameters: Vec<Option<Parameter>> =
-        entries.into_iter().map(|(name, place)| parameter(name, &place, compat)).collect();
+        entries.into_iter().map(|(name, place)| parameter(name, &place, compat, findings)).collect();
     let complete = parameters.iter().all(Option::is_some);
     let mut space =
         SearchSpace { parameters: parameters.into_iter().flatten().collect(), compat, ..SearchSpace::default() };
     space.logbase = sampler.and_then(|sampler| sampler.logbase);
     let mut issues = space.check();
     if !complete {
-        // What is left of the space may be empty, which is not the user's mistake.
-        issues.retain(|issue| issue.code != "EmptySpace");
+        // What is left of the space may be empty, or lack a parent, which is not the user's mistake.
+        let lacks_one =
+            |issue: &Issue| issue.field.strip_prefix("when/").is_some_and(|parent| written.contains(parent));
+        issues.retain(|issue| issue.code != "EmptySpace" && (issue.code != "UnknownParent" || !lacks_one(issue)));
+    }
+    if let Some(before) = before {
+        let same = |parameter: &&Parameter| {
+            let known = before.parameters.iter().find(|known| known.name == parameter.name);
+            known.is_some_and(|known| known.distribution == parameter.distribution)
+        };
+        let kept: HashSet<&str> =
+            space.parameters.iter().filter(same).map(|parameter| parameter.name.as_str()).collect();
+        issues.retain(|issue| issue.code != "LikelyRealBounds" || !kept.contains(issue.parameter.as_str()));
     }
     if let Some(sampler) = sampler {
         issues.extend(check_sampler(&space, sampler, limits, &issues));
@@ -73,7 +89,7 @@ fn check_sampler(space: &SearchSpace, sampler: &Sampler, limits: Option<&Limits>
     sampler.spec.check(&right, limits.map(|limits| u64::from(limits.max_total_trials)))
 }
 
-fn parameter(name: &str, place: &Field<'_>, in_compat: bool) -> Option<Parameter> {
+fn parameter(name: &str, place: &Field<'_>, in_compat: bool, findings: &Findings) -> Option<Parameter> {
     if matches!(place.node().map(|node| &node.value), Some(Tree::List(_))) {
         compat::refuse_list(place, in_compat);
         return None;
@@ -87,7 +103,7 @@ fn parameter(name: &str, place: &Field<'_>, in_compat: bool) -> Option<Parameter
         fields.ignore_rest();
         return None;
     };
-    let distribution = distribution(kind, name, &mut fields)?;
+    let distribution = distribution(kind, name, &mut fields, findings)?;
     Some(Parameter { name: name.to_owned(), distribution, when: when?, default: default? })
 }
 
@@ -111,14 +127,15 @@ fn conditions(field: &Field<'_>) -> Option<Vec<Condition>> {
 }
 
 /// Every field is read before any `?`, so that all of them are checked and none looks unknown.
-fn distribution(kind: &str, name: &str, fields: &mut Fields<'_>) -> Option<Distribution> {
+fn distribution(kind: &str, name: &str, fields: &mut Fields<'_>, findings: &Findings) -> Option<Distribution> {
     match kind {
-        "choice" => choice(name, fields),
+        "choice" => choice(name, fields, findings),
         "randint" => {
             let upper = upper(name, &fields.required("upper"));
             let grid_points = fields.boolean("grid_points").unwrap_or_default();
             Some(Distribution::Randint { upper: upper?, grid_points })
         }
+        "int_uniform" => integers(fields),
         "normal" | "qnormal" | "lognormal" | "qlognormal" => normal(kind, fields),
         _ => bounded(kind, fields),
     }
@@ -127,15 +144,30 @@ fn distribution(kind: &str, name: &str, fields: &mut Fields<'_>) -> Option<Distr
 fn bounded(kind: &str, fields: &mut Fields<'_>) -> Option<Distribution> {
     let (min, max) = (fields.required("min_value").number(), fields.required("max_value").number());
     let q = if kind.starts_with('q') { fields.required("q").number() } else { Some(0.0) };
-    let grid_points = kind == "quniform" && fields.boolean("grid_points").unwrap_or_default();
+    let has_points = ["quniform", "q_log_uniform_values"].contains(&kind);
+    let grid_points = has_points && fields.boolean("grid_points").unwrap_or_default();
+    let takes_exponents = ["loguniform", "qloguniform"].contains(&kind);
+    let said = takes_exponents.then(|| fields.field("bounds").one_of("BadBounds", &["exponents"])).flatten();
+    let bounds = if said.is_some() { Bounds::Exponents } else { Bounds::Unsaid };
     let (min_value, max_value, q) = (min?, max?, q?);
     Some(match kind {
         "uniform" => Distribution::Uniform { min_value, max_value },
         "quniform" => Distribution::Quniform { min_value, max_value, q, grid_points },
-        "loguniform" => Distribution::Loguniform { min_value, max_value },
-        "qloguniform" => Distribution::Qloguniform { min_value, max_value, q },
+        "loguniform" => Distribution::Loguniform { min_value, max_value, bounds },
+        "qloguniform" => Distribution::Qloguniform { min_value, max_value, q, bounds },
+        "q_log_uniform_values" => Distribution::QLogUniformValues { min_value, max_value, q, grid_points },
         _ => Distribution::LogUniformValues { min_value, max_value },
     })
+}
+
+fn integers(fields: &mut Fields<'_>) -> Option<Distribution> {
+    let bound = |field: &Field<'_>| field.integer_as("BadRange", "must be an integer", false);
+    let (min, max) = (bound(&fields.required("min_value")), bound(&fields.required("max_value")));
+    let step = fields.field("step");
+    let step =
+        if step.is_present() { step.integer_as("BadQuantum", "must be an integer >= 1", false) } else { Some(1) };
+    let grid_points = fields.boolean("grid_points").unwrap_or_default();
+    Some(Distribution::IntUniform { min_value: min?, max_value: max?, step: step?, grid_points })
 }
 
 fn normal(kind: &str, fields: &mut Fields<'_>) -> Option<Distribution> {
@@ -160,15 +192,28 @@ fn upper(name: &str, field: &Field<'_>) -> Option<u64> {
     field.integer_as("BadUpper", rule.split_once(": ").map_or(rule.as_str(), |(_, rule)| rule), false)
 }
 
-fn choice(name: &str, fields: &mut Fields<'_>) -> Option<Distribution> {
+fn choice(name: &str, fields: &mut Fields<'_>, findings: &Findings) -> Option<Distribution> {
     let ordered = fields.boolean("ordered").unwrap_or_default();
     let place = fields.required("values");
     let values = place.list();
     let weights = fields.field("weights");
-    let read_weights = || weights.list()?.iter().map(Field::number).collect::<Option<Vec<f64>>>();
+    // All are looked at before the first that is wrong ends it.
+    let read_weights = || {
+        let read: Vec<Option<f64>> = weights.list()?.iter().map(Field::number).collect();
+        read.into_iter().collect::<Option<Vec<f64>>>()
+    };
     let weights = if weights.is_present() { read_weights().map(Some) } else { Some(None) };
-    // All values are looked at before the first that is wrong ends it.
-    let values: Vec<Option<Value>> = few_values(name, &place, values?)?.iter().map(choice_value).collect();
+    let fields = few_values(name, &place, values?)?;
+    let values: Vec<Option<Value>> = fields.iter().map(choice_value).collect();
+    if values.iter().any(Option::is_none) {
+        // The rules on the whole are asked about the others too: whoever mends one of them shall not meet the next.
+        let good = values.iter().enumerate().filter_map(|(at, value)| Some((at, value.as_ref()?)));
+        let weights = weights.as_ref().and_then(Option::as_deref);
+        for issue in tuning::check_choice(name, good, values.len(), weights) {
+            let at = documents::pointer::child("/search_space", name);
+            findings.refuse(format!("{at}/{}", issue.field), issue.code, issue.message);
+        }
+    }
     let values = values.into_iter().collect::<Option<Vec<Value>>>();
     Some(Distribution::Choice { values: values?, weights: weights?, ordered })
 }
@@ -183,11 +228,19 @@ fn few_values<'a>(name: &str, place: &Field<'a>, values: Vec<Field<'a>>) -> Opti
     None
 }
 
+/// What is said to a null, with the way to what is meant by it.
+const NULL: &str = "is null; string, finite number or boolean; for trials without this parameter add another one, such \
+                    as has_it: {type: choice, values: [false, true]}, and give this one when: {has_it: true}";
+
 pub(super) fn choice_value(field: &Field<'_>) -> Option<Value> {
     let value = match &field.node()?.value {
         Tree::Text(text) if looks_like_a_placeholder(text) => {
             field
                 .refuse("BadChoiceValue", "a value must not hold ${{inputs. or ${{outputs.: the node would fill it in");
+            return None;
+        }
+        Tree::Null => {
+            field.refuse("BadChoiceValue", NULL);
             return None;
         }
         Tree::Text(text) if text.contains('\0') => None,

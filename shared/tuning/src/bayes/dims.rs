@@ -74,7 +74,7 @@ pub(crate) struct Dims {
 impl Dims {
     pub(crate) fn new(space: &SearchSpace) -> Self {
         let plan = Plan::new(space);
-        let manner = Manner::new(space.logbase, space.compat);
+        let manner = Manner::of(space);
         let links = plan
             .links
             .iter()
@@ -135,7 +135,7 @@ impl Dims {
         let keyed = row.iter().enumerate().map(|(place, entry)| {
             let distribution = &self.parameters[place].distribution;
             let many = matches!(self.dims[place], Dim::Continuous)
-                && (distribution.quantum().is_some() || matches!(distribution, Distribution::Randint { .. }));
+                && (distribution.quantum().is_some() || distribution.integers().is_some());
             match many.then(|| self.value(place, *entry)) {
                 Some(Value::Number(number)) if !entry.is_nan() => number.to_bits(),
                 _ => entry.to_bits(),
@@ -174,11 +174,9 @@ fn dim(distribution: &Distribution, manner: Manner) -> Dim {
             });
             if *ordered || is_ordered(values) { Dim::Steps(shares) } else { Dim::Category(shares) }
         }
-        Distribution::Randint { .. }
-        | Distribution::Quniform { .. }
-        | Distribution::Qloguniform { .. }
-        | Distribution::Qnormal { .. }
-        | Distribution::Qlognormal { .. } => shares(distribution, manner).map_or(Dim::Continuous, Dim::Steps),
+        _ if distribution.integers().is_some() || distribution.quantum().is_some() => {
+            shares(distribution, manner).map_or(Dim::Continuous, Dim::Steps)
+        }
         _ => Dim::Continuous,
     }
 }

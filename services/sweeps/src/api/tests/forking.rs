@@ -130,6 +130,27 @@ async fn another_space_keeps_what_lies_in_it() {
     is_verified(&bench, fork, 1).await;
 }
 
+/// Bounds that look like real ones are refused today. A sweep that was accepted before goes on, and so do its forks.
+#[tokio::test]
+async fn what_was_accepted_once_is_not_judged_anew() {
+    let bench = Bench::new().await;
+    let space = |max: f64| json!({"lr": {"type": "loguniform", "min_value": 0.001, "max_value": max}});
+    let mut said = space(0.1);
+    said["lr"]["bounds"] = json!("exponents");
+    let refused = bench.api().submit_sweep(Request::new(submission(&document(json!({"search_space": space(0.1)})))));
+    assert_eq!(problem(refused.await).errors[0].code, "LikelyRealBounds");
+    let sweep = bench.submit(&document(json!({"search_space": said}))).await;
+    bench.fill(sweep).await;
+    let at = *bench.api().log.head().borrow();
+    for document in [json!({"at": at}), json!({"at": at, "search_space": space(0.1)})] {
+        let reply = bench.api().fork_sweep(Request::new(fork(sweep, &document))).await.unwrap().into_inner();
+        assert!(reply.warnings.iter().all(|warning| warning.code != "LikelyRealBounds"));
+    }
+    let other = fork(sweep, &json!({"at": at, "search_space": space(0.2)}));
+    let other = problem(bench.api().fork_sweep(Request::new(other)).await);
+    assert_eq!((other.status, other.errors[0].code.as_str()), (422, "LikelyRealBounds"));
+}
+
 #[tokio::test]
 async fn what_cannot_be_forked_is_refused_with_all_errors() {
     let bench = Bench::new().await;

@@ -174,6 +174,38 @@ async fn a_log_that_was_tampered_with_is_found_out() {
     assert!(crate::audit::verification(&audit)["log"]["L13"].as_str().unwrap().contains("position 4"));
 }
 
+/// What an older build proposed is computed again by its rule, in which a lattice of powers ended at 63.99999999999998.
+#[tokio::test]
+async fn each_proposal_is_verified_by_the_rules_that_made_it() {
+    let bench = Bench::new().await;
+    let (low, high) = (3.465_735_902_799_726_5, 4.158_883_083_359_671_5);
+    let sweep = bench
+        .submit(&document(json!({
+            "search_space": {"lr": {"type": "qloguniform", "min_value": low, "max_value": high, "q": 32}},
+            "sampling_algorithm": {"type": "random", "seed": 7},
+            "limits": {"max_total_trials": 2, "max_concurrent_trials": 2},
+        })))
+        .await;
+    bench.fill(sweep).await;
+    let events = bench.api().log.read_stream(&crate::stream::stream_of(sweep), 0, 100).await.unwrap();
+    for (version, written, found) in [(2, 64.0, 0), (1, 63.99999999999998, 0), (2, 63.99999999999998, 1), (1, 64.0, 1)]
+    {
+        let mut audit = crate::audit::Audit::new(None);
+        for event in &events {
+            let mut decoded: crate::sweep::SweepEvent = event.decode().unwrap();
+            if let crate::sweep::SweepEvent::TrialProposed(proposed) = &mut decoded {
+                proposed.sampler_version = version;
+                if proposed.draws[0].value == tuning::Value::from(64.0) {
+                    proposed.draws[0].value = tuning::Value::from(written);
+                }
+            }
+            audit.take(event, &decoded);
+        }
+        assert_eq!((audit.proposals_checked, audit.differences.len()), (2, found), "{version} {written}");
+        assert!(audit.unverifiable.is_empty());
+    }
+}
+
 #[tokio::test]
 async fn time_that_is_up_ends_the_sweep() {
     let mut bench = Bench::new().await;

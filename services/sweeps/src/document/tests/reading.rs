@@ -134,8 +134,8 @@ fn messages_say_what_was_meant() {
         ([("limits", "{max_trails: 3}")], "limits.max_trails: unknown; did you mean max_total_trials?"),
         (
             [("search_space", "{lr: {type: loguni}}")],
-            "search_space.lr.type 'loguni': one of choice, randint, uniform, quniform, loguniform, qloguniform, \
-             log_uniform_values, normal, qnormal, lognormal, qlognormal; did you mean loguniform?",
+            "search_space.lr.type 'loguni': one of choice, randint, int_uniform, uniform, quniform, loguniform, \
+             qloguniform, log_uniform_values, q_log_uniform_values, normal, qnormal, lognormal, qlognormal; did you mean loguniform?",
         ),
         (
             [("trial", "{command: [x, '${{search_space.lrr}}']}")],

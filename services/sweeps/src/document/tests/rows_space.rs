@@ -25,10 +25,25 @@ fn spaces_and_choices() {
             Refused(422, &[("DuplicateValue", "/search_space/b/values/1")]),
         ),
         Case(9, &[("search_space", "{b: {type: choice, values: [1, true, 2]}}")], Accepted),
+        Case(10, &[("search_space", "{b: {type: choice, values: [16, a, 0.5, true, 'true']}}")], Accepted),
+        // Everything that is wrong with a list is told at once, and a child of it is not blamed for its parent.
         Case(
-            10,
-            &[("search_space", "{b: {type: choice, values: [16, a]}}")],
-            Refused(422, &[("MixedTypes", "/search_space/b/values")]),
+            9,
+            &[(
+                "search_space",
+                "{b: {type: choice, values: [a, a, null, 1, 1.0, true], weights: [1, -1, 1, 1, 1]}, \
+                     c: {type: randint, upper: 3, when: {b: a}}}",
+            )],
+            Refused(
+                422,
+                &[
+                    ("DuplicateValue", "/search_space/b/values/1"),
+                    ("BadChoiceValue", "/search_space/b/values/2"),
+                    ("DuplicateValue", "/search_space/b/values/4"),
+                    ("BadWeights", "/search_space/b/weights"),
+                    ("BadWeights", "/search_space/b/weights/1"),
+                ],
+            ),
         ),
         Case(
             11,
@@ -55,6 +70,14 @@ fn spaces_and_choices() {
             Refused(422, &[("BadChoiceValue", "/search_space/b/values/0")]),
         ),
     ]);
+}
+
+#[test]
+fn a_null_is_told_the_way_out() {
+    let text = super::document(&[("search_space", "{b: {type: choice, values: [1, null]}}")]);
+    let problem = super::read(&text, documents::Format::Yaml, false).unwrap_err();
+    let message = &problem.errors[0].message;
+    assert!(message.starts_with("search_space.b.values[1]: is null") && message.contains("when:"), "{message}");
 }
 
 #[test]
@@ -102,8 +125,76 @@ fn ranges() {
         ),
         Case(
             16,
-            &[("search_space", "{a: {type: loguniform, min_value: 0.001, max_value: 0.1}}")],
-            Warned(&[("LikelyRealBounds", "/search_space/a/min_value")]),
+            &[(
+                "search_space",
+                "{a: {type: loguniform, min_value: 0.001, max_value: 0.1}, b: {type: qloguniform, min_value: 1, \
+                     max_value: 64, q: 1}}",
+            )],
+            Refused(
+                422,
+                &[("LikelyRealBounds", "/search_space/a/min_value"), ("LikelyRealBounds", "/search_space/b/min_value")],
+            ),
+        ),
+        Case(
+            16,
+            &[(
+                "search_space",
+                "{a: {type: loguniform, min_value: 0.001, max_value: 0.1, bounds: exponents}, \
+                     b: {type: q_log_uniform_values, min_value: 1, max_value: 64, q: 1}}",
+            )],
+            Accepted,
+        ),
+        Case(
+            16,
+            &[("search_space", "{a: {type: loguniform, min_value: -3, max_value: -1, bounds: real}}")],
+            Refused(422, &[("BadBounds", "/search_space/a/bounds")]),
+        ),
+    ]);
+}
+
+#[test]
+fn integers() {
+    check(&[
+        Case(
+            0,
+            &[(
+                "search_space",
+                "{a: {type: int_uniform, min_value: 3, max_value: 9, step: 2}, b: {type: int_uniform, min_value: -4, \
+                     max_value: 4}}",
+            )],
+            Accepted,
+        ),
+        Case(
+            0,
+            &[(
+                "search_space",
+                "{a: {type: int_uniform, min_value: 1.5, max_value: 2}, b: {type: int_uniform, min_value: 9, \
+                     max_value: 3}, c: {type: int_uniform, min_value: 0, max_value: 3, step: 0}, \
+                     d: {type: int_uniform, min_value: 0, max_value: 3, step: 4}, e: {type: q_log_uniform_values, \
+                     min_value: 0, max_value: 3, q: 1}}",
+            )],
+            Refused(
+                422,
+                &[
+                    ("BadRange", "/search_space/a/min_value"),
+                    ("BadRange", "/search_space/b/min_value"),
+                    ("BadQuantum", "/search_space/c/step"),
+                    ("DegenerateRange", "/search_space/d/step"),
+                    ("LogOfNonPositive", "/search_space/e/min_value"),
+                ],
+            ),
+        ),
+        Case(
+            0,
+            &[
+                (
+                    "search_space",
+                    "{n: {type: int_uniform, min_value: 3, max_value: 9, step: 2, grid_points: true}, \
+                         b: {type: q_log_uniform_values, min_value: 16, max_value: 64, q: 16, grid_points: true}}",
+                ),
+                ("sampling_algorithm", "grid"),
+            ],
+            Accepted,
         ),
     ]);
 }

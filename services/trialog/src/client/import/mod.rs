@@ -16,7 +16,8 @@ use super::{Client, Failure, document, show};
 /// Where the trials are from.
 #[derive(Subcommand)]
 pub enum Import {
-    /// An Optuna study: a SQLite file of Optuna 4 or 5.
+    /// An Optuna study: a SQLite file of Optuna 3 to 5. Which parameters belong to values of others is read from its
+    /// trials.
     Optuna {
         /// The file.
         file: PathBuf,

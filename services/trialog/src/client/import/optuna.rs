@@ -4,12 +4,16 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use documents::{Node, Tree};
-use serde_json::Value;
+use serde_json::{Value, json};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Row};
 
-use super::tree::{map, node, number, text};
+use super::tree::{integer, map, node, number, text};
 use crate::client::Failure;
+
+mod conditions;
+
+use conditions::{Seen, Shown};
 
 /// Most values of a choice that the server takes.
 const CHOICE_VALUES_MAX: f64 = 1000.0;
@@ -90,17 +94,25 @@ pub async fn read(file: &Path, study: Option<&str>, metrics: &[String]) -> Resul
     let mut notes = Vec::new();
     let parameters = parameters(&mut connection, *id).await.map_err(place)?.map_err(Failure::Usage)?;
     let written = names_of(&parameters, &mut notes);
-    let mut space = Vec::new();
-    let mut manners = BTreeMap::new();
-    for (parameter, name) in parameters.iter().zip(&written) {
-        let (distribution, manner) = distribution(&parameter.range);
-        space.push((name.clone(), distribution));
-        manners.insert(parameter.name.as_str(), (name.as_str(), manner));
-    }
-    let (trials, open) = trials(&mut connection, *id, &manners, &metrics).await.map_err(place)?;
+    let (raw, open) = raw_trials(&mut connection, *id).await.map_err(place)?;
     if open > 0 {
         notes.push(format!("{open} trials have not ended and are left out"));
     }
+    let manners: Vec<(Node, Written)> =
+        parameters.iter().map(|parameter| distribution(parameter, &mut notes)).collect();
+    let shown = conditions_of(&parameters, &raw);
+    let mut space = Vec::new();
+    for (at, (distribution, _)) in manners.iter().enumerate() {
+        space.push((written[at].clone(), with_conditions(distribution, &shown[at], &written, &manners)));
+        if let Shown::Unexplained(count) = shown[at] {
+            let name = &written[at];
+            notes.push(format!("{count} trials lack {name}, and no other parameter tells which: it has no condition"));
+        }
+    }
+    let known: BTreeMap<&str, (&str, &Written)> = (parameters.iter().zip(&written).zip(&manners))
+        .map(|((parameter, name), (_, manner))| (parameter.name.as_str(), (name.as_str(), manner)))
+        .collect();
+    let trials = trials(&mut connection, *id, raw, &known, &metrics).await.map_err(place)?;
     let objectives = goals.iter().zip(&metrics);
     let objectives =
         objectives.map(|(goal, metric)| map(vec![("goal", text(*goal)), ("primary_metric", text(metric.as_str()))]));
@@ -230,10 +242,10 @@ fn names_of(parameters: &[Parameter], notes: &mut Vec<String>) -> Vec<String> {
 }
 
 /// The distribution in a sweep, and how values are written.
-fn distribution(range: &Range) -> (Node, Written) {
-    match range {
+fn distribution(parameter: &Parameter, notes: &mut Vec<String>) -> (Node, Written) {
+    match &parameter.range {
         Range::Choices(choices) => {
-            let values = choice_values(choices);
+            let values = choice_values(&parameter.name, choices, notes);
             let distribution = map(vec![("type", text("choice")), ("values", node(Tree::List(values.clone())))]);
             (distribution, Written::Choices(values))
         }
@@ -242,9 +254,10 @@ fn distribution(range: &Range) -> (Node, Written) {
 }
 
 fn numbers(low: f64, high: f64, step: Option<f64>, log: bool, whole: bool) -> (Node, Written) {
-    let of = |kind: &str, low: f64, high: f64, q: Option<f64>| {
-        let mut fields = vec![("type", text(kind)), ("min_value", number(low)), ("max_value", number(high))];
-        fields.extend(q.map(|q| ("q", number(q))));
+    let of = |kind: &str, last: Option<(&'static str, Node)>| {
+        let bound = |value: f64| if whole { integer(value) } else { number(value) };
+        let mut fields = vec![("type", text(kind)), ("min_value", bound(low)), ("max_value", bound(high))];
+        fields.extend(last);
         (map(fields), Written::Numbers)
     };
     let listed = |values: Vec<f64>| {
@@ -257,55 +270,62 @@ fn numbers(low: f64, high: f64, step: Option<f64>, log: bool, whole: bool) -> (N
     let count = step.map_or(f64::INFINITY, |step| ((high - low) / step).round() + 1.0);
     match step {
         _ if low >= high => listed(vec![low]),
-        // Optuna draws these from half a step below to half a step above.
-        None if log && whole => of("qloguniform", (low - 0.5).ln(), (high + 0.5).ln(), Some(1.0)),
-        None if log => of("log_uniform_values", low, high, None),
-        None => of("uniform", low, high, None),
-        Some(step) if on_step(step) => of("quniform", low, high, Some(step)),
+        Some(step) if high - low < step * (1.0 - NEAR) => listed(vec![low]),
+        None if log && whole => of("q_log_uniform_values", Some(("q", integer(1.0)))),
+        None if log => of("log_uniform_values", None),
+        None => of("uniform", None),
+        Some(step) if whole => of("int_uniform", Some(("step", integer(step))).filter(|_| step > 1.0)),
+        Some(step) if on_step(step) => of("quniform", Some(("q", number(step)))),
         // Steps are counted from the lower bound there and from 0 here.
         Some(step) if count <= CHOICE_VALUES_MAX => {
             listed((0..count as u32).map(|at| low + f64::from(at) * step).collect())
         }
-        Some(_) if whole => of("quniform", low, high, Some(1.0)),
-        Some(_) => of("uniform", low, high, None),
+        Some(_) => of("uniform", None),
     }
 }
 
-/// Choices as a sweep takes them: all texts, or numbers and booleans, each once. Others are written as JSON.
-fn choice_values(choices: &[Value]) -> Vec<Node> {
-    let plain = choices.iter().all(|choice| choice.is_string()) || choices.iter().all(|choice| choice.is_boolean());
-    let numbers: Vec<f64> = choices.iter().filter_map(Value::as_f64).collect();
-    let distinct = numbers.iter().enumerate().all(|(at, number)| !numbers[..at].contains(number));
-    if plain || (numbers.len() == choices.len() && distinct) {
-        let written = choices.iter().map(|choice| match choice {
-            Value::String(choice) => text(choice.as_str()),
-            Value::Bool(choice) => node(Tree::Bool(*choice)),
-            other => number(other.as_f64().unwrap_or_default()),
-        });
-        return written.collect();
+/// Choices as a sweep takes them: texts, numbers and booleans, each once. Others are written as a text of their JSON.
+fn choice_values(parameter: &str, choices: &[Value], notes: &mut Vec<String>) -> Vec<Node> {
+    let mut written: Vec<Node> = Vec::with_capacity(choices.len());
+    for choice in choices {
+        let plain = match choice {
+            Value::String(choice) => Some(text(choice.as_str())),
+            Value::Bool(choice) => Some(node(Tree::Bool(*choice))),
+            Value::Number(choice) => choice.as_f64().map(number),
+            _ => None,
+        };
+        if let Some(plain) = plain.filter(|plain| !written.contains(plain)) {
+            written.push(plain);
+            continue;
+        }
+        let json = choice.to_string();
+        let is_free = |name: &String| !written.contains(&text(name.as_str())) && !choices.contains(&json!(name));
+        let numbered = (2..).map(|count| format!("{json}_{count}"));
+        let name = std::iter::once(json.clone()).chain(numbered).find(is_free).unwrap_or_default();
+        notes.push(format!("parameter {parameter:?}: its choice {json} is written as the text {name:?}"));
+        written.push(text(name));
     }
-    choices.iter().map(|choice| choice.as_str().map_or_else(|| text(choice.to_string()), text)).collect()
+    written
 }
 
-/// The rows of all trials that have ended, and how many have not.
-async fn trials(
-    connection: &mut SqliteConnection,
-    study: i64,
-    manners: &BTreeMap<&str, (&str, Written)>,
-    metrics: &[String],
-) -> Result<(Vec<Node>, usize), sqlx::Error> {
+/// A trial that has ended.
+struct Raw {
+    id: i64,
+    state: &'static str,
+    /// In the order in which they were suggested.
+    parameters: Vec<(String, f64)>,
+}
+
+/// All trials that have ended, and how many have not.
+async fn raw_trials(connection: &mut SqliteConnection, study: i64) -> Result<(Vec<Raw>, usize), sqlx::Error> {
     let listed: Vec<(i64, String)> =
         sqlx::query_as("SELECT trial_id, state FROM trials WHERE study_id = ? ORDER BY number, trial_id")
             .bind(study)
             .fetch_all(&mut *connection)
             .await?;
     let mut parameters = all(connection, study, "param_name, param_value, '' FROM trial_params", "param_id").await?;
-    let values = "objective, value, value_type FROM trial_values";
-    let mut values = all(connection, study, values, "objective").await?;
-    let reports = "step, intermediate_value, intermediate_value_type FROM trial_intermediate_values";
-    let mut reports = all(connection, study, reports, "step").await?;
-    let mut rows = Vec::new();
     let mut open = 0;
+    let mut raw = Vec::with_capacity(listed.len());
     for (id, state) in listed {
         let state = match state.as_str() {
             "COMPLETE" => "completed",
@@ -316,8 +336,53 @@ async fn trials(
                 continue;
             }
         };
-        let held = parameters.remove(&id).unwrap_or_default();
-        let held = held.iter().filter_map(|(name, value)| {
+        raw.push(Raw { id, state, parameters: parameters.remove(&id).unwrap_or_default() });
+    }
+    Ok((raw, open))
+}
+
+/// What the trials show about when each parameter is there.
+fn conditions_of(parameters: &[Parameter], trials: &[Raw]) -> Vec<Shown> {
+    let can_be_parent = |parameter: &Parameter| match &parameter.range {
+        Range::Choices(_) => true,
+        Range::Numbers { low, high, log, whole, .. } => *whole && !*log && low < high,
+    };
+    let parents: Vec<bool> = parameters.iter().map(can_be_parent).collect();
+    let places: BTreeMap<&str, usize> = parameters.iter().map(|p| p.name.as_str()).zip(0..).collect();
+    let seen = |trial: &Raw| {
+        let known = trial.parameters.iter().filter_map(|(name, value)| Some((*places.get(name.as_str())?, *value)));
+        Seen { finished: trial.state == "completed", values: known.collect() }
+    };
+    conditions::infer(&parents, &trials.iter().map(seen).collect::<Vec<_>>())
+}
+
+/// The distribution with what the trials show about when it is there.
+fn with_conditions(distribution: &Node, shown: &Shown, names: &[String], manners: &[(Node, Written)]) -> Node {
+    let (Shown::When(when), Tree::Map(entries)) = (shown, &distribution.value) else { return distribution.clone() };
+    let line = |(parent, values): &(usize, Vec<f64>)| {
+        let values = values.iter().filter_map(|value| written_value(&manners[*parent].1, *value));
+        (names[*parent].clone(), node(Tree::List(values.collect())))
+    };
+    let mut entries = entries.clone();
+    entries.push(("when".to_owned(), node(Tree::Map(when.iter().map(line).collect()))));
+    node(Tree::Map(entries))
+}
+
+/// The rows of the trials.
+async fn trials(
+    connection: &mut SqliteConnection,
+    study: i64,
+    raw: Vec<Raw>,
+    manners: &BTreeMap<&str, (&str, &Written)>,
+    metrics: &[String],
+) -> Result<Vec<Node>, sqlx::Error> {
+    let values = "objective, value, value_type FROM trial_values";
+    let mut values = all(connection, study, values, "objective").await?;
+    let reports = "step, intermediate_value, intermediate_value_type FROM trial_intermediate_values";
+    let mut reports = all(connection, study, reports, "step").await?;
+    let mut rows = Vec::with_capacity(raw.len());
+    for Raw { id, state, parameters } in raw {
+        let held = parameters.iter().filter_map(|(name, value)| {
             let (written, manner) = manners.get(name.as_str())?;
             Some(((*written).to_owned(), written_value(manner, *value)?))
         });
@@ -334,7 +399,7 @@ async fn trials(
         }
         rows.push(map(row));
     }
-    Ok((rows, open))
+    Ok(rows)
 }
 
 fn point((step, value): (String, f64)) -> Node {

@@ -24,6 +24,11 @@ pub(super) fn number(value: f64) -> Node {
     spelled.map_or_else(|| node(Tree::Number(format!("{value:?}"))), text)
 }
 
+/// A whole number, written without a fraction.
+pub(super) fn integer(value: f64) -> Node {
+    node(Tree::Number(format!("{value:.0}")))
+}
+
 /// A map in this order.
 pub(super) fn map(entries: Vec<(&str, Node)>) -> Node {
     node(Tree::Map(entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()))

@@ -40,17 +40,26 @@ async fn studies_of_both_versions_are_taken_whole() {
         assert_eq!(states, [24, 3, 3]);
         assert_eq!(
             down.notes,
-            ["parameter \"momentum in %\" is called momentum_in__", "1 trials have not ended and are left out"]
+            [
+                "parameter \"momentum in %\" is called momentum_in__",
+                "1 trials have not ended and are left out",
+                "parameter \"mixed\": its choice null is written as the text \"null\""
+            ]
         );
+        let space = down.table.to_json()["search_space"].clone();
+        assert_eq!(space["momentum_in__"]["when"], json!({"optimizer": ["sgd"]}));
+        assert_eq!(space.as_object().unwrap().values().filter(|one| one.get("when").is_some()).count(), 1);
+        assert_eq!(space["units"], json!({"type": "int_uniform", "min_value": 16, "max_value": 128, "step": 16}));
+        assert_eq!(space["batch"], json!({"type": "q_log_uniform_values", "min_value": 2, "max_value": 300, "q": 1}));
         let kinds: Vec<(&str, &str)> =
             spec.space.parameters.iter().map(|p| (p.name.as_str(), p.distribution.kind())).collect();
         let expected = [
             ("lr", "log_uniform_values"),
             ("dropout", "quniform"),
             ("shift", "choice"),
-            ("units", "quniform"),
-            ("depth", "quniform"),
-            ("batch", "qloguniform"),
+            ("units", "int_uniform"),
+            ("depth", "int_uniform"),
+            ("batch", "q_log_uniform_values"),
             ("optimizer", "choice"),
             ("mixed", "choice"),
             ("momentum_in__", "uniform"),
@@ -114,11 +123,14 @@ async fn a_study_with_two_objectives_is_taken_with_both() {
 
 #[test]
 fn ranges_map_to_the_distributions_of_a_sweep() {
-    let kind = |json: &str| distribution(&range(json).unwrap()).0.to_json();
+    let kind = |json: &str| {
+        let parameter = Parameter { name: "x".to_owned(), range: range(json).unwrap() };
+        distribution(&parameter, &mut Vec::new()).0.to_json()
+    };
     let of = |name: &str, attributes: &str| kind(&format!(r#"{{"name": "{name}", "attributes": {{{attributes}}}}}"#));
     assert_eq!(
         of("IntDistribution", r#""low": 3, "high": 9, "step": 2, "log": false"#),
-        json!({"type": "choice", "values": [3.0, 5.0, 7.0, 9.0], "ordered": true})
+        json!({"type": "int_uniform", "min_value": 3, "max_value": 9, "step": 2})
     );
     assert_eq!(
         of("DiscreteUniformDistribution", r#""low": 0.2, "high": 0.8, "q": 0.2"#),
@@ -127,7 +139,9 @@ fn ranges_map_to_the_distributions_of_a_sweep() {
     assert_eq!(of("LogUniformDistribution", r#""low": 0.1, "high": 1"#)["type"], "log_uniform_values");
     assert_eq!(of("FloatDistribution", r#""low": 2, "high": 2, "step": null, "log": false"#)["values"], json!([2.0]));
     let mixed = of("CategoricalDistribution", r#""choices": [null, 1, "one", true]"#);
-    assert_eq!(mixed["values"], json!(["null", "1", "one", "true"]));
+    assert_eq!(mixed["values"], json!(["null", 1.0, "one", true]));
+    let doubled = of("CategoricalDistribution", r#""choices": ["null", null, 1, 1.0, [1, 2], "1"]"#);
+    assert_eq!(doubled["values"], json!(["null", "null_2", 1.0, "1.0", "[1,2]", "1"]));
     assert_eq!(of("CategoricalDistribution", r#""choices": [1, 2.5]"#)["values"], json!([1.0, 2.5]));
     let narrow = range(r#"{"name": "IntDistribution", "attributes": {"low": 1, "high": 4, "step": 1}}"#).unwrap();
     let wide = range(r#"{"name": "IntDistribution", "attributes": {"low": 2, "high": 8, "step": 2}}"#).unwrap();
