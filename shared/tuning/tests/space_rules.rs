@@ -196,9 +196,8 @@ fn conditions() {
     );
     check(
         json!([uniform, when("m", "lr", json!([0.5]))]),
-        &[
-            "m/when/lr ImpossibleCondition: m.when: lr is uniform; only choice, randint and int_uniform can be conditions",
-        ],
+        &["m/when/lr ImpossibleCondition: m.when: lr is uniform; only choice, randint and int_uniform can be \
+             conditions"],
     );
     check(
         json!([when("a", "b", json!([1])), when("b", "c", json!([1])), when("c", "a", json!([1]))]),

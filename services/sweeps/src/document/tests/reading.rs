@@ -135,7 +135,8 @@ fn messages_say_what_was_meant() {
         (
             [("search_space", "{lr: {type: loguni}}")],
             "search_space.lr.type 'loguni': one of choice, randint, int_uniform, uniform, quniform, loguniform, \
-             qloguniform, log_uniform_values, q_log_uniform_values, normal, qnormal, lognormal, qlognormal; did you mean loguniform?",
+             qloguniform, log_uniform_values, q_log_uniform_values, normal, qnormal, lognormal, qlognormal; did \
+             you mean loguniform?",
         ),
         (
             [("trial", "{command: [x, '${{search_space.lrr}}']}")],
