@@ -26,6 +26,7 @@ use std::sync::Arc;
 
 use contracts::sweeps::sweeps_service_server::SweepsServiceServer;
 use eventlog::{EventLog, Options, Stores};
+use tokio::sync::Semaphore;
 use vocabulary::{Clock, Entropy};
 
 pub use document::ServerLimits;
@@ -71,7 +72,8 @@ pub async fn open(dependencies: Dependencies) -> anyhow::Result<Service> {
     })
     .await?;
     let tuners = tuner::Tuners::new(log.clone(), Arc::clone(&clock), Arc::clone(&entropy), tuner::suggest);
-    let core = service::Core { log, clock, entropy, limits, tuners, sampler: sweep::proposals };
+    let submissions = Arc::new(Semaphore::new(api::SUBMISSIONS_AT_ONCE));
+    let core = service::Core { log, clock, entropy, limits, tuners, submissions, sampler: sweep::proposals };
     Ok(Service { core, feeds, shutdown })
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use eventlog::EventLog;
+use tokio::sync::Semaphore;
 use tuning::Proposal;
 use vocabulary::{Clock, Entropy, RunId};
 
@@ -18,6 +19,8 @@ pub(crate) struct Core {
     pub entropy: Arc<dyn Entropy>,
     pub limits: ServerLimits,
     pub tuners: Tuners,
+    /// Turns of submissions that calculate their first trials.
+    pub submissions: Arc<Semaphore>,
     /// What proposes where no model does.
     pub sampler: fn(&ProposalBasis, u32) -> (Vec<Planned>, bool),
 }

@@ -1,6 +1,8 @@
 //! Long calculations, beside and below the threads that answer requests.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::{Semaphore, oneshot};
 
@@ -45,10 +47,41 @@ pub async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -
     result.await.map_err(|_| Broken::Panicked)
 }
 
+/// Whether somebody still waits for a calculation.
+#[derive(Clone, Debug)]
+pub struct Awaited(Arc<AtomicBool>);
+
+impl Awaited {
+    /// False once the call that began the calculation was dropped.
+    pub fn holds(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Says that nobody waits any more.
+struct Leaves(Awaited);
+
+impl Drop for Leaves {
+    fn drop(&mut self) {
+        self.0.0.store(false, Ordering::Relaxed);
+    }
+}
+
+/// The same for a calculation of many steps, which ends before the next one when nobody waits for it any more.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_while_awaited<T: Send + 'static>(
+    work: impl FnOnce(&Awaited) -> T + Send + 'static,
+) -> Result<T, Broken> {
+    let awaited = Awaited(Arc::new(AtomicBool::new(true)));
+    let _leaves = Leaves(awaited.clone());
+    run(move || work(&awaited)).await
+}
+
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::AtomicUsize;
 
     use super::*;
 
@@ -76,6 +109,24 @@ mod tests {
             assert_eq!(calculation.await.unwrap().unwrap(), number);
         }
         assert!(most.load(Ordering::SeqCst) <= AT_ONCE_MAX);
+    }
+
+    #[tokio::test]
+    async fn a_calculation_knows_when_nobody_waits_for_it() {
+        // Clients that hang up would leave the machine calculating for nobody.
+        let (begun, begins) = tokio::sync::oneshot::channel();
+        let (ended, ends) = tokio::sync::oneshot::channel();
+        let calculation = run_while_awaited(move |awaited| {
+            begun.send(awaited.holds()).unwrap();
+            while awaited.holds() {
+                std::thread::yield_now();
+            }
+            ended.send(()).unwrap();
+        });
+        let calculation = tokio::spawn(calculation);
+        assert!(begins.await.unwrap());
+        calculation.abort();
+        ends.await.unwrap();
     }
 
     #[tokio::test]

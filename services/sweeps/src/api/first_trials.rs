@@ -1,5 +1,9 @@
 //! The trials that a sweep begins with: they are proposed by its submission, so that no commit lies between the two.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use runtime::background::{self, Awaited};
 use vocabulary::Decider;
 
 use super::submit_sweep::Submission;
@@ -9,10 +13,17 @@ use crate::tuner::{first_suggestions, setup};
 
 /// Proposals of one submission; the rest come as later ones do.
 const AT_ONCE: u32 = 64;
+/// How long a submission waits for them: most take a millisecond, also on a busy machine. A model of a large space takes
+/// far longer, and then they come as later ones do.
+const BUDGET: Duration = Duration::from_secs(1);
+/// Submissions that calculate at once; more wait for their turn, within the same time. Few, so that later trials of
+/// others keep most of the machine's calculations.
+pub(crate) const SUBMISSIONS_AT_ONCE: usize = 4;
 
 impl Core {
-    /// As many as the limits allow; none when the sampler breaks, which is seen and said where later trials are
-    /// proposed, nor when the sweep has something from others, from which a model has much to learn first.
+    /// As many as the limits allow; none when that takes too long, nor when the sampler breaks, which is seen and said
+    /// where later trials are proposed, nor when the sweep has something from others, from which a model has much to
+    /// learn first.
     pub(super) async fn first_trials(&self, submission: &Submission) -> Vec<NewTrial> {
         if !submission.history.is_empty() || submission.submitted.spec.is_external() {
             return Vec::new();
@@ -20,11 +31,18 @@ impl Core {
         let mut sweep = Sweep::default();
         sweep.evolve(&SweepEvent::SweepSubmitted(submission.submitted.clone()));
         let core = self.clone();
-        let made = runtime::background::run(move || core.begins_with(&sweep)).await;
-        made.unwrap_or_default()
+        let made = async move {
+            let turn = Arc::clone(&core.submissions).acquire_owned().await;
+            let calculate = move |awaited: &Awaited| {
+                let _turn = turn;
+                core.begins_with(&sweep, awaited)
+            };
+            background::run_while_awaited(calculate).await.unwrap_or_default()
+        };
+        tokio::time::timeout(BUDGET, made).await.unwrap_or_default()
     }
 
-    fn begins_with(&self, sweep: &Sweep) -> Vec<NewTrial> {
+    fn begins_with(&self, sweep: &Sweep, awaited: &Awaited) -> Vec<NewTrial> {
         let Some(submitted) = &sweep.submitted else { return Vec::new() };
         if let Some(basis) = sweep.basis() {
             let (made, _) = (self.sampler)(&basis, AT_ONCE);
@@ -35,7 +53,7 @@ impl Core {
         }
         let Some(setup) = setup(&submitted.spec, submitted.seed) else { return Vec::new() };
         let most = sweep.allowed().min(AT_ONCE);
-        let made = first_suggestions(setup, &sweep.inheritance, self.tuners.suggests(), most);
+        let made = first_suggestions(setup, &sweep.inheritance, self.tuners.suggests(), most, || awaited.holds());
         let trials = (0_u32..).zip(made).map(|(pending, suggestion)| {
             let basis = ModelBasis { version: sweep.version, known: 0, pending, fit: None };
             let made = Made { basis, explained: suggestion.explained, waived: false };

@@ -19,6 +19,8 @@ mod what_if;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use first_trials::SUBMISSIONS_AT_ONCE;
+
 use contracts::status_of;
 use tonic::{Response, Status};
 use vocabulary::{Problem, SweepId};

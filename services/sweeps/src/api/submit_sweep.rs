@@ -1,12 +1,15 @@
 //! Takes a document, or says everything that is wrong with it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use contracts::sweeps as wire;
 use contracts::{CallContext, status_of, with_position};
 use documents::Format;
 use eventlog::{Committed, Context, ExecuteError, RecordError, Recorded, Transaction, sql};
 use prost::Message;
+use runtime::Stopwatch;
+use runtime::background::{self, Awaited};
 use serde_json::{Value, json};
 use tonic::{Request, Response, Status};
 use tuning::Proposal;
@@ -25,6 +28,8 @@ use crate::views;
 
 /// So many proposals show what will be tried.
 const PROPOSALS_SHOWN: u32 = 10;
+/// A model of a large space shows fewer when it takes longer than this.
+const SHOWN_WITHIN: Duration = Duration::from_secs(2);
 
 /// The format that a request names.
 pub(super) fn format_of(format: &str) -> Result<Format, Status> {
@@ -186,14 +191,9 @@ impl Core {
             inheritance: Arc::clone(&inherited.inheritance),
             population: Population::default(),
         };
-        let made: Vec<Proposal> = match setup(&basis.spec, basis.seed) {
-            Some(setup) => {
-                let most = PROPOSALS_SHOWN.min(basis.allowed);
-                let made = first_suggestions(setup, &inherited.inheritance, suggest, most);
-                made.into_iter().map(|suggestion| suggestion.proposal).collect()
-            }
-            None => proposals(&basis, PROPOSALS_SHOWN).0.into_iter().map(|planned| planned.proposal).collect(),
-        };
+        let name = basis.spec.name.clone().unwrap_or_default();
+        let made = background::run_while_awaited(move |awaited| shown_proposals(&basis, awaited)).await;
+        let made = made.map_err(|error| refuse(Problem::internal(format!("the sampler broke: {error}"))))?;
         let first: Vec<Value> = (0_u32..)
             .zip(&made)
             .map(|(index, proposal)| {
@@ -206,11 +206,25 @@ impl Core {
             fields.insert("first_proposals".to_owned(), Value::Array(first));
         }
         Ok(Response::new(wire::SubmitSweepReply {
-            name: basis.spec.name.clone().unwrap_or_default(),
+            name,
             warnings: warnings.iter().cloned().map(Into::into).collect(),
             plan_json: shown.to_string(),
             ..wire::SubmitSweepReply::default()
         }))
+    }
+}
+
+/// What a sweep would try first, as far as that is found in time.
+fn shown_proposals(basis: &ProposalBasis, awaited: &Awaited) -> Vec<Proposal> {
+    let watch = Stopwatch::start();
+    match setup(&basis.spec, basis.seed) {
+        Some(setup) => {
+            let most = PROPOSALS_SHOWN.min(basis.allowed);
+            let goes_on = || awaited.holds() && watch.elapsed() < SHOWN_WITHIN;
+            let made = first_suggestions(setup, &basis.inheritance, suggest, most, goes_on);
+            made.into_iter().map(|suggestion| suggestion.proposal).collect()
+        }
+        None => proposals(basis, PROPOSALS_SHOWN).0.into_iter().map(|planned| planned.proposal).collect(),
     }
 }
 

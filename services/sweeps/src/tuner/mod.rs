@@ -11,4 +11,6 @@ mod ready;
 mod setup;
 
 pub(crate) use host::Tuners;
+#[cfg(test)]
+pub(crate) use setup::Suggest;
 pub(crate) use setup::{based, first_suggestions, setup, suggest};

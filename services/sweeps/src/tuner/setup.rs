@@ -59,17 +59,18 @@ pub(crate) fn based(number: u32, known: Option<u32>, inheritance: &Inheritance) 
     known.filter(|_| inheritance.resumed(u64::from(number)).is_none())
 }
 
-/// What a model suggests before anything has ended.
+/// What a model suggests before anything has ended: at most so much, and nothing more once it is not to go on.
 pub(crate) fn first_suggestions(
     setup: TunerSetup,
     inheritance: &Inheritance,
     suggest: Suggest,
     most: u32,
+    goes_on: impl Fn() -> bool,
 ) -> Vec<Suggestion> {
     let mut tuner = Tuner::new(setup);
     tuner.inherit(&inheritance.for_model());
     let mut made = Vec::new();
-    for number in 0..most {
+    for number in (0..most).take_while(|_| goes_on()) {
         let Some(suggestion) = suggest(&mut tuner, inheritance, number, 0) else { break };
         tuner.proposed(number, &suggestion.proposal.draws, based(number, Some(0), inheritance));
         let explained = finite(suggestion.explained);

@@ -1,6 +1,7 @@
 //! Submission: refusals in their order, names, repeats, dry runs.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use contracts::sweeps as wire;
 use serde_json::{Value, json};
@@ -8,7 +9,7 @@ use tonic::Request;
 
 use super::{Bench, cluster, document, keyed, problem, submission};
 use crate::service::Core;
-use crate::tuner::Tuners;
+use crate::tuner::{Suggest, Tuners, suggest};
 
 #[tokio::test]
 async fn the_first_stage_that_fails_answers() {
@@ -168,4 +169,27 @@ async fn a_sweep_begins_with_the_trials_that_it_would_have_got_later() {
             assert_eq!((&verified["differences"], &verified["checked"]["proposals"]), (&json!([]), &json!(2)));
         }
     }
+}
+
+#[tokio::test]
+async fn a_submission_does_not_wait_for_a_model_that_takes_long() {
+    // A model of a large space takes seconds for each suggestion: a few submissions would hold up all others.
+    let bench = Bench::new().await;
+    let slow: Suggest = |tuner, inheritance, number, known| {
+        while STILL.load(Ordering::SeqCst) {
+            std::thread::yield_now();
+        }
+        suggest(tuner, inheritance, number, known)
+    };
+    static STILL: AtomicBool = AtomicBool::new(true);
+    let core = bench.api();
+    let (log, clock, entropy) = (core.log.clone(), Arc::clone(&core.clock), Arc::clone(&core.entropy));
+    let core = Core { tuners: Tuners::new(log, clock, entropy, slow), ..core.clone() };
+    let sampler = json!({"type": "bayesian", "seed": 7});
+    let document = document(json!({"sampling_algorithm": sampler, "early_termination": {"type": "none"}}));
+    let sweep = bench.submit_to(&core, &document).await;
+    assert_eq!(bench.sweep(sweep).await.state, "Queued", "it is there, and its trials come later");
+    STILL.store(false, Ordering::SeqCst);
+    bench.fill(sweep).await;
+    assert_eq!(bench.sweep(sweep).await.proposals, 2);
 }
