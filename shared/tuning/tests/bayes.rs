@@ -233,6 +233,36 @@ proptest! {
     }
 }
 
+/// Integers of both kinds and choices of mixed types: a model tries every value that there is, and no other.
+#[test]
+fn integers_and_mixed_choices_are_used_up() {
+    let odd = Distribution::IntUniform { min_value: 3, max_value: 10, step: 2, grid_points: false };
+    let sizes = Distribution::QLogUniformValues { min_value: 30.0, max_value: 32.0, q: 1.0, grid_points: false };
+    let values = vec![Value::from("1"), Value::from(1.0), Value::from(true)];
+    let rules = Distribution::Choice { values: values.clone(), weights: None, ordered: false };
+    let parameters = vec![parameter("odd", odd), parameter("size", sizes), parameter("rule", rules)];
+    let space = SearchSpace { parameters, ..SearchSpace::default() };
+    let mut all = HashSet::new();
+    for odd in [3.0, 5.0, 7.0, 9.0] {
+        for size in [30.0, 31.0, 32.0] {
+            for rule in &values {
+                let named = [("odd", Value::from(odd)), ("size", Value::from(size)), ("rule", rule.clone())];
+                let named = named.map(|(name, value)| (name.to_owned(), value));
+                all.insert(fingerprint(&Configuration::from(named)));
+            }
+        }
+    }
+    for method in [Method::Gp, Method::Tpe, Method::CmaEs] {
+        let setup = setup(space.clone(), method, 7);
+        let (log, used_up) = run(&setup, 60, &[2], &[9]);
+        let tried: Vec<u128> =
+            suggestions(&log).map(|suggestion| fingerprint(&suggestion.proposal.configuration())).collect();
+        assert!(used_up && tried.len() == 36, "{method:?}: {} tried", tried.len());
+        assert_eq!(tried.into_iter().collect::<HashSet<_>>(), all, "{method:?}");
+        check_replay(&setup, &log);
+    }
+}
+
 #[test]
 fn neither_suggestions_taken_back_nor_a_restart_leave_a_trace() {
     // Several ask at once, so the first suggestions after the design know less than the design.
