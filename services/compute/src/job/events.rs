@@ -24,7 +24,6 @@ pub struct JobQueued {
     /// What it is.
     pub spec: JobSpec,
     /// `JobPlaced` follows in the same commit: it never waited.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub placed: bool,
     /// Microseconds since 1970.
     pub at_us: i64,
@@ -135,14 +134,21 @@ pub struct JobEnded {
 vocabulary::stored_events! {
     /// What can happen to a job.
     pub enum JobEvent {
-        JobQueued: 2 upcast queued, JobPlaced: 1, JobPhaseChanged: 1, JobRequeued: 2 upcast ended, StopRequested: 1,
+        JobQueued: 3 upcast queued, JobPlaced: 1, JobPhaseChanged: 1, JobRequeued: 2 upcast ended, StopRequested: 1,
         JobHeld: 2 upcast ended, JobReleased: 1, JobEnded: 2 upcast ended,
     }
 }
 
-/// Until schema 2 the job was a protobuf message as JSON.
-fn queued(event: &mut Value, _schema: i16) -> Result<(), String> {
-    event.get_mut("spec").map_or(Ok(()), upcast_spec)
+/// Until schema 2 the job was a protobuf message as JSON; until schema 3 nothing was said of what follows in the same
+/// commit, or only that it does.
+fn queued(event: &mut Value, schema: i16) -> Result<(), String> {
+    if schema < 2 {
+        event.get_mut("spec").map_or(Ok(()), upcast_spec)?;
+    }
+    if let Some(event) = event.as_object_mut() {
+        event.entry("placed").or_insert(Value::Bool(false));
+    }
+    Ok(())
 }
 
 /// Until schema 2 the end was a protobuf message as JSON.

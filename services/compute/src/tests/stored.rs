@@ -92,6 +92,7 @@ fn of_jobs(forms: &mut StoredForms) {
     let (job, node_id, at_us) = (key(), node(), AT_US);
     forms.is::<JobEvent>(1, JobQueued { job: job.clone(), spec: old_spec(), placed: false, at_us });
     forms.is::<JobEvent>(2, JobQueued { job: job.clone(), spec: spec(), placed: false, at_us });
+    forms.is::<JobEvent>(3, JobQueued { job: job.clone(), spec: spec(), placed: true, at_us });
     let reason = "claims 1 vCPU".to_owned();
     forms.is::<JobEvent>(1, JobPlaced { job: job.clone(), attempt: 1, node_id, reason, at_us });
     let phase = AttemptPhase::Running;
@@ -240,11 +241,14 @@ fn what_the_newest_schema_always_writes_may_not_be_missing() {
         let mut damaged = whole.clone();
         damaged["spec"].as_object_mut().unwrap().remove(field);
         let damaged = damaged.to_string();
-        let error = JobEvent::decode("JobQueued", 2, &damaged).unwrap_err();
-        assert!(error.contains(field) && error.contains("JobQueued schema 2"), "{error}");
+        let error = JobEvent::decode("JobQueued", 3, &damaged).unwrap_err();
+        assert!(error.contains(field) && error.contains("JobQueued schema 3"), "{error}");
         assert!(JobEvent::decode("JobQueued", 1, &damaged).is_ok(), "{field}: older builds left out what was empty");
     }
-    assert!(JobEvent::decode("JobQueued", 3, &text).is_err(), "a later build's event is not guessed");
+    let mut damaged = whole.clone();
+    damaged.as_object_mut().unwrap().remove("placed");
+    assert!(JobEvent::decode("JobQueued", 3, &damaged.to_string()).unwrap_err().contains("placed"));
+    assert!(JobEvent::decode("JobQueued", 4, &text).is_err(), "a later build's event is not guessed");
     assert!(JobEvent::decode("JobQueued", 0, &text).is_err());
 }
 
