@@ -14,6 +14,7 @@ use crate::logs::Wake;
 use crate::objects::Objects;
 use crate::views::canceled_runs::CanceledRunsView;
 use crate::views::experiments::ExperimentsView;
+use crate::views::nested_runs::NestedRunsView;
 use crate::views::object_owners::ObjectOwnersView;
 use crate::views::runs::{RunsView, VersionsView};
 use crate::{api, publish, reactions};
@@ -26,6 +27,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("005_late", include_str!("../migrations/005_late.sql")),
     ("006_object_owners", include_str!("../migrations/006_object_owners.sql")),
     ("007_canceled_runs", include_str!("../migrations/007_canceled_runs.sql")),
+    ("008_nested_runs", include_str!("../migrations/008_nested_runs.sql")),
 ];
 
 /// What the service is given.
@@ -68,6 +70,7 @@ pub async fn open(dependencies: Dependencies) -> anyhow::Result<Service> {
             Arc::new(VersionsView),
             Arc::new(ObjectOwnersView),
             Arc::new(CanceledRunsView),
+            Arc::new(NestedRunsView),
         ],
         clock: Arc::clone(&clock),
         entropy: Arc::clone(&entropy),

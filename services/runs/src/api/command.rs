@@ -13,7 +13,7 @@ use vocabulary::{Decider, Problem, RunId};
 use super::{status, to_wire};
 use crate::core::Core;
 use crate::run::{self, Command, Rejection, Run};
-use crate::views;
+use crate::views::nested_runs;
 
 /// Decides a command; the reply is the run after it.
 pub(super) async fn decide(
@@ -42,7 +42,13 @@ pub(super) async fn decide_below(
         let (decided, mut after) = (state.decide(&command), state.clone());
         Box::pin(async move {
             let events = decided.map_err(RecordError::Rejected)?;
-            if let Some(canceled) = views::canceled_runs::at_or_above(tx, parent).await? {
+            // First: the way up is as long as the depth says.
+            let depth = nested_runs::depth_of(tx, parent).await?;
+            if depth >= nested_runs::DEPTH_MAX {
+                let (parent, most) = (parent.to_string(), nested_runs::DEPTH_MAX);
+                return Err(RecordError::Rejected(Rejection::TooDeep { parent, depth, most }));
+            }
+            if let Some(canceled) = nested_runs::canceled_at_or_above(tx, parent).await? {
                 return Err(RecordError::Rejected(Rejection::ParentCanceled { canceled: canceled.to_string() }));
             }
             events.iter().for_each(|event| after.evolve(event));

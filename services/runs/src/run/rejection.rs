@@ -24,6 +24,15 @@ pub enum Rejection {
         /// The canceled run.
         canceled: String,
     },
+    /// It would begin below a run that is nested as deep as runs may be.
+    TooDeep {
+        /// That run.
+        parent: String,
+        /// How many runs are above it.
+        depth: i64,
+        /// How many may be above a run.
+        most: i64,
+    },
     /// The attempt is not the current one any more.
     StaleAttempt {
         /// The attempt that was named.
@@ -101,6 +110,14 @@ impl From<Rejection> for Problem {
                 ),
             )
             .with("canceled_run", canceled),
+            Rejection::TooDeep { parent, depth, most } => Self::invalid(
+                "/parent_run_id",
+                "TooDeep",
+                format!(
+                    "run '{parent}' has {depth} runs above it, and a run may have {most}; create the run below one \
+                     further up, or without parent_run_id"
+                ),
+            ),
             Rejection::StaleAttempt { attempt, current } => Self::conflict(
                 "StaleAttempt",
                 format!("attempt {attempt} may not write any more; the run is at attempt {current}"),

@@ -1,6 +1,6 @@
 //! Which runs were canceled, from the moment that it was asked for: nothing new begins below them.
 
-use eventlog::{BoxFuture, Error, RecordedEvent, Transaction, View, insert, row, sql};
+use eventlog::{BoxFuture, Error, RecordedEvent, Transaction, View, insert, row};
 use vocabulary::RunId;
 use vocabulary::job::StopBy;
 
@@ -38,22 +38,4 @@ impl View for CanceledRunsView {
 
 fn key(run: RunId) -> Vec<u8> {
     run.uuid().as_bytes().to_vec()
-}
-
-/// The first canceled run on the way up from a run, which is looked at too.
-///
-/// # Errors
-/// When the rows cannot be read.
-pub async fn at_or_above(tx: &mut Transaction, run: RunId) -> Result<Option<RunId>, Error> {
-    let mut next = Some(run);
-    // A run is nested in one that was there before it, so the way has an end.
-    while let Some(run) = next {
-        let canceled = sql("SELECT run FROM canceled_runs WHERE run = $1").bind(key(run));
-        if canceled.fetch_optional::<Vec<u8>>(&mut *tx).await?.is_some() {
-            return Ok(Some(run));
-        }
-        let above = sql("SELECT parent FROM runs WHERE run = $1").bind(key(run));
-        next = above.fetch_optional::<String>(&mut *tx).await?.and_then(|parent| RunId::parse(&parent).ok());
-    }
-    Ok(None)
 }

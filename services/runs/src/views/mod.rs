@@ -2,6 +2,7 @@
 
 pub mod canceled_runs;
 pub mod experiments;
+pub mod nested_runs;
 pub mod object_owners;
 pub(crate) mod row;
 pub mod runs;

@@ -243,6 +243,75 @@ async fn a_run_that_begins_while_its_parents_are_canceled_does_not_stay() {
     }
 }
 
+#[tokio::test]
+async fn runs_are_nested_as_deep_as_is_allowed_and_no_deeper() {
+    // The way up is walked by the only writer: a script that nests without end must not hold up everybody.
+    let fixture = Fixture::new().await;
+    let root = fixture.own_run().await;
+    let mut last = root.clone();
+    let mut levels = 0;
+    let refused = loop {
+        match answer(fixture.api.create_run(Request::new(below(&last))).await) {
+            Ok(run) => (last, levels) = (run.run_id, levels + 1),
+            Err(refused) => break refused,
+        }
+        assert!(levels <= 64, "{levels} levels");
+    };
+    assert_eq!(levels, 64);
+    assert_eq!((refused.status, refused.errors[0].code.as_str()), (422, "TooDeep"), "{refused}");
+    assert_eq!(refused.errors[0].pointer, "/parent_run_id");
+    let text = refused.errors[0].message.clone();
+    assert!(text.contains("a run may have 64") && text.contains(&last), "{text}");
+    // Up to there a cancellation is seen, and a run beside them may begin.
+    let middle = fixture.get(&last).await.parent_run_id;
+    assert!(answer(fixture.api.create_run(Request::new(below(&middle))).await).is_ok());
+    let request = CancelRunRequest { workspace: WORKSPACE.into(), run_id: root };
+    answer(fixture.api.cancel_run(Request::new(request)).await).unwrap();
+    let refused = answer(fixture.api.create_run(Request::new(below(&middle))).await);
+    assert_eq!(code(refused), (409, "ParentCanceled".into()));
+}
+
+#[tokio::test]
+async fn what_an_older_build_has_nested_deeper_is_refused_without_a_walk() {
+    let fixture = Fixture::new().await;
+    let (root, template) = (fixture.own_run().await, fixture.own_run().await);
+    let created = {
+        let stream = crate::run::stream(vocabulary::RunId::parse(&template).unwrap());
+        let event = fixture.log().read_stream(&stream, 0, 1).await.unwrap().remove(0);
+        let crate::run::RunEvent::RunCreated(created) = event.decode().unwrap() else { panic!("{}", event.kind) };
+        created
+    };
+    let mut parent = root.clone();
+    for number in 1..=80 {
+        let run_id = vocabulary::RunId::new(Uuid::from_u128(number));
+        let created = crate::run::RunCreated { run_id, parent_run_id: parent, ..created.clone() };
+        let command = crate::run::Command::Create(Box::new(created));
+        let context = eventlog::Context::new(Uuid::from_u128(1000 + number), "a test", "");
+        fixture.log().execute::<crate::run::Run>(&crate::run::stream(run_id), command, context).await.unwrap();
+        parent = run_id.to_string();
+    }
+    // The rows of an older build's database: the history fills them.
+    let context = eventlog::Context::new(Uuid::from_u128(9), "a test", "");
+    let aged = fixture.log().record::<crate::run::Run, _>("aged", None, context, |_, tx| {
+        Box::pin(async move {
+            for statement in [
+                "DROP TABLE nested_runs",
+                "DELETE FROM log_views WHERE name = 'nested_runs'",
+                "DELETE FROM log_migrations WHERE name = '008_nested_runs'",
+            ] {
+                eventlog::sql(statement).execute(&mut *tx).await?;
+            }
+            Ok(eventlog::Recorded { events: Vec::new(), reply: Vec::new() })
+        })
+    });
+    aged.await.unwrap();
+    let fixture = fixture.reopen().await;
+    let refused = answer(fixture.api.create_run(Request::new(below(&parent))).await).unwrap_err();
+    assert!(refused.errors[0].message.contains("has 80 runs above it"), "{refused}");
+    let deepest = vocabulary::RunId::new(Uuid::from_u128(63)).to_string();
+    assert!(answer(fixture.api.create_run(Request::new(below(&deepest))).await).is_ok());
+}
+
 /// What is wrong with a job, by pointer.
 async fn wrong(fixture: &Fixture, job: JobSpec, nodes: Option<(u32, u64)>) -> Vec<(String, String)> {
     let cluster = nodes.map(|(vcpus, bytes)| JobCluster {
