@@ -105,17 +105,34 @@ impl Error {
                 format!("position {wanted} was asked for, {head} is reached; try again shortly"),
                 RETRY_AFTER_SECONDS,
             ),
-            Self::Panicked(_)
-            | Self::Decode(_)
-            | Self::Encode(_)
-            | Self::View { .. }
-            | Self::Unsettled(_)
-            | Self::OtherAggregate(_) => Problem::internal(self.to_string()),
-            other => Problem::unavailable(
+            passing if passing.is_transient() => Problem::unavailable(
                 "LogUnavailable",
-                format!("the event log cannot be written now: {other}"),
+                format!("the event log cannot be written now: {passing}"),
                 RETRY_AFTER_SECONDS,
             ),
+            lasting => Problem::internal(lasting.to_string()),
+        }
+    }
+
+    /// Whether it can pass by itself, so that the same may go through later. Said of these alone: whoever tries again
+    /// what never goes through holds up everything behind it, without end and with no word to anybody.
+    fn is_transient(&self) -> bool {
+        match self {
+            Self::Sql(error) => match error.as_ref() {
+                sqlx::Error::Database(database) => {
+                    let passes = |code| is_systemic_code(code) && ![CORRUPT, NOTADB].contains(&code);
+                    primary_code(database.as_ref()).is_some_and(passes)
+                }
+                sqlx::Error::Io(_)
+                | sqlx::Error::PoolTimedOut
+                | sqlx::Error::PoolClosed
+                | sqlx::Error::WorkerCrashed => true,
+                _ => false,
+            },
+            // Another process has the log, or whoever wrote in between: decided again it may go through.
+            Self::Deposed | Self::Taken(_) => true,
+            Self::Overloaded | Self::Closed | Self::Behind { .. } => true,
+            _ => false,
         }
     }
 
@@ -164,10 +181,12 @@ const IOERR: u32 = 10;
 const CORRUPT: u32 = 11;
 const FULL: u32 = 13;
 const CANTOPEN: u32 = 14;
+/// A race for the locks of the WAL.
+const PROTOCOL: u32 = 15;
 const NOTADB: u32 = 26;
 
 fn is_systemic_code(code: u32) -> bool {
-    [BUSY, LOCKED, NOMEM, READONLY, IOERR, CORRUPT, FULL, CANTOPEN, NOTADB].contains(&code)
+    [BUSY, LOCKED, NOMEM, READONLY, IOERR, CORRUPT, FULL, CANTOPEN, PROTOCOL, NOTADB].contains(&code)
 }
 
 /// The low byte of an extended result code.
@@ -235,5 +254,95 @@ pub enum RecordError<R> {
 impl<R> From<Error> for RecordError<R> {
     fn from(error: Error) -> Self {
         Self::Storage(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+    use std::fmt;
+
+    use super::*;
+
+    /// What SQLite says, by its code.
+    #[derive(Debug)]
+    struct Says(u32);
+
+    impl fmt::Display for Says {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "code {}", self.0)
+        }
+    }
+
+    impl std::error::Error for Says {}
+
+    impl sqlx::error::DatabaseError for Says {
+        fn message(&self) -> &str {
+            "as it should"
+        }
+
+        fn code(&self) -> Option<Cow<'_, str>> {
+            Some(self.0.to_string().into())
+        }
+
+        fn as_error(&self) -> &(dyn std::error::Error + Send + Sync + 'static) {
+            self
+        }
+
+        fn as_error_mut(&mut self) -> &mut (dyn std::error::Error + Send + Sync + 'static) {
+            self
+        }
+
+        fn into_error(self: Box<Self>) -> Box<dyn std::error::Error + Send + Sync + 'static> {
+            self
+        }
+
+        fn kind(&self) -> sqlx::error::ErrorKind {
+            sqlx::error::ErrorKind::Other
+        }
+    }
+
+    fn says(code: u32) -> Error {
+        sqlx::Error::Database(Box::new(Says(code))).into()
+    }
+
+    #[test]
+    fn only_what_is_known_to_pass_is_said_to_pass_by_itself() {
+        let passing = [
+            Error::Overloaded,
+            Error::Closed,
+            Error::Deposed,
+            Error::Taken("version 7 of 's'".to_owned()),
+            Error::Behind { wanted: 7, head: 6 },
+            sqlx::Error::PoolTimedOut.into(),
+            sqlx::Error::PoolClosed.into(),
+            sqlx::Error::WorkerCrashed.into(),
+            sqlx::Error::Io(std::io::Error::other("as it should")).into(),
+        ];
+        // Also by an extended code, as in "busy with a recovery".
+        let codes = [BUSY, BUSY | 1 << 8, LOCKED, NOMEM, READONLY, IOERR, FULL, CANTOPEN, PROTOCOL].map(says);
+        for error in passing.into_iter().chain(codes) {
+            assert!(error.problem().passes_by_itself(), "{error:?}");
+        }
+        let (found, name) = ("3.45.0".to_owned(), "001_runs".to_owned());
+        let lasting = [
+            Error::OldSqlite { found },
+            Error::OtherService { expected: "runs".to_owned(), found: "sweeps".to_owned() },
+            Error::MigrationEdited { name },
+            Error::Damaged { head: 7, last: 6 },
+            Error::Decode("as it should".to_owned()),
+            Error::Encode("as it should".to_owned()),
+            Error::Panicked("as it should".to_owned()),
+            Error::View { view: "runs".to_owned(), message: "as it should".to_owned() },
+            Error::OtherAggregate("s".to_owned()),
+            sqlx::Error::RowNotFound.into(),
+            sqlx::Error::ColumnNotFound("shown".to_owned()).into(),
+        ];
+        let (error, constraint, mismatch, misuse) = (1, 19, 20, 21);
+        let codes = [error, constraint, constraint | 6 << 8, mismatch, misuse, CORRUPT, NOTADB].map(says);
+        for error in lasting.into_iter().chain(codes) {
+            let problem = error.problem();
+            assert!(!problem.passes_by_itself() && problem.status == 500, "{error:?}: {problem:?}");
+        }
     }
 }

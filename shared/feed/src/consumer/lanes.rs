@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use contracts::feed::Fact;
@@ -20,6 +21,11 @@ const RETRY_MIN: Duration = Duration::from_millis(20);
 const RETRY_MAX: Duration = Duration::from_secs(2);
 /// Tries of a fact that does not go through, before its lane is parked.
 const POISON_TRIES: u32 = 3;
+/// Facts of one lane that are kept in memory while its first does not go through for now: with more of them its lane
+/// is parked, as one that waits, so that the others have room.
+const BEHIND_MAX: usize = 32;
+/// Tries of a fact that does not go through for now, before its lane is parked for the room that it takes.
+const TRANSIENT_TRIES: u32 = 6;
 /// How long a fact may wait in memory for what it refers to, before its lane is parked.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -65,9 +71,31 @@ pub(super) struct Lanes {
     reaction: Arc<dyn Reaction>,
     shutdown: Shutdown,
     /// A lane is here while one of its facts is being handled, with those that come after it.
-    queues: HashMap<String, VecDeque<Arc<Fact>>>,
+    queues: HashMap<String, Queue>,
     running: FuturesUnordered<BoxFuture<'static, Handled>>,
     facts: usize,
+}
+
+/// What comes after the fact of a lane that is being handled.
+#[derive(Default)]
+struct Queue {
+    facts: VecDeque<Arc<Fact>>,
+    /// How many they are, for who handles.
+    behind: Behind,
+}
+
+/// How many facts wait behind the one that is being handled.
+#[derive(Clone, Default)]
+pub(super) struct Behind(Arc<AtomicUsize>);
+
+impl Behind {
+    fn set(&self, count: usize) {
+        self.0.store(count, Ordering::Relaxed);
+    }
+
+    fn are_many(&self) -> bool {
+        self.0.load(Ordering::Relaxed) >= BEHIND_MAX
+    }
 }
 
 /// A fact that was handled, one way or the other.
@@ -96,17 +124,20 @@ impl Lanes {
     pub fn push(&mut self, lane: String, fact: Arc<Fact>) {
         self.facts += 1;
         if let Some(queue) = self.queues.get_mut(&lane) {
-            queue.push_back(fact);
+            queue.facts.push_back(fact);
+            queue.behind.set(queue.facts.len());
             return;
         }
-        self.queues.insert(lane.clone(), VecDeque::new());
-        self.start(lane, fact);
+        let queue = Queue::default();
+        let behind = queue.behind.clone();
+        self.queues.insert(lane.clone(), queue);
+        self.start(lane, fact, behind);
     }
 
-    fn start(&self, lane: String, fact: Arc<Fact>) {
+    fn start(&self, lane: String, fact: Arc<Fact>, behind: Behind) {
         let (reaction, shutdown) = (Arc::clone(&self.reaction), self.shutdown.clone());
         self.running.push(Box::pin(async move {
-            let outcome = handle(reaction.as_ref(), &fact, &shutdown).await;
+            let outcome = handle(reaction.as_ref(), &fact, &behind, &shutdown).await;
             Handled { lane, fact, outcome }
         }));
     }
@@ -117,8 +148,13 @@ impl Lanes {
         let Some(handled) = self.running.next().await else { return std::future::pending().await };
         self.facts -= 1;
         if handled.outcome == Outcome::Done {
-            match self.queues.get_mut(&handled.lane).and_then(VecDeque::pop_front) {
-                Some(fact) => self.start(handled.lane.clone(), fact),
+            let next = self.queues.get_mut(&handled.lane).and_then(|queue| {
+                let fact = queue.facts.pop_front()?;
+                queue.behind.set(queue.facts.len());
+                Some((fact, queue.behind.clone()))
+            });
+            match next {
+                Some((fact, behind)) => self.start(handled.lane.clone(), fact, behind),
                 None => drop(self.queues.remove(&handled.lane)),
             }
         }
@@ -127,14 +163,14 @@ impl Lanes {
 
     /// What queues in a lane that is parked.
     pub fn take(&mut self, lane: &str) -> Vec<Arc<Fact>> {
-        let queue = self.queues.remove(lane).unwrap_or_default();
+        let queue = self.queues.remove(lane).unwrap_or_default().facts;
         self.facts -= queue.len();
         queue.into()
     }
 }
 
 /// Handles a fact until it is clear what becomes of it.
-pub(super) async fn handle(reaction: &dyn Reaction, fact: &Fact, shutdown: &Shutdown) -> Outcome {
+pub(super) async fn handle(reaction: &dyn Reaction, fact: &Fact, behind: &Behind, shutdown: &Shutdown) -> Outcome {
     let mut backoff = Backoff::new(RETRY_MIN, RETRY_MAX);
     let mut poisoned = 0;
     let watch = Stopwatch::start();
@@ -165,8 +201,11 @@ pub(super) async fn handle(reaction: &dyn Reaction, fact: &Fact, shutdown: &Shut
                 return Outcome::Park(Cause::Waiting, reason.clone());
             }
             ReactError::Waits(_) => {}
-            ReactError::Transient(_) => {
+            ReactError::Transient(reason) => {
                 tracing::warn!(reaction = reaction.name(), position = fact.position, "{error}");
+                if behind.are_many() && backoff.failures() >= TRANSIENT_TRIES {
+                    return Outcome::Park(Cause::Waiting, reason.clone());
+                }
             }
         }
         if !backoff.wait_unless(shutdown).await {

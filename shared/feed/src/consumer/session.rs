@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use vocabulary::Clock;
 
 use super::entry::{Entry, Request, Settled, State, Verb};
-use super::lanes::{Cause, Handled, Lanes, Outcome, handle};
+use super::lanes::{Behind, Cause, Handled, Lanes, Outcome, handle};
 use super::pace::{Pace, Placed};
 use super::parked::{Actor, Key, Park, Parked};
 use super::progress::{self, Progress, Taken};
@@ -412,6 +412,8 @@ async fn drain(
             drop(reply.send(settled));
         }
     };
+    // What comes after it is parked too, and takes no room.
+    let nothing_behind = Behind::default();
     loop {
         let facts = park.of_lane(&lane, PARKED_PAGE).await?;
         if facts.is_empty() {
@@ -420,7 +422,7 @@ async fn drain(
         }
         for fact in facts {
             let key = Key::of(&fact);
-            match handle(reaction.as_ref(), &fact, &shutdown).await {
+            match handle(reaction.as_ref(), &fact, &nothing_behind, &shutdown).await {
                 Outcome::Done => {
                     park.remove(&key, "retry", &by).await?;
                     tell(Settled::Done);

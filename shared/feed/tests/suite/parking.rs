@@ -256,3 +256,27 @@ async fn what_waits_too_long_is_parked_and_goes_on_by_itself() {
     desked.hears("lab/a", &["early", "behind"]).await;
     desked.has_parked(0).await;
 }
+
+#[tokio::test]
+async fn a_lane_that_does_not_go_through_for_now_takes_no_room_from_the_others() {
+    // What is down for one lane alone, for however long, must not hold up the facts of the others behind it.
+    let mut desked = Desked::begin().await;
+    desked.listener.trouble("first", Trouble::Fails(ReactError::Transient("as it should".to_owned()), u32::MAX));
+    let mut texts = vec!["first".to_owned()];
+    texts.extend((0..600).map(|number| format!("later {number}")));
+    for text in &texts {
+        desked.talk.say("lab/a", text).await;
+    }
+    desked.talk.say("lab/b", "fine").await;
+    desked.hears("lab/b", &["fine"]).await;
+    assert!(!noted(&desked.ear).await.contains_key("lab/a"), "its first comes first");
+    until("it is parked", async || !desked.parked().await.is_empty()).await;
+    let parked = desked.parked().await;
+    assert_eq!((parked[0].cause.as_str(), parked[0].error.as_str()), ("waiting", "as it should"));
+    // In order after a restart too, and by itself as soon as it can.
+    desked.restart().await;
+    desked.talk.say("lab/b", "fine too").await;
+    desked.hears("lab/b", &["fine", "fine too"]).await;
+    desked.listener.heal("first");
+    desked.hears("lab/a", &texts.iter().map(String::as_str).collect::<Vec<_>>()).await;
+}
