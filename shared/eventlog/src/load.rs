@@ -81,19 +81,14 @@ pub(crate) fn fold_all(mut entry: Entry, events: &[RecordedEvent]) -> Result<Ent
     Ok(entry)
 }
 
-/// Whether the log has the event that a snapshot was made at. One of a log that was set back since is ahead of it.
-async fn is_of_log(reader: &Reader, stream: &str, version: i64) -> Result<bool, Error> {
-    Ok(!reader.stream(stream, version - 1, 1).await?.is_empty())
-}
-
 /// The state of a stream's history.
 pub(crate) async fn fold(reader: &Reader, stream: &str, fresh: Arc<dyn State>) -> Result<Entry, Error> {
     let mut entry = match reader.snapshot(stream).await? {
-        Some(snapshot) if is_of_log(reader, stream, snapshot.version).await? => match fresh.restore(&snapshot) {
+        Some(snapshot) => match fresh.restore(&snapshot) {
             Some(state) => Entry::new(state, snapshot.version, snapshot.version),
             None => Entry::new(fresh, 0, 0),
         },
-        _ => Entry::new(fresh, 0, 0),
+        None => Entry::new(fresh, 0, 0),
     };
     loop {
         let page = reader.stream(stream, entry.version, LOAD_PAGE).await?;

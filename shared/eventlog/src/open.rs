@@ -10,10 +10,11 @@ use crate::{Error, Reader, Store, Transaction, View, sql, view};
 /// Events per step of the catching up of a view.
 const VIEW_PAGE: u32 = 1_000;
 
-/// The tables of those who follow other logs.
+/// The tables of those who follow other logs, and what the log's own tables have got since.
 const FEED_TABLES: &[(&str, &str)] = &[
     ("eventlog_001_feed", include_str!("../migrations/001_feed.sql")),
     ("eventlog_002_parked_order", include_str!("../migrations/002_parked_order.sql")),
+    ("eventlog_003_snapshot_events", include_str!("../migrations/003_snapshot_events.sql")),
 ];
 
 /// How a log is opened.

@@ -27,7 +27,8 @@ struct Tables {
     streams: HashMap<String, Vec<usize>>,
     commands: HashMap<Uuid, CommandRow>,
     cursors: BTreeMap<(String, String, i32), i64>,
-    snapshots: HashMap<String, SnapshotRow>,
+    /// With the id of the event at their version.
+    snapshots: HashMap<String, (SnapshotRow, Uuid)>,
 }
 
 fn no_tables<T>() -> Result<T, Error> {
@@ -64,7 +65,10 @@ impl MemoryStore {
     }
 
     pub(super) async fn snapshot(&self, stream: &str) -> Result<Option<SnapshotRow>, Error> {
-        Ok(self.tables().snapshots.get(stream).cloned())
+        let tables = self.tables();
+        let found =
+            tables.snapshots.get(stream).filter(|(row, event)| tables.event_id(stream, row.version) == Some(*event));
+        Ok(found.map(|(row, _)| row.clone()))
     }
 
     pub(super) async fn cursor(&self, projection: &str, source: &str) -> Result<Option<i64>, Error> {
@@ -172,7 +176,10 @@ impl MemoryWriter {
     }
 
     pub async fn put_snapshot(&mut self, row: SnapshotRow) -> Result<(), Error> {
-        self.store.tables().snapshots.insert(row.stream.as_ref().to_owned(), row);
+        let mut tables = self.store.tables();
+        if let Some(event) = tables.event_id(&row.stream, row.version) {
+            tables.snapshots.insert(row.stream.as_ref().to_owned(), (row, event));
+        }
         Ok(())
     }
 
@@ -210,6 +217,12 @@ fn known(row: &CommandRow) -> Known {
 impl Tables {
     fn head(&self) -> i64 {
         self.events.len() as i64
+    }
+
+    fn event_id(&self, stream: &str, version: i64) -> Option<Uuid> {
+        let places = self.streams.get(stream)?;
+        let place = places.get(usize::try_from(version - 1).ok()?)?;
+        Some(self.events[*place].event_id)
     }
 
     /// What every store refuses: another writer's log, and keys that are taken.

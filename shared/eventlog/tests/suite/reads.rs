@@ -249,6 +249,10 @@ async fn a_snapshot_is_what_a_cold_look_begins_with() {
         (5, "UPDATE snapshots SET bytes = x'e803000000000000', schema = 2", 35),
         // Of a log that was set back since: what comes next would be taken for what it has seen.
         (6, "UPDATE snapshots SET bytes = x'e803000000000000', schema = 1, version = 36", 35),
+        // The same, and it has gone on since: it has such an event, and it is another one.
+        (7, "UPDATE snapshots SET bytes = x'e803000000000000', version = 33", 35),
+        // Of a build that did not write down which event it was.
+        (8, "UPDATE snapshots SET version = 30, event_id = NULL", 35),
     ] {
         let changed = log.record::<Account, _>("b", None, context(id), move |_, tx| {
             Box::pin(async move {

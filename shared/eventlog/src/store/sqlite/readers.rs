@@ -42,7 +42,10 @@ impl Readers {
     }
 
     pub async fn snapshot(&self, stream: &str) -> Result<Option<SnapshotRow>, Error> {
-        let get = "SELECT schema, version, bytes FROM snapshots WHERE stream_id = ?";
+        let get = "SELECT snapshots.schema, snapshots.version, snapshots.bytes FROM snapshots
+                   JOIN events ON events.stream_id = snapshots.stream_id AND events.version = snapshots.version
+                       AND events.event_id = snapshots.event_id
+                   WHERE snapshots.stream_id = ?";
         let found: Option<(i16, i64, Vec<u8>)> = sqlx::query_as(get).bind(stream).fetch_optional(&self.pool).await?;
         Ok(found.map(|(schema, version, bytes)| SnapshotRow { stream: stream.into(), schema, version, bytes }))
     }

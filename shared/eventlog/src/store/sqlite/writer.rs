@@ -165,9 +165,10 @@ impl Writer {
 
     pub async fn put_snapshot(&mut self, row: SnapshotRow) -> Result<(), Error> {
         self.settle().await?;
-        let put = "INSERT INTO snapshots(stream_id, schema, version, bytes) VALUES (?, ?, ?, ?)
-                   ON CONFLICT(stream_id) DO UPDATE SET
-                   schema = excluded.schema, version = excluded.version, bytes = excluded.bytes";
+        let put = "INSERT INTO snapshots(stream_id, schema, version, bytes, event_id) VALUES (?1, ?2, ?3, ?4,
+                       (SELECT event_id FROM events WHERE stream_id = ?1 AND version = ?3))
+                   ON CONFLICT(stream_id) DO UPDATE SET schema = excluded.schema, version = excluded.version,
+                   bytes = excluded.bytes, event_id = excluded.event_id";
         let put = sqlx::query(put).bind(row.stream).bind(row.schema).bind(row.version).bind(row.bytes);
         put.execute(&mut self.connection).await?;
         Ok(())
