@@ -15,7 +15,7 @@ pub(crate) use deadlines::check;
 #[cfg(test)]
 pub(crate) use follow_runs::FollowRuns;
 #[cfg(test)]
-pub(crate) use propose_trials::{fill, keep_filling};
+pub(crate) use propose_trials::{fill, keep_filling, run as propose};
 
 use crate::service::Core;
 

@@ -4,11 +4,13 @@
 //! The command's id follows from the sweep and the proposal's number, and the decider refuses what was made from an
 //! older state, so a crash or a second start never gives a trial too many.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use eventlog::{Context, ExecuteError};
-use futures_util::{StreamExt, stream};
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
 use runtime::{Backoff, Shutdown};
 use vocabulary::{Problem, SweepId};
 
@@ -25,7 +27,9 @@ const SWEEPS_AT_ONCE: usize = 8;
 /// Waits between tries when the log is overloaded or unavailable.
 const RETRY_MIN: Duration = Duration::from_millis(20);
 const RETRY_MAX: Duration = Duration::from_secs(2);
-/// Between tries of sweeps whose sampler has failed, if nothing happens in them meanwhile.
+/// Tries of one turn while the log is what is missing: then others get the place, and it has another turn later.
+const TRIES_MAX: u32 = 8;
+/// Between turns of sweeps whose sampler or whose log has failed, if nothing happens in them meanwhile.
 const BROKEN_RETRY: Duration = Duration::from_secs(10);
 /// The reaction's name, in command ids and as the actor.
 const NAME: &str = "propose_trials";
@@ -37,38 +41,85 @@ fn matters(kind: &str) -> bool {
     !matches!(kind, "ObservationRecorded" | "DecisionMade" | "TrialStateChanged" | "TrialStopRequested" | "SweepWarned")
 }
 
+/// Whose turn it is: a sweep has one at a time, and one more when something happens in it meanwhile. They go on across
+/// wake-ups, so that a slow one takes its own place and nobody else's.
+struct Turns {
+    core: Core,
+    running: FuturesUnordered<BoxFuture<'static, (SweepId, bool)>>,
+    under_way: BTreeSet<SweepId>,
+    /// In the order in which they were woken; each is there once.
+    waiting: VecDeque<SweepId>,
+    woken: BTreeSet<SweepId>,
+}
+
+impl Turns {
+    fn new(core: Core) -> Self {
+        Self {
+            core,
+            running: FuturesUnordered::new(),
+            under_way: BTreeSet::new(),
+            waiting: VecDeque::new(),
+            woken: BTreeSet::new(),
+        }
+    }
+
+    fn wake(&mut self, sweep: SweepId) {
+        if self.woken.insert(sweep) {
+            self.waiting.push_back(sweep);
+        }
+    }
+
+    /// Begins as many turns as there are places for.
+    fn begin(&mut self) {
+        while self.running.len() < SWEEPS_AT_ONCE {
+            let Some(place) = self.waiting.iter().position(|sweep| !self.under_way.contains(sweep)) else { return };
+            let Some(sweep) = self.waiting.remove(place) else { return };
+            self.woken.remove(&sweep);
+            self.under_way.insert(sweep);
+            let core = self.core.clone();
+            self.running.push(Box::pin(async move { (sweep, keep_filling(&core, sweep).await) }));
+        }
+    }
+
+    /// The next turn that ends, and whether its sweep has what it may have; never while there is none.
+    async fn next(&mut self) -> (SweepId, bool) {
+        let Some((sweep, fills)) = self.running.next().await else { return std::future::pending().await };
+        self.under_way.remove(&sweep);
+        (sweep, fills)
+    }
+}
+
 /// Proposes until shutdown.
-pub(super) async fn run(core: Core, shutdown: Shutdown) -> anyhow::Result<()> {
+pub(crate) async fn run(core: Core, shutdown: Shutdown) -> anyhow::Result<()> {
     let mut events = OwnEvents::begin(&core.log, matters).await?;
     let mut broken: BTreeSet<SweepId> = BTreeSet::new();
     let mut again = tokio::time::interval(BROKEN_RETRY);
+    let mut turns = Turns::new(core);
     loop {
-        let sweeps = tokio::select! {
-            sweeps = events.next() => sweeps?,
-            _ = again.tick(), if !broken.is_empty() => std::mem::take(&mut broken),
+        turns.begin();
+        tokio::select! {
+            sweeps = events.next() => sweeps?.into_iter().for_each(|sweep| turns.wake(sweep)),
+            _ = again.tick(), if !broken.is_empty() => {
+                std::mem::take(&mut broken).into_iter().for_each(|sweep| turns.wake(sweep));
+            }
+            (sweep, fills) = turns.next() => {
+                if fills {
+                    broken.remove(&sweep)
+                } else {
+                    broken.insert(sweep)
+                };
+            }
             () = shutdown.requested() => return Ok(()),
-        };
-        let filling = sweeps.into_iter().map(|sweep| {
-            let core = core.clone();
-            async move { (sweep, keep_filling(&core, sweep).await) }
-        });
-        let filled = stream::iter(filling).buffer_unordered(SWEEPS_AT_ONCE).collect::<Vec<_>>();
-        let filled = tokio::select! { filled = filled => filled, () = shutdown.requested() => return Ok(()) };
-        for (sweep, fills) in filled {
-            if fills {
-                broken.remove(&sweep)
-            } else {
-                broken.insert(sweep)
-            };
         }
     }
 }
 
-/// Tries again as long as the log is what is missing; false when something else is. That stands in the sweep's log,
-/// and is tried again later: one sweep that cannot go on must not hold up the others.
+/// Tries again for a while when the log is what is missing; false when something else is, or the log still is. What
+/// else is missing stands in the sweep's log. Both are tried again later: one sweep that cannot go on must not hold up
+/// the others.
 pub(crate) async fn keep_filling(core: &Core, sweep: SweepId) -> bool {
     let mut backoff = Backoff::new(RETRY_MIN, RETRY_MAX);
-    loop {
+    while backoff.failures() < TRIES_MAX {
         match fill(core, sweep).await {
             Ok(()) => return true,
             Err(problem) if is_fault(&problem) => {
@@ -79,6 +130,7 @@ pub(crate) async fn keep_filling(core: &Core, sweep: SweepId) -> bool {
         }
         backoff.wait().await;
     }
+    false
 }
 
 /// Proposes until no proposal is allowed.

@@ -1,12 +1,14 @@
 //! A sampler or a model that breaks: the sweep says so, and goes on when it can.
 
-use std::sync::Arc;
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::{Bench, document};
-use crate::reactions::keep_filling;
+use crate::reactions::{keep_filling, propose};
 use crate::service::Core;
+use crate::sweep::proposals;
 use crate::tuner::Tuners;
 
 /// The warnings of a sweep, by code and message.
@@ -49,4 +51,67 @@ async fn a_model_that_panics_leaves_a_warning_and_is_made_again() {
     };
     let changes = json!({"sampling_algorithm": {"type": "bayesian", "seed": 7}, "early_termination": {"type": "none"}});
     breaks_and_goes_on(changes, broken, "the model broke").await;
+}
+
+/// Whether the slow sampler may go on.
+static GOES_ON: (Mutex<bool>, Condvar) = (Mutex::new(false), Condvar::new());
+
+#[tokio::test]
+async fn a_slow_sweep_holds_up_no_other() {
+    // A sampler in a space that is nearly used up may take minutes; other sweeps have free nodes meanwhile.
+    let bench = Bench::new().await;
+    let empty = Core { sampler: |_, _| panic!("planted: no first trials"), ..bench.api().clone() };
+    let named = |name: &str| document(json!({"name": name}));
+    let slow = bench.submit_to(&empty, &named("slow")).await;
+    let core = Core {
+        sampler: |basis, most| {
+            if basis.spec.name.as_deref() == Some("slow") {
+                let waits = GOES_ON.1.wait_while(GOES_ON.0.lock().unwrap(), |goes_on| !*goes_on);
+                drop(waits.unwrap());
+            }
+            proposals(basis, most)
+        },
+        ..bench.api().clone()
+    };
+    let shutdown = runtime::Shutdown::new();
+    let task = tokio::spawn(propose(core, shutdown.clone()));
+    let proposes = async |sweep, name: &str| {
+        let mut head = bench.api().log.head();
+        let proposed = async {
+            while bench.sweep(sweep).await.proposals < 2 {
+                head.changed().await.unwrap();
+            }
+        };
+        let proposed = tokio::time::timeout(Duration::from_secs(20), proposed).await;
+        // Also when it fails: no thread is left behind that waits for ever.
+        if proposed.is_err() {
+            let_go_on();
+            panic!("{name} waits for another sweep");
+        }
+    };
+    // More than have a place at once, one wake-up after another.
+    for number in 0..10 {
+        let name = format!("quick-{number}");
+        let quick = bench.submit_to(&empty, &named(&name)).await;
+        proposes(quick, &name).await;
+    }
+    assert_eq!(bench.sweep(slow).await.proposals, 0);
+    let_go_on();
+    proposes(slow, "slow").await;
+    shutdown.request();
+    task.await.unwrap().unwrap();
+}
+
+fn let_go_on() {
+    *GOES_ON.0.lock().unwrap() = true;
+    GOES_ON.1.notify_all();
+}
+
+#[tokio::test]
+async fn a_log_that_does_not_take_anything_for_long_leaves_its_place_to_others() {
+    let bench = Bench::new().await;
+    let sweep = bench.submit(&document(json!({}))).await;
+    bench.api().log.clone().close().await;
+    let filled = tokio::time::timeout(Duration::from_secs(20), keep_filling(bench.api(), sweep)).await;
+    assert!(!filled.expect("it ends"), "it is tried again later");
 }
