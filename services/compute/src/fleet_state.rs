@@ -1,18 +1,17 @@
 //! The fleet that the scheduler plans with, shared by all that look at it or change it.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-
-use tokio::sync::{Notify, watch};
-use tonic::Status;
-use vocabulary::NodeId;
 
 use crate::cluster::Cluster;
 use crate::commands::Commands;
 use crate::job::{self, Job};
+use crate::node_events::NodeEvents;
 use crate::scheduler::Fleet;
-use crate::stream::ClusterName;
 use crate::views;
+use tokio::sync::{Notify, watch};
+use tonic::Status;
 
 /// How long a call waits until the fleet has taken in what was just written: the scheduler's task is never busy for
 /// longer.
@@ -30,6 +29,10 @@ fn readable<T>(found: Result<T, eventlog::Error>) -> Result<Result<T, String>, e
 /// See the module.
 pub(crate) struct FleetState {
     fleet: Mutex<Fleet>,
+    /// Whether it was loaded and nobody has begun to fold it since.
+    is_fresh: AtomicBool,
+    /// What was said of nodes and is not recorded yet.
+    pub said: NodeEvents,
     /// The position that the fleet was folded to.
     pub folded: watch::Sender<i64>,
     /// Something beside the log has changed that the scheduler looks at.
@@ -39,7 +42,13 @@ pub(crate) struct FleetState {
 impl FleetState {
     /// Empty; see [`FleetState::load`].
     pub fn new() -> Self {
-        Self { fleet: Mutex::default(), folded: watch::Sender::new(0), wake: Notify::new() }
+        Self {
+            fleet: Mutex::default(),
+            is_fresh: AtomicBool::new(false),
+            said: NodeEvents::default(),
+            folded: watch::Sender::new(0),
+            wake: Notify::new(),
+        }
     }
 
     /// The fleet. Held for a look or a change in memory only, never over a wait.
@@ -48,11 +57,18 @@ impl FleetState {
         self.fleet.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reads the fleet from the log: all clusters, and the jobs that are not over; these agents are connected.
+    /// Whether the fleet may be folded on from where it stands: nobody who began that has broken off.
+    pub fn begin(&self) -> bool {
+        self.is_fresh.swap(false, Ordering::Relaxed)
+    }
+
+    /// Reads the fleet from the log: all clusters, and the jobs that are not over. No agent is connected in it: what
+    /// the events up to here mean for agents is not sent, and each learns it when it connects. `cut` ends the
+    /// connections that there are, as nobody can look at the fleet.
     ///
     /// # Errors
     /// When the log cannot be read.
-    pub async fn load(&self, commands: &Commands, connected: &[NodeId]) -> Result<(), eventlog::Error> {
+    pub async fn load(&self, commands: &Commands, cut: impl FnOnce()) -> Result<(), eventlog::Error> {
         let mut fleet = Fleet::default();
         fleet.position = *commands.log.head().borrow();
         let now_us = commands.clock.now_us();
@@ -76,11 +92,13 @@ impl FleetState {
                 }
             }
         }
-        for node_id in connected {
-            fleet.set_connected(*node_id, true, now_us);
-        }
         let position = fleet.position;
-        *self.lock() = fleet;
+        {
+            let mut held = self.lock();
+            cut();
+            *held = fleet;
+        }
+        self.is_fresh.store(true, Ordering::Relaxed);
         self.folded.send_replace(position);
         Ok(())
     }
@@ -96,10 +114,5 @@ impl FleetState {
             Ok(Ok(_)) => Ok(()),
             _ => Err(calls::unreadable("the scheduler is behind; try again")),
         }
-    }
-
-    /// The cluster of a node that exists.
-    pub fn cluster_of(&self, node_id: NodeId) -> Option<ClusterName> {
-        self.lock().node(node_id).map(|(name, ..)| name.clone())
     }
 }

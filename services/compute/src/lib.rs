@@ -22,6 +22,7 @@ mod endpoint;
 mod engine;
 mod fleet_state;
 pub mod job;
+mod node_events;
 mod orders;
 mod providers;
 pub mod publish;

@@ -78,7 +78,7 @@ pub(crate) async fn open_with(dependencies: Dependencies, provider: Arc<dyn Prov
     let commands = Commands { log, clock, entropy, shutdown };
     let (fleet, agents) = (Arc::new(FleetState::new()), Arc::new(Agents::default()));
     // Before the first call is answered and the first agent connects.
-    fleet.load(&commands, &[]).await?;
+    fleet.load(&commands, || ()).await?;
     let endpoints = EndpointCommands::new(commands.clone(), ServingState::new(&data));
     let orders = OrderMaker { checkpoints: data.join("checkpoints"), signing_key: wiring.signing_key };
     let engine = Engine {
@@ -116,6 +116,12 @@ impl Service {
                 .max_decoding_message_size(MESSAGE_BYTES_MAX)
                 .max_encoding_message_size(MESSAGE_BYTES_MAX),
         );
+    }
+
+    /// What the scheduler works with.
+    #[cfg(test)]
+    pub(crate) fn engine(&self) -> Arc<Engine> {
+        Arc::clone(&self.engine)
     }
 
     /// The service's facts.

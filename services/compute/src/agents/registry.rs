@@ -7,7 +7,7 @@ use std::time::Duration;
 use contracts::compute::AgentOrder;
 use contracts::compute::agent_order::Order;
 use runtime::Stopwatch;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tonic::Status;
 use vocabulary::NodeId;
 
@@ -22,6 +22,8 @@ struct Connection {
     number: u64,
     orders: OrderSender,
     last_contact: Stopwatch,
+    /// Goes with the connection, by which whoever serves it learns that it ends.
+    _open: oneshot::Sender<()>,
 }
 
 /// The connected agents.
@@ -42,13 +44,15 @@ impl Agents {
         self.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Registers a connection; an earlier one of the node ends.
-    pub fn open(&self, node_id: NodeId, orders: OrderSender) -> u64 {
+    /// Registers a connection; an earlier one of the node ends. Answers its number, and what is ready once it is to
+    /// end.
+    pub fn open(&self, node_id: NodeId, orders: OrderSender) -> (u64, oneshot::Receiver<()>) {
         let mut registry = self.registry();
         registry.next += 1;
-        let number = registry.next;
-        registry.open.insert(node_id, Connection { number, orders, last_contact: Stopwatch::start() });
-        number
+        let (number, (open, cut)) = (registry.next, oneshot::channel());
+        let connection = Connection { number, orders, last_contact: Stopwatch::start(), _open: open };
+        registry.open.insert(node_id, connection);
+        (number, cut)
     }
 
     /// Forgets a connection; true when it was the node's current one.
@@ -82,9 +86,9 @@ impl Agents {
         self.registry().open.remove(&node_id);
     }
 
-    /// Whose agents are connected.
-    pub fn connected(&self) -> Vec<NodeId> {
-        self.registry().open.keys().copied().collect()
+    /// Ends all connections: each agent dials again, and is told anew what it must know.
+    pub fn drop_all(&self) {
+        self.registry().open.clear();
     }
 
     /// How long each connected agent has been silent.

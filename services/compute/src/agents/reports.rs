@@ -13,12 +13,12 @@ use futures_util::future::join_all;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use vocabulary::job::AttemptPhase;
-use vocabulary::{JobId, NodeId, Problem};
+use vocabulary::{JobId, NodeId};
 
 use super::desk::Desk;
 use super::registry::OrderSender;
-use crate::cluster;
 use crate::job::{Command, failed_end};
+use crate::providers::NodeEvent;
 
 /// Reports written down at the same time.
 const CHUNK_REPORTS: usize = 256;
@@ -52,7 +52,7 @@ async fn in_order(desk: &Desk, node_id: NodeId, reports: Vec<Report>, orders: &O
         match report {
             Report::Phase(report) => phase(desk, node_id, report).await,
             Report::Ended(report) => ended(desk, node_id, report, orders).await,
-            Report::Notice(report) => notice(desk, node_id, report).await,
+            Report::Notice(report) => notice(desk, node_id, report),
             Report::ReplicaReady(report) => desk.endpoints.replica_ready(&node_id.to_string(), report).await,
             Report::ReplicaLog(report) => desk.endpoints.replica_log(&report).await,
             Report::Hello(_) | Report::Heartbeat(_) => {}
@@ -78,7 +78,10 @@ async fn ended(desk: &Desk, node_id: NodeId, report: AttemptEnded, orders: &Orde
         // Whatever it says, the attempt has ended, and its agent repeats the report until it is acknowledged.
         let end = end_of(end).unwrap_or_else(|error| failed_end("bad_report", error));
         let command = Command::EndAttempt { attempt, node_id, end, at_us: desk.commands.clock.now_us() };
-        if !desk.commands.of_job_surely(id, command, ACTOR).await {
+        let is_recorded = desk.commands.of_job_surely(id, command, ACTOR).await;
+        // What is left alone has had room until now.
+        desk.fleet.lock().attempt_is_over(node_id, (id, attempt), desk.commands.clock.now_us());
+        if !is_recorded {
             return;
         }
     }
@@ -87,15 +90,10 @@ async fn ended(desk: &Desk, node_id: NodeId, report: AttemptEnded, orders: &Orde
     let _ = orders.send(Ok(AgentOrder { order: Some(order) })).await;
 }
 
-/// A provider has told its node that it goes.
-async fn notice(desk: &Desk, node_id: NodeId, report: PreemptionNotice) {
+/// A provider has told its node that it goes. The connection may be over before this can be recorded.
+fn notice(desk: &Desk, node_id: NodeId, report: PreemptionNotice) {
     let now_us = desk.commands.clock.now_us();
     let deadline_us = report.deadline.parse::<jiff::Timestamp>().map_or(now_us, |deadline| deadline.as_microsecond());
-    let Some(cluster) = desk.fleet.cluster_of(node_id) else { return };
-    let (by, reason) = (cluster::Taker::Provider, report.reason);
-    let command = cluster::Command::Notice { node_id, by, deadline_us, reason, at_us: now_us };
-    if let Err(error) = desk.commands.of_cluster(&cluster, command, ACTOR).await {
-        let problem: Problem = error.into_problem(Into::into);
-        tracing::warn!(node.id = %node_id, "the notice of its preemption was not recorded: {problem}");
-    }
+    desk.fleet.said.put(NodeEvent::Notice { node_id, deadline_us, reason: report.reason });
+    desk.fleet.wake.notify_one();
 }

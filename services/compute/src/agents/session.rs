@@ -7,7 +7,7 @@ use std::time::Duration;
 use contracts::compute::agent_order::Order;
 use contracts::compute::agent_report::Report;
 use contracts::compute::{AgentOrder, AgentReport, AttemptStatus, Hello, Leave, StopAttempt, Welcome};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tonic::{Status, Streaming};
 use vocabulary::job::{JobEnd, Outcome};
 use vocabulary::{JobId, NodeId, Problem, token};
@@ -24,6 +24,8 @@ use crate::scheduler::Fleet;
 const HELLO_WAIT: Duration = Duration::from_secs(10);
 /// Reports that may wait to be written down; more wait in the connection.
 const REPORTS_WAITING_MAX: usize = 1024;
+/// The phase of an attempt that is over, and whose end its agent still has to report.
+const ENDED: &str = "ended";
 
 /// Serves a connection until it ends.
 pub(super) async fn run(desk: Arc<Desk>, mut incoming: Streaming<AgentReport>, orders: OrderSender) {
@@ -41,14 +43,18 @@ pub(super) async fn run(desk: Arc<Desk>, mut incoming: Streaming<AgentReport>, o
             return;
         }
     };
-    let Greeted { number, lost, outcome } = greet(&desk, node_id, &hello, &orders);
+    let Greeted { number, cut, lost, outcome } = greet(&desk, node_id, &hello, &orders);
     desk.fleet.wake.notify_one();
     for (job_id, attempt) in lost {
         let end = JobEnd { reason: outcome.to_string(), ..JobEnd::new(outcome) };
         let command = job::Command::EndAttempt { attempt, node_id, end, at_us: desk.commands.clock.now_us() };
         desk.commands.of_job_surely(job_id, command, "agents").await;
     }
-    listen(&desk, node_id, incoming, &orders, || desk.agents.touch(node_id, number)).await;
+    tokio::select! {
+        () = listen(&desk, node_id, incoming, &orders, || desk.agents.touch(node_id, number)) => {}
+        // The agent dials again and learns what it has missed.
+        _ = cut => {}
+    }
     if desk.agents.close(node_id, number) {
         desk.fleet.lock().set_connected(node_id, false, desk.commands.clock.now_us());
         desk.fleet.wake.notify_one();
@@ -152,6 +158,8 @@ async fn admit(desk: &Desk, hello: &Hello) -> Result<Admitted, Problem> {
 struct Greeted {
     /// The connection's number.
     number: u64,
+    /// Ready once the connection is to end.
+    cut: oneshot::Receiver<()>,
     /// Attempts that the agent should have and has not.
     lost: Vec<(JobId, u32)>,
     /// How these have ended.
@@ -162,11 +170,12 @@ struct Greeted {
 /// goes to the registered connection later.
 fn greet(desk: &Desk, node_id: NodeId, hello: &Hello, orders: &OrderSender) -> Greeted {
     let mut fleet = desk.fleet.lock();
-    let number = desk.agents.open(node_id, orders.clone());
+    let (number, cut) = desk.agents.open(node_id, orders.clone());
     fleet.set_connected(node_id, true, desk.commands.clock.now_us());
+    fleet.found_on(node_id, &attempts_of(hello.attempts.iter().filter(|status| status.phase != ENDED)));
     desk.agents.send(node_id, welcome(desk));
     let Some((_, pool, place)) = fleet.node(node_id) else {
-        return Greeted { number, lost: Vec::new(), outcome: Outcome::Lost };
+        return Greeted { number, cut, lost: Vec::new(), outcome: Outcome::Lost };
     };
     let node = pool.cluster.nodes.get(&node_id);
     let notice = node.and_then(|node| orders::notice(node, desk.commands.clock.now_us()));
@@ -184,11 +193,11 @@ fn greet(desk: &Desk, node_id: NodeId, hello: &Hello, orders: &OrderSender) -> G
     for order in notice.into_iter().chain(then) {
         desk.agents.send(node_id, order);
     }
-    Greeted { number, lost, outcome }
+    Greeted { number, cut, lost, outcome }
 }
 
-fn attempts_of(found: &[AttemptStatus]) -> BTreeSet<(JobId, u32)> {
-    found.iter().filter_map(|status| Some((JobId::parse(&status.job_id).ok()?, status.attempt))).collect()
+fn attempts_of<'a>(found: impl IntoIterator<Item = &'a AttemptStatus>) -> BTreeSet<(JobId, u32)> {
+    found.into_iter().filter_map(|status| Some((JobId::parse(&status.job_id).ok()?, status.attempt))).collect()
 }
 
 /// What the agent must be told, and which attempts it should have but does not.
@@ -211,7 +220,7 @@ fn compare(
         }
         orders.extend(orders::stop(*job_id, &entry.job));
     }
-    for status in found.iter().filter(|status| status.phase != "ended") {
+    for status in found.iter().filter(|status| status.phase != ENDED) {
         let current = JobId::parse(&status.job_id)
             .is_ok_and(|job_id| wanted.get(&job_id) == Some(&status.attempt) || fleet.is_left_alone(job_id));
         if !current {

@@ -130,12 +130,10 @@ impl EndpointCalls {
                 .map_err(calls::unreadable)?;
         let is_full = i32::try_from(names.len()).is_ok_and(|count| count == size);
         let next_page_token = names.last().filter(|_| is_full).cloned().unwrap_or_default();
-        let mut endpoints = Vec::with_capacity(names.len());
-        for name in &names {
-            let (endpoint, version) = self.commands.look(&stream(&workspace, name)).await.map_err(calls::unreadable)?;
-            // One that has gone since its name was read is left out.
-            endpoints.extend(endpoints_to_wire::endpoint(&endpoint, version));
-        }
+        let found = self.commands.look_at_all(&workspace, &names).await.map_err(calls::unreadable)?;
+        // One that has gone since its name was read is left out.
+        let endpoints =
+            found.iter().filter_map(|(endpoint, version)| endpoints_to_wire::endpoint(endpoint, *version)).collect();
         Ok(Response::new(wire::ListEndpointsReply { endpoints, next_page_token }))
     }
 

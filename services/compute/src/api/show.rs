@@ -20,6 +20,9 @@ fn count(number: usize) -> u32 {
 }
 
 fn node_state(pool: &Pool, node_id: NodeId, place: &Place) -> &'static str {
+    if !place.trouble.is_empty() {
+        return "unusable";
+    }
     match pool.cluster.nodes.get(&node_id).map(|node| node.state) {
         None | Some(NodeState::Leaving | NodeState::Failing) => "leaving",
         Some(NodeState::Requested) => "preparing",
@@ -58,7 +61,7 @@ pub(super) fn cluster(pool: &Pool) -> wire::Cluster {
             Phase::Absent | Phase::Deleting => 0,
         },
         node_state_counts: counts,
-        errors: cluster.errors.iter().cloned().collect(),
+        errors: cluster.errors.iter().cloned().chain(pool.troubles()).collect(),
         provider_json: serde_json::to_string(&cluster.spec.provider).unwrap_or_default(),
         created_at: shown(cluster.created_us),
         version: pool.version,

@@ -7,6 +7,8 @@
 
 mod effects;
 mod observe;
+#[cfg(test)]
+mod outage_tests;
 mod parts;
 mod perform;
 mod run;

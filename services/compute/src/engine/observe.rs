@@ -9,12 +9,7 @@ use crate::stream::ClusterName;
 
 /// Takes the event in; answers what is to be done. Events of nodes that are gone, or go already, mean nothing.
 pub(crate) fn react(fleet: &mut Fleet, event: NodeEvent, now_us: i64) -> Option<Action> {
-    let node_id = match &event {
-        NodeEvent::Ready { node_id }
-        | NodeEvent::Notice { node_id, .. }
-        | NodeEvent::Lost { node_id, .. }
-        | NodeEvent::Failed { node_id, .. } => *node_id,
-    };
+    let node_id = event.node_id();
     let (name, pool, place) = fleet.node(node_id)?;
     let (cluster, state) = (name.clone(), pool.cluster.nodes.get(&node_id)?.state);
     if place.removing {

@@ -118,6 +118,18 @@ pub(crate) enum FailureCause {
     Broken,
 }
 
+impl NodeEvent {
+    /// The node.
+    pub fn node_id(&self) -> NodeId {
+        match self {
+            Self::Ready { node_id }
+            | Self::Notice { node_id, .. }
+            | Self::Lost { node_id, .. }
+            | Self::Failed { node_id, .. } => *node_id,
+        }
+    }
+}
+
 /// How a node's agent stands when its node is released.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AgentIs {

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use vocabulary::job::JobSpec;
 use vocabulary::{JobId, NodeId};
 
-use crate::cluster::{Cluster, NodeEnd, NodeState};
+use crate::cluster::{Cluster, NodeEnd, NodeState, Phase};
 use crate::job::Job;
 use crate::sizes::Size;
 use crate::stream::ClusterName;
@@ -118,6 +118,8 @@ pub struct Place {
     pub used: Shape,
     /// Room that is kept for jobs which are being queued, and what they claim.
     pub(super) reserved: BTreeMap<JobId, Shape>,
+    /// Attempts of jobs that are left alone and may live here, and the room that is kept for them.
+    pub(super) kept: BTreeMap<(JobId, u32), Shape>,
     /// Whether its agent is connected.
     pub connected: bool,
     /// When its agent was heard last.
@@ -132,12 +134,20 @@ pub struct Place {
     pub(super) closed: bool,
     /// Whether its provider is taking it away.
     pub removing: bool,
+    /// What is in the way of taking it away, for somebody to mend; empty when nothing is.
+    pub trouble: String,
 }
 
 impl Place {
     /// Whether nothing lives here, nor is about to.
     pub fn is_empty(&self) -> bool {
-        self.jobs.is_empty() && self.reserved.is_empty()
+        self.jobs.is_empty() && self.reserved.is_empty() && self.kept.is_empty()
+    }
+
+    /// Whether the node may be given back. What is left alone may never end: a cluster that is deleted does not wait
+    /// for it.
+    pub(super) fn may_go(&self, phase: Phase) -> bool {
+        self.is_empty() || (phase == Phase::Deleting && self.jobs.is_empty() && self.reserved.is_empty())
     }
 }
 
@@ -187,9 +197,16 @@ impl Pool {
         staying.into_iter().take(beyond).map(|(_, node_id)| node_id).collect()
     }
 
+    /// What is in the way of taking nodes away.
+    pub fn troubles(&self) -> impl Iterator<Item = String> {
+        let troubled = self.places.iter().filter(|(_, place)| !place.trouble.is_empty());
+        troubled.map(|(node_id, place)| format!("{node_id}: {}", place.trouble))
+    }
+
     /// What a node has free.
     pub(super) fn free(&self, place: &Place) -> Shape {
-        place.reserved.values().fold(self.capacity().minus(place.used), |free, shape| free.minus(*shape))
+        let claims = place.reserved.values().chain(place.kept.values());
+        claims.fold(self.capacity().minus(place.used), |free, shape| free.minus(*shape))
     }
 }
 
@@ -218,7 +235,7 @@ pub struct Fleet {
 impl Fleet {
     /// A cluster that exists.
     pub fn pool(&self, name: &ClusterName) -> Option<&Pool> {
-        self.pools.get(name).filter(|pool| pool.cluster.phase != crate::cluster::Phase::Absent)
+        self.pools.get(name).filter(|pool| pool.cluster.phase != Phase::Absent)
     }
 
     /// The clusters that exist in a workspace, after a name, in order.
@@ -228,7 +245,7 @@ impl Fleet {
             .range((std::ops::Bound::Excluded(from), std::ops::Bound::Unbounded))
             .take_while(move |(name, _)| name.workspace == workspace)
             .map(|(_, pool)| pool)
-            .filter(|pool| pool.cluster.phase != crate::cluster::Phase::Absent)
+            .filter(|pool| pool.cluster.phase != Phase::Absent)
     }
 
     /// A job that is not over.
@@ -305,11 +322,42 @@ impl Fleet {
         }
     }
 
+    /// What is in the way of taking the node away; empty when nothing is any more.
+    pub fn set_trouble(&mut self, node_id: NodeId, why: String) {
+        if let Some(place) = self.place_mut(node_id) {
+            place.trouble = why;
+        }
+    }
+
+    /// These attempts live on the node, says its agent. What those of jobs that are left alone claim may not be known
+    /// any more: then it is the whole node.
+    pub fn found_on(&mut self, node_id: NodeId, attempts: &BTreeSet<(JobId, u32)>) {
+        let Some((_, pool, place)) = self.node(node_id) else { return };
+        let claim = |attempt: &(JobId, u32)| (*attempt, place.kept.get(attempt).copied().unwrap_or(pool.capacity()));
+        let kept = attempts.iter().filter(|(job_id, _)| self.is_left_alone(*job_id)).map(claim).collect();
+        if let Some(place) = self.place_mut(node_id) {
+            place.kept = kept;
+        }
+    }
+
+    /// An attempt lives on the node no more, whether that can be recorded or not.
+    pub fn attempt_is_over(&mut self, node_id: NodeId, attempt: (JobId, u32), at_us: i64) {
+        if let Some(place) = self.place_mut(node_id)
+            && place.kept.remove(&attempt).is_some()
+        {
+            place.idle_since_us = place.idle_since_us.max(at_us);
+        }
+    }
+
     /// Nothing is placed on the node from now on, since it is to be given back; false when something is, or is about to
     /// be.
     pub fn close(&mut self, node_id: NodeId) -> bool {
-        let place = self.place_mut(node_id).filter(|place| place.is_empty());
-        place.map(|place| place.closed = true).is_some()
+        let Some((_, pool, place)) = self.node(node_id) else { return false };
+        let may_go = place.may_go(pool.cluster.phase);
+        if may_go && let Some(place) = self.place_mut(node_id) {
+            place.closed = true;
+        }
+        may_go
     }
 
     /// It is not given back after all.

@@ -40,16 +40,32 @@ impl Fleet {
         self.index(job_id);
     }
 
-    /// A cluster that cannot be read.
+    /// A cluster that cannot be read: nothing is planned for its nodes, and what runs there goes on.
     pub fn leave_cluster(&mut self, name: ClusterName, why: String) {
+        if let Some(pool) = self.pools.remove(&name) {
+            self.nodes.retain(|node_id, _| !pool.places.contains_key(node_id));
+            self.reserved.retain(|_, node_id| !pool.places.contains_key(node_id));
+        }
         self.unreadable.insert(name, why);
     }
 
-    /// A job that cannot be read, or cannot be changed: the others are planned as if it were not there.
+    /// A job that cannot be read, or cannot be changed: the others are planned as if it were not there, but for the
+    /// room that its attempt has.
     pub fn leave_job(&mut self, job_id: JobId, why: String) {
+        let entry = self.jobs.get(&job_id).and_then(|entry| entry.job.live().map(|live| (live, entry.shape)));
+        let reserved = self.reserved.get(&job_id).and_then(|node_id| {
+            let (.., place) = self.node(*node_id)?;
+            Some(((*node_id, 1), *place.reserved.get(&job_id)?))
+        });
         self.unindex(job_id, 0);
+        self.unreserve(job_id);
         self.jobs.remove(&job_id);
         self.left_alone.insert(job_id, why);
+        if let Some(((node_id, attempt), shape)) = entry.or(reserved)
+            && let Some(place) = self.place_mut(node_id)
+        {
+            place.kept.insert((job_id, attempt), shape);
+        }
     }
 
     /// Takes an event in; one that was taken in before changes nothing.
@@ -62,6 +78,9 @@ impl Fleet {
     }
 
     fn apply_cluster(&mut self, name: &ClusterName, event: &ClusterEvent, version: i64, at_us: i64) {
+        if self.unreadable.contains_key(name) {
+            return;
+        }
         let pool = self.pools.entry(name.clone()).or_default();
         if version <= pool.version {
             return;
@@ -112,6 +131,9 @@ impl Fleet {
     }
 
     fn apply_job(&mut self, job_id: JobId, event: &JobEvent, version: i64, position: i64, at_us: i64) {
+        if self.left_alone.contains_key(&job_id) {
+            return self.apply_left_alone(job_id, event, at_us);
+        }
         if let JobEvent::JobQueued(queued) = event
             && version == 1
             && !self.jobs.contains_key(&job_id)
@@ -132,6 +154,22 @@ impl Fleet {
             self.jobs.remove(&job_id);
         } else {
             self.index(job_id);
+        }
+    }
+
+    /// Of a job that is left alone only the ends of its attempts are of interest.
+    fn apply_left_alone(&mut self, job_id: JobId, event: &JobEvent, at_us: i64) {
+        let (attempt, node_id) = match event {
+            JobEvent::JobRequeued(event) => (event.attempt, Some(event.node_id)),
+            JobEvent::JobHeld(event) => (event.attempt, Some(event.node_id)),
+            JobEvent::JobEnded(event) => (event.attempt, event.node_id),
+            _ => return,
+        };
+        if let Some(node_id) = node_id {
+            self.attempt_is_over(node_id, (job_id, attempt), at_us);
+        }
+        if matches!(event, JobEvent::JobEnded(_)) {
+            self.left_alone.remove(&job_id);
         }
     }
 

@@ -223,7 +223,7 @@ fn ready_node(
     }
     if pool.cluster.phase == Phase::Deleting {
         let reason = "the cluster is deleted".to_owned();
-        return place.is_empty().then_some(Action::Leave { cluster, node_id, reason });
+        return place.may_go(pool.cluster.phase).then_some(Action::Leave { cluster, node_id, reason });
     }
     None
 }
@@ -303,7 +303,13 @@ fn plan_growth(name: &ClusterName, pool: &Pool, packing: &Packing, room: usize, 
 
 /// Gives the nodes beyond the maximum back as soon as they are empty.
 fn plan_surplus(name: &ClusterName, pool: &Pool, surplus: &BTreeSet<NodeId>, plan: &mut Plan) {
-    let empty = |node_id: &&NodeId| pool.places.get(*node_id).is_some_and(|place| place.is_empty() && !place.removing);
+    // What lives on a node that has come up is known once its agent has said it.
+    let is_known = |node_id: &NodeId, place: &Place| {
+        place.connected || pool.cluster.nodes.get(node_id).is_none_or(|node| node.state == NodeState::Requested)
+    };
+    let empty = |node_id: &&NodeId| {
+        pool.places.get(*node_id).is_some_and(|place| place.is_empty() && !place.removing && is_known(node_id, place))
+    };
     for node_id in surplus.iter().filter(empty) {
         let reason = format!("scale.max_nodes is {}", pool.cluster.spec.scale.max_nodes);
         plan.actions.push(Action::Leave { cluster: name.clone(), node_id: *node_id, reason });

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
-use vocabulary::job::{JobEnd, Outcome};
+use vocabulary::job::{JobEnd, Outcome, StopBy};
 use vocabulary::{Decider, JobId, NodeId};
 
 use super::simulation_world_tests::{SECOND, World};
@@ -384,4 +384,97 @@ proptest! {
         }
         prop_assert_eq!(world.fleet.nodes().count(), 0);
     }
+}
+
+#[test]
+fn the_room_of_a_job_that_is_left_alone_is_kept() {
+    // Its processes go on: what is placed beside them must fit, and their node must not be given back under them.
+    let mut world = World::new(&SPOT.replace("max_nodes: 3", "max_nodes: 1"), 1);
+    let job = world.submit(5.0, 0, 0);
+    world.settle();
+    world.boot();
+    world.settle();
+    let (node_id, attempt) = world.jobs[&job].0.live().unwrap();
+    world.fleet.leave_job(job, "its history cannot be read".into());
+    let (left, version) = world.jobs.remove(&job).unwrap();
+    let other = world.submit(4.0, 0, 0);
+    world.settle();
+    assert_eq!(world.jobs[&other].0.phase, JobPhase::Queued, "there are three of eight left");
+    world.job(other, &job::Command::Stop { by: StopBy::User, decision: String::new(), at_us: world.now_us });
+    world.now_us += 3600 * SECOND;
+    world.settle();
+    assert_eq!(world.fleet.nodes().count(), 1, "it is not idle");
+    // The same after a start, when nothing is known but what the node's agent says.
+    let mut restarted = Fleet::default();
+    restarted.load_cluster(world.name.clone(), world.cluster.0.clone(), world.cluster.1, world.now_us);
+    restarted.leave_job(job, "its history cannot be read".into());
+    restarted.set_connected(node_id, true, world.now_us);
+    restarted.found_on(node_id, &BTreeSet::from([(job, attempt)]));
+    for fleet in [&mut world.fleet, &mut restarted] {
+        let later_us = world.now_us + 3600 * SECOND;
+        fleet.contacted(node_id, later_us);
+        assert!(plan(fleet, later_us).actions.is_empty());
+        let end = JobEnd::new(Outcome::Completed);
+        let ended = job::JobEnded { job: left.key.clone(), attempt, end, node_id: Some(node_id), at_us: later_us };
+        fleet.apply(&Change::Job(job, ended.into()), version + 1, world.position + 1, later_us);
+        assert!(plan(fleet, later_us).actions.is_empty(), "it has idled for no time");
+        let idle_us = later_us + 20 * SECOND;
+        fleet.contacted(node_id, idle_us);
+        assert!(matches!(plan(fleet, idle_us).actions[..], [Action::Leave { .. }]));
+    }
+}
+
+#[test]
+fn a_cluster_that_is_deleted_does_not_wait_for_what_is_left_alone() {
+    let mut world = World::new(SPOT, 1);
+    let job = world.submit(1.0, 0, 0);
+    world.settle();
+    world.boot();
+    world.settle();
+    world.fleet.leave_job(job, "its history cannot be read".into());
+    world.jobs.clear();
+    world.cluster(cluster::Command::Delete { carries: Vec::new(), at_us: world.now_us });
+    world.settle();
+    assert_eq!(world.cluster.0.phase, cluster::Phase::Absent);
+}
+
+#[test]
+fn a_cluster_that_cannot_be_read_any_more_stops_nobody_else() {
+    let mut world = World::new(SPOT, 1);
+    let job = world.submit(1.0, 0, 0);
+    world.settle();
+    world.boot();
+    world.settle();
+    world.fleet.leave_cluster(world.name.clone(), "its event cannot be read".into());
+    world.job(
+        job,
+        &job::Command::EndAttempt {
+            attempt: 1,
+            node_id: world.jobs[&job].0.live().unwrap().0,
+            end: JobEnd::new(Outcome::Lost),
+            at_us: world.now_us,
+        },
+    );
+    world.cluster(cluster::Command::Rescale { change: cluster::ScaleChange::default(), at_us: world.now_us });
+    world.now_us += 3600 * SECOND;
+    assert!(plan(&world.fleet, world.now_us).actions.is_empty());
+    assert!(world.fleet.explain(job).contains("cannot be read"));
+    assert!(world.fleet.has_unreadable_clusters());
+}
+
+#[test]
+fn nodes_that_are_taken_away_before_they_were_ready_are_asked_for_again_later_and_later() {
+    // Where capacity is short a node comes and goes at once: asking again at once would never end, at full speed.
+    let mut world = World::new(SPOT, 1);
+    world.submit(1.0, 0, 0);
+    for (asked, wait) in [(1, 1), (2, 2), (3, 4)] {
+        world.settle();
+        assert_eq!(world.cluster.0.next_ordinal, asked);
+        let (node_id, ..) = world.fleet.nodes().next().unwrap();
+        world.observe(NodeEvent::Lost { node_id, preempted: true, reason: "reclaimed".into() });
+        assert_eq!(world.settle(), Some(world.now_us + wait * SECOND));
+        assert_eq!((world.cluster.0.next_ordinal, world.fleet.nodes().count()), (asked, 0));
+        world.now_us += wait * SECOND;
+    }
+    assert!(world.cluster.0.errors[0].contains("reclaimed"));
 }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use contracts::compute as wire;
-use eventlog::{Committed, EventLog, ExecuteError};
+use eventlog::{BoxFuture, Committed, EventLog, ExecuteError};
+use futures_util::stream::{StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use runtime::Backoff;
 use vocabulary::Problem;
@@ -21,6 +22,8 @@ const ACTOR: &str = "reaction:replicas";
 /// Waits before a report is tried again when the log is overloaded.
 const RETRY_MIN: Duration = Duration::from_millis(20);
 const RETRY_MAX: Duration = Duration::from_secs(2);
+/// Endpoints read at the same time.
+const READ_TOGETHER_MAX: usize = 16;
 
 /// Clones share everything.
 #[derive(Clone)]
@@ -51,12 +54,12 @@ impl EndpointCommands {
 
     /// The deployments of a workspace that keep replicas on a cluster, as `ENDPOINT/DEPLOYMENT`.
     pub async fn deployments_on(&self, workspace: &str, cluster: &str) -> Result<Vec<String>, eventlog::Error> {
-        let mut found = Vec::new();
-        for name in names_in(self.log().reader(), workspace).await? {
-            let (endpoint, _) = self.look(&stream(workspace, &name)).await?;
-            found.extend(endpoint.deployments_on(cluster).map(|deployment| format!("{name}/{deployment}")));
-        }
-        Ok(found)
+        let names = names_in(self.log().reader(), workspace).await?;
+        let endpoints = self.look_at_all(workspace, &names).await?;
+        let of_one = |(name, (endpoint, _)): (&String, &(Endpoint, i64))| -> Vec<String> {
+            endpoint.deployments_on(cluster).map(|deployment| format!("{name}/{deployment}")).collect()
+        };
+        Ok(names.iter().zip(&endpoints).flat_map(of_one).collect())
     }
 
     /// An agent says that a replica listens.
@@ -155,6 +158,26 @@ impl EndpointCommands {
     pub async fn look(&self, stream: &str) -> Result<(Endpoint, i64), eventlog::Error> {
         self.log().inspect::<Endpoint, _>(stream, |endpoint, version| (endpoint.clone(), version)).await
     }
+
+    /// Endpoints of a workspace and their versions, in the order of their names.
+    pub async fn look_at_all(
+        &self,
+        workspace: &str,
+        names: &[String],
+    ) -> Result<Vec<(Endpoint, i64)>, eventlog::Error> {
+        let read = |name: &String| -> Read<(Endpoint, i64)> {
+            let (own, stream) = (self.clone(), stream(workspace, name));
+            Box::pin(async move { own.look(&stream).await })
+        };
+        together(names.iter().map(read).collect()).await
+    }
+}
+
+type Read<T> = BoxFuture<'static, Result<T, eventlog::Error>>;
+
+/// Reads some at the same time: histories that have left the memory need not wait for each other.
+async fn together<T>(reads: Vec<Read<T>>) -> Result<Vec<T>, eventlog::Error> {
+    futures_util::stream::iter(reads).buffered(READ_TOGETHER_MAX).try_collect().await
 }
 
 /// How a replica's job ended, in words.
@@ -171,5 +194,26 @@ fn end_text(end: &JobEnd) -> String {
         (Some(code), _) => format!("{text}, exit code {code}"),
         (None, Some(signal)) => format!("{text}, signal {signal}"),
         (None, None) => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::sync::Barrier;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn endpoints_are_read_together() {
+        // A page of fifty would wait for fifty histories, one after the other.
+        let barrier = Arc::new(Barrier::new(3));
+        let read = |number: usize| -> Read<usize> {
+            let barrier = Arc::clone(&barrier);
+            Box::pin(async move { Ok(barrier.wait().await).map(|_| number) })
+        };
+        let found = tokio::time::timeout(Duration::from_secs(20), together((0..3).map(read).collect())).await;
+        assert_eq!(found.unwrap().unwrap(), [0, 1, 2]);
     }
 }

@@ -19,6 +19,7 @@ use futures_util::Stream;
 use prost::Message;
 use runtime::{MachineClock, MachineEntropy, Shutdown};
 use tokio::sync::{broadcast, mpsc, watch};
+use tokio::task::JoinHandle;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::service::Routes;
@@ -26,6 +27,7 @@ use tonic::{Request, Response, Status, Streaming};
 use vocabulary::{Entropy, NodeId};
 
 use crate::cluster;
+use crate::engine::{self, Engine};
 use crate::providers::{AgentIs, Capabilities, NodeEvent, NodeOrder, OrderedNode, Provider};
 use crate::service::{Dependencies, open_with};
 use crate::wiring::NodeWiring;
@@ -158,6 +160,8 @@ pub struct Running {
     provider: Arc<Played>,
     shutdown: Shutdown,
     tasks: tokio::task::JoinSet<()>,
+    pub engine: Arc<Engine>,
+    scheduler: JoinHandle<anyhow::Result<()>>,
 }
 
 impl Running {
@@ -192,8 +196,65 @@ impl Running {
         service.routes(&mut routes);
         peers.compute.connect_routes(routes.routes());
         peers.runs.connect_routes(Routes::new(FeedServiceServer::new(runs.clone())));
-        let tasks = runtime::supervise(service.tasks(), &shutdown, &runtime::Health::new());
-        Self { peers, runs, orders: orders_made, removed: removed_nodes, provider, shutdown, tasks }
+        // The scheduler apart, so that a test can break it off.
+        let reactions = service.tasks().split_off(1);
+        let tasks = runtime::supervise(reactions, &shutdown, &runtime::Health::new());
+        let engine = service.engine();
+        let scheduler = tokio::spawn(engine::run(Arc::clone(&engine)));
+        let (orders, removed) = (orders_made, removed_nodes);
+        Self { peers, runs, orders, removed, provider, shutdown, tasks, engine, scheduler }
+    }
+
+    /// Breaks the scheduler's task off, as a failure does.
+    pub async fn break_scheduler(&mut self) {
+        self.scheduler.abort();
+        let _ = (&mut self.scheduler).await;
+    }
+
+    /// Begins it again.
+    pub fn begin_scheduler(&mut self) {
+        self.scheduler = tokio::spawn(engine::run(Arc::clone(&self.engine)));
+    }
+
+    /// Waits until the scheduler has heard what the provider said.
+    pub async fn heard(&self) {
+        let look = async || match self.provider.events.len() {
+            0 => Ok(()),
+            waiting => Err(format!("{waiting} events were not heard yet")),
+        };
+        testkit::await_that_async(PATIENCE, look).await;
+    }
+
+    /// From here on the log takes no commands, until what this answers is sent.
+    pub async fn overload(&self) -> watch::Sender<bool> {
+        let (log, commands) = (self.engine.commands.log.clone(), self.engine.commands.clone());
+        let ((goes_on, gate), (begins, mut begun)) = (watch::channel(false), watch::channel(false));
+        let context = commands.context("test");
+        tokio::spawn(async move {
+            let work = log.record::<crate::job::Job, _>("test", None, context, move |_, _| {
+                let mut gate = gate.clone();
+                begins.send_replace(true);
+                Box::pin(async move {
+                    let _ = gate.wait_for(|open| *open).await;
+                    Ok(eventlog::Recorded { events: Vec::new(), reply: Vec::new() })
+                })
+            });
+            work.await.unwrap();
+        });
+        begun.wait_for(|begun| *begun).await.unwrap();
+        let (refused, mut is_full) = mpsc::channel(1);
+        while is_full.try_recv().is_err() {
+            let (commands, refused) = (commands.clone(), refused.clone());
+            tokio::spawn(async move {
+                let job_id = vocabulary::JobId::new(commands.entropy.uuid());
+                let command = crate::job::Command::Release { at_us: 1 };
+                if matches!(commands.of_job(job_id, command, "test").await, Err(eventlog::ExecuteError::Overloaded)) {
+                    let _ = refused.try_send(());
+                }
+            });
+            tokio::task::yield_now().await;
+        }
+        goes_on
     }
 
     /// From now on the provider cannot halt nodes.
@@ -221,6 +282,7 @@ impl Running {
     pub async fn stop(mut self) -> Runs {
         self.shutdown.request();
         while self.tasks.join_next().await.is_some() {}
+        let _ = self.scheduler.await;
         self.runs
     }
 
@@ -325,6 +387,12 @@ impl Agent {
             Order::Start(start) => start,
             other => panic!("expected a start, got {other:?}"),
         }
+    }
+
+    /// Waits until the server has ended the connection.
+    pub async fn cut_off(mut self) {
+        let end = async { while let Some(Ok(_)) = self.orders.next().await {} };
+        tokio::time::timeout(PATIENCE, end).await.expect("the connection ends");
     }
 
     pub async fn say(&self, report: Report) {
