@@ -107,7 +107,7 @@ pub struct Cluster {
     pub gone: VecDeque<Gone>,
     /// The last errors, the newest last.
     pub errors: VecDeque<String>,
-    /// Nodes in a row that failed, or were taken away, before they were ready.
+    /// Nodes in a row that failed before they were ready.
     pub boot_failures: u32,
     /// When the last of them failed.
     pub boot_failed_us: i64,
@@ -145,15 +145,14 @@ impl Cluster {
         if self.gone.len() > GONE_KEPT_MAX {
             self.gone.pop_front();
         }
-        // One that nobody gave back and that never was of use: however it went, the next may go like it.
-        let is_boot_failure = !was_ready && end != NodeEnd::Released;
-        if end == NodeEnd::Failed || is_boot_failure {
-            self.errors.push_back(format!("{node_id}: {reason}"));
-            if self.errors.len() > ERRORS_MAX {
-                self.errors.pop_front();
-            }
+        if end != NodeEnd::Failed {
+            return;
         }
-        if is_boot_failure {
+        self.errors.push_back(format!("{node_id}: {reason}"));
+        if self.errors.len() > ERRORS_MAX {
+            self.errors.pop_front();
+        }
+        if !was_ready {
             self.boot_failures = self.boot_failures.saturating_add(1);
             self.boot_failed_us = at_us;
         }

@@ -461,20 +461,3 @@ fn a_cluster_that_cannot_be_read_any_more_stops_nobody_else() {
     assert!(world.fleet.explain(job).contains("cannot be read"));
     assert!(world.fleet.has_unreadable_clusters());
 }
-
-#[test]
-fn nodes_that_are_taken_away_before_they_were_ready_are_asked_for_again_later_and_later() {
-    // Where capacity is short a node comes and goes at once: asking again at once would never end, at full speed.
-    let mut world = World::new(SPOT, 1);
-    world.submit(1.0, 0, 0);
-    for (asked, wait) in [(1, 1), (2, 2), (3, 4)] {
-        world.settle();
-        assert_eq!(world.cluster.0.next_ordinal, asked);
-        let (node_id, ..) = world.fleet.nodes().next().unwrap();
-        world.observe(NodeEvent::Lost { node_id, preempted: true, reason: "reclaimed".into() });
-        assert_eq!(world.settle(), Some(world.now_us + wait * SECOND));
-        assert_eq!((world.cluster.0.next_ordinal, world.fleet.nodes().count()), (asked, 0));
-        world.now_us += wait * SECOND;
-    }
-    assert!(world.cluster.0.errors[0].contains("reclaimed"));
-}
