@@ -57,7 +57,7 @@ async fn live(node: &Arc<Node>, attempt: &Arc<Attempt>) -> anyhow::Result<()> {
     node.link.report(attempt.set_end(end)).await;
     attempt.acknowledged().await;
     let (node_folder, folder) = (node.options.folder.clone(), attempt.folder.clone());
-    let is_time_to_look = node.ended.fetch_add(1, Ordering::Relaxed) % end::ENDED_PER_LOOK == 0;
+    let is_time_to_look = node.ended.fetch_add(1, Ordering::Relaxed).is_multiple_of(end::ENDED_PER_LOOK);
     let clean_up = move || {
         end::clean_up(&folder)?;
         // The attempt is over from here on: nothing may lead back to its beginning.

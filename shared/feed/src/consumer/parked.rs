@@ -268,6 +268,9 @@ async fn act(tx: &mut Transaction, values: [eventlog::Value; 10]) -> Result<(), 
     rows.execute(tx).await
 }
 
+/// Place, consumer, lane, cause, error, time and fact of a parked fact.
+type Row = (i64, String, String, String, String, i64, Vec<u8>);
+
 /// A page of the parked facts of all consumers in a database, by consumer, lane and order; each with its place there.
 ///
 /// # Errors
@@ -282,7 +285,7 @@ pub(super) async fn page(
         WHERE (projection, lane, place) > ($1, $2, $3) AND ($4 = '' OR projection = $4)
         ORDER BY projection, lane, place LIMIT $5";
     let query = sql(get).bind(after.0).bind(after.1).bind(after.2).bind(consumer).bind(limit);
-    let rows: Vec<(i64, String, String, String, String, i64, Vec<u8>)> = query.fetch_all(log.reader()).await?;
+    let rows: Vec<Row> = query.fetch_all(log.reader()).await?;
     let parked = rows.into_iter().map(|(place, projection, lane, cause, error, parked_at_us, fact)| {
         let why = (!cause.is_empty()).then(|| (Cause::read(&cause), error));
         Ok((place, Parked { projection, lane, why, parked_at_us, fact: Arc::new(decode(&fact)?) }))
