@@ -5,14 +5,16 @@ joblib are imported when the model asks for them. It is not a web server: the in
 format with this.
 
 A frame is a big-endian u32, that many bytes of JSON header, and `length` bytes of body:
-request {"id", "kind": "score" | "invocations", "deadline_ms", "content_type", "length"}
+request {"id", "kind": "score" | "invocations", "deadline_ms", "content_type", "non_finite"?: "text", "length"}
 answer  {"id", "status": "ok" | "error", "reason"?, "error"?, "content_type", "length"}
-`deadline_ms` is the time that the caller still waits; a request that would begin later is not begun.
+`deadline_ms` is the time that the caller still waits; a request that would begin later is not begun. JSON has no NaN
+and no infinities: they are an error, unless the caller takes them as the texts "NaN", "Infinity" and "-Infinity".
 """
 
 import hashlib
 import importlib.util
 import json
+import math
 import os
 import pickle
 import signal
@@ -34,6 +36,8 @@ SHORT_PREFIX = "/tmp/trialog-"
 DRAIN_SECONDS_MAX = 30.0
 # Characters of an error that go to the caller; the log has all of it.
 ERROR_CHARACTERS_MAX = 2000
+# The exit code of a start that would fail the next time too; the code of configuration errors in sysexits.h.
+HOPELESS = 78
 
 
 class Refused(Exception):
@@ -56,7 +60,11 @@ class ScoreScript:
         spec = importlib.util.spec_from_file_location("score", path)
         module = importlib.util.module_from_spec(spec)
         sys.modules["score"] = module
-        spec.loader.exec_module(module)
+        try:
+            spec.loader.exec_module(module)
+        except (ModuleNotFoundError, SyntaxError) as error:
+            traceback.print_exc()
+            raise Refused("BadScript", f"score.py: {type(error).__name__}: {error}")
         for name in ("init", "run"):
             if not callable(getattr(module, name, None)):
                 raise Refused("MissingFunction", f"score.py defines no function {name}(); it needs init() and run(raw)")
@@ -64,10 +72,19 @@ class ScoreScript:
         module.init()
 
     def score(self, body, _content_type):
-        return self.run(body.decode("utf-8"))
+        return self.run(as_text(body))
 
     def invocations(self, body, content_type):
-        return self.score(body, content_type)
+        check_invocation(body, content_type)
+        answer = self.run(as_text(body))
+        if isinstance(answer, str):
+            # Scripts of the Azure kind return JSON as text.
+            try:
+                answer = json.loads(answer)
+            except ValueError:
+                pass
+        is_whole = isinstance(answer, dict) and "predictions" in answer
+        return answer if is_whole else {"predictions": answer}
 
 
 class Predictor:
@@ -93,22 +110,50 @@ class Predictor:
             return self.answer(document)
         return self.predict(document)
 
-    def invocations(self, body, _content_type):
-        document = parsed(body)
-        if not isinstance(document, dict):
-            raise Refused("BadRequest", "send a JSON object with inputs, instances or dataframe_split")
-        return self.answer(document)
+    def invocations(self, body, content_type):
+        return self.answer(check_invocation(body, content_type))
 
     def answer(self, document):
         return {"predictions": self.predict(rows_of(document))}
 
     def predict(self, rows):
-        return plain(self.model.predict(as_array(rows)))
+        return self.model.predict(as_array(rows))
+
+
+def check_invocation(body, content_type):
+    """The document of an invocation, before the model is asked."""
+    kind = content_type.split(";")[0].strip().lower()
+    if kind not in ("", "application/json", "text/plain", "application/x-www-form-urlencoded") and "json" not in kind:
+        raise Refused("UnsupportedMediaType", f"invocations take application/json, not {kind}")
+    document = parsed(body)
+    if not isinstance(document, dict):
+        kind = type(document).__name__
+        raise Refused("BadRequest", f"send a JSON object with inputs, instances or dataframe_split, not a {kind}")
+    rows_of(document)
+    return document
+
+
+def as_text(body):
+    try:
+        return body.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise Refused("BadRequest", f"the body is not UTF-8: {error}")
+
+
+def strict(text):
+    """JSON to the letter: Python alone takes NaN and Infinity."""
+
+    def refuse(word):
+        raise ValueError(f"JSON has no {word}")
+
+    return json.loads(text, parse_constant=refuse)
 
 
 def parsed(body):
+    if not body.strip():
+        raise Refused("BadRequest", "the body is empty; send JSON")
     try:
-        return json.loads(body)
+        return strict(body)
     except ValueError as error:
         raise Refused("BadRequest", f"the body is not JSON: {error}")
 
@@ -122,8 +167,12 @@ def rows_of(document):
     rows = document[keys[0]]
     if keys[0] != "dataframe_split":
         return rows
-    if not isinstance(rows, dict) or "data" not in rows:
-        raise Refused("BadRequest", "dataframe_split: send {columns, data}")
+    if not isinstance(rows, dict) or not isinstance(rows.get("data"), list):
+        raise Refused("BadRequest", "dataframe_split: send {columns, data}, data a list of rows")
+    columns = rows.get("columns")
+    for number, row in enumerate(rows["data"] if columns is not None else []):
+        if not isinstance(row, list) or len(row) != len(columns):
+            raise Refused("BadRequest", f"dataframe_split: row {number} of data has not the {len(columns)} columns")
     return frame(rows)
 
 
@@ -147,15 +196,31 @@ def as_array(rows):
     return numpy.asarray(rows)
 
 
-def plain(value):
-    """What JSON can hold: arrays become lists, their numbers plain numbers."""
+def listed(value):
+    """Arrays as lists, their numbers as plain numbers."""
     if hasattr(value, "tolist"):
         return value.tolist()
+    raise TypeError(type(value).__name__)
+
+
+def plain(value, non_finite, place=""):
+    """What JSON can hold of a value at `place`, a JSON pointer."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
     if isinstance(value, dict):
-        return {str(key): plain(inner) for key, inner in value.items()}
+        return {str(key): plain(inner, non_finite, f"{place}/{key}") for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
-        return [plain(inner) for inner in value]
-    return value
+        return [plain(inner, non_finite, f"{place}/{index}") for index, inner in enumerate(value)]
+    if isinstance(value, float) and not math.isfinite(value):
+        word = "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+        if non_finite == "text":
+            return word
+        where = place or "the whole of it"
+        how = "send trialog-non-finite: text to get such values as texts"
+        raise Refused("NonFiniteAnswer", f"the model's answer holds {word} at {where}, which JSON cannot hold; {how}")
+    if value is None or isinstance(value, (str, int, float)):
+        return value
+    raise Refused("BadAnswer", f"the model's answer holds a {type(value).__name__} at {place or '/'}; JSON has none")
 
 
 def load(folder):
@@ -169,18 +234,24 @@ def load(folder):
     name, path = found
     if name == "score.py":
         return ScoreScript(path)
-    if name in ("MLmodel", "model.onnx"):
+    if name in NOT_OFFERED:
         fix = "add a score.py with init() and run(raw)"
         raise Refused("NotOfferedYet", f"{name}: this format is not offered yet; {fix}")
     return Predictor(path)
 
 
+# What a folder may hold, the first goes first; and what of it cannot be served yet.
+FORMATS = ("score.py", "MLmodel", "model.onnx", "model.pkl", "model.joblib")
+NOT_OFFERED = ("MLmodel", "model.onnx")
+
+
 def find(folder):
     """In the folder itself, or in the only folder that it holds: an artifact may be a folder of its own."""
-    for name in ("score.py", "MLmodel", "model.onnx", "model.pkl", "model.joblib"):
-        path = os.path.join(folder, name)
-        if os.path.isfile(path):
-            return name, path
+    there = [name for name in FORMATS if os.path.isfile(os.path.join(folder, name))]
+    # MLmodel describes the pickle beside it: as long as only that can be served, it is.
+    name = next((name for name in there if name not in NOT_OFFERED), there[0] if there else None)
+    if name:
+        return name, os.path.join(folder, name)
     inner = [os.path.join(folder, name) for name in os.listdir(folder)]
     if len(inner) == 1 and os.path.isdir(inner[0]):
         return find(inner[0])
@@ -252,7 +323,7 @@ class Worker:
                 if deadline and (time.monotonic() - arrived) * 1000 > deadline:
                     raise Refused("DeadlineExceeded", f"not begun within {deadline} ms")
                 result = getattr(self.model, kind)(body, header.get("content_type", ""))
-            content_type, answer = encoded(result)
+            content_type, answer = encoded(result, kind, header.get("non_finite", ""))
             return {"id": identity, "status": "ok", "content_type": content_type}, answer
         except Refused as refused:
             return failure(identity, refused.reason, str(refused)), b""
@@ -301,17 +372,27 @@ def failure(identity, reason, message):
     return {"id": identity, "status": "error", "reason": reason, "error": message, "content_type": "text/plain"}
 
 
-def encoded(result):
-    if isinstance(result, (bytes, bytearray)):
+def encoded(result, kind, non_finite):
+    """The answer's type and bytes; what is called JSON is JSON to the letter."""
+    if kind == "score" and isinstance(result, (bytes, bytearray)):
         return "application/octet-stream", bytes(result)
-    if isinstance(result, str):
+    if kind == "score" and isinstance(result, str):
         # Scripts of the Azure kind return JSON as text.
         try:
-            json.loads(result)
+            strict(result)
             return "application/json", result.encode()
         except ValueError:
+            pass
+        try:
+            result = json.loads(result)
+        except ValueError:
             return "text/plain; charset=utf-8", result.encode()
-    return "application/json", json.dumps(plain(result)).encode()
+    try:
+        text = json.dumps(result, allow_nan=False, default=listed)
+    except (TypeError, ValueError):
+        # Rare, and slow: what is the matter, and where.
+        text = json.dumps(plain(result, non_finite), allow_nan=False)
+    return "application/json", text.encode()
 
 
 def socket_path(folder):
@@ -344,11 +425,15 @@ def main():
     # Blocked in all threads and taken by sigwait below.
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     try:
-        model = load(os.environ.get("TRIALOG_MODEL_DIR", ""))
         path = socket_path(os.path.dirname(os.path.abspath(__file__)))
     except Refused as refused:
         print(f"trialog: {refused.reason}: {refused}", file=sys.stderr, flush=True)
         return 1
+    try:
+        model = load(os.environ.get("TRIALOG_MODEL_DIR", ""))
+    except Refused as refused:
+        print(f"trialog: {refused.reason}: {refused}", file=sys.stderr, flush=True)
+        return HOPELESS
     except BaseException:
         print("trialog: the model cannot be loaded", file=sys.stderr)
         traceback.print_exc()

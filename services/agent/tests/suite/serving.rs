@@ -62,7 +62,7 @@ async fn a_model_is_served_also_after_the_agent_came_back() {
     spec.service.as_mut().unwrap().files = service(&node, "def init(): pass\n").service.unwrap().files;
     node.run("job_b", spec).await;
     let end = node.fake.end("job_b").await;
-    assert_eq!((end.outcome.as_str(), end.exit_code), ("failed", Some(1)));
+    assert_eq!((end.outcome.as_str(), end.exit_code), ("failed", Some(78)));
     assert!(end.stderr_tail.contains("no function run()"), "{end:?}");
 }
 
