@@ -22,6 +22,7 @@ pub async fn agent_main(mut options: AgentOptions) -> anyhow::Result<()> {
     std::fs::create_dir_all(&options.folder).with_context(|| options.folder.display().to_string())?;
     // Jobs run in folders of their own, where a relative path would lead elsewhere.
     options.folder = options.folder.canonicalize()?;
+    options.environments = std::path::absolute(&options.environments)?;
     let _lock = lock(&options.folder)?;
     let own = Identity::own()?;
     folder::write_whole(&options.folder.join("agent.pid"), format!("{own}\n").as_bytes())?;

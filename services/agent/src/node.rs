@@ -25,6 +25,8 @@ pub struct AgentOptions {
     pub node_id: String,
     /// `DATA/nodes/<node>`.
     pub folder: PathBuf,
+    /// Where the Python environments of this machine are; its nodes share them.
+    pub environments: PathBuf,
     /// Where compute listens: `unix:PATH` or `http://HOST:PORT`.
     pub compute: String,
     /// The node's secret, given at provision.

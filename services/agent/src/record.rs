@@ -13,9 +13,15 @@ pub struct Plan {
     pub command: Vec<String>,
     /// argv of what comes before it; empty = nothing.
     pub prepare: Vec<String>,
-    /// The whole environment of both.
+    /// argv of what makes its Python environment; empty = nothing. It comes first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub build: Vec<String>,
+    /// What only the build has in its environment.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub build_environment: Vec<(String, String)>,
+    /// The whole environment of the others.
     pub environment: Vec<(String, String)>,
-    /// Where both run.
+    /// Where all run.
     pub working_folder: PathBuf,
 }
 

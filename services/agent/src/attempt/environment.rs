@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use contracts::compute::{JobSpec, StartAttempt};
-use vocabulary::RunId;
 
 use super::places::Places;
 use crate::folder;
@@ -23,6 +22,8 @@ pub(super) struct Given<'a> {
     pub order: &'a StartAttempt,
     pub spec: &'a JobSpec,
     pub places: &'a Places,
+    /// The interpreter; empty for none.
+    pub python: &'a str,
     pub api_url: &'a str,
     pub gpus: &'a [u32],
 }
@@ -33,21 +34,33 @@ pub(super) fn gpus(plan: &Plan) -> Vec<u32> {
     value.split(',').filter_map(|gpu| gpu.parse().ok()).collect()
 }
 
+fn own(name: &str, default: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| default.to_owned())
+}
+
+/// Where the node's own programs are.
+pub(super) fn path() -> String {
+    own("PATH", PATH_DEFAULT)
+}
+
 /// The whole environment, sorted by name.
 pub(super) fn of(node_id: &str, given: &Given<'_>) -> Vec<(String, String)> {
     let mut all = BTreeMap::new();
-    let own = |name: &str, default: &str| std::env::var(name).unwrap_or_else(|_| default.to_owned());
-    all.insert("PATH".to_owned(), own("PATH", PATH_DEFAULT));
+    all.insert("PATH".to_owned(), path());
     all.insert("HOME".to_owned(), own("HOME", "/"));
     all.insert("LANG".to_owned(), own("LANG", LANG_DEFAULT));
+    // What a script prints is in the log when it prints it, not when its buffer is full.
+    all.insert("PYTHONUNBUFFERED".to_owned(), "1".to_owned());
     for (name, value) in &given.spec.environment_variables {
         all.insert(name.clone(), given.places.render(value));
     }
-    if let Some(folder) = Path::new(&given.spec.python).parent().filter(|folder| !folder.as_os_str().is_empty()) {
+    if let Some(folder) = Path::new(given.python).parent().filter(|folder| !folder.as_os_str().is_empty()) {
         let path = all.entry("PATH".to_owned()).or_default();
         *path = format!("{}:{path}", folder.display());
     }
-    all.extend(given.spec.contract_variables.clone());
+    // There is no MLflow server here yet that would know the run: such a script logs where it would without us.
+    let contract = given.spec.contract_variables.iter().filter(|(name, _)| !name.starts_with("MLFLOW_"));
+    all.extend(contract.map(|(name, value)| (name.clone(), value.clone())));
     let mut set = |name: &str, value: String| {
         all.insert(name.to_owned(), value);
     };
@@ -70,11 +83,6 @@ fn identity(node_id: &str, given: &Given<'_>, set: &mut impl FnMut(&str, String)
     set("TRIALOG_ATTEMPT", order.attempt.to_string());
     set("TRIALOG_API_URL", (*api_url).to_owned());
     set("TRIALOG_TOKEN", order.run_token.clone());
-    set("MLFLOW_TRACKING_URI", (*api_url).to_owned());
-    set("MLFLOW_TRACKING_TOKEN", order.run_token.clone());
-    if let Ok(run) = RunId::parse(&order.run_id) {
-        set("MLFLOW_RUN_ID", run.hex());
-    }
     let optional = [
         ("TRIALOG_EXPERIMENT", spec.experiment.clone()),
         ("TRIALOG_SWEEP_ID", spec.sweep_id.clone()),

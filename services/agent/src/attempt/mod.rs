@@ -7,6 +7,7 @@ mod environment;
 mod inputs;
 mod outputs;
 mod places;
+mod python;
 mod setup;
 mod shim;
 mod state;
@@ -95,18 +96,18 @@ async fn run(node: &Arc<Node>, attempt: &Arc<Attempt>) -> anyhow::Result<JobEnd>
         tokio::task::spawn_blocking(move || process::kill_leftovers(&run, number)).await?;
     }
     attempt.set_gone();
+    let end = end::of(attempt, exit.as_ref(), clock);
+    let has_outputs =
+        end.outcome == "completed" && exit.as_ref().is_some_and(Exit::is_success) && !attempt.is_service();
+    // Before its log ends: what is left out is said there.
+    let files = if has_outputs { outputs::files(attempt) } else { Vec::new() };
     // What it wrote before its end belongs to it, whether anybody still waits for it or not.
     uplink.finish().await;
-    let end = end::of(attempt, exit.as_ref(), clock);
-    Ok(finalize(node, attempt, end, exit.as_ref()).await)
+    Ok(finalize(node, attempt, end, files).await)
 }
 
 /// Uploads the outputs of a command that has ended well.
-async fn finalize(node: &Arc<Node>, attempt: &Arc<Attempt>, end: JobEnd, exit: Option<&Exit>) -> JobEnd {
-    if end.outcome != "completed" || !exit.is_some_and(Exit::is_success) || attempt.is_service() {
-        return end;
-    }
-    let files = outputs::files(attempt);
+async fn finalize(node: &Arc<Node>, attempt: &Arc<Attempt>, end: JobEnd, files: Vec<outputs::File>) -> JobEnd {
     if files.is_empty() {
         return end;
     }

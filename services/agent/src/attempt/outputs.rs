@@ -90,7 +90,8 @@ fn walk(path: &Path, name: &str, attempt: &Path, found: &mut Vec<File>) -> io::R
         } else if kind.is_file() {
             found.push((entry.path(), name));
         } else {
-            folder::notice(attempt, &format!("{name} is not a regular file and was not uploaded"));
+            let what = if kind.is_symlink() { "a link" } else { "not a regular file" };
+            folder::notice(attempt, &format!("{name} is {what} and was not uploaded; copy what it stands for"));
         }
     }
     Ok(())

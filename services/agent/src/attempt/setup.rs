@@ -11,7 +11,7 @@ use vocabulary::RunId;
 
 use super::places::{Places, Refused};
 use super::state::Attempt;
-use super::{content, environment, inputs};
+use super::{content, environment, inputs, python};
 use crate::folder;
 use crate::node::Node;
 use crate::record::Plan;
@@ -50,9 +50,15 @@ pub async fn prepare(node: &Arc<Node>, attempt: &Arc<Attempt>) -> anyhow::Result
     let parameters = if spec.parameters_json.is_empty() { "{}" } else { &spec.parameters_json };
     folder::write_whole(&attempt.folder.join(folder::PARAMS), parameters.as_bytes())?;
     let api_url = node.link.server().await.api_url.clone();
-    let given = environment::Given { order, spec: &spec, places: &places, api_url: &api_url, gpus: &gpus };
+    let python = match python::of(&node.options.environments, &spec, &places, &environment::path())? {
+        Ok(python) => python,
+        Err(refused) => return Ok(Err(refused)),
+    };
+    let program = &python.program;
+    let given =
+        environment::Given { order, spec: &spec, places: &places, python: program, api_url: &api_url, gpus: &gpus };
     let environment = environment::of(&node.options.node_id, &given);
-    let plan = plan(&spec, &places, environment)?;
+    let plan = plan(&spec, &places, python, environment);
     folder::write_json(&attempt.folder.join(folder::PLAN), &plan)?;
     Ok(Ok(()))
 }
@@ -159,23 +165,26 @@ async fn fetch(
     content::model(node, &service.files, &places.model).await
 }
 
-fn plan(spec: &JobSpec, places: &Places, environment: Vec<(String, String)>) -> io::Result<Plan> {
+fn plan(spec: &JobSpec, places: &Places, python: python::Python, environment: Vec<(String, String)>) -> Plan {
     let path = environment.iter().find(|(name, _)| name == "PATH").map_or("", |(_, path)| path);
     let rendered = |argv: &[String]| -> Vec<String> {
         let mut argv: Vec<String> = argv.iter().map(|word| places.render(word)).collect();
         if let Some(program) = argv.first_mut() {
-            *program = environment::program(program, &spec.python, path);
+            *program = environment::program(program, &python.program, path);
         }
         argv
     };
     let worker = ["python".to_owned(), places.attempt.join(WORKER_FILE).display().to_string()];
     let serves = spec.service.is_some() && spec.command.is_empty();
-    Ok(Plan {
+    let builds = !python.build.is_empty();
+    Plan {
         command: rendered(if serves { &worker } else { &spec.command }),
         prepare: rendered(&spec.prepare),
+        build_environment: if builds { python::build_variables(std::env::vars()) } else { Vec::new() },
+        build: python.build,
         environment,
         working_folder: places.work.clone(),
-    })
+    }
 }
 
 #[cfg(test)]

@@ -61,16 +61,16 @@ fn run(folder: &Path) -> io::Result<()> {
     folder::write_durably(&folder.join(folder::EXIT), &serde_json::to_vec(&exit)?)
 }
 
-/// The preparation, if any, and then the command.
+/// The Python environment and the preparation, if any, and then the command.
 fn carry_out(folder: &Path, plan: &Plan, orders: &mut Orders<'_>, own: i32) -> Exit {
-    if !plan.prepare.is_empty() {
-        let stage = Stage { folder, plan, name: "preparing", phase: "prepare", argv: &plan.prepare, own };
-        let exit = stage.run(orders);
+    let before = [(&plan.build, &plan.build_environment[..]), (&plan.prepare, &[])];
+    for (argv, more) in before.into_iter().filter(|(argv, _)| !argv.is_empty()) {
+        let exit = Stage { folder, plan, name: "preparing", phase: "prepare", argv, more, own }.run(orders);
         if !exit.is_success() || exit.stopped || exit.preempted {
             return exit;
         }
     }
-    Stage { folder, plan, name: "running", phase: "run", argv: &plan.command, own }.run(orders)
+    Stage { folder, plan, name: "running", phase: "run", argv: &plan.command, more: &[], own }.run(orders)
 }
 
 /// The lock that makes a second shim of the same attempt go away; held until the process ends.

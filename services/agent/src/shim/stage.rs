@@ -102,6 +102,8 @@ pub(super) struct Stage<'a> {
     /// In exit.json: prepare | run.
     pub phase: &'static str,
     pub argv: &'a [String],
+    /// What it has in its environment beside what all have.
+    pub more: &'a [(String, String)],
     /// The shim's own pid.
     pub own: i32,
 }
@@ -138,7 +140,7 @@ impl Stage<'_> {
         command
             .args(arguments)
             .env_clear()
-            .envs(self.plan.environment.iter().map(|(name, value)| (name, value)))
+            .envs(self.plan.environment.iter().chain(self.more).map(|(name, value)| (name, value)))
             .current_dir(&self.plan.working_folder)
             .stdin(Stdio::null())
             .stdout(output(&self.folder.join(folder::STDOUT))?)

@@ -26,10 +26,16 @@ pub(super) struct Message {
     pub payload: Payload,
 }
 
+/// Whether a line ends here. A carriage return ends one too: a progress bar has nothing else, and what is printed right
+/// behind it begins a line of its own for everybody who sees it.
+pub(super) fn ends_line(byte: &u8) -> bool {
+    matches!(byte, b'\n' | b'\r')
+}
+
 /// All messages in the bytes, whose first line is whole unless `skip_first`.
 pub(super) fn read(bytes: &[u8], skip_first: bool) -> Vec<Message> {
     let (mut messages, mut start) = (Vec::new(), 0);
-    for (number, line) in bytes.split_inclusive(|byte| *byte == b'\n').enumerate() {
+    for (number, line) in bytes.split_inclusive(ends_line).enumerate() {
         let end = start + line.len();
         if !(skip_first && number == 0)
             && let Some(payload) = parse(line)
@@ -176,6 +182,17 @@ mod tests {
         ] {
             assert!(matches!(parsed(unclear), Some(Payload::Unclear(_))), "{unclear}");
         }
+    }
+
+    #[test]
+    fn a_metric_behind_a_carriage_return_is_read() {
+        // A progress bar ends in one, and the value that is printed behind it is all that the trial reports.
+        let bytes = b"\rstep 1/60\rstep 2/60\r{\"trialog\": \"metric\", \"name\": \"acc\", \"value\": 0.5}\r\nrest";
+        let messages = read(bytes, false);
+        assert_eq!(messages.len(), 1);
+        assert!(matches!(&messages[0].payload, Payload::Metric(point) if point.name == "acc"));
+        assert_eq!((&bytes[messages[0].start..][..1], &bytes[messages[0].end..]), (&b"{"[..], &b"\nrest"[..]));
+        assert_eq!(read(&bytes[1..], true).len(), 1, "what is skipped ends at the carriage return");
     }
 
     #[test]

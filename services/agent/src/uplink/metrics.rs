@@ -266,7 +266,7 @@ fn next_piece(file: &File, journal: &Journal, is_last: bool) -> io::Result<Optio
     }
     bytes.truncate(filled);
     let is_full = filled == READ_BYTES;
-    let last_line_end = bytes.iter().rposition(|byte| *byte == b'\n').map(|place| place + 1);
+    let last_line_end = bytes.iter().rposition(lines::ends_line).map(|place| place + 1);
     Ok(match last_line_end {
         Some(end) if !is_last || is_full || end == filled => {
             bytes.truncate(end);
@@ -310,5 +310,8 @@ mod tests {
         journal.offset = 4;
         assert!(next_piece(&file, &journal, false).unwrap().is_none());
         assert_eq!(next_piece(&file, &journal, true).unwrap().unwrap().bytes, b"two");
+        // A bar that goes on for long is read as it comes, so that what follows it is not taken for its rest.
+        std::fs::write(&path, "one\ntwo\rthree").unwrap();
+        assert_eq!(next_piece(&file, &journal, false).unwrap().unwrap().bytes, b"two\r");
     }
 }

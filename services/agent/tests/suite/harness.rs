@@ -30,6 +30,7 @@ pub fn agent_process() {
         node_id: "node_test".into(),
         compute: format!("unix:{}", folder.join("socket").display()),
         folder: folder.join("node"),
+        environments: folder.join("environments"),
         token: "secret".into(),
         away: std::env::var(AWAY).map_or(Duration::MAX, |seconds| Duration::from_secs_f64(seconds.parse().unwrap())),
         shim_command,

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail by a panic too")]
 
+mod environments;
 mod fakes;
 mod harness;
 mod latency;

@@ -15,6 +15,7 @@ mod import;
 mod importance;
 mod models;
 mod options;
+mod python;
 mod runs;
 mod serving;
 mod show;

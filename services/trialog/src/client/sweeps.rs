@@ -8,7 +8,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::http::{Body, encoded};
-use super::{Client, Failure, code, document, follow, show};
+use super::{Client, Failure, code, document, follow, python, show};
 
 /// Verbs of sweeps.
 #[derive(Subcommand)]
@@ -157,13 +157,15 @@ async fn submit(
         document.set_text(change)?;
     }
     let folder = document.text("trial.code").filter(|code| !code.starts_with("sha256:")).map(PathBuf::from);
-    if let Some(folder) = folder {
-        let hash = code::upload(client, &document.folder.join(folder)).await?;
+    let code_folder = document.folder.join(folder.clone().unwrap_or_default());
+    if folder.is_some() {
+        let hash = code::upload(client, &code_folder).await?;
         document.set("trial.code", Tree::Text(hash))?;
     }
     let path = format!("sweeps?dry_run={dry_run}&strict={strict}");
-    let answer = client.send(Method::POST, &path, &document.body()).await?;
+    let mut answer = client.send(Method::POST, &path, &document.body()).await?;
     if dry_run {
+        python::describe(&document, &code_folder, &mut answer);
         show::thing(client, &answer);
     } else {
         show::submitted(client, &answer);

@@ -12,7 +12,7 @@ use super::private;
 
 /// What the server makes in its folder: what is looked at at each start, and what may be large.
 const SMALL: [&str; 4] = ["db", "run", "admin.token", "signing.key"];
-const LARGE: [&str; 4] = ["objects", "nodes", "checkpoints", "endpoint-logs"];
+const LARGE: [&str; 5] = ["objects", "nodes", "checkpoints", "environments", "endpoint-logs"];
 
 /// A data folder that this process alone writes.
 #[derive(Debug)]

@@ -18,6 +18,9 @@ pub struct AgentArguments {
     /// The node's folder.
     #[arg(long)]
     folder: PathBuf,
+    /// Where Python environments are kept; several nodes may share it. `environments` in the node's folder by default.
+    #[arg(long)]
+    environments: Option<PathBuf>,
     /// Where compute listens: unix:PATH or http://HOST:PORT.
     #[arg(long)]
     compute: String,
@@ -46,6 +49,7 @@ pub async fn agent(arguments: AgentArguments) -> anyhow::Result<()> {
     let token = std::env::var("TRIALOG_NODE_TOKEN").unwrap_or_default();
     agent::agent_main(agent::AgentOptions {
         node_id: arguments.node,
+        environments: arguments.environments.unwrap_or_else(|| arguments.folder.join("environments")),
         folder: arguments.folder,
         compute: arguments.compute,
         token,
