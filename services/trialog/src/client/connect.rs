@@ -41,6 +41,9 @@ pub struct Init {
     /// A data folder on this machine, instead of --url and --token.
     #[arg(long)]
     data: Option<PathBuf>,
+    /// Write over a file that says something else.
+    #[arg(long)]
+    force: bool,
 }
 
 /// Finds the target.
@@ -98,9 +101,20 @@ pub fn init(arguments: &Init, common: &Common) -> Result<(), Failure> {
         data: arguments.data.clone(),
     };
     let text = toml::to_string(&file).map_err(|error| Failure::Usage(error.to_string()))?;
-    write_secret(Path::new(FILE), &text).map_err(|error| Failure::Usage(format!("{FILE}: {error}")))?;
+    write(Path::new(FILE), &text, arguments.force)?;
     println!("wrote {FILE}");
     Ok(())
+}
+
+/// Writes the file, but not over one that says something else: the only copy of a token may be in it.
+fn write(path: &Path, text: &str, force: bool) -> Result<(), Failure> {
+    let shown = path.display();
+    if !force && std::fs::read_to_string(path).is_ok_and(|known| known != text) {
+        return Err(Failure::Usage(format!(
+            "{shown} is here already and says something else; --force writes over it, and its token is lost then"
+        )));
+    }
+    write_secret(path, text).map_err(|error| Failure::Usage(format!("{shown}: {error}")))
 }
 
 fn write_secret(path: &Path, text: &str) -> std::io::Result<()> {
@@ -108,4 +122,23 @@ fn write_secret(path: &Path, text: &str) -> std::io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt;
     let mut file = std::fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(path)?;
     file.write_all(text.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_says_something_else_is_written_over_only_when_that_is_wanted() {
+        // A token is shown once: whoever loses the file has lost it.
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(FILE);
+        write(&path, "token = 'a'", false).unwrap();
+        write(&path, "token = 'a'", false).unwrap();
+        let Err(Failure::Usage(refused)) = write(&path, "token = 'b'", false) else { panic!("written over") };
+        assert!(refused.contains("--force"), "{refused}");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "token = 'a'");
+        write(&path, "token = 'b'", true).unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "token = 'b'");
+    }
 }

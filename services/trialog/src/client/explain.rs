@@ -13,7 +13,7 @@ const LINEAGE_FACT_MAX: usize = 100;
 /// Arguments of `trialog why`.
 #[derive(Args)]
 pub struct Why {
-    /// A run id or SWEEP/INDEX.
+    /// SWEEP/INDEX, or the id of a run with a job.
     trial: String,
 }
 
@@ -33,18 +33,13 @@ pub struct Lineage {
 
 /// Prints why a trial is what it is.
 pub async fn why(client: &Client, arguments: Why) -> Result<(), Failure> {
-    let (sweep, index) = if arguments.trial.starts_with("run_") {
-        let run = client.get(&format!("runs/{}", encoded(&arguments.trial))).await?;
-        let index = run.get("trial_index").and_then(Value::as_u64);
-        let Some(index) = index.and_then(|index| u32::try_from(index).ok()) else {
-            return Err(Failure::Usage(format!("{} is not a trial's run", arguments.trial)));
-        };
-        (show::field(&run, "sweep_id"), index)
-    } else {
+    let path = if arguments.trial.contains('/') {
         let (sweep, index) = sweeps::split(&arguments.trial)?;
-        (sweep.to_owned(), index)
+        format!("sweeps/{}/trials/{index}/why", encoded(sweep))
+    } else {
+        format!("runs/{}/why", encoded(&arguments.trial))
     };
-    let why = client.get(&format!("sweeps/{}/trials/{index}/why", encoded(&sweep))).await?;
+    let why = client.get(&path).await?;
     if client.is_json() {
         println!("{why}");
     } else {
@@ -54,7 +49,14 @@ pub async fn why(client: &Client, arguments: Why) -> Result<(), Failure> {
 }
 
 fn print_why(why: &Value) {
-    println!("trial {}", show::field(why, "trial"));
+    match why.get("trial") {
+        Some(trial) => println!("trial {}", show::text(trial)),
+        None => println!("run {} {}", show::field(why, "run_id"), show::field(why, "state")),
+    }
+    let reason = show::field(why, "reason");
+    if !reason.is_empty() {
+        println!("{reason}");
+    }
     if let Some(proposal) = why.get("proposal") {
         let (algorithm, rule) = (show::field(proposal, "algorithm"), show::field(proposal, "rule"));
         let (seed, index) = (show::field(proposal, "seed"), show::field(proposal, "index"));

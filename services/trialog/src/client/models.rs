@@ -42,6 +42,16 @@ pub enum Model {
         #[arg(long, default_value = "")]
         reason: String,
     },
+    /// Remove an alias.
+    Unalias {
+        /// The model.
+        model: String,
+        /// The alias.
+        alias: String,
+        /// Why.
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
     /// Hide a version from lists.
     Archive {
         /// The model.
@@ -92,6 +102,12 @@ pub async fn model(client: &Client, command: Model) -> Result<(), Failure> {
             let body = Body::Json(json!({ "version": version, "reason": reason }));
             let answer =
                 client.send(Method::PUT, &path(&model, &format!("/aliases/{}", encoded(&alias))), &body).await?;
+            show::thing(client, &answer);
+        }
+        Model::Unalias { model, alias, reason } => {
+            let body = Body::Json(json!({ "reason": reason }));
+            let answer =
+                client.send(Method::DELETE, &path(&model, &format!("/aliases/{}", encoded(&alias))), &body).await?;
             show::thing(client, &answer);
         }
         Model::Archive { model, version } => {

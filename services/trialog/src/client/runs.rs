@@ -30,6 +30,9 @@ pub enum Run {
         /// Only those in this state.
         #[arg(long, default_value = "")]
         state: String,
+        /// Only the newest so many, at most 1000.
+        #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1000))]
+        page_size: Option<u16>,
     },
     /// Show a run.
     Show {
@@ -69,10 +72,13 @@ pub async fn run(client: &Client, command: Run) -> Result<(), Failure> {
             let answer = client.send(Method::POST, "runs", &document::read(&file)?.body()).await?;
             show::thing(client, &answer);
         }
-        Run::List { experiment, parent, state } => {
+        Run::List { experiment, parent, state, page_size } => {
             let (experiment, parent, state) = (encoded(&experiment), encoded(&parent), encoded(&state));
             let path = format!("runs?experiment={experiment}&parent={parent}&state={state}");
-            let runs = client.get_all(&path, "runs").await?;
+            let runs = match page_size {
+                Some(size) => client.get(&format!("{path}&page_size={size}")).await?,
+                None => client.get_all(&path, "runs").await?,
+            };
             let columns = ["run_id", "name", "experiment", "state", "attempt", "created_at", "ended_at"];
             show::list(client, &runs, "runs", &columns);
         }
