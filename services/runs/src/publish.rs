@@ -126,6 +126,7 @@ fn ended(run_id: String, event: run::RunEnded) -> Publication {
         state: event.state.to_string(),
         state_kind: event.state.kind(),
         metric_names: event.metric_names,
+        outputs: event.outputs,
         with_trial: event.with_trial,
     };
     Publication::new("RunEnded", &fact)

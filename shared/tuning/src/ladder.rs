@@ -32,7 +32,7 @@ impl Ladder {
             PolicySpec::Asha { reduction_factor, min_resource, max_resource, .. } => {
                 vec![Bracket { rungs: powers(min_resource, reduction_factor, max_resource), weight: 1, number: 0 }]
             }
-            PolicySpec::Hyperband { reduction_factor, min_resource, max_resource } => {
+            PolicySpec::Hyperband { reduction_factor, min_resource, max_resource, .. } => {
                 hyperband(reduction_factor, min_resource, max_resource)
             }
             PolicySpec::LearningCurve { min_resource, max_resource, .. } => {
@@ -129,7 +129,7 @@ mod tests {
     use crate::policy::PolicySpec;
 
     fn hyperband(min_resource: u32, max_resource: u32) -> Ladder {
-        Ladder::of(&PolicySpec::Hyperband { reduction_factor: 3, min_resource, max_resource })
+        Ladder::of(&PolicySpec::Hyperband { reduction_factor: 3, min_resource, max_resource, finish_seconds: 600.0 })
     }
 
     #[test]

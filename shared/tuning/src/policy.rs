@@ -49,6 +49,15 @@ fn default_hyperband_factor() -> u32 {
     3
 }
 
+fn default_finish() -> f64 {
+    PolicySpec::FINISH_SECONDS_DEFAULT
+}
+
+/// What is not said is not written: stored documents stay as they are.
+fn is_default_finish(seconds: &f64) -> bool {
+    *seconds == PolicySpec::FINISH_SECONDS_DEFAULT
+}
+
 fn default_share() -> f64 {
     PolicySpec::SHARE_DEFAULT
 }
@@ -129,11 +138,14 @@ pub enum PolicySpec {
         /// The interval of the first rung.
         #[serde(default = "default_resource")]
         min_resource: u32,
-        /// The interval at which a trial is done.
+        /// The interval from which on a trial is judged no more.
         max_resource: u32,
         /// What becomes of the others.
         #[serde(default)]
         variant: Variant,
+        /// For how long a trial may run once it is done, until it is ended.
+        #[serde(default = "default_finish", skip_serializing_if = "is_default_finish")]
+        finish_seconds: f64,
     },
     /// Several successive halvings beside each other, which begin to judge at different intervals.
     Hyperband {
@@ -143,15 +155,18 @@ pub enum PolicySpec {
         /// The interval of the first rung of the first bracket.
         #[serde(default = "default_resource")]
         min_resource: u32,
-        /// The interval at which a trial is done.
+        /// The interval from which on a trial is judged no more.
         max_resource: u32,
+        /// For how long a trial may run once it is done, until it is ended.
+        #[serde(default = "default_finish", skip_serializing_if = "is_default_finish")]
+        finish_seconds: f64,
     },
     /// Trialog's own rule: a share of all trials that shrinks with the interval, and an end that must be in reach.
     LearningCurve {
         /// The interval of the first rung.
         #[serde(default = "default_resource")]
         min_resource: u32,
-        /// The interval at which a trial is done.
+        /// The interval from which on a trial is judged no more.
         max_resource: u32,
         /// The share of all trials that goes on from the first rung; at n times its interval the n-th part of that.
         #[serde(default = "default_share")]
@@ -159,6 +174,9 @@ pub enum PolicySpec {
         /// How many times its gain of the last doublings a trial may be hoped to gain in each doubling to come.
         #[serde(default = "default_hope")]
         hope: f64,
+        /// For how long a trial may run once it is done, until it is ended.
+        #[serde(default = "default_finish", skip_serializing_if = "is_default_finish")]
+        finish_seconds: f64,
     },
     /// Population-based training: who falls behind is stopped, and a child of one that is ahead takes its place.
     Pbt {
@@ -188,6 +206,20 @@ impl PolicySpec {
     pub const QUANTILE_DEFAULT: f64 = 0.25;
     /// See [`PolicySpec::QUANTILE_DEFAULT`].
     pub const RESAMPLE_PROBABILITY_DEFAULT: f64 = 0.25;
+
+    /// Seconds for which a trial may run once it is judged no more, unless the document says otherwise: enough to write
+    /// a model, not to train another.
+    pub const FINISH_SECONDS_DEFAULT: f64 = 600.0;
+
+    /// For how long a trial may run once it is judged no more, in seconds.
+    pub fn finish_seconds(&self) -> f64 {
+        match *self {
+            Self::Asha { finish_seconds, .. }
+            | Self::Hyperband { finish_seconds, .. }
+            | Self::LearningCurve { finish_seconds, .. } => finish_seconds,
+            _ => Self::FINISH_SECONDS_DEFAULT,
+        }
+    }
 
     /// The name in documents.
     pub fn kind(&self) -> &'static str {
@@ -265,14 +297,14 @@ impl PolicySpec {
             }
             Self::None | Self::MedianStopping { .. } | Self::Pbt { .. } => {}
             Self::Asha { reduction_factor, min_resource, max_resource, .. }
-            | Self::Hyperband { reduction_factor, min_resource, max_resource } => {
+            | Self::Hyperband { reduction_factor, min_resource, max_resource, .. } => {
                 if reduction_factor < 2 {
                     let message = format!("reduction_factor {reduction_factor} must be an integer >= 2");
                     issues.push(Issue::error("", "reduction_factor", "OutOfRange", message));
                 }
                 issues.extend(check_resources(min_resource, max_resource));
             }
-            Self::LearningCurve { min_resource, max_resource, share, hope } => {
+            Self::LearningCurve { min_resource, max_resource, share, hope, .. } => {
                 issues.extend(check_resources(min_resource, max_resource));
                 // Written so that NaN is refused too.
                 if !(share > 0.0 && share <= 1.0) {
@@ -283,6 +315,12 @@ impl PolicySpec {
                     issues.push(Issue::error("", "hope", "OutOfRange", format!("hope {hope} must be finite and >= 0")));
                 }
             }
+        }
+        let finish = self.finish_seconds();
+        // Written so that NaN is refused too.
+        if !(finish >= 0.0 && finish.is_finite()) {
+            let message = format!("finish_seconds {finish} must be a finite number >= 0");
+            issues.push(Issue::error("", "finish_seconds", "OutOfRange", message));
         }
         issues.extend(self.check_interval(compat));
         if let Self::Pbt { quantile, resample_probability, .. } = *self {

@@ -33,12 +33,13 @@ fn policy() -> impl Strategy<Value = PolicySpec> {
             min_resource,
             max_resource,
             variant: Variant::Stopping,
+            finish_seconds: 600.0,
         }),
         (2_u32..4, 1_u32..3, 3_u32..20).prop_map(|(reduction_factor, min_resource, max_resource)| {
-            PolicySpec::Hyperband { reduction_factor, min_resource, max_resource }
+            PolicySpec::Hyperband { reduction_factor, min_resource, max_resource, finish_seconds: 600.0 }
         }),
         (1_u32..3, 3_u32..40, 0.01..1.0_f64, 0.0..3.0_f64).prop_map(|(min_resource, max_resource, share, hope)| {
-            PolicySpec::LearningCurve { min_resource, max_resource, share, hope }
+            PolicySpec::LearningCurve { min_resource, max_resource, share, hope, finish_seconds: 600.0 }
         }),
         (1_u32..4, 0.05..=0.5_f64, 0.0..=1.0_f64).prop_map(
             |(perturbation_interval, quantile, resample_probability)| {

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use trialog_tuning::{End, Goal, PolicySpec, Report, Trials, Variant, Verdict};
 
 fn asha(variant: Variant) -> PolicySpec {
-    PolicySpec::Asha { reduction_factor: 4, min_resource: 1, max_resource: 64, variant }
+    PolicySpec::Asha { reduction_factor: 4, min_resource: 1, max_resource: 64, variant, finish_seconds: 600.0 }
 }
 
 fn learning_curve(max_resource: u32) -> PolicySpec {
@@ -43,6 +43,7 @@ proptest! {
         let goal = if maximize { Goal::Maximize } else { Goal::Minimize };
         let policy = PolicySpec::Asha {
             reduction_factor: factor, min_resource: first, max_resource: 40, variant: Variant::Stopping,
+            finish_seconds: 600.0,
         };
         let mut trials = Trials::new(policy, goal);
         let mut curves = vec![Vec::<f64>::new(); 12];
@@ -150,7 +151,7 @@ fn promotion_takes_the_best_of_the_highest_rung_that_has_one() {
 
 #[test]
 fn hyperband_does_not_mix_brackets() {
-    let policy = PolicySpec::Hyperband { reduction_factor: 3, min_resource: 1, max_resource: 9 };
+    let policy = PolicySpec::Hyperband { reduction_factor: 3, min_resource: 1, max_resource: 9, finish_seconds: 600.0 };
     let mut trials = Trials::new(policy, Goal::Maximize);
     // Weights 9, 5, 3: 1/9, 1/5, 2/9, 1/3 (equal to 3/9, which has the larger number), ..
     let brackets: Vec<Option<u32>> = (0..17).map(|trial| trials.bracket(trial)).collect();

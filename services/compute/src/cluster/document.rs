@@ -154,8 +154,9 @@ fn provider(field: &Field<'_>) -> Provider {
             fields.ignore_rest();
             return Provider::Local(settings);
         }
-        // Only what can be had is named: the others would be refused too.
-        Some(_) => drop(kind.one_of("UnknownProvider", &["local"])),
+        Some(_) => {
+            let _ = kind.one_of("UnknownProvider", &["local", "slurm", "kubernetes"]);
+        }
         None => {}
     }
     for (name, place) in

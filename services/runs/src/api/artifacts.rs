@@ -1,6 +1,7 @@
 //! Artifacts: which object stands at which path of a run. The bytes are in the object store before they are recorded
 //! here.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use contracts::CallContext;
@@ -121,9 +122,15 @@ async fn write(files: &Files, run: &Run, tx: &mut Transaction) -> Result<Recorde
     let count = u32::try_from(files.artifacts.len()).unwrap_or(u32::MAX);
     let subject = run.subject.clone();
     let is_news = count > 0 && matches!(admitted, Admitted::Live(_));
-    let event = is_news.then(|| ArtifactsRecorded { subject, attempt, count }.into());
+    let event = is_news.then(|| ArtifactsRecorded { subject, attempt, count, outputs: outputs(files) }.into());
     let reply = wire::RecordArtifactsReply { recorded: count }.encode_to_vec();
     Ok(Recorded { events: event.into_iter().collect(), reply })
+}
+
+/// The ids of the outputs that some of the files are of.
+fn outputs(files: &Files) -> Vec<String> {
+    let below = files.artifacts.iter().filter_map(|artifact| artifact.path.strip_prefix("outputs/")?.split_once('/'));
+    below.map(|(id, _)| id.to_owned()).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 /// Names one file. At each path stands the file of the newest attempt; those of earlier ones are kept beside it.

@@ -191,6 +191,7 @@ fn end_now(run: &Run, state: RunState, end: JobEnd, with_trial: bool, at_us: i64
         state,
         end,
         metric_names: run.metric_names(),
+        outputs: run.outputs.iter().cloned().collect(),
         with_trial,
         at_us,
     }

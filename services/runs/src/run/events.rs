@@ -137,6 +137,9 @@ pub struct RunEnded {
     /// Keys that were logged, at most 20; only of runs with a watched key.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub metric_names: Vec<String>,
+    /// Ids of the outputs that it has left.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outputs: Vec<String>,
     /// The run ended with its trial: sweeps need not be told.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub with_trial: bool,
@@ -198,6 +201,9 @@ pub struct ArtifactsRecorded {
     pub attempt: u32,
     /// How many.
     pub count: u32,
+    /// Ids of the outputs that have some of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outputs: Vec<String>,
 }
 
 vocabulary::stored_events! {

@@ -100,6 +100,7 @@ fn ended(run: &Run, attempt: u32, end: &JobEnd, at_us: i64) -> RunEnded {
         state,
         end,
         metric_names: run.metric_names(),
+        outputs: run.outputs.iter().cloned().collect(),
         with_trial: false,
         at_us,
     }

@@ -88,6 +88,8 @@ pub struct Run {
     pub watched: BTreeMap<String, Series>,
     /// Other keys that were logged, when there is a watched one.
     pub names: BTreeSet<String>,
+    /// Ids of the outputs that it has left, of whichever attempt.
+    pub outputs: BTreeSet<String>,
 }
 
 impl Run {
@@ -135,7 +137,7 @@ impl Run {
                     end.decision.clone_from(&event.decision);
                 }
             }
-            RunEvent::ArtifactsRecorded(_) => {}
+            RunEvent::ArtifactsRecorded(event) => self.outputs.extend(event.outputs.iter().cloned()),
         }
     }
 

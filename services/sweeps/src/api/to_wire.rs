@@ -80,6 +80,7 @@ pub(super) fn sweep(state: &Sweep, version: i64) -> Option<wire::Sweep> {
         constraints: constraints(&submitted.spec),
         pareto: Vec::new(),
         pareto_count: 0,
+        trials_without_value: state.without_value,
     })
 }
 
@@ -107,13 +108,14 @@ fn best(best: Best) -> wire::Best {
         run_id: run_text(best.run_id),
         value: best.value,
         parameters_json: best.parameters,
+        missing_outputs: best.missing_outputs,
     }
 }
 
 /// An ended sweep from its row in the list.
 pub(super) fn listed(row: ListedSweep, workspace: &str) -> wire::Sweep {
     let ListedSweep { sweep_id, state, summary, .. } = row;
-    let Closing { best: winner, trial_counts, proposals, preemptions } = summary.closing;
+    let Closing { best: winner, trial_counts, proposals, preemptions, without_value } = summary.closing;
     wire::Sweep {
         sweep_id: sweep_id.to_string(),
         workspace: workspace.to_owned(),
@@ -140,6 +142,7 @@ pub(super) fn listed(row: ListedSweep, workspace: &str) -> wire::Sweep {
         warnings: summary.warnings.into_iter().map(Into::into).collect(),
         spec_json: String::new(),
         preemptions,
+        trials_without_value: without_value,
         ..wire::Sweep::default()
     }
 }
@@ -169,6 +172,11 @@ pub(super) fn trial(state: &Sweep, index: u32, trial: &Trial, stop: Option<i64>)
         ended_at: trial.ended_at.map(|at| at.to_string()).unwrap_or_default(),
         values: state.submitted.as_ref().map(|submitted| trial.named_values(&submitted.spec)).unwrap_or_default(),
         feasible: state.feasibility(trial),
+        non_finite_reports: trial.non_finite,
+        failed_phase: trial.failure().map(|failure| failure.phase).unwrap_or_default(),
+        exit_code: trial.last_end().and_then(|end| end.exit_code),
+        error: trial.failure().map(|failure| failure.error).unwrap_or_default(),
+        missing_outputs: trial.missing_outputs.clone(),
     }
 }
 

@@ -26,6 +26,11 @@ pub(crate) fn explanation(audit: &Audit, index: u32) -> Option<Value> {
             "stopped_by": trial.stop.map(|stop| stop.by.to_string()),
             "best_value": audit.sweep.curves.standing(index).map(|standing| standing.value),
             "intervals": audit.sweep.curves.interval(index),
+            "non_finite_reports": trial.non_finite,
+            "failed_phase": trial.failure().map(|failure| failure.phase),
+            "exit_code": trial.last_end().and_then(|end| end.exit_code),
+            "error": trial.failure().map(|failure| failure.error).filter(|error| !error.is_empty()),
+            "missing_outputs": Some(&trial.missing_outputs).filter(|missing| !missing.is_empty()),
         },
 
         "proposal": proposal(audit, submitted, trial, index),

@@ -17,7 +17,7 @@ use super::model::ModelAudit;
 use crate::document::{OnNonFinite, SweepSpec};
 use crate::stream::stream_of;
 use crate::sweep::{
-    ObservationRecorded, Population, StopBy, Sweep, SweepEvent, TrialPaused, TrialPromoted, TrialProposed,
+    ObservationRecorded, Population, StopBy, Sweep, SweepEvent, Trial, TrialPaused, TrialPromoted, TrialProposed,
     TrialStopRequested, TrialsAdopted, configuration_of,
 };
 use crate::tuner::based;
@@ -309,7 +309,8 @@ impl Audit {
                 self.curves.report(&Report { trial, attempt, step: point.step, value: point.value, position });
             let last = event.tell.as_ref().is_some_and(|tell| tell.last);
             let fails = !point.value.is_finite() && submitted.spec.objective.on_non_finite == OnNonFinite::Fail;
-            let settled = fails || last || self.sweep.reaches_target(point.value);
+            let finishes = self.sweep.trials.get(trial as usize).is_some_and(Trial::has_reached_target);
+            let settled = fails || last || finishes || self.sweep.reaches_target(point.value);
             if !matches!(counted, Reported::Counted { .. }) || settled || submitted.spec.policy == PolicySpec::None {
                 continue;
             }

@@ -201,7 +201,7 @@ fn read_row(mut fields: Fields<'_>, spec: &SweepSpec, columns: &Columns<'_>) -> 
     let others = others.map(|(name, value)| NamedValue { name: name.to_owned(), step, value }).collect();
     let finite = points.iter().any(|point| point.value.is_finite());
     let end = match state {
-        "completed" => TrialEnd::Completed { no_objective: !finite, max_resource: false },
+        "completed" => TrialEnd::completed(!finite),
         "pruned" => TrialEnd::EarlyStopped { decision: String::new() },
         _ => TrialEnd::Failed {
             phase: "run".to_owned(),

@@ -4,7 +4,7 @@ use documents::{Field, Fields, Findings, Tree};
 use tuning::number_text;
 
 use super::compat;
-use super::spec::{ClusterFacts, Convergence, Limits, Resources, ServerLimits};
+use super::spec::{ClusterFacts, Convergence, FailedTrials, Limits, Resources, ServerLimits};
 
 /// 60 days: longer than any sweep should need, shorter than for ever.
 const TIMEOUT_DEFAULT_SECONDS: f64 = 5_184_000.0;
@@ -34,7 +34,7 @@ pub(super) fn defaults(server: &ServerLimits) -> Limits {
         max_concurrent_trials: concurrent_default(total, server),
         timeout_seconds: TIMEOUT_DEFAULT_SECONDS,
         trial_timeout_seconds: None,
-        max_failed_trials: FAILED_TRIALS_DEFAULT,
+        max_failed_trials: FailedTrials::InARow(FAILED_TRIALS_DEFAULT),
         max_retries: 0,
         max_trials_without_improvement: None,
         convergence: None,
@@ -64,7 +64,7 @@ fn read_fields(
     let timeout = seconds(&timeout, in_compat, Some(base.timeout_seconds));
     let trial_timeout = compat::limit(&mut fields, "trial_timeout_seconds", "trial_timeout", in_compat);
     let trial_timeout = seconds(&trial_timeout, in_compat, base.trial_timeout_seconds);
-    let failed = count(&mut fields, "max_failed_trials", base.max_failed_trials, 1, u32::MAX);
+    let failed = failed_trials(&fields.field("max_failed_trials"), base.max_failed_trials);
     let retries = count(&mut fields, "max_retries", base.max_retries, 0, RETRIES_MAX);
     let patience = fields.field("max_trials_without_improvement");
     let patience = match patience.is_present() {
@@ -101,6 +101,24 @@ fn read_convergence(mut fields: Fields<'_>) -> Option<Convergence> {
         Some(RELATIVE_IMPROVEMENT_DEFAULT)
     };
     Some(Convergence { patience: patience?, relative_improvement: improvement? })
+}
+
+/// A number of trials, or a share of them: a number between 0 and 1.
+fn failed_trials(field: &Field<'_>, default: FailedTrials) -> Option<FailedTrials> {
+    if !field.is_present() {
+        return Some(default);
+    }
+    let number = field.number()?;
+    if number > 0.0 && number < 1.0 {
+        return Some(FailedTrials::Share(number));
+    }
+    if number >= 1.0 && number.fract() == 0.0 {
+        return field.integer_in(1..=u32::MAX).map(FailedTrials::InARow);
+    }
+    let number = number_text(number);
+    let how = "must be an integer >= 1, or a share of the ended trials: > 0 and < 1";
+    field.refuse("OutOfRange", format_args!("{number} {how}"));
+    None
 }
 
 fn count(fields: &mut Fields<'_>, name: &'static str, default: u32, least: u32, most: u32) -> Option<u32> {

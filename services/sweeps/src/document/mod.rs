@@ -37,8 +37,9 @@ pub use import::{IMPORT_BYTES_MAX, IMPORT_TRIALS_MAX, read_import};
 pub use plan::{Plan, plan};
 pub use render::{parameter_variables, render_command, render_environment_variables};
 pub use spec::{
-    ClusterFacts, Constraint, ConstraintOperator, Convergence, EarlierTrial, Environment, Input, InputMode, Limits,
-    Mode, Noise, Objective, OnNonFinite, Output, Resources, ResumeFrom, ServerLimits, SpaceRule, SweepSpec, TrialSpec,
+    ClusterFacts, Constraint, ConstraintOperator, Convergence, EarlierTrial, Environment, FailedTrials, Input,
+    InputMode, Limits, Mode, Noise, Objective, OnNonFinite, Output, Resources, ResumeFrom, ServerLimits, SpaceRule,
+    SweepSpec, TrialSpec,
 };
 pub use template::{Argument, Filling, Reference, Template};
 pub use what_if::{Question, read_policy, read_what_if};

@@ -156,23 +156,42 @@ fn read_rungs(mut fields: Fields<'_>, kind: &str) -> Option<PolicySpec> {
     let min = fields.field("min_resource");
     let min = or_default(&min, 1, || integer(&min, 1));
     let max = integer(&fields.required("max_resource"), 2);
+    let finish = fields.field("finish_seconds");
+    let finish = or_default(&finish, PolicySpec::FINISH_SECONDS_DEFAULT, || finish.number());
     if kind == "learning_curve" {
         let (share, hope) = (fields.field("share"), fields.field("hope"));
         let share = or_default(&share, PolicySpec::SHARE_DEFAULT, || share.number());
         let hope = or_default(&hope, PolicySpec::HOPE_DEFAULT, || hope.number());
-        return Some(PolicySpec::LearningCurve { min_resource: min?, max_resource: max?, share: share?, hope: hope? });
+        return Some(PolicySpec::LearningCurve {
+            min_resource: min?,
+            max_resource: max?,
+            share: share?,
+            hope: hope?,
+            finish_seconds: finish?,
+        });
     }
     let factor = fields.field("reduction_factor");
     let default = if kind == "asha" { 4 } else { 3 };
     let factor = or_default(&factor, default, || integer(&factor, 2));
     if kind == "hyperband" {
-        return Some(PolicySpec::Hyperband { reduction_factor: factor?, min_resource: min?, max_resource: max? });
+        return Some(PolicySpec::Hyperband {
+            reduction_factor: factor?,
+            min_resource: min?,
+            max_resource: max?,
+            finish_seconds: finish?,
+        });
     }
     let variant = match fields.field("variant").one_of("UnknownVariant", &["stopping", "promotion"]) {
         Some("promotion") => Variant::Promotion,
         _ => Variant::Stopping,
     };
-    Some(PolicySpec::Asha { reduction_factor: factor?, min_resource: min?, max_resource: max?, variant })
+    Some(PolicySpec::Asha {
+        reduction_factor: factor?,
+        min_resource: min?,
+        max_resource: max?,
+        variant,
+        finish_seconds: finish?,
+    })
 }
 
 /// Refuses the settings of another kind of policy.

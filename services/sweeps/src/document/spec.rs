@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use strum::{Display, EnumString, VariantNames};
 use tuning::{Goal, PolicySpec, SamplerSpec, SearchSpace};
-use vocabulary::job::Requirements;
 
 use super::template::{Argument, Template};
 
@@ -97,6 +96,11 @@ pub struct EarlierTrial {
 }
 
 impl SweepSpec {
+    /// The outputs that a trial is to leave and that are not among those that were uploaded.
+    pub fn lacking(&self, uploaded: &[String]) -> Vec<String> {
+        self.trial.outputs.keys().filter(|id| !uploaded.contains(id)).cloned().collect()
+    }
+
     /// Whether the trials are asked for and told, and run by somebody else.
     pub fn is_external(&self) -> bool {
         self.mode == Mode::External
@@ -197,8 +201,8 @@ pub struct Limits {
     /// Running time of a trial, summed over attempts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trial_timeout_seconds: Option<f64>,
-    /// So many failed trials in a row, while none has completed, fail the sweep.
-    pub max_failed_trials: u32,
+    /// So many failed trials fail the sweep.
+    pub max_failed_trials: FailedTrials,
     /// New attempts after a failure; preemptions are free.
     pub max_retries: u32,
     /// So many ended trials in a row without a better leader complete the sweep.
@@ -207,6 +211,16 @@ pub struct Limits {
     /// When the sweep completes because its leader hardly gets better.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub convergence: Option<Convergence>,
+}
+
+/// How many failed trials fail a sweep.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum FailedTrials {
+    /// So many in a row, while none has completed or reported a finite value.
+    InARow(u32),
+    /// This part of the ended ones, once there are some.
+    Share(f64),
 }
 
 /// A sweep has converged when over so many ended trials its leader has improved by no more than a part of itself.
@@ -252,12 +266,9 @@ pub struct TrialSpec {
 /// The software that a trial runs with.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Environment {
-    /// A Python interpreter: its absolute path, or a version that is found on the node.
+    /// Absolute path of a Python interpreter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub python: Option<String>,
-    /// What is installed into a virtual environment of it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub requirements: Option<Requirements>,
 }
 
 /// An input of a trial.

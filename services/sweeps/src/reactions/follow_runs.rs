@@ -91,7 +91,15 @@ impl FollowRuns {
         if end.outcome.is_empty() {
             end.outcome = text_of::<TrialState>(run.state_kind, run.state).to_lowercase();
         }
-        let ended = RunEnd { trial, attempt: run.attempt, end, decision, metric_names: run.metric_names, at: at(fact) };
+        let ended = RunEnd {
+            trial,
+            attempt: run.attempt,
+            end,
+            decision,
+            metric_names: run.metric_names,
+            outputs: Some(run.outputs),
+            at: at(fact),
+        };
         self.execute(fact, sweep_id, Command::End(ended)).await
     }
 

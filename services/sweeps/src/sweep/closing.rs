@@ -16,6 +16,13 @@ pub struct Best {
     pub value: f64,
     /// Its active parameters, as a JSON object in written order.
     pub parameters: String,
+    /// Outputs that the document names and that it did not leave.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing_outputs: Vec<String>,
+}
+
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 /// What came out of a sweep, said once at its end.
@@ -30,4 +37,7 @@ pub struct Closing {
     pub proposals: u32,
     /// How often a trial lost its node.
     pub preemptions: u32,
+    /// Trials that completed without a finite value.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub without_value: u32,
 }

@@ -78,6 +78,8 @@ pub struct RunEnd {
     pub decision: String,
     /// Names of metrics that it logged.
     pub metric_names: Vec<String>,
+    /// Ids of the outputs that were uploaded; `None` where nothing is uploaded.
+    pub outputs: Option<Vec<String>>,
     /// When.
     pub at: Timestamp,
 }

@@ -6,6 +6,7 @@ use tuning::Standing;
 use super::TrialState;
 use super::command::{RunEnd, RunMove};
 use super::events::{SweepEvent, SweepStalled, SweepUnstalled, TrialEnded, TrialStateChanged, TrialStopRequested};
+use super::finishing::end_of_finished;
 use super::rejection::Decided;
 use super::state::{Submitted, Sweep};
 use super::trial::Trial;
@@ -80,6 +81,7 @@ impl Sweep {
             end,
             attempt_end: run.end.clone(),
             best: result.map(|standing| standing.value),
+            missing_outputs: run.outputs.as_ref().map_or_else(Vec::new, |left| submitted.spec.lacking(left)),
             at: run.at,
         };
         let mut events = vec![ended.into()];
@@ -108,6 +110,7 @@ impl Sweep {
                 end: end.clone(),
                 attempt_end: AttemptEnd { outcome, by, ..AttemptEnd::default() },
                 best: self.curves.standing(index).map(|standing| standing.value),
+                missing_outputs: Vec::new(),
                 at,
             };
             ended.into()
@@ -150,9 +153,9 @@ fn end_of(trial: &Trial, run: &RunEnd, no_objective: bool) -> TrialEnd {
     }
     match end.outcome.as_str() {
         // A program that had ended well before the wish to end it arrived has completed; its model is whole.
-        "completed" => TrialEnd::Completed { no_objective, max_resource: false },
+        "completed" => TrialEnd::completed(no_objective),
         "canceled" if trial.stop.is_some_and(|stop| stop.by == StopBy::MaxResource) => {
-            TrialEnd::Completed { no_objective, max_resource: true }
+            end_of_finished(trial, no_objective)
         }
         "canceled" => {
             let by = if end.by.is_empty() { "user" } else { end.by.as_str() };

@@ -11,6 +11,7 @@ use vocabulary::{RunId, SweepId, Warning};
 use super::TrialState;
 use super::closing::Closing;
 use super::exploit::Exploit;
+use super::finishing::TrialFinishing;
 use super::held::{PauseMode, TrialHeld, TrialReleased};
 use super::inheritance::{ObservationsInherited, Parent, TrialsAdopted};
 use super::job::TrialJob;
@@ -246,6 +247,9 @@ pub struct TrialEnded {
     /// Its result: the best counted value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub best: Option<f64>,
+    /// Outputs that the document names and that were not uploaded.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub missing_outputs: Vec<String>,
     /// When, by the clock of the service that saw it.
     pub at: Timestamp,
 }
@@ -432,6 +436,7 @@ vocabulary::stored_events! {
         TrialLeaseRenewed: 1,
         ObservationRecorded: 1,
         DecisionMade: 1,
+        TrialFinishing: 1,
         TrialStopRequested: 1,
         TrialPaused: 1,
         TrialPromoted: 1,

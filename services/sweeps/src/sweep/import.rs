@@ -62,6 +62,7 @@ impl Sweep {
                 end: row.end.clone(),
                 attempt_end: AttemptEnd { outcome: IMPORTED.to_owned(), ..AttemptEnd::default() },
                 best: after.curves.standing(trial).map(|standing| standing.value),
+                missing_outputs: Vec::new(),
                 at,
             };
             happen(&mut after, ended.into());

@@ -52,6 +52,7 @@ impl Sweep {
             let trial = Trial::adopted(adopted, self.version, event.at);
             self.reported |= trial.reported;
             self.completed += u32::from(matches!(adopted.end, TrialEnd::Completed { .. }));
+            self.without_value += u32::from(adopted.end.lacks_value());
             self.count(None, trial.state);
             if self.is_modelled()
                 && let Some(submitted) = &self.submitted

@@ -138,7 +138,7 @@ impl Sweep {
         let trial = limit.and_then(|limit| {
             self.live_unstopped().filter_map(|index| self.trials.get(index as usize)?.runs_out_at_us(limit)).min()
         });
-        sweep.into_iter().chain(trial).min()
+        sweep.into_iter().chain(trial).chain(self.next_unfinished_us()).min()
     }
 
     fn live_unstopped(&self) -> impl Iterator<Item = u32> {
@@ -168,7 +168,9 @@ impl Sweep {
             let runs_out = self.trials.get(index as usize).and_then(|trial| trial.runs_out_at_us(limit));
             runs_out.is_some_and(|deadline| deadline <= at.as_microsecond())
         });
-        Ok(self.end_early(late.collect(), StopBy::TrialTimeout, at))
+        let late: Vec<u32> = late.collect();
+        // Each is ended once, by whichever of its limits it is found beyond.
+        if late.is_empty() { Ok(self.end_unfinished(at)) } else { Ok(self.end_early(late, StopBy::TrialTimeout, at)) }
     }
 
     /// 409: not in this state.

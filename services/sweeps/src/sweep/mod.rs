@@ -9,6 +9,7 @@ mod events;
 mod exploit;
 mod external;
 mod fault;
+mod finishing;
 mod goal;
 mod held;
 mod hold;
@@ -46,6 +47,7 @@ pub use decide::Command;
 pub use events::*;
 pub use exploit::{Changed, Exploit, Population, Vacancy};
 pub use external::offer_state;
+pub use finishing::{Finishing, TrialFinishing};
 pub use held::{PauseMode, TrialHeld, TrialReleased};
 pub use import::{IMPORTED, NO_RUN};
 pub use inheritance::{
@@ -59,7 +61,7 @@ pub use propose::{Planned, ProposalBasis, proposals};
 pub use rejection::Rejection;
 pub use state::{Submitted, Sweep};
 pub use status::{CompletedReason, Outcome, Status, SweepState};
-pub use trial::{Attempt, Stop, Trial};
+pub use trial::{Attempt, Failure, Stop, Trial};
 pub use trial_end::{AttemptEnd, StopBy, TrialEnd};
 /// A trial is where its run is.
 pub use vocabulary::job::RunState as TrialState;

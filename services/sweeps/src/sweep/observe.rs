@@ -7,16 +7,34 @@ use super::command::{NamedPoint, Observation};
 use super::events::{
     DecisionMade, ObservationRecorded, SweepEvent, SweepUnstalled, SweepWarned, TrialPaused, TrialStopRequested,
 };
+use super::finishing::Reach;
 use super::point::{NamedValue, Point};
 use super::rejection::Decided;
 use super::state::{Submitted, Sweep};
-use super::status::{CompletedReason, Outcome};
 use super::trial::Trial;
 use super::trial_end::StopBy;
 use crate::document::{OnNonFinite, SweepSpec};
 
 /// The stable code of the warning about a metric that is probably meant to be the watched one.
 const OTHER_METRIC: &str = "OtherMetric";
+
+/// What the points of one request come to.
+struct Judged {
+    /// So many of them are reports of a trial that ran freely until then.
+    counted: usize,
+    /// What follows from the last of those.
+    follows: Vec<SweepEvent>,
+    /// The decisions to keep the trial until then, if they are to be recorded.
+    keeps: Vec<SweepEvent>,
+    /// Whether the other points count too.
+    goes_on: bool,
+}
+
+impl Judged {
+    fn stopped(counted: usize, follows: Vec<SweepEvent>, keeps: Vec<SweepEvent>) -> Self {
+        Self { counted, follows, keeps, goes_on: false }
+    }
+}
 
 impl Sweep {
     /// Takes in the points of one request and asks the policy at each. A stop takes effect at once: the points after
@@ -43,16 +61,18 @@ impl Sweep {
         if trial.stop.is_some() || trial.paused.is_some() {
             return Ok(vec![recorded(&points, others, true)]);
         }
-        let (halted_at, keeps) = self.judge(submitted, trial, observation, &points);
+        let Judged { counted, follows, keeps, goes_on } = self.judge(submitted, trial, observation, &points);
         let mut events = Vec::with_capacity(2 + keeps.len());
-        let counted = halted_at.as_ref().map_or(points.len(), |(place, _)| place + 1);
         let (points, late) = points.split_at(counted);
         // The others of the same request were measured before any stop.
-        events.push(recorded(points, others, false));
+        let (before, after) = if counted > 0 || late.is_empty() { (others, Vec::new()) } else { (Vec::new(), others) };
+        if counted > 0 || !before.is_empty() {
+            events.push(recorded(points, before, false));
+        }
         events.extend(keeps);
-        events.extend(halted_at.into_iter().flat_map(|(_, halt)| halt));
+        events.extend(follows);
         if !late.is_empty() {
-            events.push(recorded(late, Vec::new(), true));
+            events.push(recorded(late, after, !goes_on));
         }
         if self.stalled.contains_key(&index) {
             events.push(SweepUnstalled { trial: index }.into());
@@ -60,15 +80,8 @@ impl Sweep {
         Ok(events)
     }
 
-    /// Where the trial is halted and by which events, if it is, and the decisions to keep it until then, if they are to
-    /// be recorded.
-    fn judge(
-        &self,
-        submitted: &Submitted,
-        trial: &Trial,
-        observation: &Observation,
-        points: &[Point],
-    ) -> (Option<(usize, Vec<SweepEvent>)>, Vec<SweepEvent>) {
+    /// What the points come to, each judged on the ones before it.
+    fn judge(&self, submitted: &Submitted, trial: &Trial, observation: &Observation, points: &[Point]) -> Judged {
         let spec = &submitted.spec;
         let (index, at) = (observation.trial, observation.at);
         let stop = |by, decision| -> Vec<SweepEvent> {
@@ -76,15 +89,18 @@ impl Sweep {
             vec![TrialStopRequested { workspace, trial: index, run_id, by, decision, at }.into()]
         };
         let mut keeps: Vec<SweepEvent> = Vec::new();
+        if trial.has_reached_target() {
+            return Judged { counted: points.len(), follows: Vec::new(), keeps, goes_on: true };
+        }
         // Of several points each is judged on the ones before it; only then a copy of the curves is needed.
         let mut ahead: Option<Trials> = None;
         for (place, point) in points.iter().enumerate() {
             if !point.value.is_finite() && spec.objective.on_non_finite == OnNonFinite::Fail {
-                return (Some((place, stop(StopBy::NonFinite, None))), keeps);
+                return Judged::stopped(place + 1, stop(StopBy::NonFinite, None), keeps);
             }
             if self.reaches_target(point.value) {
-                let outcome = Outcome::Completed { reason: CompletedReason::TargetReached };
-                return (Some((place, self.begin_ending(outcome, Some(StopBy::TargetReached), at))), keeps);
+                let follows = self.found_by(submitted, index, at);
+                return Judged { counted: place + 1, follows, keeps, goes_on: true };
             }
             if spec.policy == PolicySpec::None {
                 continue;
@@ -96,23 +112,30 @@ impl Sweep {
                 value: point.value,
                 position: self.version.unsigned_abs() + 1,
             };
-            match self.allowed_verdict(ahead.as_ref().unwrap_or(&self.curves).preview(&report)) {
+            let verdict = self.allowed_verdict(ahead.as_ref().unwrap_or(&self.curves).preview(&report));
+            match Reach::of(&spec.policy, &verdict) {
+                Reach::Below => {}
+                Reach::Last => {
+                    let mut follows = vec![Self::finishing(submitted, index, StopBy::MaxResource, at)];
+                    if place + 1 < points.len() {
+                        follows.extend(stop(StopBy::MaxResource, None));
+                    }
+                    return Judged::stopped(place + 1, follows, keeps);
+                }
+                Reach::Beyond => return Judged::stopped(place, stop(StopBy::MaxResource, None), keeps),
+            }
+            match verdict {
                 Verdict::Stop(decision) => {
-                    return (Some((place, stop(StopBy::Policy, Some(decision)))), keeps);
+                    return Judged::stopped(place + 1, stop(StopBy::Policy, Some(decision)), keeps);
                 }
                 Verdict::Pause(decision) => {
                     let (workspace, run_id) = (submitted.workspace.clone(), trial.run_id);
                     let rung = decision.rung.unwrap_or_default();
                     let paused = TrialPaused { workspace, trial: index, run_id, rung, decision, at };
-                    return (Some((place, vec![paused.into()])), keeps);
+                    return Judged::stopped(place + 1, vec![paused.into()], keeps);
                 }
                 Verdict::Keep(decision) if spec.record_keeps => {
                     keeps.push(DecisionMade { trial: index, decision }.into());
-                }
-                Verdict::Skip { interval: Some(interval), .. }
-                    if spec.policy.max_resource().is_some_and(|max| interval >= max) =>
-                {
-                    return (Some((place, stop(StopBy::MaxResource, None))), keeps);
                 }
                 Verdict::Keep(_) | Verdict::Skip { .. } => {}
             }
@@ -120,7 +143,7 @@ impl Sweep {
                 ahead.get_or_insert_with(|| self.curves.clone()).report(&report);
             }
         }
-        (None, keeps)
+        Judged { counted: points.len(), follows: Vec::new(), keeps, goes_on: true }
     }
 
     /// One warning a sweep: a name that is much like the watched one, before the watched one was ever seen.

@@ -3,6 +3,7 @@
 
 use jiff::Timestamp;
 
+use super::TrialState;
 use super::closing::Closing;
 use super::decide::Command;
 use super::events::{SweepCanceled, SweepCompleted, SweepCompleting, SweepEvent, SweepFailed, SweepWarned, TrialEnded};
@@ -10,9 +11,12 @@ use super::state::{Submitted, Sweep};
 use super::status::{CompletedReason, Outcome, Status};
 use super::trial::Trial;
 use super::trial_end::{StopBy, TrialEnd};
+use crate::document::FailedTrials;
 
 /// So many trials in a row that ended well without the watched metric mean that it has another name.
 const UNREPORTED_TRIALS_MAX: u32 = 3;
+/// A share of fewer ended trials says little.
+const SHARE_TRIALS_MIN: u32 = 20;
 
 impl Sweep {
     /// What follows from the events of an append so far, on the state with them.
@@ -20,6 +24,21 @@ impl Sweep {
         let (Some(submitted), Some(last), at) = (&self.submitted, latest(events), command.at()) else {
             return Vec::new();
         };
+        let mut follows = match last {
+            SweepEvent::TrialEnded(ended) => self.bereft(submitted, ended).into_iter().collect(),
+            _ => Vec::new(),
+        };
+        follows.extend(self.what_follows(command, submitted, events, (last, at)));
+        follows
+    }
+
+    fn what_follows(
+        &self,
+        command: &Command,
+        submitted: &Submitted,
+        events: &[SweepEvent],
+        (last, at): (&SweepEvent, Timestamp),
+    ) -> Vec<SweepEvent> {
         let none_left = self.live.is_empty() && self.paused.is_empty();
         match &self.status {
             Status::Queued => match command {
@@ -99,13 +118,10 @@ impl Sweep {
     ) -> Option<Outcome> {
         match &ended.end {
             TrialEnd::Failed { .. } => {
-                let in_a_row = self.failed_in_a_row;
-                if self.completed > 0 || in_a_row < submitted.limits.max_failed_trials {
-                    return None;
-                }
+                let many = self.too_many_failed(submitted)?;
                 let (first, reason) = (&self.first_stderr_tail, ended.end.reason());
                 let first = if first.is_empty() { "it wrote nothing to stderr" } else { first.trim_end() };
-                let detail = format!("{in_a_row} trials in a row failed (the last: {reason}); the first said: {first}");
+                let detail = format!("{many} failed (the last: {reason}); the first said: {first}");
                 Some(Outcome::Failed { code: "TrialsKeepFailing".to_owned(), detail })
             }
             TrialEnd::Completed { .. } if !trial.reported && !trial.follows() => {
@@ -116,6 +132,33 @@ impl Sweep {
             }
             _ => None,
         }
+    }
+
+    /// How many have failed, in words, when these are too many.
+    fn too_many_failed(&self, submitted: &Submitted) -> Option<String> {
+        match submitted.limits.max_failed_trials {
+            FailedTrials::InARow(most) => {
+                let works = self.completed > 0 || self.curves.leader().is_some();
+                let many = !works && self.failed_in_a_row >= most;
+                many.then(|| format!("{} trials in a row", self.failed_in_a_row))
+            }
+            FailedTrials::Share(share) => {
+                let counts = self.counts.iter().filter(|(state, _)| state.is_terminal());
+                let ended: u32 = counts.map(|(_, count)| count).sum();
+                let failed = self.counts.get(&TrialState::Failed).copied().unwrap_or_default();
+                let many = ended >= SHARE_TRIALS_MIN && f64::from(failed) >= share * f64::from(ended);
+                many.then(|| format!("{failed} of {ended} trials"))
+            }
+        }
+    }
+
+    /// A warning when the best trial has not left what the document names: its model may be lost.
+    fn bereft(&self, submitted: &Submitted, ended: &TrialEnded) -> Option<SweepEvent> {
+        let best = self.best().filter(|best| best.trial == ended.trial && !best.missing_outputs.is_empty())?;
+        let outputs: Vec<String> = best.missing_outputs.iter().map(|id| format!("outputs/{id}")).collect();
+        let message = format!("trial {} is best but left no {}", best.trial, outputs.join(", "));
+        let (workspace, code) = (submitted.workspace.clone(), "BestWithoutOutputs".to_owned());
+        Some(SweepWarned { workspace, code, message, at: ended.at }.into())
     }
 
     /// A warning when a trial ended well without the watched metric, which nobody has reported yet.
@@ -173,6 +216,7 @@ impl Sweep {
             trial_counts: counts.map(|(state, count)| (state.to_string(), *count)).collect(),
             proposals: self.proposals(),
             preemptions: self.preemptions,
+            without_value: self.without_value,
         }
     }
 }

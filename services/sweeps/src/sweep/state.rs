@@ -25,7 +25,7 @@ use super::inheritance::{Inheritance, Parent};
 use super::job::parameters_json;
 use super::model::Ended;
 use super::status::{Status, SweepState};
-use super::trial::{Stop, Trial};
+use super::trial::{Stop, Trial, non_finite};
 use crate::document::{Limits, SweepSpec};
 
 /// What was submitted, with the changes since.
@@ -58,7 +58,7 @@ pub struct Submitted {
 /// The number of the state's written form. Whoever changes the form, or what events make of the state, raises it and
 /// commits the snapshot of the new number beside the old ones: a test holds the bytes of each number fast, and fails
 /// when that was forgotten.
-pub(super) const SCHEMA: i16 = 3;
+pub(super) const SCHEMA: i16 = 4;
 
 /// A sweep as it stands; `submitted` is `None` before the first event.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -75,6 +75,8 @@ pub struct Sweep {
     pub live: BTreeSet<u32>,
     /// Indices of the trials that wait at a rung.
     pub paused: BTreeSet<u32>,
+    /// Indices of the live trials that are judged no more and have to end by themselves.
+    pub finishing: BTreeSet<u32>,
     /// Indices of the live trials that are held while the sweep is paused.
     pub held: BTreeSet<u32>,
     /// How many trials are in each state.
@@ -109,6 +111,8 @@ pub struct Sweep {
     pub preemptions: u32,
     /// Trials that got nowhere for their preemptions, with what was seen.
     pub stalled: BTreeMap<u32, String>,
+    /// Trials that completed without a finite value.
+    pub without_value: u32,
     /// The watched metric has been reported by some trial.
     pub reported: bool,
     pub(super) completed: u32,
@@ -144,7 +148,8 @@ impl Sweep {
         let best = self.winner()?;
         let trial = self.trials.get(best.trial as usize)?;
         let parameters = parameters_json(&trial.draws);
-        Some(Best { trial: best.trial, run_id: trial.run_id, value: best.value, parameters })
+        let missing_outputs = trial.missing_outputs.clone();
+        Some(Best { trial: best.trial, run_id: trial.run_id, value: best.value, parameters, missing_outputs })
     }
 
     pub(super) fn take(&mut self, event: &SweepEvent) {
@@ -163,6 +168,7 @@ impl Sweep {
             SweepEvent::TrialLeaseRenewed(event) => self.renew(event.trial, event.expires_at),
             SweepEvent::ObservationRecorded(event) => self.take_observation(event),
             SweepEvent::DecisionMade(_) => {}
+            SweepEvent::TrialFinishing(event) => self.take_finishing(event),
             SweepEvent::TrialStopRequested(event) => self.take_stop(event),
             SweepEvent::TrialPaused(event) => self.take_pause(event),
             SweepEvent::TrialPromoted(event) => self.take_promotion(event),
@@ -287,6 +293,7 @@ impl Sweep {
         if let Some(submitted) = &self.submitted {
             trial.take_values(&submitted.spec, event);
         }
+        trial.non_finite = trial.non_finite.saturating_add(non_finite(&event.points));
         trial.last_value = event.points.last().map(|point| point.value).or(trial.last_value);
         for point in &event.points {
             let (trial, attempt) = (event.trial, event.attempt);
@@ -301,6 +308,7 @@ impl Sweep {
         if let Some(trial) = self.trials.get_mut(event.trial as usize) {
             trial.stop = Some(Stop { by: event.by, version: self.version });
         }
+        self.finishing.remove(&event.trial);
         self.held.remove(&event.trial);
         // One that waited has still to end, as those that run have.
         if self.paused.remove(&event.trial) {
@@ -335,6 +343,7 @@ impl Sweep {
         self.last_lead = lead;
         self.curves.end(event.trial, event.end.for_policies());
         self.live.remove(&event.trial);
+        self.finishing.remove(&event.trial);
         self.ended_while_held = self.held.remove(&event.trial);
         self.paused.remove(&event.trial);
         let Some(trial) = self.trials.get(event.trial as usize) else { return };
@@ -366,6 +375,7 @@ impl Sweep {
             self.unreported_in_a_row += 1;
         }
         self.completed += u32::from(state == TrialState::Completed);
+        self.without_value += u32::from(event.end.lacks_value());
         self.count(Some(before), state);
     }
 

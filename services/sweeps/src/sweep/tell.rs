@@ -8,6 +8,7 @@ use vocabulary::Problem;
 use super::command::{RunEnd, Tell, TellContent};
 use super::events::{DecisionMade, ObservationRecorded, SweepEvent, TrialPaused, TrialStopRequested};
 use super::external::renewal;
+use super::finishing::{Reach, end_of_finished};
 use super::lease::TellDetails;
 use super::point::{NamedValue, Point};
 use super::rejection::{Decided, Rejection};
@@ -119,7 +120,7 @@ impl Sweep {
             // Told before, or nothing of the primary metric: no interval, but a sign of life, or the end.
             let mut events = Vec::new();
             if !others.is_empty() {
-                events.push(observed(now, None, others, point.last));
+                events.push(observed(now, None, others, point.last, false));
             } else if !point.last {
                 events.push(renewal(trial, index, attempt, tell.at));
             }
@@ -129,18 +130,23 @@ impl Sweep {
             return Ok(events);
         };
         let report = Report { trial: index, attempt, step, value, position: self.version.unsigned_abs() + 1 };
-        let mut events = vec![observed(now, Some(&report), others, point.last)];
+        // The last value ends the trial, as far as it may have come.
+        if !point.last && !trial.has_reached_target() && self.is_beyond(submitted, &report) {
+            let end = end_of_finished(trial, self.curves.standing(index).is_none());
+            let attempt_end = AttemptEnd { by: StopBy::MaxResource.to_string(), ..attempt_end("canceled") };
+            let mut events = vec![observed(now, Some(&report), others, false, true)];
+            events.extend(self.ended(submitted, trial, &run_end(tell, attempt_end), end, self.curves.standing(index)));
+            return Ok(events);
+        }
+        let mut events = vec![observed(now, Some(&report), others, point.last, false)];
         if !value.is_finite() && submitted.spec.objective.on_non_finite == OnNonFinite::Fail {
             let attempt_end = AttemptEnd { reason: "non_finite".to_owned(), ..attempt_end("failed") };
             events.extend(self.ended_with(now, &report, attempt_end, failed("non_finite")));
         } else if point.last {
             events.extend(self.completes(now, Some(&report)));
         } else if self.reaches_target(value) {
-            // Every trial ends with it, and the sweep.
-            let by = StopBy::TargetReached.to_string();
-            let attempt_end = AttemptEnd { by: by.clone(), ..attempt_end("canceled") };
-            events.extend(self.ended_with(now, &report, attempt_end, TrialEnd::Canceled { by }));
-        } else {
+            events.extend(self.found_by(submitted, index, tell.at));
+        } else if !trial.has_reached_target() {
             events.extend(self.judged(now, &report));
         }
         Ok(events)
@@ -150,7 +156,7 @@ impl Sweep {
         let Now { submitted, trial, tell } = now;
         let result =
             report.map_or_else(|| self.curves.standing(tell.trial), |report| self.curves.standing_after(report));
-        let end = TrialEnd::Completed { no_objective: result.is_none(), max_resource: false };
+        let end = TrialEnd::completed(result.is_none());
         self.ended(submitted, trial, &run_end(tell, attempt_end("completed")), end, result)
     }
 
@@ -167,7 +173,11 @@ impl Sweep {
         if submitted.spec.policy == PolicySpec::None {
             return Vec::new();
         }
-        match self.allowed_verdict(self.curves.preview(report)) {
+        let verdict = self.allowed_verdict(self.curves.preview(report));
+        if Reach::of(&submitted.spec.policy, &verdict) == Reach::Last {
+            return vec![Self::finishing(submitted, report.trial, StopBy::MaxResource, tell.at)];
+        }
+        match verdict {
             Verdict::Stop(decision) => {
                 let stop = TrialStopRequested {
                     workspace: submitted.workspace.clone(),
@@ -189,14 +199,6 @@ impl Sweep {
                 let (workspace, run_id) = (submitted.workspace.clone(), trial.run_id);
                 let (trial, rung) = (report.trial, decision.rung.unwrap_or_default());
                 vec![TrialPaused { workspace, trial, run_id, rung, decision, at: tell.at }.into()]
-            }
-            Verdict::Skip { interval: Some(interval), .. }
-                if submitted.spec.policy.max_resource().is_some_and(|max| interval >= max) =>
-            {
-                let no_objective = self.curves.standing_after(report).is_none();
-                let end = TrialEnd::Completed { no_objective, max_resource: true };
-                let by = StopBy::MaxResource.to_string();
-                self.ended_with(now, report, AttemptEnd { by, ..attempt_end("canceled") }, end)
             }
             Verdict::Keep(_) | Verdict::Skip { .. } => Vec::new(),
         }
@@ -232,7 +234,13 @@ fn news(submitted: &Submitted, trial: &Trial, step: i64, values: &[(String, f64)
     new.map(|(name, value)| NamedValue { name: name.clone(), step, value: *value }).collect()
 }
 
-fn observed(now: Now<'_>, report: Option<&Report>, others: Vec<NamedValue>, last: bool) -> SweepEvent {
+fn observed(
+    now: Now<'_>,
+    report: Option<&Report>,
+    others: Vec<NamedValue>,
+    last: bool,
+    after_stop: bool,
+) -> SweepEvent {
     let Now { submitted, trial, tell, .. } = now;
     let details = TellDetails {
         workspace: submitted.workspace.clone(),
@@ -246,7 +254,7 @@ fn observed(now: Now<'_>, report: Option<&Report>, others: Vec<NamedValue>, last
         attempt: tell.attempt,
         points: report.map(|report| Point { step: report.step, value: report.value }).into_iter().collect(),
         others,
-        after_stop: false,
+        after_stop,
         tell: Some(details),
     }
     .into()
@@ -262,7 +270,7 @@ fn attempt_end(outcome: &str) -> AttemptEnd {
 
 fn run_end(tell: &Tell, end: AttemptEnd) -> RunEnd {
     let (trial, attempt, at) = (tell.trial, tell.attempt, tell.at);
-    RunEnd { trial, attempt, end, decision: String::new(), metric_names: Vec::new(), at }
+    RunEnd { trial, attempt, end, decision: String::new(), metric_names: Vec::new(), outputs: None, at }
 }
 
 /// All NaN are one value.

@@ -8,8 +8,10 @@ use vocabulary::RunId;
 
 use super::TrialState;
 use super::events::{Basis, TrialEnded, TrialLeased, TrialPaused, TrialPromoted, TrialProposed, TrialStateChanged};
+use super::finishing::Finishing;
 use super::inheritance::AdoptedTrial;
 use super::lease::Lease;
+use super::point::Point;
 use super::trial_end::{AttemptEnd, StopBy, TrialEnd};
 
 /// One attempt to run a trial.
@@ -32,6 +34,20 @@ impl Attempt {
     fn held(number: u32, lease: &Lease, at: Timestamp) -> Self {
         Self { number, node: lease.worker.clone(), started_at: Some(at), ended_at: None, end: None }
     }
+}
+
+/// How many points are NaN or infinite.
+pub(super) fn non_finite(points: &[Point]) -> u32 {
+    u32::try_from(points.iter().filter(|point| !point.value.is_finite()).count()).unwrap_or(u32::MAX)
+}
+
+/// Where a trial failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// prepare | run | finalize.
+    pub phase: String,
+    /// The last line that it wrote to stderr.
+    pub error: String,
 }
 
 /// That a trial is to end.
@@ -66,12 +82,18 @@ pub struct Trial {
     pub preemptions_in_a_row: u32,
     /// That it is to end.
     pub stop: Option<Stop>,
+    /// That it is judged no more and has to end by itself.
+    pub finishing: Option<Finishing>,
     /// Why it waits at a rung, if it does.
     pub paused: Option<Decision>,
     /// How it ended.
     pub end: Option<TrialEnd>,
     /// Its latest counted report, finite or not.
     pub last_value: Option<f64>,
+    /// How many of the reports that count were NaN or infinite.
+    pub non_finite: u32,
+    /// Outputs that the document names and that it did not leave.
+    pub missing_outputs: Vec<String>,
     /// It has reported the watched metric, be it NaN.
     pub reported: bool,
     /// The last finite value of each watched metric, in the order of `SweepSpec::watched`; empty before the first one
@@ -105,9 +127,12 @@ impl Trial {
             preemptions: 0,
             preemptions_in_a_row: 0,
             stop: None,
+            finishing: None,
             paused: None,
             end: None,
             last_value: None,
+            non_finite: 0,
+            missing_outputs: Vec::new(),
             reported: false,
             values: Vec::new(),
             running_since: lease.is_some().then_some(event.at),
@@ -131,9 +156,12 @@ impl Trial {
             preemptions: 0,
             preemptions_in_a_row: 0,
             stop: None,
+            finishing: None,
             paused: None,
             end: Some(adopted.end.clone()),
             last_value: adopted.points.last().map(|point| point.value),
+            non_finite: non_finite(&adopted.points),
+            missing_outputs: Vec::new(),
             reported: !adopted.points.is_empty(),
             values: adopted.values.clone(),
             lease: None,
@@ -161,6 +189,19 @@ impl Trial {
         Some(since.saturating_add(limit_us.saturating_sub(self.ran_us)))
     }
 
+    /// How its last attempt ended, if that one has.
+    pub fn last_end(&self) -> Option<&AttemptEnd> {
+        self.attempts.last()?.end.as_ref()
+    }
+
+    /// Where and with what last words it failed, if it did.
+    pub fn failure(&self) -> Option<Failure> {
+        let Some(TrialEnd::Failed { phase, .. }) = &self.end else { return None };
+        let tail = self.last_end().map_or("", |end| end.stderr_tail.as_str());
+        let error = tail.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or_default();
+        Some(Failure { phase: phase.clone(), error: error.to_owned() })
+    }
+
     /// Whether it began where another trial of the sweep was. It may then have nothing left to do or to report.
     pub fn follows(&self) -> bool {
         self.basis.exploit.is_some()
@@ -176,6 +217,7 @@ impl Trial {
             }
             let (number, node) = (event.attempt, String::new());
             self.attempts.push(Attempt { number, node, started_at: None, ended_at: None, end: None });
+            self.finish_later(event.at);
         }
         let Some(attempt) = self.attempts.last_mut() else { return };
         if !event.node.is_empty() {
@@ -223,6 +265,7 @@ impl Trial {
             before.ended_at = Some(event.at);
             before.end = Some(AttemptEnd { outcome: "lost".to_owned(), ..AttemptEnd::default() });
         }
+        self.finish_later(event.at);
         self.attempts.push(Attempt::held(event.attempt, &event.lease, event.at));
         self.lease = Some(event.lease.clone());
     }
@@ -232,6 +275,7 @@ impl Trial {
         self.state = event.end.state();
         self.end = Some(event.end.clone());
         self.ended_at = Some(event.at);
+        self.missing_outputs.clone_from(&event.missing_outputs);
         self.lease = None;
         if let Some(attempt) = self.attempts.last_mut() {
             attempt.ended_at = Some(event.at);

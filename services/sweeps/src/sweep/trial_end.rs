@@ -64,9 +64,12 @@ pub enum TrialEnd {
         /// It never reported a finite value of the watched metric.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         no_objective: bool,
-        /// It was ended as one that has come as far as the policy lets any trial come.
+        /// It had come as far as the policy lets any trial come, and was ended because it went on.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         max_resource: bool,
+        /// It had reached the target and was ended because it did not end by itself.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        target_reached: bool,
     },
     /// It failed.
     Failed {
@@ -94,6 +97,11 @@ pub enum TrialEnd {
 }
 
 impl TrialEnd {
+    /// Of a trial that has ended well by itself.
+    pub fn completed(no_objective: bool) -> Self {
+        Self::Completed { no_objective, max_resource: false, target_reached: false }
+    }
+
     /// The state that the trial is in from here on.
     pub fn state(&self) -> TrialState {
         match self {
@@ -102,6 +110,11 @@ impl TrialEnd {
             Self::Canceled { .. } => TrialState::Canceled,
             Self::EarlyStopped { .. } => TrialState::EarlyStopped,
         }
+    }
+
+    /// Whether it ended well and has no result.
+    pub fn lacks_value(&self) -> bool {
+        matches!(self, Self::Completed { no_objective: true, .. })
     }
 
     /// How policies and rankings see it.
@@ -119,6 +132,7 @@ impl TrialEnd {
         match self {
             Self::Completed { no_objective: true, .. } => "no_objective".to_owned(),
             Self::Completed { max_resource: true, .. } => "max_resource".to_owned(),
+            Self::Completed { target_reached: true, .. } => "target_reached".to_owned(),
             Self::Completed { .. } => String::new(),
             Self::Failed { phase, reason, exit_code: Some(code), .. } if reason == "exit_code" => {
                 format!("{phase}: exit code {code}")

@@ -88,6 +88,7 @@ fn trials_wait_and_go_on_and_end_early() {
     promoted_from_rungs(&client);
     bred(&client);
     ended_by_a_target(&client);
+    left_with_its_model(&client);
     ended_without_improvement(&client);
     server.stop();
 }
@@ -160,14 +161,48 @@ fn bred(client: &Client) {
 }
 
 fn ended_by_a_target(client: &Client) {
-    let mut asked = document("targeted", 400, "0.05");
+    let mut asked = document("targeted", 60, "0.05");
     asked["objective"]["target"] = json!(3.13);
     let sweep = submit(client, &asked);
     let end = ended(client, &sweep);
     assert_eq!((&end["state"], &end["reason"]), (&json!("Completed"), &json!("target_reached")), "{end}");
     assert!(end["best"]["value"].as_f64() >= Some(3.13), "{end}");
     let over = trials(client, &sweep);
-    assert!(over.iter().all(|trial| trial["intervals"].as_u64() < Some(400)), "all were ended: {over:?}");
+    // The one that reached it ends by itself, with all that it has to say; the others were ended.
+    let (best, others): (Vec<&Value>, Vec<&Value>) =
+        over.iter().partition(|trial| trial["index"] == end["best"]["trial_index"]);
+    assert_eq!((&best[0]["state"], &best[0]["intervals"]), (&json!("Completed"), &json!(60)), "{best:?}");
+    let canceled = |trial: &&Value| trial["state"] == "Canceled" && trial["reason"] == "target_reached";
+    assert!(others.len() == 3 && others.iter().all(canceled), "{others:?}");
+    verified(client, &sweep);
+}
+
+/// It reports three values, and only then writes its model.
+const WRITER: &str = r#"
+for step in 1 2 3; do
+  echo "{\"trialog\": \"metric\", \"name\": \"score\", \"value\": $1.$step, \"step\": $step}"
+done
+sleep 1
+if [ "$1" -eq 4 ]; then echo "model $1" > "$TRIALOG_OUTPUT_MODEL/model.txt"; fi
+"#;
+
+fn left_with_its_model(client: &Client) {
+    let mut asked = document("writing", 3, "0");
+    asked["early_termination"] = json!({"type": "asha", "reduction_factor": 2, "max_resource": 3});
+    asked["search_space"]["slope"]["values"] = json!([3, 4]);
+    asked["limits"] = json!({"max_total_trials": 2, "max_concurrent_trials": 1});
+    asked["trial"]["command"] = json!(["/bin/sh", "-c", WRITER, "trial", "${{search_space.slope}}"]);
+    asked["trial"]["outputs"] = json!({"model": {}});
+    let sweep = submit(client, &asked);
+    let end = ended(client, &sweep);
+    let over = trials(client, &sweep);
+    assert!(over.iter().all(|trial| trial["state"] == "Completed" && trial["reason"] == ""), "{over:?}");
+    assert_eq!((&over[0]["missing_outputs"], &over[1]["missing_outputs"]), (&json!(["model"]), &json!([])));
+    // It was the best when it ended, and nobody had to find out later.
+    let warned = |warning: &&Value| warning["message"] == "trial 0 is best but left no outputs/model";
+    assert_eq!(end["warnings"].as_array().expect("warnings").iter().filter(warned).count(), 1, "{end}");
+    let files = client.list(&format!("runs/{}/artifacts", over[1]["run_id"].as_str().expect("a run")), "artifacts");
+    assert_eq!(files.iter().map(|file| &file["path"]).collect::<Vec<_>>(), ["outputs/model/model.txt"]);
     verified(client, &sweep);
 }
 

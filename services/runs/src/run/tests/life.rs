@@ -161,3 +161,15 @@ fn other_workspaces_and_absent_runs_are_not_found() {
     assert!(matches!(Run::default().decide(&ended(1, Outcome::Failed)), Err(Rejection::NotFound { .. })));
     assert_eq!(given(&[with_job()]).decide(&with_job()), Ok(vec![]), "a trial is proposed once");
 }
+
+#[test]
+fn the_end_names_the_outputs_that_were_uploaded() {
+    let mut run = given(&[with_job(), reached(1, RunState::Running)]);
+    for outputs in [vec!["plots".to_owned()], vec!["model".to_owned(), "plots".to_owned()]] {
+        let recorded = ArtifactsRecorded { subject: run.subject.clone(), attempt: 1, count: 2, outputs };
+        run.take(&recorded.into());
+    }
+    let events = run.decide(&ended(1, Outcome::Completed)).unwrap();
+    let [RunEvent::RunEnded(end)] = events.as_slice() else { panic!("{events:?}") };
+    assert_eq!(end.outputs, ["model", "plots"]);
+}

@@ -94,7 +94,7 @@ fn every_stored_form_means_what_it_meant() {
     let points = vec![point(3, 0.91, 1_700_000_000_000), point(4, f64::NAN, 1_700_000_001_000)];
     forms.is::<RunEvent>(1, MetricReported { subject: subject(), attempt: 2, points });
     forms.is::<RunEvent>(1, MetricNameSeen { subject: subject(), name: "loss".into() });
-    forms.is::<RunEvent>(1, ArtifactsRecorded { subject: subject(), attempt: 2, count: 4 });
+    forms.is::<RunEvent>(1, ArtifactsRecorded { subject: subject(), attempt: 2, count: 4, outputs: Vec::new() });
     let (workspace, name) = ("default".into(), "digits".into());
     let tags = texts([("team", "vision")]);
     forms.is::<ExperimentEvent>(1, ExperimentCreated { workspace, experiment_id: 1, name, tags, at_us: AT_US });
@@ -115,7 +115,16 @@ fn lives(forms: &mut StoredForms) {
     forms.is::<RunEvent>(1, RunReleased { subject: subject.clone(), at_us });
     let end = JobEnd { by: Some(by), decision: decision.clone(), ..ran(Outcome::Canceled) };
     let (state, with_trial, metric_names) = (RunState::EarlyStopped, false, vec!["val_acc".into(), "loss".into()]);
-    let ended = RunEnded { subject: subject.clone(), attempt: 2, state, end, metric_names, with_trial, at_us };
+    let ended = RunEnded {
+        subject: subject.clone(),
+        attempt: 2,
+        state,
+        end,
+        metric_names,
+        outputs: Vec::new(),
+        with_trial,
+        at_us,
+    };
     forms.is::<RunEvent>(1, ended.clone());
     forms.is::<RunEvent>(2, RunEnded { with_trial: true, ..ended });
     forms.is::<RunEvent>(1, RunRelabelled { subject, state, decision });

@@ -62,7 +62,7 @@ fn defaults_are_filled_in() {
     let limits = &spec.limits;
     assert_eq!((limits.max_total_trials, limits.max_concurrent_trials), (1000, 100));
     assert_eq!((limits.timeout_seconds, limits.trial_timeout_seconds), (5_184_000.0, None));
-    assert_eq!((limits.max_failed_trials, limits.max_retries), (3, 0));
+    assert_eq!((limits.max_failed_trials, limits.max_retries), (crate::document::FailedTrials::InARow(3), 0));
     assert_eq!((spec.experiment.as_str(), spec.seed, spec.record_keeps), ("Default", None, false));
     assert_eq!(spec.policy, PolicySpec::None);
     let (spec, _) = read(&document(&[("limits", "{max_total_trials: 3}")]), Format::Yaml, true).unwrap();

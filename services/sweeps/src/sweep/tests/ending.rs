@@ -147,7 +147,7 @@ fn what_an_old_attempt_says_changes_nothing() {
     assert_eq!(story.moves(0, 2, TrialState::Queued), [], "known already");
     let end = crate::sweep::AttemptEnd { outcome: "failed".into(), ..Default::default() };
     let (decision, metric_names, at) = (String::new(), Vec::new(), story.now);
-    let old = crate::sweep::RunEnd { trial: 0, attempt: 1, end, decision, metric_names, at };
+    let old = crate::sweep::RunEnd { trial: 0, attempt: 1, end, decision, metric_names, outputs: None, at };
     assert_eq!(story.when(Command::End(old)), Ok(vec![]));
 }
 

@@ -8,7 +8,7 @@ use tuning::bayes::Fit;
 use tuning::{Decision, Draw, Goal, Input, Value};
 use vocabulary::{RunId, SweepId};
 
-use crate::document::{Limits, Resources, ServerLimits, read_sweep};
+use crate::document::{FailedTrials, Limits, Resources, ServerLimits, read_sweep};
 use crate::sweep::*;
 
 /// The document that the sweep of the files was submitted with.
@@ -47,7 +47,7 @@ fn limits(max_total_trials: u32) -> Limits {
         max_concurrent_trials: 3,
         timeout_seconds: 5_184_000.0,
         trial_timeout_seconds: None,
-        max_failed_trials: 3,
+        max_failed_trials: FailedTrials::InARow(3),
         max_retries: 0,
         max_trials_without_improvement: None,
         convergence: None,
@@ -86,12 +86,12 @@ fn asha(value: f64, rank: u32) -> Decision {
 }
 
 fn completed() -> TrialEnd {
-    TrialEnd::Completed { no_objective: false, max_resource: false }
+    TrialEnd::completed(false)
 }
 
 fn closing(counts: &[(&str, u32)], proposals: u32, preemptions: u32) -> Closing {
     let trial_counts = counts.iter().map(|(state, count)| ((*state).to_owned(), *count)).collect();
-    Closing { best: None, trial_counts, proposals, preemptions }
+    Closing { best: None, trial_counts, proposals, preemptions, without_value: 0 }
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn endings(forms: &mut StoredForms) {
     let outcome = Outcome::Completed { reason };
     forms.is::<SweepEvent>(1, SweepCompleting { workspace: workspace(), outcome, at: at() });
     let parameters = r#"{"lr":0.090716886524845}"#.to_owned();
-    let best = Some(Best { trial: 0, run_id: run(401), value: 0.9, parameters });
+    let best = Some(Best { trial: 0, run_id: run(401), value: 0.9, parameters, missing_outputs: Vec::new() });
     let closed = Closing { best, ..closing(&[("Completed", 2), ("EarlyStopped", 1)], 3, 5) };
     forms.is::<SweepEvent>(1, SweepCompleted { workspace: workspace(), reason, closing: closed, at: at() });
     let detail = "1 trials in a row failed (the last: run: exit code 1); the first said: trial 0 broke".to_owned();
@@ -178,7 +178,6 @@ fn trials(forms: &mut StoredForms) {
         contract_variables: variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
         code_sha256: String::new(),
         python: String::new(),
-        requirements: None,
         inputs: BTreeMap::new(),
         outputs: Vec::new(),
         resources: Resources { cpu_count: 1.0, gpu_count: 0, memory_bytes: 1 << 30, node_count: 1 },
@@ -218,14 +217,13 @@ fn trials(forms: &mut StoredForms) {
         end: completed(),
         attempt_end,
         best: Some(0.9),
+        missing_outputs: Vec::new(),
         at: at(),
     };
     forms.is::<SweepEvent>(1, ended);
     let lease = Lease { worker: "w1".into(), seconds: 60.0, expires_at: "2026-11-01T10:02:01Z".parse().unwrap() };
     let leased_at = "2026-11-01T10:01:01Z".parse().unwrap();
     forms.is::<SweepEvent>(1, TrialLeased { trial: 0, attempt: 2, lease, at: leased_at });
-    let expires_at = "2026-11-01T10:03:01Z".parse().unwrap();
-    forms.is::<SweepEvent>(1, TrialLeaseRenewed { trial: 0, attempt: 2, expires_at });
 }
 
 fn reports(forms: &mut StoredForms) {
@@ -234,6 +232,8 @@ fn reports(forms: &mut StoredForms) {
         ObservationRecorded { trial: 0, attempt: 1, points, others: Vec::new(), after_stop: false, tell: None };
     forms.is::<SweepEvent>(1, recorded);
     forms.is::<SweepEvent>(1, DecisionMade { trial: 0, decision: bandit(0.9, 1) });
+    let expires_at = "2026-11-01T10:03:01Z".parse().unwrap();
+    forms.is::<SweepEvent>(1, TrialLeaseRenewed { trial: 0, attempt: 2, expires_at });
     let fit = Fit { known: 20, parameters: vec![-1.2, 0.3, 0.0, -4.0], outputs: Vec::new() };
     let fitted_at = "2026-11-01T10:02:01Z".parse().unwrap();
     forms.is::<SweepEvent>(1, ModelFitted { known: 20, previous: Some(41), fit, at: fitted_at });
@@ -244,6 +244,8 @@ fn stops(forms: &mut StoredForms) {
     let (by, decision) = (StopBy::Policy, Some(bandit(0.5, 2)));
     let stopped = TrialStopRequested { workspace: workspace.clone(), trial, run_id, by, decision, at };
     forms.is::<SweepEvent>(1, stopped);
+    let (by, seconds) = (StopBy::MaxResource, 600.0);
+    forms.is::<SweepEvent>(1, TrialFinishing { workspace: workspace.clone(), trial, by, seconds, at });
     let (rung, decision) = (1, asha(0.5, 4));
     forms.is::<SweepEvent>(1, TrialPaused { workspace: workspace.clone(), trial, run_id, rung, decision, at });
     let (attempt, decision) = (2, asha(0.75, 1));

@@ -184,7 +184,7 @@ fn the_same_point_again_is_nothing_new_and_another_value_a_conflict() {
     assert_eq!(story.sweep.curves.interval(0), 1);
     let last = story.says(0, 1, TellContent::Value { step: Some(4), value: f64::NAN, last: true }).unwrap();
     assert_eq!(kinds_of(&last), ["TrialEnded"]);
-    assert_eq!(story.sweep.trials[0].end, Some(TrialEnd::Completed { no_objective: true, max_resource: false }));
+    assert_eq!(story.sweep.trials[0].end, Some(TrialEnd::completed(true)));
 }
 
 #[test]
@@ -266,7 +266,7 @@ fn a_user_who_ends_the_run_ends_the_trial() {
     story.asks(1);
     let end = crate::sweep::AttemptEnd { outcome: "canceled".into(), by: "user".into(), ..Default::default() };
     let (decision, metric_names, at) = (String::new(), Vec::new(), story.now);
-    story.when(Command::End(RunEnd { trial: 0, attempt: 0, end, decision, metric_names, at })).unwrap();
+    story.when(Command::End(RunEnd { trial: 0, attempt: 0, end, decision, metric_names, outputs: None, at })).unwrap();
     assert_eq!(story.sweep.trials[0].end, Some(TrialEnd::Canceled { by: "user".into() }));
     assert_eq!(refused_state(&mut story, 0), (409, "RunTerminal".into()));
 }

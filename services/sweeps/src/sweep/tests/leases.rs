@@ -76,13 +76,14 @@ impl Workers {
             Step::Tell(offer, tenths, last) => {
                 let Some((trial, attempt)) = self.pick(offer) else { return Ok(()) };
                 let (known, value) = (&self.story.sweep.trials[trial as usize], f64::from(tenths) / 10.0);
+                let counts = last || known.finishing.is_none() || known.has_reached_target();
                 let may_speak = attempt == known.attempt() && known.end.is_none() && known.paused.is_none();
                 // Whoever got no answer to a final tell says it again: that is no tell of its own.
                 let is_repeat = last && known.end.is_some() && self.ended_by.get(&trial) == Some(&(attempt, tenths));
                 let answer = self.story.says(trial, attempt, TellContent::Value { step: None, value, last });
                 prop_assert_eq!(answer.is_ok(), may_speak || is_repeat);
                 prop_assert!(!is_repeat || answer.is_ok_and(|events| events.is_empty()));
-                *self.told.entry(trial).or_default() += u32::from(may_speak);
+                *self.told.entry(trial).or_default() += u32::from(may_speak && counts);
                 if may_speak && last {
                     self.ended_by.insert(trial, (attempt, tenths));
                 }

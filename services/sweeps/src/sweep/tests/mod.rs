@@ -3,6 +3,7 @@
 mod ending;
 mod events;
 mod external;
+mod finishing;
 mod holding;
 mod leases;
 mod life;
@@ -138,6 +139,11 @@ impl Story {
     }
 
     pub(crate) fn ends(&mut self, trial: u32, outcome: &str) -> Vec<SweepEvent> {
+        self.ends_and_leaves(trial, outcome, &[])
+    }
+
+    /// Ends with so many outputs uploaded.
+    pub(crate) fn ends_and_leaves(&mut self, trial: u32, outcome: &str, left: &[&str]) -> Vec<SweepEvent> {
         let attempt = self.sweep.trials[trial as usize].attempt();
         let end = AttemptEnd {
             outcome: outcome.into(),
@@ -155,6 +161,7 @@ impl Story {
             end,
             decision: stopped,
             metric_names: vec!["acc".into(), "loss".into()],
+            outputs: Some(left.iter().map(|id| (*id).to_owned()).collect()),
             at: self.now,
         };
         self.when(Command::End(run)).unwrap()

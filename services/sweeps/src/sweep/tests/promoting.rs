@@ -60,12 +60,12 @@ fn when_nothing_is_left_the_leader_goes_on_and_the_rest_end() {
     assert_eq!(states(&story)[0], "Paused");
     story.fill();
     assert_eq!(states(&story)[0], "Queued");
-    // As far as any trial goes.
+    // As far as any trial goes: it ends by itself.
     let events = story.reports(0, &[0.5, 0.6]);
-    let Some(SweepEvent::TrialStopRequested(stop)) = events.last() else { panic!("{events:?}") };
-    assert_eq!(stop.by, StopBy::MaxResource);
-    story.ends(0, "canceled");
-    assert_eq!(story.sweep.trials[0].end.as_ref().unwrap().reason(), "max_resource");
+    let Some(SweepEvent::TrialFinishing(finishing)) = events.last() else { panic!("{events:?}") };
+    assert_eq!(finishing.by, StopBy::MaxResource);
+    story.ends(0, "completed");
+    assert_eq!(story.sweep.trials[0].end.as_ref().unwrap().reason(), "");
     assert_eq!(story.status(), ("Running", String::new()), "two have still to end");
     story.fill();
     assert_eq!(story.status(), ("Completing", "max_total_trials".into()));
@@ -107,6 +107,8 @@ fn whoever_asks_next_goes_on_with_a_trial_that_waited() {
     // Alone in its rung, but the leader; then as far as any trial goes.
     assert_eq!(story.asks(2), [(1, 3)]);
     let events = story.says(1, 3, value(0.8)).unwrap();
+    assert_eq!(kinds_of(&events), ["ObservationRecorded", "TrialFinishing"]);
+    let events = story.says(1, 3, value(0.9)).unwrap();
     assert_eq!(kinds_of(&events), ["ObservationRecorded", "TrialEnded"]);
     assert_eq!(story.sweep.trials[1].end.as_ref().unwrap().reason(), "max_resource");
     assert!(story.sweep.has_waiting_work());
@@ -133,18 +135,13 @@ fn a_target_that_is_reached_ends_the_sweep() {
         let objective = json!({"goal": goal, "primary_metric": "val_acc", "target": 0.9});
         let mut story = plain(objective, json!({}));
         assert_eq!(kinds_of(&story.reports(0, &[short, f64::NAN])), ["ObservationRecorded"]);
-        let events = story.reports(0, &[enough, 0.5]);
-        let expected = [
-            "ObservationRecorded",
-            "SweepCompleting",
-            "TrialStopRequested",
-            "TrialStopRequested",
-            "ObservationRecorded",
-        ];
+        let events = story.reports(0, &[enough, enough]);
+        let expected =
+            ["ObservationRecorded", "SweepCompleting", "TrialFinishing", "TrialStopRequested", "ObservationRecorded"];
         assert_eq!(kinds_of(&events), expected);
         assert_eq!(story.fill(), 0);
         story.ends(1, "canceled");
-        story.ends(0, "canceled");
+        story.ends(0, "completed");
         assert_eq!(story.status(), ("Completed", "target_reached".into()));
         assert_eq!(story.sweep.trials[1].end.as_ref().unwrap().reason(), "target_reached");
         assert_eq!(story.sweep.best().map(|best| (best.trial, best.value)), Some((0, enough)));

@@ -240,7 +240,7 @@ impl Recorder {
                     ..AttemptEnd::default()
                 };
                 let (decision, metric_names) = ("s@1".to_owned(), vec!["acc".to_owned()]);
-                Command::End(RunEnd { trial, attempt, end, decision, metric_names, at })
+                Command::End(RunEnd { trial, attempt, end, decision, metric_names, outputs: Some(Vec::new()), at })
             }
         };
         self.does(command);

@@ -95,7 +95,8 @@ fn modelled() -> Vec<SweepEvent> {
     events.push(stored::<TrialHeld>("TrialHeld.1", json!({"trial": 1})).into());
     let report = json!({"trial": 1, "others": [{"name": "size", "step": 0, "value": 0.25}]});
     events.push(stored::<ObservationRecorded>("ObservationRecorded.1", report).into());
-    events.push(stored::<TrialEnded>("TrialEnded.1", json!({"trial": 1})).into());
+    let ended = json!({"trial": 1, "missing_outputs": ["model"]});
+    events.push(stored::<TrialEnded>("TrialEnded.1", ended).into());
     events.push(stored::<ModelFitted>("ModelFitted.1", json!({})).into());
     events.push(stored::<SweepStalled>("SweepStalled.1", json!({})).into());
     let mut stop = stored::<TrialStopRequested>("TrialStopRequested.1", json!({"trial": 4}));
@@ -121,6 +122,7 @@ fn promoting() -> Vec<SweepEvent> {
     events.extend(proposed(2));
     events.push(stored::<TrialPaused>("TrialPaused.1", json!({"trial": 0})).into());
     events.push(stored::<TrialPromoted>("TrialPromoted.1", json!({"trial": 0})).into());
+    events.push(stored::<TrialFinishing>("TrialFinishing.1", json!({"trial": 1})).into());
     events.push(stored::<TrialPaused>("TrialPaused.1", json!({"trial": 1})).into());
     events
 }
