@@ -30,6 +30,7 @@ const FILLED_BY_PATH: &[(&str, &[&str])] = &[
     ("RegisterVersionRequest", &["workspace", "model", "resolved"]),
     ("UpdateVersionRequest", &["workspace", "model", "version"]),
     ("SetAliasRequest", &["workspace", "model", "alias"]),
+    ("RemoveAliasRequest", &["workspace", "model", "alias"]),
     ("PutTrafficRequest", &["workspace", "endpoint"]),
 ];
 
@@ -59,7 +60,8 @@ const DESCRIPTION: &str = "Sweeps, runs, models and endpoints. Every refusal is 
     `code`. Answers to writes carry `Trialog-Position`; reads take it as `Trialog-At-Least`.";
 
 /// Operations whose body may be left out.
-const OPTIONAL_BODIES: &[&str] = &["put_workspace", "preempt_node", "pause_sweep", "put_endpoint", "ask_trials"];
+const OPTIONAL_BODIES: &[&str] =
+    &["put_workspace", "preempt_node", "pause_sweep", "put_endpoint", "ask_trials", "remove_alias"];
 
 /// Doubles that may be one of the texts of non-finite values.
 const LOOSE_NUMBERS: &[(&str, &str)] =

@@ -33,8 +33,19 @@ pub struct RequestHeader {
     pub deadline_ms: u64,
     /// As the client sent it.
     pub content_type: String,
+    /// How the client takes NaN and infinities; `None` = not at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub non_finite: Option<NonFinite>,
     /// Bytes of the body.
     pub length: usize,
+}
+
+/// How a client takes numbers that JSON does not have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NonFinite {
+    /// As the texts NaN, Infinity and -Infinity.
+    Text,
 }
 
 /// The header of an answer.

@@ -12,7 +12,7 @@ use vocabulary::{Problem, request_id};
 
 use crate::Inference;
 use crate::failure::Failure;
-use crate::frame::Kind;
+use crate::frame::{Kind, NonFinite};
 use crate::serve::{Aim, Answer, Content, Served};
 
 /// Largest body of a request: a batch of images; larger work belongs into a job.
@@ -31,6 +31,8 @@ const REASON_BYTES_MAX: usize = 200;
 const DEPLOYMENT_HEADERS: [&str; 2] = ["trialog-deployment", "azureml-model-deployment"];
 /// Where clients say whether the request may be sent twice: `true` or `false`.
 const IDEMPOTENT_HEADER: &str = "trialog-idempotent";
+/// Where clients say how they take NaN and infinities: `text`.
+const NON_FINITE_HEADER: &str = "trialog-non-finite";
 /// Where clients say how they call the request.
 const CLIENT_ID_HEADERS: [&str; 3] = ["x-client-request-id", "x-ms-client-request-id", "x-request-id"];
 
@@ -135,12 +137,13 @@ async fn answer(
 ) -> Result<Answer, Failure> {
     let aim = aim(state, path, request)?;
     let idempotent = idempotent(request).map_err(Failure::Refused)?;
+    let non_finite = non_finite(request).map_err(Failure::Refused)?;
     let _admitted = state.admit(&aim)?;
     let body = read(body).await.map_err(Failure::Refused)?;
     let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let content_type = content_type.filter(|text| text.len() <= CONTENT_TYPE_BYTES_MAX);
     let content_type = content_type.unwrap_or("application/json").to_owned();
-    state.serve(&aim, &Content { kind, content_type, body, idempotent }, id, served).await
+    state.serve(&aim, &Content { kind, content_type, body, idempotent, non_finite }, id, served).await
 }
 
 /// Whether the client says that the request may be sent twice.
@@ -154,6 +157,16 @@ fn idempotent(request: &HttpRequest) -> Result<Option<bool>, Problem> {
             Err(Problem::new(400, "BadHeader", format!("{IDEMPOTENT_HEADER} '{received}': one of true, false")))
         }
     }
+}
+
+/// How the client takes numbers that JSON does not have.
+fn non_finite(request: &HttpRequest) -> Result<Option<NonFinite>, Problem> {
+    let Some(value) = request.headers().get(NON_FINITE_HEADER) else { return Ok(None) };
+    if value.as_bytes() == b"text" {
+        return Ok(Some(NonFinite::Text));
+    }
+    let received = String::from_utf8_lossy(value.as_bytes());
+    Err(Problem::new(400, "BadHeader", format!("{NON_FINITE_HEADER} '{received}': only text is known")))
 }
 
 /// Where the request may go, when it may go anywhere.

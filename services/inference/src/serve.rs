@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use uuid::Uuid;
+use vocabulary::Problem;
 
 use crate::Inference;
 use crate::choose::{Choice, choose};
 use crate::failure::{Failure, ModelError};
-use crate::frame::{AnswerHeader, Kind, RequestHeader};
+use crate::frame::{AnswerHeader, Kind, NonFinite, RequestHeader};
 use crate::guard::{Fingerprint, Verdict};
 use crate::replica::{CallFailure, Replica};
 use crate::table::{Deployment, Gate, Table};
@@ -18,6 +19,7 @@ use crate::table::{Deployment, Gate, Table};
 /// Reasons of the built-in worker that are not the model's failure: the request is not what it takes, or came too late
 /// to begin.
 const BAD_REQUEST: &str = "BadRequest";
+const UNSUPPORTED_MEDIA_TYPE: &str = "UnsupportedMediaType";
 const DEADLINE_EXCEEDED: &str = "DeadlineExceeded";
 /// The status of a model error that names none.
 const MODEL_STATUS_DEFAULT: u16 = 500;
@@ -46,6 +48,8 @@ pub struct Content {
     pub body: Bytes,
     /// Whether it may be sent twice, as the client says; `None` = as the deployment has it.
     pub idempotent: Option<bool>,
+    /// How the client takes NaN and infinities.
+    pub non_finite: Option<NonFinite>,
 }
 
 impl Content {
@@ -230,6 +234,7 @@ impl Inference {
             kind: content.kind,
             deadline_ms: u64::try_from(deployment.timeout.as_millis()).unwrap_or(u64::MAX),
             content_type: content.content_type.clone(),
+            non_finite: content.non_finite,
             length: content.body.len(),
         };
         let now_us = self.dependencies.clock.now_us();
@@ -281,12 +286,18 @@ fn answer(header: AnswerHeader, body: Bytes, deployment: &Deployment) -> Result<
     if reason == DEADLINE_EXCEEDED {
         return Err(timed_out(deployment));
     }
-    let otherwise = if reason == BAD_REQUEST { 400 } else { MODEL_STATUS_DEFAULT };
-    Err(Failure::Model(ModelError {
-        status: header.code.unwrap_or(otherwise),
-        reason,
-        error: header.error.unwrap_or_else(|| "the model failed without a message".to_owned()),
-    }))
+    let error = header.error.unwrap_or_else(|| "the model failed without a message".to_owned());
+    // What the caller has to mend is no failure of the model: it must not raise an alarm, nor be tried again.
+    let is_callers = match reason.as_str() {
+        BAD_REQUEST => Some(400),
+        UNSUPPORTED_MEDIA_TYPE => Some(415),
+        _ => None,
+    };
+    if let Some(status) = is_callers {
+        return Err(Failure::Refused(Problem::new(status, reason, error)));
+    }
+    let status = header.code.unwrap_or(MODEL_STATUS_DEFAULT);
+    Err(Failure::Model(ModelError { status, reason, error }))
 }
 
 fn timed_out(deployment: &Deployment) -> Failure {

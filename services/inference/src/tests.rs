@@ -240,9 +240,15 @@ async fn a_model_error_is_424_and_a_late_answer_408() {
     assert_eq!(seen.headers["trialog-model-error-status"], "500");
     assert_eq!(seen.headers["trialog-model-error-reason"], "ModelError");
     assert_eq!(seen.headers["trialog-deployment"], "blue");
-    let picky = Worker::start(&folder, "picky", Does::Fail("BadRequest"));
-    let seen = send(&router(Some(table(vec![route("blue", 100, &[&picky])]))), score()).await;
-    assert_eq!((seen.status.as_u16(), seen.headers["trialog-model-error-status"].as_str()), (424, "400"));
+    // What the caller has to mend raises no alarm about the model, and is not tried again.
+    for (reason, status) in [("BadRequest", 400), ("UnsupportedMediaType", 415)] {
+        let picky = Worker::start(&folder, reason, Does::Fail(reason));
+        let seen = send(&router(Some(table(vec![route("blue", 100, &[&picky])]))), score()).await;
+        assert_eq!((seen.status.as_u16(), seen.body["code"].as_str()), (status, Some(reason)));
+    }
+    let odd = score().insert_header(("trialog-non-finite", "null"));
+    let seen = send(&router(Some(table(vec![route("blue", 100, &[&bad])]))), odd).await;
+    assert_eq!((seen.status.as_u16(), seen.body["code"].as_str()), (400, Some("BadHeader")));
     let slow = Worker::start(&folder, "slow", Does::Wait(Duration::from_secs(5)));
     let seen = send(&router(Some(table(vec![route("blue", 100, &[&slow])]))), score()).await;
     assert_eq!((seen.status.as_u16(), seen.body["code"].as_str()), (408, Some("RequestTimeout")));

@@ -160,12 +160,15 @@ fn job_of(sweep_id: String, trial: u32, parameters_json: String, wanted: TrialJo
         let mode = input.mode.to_string();
         job::JobInput { id, uri: input.uri, mode_kind: kind_of::<InputMode>(&mode), mode }
     });
+    let (requirements, requirements_file) = contracts::job::written(wanted.requirements);
     job::JobSpec {
         cluster: wanted.cluster,
         command: wanted.command,
         environment_variables: wanted.environment_variables,
         code_sha256: wanted.code_sha256,
         python: wanted.python,
+        requirements,
+        requirements_file,
         inputs: inputs.collect(),
         outputs: wanted.outputs,
         resources: Some(job::Resources {

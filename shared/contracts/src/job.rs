@@ -4,8 +4,8 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 use vocabulary::job::{
-    AttemptPhase, EndPhase, InputMode, JobEnd, JobInput, JobSpec, ModelFile, Outcome, RequeueCause, Resources,
-    RunState, ServiceSpec, StopBy,
+    AttemptPhase, EndPhase, InputMode, JobEnd, JobInput, JobSpec, ModelFile, Outcome, RequeueCause, Requirements,
+    Resources, RunState, ServiceSpec, StopBy,
 };
 
 use crate::compute as wire;
@@ -159,8 +159,29 @@ pub fn end_of(end: Option<wire::JobEnd>) -> Result<JobEnd, String> {
     end.ok_or_else(|| "end: required".to_owned())?.try_into()
 }
 
+/// What is installed, as lines and as a file: at most one of them is there.
+#[must_use]
+pub fn written(requirements: Option<Requirements>) -> (Vec<String>, String) {
+    match requirements {
+        None => (Vec::new(), String::new()),
+        Some(Requirements::File(file)) => (Vec::new(), file),
+        Some(Requirements::Lines(lines)) => (lines, String::new()),
+    }
+}
+
+/// The same back; a file goes before lines, which nobody sends beside it.
+#[must_use]
+pub fn requirements_of(lines: Vec<String>, file: String) -> Option<Requirements> {
+    match (lines.is_empty(), file.is_empty()) {
+        (_, false) => Some(Requirements::File(file)),
+        (false, true) => Some(Requirements::Lines(lines)),
+        (true, true) => None,
+    }
+}
+
 impl From<JobSpec> for wire::JobSpec {
     fn from(spec: JobSpec) -> Self {
+        let (requirements, requirements_file) = written(spec.requirements);
         let input = |input: JobInput| wire::JobInput {
             id: input.id,
             uri: input.uri,
@@ -202,6 +223,8 @@ impl From<JobSpec> for wire::JobSpec {
             grace_seconds: spec.grace_seconds.unwrap_or_default(),
             checkpoint_from: spec.checkpoint_from.unwrap_or_default(),
             watched_metrics: spec.watched_metrics,
+            requirements,
+            requirements_file,
         }
     }
 }
@@ -224,6 +247,7 @@ impl TryFrom<wire::JobSpec> for JobSpec {
             environment_variables: spec.environment_variables,
             code_sha256: filled(spec.code_sha256),
             python: filled(spec.python),
+            requirements: requirements_of(spec.requirements, spec.requirements_file),
             inputs: spec.inputs.into_iter().map(input).collect::<Result<_, String>>()?,
             outputs: spec.outputs,
             resources: Resources {

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::fmt::Display;
 
 use vocabulary::FieldError;
-use vocabulary::job::{InputMode, Resources};
+use vocabulary::job::{InputMode, Requirements, Resources};
 use vocabulary::names::environment_form;
 
-use crate::{Field, Fields};
+use crate::{Field, Fields, Tree};
 
 /// Hexadecimal digits of a SHA-256.
 const SHA256_DIGITS: usize = 64;
@@ -76,14 +76,58 @@ pub fn read_code(field: &Field<'_>, prefix: &str) -> Option<Option<String>> {
     None
 }
 
-/// The absolute path of an interpreter; `Some(None)` for none.
+/// The interpreter: an absolute path, or a version such as 3 or 3.11 that the node looks for; `Some(None)` for none.
 pub fn read_python(field: &Field<'_>) -> Option<Option<String>> {
-    let path = field.text();
-    if path.is_some_and(|path| !path.starts_with('/') || path.contains('\0')) {
-        field.refuse("BadEnvironment", format!("expected an absolute path, received {}", field.received()));
+    if !field.is_present() {
+        return Some(None);
+    }
+    let text = field.scalar_text()?;
+    if (text.starts_with('/') && !text.contains('\0')) || is_version(&text) {
+        return Some(Some(text));
+    }
+    let message = format!("expected an absolute path or a version, 3 or 3.11, received {}", field.received());
+    field.refuse("BadEnvironment", message);
+    None
+}
+
+/// `3` and `3.11`: there are no interpreters by more than that on PATH.
+fn is_version(text: &str) -> bool {
+    let rest = text.strip_prefix('3');
+    let minor = rest.and_then(|rest| rest.strip_prefix('.'));
+    let is_number = |text: &str| (1..=3).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+    rest == Some("") || minor.is_some_and(is_number)
+}
+
+/// What pip installs: a file of the code, or a list of its lines; `Some(None)` for nothing.
+pub fn read_requirements(field: &Field<'_>, has_code: bool) -> Option<Option<Requirements>> {
+    let Some(node) = field.node() else { return Some(None) };
+    if !matches!(node.value, Tree::Text(_)) {
+        let items = field.list()?;
+        let lines: Vec<Option<String>> = items.iter().map(read_requirement).collect();
+        return Some(Some(Requirements::Lines(lines.into_iter().collect::<Option<_>>()?)));
+    }
+    let file = field.text()?;
+    let is_inner = !file.starts_with('/') && file.split('/').all(|part| !matches!(part, "" | ".."));
+    if !is_inner || file.contains('\0') {
+        let message = "expected a file relative to the code, or a list such as [numpy, scikit-learn==1.5], received";
+        field.refuse("BadEnvironment", format_args!("{message} {}", field.received()));
         return None;
     }
-    (path.is_some() || !field.is_present()).then(|| path.map(str::to_owned))
+    if !has_code {
+        let message = "is a file of the code, and there is no code; name the code, or write the requirements as a list";
+        field.refuse("BadEnvironment", message);
+        return None;
+    }
+    Some(Some(Requirements::File(file.to_owned())))
+}
+
+fn read_requirement(item: &Field<'_>) -> Option<String> {
+    let line = item.text()?;
+    if line.trim().is_empty() || line.contains(['\n', '\r', '\0']) {
+        item.refuse("BadEnvironment", "one line of a requirements file, such as scikit-learn==1.5");
+        return None;
+    }
+    Some(line.to_owned())
 }
 
 /// Checks the name of a variable whose value is at `field`.

@@ -5,11 +5,12 @@ use contracts::{CallContext, status_of, with_position};
 use eventlog::sql;
 use tonic::{Request, Response, Status};
 use vocabulary::Problem;
+use vocabulary::job::Requirements;
 
 use super::endpoints::{EndpointCalls, absent};
 use super::endpoints_document::read_deployment;
 use super::endpoints_to_wire;
-use crate::endpoint::{Command, DeploymentRevised, Endpoint, ModelFile, ServedModel};
+use crate::endpoint::{Command, DeploymentRevised, DeploymentSpec, Endpoint, ModelFile, ServedModel};
 use crate::views::endpoints::{revision_keys, stream};
 
 /// Deployments of a workspace.
@@ -24,11 +25,12 @@ impl EndpointCalls {
         let wire::PutDeploymentRequest { workspace, endpoint, name, document, format, resolved } = request.into_inner();
         let named = name.clone();
         let read = runtime::reading::body(document.len(), move || read_deployment(&named, &document, &format)).await;
-        let spec = read.flatten().map_err(|problem| status_of(&problem))?;
+        let mut spec = read.flatten().map_err(|problem| status_of(&problem))?;
         let resolved = resolved.ok_or_else(|| {
             let message = "model: it was not looked up; send name/3 or name@alias of a registered model";
             status_of(&Problem::invalid("/model", "UnknownModel", message))
         })?;
+        inherit(&mut spec, resolved.environment.clone()).map_err(|problem| status_of(&problem))?;
         let jobs = &self.commands.jobs;
         if !jobs.has_cluster(&workspace, &spec.cluster).await.map_err(|problem| status_of(&problem))? {
             return Err(status_of(&Problem::not_found("cluster", &spec.cluster, &workspace)));
@@ -188,13 +190,59 @@ impl EndpointCalls {
     }
 }
 
+/// A model is served with what it was made with, unless its deployment names something else.
+fn inherit(spec: &mut DeploymentSpec, of_version: Option<wire::Environment>) -> Result<(), Problem> {
+    let wire::Environment { python, requirements, requirements_file, code_sha256 } = of_version.unwrap_or_default();
+    if spec.python.is_empty() && spec.requirements.is_none() {
+        spec.python = python;
+        spec.requirements = contracts::job::requirements_of(requirements, requirements_file);
+    }
+    if let Some(Requirements::File(file)) = &spec.requirements {
+        if code_sha256.is_empty() {
+            let message = format!(
+                "environment.requirements '{file}': a file of the code of the version's run, which has none; write a \
+                 list such as [scikit-learn==1.5]"
+            );
+            return Err(Problem::invalid("/environment/requirements", "BadEnvironment", message));
+        }
+        spec.code_sha256 = Some(code_sha256);
+    }
+    Ok(())
+}
+
 fn no_deployment(endpoint: &str, name: &str) -> Status {
     status_of(&Problem::new(404, "NotFound", format!("deployment '{name}' of endpoint '{endpoint}'")))
 }
 
 fn served(resolved: wire::ResolvedModel) -> ServedModel {
-    let wire::ResolvedModel { model, version, version_id, run_id, files, alias, is_archived: _ } = resolved;
+    let wire::ResolvedModel { model, version, version_id, run_id, files, alias, .. } = resolved;
     let files =
         files.into_iter().map(|file| ModelFile { path: file.path, sha256: file.sha256, size_bytes: file.size_bytes });
     ServedModel { model, version, version_id, run_id, alias, files: files.collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deployment_has_the_environment_of_its_version_unless_it_names_one() {
+        // What was trained with one scikit-learn cannot be loaded by another.
+        let of_version = wire::Environment {
+            python: "3.11".into(),
+            requirements_file: "requirements.txt".into(),
+            code_sha256: "ab".repeat(32),
+            ..wire::Environment::default()
+        };
+        let file = Some(Requirements::File("requirements.txt".into()));
+        let mut spec = DeploymentSpec::default();
+        inherit(&mut spec, Some(of_version.clone())).unwrap();
+        assert_eq!((spec.python.as_str(), &spec.requirements), ("3.11", &file));
+        assert_eq!(spec.code_sha256, Some("ab".repeat(32)));
+        let mut own = DeploymentSpec { python: "/p".into(), ..DeploymentSpec::default() };
+        inherit(&mut own, Some(of_version)).unwrap();
+        assert_eq!((own.python.as_str(), own.requirements, own.code_sha256), ("/p", None, None));
+        let mut filed = DeploymentSpec { requirements: file, ..DeploymentSpec::default() };
+        assert_eq!(inherit(&mut filed, None).unwrap_err().code, "BadEnvironment");
+    }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use documents::{Field, Fields, Findings, Format, Tree};
+use vocabulary::job::Requirements;
 use vocabulary::{Problem, names};
 
 use crate::endpoint::{Auth, DeploymentSpec, EndpointSpec, RequestSettings};
@@ -31,7 +32,7 @@ const DEPLOYMENT_NOT_OFFERED: [&str; 10] = [
     "runtime",
 ];
 /// The same in environments.
-const ENVIRONMENT_NOT_OFFERED: [&str; 3] = ["image", "conda", "requirements"];
+const ENVIRONMENT_NOT_OFFERED: [&str; 2] = ["image", "conda"];
 
 fn format(name: &str) -> Format {
     if name == "yaml" { Format::Yaml } else { Format::Json }
@@ -91,14 +92,16 @@ pub fn read_deployment(name: &str, document: &[u8], written: &str) -> Result<Dep
         check_model(&fields.required("model"));
         let cluster = fields.required("cluster").text();
         let instance_count = fields.field("instance_count").integer_in(1..=INSTANCES_MAX).unwrap_or(1);
-        let python = fields.map("environment").map(environment).unwrap_or_default();
+        let (python, requirements) = fields.map("environment").and_then(environment).unwrap_or_default();
         let environment_variables = variables(&fields.field("environment_variables"));
         let request_settings = fields.map("request_settings").map(settings).unwrap_or_default();
         let (cpu_count, memory_bytes) = fields.map("resources").map(resources).unwrap_or((1.0, 0));
         spec = cluster.map(|cluster| DeploymentSpec {
             cluster: cluster.to_owned(),
             instance_count,
-            python,
+            python: python.unwrap_or_default(),
+            requirements,
+            code_sha256: None,
             environment_variables,
             request_settings,
             cpu_count,
@@ -123,9 +126,12 @@ fn check_model(model: &Field<'_>) {
     }
 }
 
-fn environment(mut fields: Fields<'_>) -> String {
+/// The interpreter, and what is installed. A file is one of the code of the version's run, which is known later.
+fn environment(mut fields: Fields<'_>) -> Option<(Option<String>, Option<Requirements>)> {
     ENVIRONMENT_NOT_OFFERED.iter().for_each(|name| fields.field(name).not_offered());
-    fields.text("python").unwrap_or_default().to_owned()
+    let python = documents::job::read_python(&fields.field("python"));
+    let requirements = documents::job::read_requirements(&fields.field("requirements"), true);
+    Some((python?, requirements?))
 }
 
 fn variables(field: &Field<'_>) -> BTreeMap<String, String> {

@@ -40,6 +40,7 @@ pub(crate) fn deployment(
     let shown_revision = deployment.live.as_ref().unwrap_or(&deployment.target);
     let (model, spec) = (&shown_revision.model, &shown_revision.spec);
     let replicas = deployment.replicas.iter().map(|(job_id, known)| replica(job_id, known, deployment));
+    let (requirements, requirements_file) = contracts::job::written(spec.requirements.clone());
     let target = &deployment.target;
     let update = (target.revision != shown_revision.revision).then(|| wire::DeploymentUpdate {
         revision: target.revision,
@@ -67,6 +68,8 @@ pub(crate) fn deployment(
         replicas: replicas.collect(),
         request_settings: Some(settings(&spec.request_settings)),
         python: spec.python.clone(),
+        requirements,
+        requirements_file,
         created_at: deployment.created_at.to_string(),
         isolation: ISOLATION.to_owned(),
         model_alias: model.alias.clone(),

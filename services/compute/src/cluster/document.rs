@@ -154,9 +154,8 @@ fn provider(field: &Field<'_>) -> Provider {
             fields.ignore_rest();
             return Provider::Local(settings);
         }
-        Some(_) => {
-            let _ = kind.one_of("UnknownProvider", &["local", "slurm", "kubernetes"]);
-        }
+        // Only what can be had is named: the others would be refused too.
+        Some(_) => drop(kind.one_of("UnknownProvider", &["local"])),
         None => {}
     }
     for (name, place) in

@@ -16,12 +16,14 @@ use super::{
 const FAILURES_MAX: u32 = 5;
 
 /// How a replica came to its end.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Replacement {
     /// How the job ended, in words.
     pub reason: String,
     /// Last lines of its log.
     pub log_tail: String,
+    /// Another start would end like this one: the fault is the model's.
+    pub hopeless: bool,
 }
 
 /// What somebody wants of an endpoint.
@@ -232,17 +234,16 @@ impl Endpoint {
             }
             return Ok(events);
         }
-        if gives_up(deployment, replica, at) {
-            let revision = replica.revision;
-            events
-                .push(DeploymentFailed { deployment: name.to_owned(), revision, reason: give_up_text(how), at }.into());
+        if gives_up(deployment, replica, how, at) {
+            let (deployment, revision) = (name.to_owned(), replica.revision);
+            events.push(DeploymentFailed { deployment, revision, reason: give_up_text(how), at }.into());
         }
         Ok(events)
     }
 }
 
 /// Whether this end is one too many for a revision that has never come up.
-fn gives_up(deployment: &Deployment, replica: &super::Replica, at: Timestamp) -> bool {
+fn gives_up(deployment: &Deployment, replica: &super::Replica, how: &Replacement, at: Timestamp) -> bool {
     let is_live = deployment.live.as_ref().is_some_and(|live| live.revision == replica.revision);
     let is_target = deployment.target.revision == replica.revision;
     let is_going = replica.draining_at.is_some() || replica.leaving.is_some();
@@ -250,11 +251,15 @@ fn gives_up(deployment: &Deployment, replica: &super::Replica, at: Timestamp) ->
         return false;
     }
     let slot = deployment.slots.get(&(replica.revision, replica.ordinal));
-    slot.map_or(0, |slot| slot.failures) + 1 >= FAILURES_MAX
+    how.hopeless || slot.map_or(0, |slot| slot.failures) + 1 >= FAILURES_MAX
 }
 
 fn give_up_text(how: &Replacement) -> String {
-    let text = format!("a replica ended {FAILURES_MAX} times while it started; the last time: {}", how.reason);
+    let text = if how.hopeless {
+        format!("the model cannot be served, and another start would say the same: {}", how.reason)
+    } else {
+        format!("a replica ended {FAILURES_MAX} times while it started; the last time: {}", how.reason)
+    };
     if how.log_tail.is_empty() { text } else { format!("{text}\n{}", how.log_tail.trim_end()) }
 }
 

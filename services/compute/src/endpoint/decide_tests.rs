@@ -61,7 +61,8 @@ fn ready(job_id: &str, attempt: u32) -> Command {
 }
 
 fn ended(job_id: &str, second: i64) -> Command {
-    let how = Replacement { reason: "failed, exit code 1".to_owned(), log_tail: "no module named x\n".to_owned() };
+    let (reason, log_tail) = ("failed, exit code 1".to_owned(), "no module named x\n".to_owned());
+    let how = Replacement { reason, log_tail, hopeless: false };
     Command::ReportEnded { job_id: job_id.to_owned(), how, at: at(second) }
 }
 
@@ -150,6 +151,23 @@ fn a_revision_that_cannot_start_fails_and_the_old_one_goes_on() {
     assert_eq!(blue.serving().count(), 1);
     assert_eq!(wish(&mut endpoint, request("blue", 2, 0, "job_c")), Err(Rejection::Outdated));
     assert_eq!(wish(&mut endpoint, revise("blue", 2, 1)).unwrap(), ["DeploymentRevised"], "tried again when asked");
+}
+
+#[test]
+fn a_model_that_cannot_be_served_is_not_started_again() {
+    // Five starts of a script without run() say the same five times, and whoever deployed it waits for them.
+    let mut endpoint = serving();
+    wish(&mut endpoint, revise("blue", 2, 1)).unwrap();
+    wish(&mut endpoint, request("blue", 2, 0, "job_b")).unwrap();
+    let (reason, log_tail) = ("failed, exit code 78".to_owned(), "score.py defines no function run()\n".to_owned());
+    let how = Replacement { reason, log_tail, hopeless: true };
+    let report = Command::ReportEnded { job_id: "job_b".to_owned(), how, at: at(10) };
+    assert_eq!(wish(&mut endpoint, report).unwrap(), ["ReplicaEnded", "DeploymentFailed"]);
+    let blue = &endpoint.deployments["blue"];
+    let failure = blue.failure.as_ref().unwrap();
+    assert!(failure.contains("another start would say the same: failed, exit code 78\n"), "{failure}");
+    assert!(failure.ends_with("no function run()"), "{failure}");
+    assert_eq!(blue.serving().count(), 1, "what served goes on");
 }
 
 #[test]

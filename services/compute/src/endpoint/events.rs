@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use strum::Display;
 pub use vocabulary::job::ModelFile;
-use vocabulary::job::RequeueCause;
+use vocabulary::job::{RequeueCause, Requirements};
 
 /// How callers prove who they are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Display)]
@@ -68,6 +68,12 @@ pub struct DeploymentSpec {
     pub instance_count: u32,
     /// The interpreter; empty = the node's.
     pub python: String,
+    /// What is installed into a virtual environment of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requirements: Option<Requirements>,
+    /// The code that a requirements file is part of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code_sha256: Option<String>,
     /// For the model's code.
     pub environment_variables: BTreeMap<String, String>,
     /// Limits of its requests.

@@ -354,6 +354,9 @@ impl Inner {
         command
             .args(["agent", "--node", &node, "--folder"])
             .arg(&folder)
+            // All nodes of this machine share them: they have the same interpreters.
+            .arg("--environments")
+            .arg(self.nodes.with_file_name("environments"))
             .args(["--compute", &self.wiring.compute_address])
             .args(["--away-seconds", &self.wiring.agents_away.as_secs_f64().to_string()])
             // Not in argv, which every user of the machine can read.

@@ -228,7 +228,7 @@ impl Keeper {
 
     /// A job that cannot be, for a reason that users can read.
     async fn gone(&self, job_id: &str, problem: &Problem) {
-        let how = Replacement { reason: problem.to_string(), log_tail: String::new() };
+        let how = Replacement { reason: problem.to_string(), ..Replacement::default() };
         self.endpoints.replica_ended(job_id, how).await;
     }
 

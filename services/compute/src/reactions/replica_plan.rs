@@ -117,6 +117,8 @@ pub(super) fn job_spec(revision: &DeploymentRevised) -> JobSpec {
         cluster: spec.cluster.clone(),
         environment_variables: spec.environment_variables.clone(),
         python: Some(spec.python.clone()).filter(|python| !python.is_empty()),
+        requirements: spec.requirements.clone(),
+        code_sha256: spec.code_sha256.clone(),
         resources: Resources {
             cpu_count: spec.cpu_count,
             gpu_count: 0,

@@ -8,7 +8,7 @@ use futures_util::stream::{StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use runtime::Backoff;
 use vocabulary::Problem;
-use vocabulary::job::{JobEnd, RequeueCause};
+use vocabulary::job::{JobEnd, Outcome, RequeueCause};
 
 use super::jobs::ReplicaJobs;
 use super::state::ServingState;
@@ -24,6 +24,8 @@ const RETRY_MIN: Duration = Duration::from_millis(20);
 const RETRY_MAX: Duration = Duration::from_secs(2);
 /// Endpoints read at the same time.
 const READ_TOGETHER_MAX: usize = 16;
+/// The exit code of a worker whose next start would end in the same way; as in `worker.py`.
+const HOPELESS: i32 = 78;
 
 /// Clones share everything.
 #[derive(Clone)]
@@ -182,7 +184,8 @@ async fn together<T>(reads: Vec<Read<T>>) -> Result<Vec<T>, eventlog::Error> {
 
 /// How a replica's job ended, in words.
 pub(crate) fn how_it_ended(end: &JobEnd) -> Replacement {
-    Replacement { reason: end_text(end), log_tail: end.stderr_tail.clone() }
+    let hopeless = end.outcome == Outcome::Failed && end.exit_code == Some(HOPELESS);
+    Replacement { reason: end_text(end), log_tail: end.stderr_tail.clone(), hopeless }
 }
 
 fn end_text(end: &JobEnd) -> String {

@@ -223,6 +223,8 @@ fn revised(at: jiff::Timestamp) -> DeploymentRevised {
             cluster: "serving".into(),
             instance_count: 2,
             python: "/usr/bin/python3".into(),
+            requirements: None,
+            code_sha256: None,
             environment_variables: [("OMP_NUM_THREADS".to_owned(), "1".to_owned())].into(),
             request_settings: RequestSettings::default(),
             cpu_count: 1.0,

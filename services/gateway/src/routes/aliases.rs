@@ -41,13 +41,16 @@ pub(crate) async fn set_alias(body: Document, call: Call) -> Reply {
     written(StatusCode::OK, Service::Models, reply)
 }
 
-/// Removes an alias.
-#[utoipa::path(tag = "models", responses((status = 200, body = Alias)))]
+/// Removes an alias. The reason may be sent in the body too, as when it is set.
+#[utoipa::path(tag = "models", request_body = RemoveAliasRequest, responses((status = 200, body = Alias)))]
 #[delete("/api/v1/workspaces/{workspace}/models/{model}/aliases/{alias}")]
 pub(crate) async fn remove_alias(body: Document, call: Call, query: Query<ReasonQuery>) -> Reply {
     let (workspace, model, alias) =
         (call.workspace.clone(), call.path("model").to_owned(), call.path("alias").to_owned());
-    let request = RemoveAliasRequest { workspace, model, alias, reason: query.into_inner().reason };
+    let sent: RemoveAliasRequest = body.message().await?;
+    let asked = query.into_inner().reason;
+    let reason = if asked.is_empty() { sent.reason } else { asked };
+    let request = RemoveAliasRequest { workspace, model, alias, reason };
     let reply = call.peers().models_client().remove_alias(call.writing(body.hash())?.attach(request)).await?;
     written(StatusCode::OK, Service::Models, reply)
 }

@@ -27,6 +27,7 @@ pub struct ArtifactsQuery {
     /// A path or a folder; all when absent.
     prefix: String,
     /// Entries of the page, 1 to 1000; 100 when absent.
+    #[serde(deserialize_with = "super::page::size")]
     page_size: i32,
     /// `next_page_token` of the page before.
     page_token: String,

@@ -4,10 +4,11 @@ use actix_web::http::StatusCode;
 use actix_web::web::Query;
 use actix_web::{delete, get, put};
 use contracts::compute::{
-    Deployment, DeploymentLogs, GetDeploymentRequest, GetEndpointRequest, ListDeploymentsReply, PutDeploymentRequest,
-    ReadDeploymentLogsRequest, ResolvedModel,
+    Deployment, DeploymentLogs, Environment, GetDeploymentRequest, GetEndpointRequest, ListDeploymentsReply,
+    PutDeploymentRequest, ReadDeploymentLogsRequest, ResolvedModel,
 };
 use contracts::models::GetVersionRequest;
+use contracts::runs::GetRunRequest;
 use documents::{Node, Tree};
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -103,7 +104,9 @@ async fn resolve(call: &Call, model: &str, version: &str) -> Result<Option<Resol
     let (model, version) = (model.to_owned(), version.to_owned());
     let request = GetVersionRequest { workspace: call.workspace.clone(), model, version };
     let found = absent_is_none(call.peers().models_client().get_version(context.attach(request)).await)?;
-    Ok(found.map(|found| ResolvedModel {
+    let Some(found) = found else { return Ok(None) };
+    let environment = environment_of(call, &found.run_id).await?;
+    Ok(Some(ResolvedModel {
         model: found.model,
         version: found.version,
         version_id: found.version_id,
@@ -111,6 +114,20 @@ async fn resolve(call: &Call, model: &str, version: &str) -> Result<Option<Resol
         files: found.files,
         alias,
         is_archived: found.is_archived,
+        environment,
+    }))
+}
+
+/// What a run ran in; absent when there is no such run any more, or it had no job.
+async fn environment_of(call: &Call, run_id: &str) -> Result<Option<Environment>, Refusal> {
+    let context = call.reading(Service::Runs)?;
+    let request = GetRunRequest { workspace: call.workspace.clone(), run_id: run_id.to_owned() };
+    let run = absent_is_none(call.peers().runs_client().get_run(context.attach(request)).await)?;
+    Ok(run.and_then(|run| run.job).map(|job| Environment {
+        python: job.python,
+        requirements: job.requirements,
+        requirements_file: job.requirements_file,
+        code_sha256: job.code_sha256,
     }))
 }
 

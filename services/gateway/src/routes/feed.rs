@@ -29,6 +29,7 @@ pub struct ParkedQuery {
     consumer: String,
     /// Entries of the page, 1 to 1000; 100 when absent.
     #[serde(default)]
+    #[serde(deserialize_with = "super::page::size")]
     page_size: i32,
     /// `next_page_token` of the page before.
     #[serde(default)]

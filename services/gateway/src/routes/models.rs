@@ -18,6 +18,7 @@ pub struct ViewQuery {
     /// `active` (default), `archived` or `all`.
     pub view: String,
     /// Entries of the page, 1 to 1000; 100 when absent.
+    #[serde(deserialize_with = "super::page::size")]
     pub page_size: i32,
     /// `next_page_token` of the page before.
     pub page_token: String,

@@ -9,14 +9,15 @@ use contracts::runs::{
     UpdateRunRequest,
 };
 use serde::Deserialize;
+use serde_json::json;
 use utoipa::IntoParams;
 use vocabulary::{FieldError, Problem};
 
-use super::page::PageQuery;
 use super::sweeps::cluster_named;
-use crate::door::{Call, Document, Reply, Service, Waiting, changed, found, json};
+use super::trials::{explain, job_of, placements};
+use crate::door::{self, Call, Document, Refusal, Reply, Service, Waiting, changed, found};
 
-super::routes!(create_run, list_runs, get_run, update_run, cancel_run, list_children);
+super::routes!(create_run, list_runs, get_run, update_run, cancel_run, list_children, explain_run);
 
 /// Which runs to list.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -31,6 +32,7 @@ pub struct RunsQuery {
     /// Only runs of this sweep's trials.
     sweep: String,
     /// Entries of the page, 1 to 1000; 100 when absent.
+    #[serde(deserialize_with = "super::page::size")]
     page_size: i32,
     /// `next_page_token` of the page before.
     page_token: String,
@@ -83,20 +85,82 @@ fn check_job(request: &CreateRunRequest) -> Result<(), Problem> {
 pub(crate) async fn list_runs(call: Call, query: Query<RunsQuery>) -> Reply {
     let RunsQuery { experiment, parent, state, sweep, page_size, page_token } = query.into_inner();
     let workspace = call.workspace.clone();
-    let request = ListRunsRequest { workspace, experiment, parent, state, sweep_id: sweep, page_size, page_token };
+    let request = ListRunsRequest {
+        workspace,
+        experiment,
+        parent,
+        state,
+        sweep_id: sweep,
+        page_size,
+        page_token,
+        recursive: false,
+    };
     let context = call.reading(Service::Runs)?;
     let reply = call.peers().runs_client().list_runs(context.attach(request)).await?;
-    json(StatusCode::OK, reply.get_ref())
+    door::json(StatusCode::OK, reply.get_ref())
 }
 
-/// Shows a run.
+/// Shows a run; of one that is queued also why it waits.
 #[utoipa::path(tag = "runs", responses((status = 200, body = Run)))]
 #[get("/api/v1/workspaces/{workspace}/runs/{run:[^/:]+}")]
 pub(crate) async fn get_run(call: Call) -> Reply {
+    let mut reply = run_of(&call).await?;
+    let run = reply.get_mut();
+    if run.state == QUEUED && run.job.is_some() {
+        // The run is worth showing even when compute does not answer.
+        let job = job_of(&call, &run.run_id).await.ok().flatten();
+        run.reason = job.map(|job| job.reason).unwrap_or_default();
+    }
+    found(reply, Waiting::default())
+}
+
+/// The state of a run whose job waits for a node.
+const QUEUED: &str = "Queued";
+
+async fn run_of(call: &Call) -> Result<tonic::Response<Run>, Refusal> {
     let request = GetRunRequest { workspace: call.workspace.clone(), run_id: call.run_id()? };
     let context = call.reading(Service::Runs)?;
-    found(call.peers().runs_client().get_run(context.attach(request)).await?, Waiting::default())
+    Ok(call.peers().runs_client().get_run(context.attach(request)).await?)
 }
+
+/// Says why a run waits, ran where it ran and ended as it did: `{run_id, state, reason, placements, attempts, end}`; of
+/// a trial's run what is said of the trial.
+#[utoipa::path(tag = "runs", responses((status = 200, body = serde_json::Value)))]
+#[get("/api/v1/workspaces/{workspace}/runs/{run:[^/:]+}/why")]
+pub(crate) async fn explain_run(call: Call) -> Reply {
+    let run = run_of(&call).await?.into_inner();
+    if let Some(index) = run.trial_index.filter(|_| !run.sweep_id.is_empty()) {
+        return door::json(StatusCode::OK, &explain(&call, &run.sweep_id, index).await?);
+    }
+    if run.job.is_none() {
+        let detail = format!("run '{}' has no job: its client drives it, and nothing was decided here", run.run_id);
+        return Err(Problem::conflict("NoJob", detail).into());
+    }
+    let job = job_of(&call, &run.run_id).await?.unwrap_or_default();
+    let reason = if job.job_id.is_empty() { ON_ITS_WAY.to_owned() } else { job.reason.clone() };
+    let attempts = run.attempts.iter().map(|attempt| {
+        json!({
+            "number": attempt.number,
+            "node": attempt.node,
+            "started": attempt.started_at,
+            "ended": attempt.ended_at,
+            "end": attempt.end,
+            "checkpoint_age_seconds": attempt.checkpoint_age_seconds,
+        })
+    });
+    let explanation = json!({
+        "run_id": run.run_id,
+        "state": run.state,
+        "reason": reason,
+        "attempts": attempts.collect::<Vec<_>>(),
+        "placements": placements(job),
+        "end": run.end,
+    });
+    door::json(StatusCode::OK, &explanation)
+}
+
+/// Why a run waits whose job compute has not heard of yet.
+const ON_ITS_WAY: &str = "its job is on its way to compute";
 
 /// Renames a run, adds params and tags, or ends a run that its client drives.
 #[utoipa::path(tag = "runs", request_body = UpdateRunRequest, responses((status = 200, body = Run)))]
@@ -117,14 +181,27 @@ pub(crate) async fn cancel_run(body: Document, call: Call) -> Reply {
     changed(StatusCode::ACCEPTED, Service::Runs, reply)
 }
 
-/// Lists a run's children.
+/// Which of a run's children to list.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(default, deny_unknown_fields)]
+pub struct ChildrenQuery {
+    /// Also what is nested below the children.
+    recursive: bool,
+    /// Entries of the page, 1 to 1000; 100 when absent.
+    #[serde(deserialize_with = "super::page::size")]
+    page_size: i32,
+    /// `next_page_token` of the page before.
+    page_token: String,
+}
+
+/// Lists a run's children, the newest first.
 #[utoipa::path(tag = "runs", responses((status = 200, body = ListRunsReply)))]
 #[get("/api/v1/workspaces/{workspace}/runs/{run}/children")]
-pub(crate) async fn list_children(call: Call, page: Query<PageQuery>) -> Reply {
-    let PageQuery { page_size, page_token } = page.into_inner();
+pub(crate) async fn list_children(call: Call, query: Query<ChildrenQuery>) -> Reply {
+    let ChildrenQuery { recursive, page_size, page_token } = query.into_inner();
     let (workspace, parent) = (call.workspace.clone(), call.run_id()?);
-    let request = ListRunsRequest { workspace, parent, page_size, page_token, ..ListRunsRequest::default() };
+    let request = ListRunsRequest { workspace, parent, recursive, page_size, page_token, ..ListRunsRequest::default() };
     let context = call.reading(Service::Runs)?;
     let reply = call.peers().runs_client().list_runs(context.attach(request)).await?;
-    json(StatusCode::OK, reply.get_ref())
+    door::json(StatusCode::OK, reply.get_ref())
 }

@@ -34,6 +34,7 @@ pub struct SweepsQuery {
     /// Only sweeps in this state.
     state: String,
     /// Entries of the page, 1 to 1000; 100 when absent.
+    #[serde(deserialize_with = "super::page::size")]
     page_size: i32,
     /// `next_page_token` of the page before.
     page_token: String,

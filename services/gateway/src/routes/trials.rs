@@ -3,7 +3,7 @@
 use actix_web::get;
 use actix_web::http::StatusCode;
 use actix_web::web::Query;
-use contracts::compute::GetJobRequest;
+use contracts::compute::{GetJobRequest, Job};
 use contracts::sweeps::{ExplainTrialRequest, GetTrialRequest, ListTrialsReply, ListTrialsRequest, Trial};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -22,6 +22,7 @@ pub struct TrialsQuery {
     /// Only trials in this state.
     state: String,
     /// Entries of the page, 1 to 1000; 100 when absent.
+    #[serde(deserialize_with = "super::page::size")]
     page_size: i32,
     /// `next_page_token` of the page before.
     page_token: String,
@@ -59,28 +60,38 @@ pub(crate) async fn explain_trial(call: Call) -> Reply {
     door::json(StatusCode::OK, &explanation)
 }
 
-/// What sweeps says of the trial, with compute's placements of its run.
+/// What sweeps says of the trial, with what compute says of its run's job.
 pub(crate) async fn explain(call: &Call, sweep: &str, index: u32) -> Result<Value, Refusal> {
     let context = call.reading(Service::Sweeps)?;
     let request = ExplainTrialRequest { workspace: call.workspace.clone(), sweep: sweep.to_owned(), index };
     let reply = call.peers().sweeps_client().explain_trial(context.attach(request)).await?.into_inner();
     let mut explanation = embedded(&reply.explanation_json)?;
-    let placements = placements_of(call, &reply.run_id).await?;
+    let job = job_of(call, &reply.run_id).await?.unwrap_or_default();
     if let Some(members) = explanation.as_object_mut() {
-        members.insert("placements".to_owned(), placements.into());
+        if job.state == WAITING {
+            members.insert("reason".to_owned(), job.reason.clone().into());
+        }
+        members.insert("placements".to_owned(), placements(job).into());
         members.entry("run_id").or_insert(reply.run_id.into());
     }
     Ok(explanation)
 }
 
-/// Where the run was placed; nothing while compute does not know its job yet.
-async fn placements_of(call: &Call, run_id: &str) -> Result<Vec<Value>, Refusal> {
+/// The state of a job that has no node.
+pub(super) const WAITING: &str = "queued";
+
+/// The job of a run; nothing while compute does not know it yet.
+pub(super) async fn job_of(call: &Call, run_id: &str) -> Result<Option<Job>, Refusal> {
     if run_id.is_empty() {
-        return Ok(Vec::new());
+        return Ok(None);
     }
     let context = call.reading(Service::Compute)?;
     let request = GetJobRequest { workspace: call.workspace.clone(), id: run_id.to_owned() };
-    let job = absent_is_none(call.peers().compute_client().get_job(context.attach(request)).await)?.unwrap_or_default();
+    absent_is_none(call.peers().compute_client().get_job(context.attach(request)).await)
+}
+
+/// Where a job was placed.
+pub(super) fn placements(job: Job) -> Vec<Value> {
     let shown = job.placements.into_iter().map(|placement| {
         json!({
             "position": placement.position,
@@ -90,5 +101,5 @@ async fn placements_of(call: &Call, run_id: &str) -> Result<Vec<Value>, Refusal>
             "placed_at": placement.placed_at,
         })
     });
-    Ok(shown.collect())
+    shown.collect()
 }

@@ -167,6 +167,73 @@ async fn why_has_the_placements_of_the_run() {
 }
 
 #[actix_web::test]
+async fn a_run_that_waits_says_why_and_why_answers_for_every_run_with_a_job() {
+    // Whoever waits for a node that never comes finds the reason where he looks: at his run.
+    let door = Door::open().await;
+    let run_id = RunId::new(uuid::Uuid::from_u128(1)).to_string();
+    let plain = |state: &str, job| Run { run_id: run_id.clone(), state: state.to_owned(), job, ..Run::default() };
+    let reason = "all of at most 1 nodes are busy (scale.max_nodes)".to_owned();
+    let (job_id, state) = ("job_1".to_owned(), "queued".to_owned());
+    door.fake.answer("get_job", &Job { job_id, state, reason: reason.clone(), ..Job::default() });
+    door.fake.answer("get_run", &plain("Queued", Some(Default::default())));
+    assert_eq!(door.get(&format!("/runs/{run_id}")).await.json()["reason"], json!(reason));
+    let why = door.get(&format!("/runs/{run_id}/why")).await.json();
+    assert_eq!((&why["state"], &why["reason"], &why["placements"]), (&json!("Queued"), &json!(reason), &json!([])));
+    door.fake.refuse("get_job", Problem::unavailable("Away", "compute is away", 1));
+    assert_eq!(door.get(&format!("/runs/{run_id}")).await.status, 200, "the run itself is there");
+    door.fake.refuse("get_job", Problem::not_found("job", &run_id, "lab"));
+    let why = door.get(&format!("/runs/{run_id}/why")).await.json();
+    assert_eq!(why["reason"], "its job is on its way to compute");
+    door.fake.answer("get_run", &plain("Running", None));
+    assert_eq!(door.get(&format!("/runs/{run_id}/why")).await.problem(), (409, "NoJob".to_owned()));
+
+    let trial = Run { sweep_id: "sweep_1".to_owned(), trial_index: Some(3), ..plain("Queued", None) };
+    door.fake.answer("get_run", &trial);
+    let explanation_json = r#"{"trial": 3}"#.to_owned();
+    door.fake.answer("explain_trial", &Explanation { explanation_json, run_id: run_id.clone() });
+    assert_eq!(door.get(&format!("/runs/{run_id}/why")).await.json()["trial"], 3);
+}
+
+#[actix_web::test]
+async fn a_deployment_is_given_what_the_run_of_its_version_ran_in() {
+    let door = Door::open().await;
+    let (model, run_id) = ("digits".to_owned(), RunId::new(uuid::Uuid::from_u128(1)).to_string());
+    door.fake.answer("get_version", &ModelVersion { model, version: 1, run_id, ..ModelVersion::default() });
+    let job = contracts::compute::JobSpec {
+        python: "3.11".to_owned(),
+        requirements_file: "requirements.txt".to_owned(),
+        code_sha256: "abc".to_owned(),
+        ..Default::default()
+    };
+    door.fake.answer("get_run", &Run { job: Some(job), ..Run::default() });
+    door.send(Method::PUT, "/endpoints/e/deployments/blue", json!({"model": "digits"})).await;
+    let sent = door.fake.calls("put_deployment")[0].message::<contracts::compute::PutDeploymentRequest>();
+    let environment = sent.resolved.unwrap().environment.unwrap();
+    assert_eq!((environment.python.as_str(), environment.code_sha256.as_str()), ("3.11", "abc"));
+    assert_eq!(environment.requirements_file, "requirements.txt");
+}
+
+#[actix_web::test]
+async fn what_is_asked_of_a_list_is_done_or_refused() {
+    let door = Door::open().await;
+    let run = RunId::new(uuid::Uuid::from_u128(1));
+    for list in ["/runs?page_size=0", "/sweeps?page_size=0", "/models?page_size=0", "/clusters?page_size=0"] {
+        let answer = door.get(list).await;
+        assert!(answer.status == 400 || answer.status == 422, "{list}: {}", answer.status);
+        assert!(answer.json()["detail"].as_str().unwrap().contains("1..=1000"), "{list}: {}", answer.json());
+    }
+    door.get(&format!("/runs/{run}/children?recursive=true&page_size=7")).await;
+    let sent = door.fake.calls("list_runs")[0].message::<contracts::runs::ListRunsRequest>();
+    assert_eq!((sent.parent, sent.recursive, sent.page_size), (run.to_string(), true, 7));
+    let path = "/models/digits/aliases/champion";
+    door.send(Method::DELETE, path, json!({"reason": "it drifts"})).await;
+    door.send(Method::DELETE, &format!("{path}?reason=asked"), json!({})).await;
+    let reasons = door.fake.calls("remove_alias");
+    let reason = |call: usize| reasons[call].message::<contracts::models::RemoveAliasRequest>().reason;
+    assert_eq!((reason(0), reason(1)), ("it drifts".to_owned(), "asked".to_owned()));
+}
+
+#[actix_web::test]
 async fn lineage_walks_from_an_answer_to_the_code() {
     let door = Door::open().await;
     let run_id = RunId::new(uuid::Uuid::from_u128(1)).to_string();

@@ -19,6 +19,14 @@ fn shown(change: &AliasChanged) -> wire::Alias {
     }
 }
 
+/// Why an alias would be taken for a version, if so: `1`, `v1` and `latest` say already which one they mean.
+fn hides_a_version(alias: &str) -> Option<String> {
+    let number = alias.strip_prefix(['v', 'V']).unwrap_or(alias);
+    let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    (is_number || alias.eq_ignore_ascii_case("latest"))
+        .then(|| format!("alias '{alias}': it would be taken for a version; choose a word such as champion"))
+}
+
 impl Api {
     pub(super) async fn set_alias(
         &self,
@@ -26,10 +34,7 @@ impl Api {
     ) -> Result<Response<wire::Alias>, Status> {
         let call = CallContext::of(&request);
         let request = request.into_inner();
-        let number = request.alias.parse::<i64>().is_ok() || request.alias == "latest";
-        if let Some(wrong) = names::title(&request.alias)
-            .or_else(|| number.then(|| format!("alias '{}': a number or 'latest' would hide a version", request.alias)))
-        {
+        if let Some(wrong) = names::title(&request.alias).or_else(|| hides_a_version(&request.alias)) {
             return Err(status_of(&Problem::invalid("/alias", "BadName", wrong)));
         }
         if request.version < 1 {
@@ -89,5 +94,21 @@ impl Api {
             .map_err(calls::unreadable)?;
         let changes = changes.ok_or_else(|| absent(&request.workspace, &request.model))?;
         Ok(Response::new(wire::ListAliasHistoryReply { changes }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_alias_that_looks_like_a_version_is_refused() {
+        // Whoever deploys v1 means the first version, whatever somebody has called so.
+        for bad in ["1", "007", "v1", "V12", "latest", "Latest"] {
+            assert!(hides_a_version(bad).is_some(), "{bad}");
+        }
+        for good in ["champion", "v", "v1-candidate", "2026-winner", "vision"] {
+            assert_eq!(hides_a_version(good), None, "{good}");
+        }
     }
 }

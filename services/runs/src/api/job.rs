@@ -42,12 +42,12 @@ fn document(job: &job::JobSpec) -> Result<Node, Problem> {
     let mut fields = serde_json::to_value(job)
         .map_err(|error| Problem::invalid("/job", "BadJob", format!("job: it has no JSON form: {error}")))?;
     if let Some(fields) = fields.as_object_mut() {
-        for name in ["cluster", "code_sha256", "python", "goal", "checkpoint_from"] {
+        for name in ["cluster", "code_sha256", "python", "requirements_file", "goal", "checkpoint_from"] {
             if fields.get(name).is_some_and(|value| value == "") {
                 fields.remove(name);
             }
         }
-        fields.retain(|_, value| !value.is_null());
+        fields.retain(|name, value| !value.is_null() && (name != "requirements" || *value != serde_json::json!([])));
         if let Some(resources) = fields.get_mut("resources").and_then(serde_json::Value::as_object_mut) {
             resources.retain(|_, value| value.as_f64() != Some(0.0));
         }
@@ -79,6 +79,13 @@ fn read(mut fields: Fields<'_>, cluster: Option<&wire::JobCluster>, findings: &F
     }
     let _ = documents::job::read_code(&fields.field("code_sha256"), "");
     let _ = documents::job::read_python(&fields.field("python"));
+    let file = fields.field("requirements_file");
+    let _ = documents::job::read_requirements(&file, fields.field("code_sha256").is_present());
+    let lines = fields.field("requirements");
+    let _ = documents::job::read_requirements(&lines, false);
+    if file.is_present() && lines.is_present() {
+        file.refuse("ExactlyOne", "requirements are there too; keep one of the two");
+    }
     let _ = fields.field("goal").one_of("BadGoal", &["minimize", "maximize"]);
     let prepare = fields.field("prepare");
     let words: Vec<_> = prepare.list().unwrap_or_default().iter().filter_map(Field::scalar_text).collect();

@@ -4,12 +4,17 @@ use contracts::CallContext;
 use contracts::runs as wire;
 use strum::VariantNames;
 use tonic::{Request, Response, Status};
-use vocabulary::{Problem, SweepId};
+use vocabulary::{Problem, RunId, SweepId};
 
 use super::{bad_token, run_in, run_named, status};
 use crate::run::RunState;
 use crate::service::Core;
 use crate::views::{experiments, runs};
+
+/// Children that are read at once.
+const CHILDREN_AT_ONCE: i32 = 1_000;
+/// Runs below one that are listed: they are all looked at for each page.
+const BELOW_MAX: usize = 20_000;
 
 pub(super) async fn get_run(core: &Core, request: Request<wire::GetRunRequest>) -> Result<Response<wire::Run>, Status> {
     calls::at_least(&core.log, &CallContext::of(&request)).await?;
@@ -30,13 +35,52 @@ pub(super) async fn list_runs(
         None => i64::MAX,
         Some(token) => token.parse().map_err(|_| bad_token(&token))?,
     };
+    let recursive = request.recursive;
     let filter = filter(core, request).await?;
-    let mut rows = runs::list(core.log.reader(), &filter, before, size + 1).await.map_err(calls::unreadable)?;
+    let mut rows = match RunId::parse(&filter.parent) {
+        Ok(parent) if recursive => below(core, &filter.workspace, parent, before, size + 1).await?,
+        _ => runs::list(core.log.reader(), &filter, before, size + 1).await.map_err(calls::unreadable)?,
+    };
     let more = rows.len() > size as usize;
     rows.truncate(size as usize);
     let next_page_token = rows.last().filter(|_| more).map(|(seq, _)| seq.to_string()).unwrap_or_default();
     let runs = rows.into_iter().map(|(_, run)| run).collect();
     Ok(Response::new(wire::ListRunsReply { runs, next_page_token }))
+}
+
+/// A page of all that is nested in a run, newest first, before the place `before`.
+async fn below(
+    core: &Core,
+    workspace: &str,
+    parent: RunId,
+    before: i64,
+    limit: i32,
+) -> Result<Vec<(i64, wire::Run)>, Status> {
+    let reader = core.log.reader();
+    let (mut open, mut found) = (vec![parent], Vec::new());
+    while let Some(parent) = open.pop() {
+        let mut after = -1;
+        loop {
+            let page = runs::children(reader, workspace, parent, after, CHILDREN_AT_ONCE).await;
+            let page = page.map_err(calls::unreadable)?;
+            let Some(last) = page.last() else { break };
+            after = last.seq;
+            open.extend(page.iter().map(|child| child.run));
+            found.extend(page.iter().map(|child| (child.seq, child.run)));
+            if found.len() > BELOW_MAX {
+                let message = format!("more than {BELOW_MAX} runs are nested in this one; list each level by itself");
+                return Err(status(Problem::invalid("/recursive", "TooMany", message)));
+            }
+        }
+    }
+    found.retain(|(seq, _)| *seq < before);
+    found.sort_unstable_by_key(|(seq, _)| std::cmp::Reverse(*seq));
+    let mut rows = Vec::new();
+    for (seq, run) in found.into_iter().take(usize::try_from(limit).unwrap_or_default()) {
+        let run = runs::find(reader, workspace, run).await.map_err(calls::unreadable)?;
+        rows.extend(run.map(|run| (seq, run)));
+    }
+    Ok(rows)
 }
 
 async fn filter(core: &Core, request: wire::ListRunsRequest) -> Result<runs::Filter, Status> {

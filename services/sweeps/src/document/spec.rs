@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use strum::{Display, EnumString, VariantNames};
 use tuning::{Goal, PolicySpec, SamplerSpec, SearchSpace};
+use vocabulary::job::Requirements;
 
 use super::template::{Argument, Template};
 
@@ -266,9 +267,12 @@ pub struct TrialSpec {
 /// The software that a trial runs with.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Environment {
-    /// Absolute path of a Python interpreter.
+    /// A Python interpreter: its absolute path, or a version that is found on the node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub python: Option<String>,
+    /// What is installed into a virtual environment of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requirements: Option<Requirements>,
 }
 
 /// An input of a trial.

@@ -31,7 +31,8 @@ pub(super) fn read(
     let environment_variables = read_variables(&fields.field("environment_variables"), &mut references);
     references.check(parameters, &inputs, &outputs, findings);
     let code = job::read_code(&fields.field("code"), "sha256:");
-    let environment = read_environment(&fields.field("environment"));
+    let has_code = fields.field("code").is_present();
+    let environment = read_environment(&fields.field("environment"), has_code);
     let resources = read_resources(&fields.field("resources"), cluster);
     let checkpoint = fields.boolean("checkpoint").unwrap_or_default();
     let prepare = read_prepare(&fields.field("prepare"));
@@ -146,12 +147,14 @@ fn read_output(field: &Field<'_>) -> Option<Output> {
     }
 }
 
-fn read_environment(field: &Field<'_>) -> Option<Environment> {
+fn read_environment(field: &Field<'_>, has_code: bool) -> Option<Environment> {
     if !field.is_present() {
         return Some(Environment::default());
     }
-    let python = job::read_python(&field.map()?.field("python"))?;
-    Some(Environment { python })
+    let mut fields = field.map()?;
+    let python = job::read_python(&fields.field("python"));
+    let requirements = job::read_requirements(&fields.field("requirements"), has_code);
+    Some(Environment { python: python?, requirements: requirements? })
 }
 
 fn read_resources(field: &Field<'_>, cluster: Option<&ClusterFacts>) -> Option<Resources> {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
 use tuning::{Draw, Goal, trial_seed};
+use vocabulary::job::Requirements;
 use vocabulary::{RunId, SweepId};
 
 use crate::document::{
@@ -31,6 +32,9 @@ pub struct TrialJob {
     pub code_sha256: String,
     /// The interpreter that comes first on PATH; empty for none.
     pub python: String,
+    /// What is installed into a virtual environment of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requirements: Option<Requirements>,
     /// Data by id.
     pub inputs: BTreeMap<String, Input>,
     /// Ids of the output folders.
@@ -95,6 +99,7 @@ impl TrialJob {
             ("TRIALOG_PRIMARY_METRIC", spec.objective.primary_metric.clone()),
             ("TRIALOG_GOAL", goal.to_string()),
             ("TRIALOG_SEED", seed.clone()),
+            // For the day when there is a server that knows it; until then agents pass it over.
             ("MLFLOW_RUN_ID", run_id.hex()),
         ];
         contract_variables.extend(fixed.map(|(name, value)| (name.to_owned(), value)));
@@ -108,6 +113,7 @@ impl TrialJob {
             contract_variables,
             code_sha256: wanted.code.as_deref().map_or("", |code| code.trim_start_matches("sha256:")).to_owned(),
             python: wanted.environment.python.clone().unwrap_or_default(),
+            requirements: wanted.environment.requirements.clone(),
             inputs: wanted.inputs.clone(),
             outputs: wanted.outputs.keys().cloned().collect(),
             resources: wanted.resources.clone(),

@@ -8,5 +8,5 @@ mod state;
 
 pub use before::{upcast_end, upcast_spec};
 pub use end::{AttemptPhase, EndPhase, JobEnd, Outcome, RequeueCause, StopBy};
-pub use spec::{Goal, InputMode, JobInput, JobSpec, ModelFile, Resources, ServiceSpec};
+pub use spec::{Goal, InputMode, JobInput, JobSpec, ModelFile, Requirements, Resources, ServiceSpec};
 pub use state::RunState;

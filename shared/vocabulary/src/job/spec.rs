@@ -17,9 +17,12 @@ pub struct JobSpec {
     /// SHA-256 in lower-case hex of the packed code folder (a sorted tar).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub code_sha256: Option<String>,
-    /// The interpreter whose folder is put first on PATH.
+    /// The interpreter whose folder is put first on PATH: its absolute path, or a version that is found on the node.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub python: Option<String>,
+    /// What is installed into a virtual environment of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requirements: Option<Requirements>,
     /// What it reads.
     pub inputs: Vec<JobInput>,
     /// Ids of output folders, uploaded when the command has ended well.
@@ -70,6 +73,16 @@ pub struct JobSpec {
     /// Set in the job of a replica.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service: Option<ServiceSpec>,
+}
+
+/// What pip installs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Requirements {
+    /// A requirements file of the code.
+    File(String),
+    /// The lines of one.
+    Lines(Vec<String>),
 }
 
 /// Which way a metric is better.

@@ -54,8 +54,16 @@ async fn runs_are_found_by_experiment_parent_and_state() {
     assert_eq!(by(ListRunsRequest { experiment: "Default".into(), ..all.clone() }).await, std::slice::from_ref(&plain));
     let hex = vocabulary::RunId::parse(&parent).unwrap().hex();
     assert_eq!(by(ListRunsRequest { parent: hex, ..all.clone() }).await, std::slice::from_ref(&child));
-    assert_eq!(by(ListRunsRequest { state: "Failed".into(), ..all.clone() }).await, [child]);
-    assert_eq!(by(ListRunsRequest { state: "Running".into(), ..all.clone() }).await, [plain, parent]);
+    assert_eq!(by(ListRunsRequest { state: "Failed".into(), ..all.clone() }).await, std::slice::from_ref(&child));
+    assert_eq!(by(ListRunsRequest { state: "Running".into(), ..all.clone() }).await, [plain, parent.clone()]);
+    let below = create(&fixture, "", &child).await;
+    let nested = ListRunsRequest { parent: parent.clone(), ..all.clone() };
+    assert_eq!(by(nested.clone()).await, std::slice::from_ref(&child), "only the next level");
+    let nested = ListRunsRequest { recursive: true, ..nested };
+    assert_eq!(by(nested.clone()).await, [below.clone(), child.clone()]);
+    let (first, token) = list(&fixture, ListRunsRequest { page_size: 1, ..nested.clone() }).await;
+    let (second, last) = list(&fixture, ListRunsRequest { page_size: 1, page_token: token, ..nested }).await;
+    assert_eq!(([first, second].concat(), last.as_str()), (vec![below, child.clone()], ""));
     assert!(by(ListRunsRequest { sweep_id: "sweep_x".into(), ..all.clone() }).await.is_empty());
     for (experiment, state, expected) in [("nix", "", (404, "NotFound")), ("", "Done", (422, "BadState"))] {
         let request = ListRunsRequest {

@@ -123,6 +123,34 @@ fn data_and_environment() {
         ),
         Case(
             0,
+            &[("trial", "{command: [x], environment: {python: 3.11, requirements: [numpy, 'scikit-learn==1.5']}}")],
+            Accepted,
+        ),
+        Case(
+            0,
+            &[("trial", "{command: [x], environment: {python: 2.7, requirements: requirements.txt}}")],
+            Refused(
+                422,
+                &[
+                    ("BadEnvironment", "/trial/environment/python"),
+                    ("BadEnvironment", "/trial/environment/requirements"),
+                ],
+            ),
+        ),
+        Case(
+            0,
+            &[("trial", "{command: [x], environment: {python: 3.x, requirements: [numpy, '', 7]}}")],
+            Refused(
+                422,
+                &[
+                    ("BadEnvironment", "/trial/environment/python"),
+                    ("BadEnvironment", "/trial/environment/requirements/1"),
+                    ("WrongType", "/trial/environment/requirements/2"),
+                ],
+            ),
+        ),
+        Case(
+            0,
             &[("trial", "{command: [x], code: ./, environment: {python: python3}}")],
             Refused(422, &[("BadCode", "/trial/code"), ("BadEnvironment", "/trial/environment/python")]),
         ),

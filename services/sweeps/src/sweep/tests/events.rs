@@ -178,6 +178,7 @@ fn trials(forms: &mut StoredForms) {
         contract_variables: variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
         code_sha256: String::new(),
         python: String::new(),
+        requirements: None,
         inputs: BTreeMap::new(),
         outputs: Vec::new(),
         resources: Resources { cpu_count: 1.0, gpu_count: 0, memory_bytes: 1 << 30, node_count: 1 },
