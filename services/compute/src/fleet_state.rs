@@ -32,7 +32,7 @@ pub(crate) struct FleetState {
     /// Whether it was loaded and nobody has begun to fold it since.
     is_fresh: AtomicBool,
     /// What was said of nodes and is not recorded yet.
-    pub said: NodeEvents,
+    pub reported: NodeEvents,
     /// The position that the fleet was folded to.
     pub folded: watch::Sender<i64>,
     /// Something beside the log has changed that the scheduler looks at.
@@ -45,7 +45,7 @@ impl FleetState {
         Self {
             fleet: Mutex::default(),
             is_fresh: AtomicBool::new(false),
-            said: NodeEvents::default(),
+            reported: NodeEvents::default(),
             folded: watch::Sender::new(0),
             wake: Notify::new(),
         }

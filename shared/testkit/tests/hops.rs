@@ -132,6 +132,23 @@ fn warm(client: &Client) {
     client.await_version("clusters/warm", PATIENCE, |cluster| cluster["node_state_counts"]["idle"] == json!(1));
 }
 
+/// Submits a sweep of so many trials beside each other; its path.
+fn sweep(client: &Client, name: &str, trials: u32, script: &str, argument: &str) -> String {
+    let document = json!({
+        "name": name, "cluster": "warm",
+        "objective": {"goal": "minimize", "primary_metric": "loss", "target": 0.7},
+        "search_space": {"x": {"type": "uniform", "min_value": 0, "max_value": 1}},
+        "sampling_algorithm": {"type": "random", "seed": 7},
+        "limits": {"max_total_trials": trials, "max_concurrent_trials": trials},
+        "trial": {
+            "command": ["/bin/sh", "-c", script, "trial", argument],
+            "resources": {"cpu_count": 1, "memory_bytes": 1 << 24}
+        }
+    });
+    let sweep = client.post("sweeps", &document).expect(201);
+    format!("sweeps/{}", sweep["id"].as_str().expect("an id"))
+}
+
 #[test]
 fn three_commits_lie_between_a_sweep_and_its_process_and_four_between_a_report_and_its_stop() {
     let home = Home::new();
@@ -139,29 +156,17 @@ fn three_commits_lie_between_a_sweep_and_its_process_and_four_between_a_report_a
     let mut server = Server::start(Options::up(&home));
     let client = server.client();
     warm(&client);
-    // The trial reports once it is seen running, and does not end by itself: its target stops it.
-    let script = r#"while [ ! -e "$1" ]; do sleep 0.02; done
-        echo '{"trialog": "metric", "name": "loss", "value": 0.5, "step": 1}'; sleep 600"#;
+    // The trial ends once it is seen running.
     let go = home.join("go");
-    let sweep = client.post(
-        "sweeps",
-        &json!({
-            "name": "counted", "cluster": "warm",
-            "objective": {"goal": "minimize", "primary_metric": "loss", "target": 0.7},
-            "search_space": {"x": {"type": "uniform", "min_value": 0, "max_value": 1}},
-            "sampling_algorithm": {"type": "random", "seed": 7},
-            "limits": {"max_total_trials": 1, "max_concurrent_trials": 1},
-            "trial": {
-                "command": ["/bin/sh", "-c", script, "trial", go],
-                "resources": {"cpu_count": 1, "memory_bytes": 1 << 24},
-            },
-        }),
-    );
-    let sweep = sweep.expect(201);
-    let path = format!("sweeps/{}", sweep["id"].as_str().expect("an id"));
-    client.await_version(&path, PATIENCE, |sweep| sweep["trial_counts"]["Running"] == json!(1));
+    let one = sweep(&client, "one", 1, r#"while [ ! -e "$1" ]; do sleep 0.02; done"#, &go.display().to_string());
+    client.await_version(&one, PATIENCE, |sweep| sweep["trial_counts"]["Running"] == json!(1));
     home.write("go", "");
-    client.await_version(&path, PATIENCE, |sweep| sweep["state"] == "Completed");
+    client.await_version(&one, PATIENCE, |sweep| sweep["ended_at"] != "");
+    // The first trial reaches the target, which stops the other one.
+    let script = r#"[ "$1" = 0 ] || exec sleep 600
+        echo '{"trialog": "metric", "name": "loss", "value": 0.5, "step": 1}'"#;
+    let two = sweep(&client, "two", 2, script, "${{trial.index}}");
+    client.await_version(&two, PATIENCE, |sweep| sweep["state"] == "Completed");
     server.kill();
     let logs = Logs::read(&home.join("d"));
     let placed = logs.the("compute", "JobPlaced", |_| true);

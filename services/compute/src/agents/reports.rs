@@ -94,6 +94,6 @@ async fn ended(desk: &Desk, node_id: NodeId, report: AttemptEnded, orders: &Orde
 fn notice(desk: &Desk, node_id: NodeId, report: PreemptionNotice) {
     let now_us = desk.commands.clock.now_us();
     let deadline_us = report.deadline.parse::<jiff::Timestamp>().map_or(now_us, |deadline| deadline.as_microsecond());
-    desk.fleet.said.put(NodeEvent::Notice { node_id, deadline_us, reason: report.reason });
+    desk.fleet.reported.put(NodeEvent::Notice { node_id, deadline_us, reason: report.reason });
     desk.fleet.wake.notify_one();
 }

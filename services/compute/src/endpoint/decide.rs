@@ -23,7 +23,7 @@ pub struct Replacement {
     /// Last lines of its log.
     pub log_tail: String,
     /// Another start would end like this one: the fault is the model's.
-    pub hopeless: bool,
+    pub cannot_serve: bool,
 }
 
 /// What somebody wants of an endpoint.
@@ -251,11 +251,11 @@ fn gives_up(deployment: &Deployment, replica: &super::Replica, how: &Replacement
         return false;
     }
     let slot = deployment.slots.get(&(replica.revision, replica.ordinal));
-    how.hopeless || slot.map_or(0, |slot| slot.failures) + 1 >= FAILURES_MAX
+    how.cannot_serve || slot.map_or(0, |slot| slot.failures) + 1 >= FAILURES_MAX
 }
 
 fn give_up_text(how: &Replacement) -> String {
-    let text = if how.hopeless {
+    let text = if how.cannot_serve {
         format!("the model cannot be served, and another start would say the same: {}", how.reason)
     } else {
         format!("a replica ended {FAILURES_MAX} times while it started; the last time: {}", how.reason)

@@ -62,7 +62,7 @@ fn ready(job_id: &str, attempt: u32) -> Command {
 
 fn ended(job_id: &str, second: i64) -> Command {
     let (reason, log_tail) = ("failed, exit code 1".to_owned(), "no module named x\n".to_owned());
-    let how = Replacement { reason, log_tail, hopeless: false };
+    let how = Replacement { reason, log_tail, cannot_serve: false };
     Command::ReportEnded { job_id: job_id.to_owned(), how, at: at(second) }
 }
 
@@ -160,7 +160,7 @@ fn a_model_that_cannot_be_served_is_not_started_again() {
     wish(&mut endpoint, revise("blue", 2, 1)).unwrap();
     wish(&mut endpoint, request("blue", 2, 0, "job_b")).unwrap();
     let (reason, log_tail) = ("failed, exit code 78".to_owned(), "score.py defines no function run()\n".to_owned());
-    let how = Replacement { reason, log_tail, hopeless: true };
+    let how = Replacement { reason, log_tail, cannot_serve: true };
     let report = Command::ReportEnded { job_id: "job_b".to_owned(), how, at: at(10) };
     assert_eq!(wish(&mut endpoint, report).unwrap(), ["ReplicaEnded", "DeploymentFailed"]);
     let blue = &endpoint.deployments["blue"];

@@ -59,7 +59,7 @@ pub(crate) async fn run(engine: Arc<Engine>) -> anyhow::Result<()> {
             changed = head.changed() => changed.map_err(|_| anyhow::anyhow!("the log has stopped"))?,
             () = engine.fleet.wake.notified() => {}
             event = events.recv() => match event {
-                Ok(event) => engine.fleet.said.put(event),
+                Ok(event) => engine.fleet.reported.put(event),
                 // What was missed is said again.
                 Err(RecvError::Lagged(_)) => effects::resume(&engine),
                 Err(RecvError::Closed) => anyhow::bail!("the provider has stopped"),
@@ -127,9 +127,9 @@ struct Heeded {
 
 /// Does what was said of nodes calls for. It is forgotten only when that is recorded, or when it calls for nothing.
 async fn heed(engine: &Arc<Engine>) -> Heeded {
-    let (now_us, said) = (engine.commands.clock.now_us(), engine.fleet.said.first());
+    let (now_us, reported) = (engine.commands.clock.now_us(), engine.fleet.reported.first());
     let react = |event: NodeEvent| (event.node_id(), observe::react(&mut engine.fleet.lock(), event, now_us));
-    let does = said.into_iter().map(react).map(async |(node_id, action)| match action {
+    let does = reported.into_iter().map(react).map(async |(node_id, action)| match action {
         Some(action) => (node_id, perform::one(engine, action).await),
         None => (node_id, Done::Nothing),
     });
@@ -138,7 +138,7 @@ async fn heed(engine: &Arc<Engine>) -> Heeded {
         if done == Done::NotNow {
             heeded.waits = true;
         } else {
-            engine.fleet.said.done(node_id);
+            engine.fleet.reported.done(node_id);
             heeded.any = true;
         }
     }
@@ -154,7 +154,8 @@ fn look(engine: &Engine) -> Plan {
     }
     let mut plan = scheduler::plan(&fleet, now_us);
     // What was said of a node says more than its silence.
-    let is_said = |action: &Action| matches!(action, Action::Fail { node_id, .. } if engine.fleet.said.has(*node_id));
-    plan.actions.retain(|action| !is_said(action));
+    let is_reported =
+        |action: &Action| matches!(action, Action::Fail { node_id, .. } if engine.fleet.reported.has(*node_id));
+    plan.actions.retain(|action| !is_reported(action));
     plan
 }

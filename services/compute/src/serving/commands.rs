@@ -25,7 +25,7 @@ const RETRY_MAX: Duration = Duration::from_secs(2);
 /// Endpoints read at the same time.
 const READ_TOGETHER_MAX: usize = 16;
 /// The exit code of a worker whose next start would end in the same way; as in `worker.py`.
-const HOPELESS: i32 = 78;
+const CANNOT_SERVE: i32 = 78;
 
 /// Clones share everything.
 #[derive(Clone)]
@@ -184,8 +184,8 @@ async fn together<T>(reads: Vec<Read<T>>) -> Result<Vec<T>, eventlog::Error> {
 
 /// How a replica's job ended, in words.
 pub(crate) fn how_it_ended(end: &JobEnd) -> Replacement {
-    let hopeless = end.outcome == Outcome::Failed && end.exit_code == Some(HOPELESS);
-    Replacement { reason: end_text(end), log_tail: end.stderr_tail.clone(), hopeless }
+    let cannot_serve = end.outcome == Outcome::Failed && end.exit_code == Some(CANNOT_SERVE);
+    Replacement { reason: end_text(end), log_tail: end.stderr_tail.clone(), cannot_serve }
 }
 
 fn end_text(end: &JobEnd) -> String {

@@ -97,27 +97,27 @@ pub enum Rejection {
     },
 }
 
+fn parent_canceled(canceled: &str) -> Problem {
+    let detail = format!(
+        "run '{canceled}' was canceled with everything nested in it; create the run below another parent, or without \
+         parent_run_id"
+    );
+    Problem::conflict("ParentCanceled", detail).with("canceled_run", canceled.to_owned())
+}
+
 impl From<Rejection> for Problem {
     fn from(rejection: Rejection) -> Self {
         match rejection {
             Rejection::NotFound { run, workspace } => Self::not_found("run", &run, &workspace),
             Rejection::Exists { run } => Self::conflict("RunExists", format!("run '{run}' exists; ids are used once")),
-            Rejection::ParentCanceled { canceled } => Self::conflict(
-                "ParentCanceled",
-                format!(
-                    "run '{canceled}' was canceled with everything nested in it; create the run below another parent, \
-                     or without parent_run_id"
-                ),
-            )
-            .with("canceled_run", canceled),
-            Rejection::TooDeep { parent, depth, most } => Self::invalid(
-                "/parent_run_id",
-                "TooDeep",
-                format!(
+            Rejection::ParentCanceled { canceled } => parent_canceled(&canceled),
+            Rejection::TooDeep { parent, depth, most } => {
+                let detail = format!(
                     "run '{parent}' has {depth} runs above it, and a run may have {most}; create the run below one \
                      further up, or without parent_run_id"
-                ),
-            ),
+                );
+                Self::invalid("/parent_run_id", "TooDeep", detail)
+            }
             Rejection::StaleAttempt { attempt, current } => Self::conflict(
                 "StaleAttempt",
                 format!("attempt {attempt} may not write any more; the run is at attempt {current}"),

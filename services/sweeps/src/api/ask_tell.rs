@@ -78,12 +78,12 @@ impl Core {
             content,
             at: self.clock.now(),
         };
-        let told = tell.trial;
+        let trial = tell.trial;
         let context = calls::context(&call, self.entropy.as_ref(), Vec::new());
         let committed = self
             .log
             .execute_answering::<Sweep>(&stream_of(sweep_id), Command::Tell(tell), context, move |_, events| {
-                verdict(told, events).encode_to_vec()
+                verdict(trial, events).encode_to_vec()
             })
             .await;
         let committed = committed.map_err(|error| refused(error, &request.workspace, &request.sweep))?;
@@ -167,16 +167,16 @@ fn offers(sweep: &Sweep, events: &[SweepEvent]) -> wire::AskTrialsReply {
 }
 
 /// Whether the trial is over for whoever runs it although it said nothing of an end.
-fn verdict(told: u32, events: &[SweepEvent]) -> wire::TellTrialReply {
+fn verdict(trial: u32, events: &[SweepEvent]) -> wire::TellTrialReply {
     let by_policy = events.iter().any(|event| match event {
-        SweepEvent::TrialStopRequested(stop) => stop.trial == told,
-        SweepEvent::TrialPaused(paused) => paused.trial == told,
+        SweepEvent::TrialStopRequested(stop) => stop.trial == trial,
+        SweepEvent::TrialPaused(paused) => paused.trial == trial,
         _ => false,
     });
     // It failed for its value, or went on beyond the last interval.
     let fails = |event: &SweepEvent| {
         matches!(event, SweepEvent::TrialEnded(ended)
-            if ended.trial == told
+            if ended.trial == trial
                 && (ended.attempt_end.reason == "non_finite" || ended.attempt_end.outcome == "canceled"))
     };
     // The id is made of the position, which is known after the commit.

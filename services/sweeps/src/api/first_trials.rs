@@ -13,8 +13,8 @@ use crate::tuner::{first_suggestions, setup};
 
 /// Proposals of one submission; the rest come as later ones do.
 const AT_ONCE: u32 = 64;
-/// How long a submission waits for them: most take a millisecond, also on a busy machine. A model of a large space takes
-/// far longer, and then they come as later ones do.
+/// How long a submission waits for them: most take a millisecond, also on a busy machine. A model of a large space
+/// takes far longer, and then they come as later ones do.
 const BUDGET: Duration = Duration::from_secs(1);
 /// Submissions that calculate at once; more wait for their turn, within the same time. Few, so that later trials of
 /// others keep most of the machine's calculations.

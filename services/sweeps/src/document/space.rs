@@ -147,8 +147,8 @@ fn bounded(kind: &str, fields: &mut Fields<'_>) -> Option<Distribution> {
     let has_points = ["quniform", "q_log_uniform_values"].contains(&kind);
     let grid_points = has_points && fields.boolean("grid_points").unwrap_or_default();
     let takes_exponents = ["loguniform", "qloguniform"].contains(&kind);
-    let said = takes_exponents.then(|| fields.field("bounds").one_of("BadBounds", &["exponents"])).flatten();
-    let bounds = if said.is_some() { Bounds::Exponents } else { Bounds::Unsaid };
+    let stated = takes_exponents.then(|| fields.field("bounds").one_of("BadBounds", &["exponents"])).flatten();
+    let bounds = if stated.is_some() { Bounds::Exponents } else { Bounds::Unsaid };
     let (min_value, max_value, q) = (min?, max?, q?);
     Some(match kind {
         "uniform" => Distribution::Uniform { min_value, max_value },

@@ -11,7 +11,6 @@ use vocabulary::{RunId, SweepId, Warning};
 use super::TrialState;
 use super::closing::Closing;
 use super::exploit::Exploit;
-use super::finishing::TrialFinishing;
 use super::held::{PauseMode, TrialHeld, TrialReleased};
 use super::inheritance::{ObservationsInherited, Parent, TrialsAdopted};
 use super::job::TrialJob;
@@ -423,6 +422,21 @@ pub struct SweepArchived {
 pub struct SweepUnstalled {
     /// Which trial.
     pub trial: u32,
+}
+
+/// A trial is judged no more and has to end by itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrialFinishing {
+    /// Whose it is.
+    pub workspace: String,
+    /// Which trial.
+    pub trial: u32,
+    /// What it has come to: `max_resource` or `target_reached`.
+    pub by: StopBy,
+    /// For how long it may run from here on.
+    pub seconds: f64,
+    /// When.
+    pub at: Timestamp,
 }
 
 vocabulary::stored_events! {

@@ -2,44 +2,17 @@
 //! target. Such a trial writes its model now, and ends by itself.
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 use tuning::{PolicySpec, Report, Verdict};
 
-use super::events::{SweepCompleting, SweepEvent};
+use super::events::{SweepCompleting, SweepEvent, TrialFinishing};
 use super::held::TrialReleased;
 use super::state::{Submitted, Sweep};
 use super::status::{CompletedReason, Outcome};
-use super::trial::Trial;
+use super::trial::{Finishing, Trial};
 use super::trial_end::{StopBy, TrialEnd};
 
 /// Microseconds of a second.
 const US: f64 = 1e6;
-
-/// A trial is judged no more and has to end by itself.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct TrialFinishing {
-    /// Whose it is.
-    pub workspace: String,
-    /// Which trial.
-    pub trial: u32,
-    /// What it has come to: `max_resource` or `target_reached`.
-    pub by: StopBy,
-    /// For how long it may run from here on.
-    pub seconds: f64,
-    /// When.
-    pub at: Timestamp,
-}
-
-/// That a trial has to end by itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Finishing {
-    /// What it has come to.
-    pub by: StopBy,
-    /// How long its command may run, attempts before the current one included, in microseconds.
-    pub limit_us: i64,
-    /// The same of one attempt: a new one may have to begin anew.
-    attempt_us: i64,
-}
 
 impl Trial {
     pub(super) fn finish_soon(&mut self, event: &TrialFinishing) {

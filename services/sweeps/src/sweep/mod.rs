@@ -47,7 +47,6 @@ pub use decide::Command;
 pub use events::*;
 pub use exploit::{Changed, Exploit, Population, Vacancy};
 pub use external::offer_state;
-pub use finishing::{Finishing, TrialFinishing};
 pub use held::{PauseMode, TrialHeld, TrialReleased};
 pub use import::{IMPORTED, NO_RUN};
 pub use inheritance::{

@@ -8,11 +8,21 @@ use vocabulary::RunId;
 
 use super::TrialState;
 use super::events::{Basis, TrialEnded, TrialLeased, TrialPaused, TrialPromoted, TrialProposed, TrialStateChanged};
-use super::finishing::Finishing;
 use super::inheritance::AdoptedTrial;
 use super::lease::Lease;
 use super::point::Point;
 use super::trial_end::{AttemptEnd, StopBy, TrialEnd};
+
+/// That a trial has to end by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finishing {
+    /// What it has come to.
+    pub by: StopBy,
+    /// How long its command may run, attempts before the current one included, in microseconds.
+    pub limit_us: i64,
+    /// The same of one attempt: a new one may have to begin anew.
+    pub(super) attempt_us: i64,
+}
 
 /// One attempt to run a trial.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

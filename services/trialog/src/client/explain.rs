@@ -76,13 +76,7 @@ fn print_why(why: &Value) {
         print_exploit(exploit);
     }
     if let Some(measured) = why.get("measured") {
-        println!("measured {}, feasible: {}", show::field(measured, "values"), show::field(measured, "feasible"));
-        for constraint in show::entries(measured, "constraints").filter(|constraint| constraint["holds"] != true) {
-            let (metric, op) = (show::field(constraint, "metric"), show::field(constraint, "op"));
-            let (bound, value) = (show::field(constraint, "bound"), show::field(constraint, "value"));
-            let value = if value.is_empty() { "not measured".to_owned() } else { value };
-            println!("  {metric} must be {op} {bound}: {value}");
-        }
+        print_measured(measured);
     }
     for decision in show::entries(why, "decisions") {
         println!(
@@ -119,6 +113,17 @@ fn print_why(why: &Value) {
         let (started, ended, end) =
             (show::field(attempt, "started"), show::field(attempt, "ended"), show::field(attempt, "end"));
         println!("attempt {number} on {node}: {started} to {ended}, {}", if end.is_empty() { "lives" } else { &end });
+    }
+}
+
+/// What a trial gave where several metrics are watched, and what it must not have given.
+fn print_measured(measured: &Value) {
+    println!("measured {}, feasible: {}", show::field(measured, "values"), show::field(measured, "feasible"));
+    for constraint in show::entries(measured, "constraints").filter(|constraint| constraint["holds"] != true) {
+        let (metric, op) = (show::field(constraint, "metric"), show::field(constraint, "op"));
+        let (bound, value) = (show::field(constraint, "bound"), show::field(constraint, "value"));
+        let value = if value.is_empty() { "not measured".to_owned() } else { value };
+        println!("  {metric} must be {op} {bound}: {value}");
     }
 }
 

@@ -28,7 +28,7 @@ const REFERENCES: [(&str, &str, u16, &str); 6] = [
 
 /// Texts that name nothing, or something of the caller's workspace by its name: a stranger's own. Members that only the
 /// platform may fill are refused as such.
-const NO_REFERENCES: [&str; 37] = [
+const NO_REFERENCES: [&str; 39] = [
     // Of the installation, and for its administrators only.
     "source",
     "consumer",
@@ -46,6 +46,8 @@ const NO_REFERENCES: [&str; 37] = [
     "job.prepare",
     "job.primary_metric",
     "job.python",
+    "job.requirements",
+    "job.requirements_file",
     "job.seed",
     "job.service.deployment",
     "job.service.endpoint",

@@ -49,7 +49,7 @@ impl CommandLine {
         let code = |words: &[&str], url: &str| self.output(words, url).status.code();
         assert_eq!(code(&["sweep", "show", "nothing"], &self.url), Some(1));
         assert_eq!(code(&["sweep", "shw"], &self.url), Some(2));
-        assert_eq!(code(&["why", "nothing"], &self.url), Some(2));
+        assert_eq!(code(&["why", "nothing"], &self.url), Some(1));
         assert_eq!(code(&["sweep", "list"], "http://127.0.0.1:1"), Some(3));
     }
 }

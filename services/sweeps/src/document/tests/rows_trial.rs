@@ -121,6 +121,12 @@ fn data_and_environment() {
             )],
             Accepted,
         ),
+    ]);
+}
+
+#[test]
+fn python_environments() {
+    check(&[
         Case(
             0,
             &[("trial", "{command: [x], environment: {python: 3.11, requirements: [numpy, 'scikit-learn==1.5']}}")],
