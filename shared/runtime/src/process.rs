@@ -153,6 +153,7 @@ pub fn signal(pid: i32, signal: Signal) {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
     use std::process::{Command, Stdio};
 
     use super::*;
@@ -179,6 +180,9 @@ mod tests {
         let mut command = Command::new("cat");
         command.env("TRIALOG_NODE_ID", "node_1").stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
+        // While a program takes a process over there is no command line: it answers once it has.
+        child.stdin.as_mut().unwrap().write_all(b"x").unwrap();
+        child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
         let pid = i32::try_from(child.id()).unwrap();
         let identity = Identity::of(pid).unwrap();
         assert_eq!(parent_of(pid), Some(Identity::own().unwrap().pid));
