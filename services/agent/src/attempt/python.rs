@@ -215,7 +215,7 @@ mod tests {
         let file = |name: &str| JobSpec { requirements_file: name.into(), ..spec("3", &[]) };
         assert!(fixture.of(&file("needs.txt")).unwrap_err().contains("no file 'needs.txt'"));
         assert!(fixture.of(&file("../needs.txt")).unwrap_err().contains("no file"));
-        fs::write(fixture.folder.path().join("attempt/work/needs.txt"), "numpy\n").unwrap();
+        fs::write(fixture.folder.path().join("attempt").join("work").join("needs.txt"), "numpy\n").unwrap();
         let numpy = fixture.of(&spec("3", &["numpy"])).unwrap().program;
         assert_eq!(fixture.of(&file("needs.txt")).unwrap().program, numpy, "the same, written in another place");
         assert!(fixture.of(&spec("3", &["-e ."])).unwrap_err().contains("leave -e out"));
