@@ -8,9 +8,6 @@ use std::time::Duration;
 use runtime::Stopwatch;
 use rustix::process::{Pid, PidfdFlags, Signal};
 
-/// Between two looks at a process that has been killed and is about to go.
-const LOOK_PAUSE: Duration = Duration::from_millis(5);
-
 /// What a process is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
@@ -124,7 +121,9 @@ pub fn kill_and_await(folder: &Path, patience: Duration) -> Vec<Process> {
             return left;
         }
         left.iter().for_each(Process::kill);
-        std::thread::sleep(LOOK_PAUSE);
+        for process in &left {
+            await_end(process.pid, patience.saturating_sub(watch.elapsed()));
+        }
     }
 }
 

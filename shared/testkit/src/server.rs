@@ -212,16 +212,10 @@ impl Server {
     /// # Panics
     /// When it was not started.
     pub fn await_end(&mut self, patience: Duration) -> Option<ExitStatus> {
-        let watch = Stopwatch::start();
         let child = self.child.as_mut().expect("the server was started");
-        while watch.elapsed() < patience {
-            if let Ok(Some(status)) = child.try_wait() {
-                self.child = None;
-                return Some(status);
-            }
-            std::thread::sleep(LOOK_PAUSE);
-        }
-        None
+        let pid = i32::try_from(child.id()).expect("a process id");
+        let status = processes::await_end(pid, patience).then(|| child.wait().expect("the end of a child"));
+        status.inspect(|_| self.child = None)
     }
 
     /// Asks it to end and waits.

@@ -162,13 +162,21 @@ impl Node {
 
     /// Nothing of the run may live any more; a killed process needs a moment to go.
     pub async fn assert_nothing_left(&self) {
-        for _ in 0..200 {
-            if self.left().is_empty() && self.shims().is_empty() {
-                return;
+        let gone = async {
+            loop {
+                let found = [self.left(), self.shims()].concat();
+                if found.is_empty() {
+                    return;
+                }
+                for process in found.into_iter().filter_map(runtime::process::Identity::of) {
+                    process.ended().await.unwrap();
+                }
+                // A zombie has ended and is there until its parent asks.
+                tokio::task::yield_now().await;
             }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        panic!("left: {:?}, shims: {:?}", self.left(), self.shims());
+        };
+        let in_time = tokio::time::timeout(Duration::from_secs(2), gone).await;
+        in_time.unwrap_or_else(|_| panic!("left: {:?}, shims: {:?}", self.left(), self.shims()));
     }
 }
 

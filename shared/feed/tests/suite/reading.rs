@@ -174,7 +174,6 @@ async fn a_reader_may_begin_now_or_with_a_time() {
     let log = Talk::open(folder.path()).await;
     for number in 0..20 {
         log.say("lab/a", &number.to_string()).await;
-        tokio::time::sleep(Duration::from_millis(2)).await;
     }
     let events = log.log.read(0, 100).await.unwrap();
     let mut client = FeedServiceClient::new(peer(&log));

@@ -243,7 +243,7 @@ impl Following {
             while !end.is_requested() {
                 if let Err(error) = follower.run(&part).await {
                     part.failed(&error.to_string());
-                    tokio::time::sleep(Duration::from_millis(1)).await;
+                    tokio::task::yield_now().await;
                 }
             }
             Ok(())
