@@ -21,6 +21,9 @@ const CODE_KEPT_MAX: usize = 32;
 /// Waits between two tries while runs does not answer.
 const BACK_OFF_MIN: Duration = Duration::from_millis(50);
 const BACK_OFF_MAX: Duration = Duration::from_secs(2);
+/// So often something else comes whole than was asked for, before it is clear that no other try will bring it: what is
+/// kept is damaged.
+const DAMAGED_TRIES: u32 = 5;
 
 /// The packed code, from the node's cache or fetched into it.
 pub(super) async fn code(node: &Node, sha256: &str) -> anyhow::Result<Result<PathBuf, Refused>> {
@@ -71,15 +74,19 @@ fn is_inner(path: &Path) -> bool {
         && path.components().any(|part| matches!(part, Component::Normal(_)))
 }
 
-/// Fetches an object until it is here whole; patient with a server that is away.
+/// Fetches an object until it is here whole; patient with a server that is away, not with an object that is damaged.
 async fn fetch(node: &Node, sha256: &str, path: &Path) -> anyhow::Result<Result<(), Refused>> {
     let mut backoff = Backoff::new(BACK_OFF_MIN, BACK_OFF_MAX);
+    let mut damaged = 0;
     loop {
         // Two attempts may want the same object at the same time.
         let part = path.with_extension(format!("{}.part", node.options.entropy.uuid().simple()));
         let status = match fetch_once(node, sha256, &part).await {
             Ok(true) => return Ok(fs::rename(&part, path).map(Ok)?),
-            Ok(false) => tonic::Status::data_loss("the content does not match its hash"),
+            Ok(false) => {
+                damaged += 1;
+                tonic::Status::data_loss("the content does not match its hash")
+            }
             Err(Broken::Answer(status)) => status,
             Err(Broken::Disk(error)) => {
                 let _ = fs::remove_file(&part);
@@ -89,6 +96,12 @@ async fn fetch(node: &Node, sha256: &str, path: &Path) -> anyhow::Result<Result<
         let _ = fs::remove_file(&part);
         if let Refusal::Skip(problem) | Refusal::Over(problem) = errors::refusal(&status) {
             return Ok(Err(Refused(format!("object sha256:{sha256} cannot be fetched: {problem}"))));
+        }
+        if damaged >= DAMAGED_TRIES {
+            return Ok(Err(Refused(format!(
+                "object sha256:{sha256} is damaged where it is kept: {damaged} times what came has another hash; \
+                 put it again, then start the run anew"
+            ))));
         }
         tracing::warn!(object.sha256 = sha256, "tried again: {status}");
         backoff.wait().await;

@@ -139,6 +139,18 @@ async fn code_is_unpacked_and_outputs_become_artifacts() {
 }
 
 #[tokio::test]
+async fn a_damaged_object_fails_its_job_and_says_so() {
+    // The job would hold its place on the node for ever, and nothing said why.
+    let node = Node::start().await;
+    let code_sha256 = "d".repeat(64);
+    node.fake.change(|heard| heard.objects.insert(code_sha256.clone(), b"half of it".to_vec()));
+    node.run("job_a", JobSpec { code_sha256: code_sha256.clone(), ..node.spec("true") }).await;
+    let end = node.fake.end("job_a").await;
+    assert_eq!(end.outcome, "failed");
+    assert!(end.stderr_tail.contains(&code_sha256) && end.stderr_tail.contains("damaged"), "{end:?}");
+}
+
+#[tokio::test]
 async fn what_cannot_be_made_ready_says_why() {
     // The alternative is a job that waits for ever, or fails without a word.
     let node = Node::start().await;
