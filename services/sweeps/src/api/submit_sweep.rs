@@ -129,7 +129,11 @@ impl Core {
 
     pub(super) async fn record(&self, call: &CallContext, submission: Submission) -> Answer<wire::SubmitSweepReply> {
         let context = calls::context(call, self.entropy.as_ref(), Vec::new());
-        let submission = Submission { first: self.first_trials(&submission).await, ..submission };
+        let first = match self.is_settled(call, &submission.submitted).await.map_err(calls::unreadable)? {
+            true => Vec::new(),
+            false => self.first_trials(&submission).await,
+        };
+        let submission = Submission { first, ..submission };
         match self.append(context.clone(), submission.clone()).await {
             // Two equal requests at once: the other was first and has made the sweep.
             Err(ExecuteError::KeyReuse) => {
@@ -143,6 +147,18 @@ impl Core {
             }
             other => answer(other),
         }
+    }
+
+    /// Whether the request makes no sweep, as far as can be seen: it is a repeat, or its name is taken. What it is then
+    /// answered is the log's to say, but nothing is computed for it.
+    async fn is_settled(&self, call: &CallContext, submitted: &SweepSubmitted) -> Result<bool, eventlog::Error> {
+        if let Some(command) = call.command_id
+            && views::by_command(self.log.reader(), command).await?.is_some()
+        {
+            return Ok(true);
+        }
+        let Some(name) = &submitted.spec.name else { return Ok(false) };
+        Ok(views::by_name(self.log.reader(), &submitted.workspace, name).await?.is_some())
     }
 
     /// The sweep's first event, with its name: both or neither.

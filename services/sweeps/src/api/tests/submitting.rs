@@ -1,7 +1,7 @@
 //! Submission: refusals in their order, names, repeats, dry runs.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use contracts::sweeps as wire;
 use serde_json::{Value, json};
@@ -9,6 +9,7 @@ use tonic::Request;
 
 use super::{Bench, cluster, document, keyed, problem, submission};
 use crate::service::Core;
+use crate::sweep::proposals;
 use crate::tuner::{Suggest, Tuners, suggest};
 
 #[tokio::test]
@@ -192,4 +193,30 @@ async fn a_submission_does_not_wait_for_a_model_that_takes_long() {
     STILL.store(false, Ordering::SeqCst);
     bench.fill(sweep).await;
     assert_eq!(bench.sweep(sweep).await.proposals, 2);
+}
+
+/// How often a sampler was asked.
+static ASKED: AtomicUsize = AtomicUsize::new(0);
+
+#[tokio::test]
+async fn nothing_is_computed_for_a_request_that_makes_no_sweep() {
+    // A client that repeats itself, or takes one name again and again, must not keep the cores busy.
+    let bench = Bench::new().await;
+    let core = Core {
+        sampler: |basis, most| {
+            ASKED.fetch_add(1, Ordering::SeqCst);
+            proposals(basis, most)
+        },
+        ..bench.api().clone()
+    };
+    let submit = async |key| core.submit_sweep(keyed(key, 1, submission(&document(json!({}))))).await;
+    let first = submit(7).await.unwrap().into_inner();
+    assert_eq!((first.state.as_str(), ASKED.load(Ordering::SeqCst)), ("Running", 1));
+    let again = submit(7).await.unwrap().into_inner();
+    assert_eq!(again, first);
+    let refused = problem(submit(8).await);
+    assert_eq!((refused.status, refused.code.as_str()), (409, "NameTaken"));
+    let unnamed = core.submit_sweep(Request::new(submission(&document(json!({}))))).await;
+    assert_eq!(problem(unnamed).status, 409);
+    assert_eq!(ASKED.load(Ordering::SeqCst), 1, "it was asked for the one sweep that there is");
 }
