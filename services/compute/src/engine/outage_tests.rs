@@ -3,7 +3,7 @@
 
 use contracts::compute::agent_order::Order;
 use contracts::compute::agent_report::Report;
-use contracts::compute::{AttemptStatus, PreemptionNotice, StartAttempt};
+use contracts::compute::{AttemptStatus, PreemptionNotice};
 use eventlog::sql;
 use vocabulary::job::StopBy;
 use vocabulary::{JobId, NodeId};
@@ -11,32 +11,20 @@ use vocabulary::{JobId, NodeId};
 use super::{perform, run};
 use crate::cluster::{self, Cluster, NodeEnd, Taker};
 use crate::job;
-use crate::providers::{NodeEvent, OrderedNode};
+use crate::providers::NodeEvent;
 use crate::scheduler::Action;
 use crate::stream::ClusterName;
-use crate::tests::harness::{Agent, PATIENCE, Running, run_id, spec};
+use crate::tests::harness::{PATIENCE, Running, run_id, spec};
 
 const SPOT: &str = "vm_size: D2\nvm_priority: low_priority\n\
     scale: {max_nodes: 2, idle_seconds_before_scaledown: 60}\nprovider: {boot_seconds: 0}";
-
-/// A job that runs on a node.
-async fn one_runs(running: &mut Running) -> (OrderedNode, Agent, StartAttempt) {
-    running.put("spot", SPOT).await.unwrap();
-    running.runs.create(&run_id(1), spec("spot"));
-    let order = running.next_node().await;
-    let mut agent = running.agent(&order, Vec::new()).await;
-    let start = agent.next_start().await;
-    agent.phase(&start.job_id, 1, "running").await;
-    running.until(&start.run_id, |job| job.state == "running").await;
-    (order, agent, start)
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_scheduler_that_breaks_off_loses_no_order() {
     // The agent that stays connected would wait for its order for ever, and the job with it.
     let data = tempfile::tempdir().unwrap();
     let mut running = Running::start(data.path(), None).await;
-    let (order, agent, first) = one_runs(&mut running).await;
+    let (order, agent, first) = running.with_a_job(SPOT).await;
     running.break_scheduler().await;
     running.runs.create(&run_id(2), spec("spot"));
     let second = running.until(&run_id(2), |job| job.state == "placed").await;
@@ -69,7 +57,7 @@ async fn an_event_that_cannot_be_read_holds_nobody_up() {
     // A scheduler that ended with it would read the whole fleet again and again, and cut every agent off each time.
     let data = tempfile::tempdir().unwrap();
     let mut running = Running::start(data.path(), None).await;
-    let (order, mut agent, first) = one_runs(&mut running).await;
+    let (order, mut agent, first) = running.with_a_job(SPOT).await;
     let from = *running.engine.commands.log.head().borrow();
     running.engine.fleet.caught_up(from).await.unwrap();
     running.break_scheduler().await;
@@ -108,7 +96,7 @@ async fn is_preempted(running: &mut Running, node_id: NodeId) {
 async fn a_preemption_that_cannot_be_recorded_at_once_is_one_all_the_same() {
     let data = tempfile::tempdir().unwrap();
     let mut running = Running::start(data.path(), None).await;
-    let (order, _agent, _) = one_runs(&mut running).await;
+    let (order, _agent, _) = running.with_a_job(SPOT).await;
     let (goes_on, node_id) = (running.overload().await, order.node_id);
     running.observed(NodeEvent::Lost { node_id, preempted: true, reason: "taken back".into() });
     running.heard().await;
@@ -121,7 +109,7 @@ async fn a_notice_outlives_the_connection_that_it_came_by() {
     // The node that was told that it goes is the one whose connection ends soon.
     let data = tempfile::tempdir().unwrap();
     let mut running = Running::start(data.path(), None).await;
-    let (order, mut agent, _) = one_runs(&mut running).await;
+    let (order, mut agent, _) = running.with_a_job(SPOT).await;
     let goes_on = running.overload().await;
     agent.say(Report::Notice(PreemptionNotice { reason: "taken back".into(), ..Default::default() })).await;
     // What means nothing is acknowledged at once: by then the notice has been heard.
@@ -149,7 +137,7 @@ async fn a_node_whose_end_cannot_be_recorded_says_so_until_it_can() {
     // Its jobs wait for that end: somebody has to see what is in the way, and need not start the server anew after.
     let data = tempfile::tempdir().unwrap();
     let mut running = Running::start(data.path(), None).await;
-    let (order, _agent, _) = one_runs(&mut running).await;
+    let (order, _agent, _) = running.with_a_job(SPOT).await;
     let (name, node_id) = (ClusterName::new("w", "spot"), order.node_id);
     let known = running.engine.fleet.lock().pool(&name).unwrap().clone();
     rewrite(&running, "'-' || data").await;

@@ -328,6 +328,18 @@ impl Running {
         agent
     }
 
+    /// A job that runs on the first node of a new cluster.
+    pub async fn with_a_job(&mut self, document: &str) -> (OrderedNode, Agent, StartAttempt) {
+        self.put("spot", document).await.unwrap();
+        self.runs.create(&run_id(1), spec("spot"));
+        let order = self.next_node().await;
+        let mut agent = self.agent(&order, Vec::new()).await;
+        let start = agent.next_start().await;
+        agent.phase(&start.job_id, 1, "running").await;
+        self.until(&start.run_id, |job| job.state == "running").await;
+        (order, agent, start)
+    }
+
     pub async fn connect(&self, node_id: &str, token: &str, attempts: Vec<AttemptStatus>) -> Agent {
         self.hello(Hello { node_id: node_id.into(), token: token.into(), pid: 1, attempts, leaving: false }).await
     }

@@ -308,14 +308,8 @@ async fn a_job_that_cannot_be_read_stops_nobody_else() {
 async fn the_jobs_of_a_cluster_that_cannot_be_read_wait_and_its_nodes_stay() {
     let data = tempfile::tempdir().unwrap();
     let mut running = Running::start(data.path(), None).await;
-    running.put("spot", SPOT).await.unwrap();
     running.put("other", SPOT).await.unwrap();
-    running.runs.create(&run_id(1), spec("spot"));
-    let order = running.next_node().await;
-    let mut agent = running.agent(&order, Vec::new()).await;
-    let start = agent.next_start().await;
-    agent.phase(&start.job_id, 1, "running").await;
-    running.until(&start.run_id, |job| job.state == "running").await;
+    let (order, _agent, _) = running.with_a_job(SPOT).await;
     let runs = running.stop().await;
     damage(data.path(), "cluster-w/spot".into()).await;
     let mut running = Running::start(data.path(), Some(runs)).await;
@@ -339,13 +333,7 @@ async fn the_next_attempt_waits_for_what_the_one_before_it_wrote() {
     // It would go on from an older state, and report again what lies on the disk of the node that is gone.
     let data = tempfile::tempdir().unwrap();
     let mut running = Running::start(data.path(), None).await;
-    running.put("spot", SPOT).await.unwrap();
-    running.runs.create(&run_id(1), spec("spot"));
-    let order = running.next_node().await;
-    let mut agent = running.agent(&order, Vec::new()).await;
-    let start = agent.next_start().await;
-    agent.phase(&start.job_id, 1, "running").await;
-    running.until(&start.run_id, |job| job.state == "running").await;
+    let (order, _agent, _start) = running.with_a_job(SPOT).await;
     running.deliver(false);
     let (node_id, reason) = (order.node_id, "taken back".to_owned());
     running.observed(NodeEvent::Lost { node_id, preempted: true, reason });

@@ -1,9 +1,9 @@
 //! Which runs were canceled, from the moment that it was asked for: nothing new begins below them.
 
 use eventlog::{BoxFuture, Error, RecordedEvent, Transaction, View, insert, row};
-use vocabulary::RunId;
 use vocabulary::job::StopBy;
 
+use super::key;
 use crate::run::{self, RunEvent, RunState};
 
 /// The view.
@@ -34,8 +34,4 @@ impl View for CanceledRunsView {
             rows.execute(tx).await
         })
     }
-}
-
-fn key(run: RunId) -> Vec<u8> {
-    run.uuid().as_bytes().to_vec()
 }

@@ -6,3 +6,10 @@ pub mod nested_runs;
 pub mod object_owners;
 pub(crate) mod row;
 pub mod runs;
+
+use vocabulary::RunId;
+
+/// A run in a row.
+fn key(run: RunId) -> Vec<u8> {
+    run.uuid().as_bytes().to_vec()
+}

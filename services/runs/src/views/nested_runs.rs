@@ -4,6 +4,7 @@ use eventlog::{BoxFuture, Error, RecordedEvent, Transaction, View, sql};
 use uuid::Uuid;
 use vocabulary::RunId;
 
+use super::key;
 use crate::run::{self, RunEvent};
 
 /// Runs that may be above a run. The way up is walked in the one transaction that everybody waits for.
@@ -35,10 +36,6 @@ impl View for NestedRunsView {
             Ok(())
         })
     }
-}
-
-fn key(run: RunId) -> Vec<u8> {
-    run.uuid().as_bytes().to_vec()
 }
 
 /// How many runs are above a run.
