@@ -48,15 +48,30 @@ pub async fn why(client: &Client, arguments: Why) -> Result<(), Failure> {
     Ok(())
 }
 
-fn print_why(why: &Value) {
+/// The trial or the run, why it waits, and what a trial has in the place of a result.
+fn print_subject(why: &Value) {
     match why.get("trial") {
-        Some(trial) => println!("trial {}", show::text(trial)),
+        Some(trial) => print_trial(trial, why.get("measured").is_some()),
         None => println!("run {} {}", show::field(why, "run_id"), show::field(why, "state")),
     }
     let reason = show::field(why, "reason");
     if !reason.is_empty() {
         println!("{reason}");
     }
+}
+
+fn print_trial(trial: &Value, several: bool) {
+    println!("trial {}", show::text(trial));
+    if let Some(words) = show::no_value(trial).filter(|_| !several) {
+        println!("{words}");
+    }
+    if show::field(trial, "state") == "Failed" {
+        println!("failed: {}", show::failure(trial));
+    }
+}
+
+fn print_why(why: &Value) {
+    print_subject(why);
     if let Some(proposal) = why.get("proposal") {
         let (algorithm, rule) = (show::field(proposal, "algorithm"), show::field(proposal, "rule"));
         let (seed, index) = (show::field(proposal, "seed"), show::field(proposal, "index"));

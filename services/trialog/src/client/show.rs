@@ -55,6 +55,22 @@ pub fn list(client: &Client, value: &Value, field: &str, columns: &[&str]) {
     }
 }
 
+/// How a trial failed: phase and cause, and the last line that it wrote to stderr.
+pub fn failure(trial: &Value) -> String {
+    let (reason, error) = (field(trial, "reason"), field(trial, "error"));
+    if error.is_empty() { reason } else { format!("{reason}: {error}") }
+}
+
+/// What there is in the place of the result of a trial that has ended without one.
+pub fn no_value(trial: &Value) -> Option<String> {
+    let ended = ["Completed", "Failed", "Canceled", "EarlyStopped"].contains(&field(trial, "state").as_str());
+    if !ended || trial.get("best_value").is_some_and(|value| !value.is_null()) {
+        return None;
+    }
+    let reports = trial.get("non_finite_reports").and_then(Value::as_u64).unwrap_or_default();
+    Some(if reports == 0 { "no value".to_owned() } else { format!("no value ({reports} x NaN)") })
+}
+
 /// Whether there is nothing to show.
 pub fn is_empty(value: &Value) -> bool {
     match value {

@@ -181,9 +181,12 @@ pub async fn trial(client: &Client, command: Trial) -> Result<(), Failure> {
     match command {
         Trial::List { sweep, state } => {
             let path = format!("sweeps/{}/trials?state={}", encoded(&sweep), encoded(&state));
-            let trials = client.get_all(&path, "trials").await?;
+            let mut trials = client.get_all(&path, "trials").await?;
             let rows = trials.get("trials").and_then(Value::as_array);
             let several = rows.into_iter().flatten().any(|row| !show::is_empty(&row["values"]));
+            if !client.is_json() {
+                in_words(&mut trials, several);
+            }
             let measured: &[&str] = if several { &["values", "feasible"] } else { &["best_value"] };
             let rest = ["intervals", "attempt", "decision", "reason", "parameters", "run_id"];
             let columns = [&["index", "state"], measured, &rest].concat();
@@ -195,6 +198,16 @@ pub async fn trial(client: &Client, command: Trial) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// What a trial's row says of a result that is not there, and of a failure.
+fn in_words(trials: &mut Value, several: bool) {
+    for trial in trials.get_mut("trials").and_then(Value::as_array_mut).into_iter().flatten() {
+        if let Some(words) = show::no_value(trial).filter(|_| !several) {
+            trial["best_value"] = words.into();
+        }
+        trial["reason"] = show::failure(trial).into();
+    }
 }
 
 /// SWEEP/INDEX.
