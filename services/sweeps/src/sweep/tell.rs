@@ -39,7 +39,7 @@ impl Sweep {
     /// Takes in what is told of a trial, and all that follows.
     pub(super) fn tell(&self, tell: &Tell) -> Decided {
         let submitted = self.external_of(&tell.workspace)?;
-        if self.has_ended_so(submitted, tell) {
+        if self.has_ended_so(submitted, tell) || self.was_told_to_stop(tell) {
             return Ok(Vec::new());
         }
         let trial = self.holder(tell.trial, tell.attempt)?;
@@ -59,6 +59,23 @@ impl Sweep {
                 Ok(self.ended(submitted, trial, &run_end(tell, attempt_end), failed(short), result))
             }
         }
+    }
+
+    /// Whether this is the last word of who was told to stop, or had to end by itself and took too long: the trial has
+    /// ended, or waits, and most programs tell their end in every case.
+    fn was_told_to_stop(&self, tell: &Tell) -> bool {
+        let is_last = match &tell.content {
+            TellContent::Value { last, .. } | TellContent::Values { last, .. } => *last,
+            TellContent::Failed { .. } => false,
+        };
+        let trial = self.trials.get(tell.trial as usize).filter(|trial| is_last && trial.attempt() == tell.attempt);
+        trial.is_some_and(|trial| match &trial.end {
+            None => trial.paused.is_some(),
+            Some(TrialEnd::EarlyStopped { .. }) => true,
+            Some(TrialEnd::Completed { max_resource, target_reached, .. }) => *max_resource || *target_reached,
+            Some(TrialEnd::Failed { reason, .. }) => reason == "non_finite",
+            Some(TrialEnd::Canceled { .. }) => false,
+        })
     }
 
     /// Whether the trial has ended with just this: whoever got no answer says it again, and need not know whether the

@@ -188,6 +188,35 @@ fn the_same_point_again_is_nothing_new_and_another_value_a_conflict() {
 }
 
 #[test]
+fn whoever_was_told_to_stop_may_tell_the_end_too() {
+    // Most programs end with a final tell in every case; an error for that breaks their loop over trials.
+    let mut story = external(json!({"early_termination": {"type": "bandit", "slack_amount": 0.1}}));
+    story.asks(2);
+    story.tells(0, 0.9);
+    story.tells(1, 0.5);
+    let end = story.sweep.trials[1].end.clone();
+    assert_eq!(story.ends_with(1, 0.5), []);
+    assert_eq!(story.ends_with(1, 0.6), [], "whatever the value: it came after the end");
+    assert!(end.is_some() && story.sweep.trials[1].end == end);
+    assert_eq!(refused_state(&mut story, 1), (409, "RunTerminal".into()), "a value on the way is none");
+    story.ends_with(0, 0.9);
+    let again = story.says(0, 1, TellContent::Value { step: None, value: 0.1, last: true });
+    assert_eq!(code(again), (409, "RunTerminal".into()), "nobody told this one to stop");
+}
+
+#[test]
+fn whoever_was_told_to_wait_may_tell_the_end_too() {
+    let asha = json!({"type": "asha", "reduction_factor": 2, "max_resource": 4, "variant": "promotion"});
+    let mut story = external(json!({"early_termination": asha}));
+    story.asks(2);
+    let paused = story.tells(0, 0.5);
+    assert_eq!(kinds_of(&paused), ["ObservationRecorded", "TrialPaused"]);
+    assert_eq!(story.ends_with(0, 0.5), []);
+    assert_eq!(story.sweep.trials[0].state, TrialState::Paused, "it may still be promoted");
+    assert_eq!(refused_state(&mut story, 0), (409, "TrialPaused".into()));
+}
+
+#[test]
 fn a_policy_ends_the_trial_in_the_append_of_the_report() {
     let mut story = external(json!({"early_termination": {"type": "bandit", "slack_amount": 0.1}}));
     story.asks(2);
