@@ -18,6 +18,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use contracts::compute::JobEnd;
+use vocabulary::job::{Outcome, StopBy};
 
 use crate::folder;
 use crate::node::Node;
@@ -97,13 +98,19 @@ async fn run(node: &Arc<Node>, attempt: &Arc<Attempt>) -> anyhow::Result<JobEnd>
     }
     attempt.set_gone();
     let end = end::of(attempt, exit.as_ref(), clock);
-    let has_outputs =
-        end.outcome == "completed" && exit.as_ref().is_some_and(Exit::is_success) && !attempt.is_service();
+    let has_outputs = has_completed(&end) && exit.as_ref().is_some_and(Exit::is_success) && !attempt.is_service();
     // Before its log ends: what is left out is said there.
     let files = if has_outputs { outputs::files(attempt) } else { Vec::new() };
     // What it wrote before its end belongs to it, whether anybody still waits for it or not.
     uplink.finish().await;
     Ok(finalize(node, attempt, end, files).await)
+}
+
+/// Whether the attempt has come to its end, be it on the notice that its trial had gone on for too long: such a trial
+/// has completed, and what it leaves is wanted.
+fn has_completed(end: &JobEnd) -> bool {
+    let is_over = end.outcome == Outcome::Canceled.to_string() && end.by == StopBy::MaxResource.to_string();
+    end.outcome == Outcome::Completed.to_string() || is_over
 }
 
 /// Uploads the outputs of a command that has ended well.

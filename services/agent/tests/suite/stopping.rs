@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use contracts::compute::agent_order::Order;
-use contracts::compute::{Leave, NodeNotice, StopAttempt};
+use contracts::compute::{JobSpec, Leave, NodeNotice, StopAttempt};
 use vocabulary::Clock;
 
 use crate::harness::{Node, appears};
@@ -42,6 +42,27 @@ async fn a_stubborn_tree_is_gone_after_the_grace() {
     assert_eq!(end.signal, Some(9));
     assert!(took >= Duration::from_millis(380) && took < Duration::from_secs(3), "{took:?}");
     node.assert_nothing_left().await;
+}
+
+#[tokio::test]
+async fn the_outputs_of_a_trial_that_went_on_for_too_long_are_kept_when_it_ends_well() {
+    // It has completed: its model is as good as that of a trial that ended by itself.
+    let node = Node::start().await;
+    let script = "trap 'echo m >\"$1\"/m; exit 0' TERM; echo up; while :; do sleep 0.02; done";
+    for (job, by, is_kept) in [("job_a", "max_resource", true), ("job_b", "policy", false)] {
+        let command = ["sh", "-c", script, "sh", "${{outputs.model}}"].map(str::to_owned).to_vec();
+        node.run(job, JobSpec { command, outputs: vec!["model".into()], ..JobSpec::default() }).await;
+        node.fake.hear("up", |heard| heard.logs.contains_key("stdout").then_some(())).await;
+        let Order::Stop(order) = stop(job, 10.0) else { panic!() };
+        node.fake.order(Order::Stop(StopAttempt { by: by.into(), ..order })).await;
+        let end = node.fake.end(job).await;
+        assert_eq!((end.outcome.as_str(), end.by.as_str(), end.exit_code), ("canceled", by, Some(0)));
+        node.fake.change(|heard| {
+            let kept: Vec<_> = heard.artifacts.drain(..).map(|artifact| artifact.path).collect();
+            assert_eq!(kept, if is_kept { vec!["outputs/model/m"] } else { vec![] }, "{by}");
+            heard.logs.clear();
+        });
+    }
 }
 
 #[tokio::test]
