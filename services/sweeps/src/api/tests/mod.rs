@@ -134,8 +134,9 @@ impl Bench {
     pub(super) async fn submit_to(&self, core: &Core, document: &Value) -> SweepId {
         let reply = core.submit_sweep(Request::new(submission(document))).await.unwrap().into_inner();
         let sweep = SweepId::parse(&reply.id).unwrap();
+        // Where something is proposed beside, it may have gone on by now.
         let is = self.sweep(sweep).await;
-        assert_eq!((reply.state, reply.version), (is.state, is.version));
+        assert!(reply.version < is.version || (reply.state, reply.version) == (is.state, is.version));
         sweep
     }
 
