@@ -1,7 +1,7 @@
 //! The routes on a server, with what is around all of them.
 
 use actix_web::middleware::from_fn;
-use actix_web::web::{self, PathConfig, QueryConfig, ServiceConfig};
+use actix_web::web::{self, PathConfig, ServiceConfig};
 use actix_web::{App, HttpServer};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 use vocabulary::Problem;
@@ -18,9 +18,6 @@ const SHUTDOWN_SECONDS: u64 = 5;
 pub fn configure(state: web::Data<Gateway>, config: &mut ServiceConfig) {
     // Starts the recorder before the first request is counted.
     telemetry::prometheus();
-    let bad_query = |error: actix_web::error::QueryPayloadError, _: &actix_web::HttpRequest| {
-        Refusal(Problem::new(400, "BadQuery", format!("query: {error}"))).into()
-    };
     let bad_path = |error: actix_web::error::PathError, _: &actix_web::HttpRequest| {
         Refusal(Problem::new(400, "BadPath", format!("path: {error}"))).into()
     };
@@ -29,7 +26,6 @@ pub fn configure(state: web::Data<Gateway>, config: &mut ServiceConfig) {
         .service(SwaggerUi::new("/docs/{_:.*}").config(Config::from("/openapi.json").use_base_layout()))
         .service(web::redirect("/docs", "/docs/"))
         .default_service(web::to(route_not_found))
-        .app_data(QueryConfig::default().error_handler(bad_query))
         .app_data(PathConfig::default().error_handler(bad_path))
         .app_data(state.clone())
         .wrap(from_fn(observe));

@@ -5,7 +5,8 @@ use std::ops::RangeInclusive;
 
 use vocabulary::{FieldError, number};
 
-use crate::{Findings, Node, Place, Tree, did_you_mean, scalar, work};
+use crate::suggest::{one_of, shorten, unknown_field};
+use crate::{Findings, Node, Place, Tree, scalar, spellings, work};
 
 /// A place in a document that may hold a value. Every reading method answers `None` when nothing is there (that is no
 /// error: see [`Field::required`]) and when the value does not fit (that is noted).
@@ -186,11 +187,8 @@ impl<'a> Field<'a> {
             return Some(known);
         }
         self.findings.add_with(|| {
-            let meant = match did_you_mean(received, allowed.iter().copied()) {
-                Some(meant) => format!("; did you mean {meant}?"),
-                None => String::new(),
-            };
-            let message = format!("{} '{}': one of {}{meant}", self.path(), shorten(received), allowed.join(", "));
+            let message =
+                format!("{} '{}': {}", self.path(), shorten(received).escape_debug(), one_of(received, allowed));
             FieldError::new(self.pointer(), code, message)
         });
         None
@@ -210,9 +208,13 @@ impl<'a> Field<'a> {
     /// The fields of a map whose keys are fixed.
     pub fn map(&self) -> Option<Fields<'a>> {
         match &self.node?.value {
-            Tree::Map(entries) => {
-                Some(Fields { place: self.clone(), entries, asked: Vec::new(), report_unknown: true })
-            }
+            Tree::Map(entries) => Some(Fields {
+                place: self.clone(),
+                entries,
+                asked: Vec::new(),
+                unlisted: Vec::new(),
+                reported: Reported::All,
+            }),
             _ => self.wrong_type("a map"),
         }
     }
@@ -250,7 +252,17 @@ pub struct Fields<'a> {
     place: Field<'a>,
     entries: &'a [(String, Node)],
     asked: Vec<&'static str>,
-    report_unknown: bool,
+    unlisted: Vec<&'static str>,
+    reported: Reported,
+}
+
+/// Which of the fields that nobody asked for are noted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reported {
+    All,
+    /// Those that another tool has for a field that is missing here.
+    OfOtherTools,
+    None,
 }
 
 impl<'a> Fields<'a> {
@@ -266,6 +278,12 @@ impl<'a> Fields<'a> {
         let node = self.entries.iter().find(|(key, _)| key == name).map(|(_, node)| node);
         let node = node.filter(|node| node.value != Tree::Null);
         self.place.at(self.place.place.key(name), node)
+    }
+
+    /// The field `name`, which is known only to be refused: nobody is told that it is there.
+    pub fn unlisted(&mut self, name: &'static str) -> Field<'a> {
+        self.unlisted.push(name);
+        self.field(name)
     }
 
     /// The field `name`; `Required` is noted when it is absent.
@@ -308,15 +326,21 @@ impl<'a> Fields<'a> {
         self.field(name).texts()
     }
 
-    /// Says nothing about the other fields: for a map whose kind is not known, where every field would look unknown.
+    /// Says nothing about the other fields: somebody else looks at them.
     pub fn ignore_rest(&mut self) {
-        self.report_unknown = false;
+        self.reported = Reported::None;
+    }
+
+    /// For a map whose kind is not known, where every field would look unknown: only what another tool calls by
+    /// another name is told, such as `distribution` where there is no `type`.
+    pub fn kind_is_unknown(&mut self) {
+        self.reported = Reported::OfOtherTools;
     }
 }
 
 impl Drop for Fields<'_> {
     fn drop(&mut self) {
-        if !self.report_unknown || std::thread::panicking() {
+        if self.reported == Reported::None || std::thread::panicking() {
             return;
         }
         // A map has few fields that anybody asks for: this is one pass over the entries, times those.
@@ -328,31 +352,19 @@ impl Drop for Fields<'_> {
             work::add(self.asked.len());
             !self.asked.contains(&key.as_str())
         };
-        let mut unknown = self.entries.iter().filter(is_unknown).peekable();
-        if unknown.peek().is_none() {
-            return;
-        }
+        // Of all, the first in the order of the answer says which fields there are.
+        let Some(first) = self.entries.iter().filter(is_unknown).map(|(key, _)| key).min() else { return };
+        let listed: Vec<&'static str> =
+            self.asked.iter().copied().filter(|name| !self.unlisted.contains(name)).collect();
         // A field that is there already is not what was meant.
-        let free: Vec<&str> = self.asked.iter().copied().filter(|name| !is_there(name)).collect();
-        for (key, _) in unknown {
+        let free: Vec<&str> = listed.iter().copied().filter(|name| !is_there(name)).collect();
+        let is_told = |key: &str| self.reported == Reported::All || spellings::field(key, &free).is_some();
+        for (key, _) in self.entries.iter().filter(is_unknown).filter(|(key, _)| is_told(key)) {
             self.place.findings.add_unknown_with(|| {
-                let place = self.place.place.key(key);
-                let meant = did_you_mean(key, free.iter().copied());
-                let meant = meant.map(|meant| format!("; did you mean {meant}?")).unwrap_or_default();
-                let message = format!("{}: unknown{meant}", shorten(&place.path()));
-                FieldError::new(place.pointer(), "UnknownField", message)
+                let lists = self.reported == Reported::All && key == first;
+                unknown_field(&self.place.place.key(key), key, &listed, &free, lists)
             });
         }
-    }
-}
-
-/// Longest received text in a message, in characters: enough to recognise it.
-const SHOWN: usize = 80;
-
-fn shorten(text: &str) -> String {
-    match text.char_indices().nth(SHOWN) {
-        Some((at, _)) => format!("{}…", &text[..at]),
-        None => text.to_owned(),
     }
 }
 

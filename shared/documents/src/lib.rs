@@ -28,7 +28,8 @@
 //! assert_eq!((queue.name.as_str(), queue.workers, queue.tags.len()), ("fast", 4, 2));
 //!
 //! let problem = read_queue(b"name: fast\nworkrs: 7").err().unwrap();
-//! assert_eq!((problem.status, problem.detail.as_str()), (400, "workrs: unknown; did you mean workers?"));
+//! assert_eq!(problem.status, 400);
+//! assert_eq!(problem.detail, "workrs: unknown; did you mean workers? The fields here are name, workers, tags");
 //! let problem = read_queue(b"workers: 700").err().unwrap();
 //! assert_eq!(problem.errors.len(), 2); // name: required; workers: 700 is not in 1..=100
 //! ```
@@ -44,6 +45,7 @@ mod json;
 mod place;
 pub mod pointer;
 mod scalar;
+mod spellings;
 mod suggest;
 mod tree;
 pub mod work;
@@ -54,7 +56,7 @@ pub use fields::{Field, Fields};
 pub use findings::Findings;
 pub use format::Format;
 pub use place::Place;
-pub use suggest::did_you_mean;
+pub use suggest::{did_you_mean, meant_field, one_of, unknown_field};
 pub use tree::{Node, Tree};
 
 use bounds::{Bounds, Rows};

@@ -21,7 +21,13 @@ pub fn dotted(pointer: &str) -> String {
         if !text.is_empty() {
             text.push('.');
         }
-        text.push_str(&part.replace("~1", "/").replace("~0", "~"));
+        let part = part.replace("~1", "/").replace("~0", "~");
+        // Blanks at its ends, or nothing at all, would not be seen.
+        if part.is_empty() || part.contains(|c: char| c.is_whitespace() || c.is_control()) {
+            text.push_str(&format!("{part:?}"));
+        } else {
+            text.push_str(&part);
+        }
     }
     if text.is_empty() { "the document".to_owned() } else { text }
 }
@@ -34,5 +40,6 @@ mod tests {
         assert_eq!(pointer, "/a~1b~0c/values/1");
         assert_eq!(super::dotted(&pointer), "a/b~c.values[1]");
         assert_eq!(super::dotted(""), "the document");
+        assert_eq!(super::dotted("/limits/max trials "), "limits.\"max trials \"");
     }
 }

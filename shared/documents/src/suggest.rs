@@ -1,6 +1,8 @@
 //! What a user probably meant.
 
-use crate::work;
+use vocabulary::FieldError;
+
+use crate::{Place, spellings, work};
 
 /// Typing errors up to this many edits are recognised; more would suggest unrelated short names.
 const MOST_EDITS: usize = 2;
@@ -36,6 +38,46 @@ pub fn did_you_mean<'a>(received: &str, candidates: impl IntoIterator<Item = &'a
         Some((rank, edits, candidate))
     });
     ranked.min_by_key(|(rank, edits, _)| (*rank, *edits)).map(|(_, _, candidate)| candidate)
+}
+
+/// The field that was meant by `received`: one of `names` as another tool calls it, or a misspelt one of those that are
+/// `free`, for what is there already was not misspelt.
+pub fn meant_field<'a>(received: &str, names: &[&'a str], free: &[&'a str]) -> Option<&'a str> {
+    spellings::field(received, names).or_else(|| did_you_mean(received, free.iter().copied()))
+}
+
+/// The end of the message about a value that is not one of `allowed`: which are, and which was meant.
+pub fn one_of(received: &str, allowed: &[&'static str]) -> String {
+    let meant = spellings::value(received, allowed).or_else(|| did_you_mean(received, allowed.iter().copied()));
+    let meant = meant.map(|meant| format!("; did you mean {meant}?")).unwrap_or_default();
+    format!("one of {}{meant}", allowed.join(", "))
+}
+
+/// The error of a field at `place` that is not one of `names`. With `lists` it says which there are; of several unknown
+/// fields of one place the first says it for all.
+pub fn unknown_field(place: &Place<'_>, key: &str, names: &[&str], free: &[&str], lists: bool) -> FieldError {
+    let mut message = format!("{}: unknown", shorten(&place.path()));
+    if let Some(meant) = meant_field(key, names, free) {
+        message.push_str(&format!("; did you mean {meant}?"));
+    }
+    if lists && !names.is_empty() {
+        let how = if message.ends_with('?') { " The" } else { "; the" };
+        message.push_str(&format!("{how} fields here are {}", names.join(", ")));
+    } else if lists {
+        message.push_str("; there are no fields here");
+    }
+    FieldError::new(place.pointer(), "UnknownField", message)
+}
+
+/// Longest received text in a message, in characters: enough to recognise it.
+const SHOWN: usize = 80;
+
+/// The beginning of a text, for messages.
+pub(crate) fn shorten(text: &str) -> String {
+    match text.char_indices().nth(SHOWN) {
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None => text.to_owned(),
+    }
 }
 
 fn near(edits: usize, wanted: &str) -> bool {

@@ -22,7 +22,7 @@ fn read_limits(text: &str) -> Result<(u32, Vec<Warning>), Problem> {
         let _ = (fields.required("name").text(), fields.number("q"), fields.texts("tags"), fields.boolean("keep"));
         let _ = fields.field("goal").one_of("BadGoal", &["minimize", "maximize"]);
         let _ = fields.field("seed").integer_or_text::<u64>();
-        fields.field("compat").not_offered();
+        fields.unlisted("compat").not_offered();
         if let Some(mut limits) = fields.map("limits") {
             total = limits.required("max_total_trials").integer_in(1..=1000u32);
             limits.field("timeout_seconds").warn("LongTimeout", "a long time");
@@ -38,9 +38,17 @@ fn unknown_fields_answer_alone_and_all_at_once() {
         &problem,
         400,
         &[
-            ("/limits/a~1b", "UnknownField", "limits.a/b: unknown"),
+            (
+                "/limits/a~1b",
+                "UnknownField",
+                "limits.a/b: unknown; the fields here are max_total_trials, timeout_seconds",
+            ),
             ("/limits/max_trails", "UnknownField", "limits.max_trails: unknown; did you mean max_total_trials?"),
-            ("/nam", "UnknownField", "nam: unknown; did you mean name?"),
+            (
+                "/nam",
+                "UnknownField",
+                "nam: unknown; did you mean name? The fields here are name, q, tags, keep, goal, seed, limits",
+            ),
         ],
     );
 }

@@ -400,7 +400,7 @@ pub fn check_choice<'v>(
     let mut earlier = HashSet::new();
     let again = values.filter(|(_, value)| !earlier.insert(*value));
     let repeats = |(at, value): (usize, &Value)| {
-        let message = format!("{name}.values[{at}] repeats {value}; use weights");
+        let message = format!("{name}.values[{at}] repeats {}; use weights", value.quoted());
         Issue::error(name, &format!("values/{at}"), "DuplicateValue", message)
     };
     let mut issues: Vec<Issue> = again.map(repeats).collect();

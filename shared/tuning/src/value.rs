@@ -35,6 +35,14 @@ impl Value {
         }
     }
 
+    /// For messages: blanks at the ends of a text are seen.
+    pub fn quoted(&self) -> String {
+        match self {
+            Self::Text(text) => format!("{text:?}"),
+            _ => self.argv_text(),
+        }
+    }
+
     /// The number, if it is one.
     pub fn as_number(&self) -> Option<f64> {
         match self {

@@ -63,7 +63,7 @@ pub fn read_endpoint(name: &str, document: &[u8], written: &str) -> Result<Endpo
     let mut spec = None;
     if let Some(mut fields) = Field::root(&root, &findings).map() {
         check_named(&fields.field("name"), name);
-        ENDPOINT_NOT_OFFERED.iter().for_each(|name| fields.field(name).not_offered());
+        ENDPOINT_NOT_OFFERED.iter().for_each(|name| fields.unlisted(name).not_offered());
         let auth = match fields.field("auth").one_of("UnknownAuth", &["key", "token"]) {
             Some("token") => Auth::Token,
             _ => Auth::Key,
@@ -88,7 +88,7 @@ pub fn read_deployment(name: &str, document: &[u8], written: &str) -> Result<Dep
     let mut spec = None;
     if let Some(mut fields) = Field::root(&root, &findings).map() {
         check_named(&fields.field("name"), name);
-        DEPLOYMENT_NOT_OFFERED.iter().for_each(|name| fields.field(name).not_offered());
+        DEPLOYMENT_NOT_OFFERED.iter().for_each(|name| fields.unlisted(name).not_offered());
         check_model(&fields.required("model"));
         let cluster = fields.required("cluster").text();
         let instance_count = fields.field("instance_count").integer_in(1..=INSTANCES_MAX).unwrap_or(1);
@@ -128,7 +128,7 @@ fn check_model(model: &Field<'_>) {
 
 /// The interpreter, and what is installed. A file is one of the code of the version's run, which is known later.
 fn environment(mut fields: Fields<'_>) -> Option<(Option<String>, Option<Requirements>)> {
-    ENVIRONMENT_NOT_OFFERED.iter().for_each(|name| fields.field(name).not_offered());
+    ENVIRONMENT_NOT_OFFERED.iter().for_each(|name| fields.unlisted(name).not_offered());
     let python = documents::job::read_python(&fields.field("python"));
     let requirements = documents::job::read_requirements(&fields.field("requirements"), true);
     Some((python?, requirements?))

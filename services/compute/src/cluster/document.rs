@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use documents::{Field, Fields, Findings, Format, did_you_mean};
+use documents::{Field, Fields, Findings, Format};
 use vocabulary::{FieldError, Problem};
 
 use super::{ClusterSpec, LocalSettings, Preemption, Provider, Scale, ScaleChange, VmPriority};
@@ -93,13 +93,13 @@ pub fn read_change(text: &[u8], format: Format) -> Result<ScaleChange, Problem> 
 
 fn refuse_unoffered(fields: &mut Fields<'_>) {
     for name in ["subnet", "isolated_network", "public_ip", "enable_public_ip", "virtual_network"] {
-        let field = fields.field(name);
+        let field = fields.unlisted(name);
         if field.is_present() {
             field.refuse("NotOffered", "not offered: nodes are processes of this machine and share its network");
         }
     }
     for name in ["ssh", "setup_task", "mounts"] {
-        fields.field(name).not_offered();
+        fields.unlisted(name).not_offered();
     }
 }
 
@@ -112,10 +112,9 @@ fn vm_size(field: &Field<'_>) -> Option<Size> {
         field.refuse("NotOffered", format_args!("'{name}' is an FPGA size; FPGAs are not offered"));
         return None;
     }
-    let names: Vec<&str> = sizes::names().collect();
-    let meant = did_you_mean(name, names.iter().copied());
-    let meant = meant.map(|meant| format!("; did you mean {meant}?")).unwrap_or_default();
-    field.refuse("UnknownSize", format_args!("there is no size '{name}': one of {}{meant}", names.join(", ")));
+    let names: Vec<&'static str> = sizes::names().collect();
+    let rule = documents::one_of(name, &names);
+    field.refuse("UnknownSize", format_args!("there is no such size, received {}; {rule}", field.received()));
     None
 }
 

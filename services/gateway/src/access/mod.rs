@@ -34,17 +34,23 @@ pub fn authenticate(
     if token.starts_with(RUN_TOKEN_PREFIX) {
         return RunToken::read(&token, signing_key)
             .map(Principal::Run)
-            .ok_or_else(|| unauthenticated("the run token is wrong"));
+            .ok_or_else(|| unauthenticated("the run token is wrong; use the one in TRIALOG_TOKEN of the attempt"));
     }
     if !token.starts_with(USER_TOKEN_PREFIX) {
-        return Err(unauthenticated("the token must begin with tlg_ (a user's) or tlr_ (a run's)"));
+        return Err(unauthenticated(&format!("the token must begin with tlg_ (a user's) or tlr_ (a run's); {WHERE}")));
     }
     if !directory.is_ready() {
         return Err(Problem::unavailable("NotReady", "the tokens are still being read; try again", 1));
     }
     let hash: [u8; 32] = Sha256::digest(token.as_bytes()).into();
-    directory.token(&hash).map(Principal::User).ok_or_else(|| unauthenticated("the token is unknown or was revoked"))
+    directory
+        .token(&hash)
+        .map(Principal::User)
+        .ok_or_else(|| unauthenticated(&format!("the token is unknown or was revoked; {WHERE}")))
 }
+
+/// Where a token that will not do may come from.
+const WHERE: &str = "look at --token, at TRIALOG_TOKEN and at what `trialog init` has written (.trialog.toml)";
 
 /// How often it is looked whether a run's token still speaks for its run, while a stream is open.
 const SUPERSEDED_CHECK: Duration = Duration::from_secs(5);
@@ -65,7 +71,8 @@ pub async fn until_superseded(peers: &Peers, token: &RunToken) {
 fn token_of(request: &HttpRequest) -> Result<String, Problem> {
     let Some(header) = request.headers().get(AUTHORIZATION) else {
         return Err(unauthenticated(
-            "no token: send 'Authorization: Bearer TOKEN', or the token as the password of basic auth",
+            "no token: send 'Authorization: Bearer TOKEN', or the token as the password of basic auth; the command line \
+             takes it from --token, from TRIALOG_TOKEN, or from what `trialog init` has written",
         ));
     };
     let text = header.to_str().map_err(|_| unauthenticated("the Authorization header is not a text"))?;

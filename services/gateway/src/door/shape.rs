@@ -1,7 +1,7 @@
 //! Checks a message against the very OpenAPI document that describes it, so that the two cannot disagree: unknown
 //! fields with what was probably meant, and values of the wrong type, all at once and with their places.
 
-use documents::{Findings, Node, Place, Tree, did_you_mean};
+use documents::{Findings, Node, Place, Tree, unknown_field};
 use serde_json::Value;
 use vocabulary::{FieldError, Problem};
 
@@ -35,9 +35,7 @@ fn walk<'a>(node: &'a Node, schema: &Value, at: &Place<'a>, findings: &Findings)
         return;
     }
     match &node.value {
-        Tree::Map(entries) if allows(schema, "object") => entries.iter().for_each(|(key, value)| {
-            entry(key, value, schema, at, findings);
-        }),
+        Tree::Map(entries) if allows(schema, "object") => map(entries, schema, at, findings),
         Tree::List(items) if allows(schema, "array") => {
             for (index, item) in items.iter().enumerate() {
                 walk(item, &schema["items"], &at.item(index), findings);
@@ -54,23 +52,25 @@ fn walk<'a>(node: &'a Node, schema: &Value, at: &Place<'a>, findings: &Findings)
     }
 }
 
-fn entry<'a>(key: &'a str, value: &'a Node, schema: &Value, at: &Place<'a>, findings: &Findings) {
-    let place = at.key(key);
-    if let Some(known) = schema["properties"].get(key) {
-        return walk(value, known, &place, findings);
+fn map<'a>(entries: &'a [(String, Node)], schema: &Value, at: &Place<'a>, findings: &Findings) {
+    let properties = &schema["properties"];
+    let is_known = |key: &str| properties.get(key).is_some();
+    for (key, value) in entries.iter().filter(|(key, _)| is_known(key)) {
+        walk(value, &properties[key], &at.key(key), findings);
     }
-    match (&schema["additionalProperties"], &schema["properties"]) {
-        (Value::Object(_), _) => walk(value, &schema["additionalProperties"], &place, findings),
+    let others = entries.iter().filter(|(key, _)| !is_known(key));
+    match (&schema["additionalProperties"], properties) {
+        (any @ Value::Object(_), _) => others.for_each(|(key, value)| walk(value, any, &at.key(key), findings)),
         // An object without properties takes anything.
         (Value::Null | Value::Bool(true), Value::Null) => {}
-        (_, properties) => findings.add_unknown_with(|| {
-            let names = properties.as_object().into_iter().flatten().map(|(name, _)| name.as_str());
-            let mut message = format!("{}: unknown", place.path());
-            if let Some(meant) = did_you_mean(key, names) {
-                message.push_str(&format!("; did you mean {meant}?"));
-            }
-            FieldError::new(place.pointer(), "UnknownField", message)
-        }),
+        _ => {
+            let Some(first) = others.clone().map(|(key, _)| key).min() else { return };
+            let names: Vec<&str> =
+                properties.as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect();
+            others.for_each(|(key, _)| {
+                findings.add_unknown_with(|| unknown_field(&at.key(key), key, &names, &names, key == first));
+            });
+        }
     }
 }
 

@@ -1,21 +1,21 @@
 //! Aliases: names that point to a version and can be moved, each move with who, when and why.
 
 use actix_web::http::StatusCode;
-use actix_web::web::Query;
 use actix_web::{delete, get, put};
 use contracts::models::{Alias, GetModelRequest, ListAliasHistoryReply, RemoveAliasRequest, SetAliasRequest};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use crate::door::{Call, Document, Reply, Service, json, written};
+use crate::door::{Query, Call, Document, Reply, Service, json, written};
 
 super::routes!(list_alias_history, set_alias, remove_alias);
 
 /// Why an alias is removed.
 #[derive(Debug, Default, Deserialize, IntoParams)]
-#[serde(default, deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 pub struct ReasonQuery {
     /// The reason, for the history.
+    #[serde(default)]
     reason: String,
 }
 
@@ -42,7 +42,8 @@ pub(crate) async fn set_alias(body: Document, call: Call) -> Reply {
 }
 
 /// Removes an alias. The reason may be sent in the body too, as when it is set.
-#[utoipa::path(tag = "models", request_body = RemoveAliasRequest, responses((status = 200, body = Alias)))]
+#[utoipa::path(tag = "models", params(ReasonQuery),
+    request_body = RemoveAliasRequest, responses((status = 200, body = Alias)))]
 #[delete("/api/v1/workspaces/{workspace}/models/{model}/aliases/{alias}")]
 pub(crate) async fn remove_alias(body: Document, call: Call, query: Query<ReasonQuery>) -> Reply {
     let (workspace, model, alias) =

@@ -1,7 +1,7 @@
 //! Artifacts of a run: names for objects of the store.
 
 use actix_web::http::StatusCode;
-use actix_web::web::{Payload, Query};
+use actix_web::web::Payload;
 use actix_web::{get, post, put, route};
 use contracts::runs::{
     Artifact, ListArtifactsReply, ListArtifactsRequest, RecordArtifactsReply, RecordArtifactsRequest,
@@ -12,7 +12,7 @@ use vocabulary::Problem;
 
 use super::metric_points::attempt_of;
 use super::objects::send;
-use crate::door::{Call, Document, Refusal, Reply, Service, json, written};
+use crate::door::{Query, Call, Document, Refusal, Reply, Service, json, written};
 use crate::stream;
 
 super::routes!(list_artifacts, record_artifacts, get_artifact, put_artifact);
@@ -22,29 +22,34 @@ const SAME_PATH_PAGE: i32 = 1000;
 
 /// Which artifacts to list.
 #[derive(Debug, Default, Deserialize, IntoParams)]
-#[serde(default, deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 pub struct ArtifactsQuery {
     /// A path or a folder; all when absent.
+    #[serde(default)]
     prefix: String,
     /// Entries of the page, 1 to 1000; 100 when absent.
-    #[serde(deserialize_with = "super::page::size")]
+    #[serde(default, deserialize_with = "super::page::size")]
+    #[param(minimum = 1, maximum = 1000, default = 100)]
     page_size: i32,
     /// `next_page_token` of the page before.
+    #[serde(default)]
     page_token: String,
     /// The files of earlier attempts at whose path a later attempt has one, instead of the newest at each path.
+    #[serde(default)]
     superseded: bool,
 }
 
 /// The attempt that writes.
 #[derive(Debug, Default, Deserialize, IntoParams)]
-#[serde(default, deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 pub struct AttemptQuery {
     /// The attempt; a run without a job has only one.
+    #[serde(default)]
     attempt: u32,
 }
 
 /// Lists a run's artifacts.
-#[utoipa::path(tag = "artifacts", responses((status = 200, body = ListArtifactsReply)))]
+#[utoipa::path(tag = "artifacts", params(ArtifactsQuery), responses((status = 200, body = ListArtifactsReply)))]
 #[get("/api/v1/workspaces/{workspace}/runs/{run}/artifacts")]
 pub(crate) async fn list_artifacts(call: Call, query: Query<ArtifactsQuery>) -> Reply {
     let ArtifactsQuery { prefix, page_size, page_token, superseded } = query.into_inner();
@@ -93,7 +98,8 @@ async fn find(call: &Call, path: &str) -> Result<Artifact, Refusal> {
 }
 
 /// Stores the body and names it as an artifact of a run, in one request.
-#[utoipa::path(tag = "artifacts", request_body(content = Vec<u8>, content_type = "application/octet-stream"),
+#[utoipa::path(tag = "artifacts", params(AttemptQuery),
+    request_body(content = Vec<u8>, content_type = "application/octet-stream"),
     responses((status = 201, body = Artifact)))]
 #[put("/api/v1/workspaces/{workspace}/runs/{run}/artifacts/{path:.+}")]
 pub(crate) async fn put_artifact(call: Call, body: Payload, query: Query<AttemptQuery>) -> Reply {

@@ -1,7 +1,6 @@
 //! Clusters, their nodes, and the sizes that nodes may have.
 
 use actix_web::http::StatusCode;
-use actix_web::web::Query;
 use actix_web::{delete, get, patch, post, put};
 use contracts::compute::{
     Cluster, GetClusterRequest, ListClustersReply, ListClustersRequest, ListNodesReply, ListSizesReply,
@@ -13,7 +12,7 @@ use vocabulary::Problem;
 
 use super::page::PageQuery;
 use crate::access::Scope;
-use crate::door::{Call, Document, Reply, Service, WaitQuery, Waiting, changed, found, json, removed, written};
+use crate::door::{Query, Call, Document, Reply, Service, WaitQuery, Waiting, changed, found, json, removed, written};
 
 super::routes!(
     list_vm_sizes,
@@ -36,7 +35,7 @@ pub(crate) async fn list_vm_sizes(call: Call) -> Reply {
 }
 
 /// Lists clusters.
-#[utoipa::path(tag = "clusters", responses((status = 200, body = ListClustersReply)))]
+#[utoipa::path(tag = "clusters", params(PageQuery), responses((status = 200, body = ListClustersReply)))]
 #[get("/api/v1/workspaces/{workspace}/clusters")]
 pub(crate) async fn list_clusters(call: Call, page: Query<PageQuery>) -> Reply {
     let PageQuery { page_size, page_token } = page.into_inner();
@@ -58,7 +57,7 @@ pub(crate) async fn put_cluster(body: Document, call: Call) -> Reply {
 }
 
 /// Shows a cluster; with `wait`, once it has changed.
-#[utoipa::path(tag = "clusters", responses((status = 200, body = Cluster)))]
+#[utoipa::path(tag = "clusters", params(WaitQuery), responses((status = 200, body = Cluster)))]
 #[get("/api/v1/workspaces/{workspace}/clusters/{cluster}")]
 pub(crate) async fn get_cluster(call: Call, wait: Query<WaitQuery>) -> Reply {
     let waiting = wait.of(&call.request)?;
@@ -79,9 +78,10 @@ pub(crate) async fn update_cluster(body: Document, call: Call) -> Reply {
 
 /// What a deletion may take with it.
 #[derive(Debug, Default, Deserialize, IntoParams)]
-#[serde(default, deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 pub struct ForceQuery {
     /// Delete the cluster although endpoints lose their replicas with it.
+    #[serde(default)]
     force: bool,
 }
 

@@ -1,7 +1,6 @@
 //! Deployments: a model version on nodes, behind an endpoint.
 
 use actix_web::http::StatusCode;
-use actix_web::web::Query;
 use actix_web::{delete, get, put};
 use contracts::compute::{
     Deployment, DeploymentLogs, Environment, GetDeploymentRequest, GetEndpointRequest, ListDeploymentsReply,
@@ -15,15 +14,16 @@ use utoipa::IntoParams;
 use vocabulary::Problem;
 
 use super::sweeps::absent_is_none;
-use crate::door::{Call, Document, Refusal, Reply, Service, WaitQuery, Waiting, changed, found, json, removed};
+use crate::door::{Query, Call, Document, Refusal, Reply, Service, WaitQuery, Waiting, changed, found, json, removed};
 
 super::routes!(list_deployments, put_deployment, get_deployment, delete_deployment, read_deployment_logs);
 
 /// How much of a deployment's log to read.
 #[derive(Debug, Default, Deserialize, IntoParams)]
-#[serde(default, deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 pub struct TailQuery {
     /// Only the last so many lines.
+    #[serde(default)]
     tail_lines: u32,
 }
 
@@ -132,7 +132,7 @@ async fn environment_of(call: &Call, run_id: &str) -> Result<Option<Environment>
 }
 
 /// Shows a deployment; with `wait`, once it has changed.
-#[utoipa::path(tag = "endpoints", responses((status = 200, body = Deployment)))]
+#[utoipa::path(tag = "endpoints", params(WaitQuery), responses((status = 200, body = Deployment)))]
 #[get("/api/v1/workspaces/{workspace}/endpoints/{endpoint}/deployments/{deployment}")]
 pub(crate) async fn get_deployment(call: Call, wait: Query<WaitQuery>) -> Reply {
     let waiting = wait.of(&call.request)?;
@@ -151,7 +151,7 @@ pub(crate) async fn delete_deployment(body: Document, call: Call) -> Reply {
 }
 
 /// Reads the logs of a deployment's replicas.
-#[utoipa::path(tag = "endpoints", responses((status = 200, body = DeploymentLogs)))]
+#[utoipa::path(tag = "endpoints", params(TailQuery), responses((status = 200, body = DeploymentLogs)))]
 #[get("/api/v1/workspaces/{workspace}/endpoints/{endpoint}/deployments/{deployment}/logs")]
 pub(crate) async fn read_deployment_logs(call: Call, query: Query<TailQuery>) -> Reply {
     let (workspace, endpoint) = (call.workspace.clone(), call.path("endpoint").to_owned());

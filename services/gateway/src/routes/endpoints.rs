@@ -1,19 +1,18 @@
 //! Endpoints and the split of their traffic.
 
 use actix_web::http::StatusCode;
-use actix_web::web::Query;
 use actix_web::{delete, get, put};
 use contracts::compute::{
     Endpoint, GetEndpointRequest, ListEndpointsReply, ListEndpointsRequest, PutEndpointRequest, PutTrafficRequest,
 };
 
 use super::page::PageQuery;
-use crate::door::{Call, Document, Reply, Service, WaitQuery, Waiting, changed, found, json, removed};
+use crate::door::{Query, Call, Document, Reply, Service, WaitQuery, Waiting, changed, found, json, removed};
 
 super::routes!(list_endpoints, put_endpoint, get_endpoint, delete_endpoint, put_traffic);
 
 /// Lists endpoints.
-#[utoipa::path(tag = "endpoints", responses((status = 200, body = ListEndpointsReply)))]
+#[utoipa::path(tag = "endpoints", params(PageQuery), responses((status = 200, body = ListEndpointsReply)))]
 #[get("/api/v1/workspaces/{workspace}/endpoints")]
 pub(crate) async fn list_endpoints(call: Call, page: Query<PageQuery>) -> Reply {
     let PageQuery { page_size, page_token } = page.into_inner();
@@ -45,7 +44,7 @@ pub(crate) async fn put_endpoint(body: Document, call: Call) -> Reply {
 }
 
 /// Shows an endpoint; with `wait`, once it has changed.
-#[utoipa::path(tag = "endpoints", responses((status = 200, body = Endpoint)))]
+#[utoipa::path(tag = "endpoints", params(WaitQuery), responses((status = 200, body = Endpoint)))]
 #[get("/api/v1/workspaces/{workspace}/endpoints/{endpoint}")]
 pub(crate) async fn get_endpoint(call: Call, wait: Query<WaitQuery>) -> Reply {
     let waiting = wait.of(&call.request)?;

@@ -1,30 +1,31 @@
 //! Events: what happens, as it happens.
 
 use actix_web::get;
-use actix_web::web::Query;
 use contracts::runs::GetRunRequest;
 use contracts::sweeps::GetSweepRequest;
 use jiff::Timestamp;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use crate::door::{Call, Reply, Service};
+use crate::door::{Query, Call, Reply, Service};
 use crate::stream::{Begin, EventsOf, follow};
 
 super::routes!(stream_events, stream_sweep_events, stream_run_events);
 
 /// Where to begin.
 #[derive(Debug, Default, Deserialize, IntoParams)]
-#[serde(default, deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 pub struct FromQuery {
     /// The last positions seen, e.g. `sweeps=1234,runs=99`, or the id of an event; 0 is the beginning. 412 beyond what
     /// has happened, and for an id from a log that was made anew since.
     /// Last-Event-ID takes precedence. When absent: from now on, or from the beginning of the sweep or run.
+    #[serde(default)]
     from: String,
 }
 
 /// Streams a workspace's events as server-sent events `{position, type, stream, time, data}`.
-#[utoipa::path(tag = "events", responses((status = 200, body = String, content_type = "text/event-stream")))]
+#[utoipa::path(tag = "events", params(FromQuery),
+    responses((status = 200, body = String, content_type = "text/event-stream")))]
 #[get("/api/v1/workspaces/{workspace}/events")]
 pub(crate) async fn stream_events(call: Call, query: Query<FromQuery>) -> Reply {
     let services = &[Service::Compute, Service::Models, Service::Runs, Service::Sweeps];
@@ -34,7 +35,8 @@ pub(crate) async fn stream_events(call: Call, query: Query<FromQuery>) -> Reply 
 }
 
 /// Streams the events of a sweep and of its trials' runs.
-#[utoipa::path(tag = "events", responses((status = 200, body = String, content_type = "text/event-stream")))]
+#[utoipa::path(tag = "events", params(FromQuery),
+    responses((status = 200, body = String, content_type = "text/event-stream")))]
 #[get("/api/v1/workspaces/{workspace}/sweeps/{sweep}/events")]
 pub(crate) async fn stream_sweep_events(call: Call, query: Query<FromQuery>) -> Reply {
     let context = call.reading(Service::Sweeps)?;
@@ -48,7 +50,8 @@ pub(crate) async fn stream_sweep_events(call: Call, query: Query<FromQuery>) -> 
 }
 
 /// Streams the events of a run and of its job.
-#[utoipa::path(tag = "events", responses((status = 200, body = String, content_type = "text/event-stream")))]
+#[utoipa::path(tag = "events", params(FromQuery),
+    responses((status = 200, body = String, content_type = "text/event-stream")))]
 #[get("/api/v1/workspaces/{workspace}/runs/{run}/events")]
 pub(crate) async fn stream_run_events(call: Call, query: Query<FromQuery>) -> Reply {
     let context = call.reading(Service::Runs)?;

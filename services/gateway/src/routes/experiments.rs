@@ -1,14 +1,13 @@
 //! Experiments: what runs and sweeps are grouped by. "0" is `Default` and always there.
 
 use actix_web::http::StatusCode;
-use actix_web::web::Query;
 use actix_web::{get, post};
 use contracts::runs::{
     CreateExperimentRequest, Experiment, GetExperimentRequest, ListExperimentsReply, ListExperimentsRequest,
 };
 
 use super::page::PageQuery;
-use crate::door::{Call, Document, Reply, Service, json, written};
+use crate::door::{Query, Call, Document, Reply, Service, json, written};
 
 super::routes!(create_experiment, list_experiments, get_experiment);
 
@@ -23,7 +22,7 @@ pub(crate) async fn create_experiment(body: Document, call: Call) -> Reply {
 }
 
 /// Lists experiments.
-#[utoipa::path(tag = "experiments", responses((status = 200, body = ListExperimentsReply)))]
+#[utoipa::path(tag = "experiments", params(PageQuery), responses((status = 200, body = ListExperimentsReply)))]
 #[get("/api/v1/workspaces/{workspace}/experiments")]
 pub(crate) async fn list_experiments(call: Call, page: Query<PageQuery>) -> Reply {
     let PageQuery { page_size, page_token } = page.into_inner();

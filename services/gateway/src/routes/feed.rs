@@ -1,7 +1,6 @@
 //! The followers of the services: how far each is, what it could not handle, and what an administrator does about it.
 
 use actix_web::http::StatusCode;
-use actix_web::web::Query;
 use actix_web::{get, post};
 use contracts::feed::consumer_service_client::ConsumerServiceClient;
 use contracts::feed::{
@@ -16,7 +15,7 @@ use utoipa::{IntoParams, ToSchema};
 use vocabulary::Problem;
 
 use crate::access::Scope;
-use crate::door::{Call, Document, Refusal, Reply, Service, json};
+use crate::door::{Query, Call, Document, Refusal, Reply, Service, json};
 use crate::stream::readable;
 
 super::routes!(list_consumers, list_parked_facts, retry_parked_fact, skip_parked_fact, adopt_source);
@@ -30,6 +29,7 @@ pub struct ParkedQuery {
     /// Entries of the page, 1 to 1000; 100 when absent.
     #[serde(default)]
     #[serde(deserialize_with = "super::page::size")]
+    #[param(minimum = 1, maximum = 1000, default = 100)]
     page_size: i32,
     /// `next_page_token` of the page before.
     #[serde(default)]

@@ -1,21 +1,21 @@
 //! How much each parameter of a sweep matters.
 
 use actix_web::http::StatusCode;
-use actix_web::web::Query;
 use actix_web::{get, post};
 use contracts::sweeps::{ParameterImportanceReply, ParameterImportanceRequest};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use crate::door::{Call, Reply, Service, json};
+use crate::door::{Query, Call, Reply, Service, json};
 
 super::routes!(get_importance, compute_importance);
 
 /// To what the parameters matter.
 #[derive(Debug, Default, Deserialize, IntoParams)]
-#[serde(default, deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 pub struct ImportanceQuery {
     /// A watched metric; the first objective's when absent.
+    #[serde(default)]
     metric: String,
 }
 

@@ -1,7 +1,6 @@
 //! A run's logs.
 
 use actix_web::http::StatusCode;
-use actix_web::web::Query;
 use actix_web::{HttpResponse, get, post};
 use bytes::Bytes;
 use contracts::runs::{AppendLogsReply, AppendLogsRequest, ReadLogsRequest};
@@ -10,38 +9,46 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::metric_points::attempt_of;
-use crate::door::{Call, RawBody, Refusal, Reply, Service, written};
+use crate::door::{Query, Call, RawBody, Refusal, Reply, Service, written};
 
 super::routes!(read_logs, append_logs);
 
 /// Which part of the logs to read.
 #[derive(Debug, Default, Deserialize, IntoParams)]
-#[serde(default, deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 pub struct LogsQuery {
     /// Go on until the run has ended.
+    #[serde(default)]
     follow: bool,
     /// Only this attempt; all of them, in order, when absent.
+    #[serde(default)]
     attempt: u32,
     /// `stdout`, `stderr` or `trialog`; all when absent.
+    #[serde(default)]
     stream: String,
     /// Only the last so many bytes.
+    #[serde(default)]
     tail_bytes: u64,
 }
 
 /// Where logs are appended.
 #[derive(Debug, Default, Deserialize, IntoParams)]
-#[serde(default, deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 pub struct AppendQuery {
     /// The attempt that writes.
+    #[serde(default)]
     attempt: u32,
     /// `stdout`, `stderr` or `trialog`; stdout when absent.
+    #[serde(default)]
     stream: String,
     /// Position of the first byte in the attempt's stream; what is there already is skipped.
+    #[serde(default)]
     offset: u64,
 }
 
 /// Reads a run's logs as plain text; with `follow` they go on until the run has ended.
-#[utoipa::path(tag = "runs", responses((status = 200, body = String, content_type = "text/plain")))]
+#[utoipa::path(tag = "runs", params(LogsQuery),
+    responses((status = 200, body = String, content_type = "text/plain")))]
 #[get("/api/v1/workspaces/{workspace}/runs/{run}/logs")]
 pub(crate) async fn read_logs(call: Call, query: Query<LogsQuery>) -> Reply {
     let LogsQuery { follow, attempt, stream, tail_bytes } = query.into_inner();
@@ -64,7 +71,7 @@ pub(crate) async fn read_logs(call: Call, query: Query<LogsQuery>) -> Reply {
 }
 
 /// Appends to a run's logs. The body is the text itself, at most 4 MiB.
-#[utoipa::path(tag = "runs", request_body(content = String, content_type = "text/plain"),
+#[utoipa::path(tag = "runs", params(AppendQuery), request_body(content = String, content_type = "text/plain"),
     responses((status = 200, body = AppendLogsReply)))]
 #[post("/api/v1/workspaces/{workspace}/runs/{run}/logs")]
 pub(crate) async fn append_logs(body: RawBody, call: Call, query: Query<AppendQuery>) -> Reply {

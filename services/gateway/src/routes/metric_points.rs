@@ -1,7 +1,6 @@
 //! Metric points of a run.
 
 use actix_web::http::StatusCode;
-use actix_web::web::Query;
 use actix_web::{get, post};
 use contracts::runs::{
     GetMetricHistoryReply, GetMetricHistoryRequest, ListMetricsReply, ListMetricsRequest, RecordMetricsReply,
@@ -11,7 +10,7 @@ use vocabulary::Problem;
 
 use super::page::PageQuery;
 use crate::access::Principal;
-use crate::door::{Call, MetricsBody, Reply, Service, json, written};
+use crate::door::{Query, Call, MetricsBody, Reply, Service, json, written};
 use crate::points;
 
 super::routes!(record_metrics, list_metrics, get_metric_history);
@@ -54,7 +53,7 @@ pub(crate) async fn list_metrics(call: Call) -> Reply {
 }
 
 /// Lists all points of a metric. Names with slashes are written as they are.
-#[utoipa::path(tag = "metrics", responses((status = 200, body = GetMetricHistoryReply)))]
+#[utoipa::path(tag = "metrics", params(PageQuery), responses((status = 200, body = GetMetricHistoryReply)))]
 #[get("/api/v1/workspaces/{workspace}/runs/{run}/metrics/{name:.+}")]
 pub(crate) async fn get_metric_history(call: Call, page: Query<PageQuery>) -> Reply {
     let PageQuery { page_size, page_token } = page.into_inner();

@@ -1,39 +1,42 @@
 //! Registered models.
 
 use actix_web::http::StatusCode;
-use actix_web::web::Query;
 use actix_web::{get, patch};
 use contracts::models::{GetModelRequest, ListModelsReply, ListModelsRequest, Model, UpdateModelRequest};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use crate::door::{Call, Document, Reply, Service, Waiting, changed, found, json};
+use crate::door::{Query, Call, Document, Reply, Service, Waiting, changed, found, json};
 
 super::routes!(list_models, get_model, update_model);
 
 /// Which models or versions to list.
 #[derive(Debug, Default, Deserialize, IntoParams)]
-#[serde(default, deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 pub struct ViewQuery {
     /// `active` (default), `archived` or `all`.
+    #[serde(default)]
     pub view: String,
     /// Entries of the page, 1 to 1000; 100 when absent.
-    #[serde(deserialize_with = "super::page::size")]
+    #[serde(default, deserialize_with = "super::page::size")]
+    #[param(minimum = 1, maximum = 1000, default = 100)]
     pub page_size: i32,
     /// `next_page_token` of the page before.
+    #[serde(default)]
     pub page_token: String,
 }
 
 /// The time at which to look.
 #[derive(Debug, Default, Deserialize, IntoParams)]
-#[serde(default, deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 pub struct AtQuery {
     /// RFC 3339: show the model as it stood then, with its description, tags, aliases and newest version.
+    #[serde(default)]
     at: String,
 }
 
 /// Lists registered models.
-#[utoipa::path(tag = "models", responses((status = 200, body = ListModelsReply)))]
+#[utoipa::path(tag = "models", params(ViewQuery), responses((status = 200, body = ListModelsReply)))]
 #[get("/api/v1/workspaces/{workspace}/models")]
 pub(crate) async fn list_models(call: Call, query: Query<ViewQuery>) -> Reply {
     let ViewQuery { view, page_size, page_token } = query.into_inner();
@@ -44,7 +47,7 @@ pub(crate) async fn list_models(call: Call, query: Query<ViewQuery>) -> Reply {
 }
 
 /// Shows a model with its aliases, now or as it stood at a time in the past.
-#[utoipa::path(tag = "models", responses((status = 200, body = Model)))]
+#[utoipa::path(tag = "models", params(AtQuery), responses((status = 200, body = Model)))]
 #[get("/api/v1/workspaces/{workspace}/models/{model}")]
 pub(crate) async fn get_model(call: Call, query: Query<AtQuery>) -> Reply {
     let (workspace, model, at) = (call.workspace.clone(), call.path("model").to_owned(), query.into_inner().at);

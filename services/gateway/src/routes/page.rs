@@ -14,11 +14,13 @@ pub(super) fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i32, D:
 
 /// Which page of a list.
 #[derive(Debug, Default, Deserialize, IntoParams)]
-#[serde(default, deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 pub struct PageQuery {
     /// Entries of the page, 1 to 1000; 100 when absent.
-    #[serde(deserialize_with = "size")]
+    #[serde(default, deserialize_with = "size")]
+    #[param(minimum = 1, maximum = 1000, default = 100)]
     pub page_size: i32,
     /// `next_page_token` of the page before.
+    #[serde(default)]
     pub page_token: String,
 }

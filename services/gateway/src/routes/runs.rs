@@ -1,7 +1,6 @@
 //! Runs: with a job that the platform executes, or driven by their client.
 
 use actix_web::http::StatusCode;
-use actix_web::web::Query;
 use actix_web::{get, patch, post};
 use contracts::compute::Cluster;
 use contracts::runs::{
@@ -15,26 +14,32 @@ use vocabulary::{FieldError, Problem};
 
 use super::sweeps::cluster_named;
 use super::trials::{explain, job_of, placements};
-use crate::door::{self, Call, Document, Refusal, Reply, Service, Waiting, changed, found};
+use crate::door::{self, Query, Call, Document, Refusal, Reply, Service, Waiting, changed, found};
 
 super::routes!(create_run, list_runs, get_run, update_run, cancel_run, list_children, explain_run);
 
 /// Which runs to list.
 #[derive(Debug, Default, Deserialize, IntoParams)]
-#[serde(default, deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 pub struct RunsQuery {
     /// Only runs of this experiment, by id or name.
+    #[serde(default)]
     experiment: String,
     /// Only children of this run.
+    #[serde(default)]
     parent: String,
     /// Only runs in this state.
+    #[serde(default)]
     state: String,
     /// Only runs of this sweep's trials.
+    #[serde(default)]
     sweep: String,
     /// Entries of the page, 1 to 1000; 100 when absent.
-    #[serde(deserialize_with = "super::page::size")]
+    #[serde(default, deserialize_with = "super::page::size")]
+    #[param(minimum = 1, maximum = 1000, default = 100)]
     page_size: i32,
     /// `next_page_token` of the page before.
+    #[serde(default)]
     page_token: String,
 }
 
@@ -80,7 +85,7 @@ fn check_job(request: &CreateRunRequest) -> Result<(), Problem> {
 }
 
 /// Lists runs, the newest first.
-#[utoipa::path(tag = "runs", responses((status = 200, body = ListRunsReply)))]
+#[utoipa::path(tag = "runs", params(RunsQuery), responses((status = 200, body = ListRunsReply)))]
 #[get("/api/v1/workspaces/{workspace}/runs")]
 pub(crate) async fn list_runs(call: Call, query: Query<RunsQuery>) -> Reply {
     let RunsQuery { experiment, parent, state, sweep, page_size, page_token } = query.into_inner();
@@ -183,19 +188,22 @@ pub(crate) async fn cancel_run(body: Document, call: Call) -> Reply {
 
 /// Which of a run's children to list.
 #[derive(Debug, Default, Deserialize, IntoParams)]
-#[serde(default, deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 pub struct ChildrenQuery {
     /// Also what is nested below the children.
+    #[serde(default)]
     recursive: bool,
     /// Entries of the page, 1 to 1000; 100 when absent.
-    #[serde(deserialize_with = "super::page::size")]
+    #[serde(default, deserialize_with = "super::page::size")]
+    #[param(minimum = 1, maximum = 1000, default = 100)]
     page_size: i32,
     /// `next_page_token` of the page before.
+    #[serde(default)]
     page_token: String,
 }
 
 /// Lists a run's children, the newest first.
-#[utoipa::path(tag = "runs", responses((status = 200, body = ListRunsReply)))]
+#[utoipa::path(tag = "runs", params(ChildrenQuery), responses((status = 200, body = ListRunsReply)))]
 #[get("/api/v1/workspaces/{workspace}/runs/{run}/children")]
 pub(crate) async fn list_children(call: Call, query: Query<ChildrenQuery>) -> Reply {
     let ChildrenQuery { recursive, page_size, page_token } = query.into_inner();

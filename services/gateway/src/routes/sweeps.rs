@@ -1,7 +1,6 @@
 //! Sweeps: submitting, listing, showing, changing.
 
 use actix_web::http::StatusCode;
-use actix_web::web::Query;
 use actix_web::{get, patch, post};
 use contracts::compute::{Cluster, GetClusterRequest};
 use contracts::runs::HeadObjectRequest;
@@ -13,35 +12,40 @@ use documents::{Node, Tree};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use crate::door::{Call, Document, Refusal, Reply, Service, WaitQuery, changed, found, json};
+use crate::door::{Query, Call, Document, Refusal, Reply, Service, WaitQuery, changed, found, json};
 
 super::routes!(submit_sweep, list_sweeps, get_sweep, update_sweep);
 
 /// How a sweep is submitted.
 #[derive(Debug, Default, Deserialize, IntoParams)]
-#[serde(default, deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 pub struct SubmitQuery {
     /// Only check and plan; nothing is written.
+    #[serde(default)]
     dry_run: bool,
     /// Refuse where only a warning would be given.
+    #[serde(default)]
     strict: bool,
 }
 
 /// Which sweeps to list.
 #[derive(Debug, Default, Deserialize, IntoParams)]
-#[serde(default, deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 pub struct SweepsQuery {
     /// Only sweeps in this state.
+    #[serde(default)]
     state: String,
     /// Entries of the page, 1 to 1000; 100 when absent.
-    #[serde(deserialize_with = "super::page::size")]
+    #[serde(default, deserialize_with = "super::page::size")]
+    #[param(minimum = 1, maximum = 1000, default = 100)]
     page_size: i32,
     /// `next_page_token` of the page before.
+    #[serde(default)]
     page_token: String,
 }
 
 /// Submits a sweep document. All its errors are answered at once; what is probably not meant comes as warnings.
-#[utoipa::path(tag = "sweeps",
+#[utoipa::path(tag = "sweeps", params(SubmitQuery),
     request_body(content((serde_json::Value = "application/json"), (serde_json::Value = "application/yaml"))),
     responses((status = 201, body = SubmitSweepReply),
         (status = 200, description = "The plan of a dry run", body = SubmitSweepReply)))]
@@ -130,7 +134,7 @@ pub(crate) fn absent_is_none<M>(reply: Result<tonic::Response<M>, tonic::Status>
 }
 
 /// Lists sweeps, the newest first.
-#[utoipa::path(tag = "sweeps", responses((status = 200, body = ListSweepsReply)))]
+#[utoipa::path(tag = "sweeps", params(SweepsQuery), responses((status = 200, body = ListSweepsReply)))]
 #[get("/api/v1/workspaces/{workspace}/sweeps")]
 pub(crate) async fn list_sweeps(call: Call, query: Query<SweepsQuery>) -> Reply {
     let SweepsQuery { state, page_size, page_token } = query.into_inner();
@@ -141,7 +145,7 @@ pub(crate) async fn list_sweeps(call: Call, query: Query<SweepsQuery>) -> Reply 
 }
 
 /// Shows a sweep by its id or name; with `wait`, once it has changed.
-#[utoipa::path(tag = "sweeps", responses((status = 200, body = Sweep)))]
+#[utoipa::path(tag = "sweeps", params(WaitQuery), responses((status = 200, body = Sweep)))]
 #[get("/api/v1/workspaces/{workspace}/sweeps/{sweep:[^/:]+}")]
 pub(crate) async fn get_sweep(call: Call, wait: Query<WaitQuery>) -> Reply {
     let waiting = wait.of(&call.request)?;

@@ -2,7 +2,6 @@
 
 use actix_web::get;
 use actix_web::http::StatusCode;
-use actix_web::web::Query;
 use contracts::compute::{GetJobRequest, Job};
 use contracts::sweeps::{ExplainTrialRequest, GetTrialRequest, ListTrialsReply, ListTrialsRequest, Trial};
 use serde::Deserialize;
@@ -11,25 +10,28 @@ use utoipa::IntoParams;
 
 use super::sweep_actions::embedded;
 use super::sweeps::absent_is_none;
-use crate::door::{self, Call, Refusal, Reply, Service};
+use crate::door::{self, Query, Call, Refusal, Reply, Service};
 
 super::routes!(list_trials, get_trial, explain_trial);
 
 /// Which trials to list.
 #[derive(Debug, Default, Deserialize, IntoParams)]
-#[serde(default, deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 pub struct TrialsQuery {
     /// Only trials in this state.
+    #[serde(default)]
     state: String,
     /// Entries of the page, 1 to 1000; 100 when absent.
-    #[serde(deserialize_with = "super::page::size")]
+    #[serde(default, deserialize_with = "super::page::size")]
+    #[param(minimum = 1, maximum = 1000, default = 100)]
     page_size: i32,
     /// `next_page_token` of the page before.
+    #[serde(default)]
     page_token: String,
 }
 
 /// Lists a sweep's trials by index.
-#[utoipa::path(tag = "trials", responses((status = 200, body = ListTrialsReply)))]
+#[utoipa::path(tag = "trials", params(TrialsQuery), responses((status = 200, body = ListTrialsReply)))]
 #[get("/api/v1/workspaces/{workspace}/sweeps/{sweep}/trials")]
 pub(crate) async fn list_trials(call: Call, query: Query<TrialsQuery>) -> Reply {
     let TrialsQuery { state, page_size, page_token } = query.into_inner();

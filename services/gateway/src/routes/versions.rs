@@ -1,7 +1,6 @@
 //! Model versions: registered from the artifacts of a run.
 
 use actix_web::http::StatusCode;
-use actix_web::web::Query;
 use actix_web::{get, patch, post};
 use contracts::compute::ModelFile;
 use contracts::models::{
@@ -12,7 +11,7 @@ use contracts::runs::{Artifact, GetRunRequest, ListArtifactsRequest};
 use vocabulary::{Problem, RunId};
 
 use super::models::ViewQuery;
-use crate::door::{Call, Document, Refusal, Reply, Service, json, written};
+use crate::door::{Query, Call, Document, Refusal, Reply, Service, json, written};
 
 super::routes!(register_version, list_versions, get_version, update_version);
 
@@ -104,7 +103,7 @@ fn files_below(folder: &str, mut artifacts: Vec<Artifact>) -> Vec<ModelFile> {
 }
 
 /// Lists a model's versions.
-#[utoipa::path(tag = "models", responses((status = 200, body = ListVersionsReply)))]
+#[utoipa::path(tag = "models", params(ViewQuery), responses((status = 200, body = ListVersionsReply)))]
 #[get("/api/v1/workspaces/{workspace}/models/{model}/versions")]
 pub(crate) async fn list_versions(call: Call, query: Query<ViewQuery>) -> Reply {
     let ViewQuery { view, page_size, page_token } = query.into_inner();

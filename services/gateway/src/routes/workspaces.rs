@@ -1,7 +1,6 @@
 //! Workspaces.
 
 use actix_web::http::StatusCode;
-use actix_web::web::Query;
 use actix_web::{get, put};
 use contracts::workspaces::{
     GetWorkspaceRequest, ListWorkspacesReply, ListWorkspacesRequest, PutWorkspaceRequest, Workspace,
@@ -9,12 +8,12 @@ use contracts::workspaces::{
 
 use super::page::PageQuery;
 use crate::access::{Principal, Scope};
-use crate::door::{Call, Document, Reply, Service, Waiting, changed, found, json};
+use crate::door::{Query, Call, Document, Reply, Service, Waiting, changed, found, json};
 
 super::routes!(list_workspaces, put_workspace, get_workspace);
 
 /// Lists workspaces: all of them for an admin, else the token's own.
-#[utoipa::path(tag = "workspaces", responses((status = 200, body = ListWorkspacesReply)))]
+#[utoipa::path(tag = "workspaces", params(PageQuery), responses((status = 200, body = ListWorkspacesReply)))]
 #[get("/api/v1/workspaces")]
 pub(crate) async fn list_workspaces(call: Call, page: Query<PageQuery>) -> Reply {
     let mut client = call.peers().workspaces_client();

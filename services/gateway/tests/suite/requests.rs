@@ -156,7 +156,7 @@ async fn every_kind_of_refusal_is_a_problem() {
         )
         .await;
     assert_eq!(twice.problem(), (400, "DuplicateKey".to_owned()));
-    assert_eq!(door.get("/runs?colour=red").await.problem(), (400, "BadQuery".to_owned()));
+    assert_eq!(door.get("/runs?colour=red").await.problem(), (400, "UnknownField".to_owned()));
     assert_eq!(door.get("/runs/nonsense").await.problem(), (404, "NotFound".to_owned()));
     assert!(door.fake.calls("create_run").is_empty());
 }

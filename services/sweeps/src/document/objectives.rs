@@ -72,7 +72,8 @@ fn read(fields: &mut Fields<'_>) -> Option<(Objective, Vec<Objective>)> {
             let metric = fields.required("primary_metric");
             let name = metric_name(&metric)?;
             if !seen.insert(name.clone()) {
-                metric.refuse("DuplicateValue", format_args!("{name} is an objective already; name each metric once"));
+                metric
+                    .refuse("DuplicateValue", format_args!("{name:?} is an objective already; name each metric once"));
             }
             Some(Objective {
                 goal: goal?,

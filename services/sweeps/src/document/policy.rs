@@ -53,7 +53,7 @@ fn kind(field: &Field<'_>, in_compat: bool) -> Option<&'static str> {
 
 fn read_map(mut fields: Fields<'_>, compat: bool) -> Option<PolicySpec> {
     let Some(kind) = kind(&fields.required("type"), compat) else {
-        fields.ignore_rest();
+        fields.kind_is_unknown();
         return None;
     };
     match kind {
@@ -197,7 +197,7 @@ fn read_rungs(mut fields: Fields<'_>, kind: &str) -> Option<PolicySpec> {
 /// Refuses the settings of another kind of policy.
 fn refuse_clock(fields: &mut Fields<'_>, kind: &str) {
     for name in CLOCK {
-        let field = fields.field(name);
+        let field = fields.unlisted(name);
         if field.is_present() {
             field.refuse("UnknownField", format!("{name} does not apply to {kind}"));
         }

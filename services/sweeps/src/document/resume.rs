@@ -50,7 +50,7 @@ fn read_from(field: &Field<'_>, in_compat: bool) -> Option<Option<ResumeFrom>> {
         .map(|item| {
             let name = item.text()?;
             if !seen.insert(name) {
-                item.refuse("WarmStartMismatch", format_args!("{name} is there already; name each sweep once"));
+                item.refuse("WarmStartMismatch", format_args!("{name:?} is there already; name each sweep once"));
             }
             Some(name.to_owned())
         })
@@ -78,7 +78,7 @@ fn read_trials(field: &Field<'_>, from: Option<&ResumeFrom>, limits: Option<&Lim
         .map(|item| {
             let trial = read_trial(item)?;
             if !from.sweeps.contains(&trial.sweep) {
-                item.refuse("WarmStartMismatch", format_args!("{} is not in resume_from; add it", trial.sweep));
+                item.refuse("WarmStartMismatch", format_args!("{:?} is not in resume_from; add it", trial.sweep));
             }
             if !seen.insert((trial.sweep.clone(), trial.trial)) {
                 let (sweep, index) = (&trial.sweep, trial.trial);

@@ -34,7 +34,7 @@ fn read_map(mut fields: Fields<'_>, in_compat: bool) -> Option<Sampler> {
     let kind = fields.required("type");
     let spec = algorithm(&kind, Some(&mut fields));
     if spec.is_none() {
-        fields.ignore_rest();
+        fields.kind_is_unknown();
     }
     let seed = fields.field("seed");
     let rule = "must be an integer in 0..2^64-1";

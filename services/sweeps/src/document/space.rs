@@ -100,7 +100,7 @@ fn parameter(name: &str, place: &Field<'_>, in_compat: bool, findings: &Findings
     let default = fields.field("default");
     let default = if default.is_present() { choice_value(&default).map(Some) } else { Some(None) };
     let Some(kind) = fields.required("type").one_of("UnknownDistribution", &Distribution::KINDS) else {
-        fields.ignore_rest();
+        fields.kind_is_unknown();
         return None;
     };
     let distribution = distribution(kind, name, &mut fields, findings)?;

@@ -131,7 +131,12 @@ fn large_and_late_things_have_their_own_answers() {
 #[test]
 fn messages_say_what_was_meant() {
     for (changes, message) in [
-        ([("limits", "{max_trails: 3}")], "limits.max_trails: unknown; did you mean max_total_trials?"),
+        (
+            [("limits", "{max_trails: 3}")],
+            "limits.max_trails: unknown; did you mean max_total_trials? The fields here are max_total_trials, \
+             max_concurrent_trials, timeout_seconds, trial_timeout_seconds, max_failed_trials, max_retries, \
+             max_trials_without_improvement, convergence",
+        ),
         (
             [("search_space", "{lr: {type: loguni}}")],
             "search_space.lr.type 'loguni': one of choice, randint, int_uniform, uniform, quniform, loguniform, \
@@ -149,6 +154,42 @@ fn messages_say_what_was_meant() {
         ([("limits", "{max_total_trials: 0}")], "limits.max_total_trials: 0 is not in 1..=1000"),
     ] {
         assert_eq!(read(&document(&changes), Format::Yaml, false).unwrap_err().detail, message);
+    }
+}
+
+#[test]
+fn words_of_other_tools_lead_to_ours() {
+    // (section, its text, pointer, what is meant): one at least of each tool that people come from.
+    for (section, text, pointer, meant) in [
+        // Azure
+        ("compute", "azureml:cpu", "/compute", "cluster"),
+        ("experiment_name", "x", "/experiment_name", "experiment"),
+        ("early_termination", "{type: bandit, slack_factor: 0.1, delay_interval: 5}", "", "delay_evaluation"),
+        // W&B
+        ("parameters", "{}", "/parameters", "search_space"),
+        ("method", "bayes", "/method", "sampling_algorithm"),
+        ("metric", "{name: loss, goal: minimize}", "/metric", "objective"),
+        ("sampling_algorithm", "{type: bayes}", "/sampling_algorithm/type", "bayesian"),
+        ("search_space", "{lr: {distribution: uniform, min: 0, max: 1}}", "/search_space/lr/distribution", "type"),
+        ("search_space", "{lr: {type: uniform, min: 0, max: 1}}", "/search_space/lr/max", "max_value"),
+        // Ray
+        ("early_termination", "{type: asha, grace_period: 2, max_resource: 9}", "", "min_resource"),
+        ("early_termination", "{type: asha, max_t: 9}", "/early_termination/max_t", "max_resource"),
+        ("early_termination", "{type: ASHAScheduler}", "/early_termination/type", "asha"),
+        // Optuna
+        ("n_trials", "20", "/n_trials", "limits.max_total_trials"),
+        ("search_space", "{lr: {type: suggest_float}}", "/search_space/lr/type", "uniform, or log_uniform_values"),
+        ("search_space", "{lr: {suggest_int: [1, 3]}}", "/search_space/lr/suggest_int", "type: int_uniform"),
+        ("sampling_algorithm", "{type: TPESampler}", "", "bayesian, with method: tpe"),
+        // Katib
+        ("limits", "{maxTrialCount: 3}", "/limits/maxTrialCount", "max_total_trials"),
+        ("objective", "{objectiveMetricName: a, goal: max}", "/objective/objectiveMetricName", "primary_metric"),
+        ("search_space", "{lr: {parameterType: double, feasibleSpace: {}}}", "", "type"),
+    ] {
+        let problem = read(&document(&[(section, text)]), Format::Yaml, false).unwrap_err();
+        let says = format!("did you mean {meant}");
+        let told = |error: &vocabulary::FieldError| error.message.contains(&says) && error.pointer.starts_with(pointer);
+        assert!(problem.errors.iter().any(told), "{section}: {text}: {problem:?}");
     }
 }
 
