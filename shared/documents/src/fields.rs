@@ -358,8 +358,8 @@ impl Drop for Fields<'_> {
             self.asked.iter().copied().filter(|name| !self.unlisted.contains(name)).collect();
         // A field that is there already is not what was meant.
         let free: Vec<&str> = listed.iter().copied().filter(|name| !is_there(name)).collect();
-        let is_told = |key: &str| self.reported == Reported::All || spellings::field(key, &free).is_some();
-        for (key, _) in self.entries.iter().filter(is_unknown).filter(|(key, _)| is_told(key)) {
+        let is_noted = |key: &str| self.reported == Reported::All || spellings::field(key, &free).is_some();
+        for (key, _) in self.entries.iter().filter(is_unknown).filter(|(key, _)| is_noted(key)) {
             self.place.findings.add_unknown_with(|| {
                 let lists = self.reported == Reported::All && key == first;
                 unknown_field(&self.place.place.key(key), key, &listed, &free, lists)

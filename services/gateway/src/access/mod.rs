@@ -71,8 +71,8 @@ pub async fn until_superseded(peers: &Peers, token: &RunToken) {
 fn token_of(request: &HttpRequest) -> Result<String, Problem> {
     let Some(header) = request.headers().get(AUTHORIZATION) else {
         return Err(unauthenticated(
-            "no token: send 'Authorization: Bearer TOKEN', or the token as the password of basic auth; the command line \
-             takes it from --token, from TRIALOG_TOKEN, or from what `trialog init` has written",
+            "no token: send 'Authorization: Bearer TOKEN', or the token as the password of basic auth; the command \
+             line takes it from --token, from TRIALOG_TOKEN, or from what `trialog init` has written",
         ));
     };
     let text = header.to_str().map_err(|_| unauthenticated("the Authorization header is not a text"))?;
@@ -83,7 +83,8 @@ fn token_of(request: &HttpRequest) -> Result<String, Problem> {
         _ => None,
     };
     token.filter(|token| !token.is_empty()).ok_or_else(|| {
-        unauthenticated("the Authorization header must be 'Bearer TOKEN' or basic auth with the token as password")
+        let rule = "the Authorization header must be 'Bearer TOKEN' or basic auth with the token as password";
+        unauthenticated(&format!("{rule}; {WHERE}"))
     })
 }
 

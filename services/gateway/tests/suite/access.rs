@@ -35,6 +35,10 @@ async fn tokens_decide_who_gets_in() {
     ] {
         let answer = door.ask(with(token, method.clone(), path)).await;
         assert_eq!(answer.status.as_u16(), status, "{token} {method} {path}: {}", answer.text());
+        // Most who meet it use the command line.
+        let ways = ["--token", "TRIALOG_TOKEN", "trialog init"];
+        let names_the_ways = ways.iter().all(|way| answer.text().contains(way));
+        assert!(status != 401 || names_the_ways, "{token}: {}", answer.text());
     }
     let basic = TestRequest::get()
         .uri(&format!("{BASE}/runs"))
