@@ -51,7 +51,7 @@ mod tree;
 pub mod work;
 mod yaml;
 
-pub use fast::read_fast;
+pub use fast::{ByName, read_fast};
 pub use fields::{Field, Fields};
 pub use findings::Findings;
 pub use format::Format;

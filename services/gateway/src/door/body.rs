@@ -7,7 +7,7 @@ use actix_web::dev::Payload;
 use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
 use actix_web::{FromRequest, HttpRequest};
 use bytes::{Bytes, BytesMut};
-use documents::{Format, Node};
+use documents::{Field, Findings, Format, Node};
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
@@ -64,12 +64,17 @@ impl<const LIMIT: usize> Body<LIMIT> {
         if request.headers().contains_key("idempotency-key") { self.hash() } else { [0; 32] }
     }
 
-    /// The document as a tree.
+    /// The document as a tree of a map.
     ///
     /// # Errors
-    /// 400 for syntax and duplicate keys, 413 for too many values, 429 when too many long bodies are read.
+    /// 400 for syntax and duplicate keys, 413 for too many values, 422 for what is no map, 429 when too many long
+    /// bodies are read.
     pub async fn tree(&self) -> Result<Node, Problem> {
-        self.read(documents::read).await?
+        let tree = self.read(documents::read).await??;
+        let findings = Findings::new();
+        let is_map = Field::root(&tree, &findings).entries().map(drop);
+        findings.finish(is_map)?;
+        Ok(tree)
     }
 
     /// What `read` makes of the bytes, where reading them holds nobody up.

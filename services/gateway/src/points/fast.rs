@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use documents::ByName;
 use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer};
 
@@ -16,7 +17,7 @@ pub(super) struct Batch<'a> {
     #[serde(default)]
     pub(super) sequence: Option<i64>,
     #[serde(borrow)]
-    pub(super) metrics: Vec<Point<'a>>,
+    pub(super) metrics: Vec<ByName<Point<'a>>>,
 }
 
 /// One point.

@@ -8,6 +8,7 @@ pub(crate) use fast::Value;
 pub(crate) use slow::check_value;
 
 use contracts::runs::{MetricPoint, RecordMetricsRequest};
+use documents::ByName;
 use vocabulary::Problem;
 
 /// Points of one request.
@@ -26,7 +27,7 @@ pub fn read(bytes: &[u8]) -> Result<RecordMetricsRequest, Problem> {
         let detail = format!("metrics has {} points, limit {POINTS_MAX}: send less at once", batch.metrics.len());
         return Err(Problem::new(413, "TooLarge", detail));
     }
-    let metrics = batch.metrics.into_iter().map(|point| MetricPoint {
+    let metrics = batch.metrics.into_iter().map(|ByName(point)| MetricPoint {
         name: point.name.into_owned(),
         value: point.value.0,
         step: point.step,
@@ -91,6 +92,8 @@ mod tests {
             (r#"{"attempt": -1, "metrics": []}"#, 422, "OutOfRange"),
             ("{}", 422, "Required"),
             ("[]", 422, "WrongType"),
+            ("[1, null, null, []]", 422, "WrongType"),
+            (r#"{"metrics": [["a", 1]]}"#, 422, "WrongType"),
             ("", 400, "MalformedBody"),
         ] {
             let problem = read(body.as_bytes()).unwrap_err();
