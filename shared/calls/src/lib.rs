@@ -1,6 +1,8 @@
 //! From a call to a command and back: contexts, refusals and pages, the same in every service. It knows no message's
 //! content.
 
+mod page;
+
 use std::time::Duration;
 
 use contracts::CallContext;
@@ -9,12 +11,10 @@ use eventlog::{Context, EventLog, ExecuteError};
 use tonic::Status;
 use vocabulary::{Entropy, Problem};
 
+pub use page::{PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, Page, page};
+
 /// How long a read waits for the position that the caller has seen, before 503.
 const AT_LEAST_WAIT: Duration = Duration::from_secs(2);
-/// Entries of a page when the caller names no number, and the most that it may name.
-pub const PAGE_SIZE_DEFAULT: i32 = 100;
-/// See [`PAGE_SIZE_DEFAULT`].
-pub const PAGE_SIZE_MAX: i32 = 1000;
 
 /// The command context of a call. Calls without a command id get a new one: each is a command of its own.
 pub fn context(call: &CallContext, entropy: &dyn Entropy, reply: Vec<u8>) -> Context {
@@ -69,17 +69,4 @@ pub async fn at_least(log: &EventLog, call: &CallContext) -> Result<(), Status> 
         let detail = format!("position {position} is not here yet; try again");
         contracts::status_of(&Problem::unavailable("NotThereYet", detail, 1))
     })
-}
-
-/// The size and the token of a page, checked.
-///
-/// # Errors
-/// 422 when the size is out of range.
-pub fn page(page_size: i32, page_token: &str) -> Result<(i32, Option<String>), Status> {
-    let size = if page_size == 0 { PAGE_SIZE_DEFAULT } else { page_size };
-    if !(1..=PAGE_SIZE_MAX).contains(&size) {
-        let message = format!("page_size {page_size} must be in 1..={PAGE_SIZE_MAX}");
-        return Err(contracts::status_of(&Problem::invalid("/page_size", "OutOfRange", message)));
-    }
-    Ok((size, Some(page_token.to_owned()).filter(|token| !token.is_empty())))
 }

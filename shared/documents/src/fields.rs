@@ -1,12 +1,13 @@
 //! Takes a tree apart field by field and notes everything that does not fit.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 
 use vocabulary::{FieldError, number};
 
 use crate::suggest::{one_of, shorten, unknown_field};
-use crate::{Findings, Node, Place, Tree, scalar, spellings, work};
+use crate::{Findings, Node, Place, Tree, scalar, spellings, texts, work};
 
 /// A place in a document that may hold a value. Every reading method answers `None` when nothing is there (that is no
 /// error: see [`Field::required`]) and when the value does not fit (that is noted).
@@ -231,12 +232,19 @@ impl<'a> Field<'a> {
     }
 
     /// A map of texts, such as tags; in written order.
-    pub fn texts(&self) -> Option<Vec<(String, String)>> {
+    fn texts(&self) -> Option<Vec<(String, String)>> {
         let read = |(key, field): (&str, Field<'a>)| match &field.node?.value {
             Tree::Text(text) => Some((key.to_owned(), text.clone())),
             _ => field.wrong_type("a text"),
         };
         Some(self.entries()?.into_iter().filter_map(read).collect())
+    }
+
+    /// A map of texts, with the limits that hold for tags wherever they are taken.
+    pub fn tags(&self) -> Option<BTreeMap<String, String>> {
+        let tags = self.texts()?.into_iter().collect();
+        texts::find(&tags, &self.place, self.findings);
+        Some(tags)
     }
 
     fn at(&self, place: Place<'a>, node: Option<&'a Node>) -> Field<'a> {
@@ -321,9 +329,9 @@ impl<'a> Fields<'a> {
         self.field(name).map()
     }
 
-    /// See [`Field::texts`].
-    pub fn texts(&mut self, name: &'static str) -> Option<Vec<(String, String)>> {
-        self.field(name).texts()
+    /// The tags of what the document is about.
+    pub fn tags(&mut self) -> Option<BTreeMap<String, String>> {
+        self.field("tags").tags()
     }
 
     /// Says nothing about the other fields: somebody else looks at them.

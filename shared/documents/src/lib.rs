@@ -47,6 +47,7 @@ pub mod pointer;
 mod scalar;
 mod spellings;
 mod suggest;
+pub mod texts;
 mod tree;
 pub mod work;
 mod yaml;

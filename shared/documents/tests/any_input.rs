@@ -69,7 +69,7 @@ fn near_documents() -> impl Strategy<Value = String> {
 fn take_apart(document: &Node) {
     let findings = Findings::new();
     let root = Field::root(document, &findings);
-    let _ = (root.text(), root.number(), root.integer::<u8>(), root.list(), root.texts());
+    let _ = (root.text(), root.number(), root.integer::<u8>(), root.list(), root.tags());
     if let Some(mut fields) = root.map() {
         let _ =
             (fields.number("a"), fields.field("a").one_of("Bad", &["x"]), fields.field("a").integer_or_text::<u64>());

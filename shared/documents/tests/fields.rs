@@ -19,7 +19,7 @@ fn read_limits(text: &str) -> Result<(u32, Vec<Warning>), Problem> {
     let findings = Findings::new();
     let mut total = None;
     if let Some(mut fields) = Field::root(&document, &findings).map() {
-        let _ = (fields.required("name").text(), fields.number("q"), fields.texts("tags"), fields.boolean("keep"));
+        let _ = (fields.required("name").text(), fields.number("q"), fields.tags(), fields.boolean("keep"));
         let _ = fields.field("goal").one_of("BadGoal", &["minimize", "maximize"]);
         let _ = fields.field("seed").integer_or_text::<u64>();
         fields.unlisted("compat").not_offered();

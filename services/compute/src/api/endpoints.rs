@@ -124,16 +124,19 @@ impl EndpointCalls {
             sql("SELECT name FROM endpoints_listed WHERE workspace = $1 AND name > $2 ORDER BY name LIMIT $3")
                 .bind(&workspace)
                 .bind(after.unwrap_or_default())
-                .bind(size)
+                .bind(size + 1)
                 .fetch_all(self.commands.log().reader())
                 .await
                 .map_err(calls::unreadable)?;
-        let is_full = i32::try_from(names.len()).is_ok_and(|count| count == size);
-        let next_page_token = names.last().filter(|_| is_full).cloned().unwrap_or_default();
         let found = self.commands.look_at_all(&workspace, &names).await.map_err(calls::unreadable)?;
         // One that has gone since its name was read is left out.
-        let endpoints =
-            found.iter().filter_map(|(endpoint, version)| endpoints_to_wire::endpoint(endpoint, *version)).collect();
+        let shown = found.iter().filter_map(|(endpoint, version)| endpoints_to_wire::endpoint(endpoint, *version));
+        let (endpoints, more) = calls::Page::fill(size, shown);
+        let last = match more {
+            true => endpoints.last().map(|last| last.name.clone()),
+            false => names.last().filter(|_| names.len() > size as usize).cloned(),
+        };
+        let next_page_token = last.unwrap_or_default();
         Ok(Response::new(wire::ListEndpointsReply { endpoints, next_page_token }))
     }
 

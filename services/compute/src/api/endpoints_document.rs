@@ -70,7 +70,7 @@ pub fn read_endpoint(name: &str, document: &[u8], written: &str) -> Result<Endpo
         };
         spec = Some(EndpointSpec {
             description: fields.text("description").unwrap_or_default().to_owned(),
-            tags: fields.texts("tags").unwrap_or_default().into_iter().collect(),
+            tags: fields.tags().unwrap_or_default(),
             auth,
         });
     }

@@ -65,12 +65,10 @@ impl Api {
         }
         let reader = self.commands.log.reader();
         let rows = views::jobs_of(reader, &request.workspace, &request.cluster, &request.state, after, size + 1).await;
-        let mut rows = rows.map_err(calls::unreadable)?;
-        let size = usize::try_from(size).unwrap_or_default();
-        let more = rows.len() > size;
-        rows.truncate(size);
-        let last = rows.last().filter(|_| more).map(|row| row.position.to_string());
-        let jobs = rows.into_iter().map(|row| self.shown(row, Vec::new())).collect();
+        let rows = rows.map_err(calls::unreadable)?;
+        let positions: Vec<i64> = rows.iter().map(|row| row.position).collect();
+        let (jobs, more) = calls::Page::fill(size, rows.into_iter().map(|row| self.shown(row, Vec::new())));
+        let last = positions[..jobs.len()].last().filter(|_| more).map(i64::to_string);
         Ok(Response::new(wire::ListJobsReply { jobs, next_page_token: last.unwrap_or_default() }))
     }
 }

@@ -58,12 +58,9 @@ impl Api {
         self.at_least(&request).await?;
         let request = request.into_inner();
         let (size, after) = calls::page(request.page_size, &request.page_token)?;
-        let size = usize::try_from(size).unwrap_or_default();
         let fleet = self.fleet.lock();
         let found = fleet.pools_of(&request.workspace, after.as_deref().unwrap_or_default());
-        let mut clusters: Vec<_> = found.take(size + 1).map(show::cluster).collect();
-        let more = clusters.len() > size;
-        clusters.truncate(size);
+        let (clusters, more) = calls::Page::fill(size, found.map(show::cluster));
         let last = clusters.last().filter(|_| more).map(|cluster| cluster.name.clone());
         Ok(Response::new(wire::ListClustersReply { clusters, next_page_token: last.unwrap_or_default() }))
     }

@@ -1,7 +1,5 @@
 //! Reads the documents of PUT and PATCH: every error at once, with what was probably meant.
 
-use std::collections::BTreeMap;
-
 use documents::{Field, Fields, Findings, Format};
 use vocabulary::{FieldError, Problem};
 
@@ -50,7 +48,7 @@ pub fn read_spec(name: &str, text: &[u8], format: Format) -> Result<(ClusterSpec
             let message = "provider.preemption: dedicated nodes are not preempted; set vm_priority to low_priority";
             findings.refuse("/provider/preemption", "NotPreemptible", message.to_owned());
         }
-        let tags: BTreeMap<String, String> = fields.texts("tags").unwrap_or_default().into_iter().collect();
+        let tags = fields.tags().unwrap_or_default();
         value = size.map(|size| {
             let default = Scale { idle_seconds_before_scaledown: IDLE_SECONDS_DEFAULT, ..Scale::default() };
             let spec = ClusterSpec {

@@ -113,16 +113,18 @@ impl Api {
             .bind(after.unwrap_or_default())
             .bind(least)
             .bind(most)
-            .bind(size)
+            .bind(size + 1)
             .fetch_all(self.log.reader())
             .await
             .map_err(calls::unreadable)?;
-        let next_page_token =
-            if names.len() == size as usize { names.last().cloned().unwrap_or_default() } else { String::new() };
-        let mut models = Vec::with_capacity(names.len());
+        let mut models = calls::Page::of(size);
         for name in &names {
-            models.push(self.look(&request.workspace, name).await?);
+            if !models.push(self.look(&request.workspace, name).await?) {
+                break;
+            }
         }
+        let (models, more) = models.finish();
+        let next_page_token = models.last().filter(|_| more).map(|model| model.name.clone()).unwrap_or_default();
         Ok(Response::new(wire::ListModelsReply { models, next_page_token }))
     }
 
@@ -132,6 +134,7 @@ impl Api {
     ) -> Result<Response<wire::Model>, Status> {
         let call = CallContext::of(&request);
         let request = request.into_inner();
+        documents::texts::check(&request.tags, "tags").map_err(|problem| status_of(&problem))?;
         let change = Change {
             description: request.description,
             tags: request.tags,

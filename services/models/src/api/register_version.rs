@@ -2,6 +2,7 @@
 
 use contracts::models as wire;
 use contracts::{CallContext, status_of, with_position};
+use documents::texts;
 use prost::Message;
 use sha2::{Digest, Sha256};
 use tonic::{Request, Response, Status};
@@ -34,6 +35,9 @@ fn check(request: &wire::RegisterVersionRequest, resolved: &wire::ResolvedArtifa
         let message = format!("run {} has no artifact '{}'", request.run_id, request.artifact_path);
         let hint = "list what it has: trialog run artifacts RUN";
         errors.push(FieldError::new("/artifact_path", "ArtifactMissing", message).with_hint(hint));
+    }
+    for texts in [texts::check(&request.tags, "tags"), texts::check(&request.properties, "properties")] {
+        errors.extend(texts.err().into_iter().flat_map(|problem| problem.errors));
     }
     if !errors.is_empty() {
         return Err(Problem::of_errors(422, errors));

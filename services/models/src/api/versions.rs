@@ -102,18 +102,16 @@ impl Api {
         wanted(&request.view, false)?;
         let after: i64 = after.and_then(|token| token.parse().ok()).unwrap_or_default();
         let view = request.view;
-        let versions: Option<Vec<wire::ModelVersion>> = self
+        let versions: Option<(Vec<wire::ModelVersion>, bool)> = self
             .log
             .inspect::<Model, _>(&stream(&request.workspace, &request.model), move |model, at| {
                 let later = model.versions.iter().filter(|version| version.registered.version > after);
                 let seen = later.filter(|version| wanted(&view, version.is_archived).unwrap_or_default());
-                (at > 0).then(|| seen.take(size as usize + 1).map(|version| shown(model, version)).collect())
+                (at > 0).then(|| calls::Page::fill(size, seen.map(|version| shown(model, version))))
             })
             .await
             .map_err(calls::unreadable)?;
-        let mut versions = versions.ok_or_else(|| absent(&request.workspace, &request.model))?;
-        let more = versions.len() > size as usize;
-        versions.truncate(size as usize);
+        let (versions, more) = versions.ok_or_else(|| absent(&request.workspace, &request.model))?;
         let last = versions.last().map(|version| version.version.to_string()).unwrap_or_default();
         let next_page_token = if more { last } else { String::new() };
         Ok(Response::new(wire::ListVersionsReply { versions, next_page_token }))
@@ -125,6 +123,9 @@ impl Api {
     ) -> Result<Response<wire::ModelVersion>, Status> {
         let call = CallContext::of(&request);
         let request = request.into_inner();
+        for (field, texts) in [("tags", &request.tags), ("properties", &request.properties)] {
+            documents::texts::check(texts, field).map_err(|problem| status_of(&problem))?;
+        }
         let stream = stream(&request.workspace, &request.model);
         let version = request.version;
         let change = Change {

@@ -68,6 +68,25 @@ pub enum Rejection {
     VersionArchived(i64),
     /// A property has another value.
     PropertyFixed(String),
+    /// With what was added it would have too many tags or properties.
+    TooManyTexts {
+        /// Tags or properties.
+        field: &'static str,
+        /// What is too much.
+        surplus: String,
+    },
+}
+
+/// Refuses what would make it too large to be shown, however little each change adds.
+fn fits(
+    field: &'static str,
+    added: &BTreeMap<String, String>,
+    all: &BTreeMap<String, String>,
+) -> Result<(), Rejection> {
+    match documents::texts::surplus(all) {
+        Some(surplus) if !added.is_empty() => Err(Rejection::TooManyTexts { field, surplus }),
+        _ => Ok(()),
+    }
 }
 
 impl From<Rejection> for Problem {
@@ -85,6 +104,9 @@ impl From<Rejection> for Problem {
                 "PropertyFixed",
                 format!("property '{name}' has a value; properties can be added, never changed: use a tag"),
             ),
+            Rejection::TooManyTexts { field, surplus } => {
+                Self::invalid(&format!("/{field}"), "TooLarge", format!("with these {field} there are {surplus}"))
+            }
         }
     }
 }
@@ -130,6 +152,10 @@ impl Model {
         };
         let mut after = self.clone();
         after.take(&event.clone().into());
+        if let Some(version) = after.version(version) {
+            fits("tags", &event.tags, &version.registered.tags)?;
+            fits("properties", &event.properties, &version.registered.properties)?;
+        }
         Ok(if after == *self { Vec::new() } else { vec![event.into()] })
     }
 
@@ -179,6 +205,7 @@ impl Decider for Model {
                 };
                 let mut after = self.clone();
                 after.take(&event.clone().into());
+                fits("tags", &event.tags, &after.tags)?;
                 Ok(if after == *self { Vec::new() } else { vec![event.into()] })
             }
             Command::PointAlias(wish) => self.point(wish),

@@ -110,3 +110,30 @@ fn properties_are_added_never_changed() {
     assert_eq!(model.decide(&change("sklearn", "framework")), Ok(vec![]));
     assert_eq!(model.decide(&change("3.11", "python")).unwrap().len(), 1);
 }
+
+#[test]
+fn many_small_changes_make_nothing_that_is_too_large_to_be_shown() {
+    let mut model = run(&[register()]);
+    let change =
+        |number: usize| Change { tags: [(format!("t{number}"), "x".repeat(60_000))].into(), ..Change::default() };
+    for number in 0..17 {
+        let of_version = Command::ChangeVersion {
+            workspace: "w".into(),
+            model: "m".into(),
+            version: 1,
+            change: change(number),
+            at: at(1),
+        };
+        for command in [of_version, Command::ChangeModel { change: change(number), at: at(1) }] {
+            model.decide(&command).unwrap().iter().for_each(|event| model.evolve(event));
+        }
+    }
+    let too_many = Err(Rejection::TooManyTexts {
+        field: "tags",
+        surplus: "1080044 bytes, limit 1048576; record a file instead".into(),
+    });
+    assert_eq!(model.decide(&Command::ChangeModel { change: change(17), at: at(2) }), too_many);
+    let of_version =
+        Command::ChangeVersion { workspace: "w".into(), model: "m".into(), version: 1, change: change(17), at: at(2) };
+    assert_eq!(model.decide(&of_version), too_many);
+}

@@ -196,15 +196,11 @@ pub(super) async fn list(
         .fetch_all(core.log.reader())
         .await
         .map_err(calls::unreadable)?;
-    let more = rows.len() > size as usize;
-    let artifacts: Vec<_> = rows
-        .into_iter()
-        .take(size as usize)
-        .map(|(path, sha256, size_bytes, attempt)| {
-            let size_bytes = u64::try_from(size_bytes).unwrap_or_default();
-            wire::Artifact { path, sha256, size_bytes, attempt, superseded }
-        })
-        .collect();
+    let shown = rows.into_iter().map(|(path, sha256, size_bytes, attempt)| {
+        let size_bytes = u64::try_from(size_bytes).unwrap_or_default();
+        wire::Artifact { path, sha256, size_bytes, attempt, superseded }
+    });
+    let (artifacts, more) = calls::Page::fill(size, shown);
     let token = |last: &wire::Artifact| format!("{}.{}", last.attempt, last.path);
     let next_page_token = artifacts.last().filter(|_| more).map(token).unwrap_or_default();
     Ok(Response::new(wire::ListArtifactsReply { artifacts, next_page_token }))

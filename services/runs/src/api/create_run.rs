@@ -2,12 +2,13 @@
 
 use contracts::CallContext;
 use contracts::runs as wire;
+use documents::texts;
 use eventlog::ExecuteError;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 use vocabulary::{Problem, RunId};
 
-use super::texts::{check_experiment_name, check_run_name, check_texts};
+use super::texts::{check_experiment_name, check_run_name};
 use super::{command, job, run_in, status};
 use crate::experiments::find_or_make;
 use crate::run::{Command, RunCreated, Subject, name_of};
@@ -107,6 +108,6 @@ async fn resolve_experiment(
 
 fn check(request: &wire::CreateRunRequest) -> Result<(), Problem> {
     check_run_name(&request.name)?;
-    check_texts(&request.params, "params")?;
-    check_texts(&request.tags, "tags")
+    texts::check(&request.params, "params")?;
+    texts::check(&request.tags, "tags")
 }

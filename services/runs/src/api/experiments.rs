@@ -2,11 +2,12 @@
 
 use contracts::CallContext;
 use contracts::runs as wire;
+use documents::texts;
 use prost::Message;
 use tonic::{Request, Response, Status};
 use vocabulary::Problem;
 
-use super::texts::{check_experiment_name, check_texts};
+use super::texts::check_experiment_name;
 use super::{bad_token, command, status};
 use crate::experiment::{Command, ExperimentEvent, Experiments, stream};
 use crate::run::shown_time;
@@ -20,7 +21,7 @@ pub(super) async fn create(
     let call = CallContext::of(&request);
     let wire::CreateExperimentRequest { workspace, name, tags } = request.into_inner();
     check_experiment_name(&name, "/name").map_err(status)?;
-    check_texts(&tags, "tags").map_err(status)?;
+    texts::check(&tags, "tags").map_err(status)?;
     let at_us = core.clock.now_us();
     let context = calls::context(&call, core.entropy.as_ref(), Vec::new());
     let stream = stream(&workspace);
@@ -62,18 +63,15 @@ pub(super) async fn list(
     let request = request.into_inner();
     let (size, token) = calls::page(request.page_size, &request.page_token)?;
     // Default has the id 0 and no row.
-    let (mut experiments, after) = match token {
+    let (mut found, after) = match token {
         None => (vec![view::default_of(&request.workspace)], 0),
         Some(token) => (Vec::new(), token.parse().map_err(|_| bad_token(&token))?),
     };
-    let room = size - experiments.len() as i32;
+    let room = size - found.len() as i32;
     let more = view::list(core.log.reader(), &request.workspace, after, room + 1).await.map_err(calls::unreadable)?;
-    experiments.extend(more);
-    let next_page_token = if experiments.len() > size as usize {
-        experiments.truncate(size as usize);
-        experiments.last().map(|last| last.experiment_id.clone()).unwrap_or_default()
-    } else {
-        String::new()
-    };
+    found.extend(more);
+    let (experiments, more) = calls::Page::fill(size, found);
+    let last = experiments.last().filter(|_| more);
+    let next_page_token = last.map(|last| last.experiment_id.clone()).unwrap_or_default();
     Ok(Response::new(wire::ListExperimentsReply { experiments, next_page_token }))
 }

@@ -88,11 +88,6 @@ async fn pump(
     chunks: Sender,
 ) {
     loop {
-        // A token may end while its bearer listens.
-        if let Err(over) = still_good(&core, &call).await {
-            let _ = chunks.send(Err(over)).await;
-            return;
-        }
         // Asked before the look: what is written before the end is seen by it.
         let ended = match views::runs::state_of(core.log.reader(), &workspace, run).await {
             Ok(state) => state.is_none_or(run::RunState::is_terminal),
@@ -101,6 +96,11 @@ async fn pump(
                 return;
             }
         };
+        // A token may end while its bearer listens. Asked after the end, so that whoever sees one sees the other.
+        if let Err(over) = still_good(&core, &call).await {
+            let _ = chunks.send(Err(over)).await;
+            return;
+        }
         if !send_all(&core, &mut part, &chunks).await {
             return;
         }

@@ -37,14 +37,13 @@ pub(super) async fn list_runs(
     };
     let recursive = request.recursive;
     let filter = filter(core, request).await?;
-    let mut rows = match RunId::parse(&filter.parent) {
+    let rows = match RunId::parse(&filter.parent) {
         Ok(parent) if recursive => below(core, &filter.workspace, parent, before, size + 1).await?,
         _ => runs::list(core.log.reader(), &filter, before, size + 1).await.map_err(calls::unreadable)?,
     };
-    let more = rows.len() > size as usize;
-    rows.truncate(size as usize);
-    let next_page_token = rows.last().filter(|_| more).map(|(seq, _)| seq.to_string()).unwrap_or_default();
-    let runs = rows.into_iter().map(|(_, run)| run).collect();
+    let places: Vec<i64> = rows.iter().map(|(seq, _)| *seq).collect();
+    let (runs, more) = calls::Page::fill(size, rows.into_iter().map(|(_, run)| run));
+    let next_page_token = places[..runs.len()].last().filter(|_| more).map(i64::to_string).unwrap_or_default();
     Ok(Response::new(wire::ListRunsReply { runs, next_page_token }))
 }
 

@@ -138,6 +138,7 @@ fn change(run: &Run, update: &Update, at_us: i64) -> Result<Vec<RunEvent>, Rejec
     let remove_tags: Vec<_> = update.remove_tags.iter().filter(is_there).cloned().collect();
     let name = update.name.clone().filter(|name| *name != shown.name);
     let updated = RunUpdated { name, params, tags, remove_tags };
+    fits(run, &updated)?;
     if updated != (RunUpdated { name: None, params: BTreeMap::new(), tags: BTreeMap::new(), remove_tags: Vec::new() }) {
         events.push(updated.into());
     }
@@ -150,6 +151,23 @@ fn change(run: &Run, update: &Update, at_us: i64) -> Result<Vec<RunEvent>, Rejec
         }
     }
     Ok(events)
+}
+
+/// Refuses what would make a run too large to be shown, however little each update adds.
+fn fits(run: &Run, updated: &RunUpdated) -> Result<(), Rejection> {
+    if updated.params.is_empty() && updated.tags.is_empty() {
+        return Ok(());
+    }
+    let mut after = run.clone();
+    after.take(&updated.clone().into());
+    for (field, added, texts) in
+        [("params", &updated.params, &after.details.params), ("tags", &updated.tags, &after.details.tags)]
+    {
+        if let Some(surplus) = documents::texts::surplus(texts).filter(|_| !added.is_empty()) {
+            return Err(Rejection::TooManyTexts { field, surplus });
+        }
+    }
+    Ok(())
 }
 
 fn stop(run: &Run, decision: &str, by: StopBy, at_us: i64) -> Vec<RunEvent> {

@@ -68,6 +68,13 @@ pub enum Rejection {
         /// Its value.
         recorded: String,
     },
+    /// With what was added it would have too many of them.
+    TooManyTexts {
+        /// Parameters or tags.
+        field: &'static str,
+        /// What is too much.
+        surplus: String,
+    },
     /// The watched key has another value at this step.
     ConflictingPoint {
         /// The key.
@@ -117,6 +124,9 @@ impl From<Rejection> for Problem {
                      further up, or without parent_run_id"
                 );
                 Self::invalid("/parent_run_id", "TooDeep", detail)
+            }
+            Rejection::TooManyTexts { field, surplus } => {
+                Self::invalid(&format!("/{field}"), "TooLarge", format!("with these the run's {field} have {surplus}"))
             }
             Rejection::StaleAttempt { attempt, current } => Self::conflict(
                 "StaleAttempt",

@@ -28,18 +28,22 @@ impl Core {
                 status_of(&Problem::invalid("/page_token", "BadPageToken", message))
             })?,
         };
-        let rows = views::listed(self.log.reader(), &request.workspace, &request.state, before, size)
+        let rows = views::listed(self.log.reader(), &request.workspace, &request.state, before, size + 1)
             .await
             .map_err(calls::unreadable)?;
-        let full = rows.len() == usize::try_from(size).unwrap_or_default();
-        let next_page_token = rows.last().filter(|_| full).map_or_else(String::new, |row| row.position.to_string());
-        let mut sweeps = Vec::with_capacity(rows.len());
+        let positions: Vec<i64> = rows.iter().map(|row| row.position).collect();
+        let mut sweeps = calls::Page::of(size);
         for row in rows {
             let ended = row.state.parse().is_ok_and(SweepState::is_terminal);
             // An open sweep is in memory; folding an ended one again only to list it would be a waste.
             let live = if ended { None } else { self.look(row.sweep_id, to_wire::sweep).await? };
-            sweeps.push(live.unwrap_or_else(|| to_wire::listed(row, &request.workspace)));
+            if !sweeps.push(live.unwrap_or_else(|| to_wire::listed(row, &request.workspace))) {
+                break;
+            }
         }
+        let (sweeps, more) = sweeps.finish();
+        let last = positions[..sweeps.len()].last().filter(|_| more);
+        let next_page_token = last.map(i64::to_string).unwrap_or_default();
         Ok(Response::new(wire::ListSweepsReply { sweeps, next_page_token }))
     }
 }

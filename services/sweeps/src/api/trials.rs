@@ -26,22 +26,19 @@ impl Core {
         let state = wanted_state(&request.state)?;
         let sweep_id = self.find(&request.workspace, &request.sweep).await?;
         let stops = views::stops_from(self.log.reader(), sweep_id, from, size).await.map_err(calls::unreadable)?;
-        let size = usize::try_from(size).unwrap_or_default();
         let (trials, more) = self
             .look(sweep_id, move |sweep, _| {
-                let mut found = (0_u32..)
+                let found = (0_u32..)
                     .zip(&sweep.trials)
                     .skip(from as usize)
                     .filter(|(_, trial)| state.is_none_or(|state| trial.state == state));
-                let page: Vec<wire::Trial> = found
-                    .by_ref()
-                    .take(size)
-                    .map(|(index, trial)| to_wire::trial(sweep, index, trial, stops.get(&index).copied()))
-                    .collect();
-                (page, found.next().map(|(index, _)| index))
+                let shown = found.map(|(index, trial)| to_wire::trial(sweep, index, trial, stops.get(&index).copied()));
+                calls::Page::fill(size, shown)
             })
             .await?;
-        let next_page_token = more.map(|index| index.to_string()).unwrap_or_default();
+        // The token is where the next page begins.
+        let last: Option<&wire::Trial> = trials.last().filter(|_| more);
+        let next_page_token = last.map(|last| (last.index + 1).to_string()).unwrap_or_default();
         Ok(Response::new(wire::ListTrialsReply { trials, next_page_token }))
     }
 

@@ -59,7 +59,7 @@ pub fn read_changes(
             .filter(|read| section.is_present() && external::allows(current.mode, read, &section));
         objectives::Sought::of(current).check_limits(limits.as_ref(), &findings);
         let description = fields.text("description").map(str::to_owned);
-        let tags = fields.texts("tags").map(|tags| tags.into_iter().collect());
+        let tags = fields.tags();
         for name in FIXED {
             let field = fields.field(name);
             if field.is_present() {

@@ -61,7 +61,7 @@ fn read_fields(mut fields: Fields<'_>, rows: usize, server: &ServerLimits, findi
     let name = read_title(&fields.field("name"));
     let experiment = read_title(&fields.field("experiment")).unwrap_or_else(|| DEFAULT_EXPERIMENT.to_owned());
     let description = fields.text("description").unwrap_or_default().to_owned();
-    let tags = fields.texts("tags").unwrap_or_default().into_iter().collect();
+    let tags = fields.tags().unwrap_or_default();
     let goals = objectives::read_all(&mut fields, false);
     let space = space::read(&fields.required("search_space"), false, None, None, None, findings);
     let trials = fields.required(ROWS);
@@ -164,7 +164,7 @@ impl<'s> Columns<'s> {
 
 fn read_row(mut fields: Fields<'_>, spec: &SweepSpec, columns: &Columns<'_>) -> Option<ImportedTrial> {
     // The tags of a trial are those of a run, which an imported trial does not have; they are checked and left.
-    let _ = fields.texts("tags");
+    let _ = fields.tags();
     let draws = read_parameters(&fields.field("parameters"), columns);
     let state = fields.required("state").one_of("BadState", &STATES);
     let values = read_values(&mut fields, spec);

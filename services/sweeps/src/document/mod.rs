@@ -91,7 +91,7 @@ fn read_fields(
     let name = read_title(&fields.field("name"));
     let experiment = read_title(&fields.field("experiment")).unwrap_or_else(|| DEFAULT_EXPERIMENT.to_owned());
     let description = fields.text("description").unwrap_or_default().to_owned();
-    let tags = fields.texts("tags").unwrap_or_default().into_iter().collect();
+    let tags = fields.tags().unwrap_or_default();
     let cluster = fields.field("cluster");
     let cluster = if external { external::nothing_in(&cluster) } else { cluster.required().text() };
     let sought = objectives::read_all(&mut fields, compat);

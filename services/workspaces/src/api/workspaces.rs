@@ -28,6 +28,7 @@ impl Api {
         if let Some(wrong) = names::workspace(&wanted.name) {
             return Err(status_of(&Problem::invalid("/name", "BadName", wrong)));
         }
+        documents::texts::check(&wanted.tags, "tags").map_err(|problem| status_of(&problem))?;
         let command = Command::Create { name: wanted.name.clone(), tags: wanted.tags, at: self.clock.now() };
         let context = calls::context(&call, self.entropy.as_ref(), Vec::new());
         let committed =
@@ -57,16 +58,63 @@ impl Api {
         let (size, after) = calls::page(request.page_size, &request.page_token)?;
         let names: Vec<String> = sql("SELECT name FROM workspaces_listed WHERE name > $1 ORDER BY name LIMIT $2")
             .bind(after.unwrap_or_default())
-            .bind(size)
+            .bind(size + 1)
             .fetch_all(self.log.reader())
             .await
             .map_err(calls::unreadable)?;
-        let next_page_token =
-            if names.len() == size as usize { names.last().cloned().unwrap_or_default() } else { String::new() };
-        let mut workspaces = Vec::with_capacity(names.len());
+        let mut workspaces = calls::Page::of(size);
         for name in &names {
-            workspaces.push(self.look(name).await?);
+            if !workspaces.push(self.look(name).await?) {
+                break;
+            }
         }
+        let (workspaces, more) = workspaces.finish();
+        let next_page_token = workspaces.last().filter(|_| more).map(|last| last.name.clone()).unwrap_or_default();
         Ok(Response::new(wire::ListWorkspacesReply { workspaces, next_page_token }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use prost::Message;
+    use vocabulary::{ManualClock, SeededEntropy};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn workspaces_with_many_tags_can_be_listed() {
+        // Whoever may make workspaces could make their list unreadable for all.
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(folder.path().join("db")).unwrap();
+        let dependencies = crate::Dependencies {
+            stores: eventlog::Stores::in_folder(folder.path().join("db")),
+            clock: Arc::new(ManualClock::new(jiff::Timestamp::UNIX_EPOCH)),
+            entropy: Arc::new(SeededEntropy::new(7)),
+        };
+        let api = crate::open(dependencies).await.unwrap().api;
+        let tags = |count: usize| -> BTreeMap<String, String> {
+            (0..count).map(|number| (format!("note-{number}"), "x".repeat(64 << 10))).collect()
+        };
+        let put = |number: usize, count| {
+            let request = wire::PutWorkspaceRequest { name: format!("w{number}"), tags: tags(count) };
+            api.put_workspace(Request::new(request))
+        };
+        let refused = contracts::problem_of(&put(0, 17).await.unwrap_err());
+        assert_eq!((refused.status, refused.code.as_str()), (422, "TooLarge"));
+        for number in 0..9 {
+            put(number, 15).await.unwrap();
+        }
+        let (mut found, mut page_token) = (Vec::new(), String::new());
+        for _ in 0..3 {
+            let request = wire::ListWorkspacesRequest { page_size: 1000, page_token };
+            let reply = api.list_workspaces(Request::new(request)).await.unwrap().into_inner();
+            assert!(reply.encoded_len() < contracts::peer::MESSAGE_BYTES_MAX);
+            found.extend(reply.workspaces.into_iter().map(|workspace| workspace.name));
+            page_token = reply.next_page_token;
+        }
+        assert_eq!((found.len(), page_token.as_str()), (9, ""));
     }
 }

@@ -109,3 +109,43 @@ async fn default_is_always_there_and_names_get_ids() {
     }
     assert_eq!(names, ["Default", "digits", "faces"]);
 }
+
+/// Tags of nearly as many bytes as there may be.
+fn large_tags() -> std::collections::BTreeMap<String, String> {
+    (0..15).map(|number| (format!("note-{number}"), "x".repeat(64 << 10))).collect()
+}
+
+#[tokio::test]
+async fn a_page_of_large_entries_is_one_that_can_be_sent() {
+    // Else a list could never be read again from where a few of them stand.
+    let fixture = Fixture::new().await;
+    let (mut runs, mut experiments) = (Vec::new(), vec!["Default".to_owned()]);
+    for number in 0..9 {
+        let request = CreateRunRequest { workspace: WORKSPACE.into(), tags: large_tags(), ..Default::default() };
+        runs.insert(0, answer(fixture.api.create_run(Request::new(request)).await).unwrap().run_id);
+        let (workspace, name) = (WORKSPACE.to_owned(), format!("e{number}"));
+        let request = CreateExperimentRequest { workspace, name: name.clone(), tags: large_tags() };
+        answer(fixture.api.create_experiment(Request::new(request)).await).unwrap();
+        experiments.push(name);
+    }
+    let (workspace, page_size) = (WORKSPACE.to_owned(), 1000);
+    let (mut found, mut token) = (Vec::new(), String::new());
+    for _ in 0..3 {
+        let request =
+            ListRunsRequest { workspace: workspace.clone(), page_size, page_token: token, ..Default::default() };
+        let reply = answer(fixture.api.list_runs(Request::new(request)).await).unwrap();
+        assert!(prost::Message::encoded_len(&reply) < contracts::peer::MESSAGE_BYTES_MAX);
+        found.extend(reply.runs.into_iter().map(|run| run.run_id));
+        token = reply.next_page_token;
+    }
+    assert_eq!((found, token.as_str()), (runs, ""));
+    let (mut found, mut token) = (Vec::new(), String::new());
+    for _ in 0..3 {
+        let request = ListExperimentsRequest { workspace: workspace.clone(), page_size, page_token: token };
+        let reply = answer(fixture.api.list_experiments(Request::new(request)).await).unwrap();
+        assert!(prost::Message::encoded_len(&reply) < contracts::peer::MESSAGE_BYTES_MAX);
+        found.extend(reply.experiments.into_iter().map(|experiment| experiment.name));
+        token = reply.next_page_token;
+    }
+    assert_eq!((found, token.as_str()), (experiments, ""));
+}

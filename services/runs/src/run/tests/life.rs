@@ -37,6 +37,21 @@ fn a_preempted_run_goes_back_into_the_queue_with_the_next_attempt() {
 }
 
 #[test]
+fn many_small_updates_make_no_run_that_is_too_large_to_be_shown() {
+    let update = |number: usize| {
+        let update = Update { tags: [(format!("t{number}"), "x".repeat(60_000))].into(), ..Update::default() };
+        Command::Update { workspace: "default".into(), run: "r".into(), update, at_us: 3 }
+    };
+    let mut commands = vec![with_job()];
+    commands.extend((0..17).map(update));
+    let run = given(&commands);
+    assert!(matches!(run.decide(&update(17)), Err(Rejection::TooManyTexts { field: "tags", .. })));
+    let remove = Update { remove_tags: vec!["t0".into(), "t1".into()], ..Update::default() };
+    commands.push(Command::Update { workspace: "default".into(), run: "r".into(), update: remove, at_us: 4 });
+    assert!(given(&commands).decide(&update(17)).is_ok());
+}
+
+#[test]
 fn news_of_an_older_attempt_mean_nothing() {
     // A late word of a dead attempt must not end the one that lives.
     let run = given(&[with_job(), reached(1, RunState::Running), requeued(1, RequeueCause::Preempted)]);

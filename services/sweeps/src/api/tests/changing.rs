@@ -169,6 +169,19 @@ async fn sweeps_are_listed_newest_first_in_pages_with_their_results() {
     let mut shown = bench.sweep(sweeps[0]).await;
     shown.spec_json = String::new();
     assert_eq!(done.sweeps, [shown]);
+    // A page ends before it is too large to be sent.
+    let tags: serde_json::Map<_, _> = (0..15).map(|at| (format!("note-{at}"), "x".repeat(64 << 10).into())).collect();
+    for name in ["d", "e", "f", "g", "h"] {
+        bench.submit(&document(json!({"name": name, "limits": {"max_total_trials": 1}, "tags": tags}))).await;
+    }
+    let (mut found, mut page_token) = (Vec::new(), String::new());
+    for _ in 0..2 {
+        let request = wire::ListSweepsRequest { page_size: 1000, ..list("", page_token) };
+        let page = bench.api().list_sweeps(Request::new(request)).await.unwrap().into_inner();
+        found.extend(names(&page));
+        page_token = page.next_page_token;
+    }
+    assert_eq!((found.concat().as_str(), page_token.as_str()), ("hgfedcba", ""));
     let wrong = bench.api().list_sweeps(Request::new(list("", "zz".into()))).await;
     assert_eq!(problem(wrong).code, "BadPageToken");
 }
