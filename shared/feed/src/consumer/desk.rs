@@ -5,6 +5,7 @@ use std::time::Duration;
 use contracts::CallContext;
 use contracts::feed as wire;
 use contracts::feed::consumer_service_server::ConsumerService;
+use prost::Message;
 use tokio::sync::oneshot;
 use tonic::{Request, Response, Status};
 use vocabulary::Problem;
@@ -16,6 +17,8 @@ use crate::source::{Cursor, OpenError};
 /// Entries of a page when the caller names no number, and the most that it may name.
 const PAGE_SIZE_DEFAULT: i32 = 100;
 const PAGE_SIZE_MAX: i32 = 1000;
+/// Bytes of a page's facts: a message may have twice as many. A fact that is larger comes alone.
+const PAGE_BYTES_MAX: usize = 4 << 20;
 /// How long an answer waits for a follower: what does not go through is tried a few times first.
 const PATIENCE: Duration = Duration::from_secs(15);
 
@@ -96,8 +99,15 @@ impl Desk {
         let projection = request.consumer.strip_prefix(&prefix).unwrap_or(&request.consumer);
         let after = (after.0.as_str(), after.1.as_str(), after.2);
         let limit = u32::try_from(size).unwrap_or_default();
-        let rows = parked::page(&entry.log, projection, after, limit).await.map_err(|error| error.problem())?;
-        let is_full = rows.len() == limit as usize;
+        let mut rows = parked::page(&entry.log, projection, after, limit).await.map_err(|error| error.problem())?;
+        let mut bytes = 0;
+        let fitting = rows.iter().take_while(|(_, row)| {
+            bytes += row.fact.encoded_len();
+            bytes <= PAGE_BYTES_MAX
+        });
+        let fitting = fitting.count().max(1);
+        let is_full = rows.len() == limit as usize || rows.len() > fitting;
+        rows.truncate(fitting);
         let last = rows.last().filter(|_| is_full);
         let next_page_token = last.map(|(place, row)| token(*place, row)).unwrap_or_default();
         let parked = rows.into_iter().map(|(_, row)| shown(&request.service, row)).collect();

@@ -171,6 +171,9 @@ impl Lanes {
 
 /// Handles a fact until it is clear what becomes of it.
 pub(super) async fn handle(reaction: &dyn Reaction, fact: &Fact, behind: &Behind, shutdown: &Shutdown) -> Outcome {
+    if !fact.unreadable.is_empty() {
+        return Outcome::Park(Cause::Poison, fact.unreadable.clone());
+    }
     let mut backoff = Backoff::new(RETRY_MIN, RETRY_MAX);
     let mut poisoned = 0;
     let watch = Stopwatch::start();

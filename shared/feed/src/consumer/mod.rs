@@ -8,6 +8,7 @@
 //! together · `desk` answers operators.
 
 mod desk;
+mod drain;
 mod entry;
 mod follow;
 mod lanes;

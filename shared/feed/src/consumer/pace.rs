@@ -74,7 +74,11 @@ impl Pace {
             match item {
                 Ok(fact) if fact.watermark => self.held.push((fact, None)),
                 Ok(fact) => {
-                    let place = self.reaction.place(&fact);
+                    // Where one belongs that nobody can read is not known, but for its stream.
+                    let place = match fact.unreadable.is_empty() {
+                        true => self.reaction.place(&fact),
+                        false => Place::urgent(&fact.stream),
+                    };
                     self.is_due |= place.is_urgent;
                     self.held.push((fact, Some(place)));
                 }

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use contracts::feed::Fact;
-use eventlog::{BoxFuture, Context, Error, EventLog, ExecuteError, Recorded, Transaction, insert, row, sql};
+use eventlog::{BoxFuture, Context, Error, EventLog, ExecuteError, Recorded, Row, Transaction, insert, row, sql};
 use prost::Message;
 use runtime::{MachineClock, MachineEntropy};
 use vocabulary::{Clock, Decider, Entropy, StoredEvent};
@@ -88,10 +88,11 @@ impl Park {
 
     /// The oldest facts of a lane, in the order in which they are to be handled.
     pub async fn of_lane(&self, lane: &str, limit: u32) -> Result<Vec<Arc<Fact>>, Error> {
-        let get = "SELECT fact FROM feed_parked WHERE projection = $1 AND lane = $2 ORDER BY place LIMIT $3";
+        let get = "SELECT source, partition, position, fact FROM feed_parked WHERE projection = $1 AND lane = $2
+            ORDER BY place LIMIT $3";
         let query = sql(get).bind(self.projection).bind(lane).bind(limit);
-        let rows: Vec<Vec<u8>> = query.fetch_all(self.log.reader()).await?;
-        rows.iter().map(|bytes| decode(bytes).map(Arc::new)).collect()
+        let rows: Vec<Stored> = query.fetch_all(self.log.reader()).await?;
+        Ok(rows.into_iter().map(|stored| Arc::new(read(stored))).collect())
     }
 
     /// The lane of a parked fact.
@@ -268,8 +269,8 @@ async fn act(tx: &mut Transaction, values: [eventlog::Value; 10]) -> Result<(), 
     rows.execute(tx).await
 }
 
-/// Place, consumer, lane, cause, error, time and fact of a parked fact.
-type Row = (i64, String, String, String, String, i64, Vec<u8>);
+/// Source, partition, position and the encoded fact.
+type Stored = (String, i64, i64, Vec<u8>);
 
 /// A page of the parked facts of all consumers in a database, by consumer, lane and order; each with its place there.
 ///
@@ -281,20 +282,31 @@ pub(super) async fn page(
     after: (&str, &str, i64),
     limit: u32,
 ) -> Result<Vec<(i64, Parked)>, Error> {
-    let get = "SELECT place, projection, lane, cause, error, parked_at, fact FROM feed_parked
+    let get = "SELECT place, projection, lane, cause, error, parked_at, source, partition, position, fact
+        FROM feed_parked
         WHERE (projection, lane, place) > ($1, $2, $3) AND ($4 = '' OR projection = $4)
         ORDER BY projection, lane, place LIMIT $5";
     let query = sql(get).bind(after.0).bind(after.1).bind(after.2).bind(consumer).bind(limit);
     let rows: Vec<Row> = query.fetch_all(log.reader()).await?;
-    let parked = rows.into_iter().map(|(place, projection, lane, cause, error, parked_at_us, fact)| {
+    let parked = rows.iter().map(|row| {
+        let (cause, error): (String, String) = (row.get(3)?, row.get(4)?);
         let why = (!cause.is_empty()).then(|| (Cause::read(&cause), error));
-        Ok((place, Parked { projection, lane, why, parked_at_us, fact: Arc::new(decode(&fact)?) }))
+        let fact = Arc::new(read((row.get(6)?, row.get(7)?, row.get(8)?, row.get(9)?)));
+        Ok((row.get(0)?, Parked { projection: row.get(1)?, lane: row.get(2)?, why, parked_at_us: row.get(5)?, fact }))
     });
     parked.collect()
 }
 
-fn decode(bytes: &[u8]) -> Result<Fact, Error> {
-    Fact::decode(bytes).map_err(|error| Error::Decode(format!("a parked fact: {error}")))
+/// A parked fact, or what can be read of it: one that is damaged must not hide the others, nor stand in their way.
+fn read((source, partition, position, bytes): Stored) -> Fact {
+    Fact::decode(bytes.as_slice()).unwrap_or_else(|error| Fact {
+        source,
+        partition: i32::try_from(partition).unwrap_or_default(),
+        position,
+        payload: bytes,
+        unreadable: format!("what was parked cannot be read: {error}"),
+        ..Fact::default()
+    })
 }
 
 /// The aggregate of no events under which rows are written.
@@ -369,5 +381,20 @@ mod tests {
         let rest = page(&park.log, "", (&last.projection, &last.lane, *place), 9).await.unwrap();
         let all = first.iter().chain(&rest).map(|(_, row)| Arc::clone(&row.fact));
         assert_eq!(places(all.collect()), [8, 3, 4], "as they are shown");
+        // One that is damaged hides no other and stands in nobody's way: what can be read of it is shown.
+        let damage = async |tx: &mut Transaction| {
+            let damage = sql("UPDATE feed_parked SET fact = $1 WHERE source = 'talk@2' AND position = 3");
+            damage.bind(b"\xff\xff".to_vec()).execute(tx).await.map(drop)
+        };
+        park.write("test", "", move |tx| Box::pin(damage(tx))).await.unwrap();
+        let all = page(&park.log, "", ("", "", 0), 9).await.unwrap();
+        let damaged = &all[1].1.fact;
+        assert_eq!(
+            (damaged.source.as_str(), damaged.position, damaged.payload.as_slice()),
+            ("talk@2", 3, &[255, 255][..])
+        );
+        assert!(damaged.unreadable.contains("cannot be read"), "{damaged:?}");
+        assert_eq!(places(all.into_iter().map(|(_, row)| row.fact).collect()), [8, 3, 4]);
+        assert_eq!(places(park.of_lane("a", 9).await.unwrap()), [8, 3, 4]);
     }
 }

@@ -12,10 +12,11 @@ use runtime::{Backoff, MachineClock, Part, Shutdown};
 use tokio::sync::{mpsc, oneshot};
 use vocabulary::Clock;
 
+use super::drain::{self, Drained};
 use super::entry::{Entry, Request, Settled, State, Verb};
-use super::lanes::{Behind, Cause, Handled, Lanes, Outcome, handle};
+use super::lanes::{Cause, Handled, Lanes, Outcome};
 use super::pace::{Pace, Placed};
-use super::parked::{Actor, Key, Park, Parked};
+use super::parked::{Actor, Park, Parked};
 use super::progress::{self, Progress, Taken};
 use super::reaction::Reaction;
 use crate::source::{Cursor, OpenError};
@@ -27,8 +28,6 @@ const WAITING_MIN: Duration = Duration::from_secs(2);
 const WAITING_MAX: Duration = Duration::from_secs(60);
 /// How long what is under way may take when the source breaks off.
 const FINISH: Duration = Duration::from_secs(1);
-/// Parked facts read at once when their lane goes on.
-const PARKED_PAGE: u32 = 64;
 
 /// How a session ends well.
 pub(super) enum End {
@@ -65,13 +64,6 @@ impl ParkedLane {
         (self.cause, self.is_draining) = (cause, false);
         self.looks = self.backoff.next_wait().as_secs().max(1);
     }
-}
-
-/// A lane that was tried from its first parked fact on.
-struct Drained {
-    lane: String,
-    /// Why it is still parked; `None` when nothing of it was left.
-    why: Option<Cause>,
 }
 
 type Drain = BoxFuture<'static, anyhow::Result<Drained>>;
@@ -350,9 +342,15 @@ impl Work<'_> {
         if std::mem::replace(&mut parked.is_draining, true) {
             return;
         }
-        let (park, reaction) = (self.park.clone(), Arc::clone(self.session.reaction));
-        let shutdown = self.session.shutdown.clone();
-        self.drains.push(Box::pin(drain(park, reaction, lane, by, reply, shutdown)));
+        let drain = drain::Lane {
+            park: self.park.clone(),
+            reaction: Arc::clone(self.session.reaction),
+            source: Arc::clone(&self.session.entry.source),
+            lane,
+            by,
+            shutdown: self.session.shutdown.clone(),
+        };
+        self.drains.push(Box::pin(drain.run(reply)));
     }
 
     /// A lane was tried: it is free, or waits on.
@@ -394,46 +392,5 @@ impl Work<'_> {
             Verb::Retry => self.drain(lane, by, Some(reply)),
         }
         Ok(())
-    }
-}
-
-/// Handles the parked facts of a lane until one does not go through or none is left. The reply hears of the first.
-async fn drain(
-    park: Park,
-    reaction: Arc<dyn Reaction>,
-    lane: String,
-    by: Actor,
-    mut reply: Option<oneshot::Sender<Settled>>,
-    shutdown: Shutdown,
-) -> anyhow::Result<Drained> {
-    let mut tell = |settled: Settled| {
-        if let Some(reply) = reply.take() {
-            // Whoever asked may be gone.
-            drop(reply.send(settled));
-        }
-    };
-    // What comes after it is parked too, and takes no room.
-    let nothing_behind = Behind::default();
-    loop {
-        let facts = park.of_lane(&lane, PARKED_PAGE).await?;
-        if facts.is_empty() {
-            tell(Settled::Absent);
-            return Ok(Drained { lane, why: None });
-        }
-        for fact in facts {
-            let key = Key::of(&fact);
-            match handle(reaction.as_ref(), &fact, &nothing_behind, &shutdown).await {
-                Outcome::Done => {
-                    park.remove(&key, "retry", &by).await?;
-                    tell(Settled::Done);
-                }
-                Outcome::Park(cause, error) => {
-                    park.put_why(&key, cause, &error).await?;
-                    tell(Settled::Parked(error));
-                    return Ok(Drained { lane, why: Some(cause) });
-                }
-                Outcome::Stopped => return Ok(Drained { lane, why: Some(Cause::Waiting) }),
-            }
-        }
     }
 }

@@ -16,6 +16,9 @@ const KEPT_BYTES: usize = 4 << 20;
 /// Streams whose last fact is remembered, so that the next one can name it.
 const STREAMS_KNOWN: usize = 65_536;
 
+/// The type of a fact that nobody can read.
+const UNREADABLE: &str = "Unreadable";
+
 /// A fact made of an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Publication {
@@ -55,7 +58,8 @@ pub trait Publish: Send + Sync + 'static {
     /// The fact of an event; `None` keeps it private.
     ///
     /// # Errors
-    /// When the event cannot be decoded: the feed stops there, nothing is skipped.
+    /// When the event cannot be decoded: it goes to all readers as one that nobody can read, so that none is skipped
+    /// and only its lane waits.
     fn publish(&self, event: &RecordedEvent) -> Result<Option<Publication>, String>;
 }
 
@@ -104,29 +108,22 @@ impl Source {
         &self.log
     }
 
-    /// What became of the events after a position, oldest first; the error names the event that cannot be mapped,
-    /// after those before it.
-    pub(super) async fn page(&self, from: i64) -> Result<(Vec<Published>, Option<String>), eventlog::Error> {
+    /// What became of the events after a position, oldest first.
+    pub(super) async fn page(&self, from: i64) -> Result<Vec<Published>, eventlog::Error> {
         if let Some(published) = self.kept().after(from) {
-            return Ok((published, None));
+            return Ok(published);
         }
         let events = self.log.read(from, PAGE_EVENTS).await?;
         let mut published = Vec::with_capacity(events.len());
         let mut kept = self.kept();
         if let Some(published) = kept.after(from) {
             // Another reader was faster.
-            return Ok((published, None));
+            return Ok(published);
         }
         for event in &events {
-            match self.publish.publish(event) {
-                Ok(publication) => published.push(kept.take_in(self.log.source(), event, publication)),
-                Err(error) => {
-                    let broken = format!("event {} of {}: {error}", event.position, event.stream);
-                    return Ok((published, Some(broken)));
-                }
-            }
+            published.push(kept.take_in(self.log.source(), event, self.publish.publish(event)));
         }
-        Ok((published, None))
+        Ok(published)
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
@@ -148,16 +145,23 @@ impl Kept {
 
     /// Makes the fact of an event and keeps it when it is the next one. What a late reader reads anew is not kept; and
     /// when somebody reads what is newer than all that is here, that is kept instead: what was here is a late reader's.
-    fn take_in(&mut self, source: &str, event: &RecordedEvent, publication: Option<Publication>) -> Published {
+    fn take_in(
+        &mut self,
+        source: &str,
+        event: &RecordedEvent,
+        publication: Result<Option<Publication>, String>,
+    ) -> Published {
         if self.events.back().is_some_and(|last| last.position + 1 < event.position) {
             *self = Self::default();
         }
         let is_next = self.events.back().is_none_or(|last| last.position + 1 == event.position);
-        let previous = match (is_next, publication.is_some()) {
-            (true, true) => self.name_last(event),
-            _ => 0,
+        let is_public = !matches!(publication, Ok(None));
+        let previous = if is_next && is_public { self.name_last(event) } else { 0 };
+        let fact = match publication {
+            Ok(None) => None,
+            Ok(Some(publication)) => Some(fact(source, event, previous, publication)),
+            Err(error) => Some(unreadable(source, event, previous, &error)),
         };
-        let fact = publication.map(|publication| fact(source, event, previous, publication));
         let published = Published { position: event.position, fact };
         if is_next {
             self.bytes += bytes(&published);
@@ -207,8 +211,20 @@ fn fact(source: &str, event: &RecordedEvent, previous: i64, publication: Publica
         partition: 0,
         request_id: meta.request_id,
         traceparent: meta.traceparent.unwrap_or_default(),
+        unreadable: String::new(),
     };
     (Arc::new(fact), Arc::new(publication.about))
+}
+
+/// What an event is told as that its own service cannot read. Whom it is about is not known.
+fn unreadable(source: &str, event: &RecordedEvent, previous: i64, error: &str) -> (Arc<Fact>, Arc<Ids>) {
+    let reason = format!("event {} of {} ({}): {error}", event.position, event.stream, event.kind);
+    tracing::error!(source, "an event cannot be read: {reason}");
+    metrics::counter!("trialog_feed_unreadable_total", "source" => source.to_owned()).increment(1);
+    let payload = event.data.clone().into_bytes();
+    let publication = Publication { kind: UNREADABLE, payload, about: Ids::default() };
+    let (fact, about) = fact(source, event, previous, publication);
+    (Arc::new(Fact { unreadable: reason, ..Arc::unwrap_or_clone(fact) }), about)
 }
 
 #[cfg(test)]
@@ -232,7 +248,7 @@ mod tests {
 
     fn read(kept: &mut Kept, positions: std::ops::Range<i64>) -> Vec<i64> {
         let publication = || Publication { kind: "K", payload: vec![1], about: Ids::default() };
-        let facts = positions.filter_map(|at| kept.take_in("s@1", &event(at), Some(publication())).fact);
+        let facts = positions.filter_map(|at| kept.take_in("s@1", &event(at), Ok(Some(publication()))).fact);
         facts.map(|(fact, _)| fact.previous).collect()
     }
 

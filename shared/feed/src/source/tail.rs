@@ -128,10 +128,7 @@ impl Reader {
                 continue;
             }
             match self.source.page(self.from).await {
-                Ok((published, broken)) => {
-                    self.take(published);
-                    self.broken = broken;
-                }
+                Ok(published) => self.take(published),
                 Err(error) => self.broken = Some(error.to_string()),
             }
         }

@@ -10,7 +10,7 @@ use trialog_feed::ReactError;
 use trialog_feed::consumer::Desk;
 
 use crate::faulty::{Faults, Faulty};
-use crate::world::{Following, Listener, Talk, Trouble, UNDECIDABLE, noted, open, until};
+use crate::world::{Following, Listener, Talk, Trouble, UNDECIDABLE, UNREADABLE, noted, open, until};
 
 const CONSUMER: &str = "ear.listen";
 
@@ -130,6 +130,31 @@ async fn poison_parks_its_lane_with_what_comes_behind_it_and_a_retry_frees_it_in
     desked.hears("lab/a", &["bad", "behind", "last", "free"]).await;
     let actions = desked.actions().await;
     assert!(actions.contains(&("user:ada".to_owned(), "retry".to_owned(), bad)), "{actions:?}");
+}
+
+#[tokio::test]
+async fn what_its_own_service_cannot_read_is_parked_in_its_lane_until_a_build_can() {
+    // All followers would stand still, and with them all that every tenant does.
+    let mut desked = Desked::begin().await;
+    let bad = desked.talk.say("lab/a", UNREADABLE).await;
+    desked.talk.say("lab/a", "behind").await;
+    desked.talk.say("lab/b", "fine").await;
+    desked.hears("lab/b", &["fine"]).await;
+    desked.has_parked(2).await;
+    let parked = desked.parked().await;
+    let fact = parked[0].fact.clone().unwrap();
+    assert_eq!((fact.position, parked[0].lane.as_str(), parked[0].cause.as_str()), (bad, "lab/a", "poison"));
+    assert!(parked[0].error.contains("it says what nobody knows"), "{}", parked[0].error);
+    let payload = String::from_utf8(fact.payload).unwrap();
+    assert!(payload.contains(UNREADABLE), "the event as it is stored: {payload}");
+    assert_eq!(desked.standing().await.state, "Following");
+    assert_eq!(desked.retry(bad).await.outcome, "parked");
+    desked.talk.upgrade();
+    desked.restart().await;
+    desked.has_parked(2).await;
+    assert_eq!(desked.retry(bad).await.outcome, "done");
+    desked.hears("lab/a", &[UNREADABLE, "behind"]).await;
+    desked.has_parked(0).await;
 }
 
 #[tokio::test]

@@ -53,11 +53,19 @@ impl Decider for Speaker {
     fn evolve(&mut self, _: &Speech) {}
 }
 
-struct Publisher;
+/// What only a newer build can read.
+pub const UNREADABLE: &str = "unreadable";
+
+struct Publisher {
+    is_newer: bool,
+}
 
 impl Publish for Publisher {
     fn publish(&self, event: &RecordedEvent) -> Result<Option<Publication>, String> {
         let Speech::Said(said) = event.decode().map_err(|error| error.to_string())?;
+        if said.text == UNREADABLE && !self.is_newer {
+            return Err("it says what nobody knows".to_owned());
+        }
         let workspace = event.stream.split('/').next().unwrap_or_default().to_owned();
         let message = RunReleased { workspace, run_id: said.text };
         Ok(said.public.then(|| Publication::new("RunReleased", &message)))
@@ -90,7 +98,12 @@ pub struct Talk {
 impl Talk {
     pub async fn open(folder: &Path) -> Self {
         let log = open(folder, "talk").await;
-        Self { source: Source::new(log.clone(), Publisher), log }
+        Self { source: Source::new(log.clone(), Publisher { is_newer: false }), log }
+    }
+
+    /// A newer build of the service.
+    pub fn upgrade(&mut self) {
+        self.source = Source::new(self.log.clone(), Publisher { is_newer: true });
     }
 
     /// Says something in public; answers its position.
