@@ -12,6 +12,7 @@ use crate::scheduler::Fleet;
 use crate::views;
 use tokio::sync::{Notify, watch};
 use tonic::Status;
+use vocabulary::Problem;
 
 /// How long a call waits until the fleet has taken in what was just written: the scheduler's task is never busy for
 /// longer.
@@ -112,7 +113,10 @@ impl FleetState {
         let reached = tokio::time::timeout(FOLD_WAIT, folded.wait_for(|at| *at >= position)).await;
         match reached {
             Ok(Ok(_)) => Ok(()),
-            _ => Err(calls::unreadable("the scheduler is behind; try again")),
+            _ => {
+                let behind = "the scheduler is behind; try again";
+                Err(contracts::status_of(&Problem::unavailable("LogUnavailable", behind, 1)))
+            }
         }
     }
 }

@@ -54,9 +54,40 @@ pub fn refused<R: Into<Problem>>(error: ExecuteError<R>) -> Status {
     contracts::status_of(&problem(error))
 }
 
-/// Any storage error of a read, as a status.
-pub fn unreadable(error: impl std::fmt::Display) -> Status {
-    contracts::status_of(&Problem::unavailable("LogUnavailable", error.to_string(), 1))
+/// How a read of something stored fails.
+pub trait ReadFailure {
+    /// As users see it.
+    fn problem(&self) -> Problem;
+}
+
+impl ReadFailure for eventlog::Error {
+    fn problem(&self) -> Problem {
+        self.problem()
+    }
+}
+
+/// What was stored is no message.
+impl ReadFailure for prost::DecodeError {
+    fn problem(&self) -> Problem {
+        eventlog::Error::Decode(self.to_string()).problem()
+    }
+}
+
+/// A file of the data folder: a disk that fails now may work later.
+impl ReadFailure for std::io::Error {
+    fn problem(&self) -> Problem {
+        Problem::unavailable("LogUnavailable", self.to_string(), 1)
+    }
+}
+
+/// Why something stored cannot be read, as a status: 503 for what passes by itself, such as a busy store, 500 for what
+/// does not, such as a row that cannot be decoded. Nobody should try that again and again.
+pub fn unreadable(error: impl ReadFailure) -> Status {
+    let problem = error.problem();
+    if !problem.passes_by_itself() {
+        tracing::error!("what is stored cannot be read: {problem}");
+    }
+    contracts::status_of(&problem)
 }
 
 /// Waits until the log has the position that the caller has seen.
@@ -69,4 +100,26 @@ pub async fn at_least(log: &EventLog, call: &CallContext) -> Result<(), Status> 
         let detail = format!("position {position} is not here yet; try again");
         contracts::status_of(&Problem::unavailable("NotThereYet", detail, 1))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use eventlog::Error;
+    use prost::Message;
+
+    use super::*;
+
+    #[test]
+    fn a_damaged_row_is_not_said_to_pass_by_itself() {
+        // Clients and followers would ask for it for ever, and nobody would be told what is damaged where.
+        let damaged = contracts::problem_of(&unreadable(Error::Decode("a row of runs: no such field".to_owned())));
+        assert_eq!((damaged.status, damaged.code.as_str(), damaged.retry_after_seconds), (500, "DataCorrupt", None));
+        assert!(damaged.detail.contains("a row of runs: no such field"), "{damaged}");
+        let no_message = contracts::feed::Fact::decode(&b"\xff"[..]).unwrap_err();
+        assert_eq!(contracts::problem_of(&unreadable(no_message)).code, "DataCorrupt");
+        let busy = contracts::problem_of(&unreadable(Error::Behind { wanted: 7, head: 6 }));
+        assert_eq!((busy.status, busy.retry_after_seconds), (503, Some(1)));
+        assert_eq!(contracts::problem_of(&unreadable(Error::Closed)).status, 503);
+        assert_eq!(contracts::problem_of(&unreadable(Error::Panicked("as it should".to_owned()))).status, 500);
+    }
 }

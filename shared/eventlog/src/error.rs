@@ -7,6 +7,9 @@ use vocabulary::{Problem, Unsettled};
 /// Seconds after which a refused caller may try again: the queue drains in well under one.
 const RETRY_AFTER_SECONDS: u32 = 1;
 
+/// The code of what is stored and cannot be read: `trialog doctor` says more, a backup helps.
+const DATA_CORRUPT: &str = "DataCorrupt";
+
 /// Why the log could not do something.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
@@ -107,9 +110,11 @@ impl Error {
             ),
             passing if passing.is_transient() => Problem::unavailable(
                 "LogUnavailable",
-                format!("the event log cannot be written now: {passing}"),
+                format!("the event log cannot be used now: {passing}"),
                 RETRY_AFTER_SECONDS,
             ),
+            Self::Decode(_) | Self::Damaged { .. } => Problem::new(500, DATA_CORRUPT, self.to_string()),
+            damage if damage.is_damage() => Problem::new(500, DATA_CORRUPT, self.to_string()),
             lasting => Problem::internal(lasting.to_string()),
         }
     }

@@ -44,7 +44,7 @@ impl Api {
                 return Ok(Response::new(now));
             }
             tokio::select! {
-                changed = folded.changed() => changed.map_err(calls::unreadable)?,
+                changed = folded.changed() => changed.map_err(|_| calls::unreadable(eventlog::Error::Closed))?,
                 () = &mut deadline => return Ok(Response::new(now)),
                 () = self.commands.shutdown.requested() => return Ok(Response::new(now)),
             }

@@ -83,7 +83,7 @@ impl Core {
                 page.iter().take_while(|event| event.position <= at).try_for_each(|event| past.take(event))?;
                 Ok::<_, eventlog::Error>(past)
             });
-            past = taken.await.map_err(calls::unreadable)?.map_err(calls::unreadable)?;
+            past = taken.await.map_err(super::broken)?.map_err(calls::unreadable)?;
             if is_over {
                 break;
             }

@@ -37,7 +37,7 @@ impl Core {
             if self.look(sweep_id, |_, version| version).await? > after {
                 return Ok(());
             }
-            head.changed().await.map_err(calls::unreadable)?;
+            head.changed().await.map_err(|_| calls::unreadable(eventlog::Error::Closed))?;
         }
     }
 

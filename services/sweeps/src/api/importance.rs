@@ -41,7 +41,7 @@ impl Core {
         }
         // A forest takes its time, and must not keep others from this thread.
         let grown = runtime::background::run(move || (answer(&question), question.version));
-        let (importance, version) = grown.await.map_err(calls::unreadable)?;
+        let (importance, version) = grown.await.map_err(super::broken)?;
         Ok(Response::new(reply(importance, version)))
     }
 }

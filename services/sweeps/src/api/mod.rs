@@ -22,6 +22,7 @@ mod tests;
 pub(crate) use first_trials::SUBMISSIONS_AT_ONCE;
 
 use contracts::status_of;
+use runtime::background::Broken;
 use tonic::{Response, Status};
 use vocabulary::{Problem, SweepId};
 
@@ -31,6 +32,14 @@ use crate::sweep::Sweep;
 use crate::views;
 
 type Answer<T> = Result<Response<T>, Status>;
+
+/// Why a calculation gave nothing: one that panicked would again, a machine without threads recovers.
+fn broken(error: Broken) -> Status {
+    status_of(&match error {
+        Broken::Panicked => Problem::internal(error.to_string()),
+        Broken::NoThread(_) => Problem::unavailable("Busy", error.to_string(), 1),
+    })
+}
 
 impl Core {
     /// The sweep that an id or a name of a workspace means.
