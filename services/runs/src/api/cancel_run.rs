@@ -1,7 +1,8 @@
 //! Cancels a run and everything that is nested in it.
 //!
-//! The run goes first, since it is what is asked for; then its children, level by level. Whatever fails in between, the
-//! same request again goes on: what has ended stays as it is. Trials of a sweep are their sweep's to end.
+//! The run goes first, since it is what is asked for; from then on nothing begins below it. Then all that is nested in
+//! it, whatever its depth, many at a time. Whatever fails in between, the same request again goes on: what has ended
+//! stays as it is. Trials of a sweep are their sweep's to end.
 
 use contracts::CallContext;
 use contracts::runs as wire;
@@ -14,10 +15,12 @@ use vocabulary::RunId;
 use super::{command, run_named};
 use crate::core::Core;
 use crate::run::{self, Command, Rejection, Run};
-use crate::views::runs::{self, Child};
+use crate::views::runs;
 
-/// Runs that are canceled at the same time, so that they share commits; their ids are all that is kept of a level.
-const CHILDREN_AT_ONCE: i32 = 256;
+/// Runs that are canceled at the same time, so that they share commits.
+const AT_ONCE: usize = 256;
+/// Children that are read at once.
+const CHILDREN_PAGE: i32 = 256;
 
 pub(super) async fn cancel_run(
     core: &Core,
@@ -33,25 +36,30 @@ pub(super) async fn cancel_run(
 }
 
 async fn cancel_nested(core: &Core, call: &CallContext, workspace: &str, root: RunId) -> Result<(), Status> {
-    let mut open = vec![root];
+    let (mut open, mut live) = (vec![root], Vec::new());
     while let Some(parent) = open.pop() {
         let mut after = 0;
         loop {
-            let reader = core.log.reader();
-            let children = runs::children(reader, workspace, parent, after, CHILDREN_AT_ONCE).await;
+            let children = runs::children(core.log.reader(), workspace, parent, after, CHILDREN_PAGE).await;
             let children = children.map_err(calls::unreadable)?;
             let Some(last) = children.last() else { break };
             after = last.seq;
-            let live = children.iter().filter(|child| child.sweep_id.is_empty() && !child.state.is_terminal());
-            try_join_all(live.map(|child| cancel_child(core, call, workspace, child))).await?;
-            open.extend(children.iter().filter(|child| child.sweep_id.is_empty()).map(|child| child.run));
+            let own = children.iter().filter(|child| child.sweep_id.is_empty());
+            open.extend(own.clone().map(|child| child.run));
+            live.extend(own.filter(|child| !child.state.is_terminal()).map(|child| child.run));
+            if live.len() >= AT_ONCE {
+                cancel_all(core, call, workspace, std::mem::take(&mut live)).await?;
+            }
         }
     }
-    Ok(())
+    cancel_all(core, call, workspace, live).await
 }
 
-async fn cancel_child(core: &Core, call: &CallContext, workspace: &str, child: &Child) -> Result<(), Status> {
-    let run = child.run;
+async fn cancel_all(core: &Core, call: &CallContext, workspace: &str, runs: Vec<RunId>) -> Result<(), Status> {
+    try_join_all(runs.into_iter().map(|run| cancel_child(core, call, workspace, run))).await.map(drop)
+}
+
+async fn cancel_child(core: &Core, call: &CallContext, workspace: &str, run: RunId) -> Result<(), Status> {
     let command_id = call.command_id.map(|id| Uuid::new_v5(&id, run.uuid().as_bytes()));
     // The hash and the version are of the request, which is about the parent.
     let call = CallContext { command_id, request_hash: None, expected_version: None, ..call.clone() };

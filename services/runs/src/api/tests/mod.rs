@@ -42,11 +42,15 @@ impl Fixture {
 
     async fn on(folder: tempfile::TempDir, seed: u64) -> Self {
         let start = Timestamp::from_microsecond(1_700_000_000_000_000).unwrap();
+        Self::with_clock(folder, seed, Arc::new(ManualClock::new(start))).await
+    }
+
+    async fn with_clock(folder: tempfile::TempDir, seed: u64, clock: Arc<dyn vocabulary::Clock>) -> Self {
         let shutdown = runtime::Shutdown::new();
         let service = open(Dependencies {
             stores: eventlog::Stores::in_folder(folder.path().join("db")),
             data: folder.path().to_owned(),
-            clock: Arc::new(ManualClock::new(start)),
+            clock,
             entropy: Arc::new(SeededEntropy::new(seed)),
             feeds: feed::Feeds::default(),
             shutdown: shutdown.clone(),

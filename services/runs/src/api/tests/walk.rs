@@ -174,6 +174,44 @@ fn below(parent: &str) -> CreateRunRequest {
     CreateRunRequest { workspace: WORKSPACE.into(), parent_run_id: parent.into(), ..CreateRunRequest::default() }
 }
 
+/// A clock of which no two looks are the same: what is recorded at one time is one commit.
+#[derive(Default)]
+struct Ticking(std::sync::atomic::AtomicI64);
+
+impl vocabulary::Clock for Ticking {
+    fn now(&self) -> Timestamp {
+        let tick = self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        Timestamp::from_microsecond(1_700_000_000_000_000 + tick).unwrap()
+    }
+}
+
+#[tokio::test]
+async fn the_commits_of_a_cancellation_do_not_grow_with_what_is_nested() {
+    // Whoever cancels a pipeline would wait for one commit after another, each as long as the disk takes.
+    let fixture = Fixture::with_clock(tempfile::tempdir().unwrap(), 1, Arc::new(Ticking::default())).await;
+    let create = async |parent: &str| {
+        let (workspace, parent_run_id) = (WORKSPACE.to_owned(), parent.to_owned());
+        let request = CreateRunRequest { workspace, parent_run_id, ..CreateRunRequest::default() };
+        answer(fixture.api.create_run(Request::new(request)).await).unwrap().run_id
+    };
+    let root = create("").await;
+    let mut last = root.clone();
+    // A long way down, and below each step of it some that end there.
+    for _ in 0..40 {
+        last = create(&last).await;
+        for _ in 0..4 {
+            create(&last).await;
+        }
+    }
+    let before = *fixture.log().head().borrow();
+    let request = CancelRunRequest { workspace: WORKSPACE.into(), run_id: root };
+    fixture.api.cancel_run(Request::new(request)).await.unwrap();
+    let events = fixture.log().read(before, 1000).await.unwrap();
+    assert_eq!(events.iter().filter(|event| event.kind == "RunEnded").count(), 201);
+    let commits: std::collections::BTreeSet<i64> = events.iter().map(|event| event.recorded_at_us).collect();
+    assert!(commits.len() <= 3, "{} commits", commits.len());
+}
+
 #[tokio::test]
 async fn nothing_begins_below_a_canceled_run() {
     // A script of a canceled pipeline that has not heard of it yet must not go on starting steps.
