@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt};
+use futures_util::{Stream, StreamExt, stream};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{MultipartUpload, ObjectStore, ObjectStoreExt, PutPayload};
@@ -23,6 +23,7 @@ const STAGED: &str = "incoming";
 #[derive(Clone, Debug)]
 pub struct Objects {
     store: Arc<dyn ObjectStore>,
+    folder: Arc<std::path::Path>,
 }
 
 /// A hash in lower case.
@@ -67,7 +68,8 @@ impl Objects {
         if staged.exists() {
             std::fs::remove_dir_all(staged)?;
         }
-        Ok(Self { store: Arc::new(LocalFileSystem::new_with_prefix(folder)?.with_fsync(true)) })
+        let store = Arc::new(LocalFileSystem::new_with_prefix(folder)?.with_fsync(true));
+        Ok(Self { store, folder: folder.into() })
     }
 
     /// Takes an object in and answers its hash and size. `expected` is what it must hash to. What was sent is checked,
@@ -104,8 +106,13 @@ impl Objects {
     /// The size of an object; `None` when it is not here.
     ///
     /// # Errors
-    /// 503 when the store fails.
+    /// 500 ObjectDamaged when something else stands in its place, 503 when the store fails.
     pub async fn size(&self, hash: &Hash) -> Result<Option<u64>, Problem> {
+        // A link leads to what somebody else may change.
+        let stands = std::fs::symlink_metadata(self.folder.join(hash.path().as_ref()));
+        if stands.is_ok_and(|facts| !facts.is_file()) {
+            return Err(damaged(hash, "what stands in its place is no file"));
+        }
         match self.store.head(&hash.path()).await {
             Ok(facts) => Ok(Some(facts.size)),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
@@ -114,13 +121,42 @@ impl Objects {
     }
 
     /// A part of an object; at most 1 MiB.
-    ///
-    /// # Errors
-    /// 503 when the store fails.
-    pub async fn part(&self, hash: &Hash, from: u64, to: u64) -> Result<Bytes, Problem> {
+    async fn part(&self, hash: &Hash, from: u64, to: u64) -> Result<Bytes, Problem> {
         let to = to.min(from.saturating_add(PART_BYTES as u64));
         self.store.get_range(&hash.path(), from..to).await.map_err(|error| failed(&error))
     }
+
+    /// An object of `size` bytes from `from` to `to`, in parts. Whoever reads it whole gets its last part only if all
+    /// of them have the hash: what is damaged looks complete to nobody.
+    pub fn read(self, hash: Hash, size: u64, from: u64, to: u64) -> impl Stream<Item = Result<Bytes, Problem>> {
+        let whole = (from == 0 && to == size).then(Sha256::new);
+        stream::try_unfold((self, hash, whole, Some(from)), move |(objects, hash, mut whole, at)| async move {
+            let Some(at) = at else { return Ok(None) };
+            let part = if at < to { objects.part(&hash, at, to).await? } else { Bytes::new() };
+            let next = at + part.len() as u64;
+            if let Some(hasher) = &mut whole {
+                hasher.update(&part);
+            }
+            if next < to && !part.is_empty() {
+                return Ok(Some((part, (objects, hash, whole, Some(next)))));
+            }
+            if next < to {
+                return Err(damaged(&hash, &format!("it ends after {next} of {size} bytes")));
+            }
+            if whole.take().is_some_and(|hasher| hex::encode(hasher.finalize()) != hash.0) {
+                let problem = damaged(&hash, &format!("its {size} bytes have another hash"));
+                tracing::error!(object.sha256 = hash.0, "{problem}");
+                return Err(problem);
+            }
+            Ok(Some((part, (objects, hash, whole, None))))
+        })
+    }
+}
+
+/// What is kept is not what was put.
+fn damaged(hash: &Hash, how: &str) -> Problem {
+    let detail = format!("object sha256:{} is damaged where it is kept: {how}; put it again", hash.0);
+    Problem::new(500, "ObjectDamaged", detail)
 }
 
 fn mismatch(expected: &Hash, found: &Hash, size: u64) -> Problem {

@@ -87,7 +87,10 @@ async fn fetch(node: &Node, sha256: &str, path: &Path) -> anyhow::Result<Result<
                 damaged += 1;
                 tonic::Status::data_loss("the content does not match its hash")
             }
-            Err(Broken::Answer(status)) => status,
+            Err(Broken::Answer(status)) => {
+                damaged += u32::from(contracts::problem_of(&status).code == "ObjectDamaged");
+                status
+            }
             Err(Broken::Disk(error)) => {
                 let _ = fs::remove_file(&part);
                 return Err(error.into());
@@ -99,8 +102,8 @@ async fn fetch(node: &Node, sha256: &str, path: &Path) -> anyhow::Result<Result<
         }
         if damaged >= DAMAGED_TRIES {
             return Ok(Err(Refused(format!(
-                "object sha256:{sha256} is damaged where it is kept: {damaged} times what came has another hash; \
-                 put it again, then start the run anew"
+                "object sha256:{sha256} is damaged where it is kept: {damaged} times what came was not it; put it \
+                 again, then start the run anew"
             ))));
         }
         tracing::warn!(object.sha256 = sha256, "tried again: {status}");

@@ -41,6 +41,9 @@ pub struct Heard {
     orders: Option<mpsc::Sender<Result<AgentOrder, Status>>>,
 }
 
+/// The content of an object of which runs sees itself that it is damaged.
+pub const DAMAGED: &[u8] = b"damaged";
+
 /// How runs misbehaves.
 #[derive(Default, Clone)]
 pub struct Faults {
@@ -291,6 +294,9 @@ impl RunsService for Fake {
         let Some(bytes) = self.look(|heard| heard.objects.get(&wanted).cloned()) else {
             return Err(contracts::status_of(&Problem::not_found("object", &wanted, "w")));
         };
+        if bytes == DAMAGED {
+            return Err(contracts::status_of(&Problem::new(500, "ObjectDamaged", "it has another hash")));
+        }
         let chunks: Vec<_> =
             bytes.chunks(1000).map(|data| Ok(ObjectChunk { data: data.to_vec(), ..ObjectChunk::default() })).collect();
         Ok(Response::new(Box::pin(tokio_stream::iter(chunks))))

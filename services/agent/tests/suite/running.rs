@@ -3,6 +3,7 @@
 use contracts::compute::agent_report::Report;
 use contracts::compute::{JobInput, JobSpec};
 
+use crate::fakes::DAMAGED;
 use crate::harness::Node;
 
 #[tokio::test]
@@ -142,12 +143,14 @@ async fn code_is_unpacked_and_outputs_become_artifacts() {
 async fn a_damaged_object_fails_its_job_and_says_so() {
     // The job would hold its place on the node for ever, and nothing said why.
     let node = Node::start().await;
-    let code_sha256 = "d".repeat(64);
-    node.fake.change(|heard| heard.objects.insert(code_sha256.clone(), b"half of it".to_vec()));
-    node.run("job_a", JobSpec { code_sha256: code_sha256.clone(), ..node.spec("true") }).await;
-    let end = node.fake.end("job_a").await;
-    assert_eq!(end.outcome, "failed");
-    assert!(end.stderr_tail.contains(&code_sha256) && end.stderr_tail.contains("damaged"), "{end:?}");
+    for (job, content, digit) in [("job_a", b"half of it".as_slice(), "d"), ("job_b", DAMAGED, "e")] {
+        let code_sha256 = digit.repeat(64);
+        node.fake.change(|heard| heard.objects.insert(code_sha256.clone(), content.to_vec()));
+        node.run(job, JobSpec { code_sha256: code_sha256.clone(), ..node.spec("true") }).await;
+        let end = node.fake.end(job).await;
+        assert_eq!(end.outcome, "failed");
+        assert!(end.stderr_tail.contains(&code_sha256) && end.stderr_tail.contains("damaged"), "{end:?}");
+    }
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use actix_web::http::StatusCode;
 use actix_web::web::Payload;
 use actix_web::{get, post, put, route};
 use contracts::runs::{
-    Artifact, ListArtifactsReply, ListArtifactsRequest, RecordArtifactsReply, RecordArtifactsRequest,
+    Artifact, HeadObjectRequest, ListArtifactsReply, ListArtifactsRequest, RecordArtifactsReply, RecordArtifactsRequest,
 };
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -79,6 +79,14 @@ pub(crate) async fn record_artifacts(body: Document, call: Call) -> Reply {
 pub(crate) async fn get_artifact(call: Call) -> Reply {
     let path = call.path("path").to_owned();
     let artifact = find(&call, &path).await?;
+    let request = HeadObjectRequest { sha256: artifact.sha256.clone(), workspace: call.workspace.clone() };
+    let context = call.reading(Service::Runs)?;
+    let kept = call.peers().runs_client().head_object(context.attach(request)).await?.into_inner().size_bytes;
+    if kept != artifact.size_bytes {
+        let (sha256, size) = (&artifact.sha256, artifact.size_bytes);
+        let detail = format!("object sha256:{sha256} is damaged where it is kept: it has {kept} bytes instead of {size}");
+        return Err(Problem::new(500, "ObjectDamaged", detail).into());
+    }
     send(&call, &artifact.sha256, artifact.size_bytes, &path).await
 }
 

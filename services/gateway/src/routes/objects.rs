@@ -48,9 +48,10 @@ fn hash_of(call: &Call) -> Result<String, Problem> {
 pub(crate) async fn send(call: &Call, sha256: &str, size: u64, name: &str) -> Reply {
     let range =
         call.request.headers().get(RANGE).and_then(|value| value.to_str().ok()).and_then(|text| part(text, size));
-    let (status, offset, length) = match range {
-        None => (StatusCode::OK, 0, size),
-        Some(Ok((first, last))) => (StatusCode::PARTIAL_CONTENT, first, last - first + 1),
+    // All of it is asked for as such: then it is checked on the way.
+    let (status, offset, length, asked) = match range {
+        None => (StatusCode::OK, 0, size, 0),
+        Some(Ok((first, last))) => (StatusCode::PARTIAL_CONTENT, first, last - first + 1, last - first + 1),
         Some(Err(())) => {
             let problem = Problem::new(416, "RangeNotSatisfiable", format!("the content has {size} bytes"));
             return Err(Refusal(problem.with("size_bytes", size)));
@@ -69,7 +70,7 @@ pub(crate) async fn send(call: &Call, sha256: &str, size: u64, name: &str) -> Re
             response.body(SizedStream::new(length, futures_util::stream::empty::<Result<_, actix_web::Error>>()))
         );
     }
-    Ok(response.body(SizedStream::new(length, Box::pin(stream::content(call, sha256, offset, length).await?))))
+    Ok(response.body(SizedStream::new(length, Box::pin(stream::content(call, sha256, offset, asked).await?))))
 }
 
 /// First and last byte of a single range; `None` for what is to be ignored, an error for what lies outside.

@@ -4,7 +4,7 @@ use actix_web::web::Payload;
 use bytes::Bytes;
 use contracts::CallContext;
 use contracts::runs::{GetObjectRequest, ObjectChunk, ObjectFacts};
-use futures_util::{Stream, TryStreamExt};
+use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use tokio::sync::mpsc;
 use vocabulary::Problem;
 
@@ -63,6 +63,9 @@ pub async fn content(
 ) -> Result<impl Stream<Item = Result<Bytes, actix_web::Error>> + 'static, Refusal> {
     let request = GetObjectRequest { sha256: sha256.to_owned(), offset, length, workspace: call.workspace.clone() };
     let context = call.reading(Service::Runs)?;
-    let chunks = call.peers().runs_client().get_object(context.attach(request)).await?.into_inner();
-    Ok(chunks.map_ok(|chunk| Bytes::from(chunk.data)).map_err(|status| Refusal::from(status).into()))
+    let mut chunks = call.peers().runs_client().get_object(context.attach(request)).await?.into_inner();
+    // What is damaged and short is refused before the answer has begun; later all that can be done is to break off.
+    let first = chunks.message().await?;
+    let rest = chunks.map_err(|status| Refusal::from(status).into());
+    Ok(stream::iter(first.map(Ok)).chain(rest).map_ok(|chunk: ObjectChunk| Bytes::from(chunk.data)))
 }

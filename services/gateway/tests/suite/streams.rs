@@ -56,6 +56,11 @@ async fn artifacts_are_stored_under_their_paths_and_the_newest_is_read() {
     let read = door.get(&format!("/runs/{run}/artifacts/outputs/a%20b.json")).await;
     assert_eq!((read.text().as_str(), read.header("content-type")), ("newer", "application/json"));
     assert_eq!(door.get(&format!("/runs/{run}/artifacts/outputs")).await.status, 404);
+    // An object that has become longer would end where it was to, and look whole.
+    let artifacts = vec![Artifact { size_bytes: 3, ..artifact(b"longer", 1) }];
+    door.fake.answer("list_artifacts", &ListArtifactsReply { artifacts, ..Default::default() });
+    let damaged = door.get(&format!("/runs/{run}/artifacts/outputs/a%20b.json")).await;
+    assert_eq!(damaged.problem(), (500, "ObjectDamaged".to_owned()));
 }
 
 #[actix_web::test]

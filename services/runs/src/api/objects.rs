@@ -110,20 +110,11 @@ pub(super) async fn get(
         return Err(status(Problem::new(416, "RangeNotSatisfiable", detail).with("size_bytes", size)));
     }
     let end = if length == 0 { size } else { offset.saturating_add(length).min(size) };
-    let core = Arc::clone(core);
-    let chunks = stream::try_unfold(offset, move |at| {
-        let (core, hash) = (Arc::clone(&core), hash.clone());
-        async move {
-            if at >= end {
-                return Ok(None);
-            }
-            let data = core.objects.part(&hash, at, end).await.map_err(status)?;
-            let next = at + data.len() as u64;
-            // The first chunk says what this is.
-            let sha256 = if at == offset { hash.as_str().to_owned() } else { String::new() };
-            let chunk = wire::ObjectChunk { sha256, data: data.into(), ..wire::ObjectChunk::default() };
-            Ok(Some((chunk, next)))
-        }
+    // The first chunk says what this is.
+    let mut sha256 = hash.as_str().to_owned();
+    let chunks = core.objects.clone().read(hash, size, offset, end).map(move |part| {
+        let (sha256, data) = (std::mem::take(&mut sha256), part.map_err(status)?.into());
+        Ok(wire::ObjectChunk { sha256, data, ..wire::ObjectChunk::default() })
     });
     Ok(Response::new(Box::pin(chunks)))
 }

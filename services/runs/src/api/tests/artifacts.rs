@@ -52,6 +52,45 @@ async fn get_in(
 }
 
 #[tokio::test]
+async fn what_is_damaged_is_served_to_nobody_as_whole() {
+    // A disk that loses bits must not turn one model into another, nor a link a file of the machine into an artifact.
+    let fixture = Fixture::new().await;
+    let data = vec![7; 2_500_000];
+    let hash = put(&fixture, "", &data).await.unwrap().sha256;
+    let file = fixture.folder.path().join(format!("objects/sha256/{}/{hash}", &hash[..2]));
+    let read = async |offset, length| {
+        let request = GetObjectRequest { sha256: hash.clone(), offset, length, workspace: WORKSPACE.into() };
+        let chunks = answer(fixture.api.get_object(Request::new(request)).await)?;
+        let chunks: Vec<_> = chunks.collect().await;
+        let mut came = 0;
+        for chunk in chunks {
+            came += chunk.map_err(|status| contracts::problem_of(&status))?.data.len();
+        }
+        Ok::<_, Problem>(came)
+    };
+    assert_eq!(read(0, 0).await.unwrap(), data.len());
+    let damages: [&dyn Fn(); 3] = [
+        &|| std::fs::write(&file, &data[..2_400_000]).unwrap(),
+        &|| std::fs::write(&file, [&data[..2_499_999], &[8]].concat()).unwrap(),
+        &|| std::fs::write(&file, "").unwrap(),
+    ];
+    for damage in damages {
+        damage();
+        let problem = read(0, 0).await.unwrap_err();
+        assert_eq!((problem.status, problem.code.as_str()), (500, "ObjectDamaged"), "{problem}");
+        assert!(problem.detail.contains(&hash), "{problem}");
+    }
+    let elsewhere = fixture.folder.path().join("elsewhere");
+    std::fs::write(&elsewhere, &data).unwrap();
+    std::fs::remove_file(&file).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, &file).unwrap();
+    assert_eq!(code(read(0, 0).await), (500, "ObjectDamaged".into()));
+    assert_eq!(code(read(0, 10).await), (500, "ObjectDamaged".into()));
+    put(&fixture, "", &data).await.unwrap();
+    assert_eq!(read(0, 0).await.unwrap(), data.len(), "what is put again is whole");
+}
+
+#[tokio::test]
 async fn an_object_is_what_its_hash_says() {
     // Code and models are found by hash: what is there must be what was sent, to the byte.
     let fixture = Fixture::new().await;
