@@ -1,6 +1,7 @@
 //! From a call to a command and back: contexts, refusals and pages, the same in every service. It knows no message's
 //! content.
 
+mod begun;
 mod page;
 
 use std::time::Duration;
@@ -11,6 +12,7 @@ use eventlog::{Context, EventLog, ExecuteError};
 use tonic::Status;
 use vocabulary::{Entropy, Problem};
 
+pub use begun::begun;
 pub use page::{PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, Page, page};
 
 /// How long a read waits for the position that the caller has seen, before 503.

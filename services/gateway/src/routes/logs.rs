@@ -29,6 +29,10 @@ pub struct LogsQuery {
     /// Only the last so many bytes.
     #[serde(default)]
     tail_bytes: u64,
+    /// Without the first so many bytes of the same answer: whoever was cut off goes on from there. Not with
+    /// `tail_bytes`.
+    #[serde(default)]
+    offset: u64,
 }
 
 /// Where logs are appended.
@@ -51,10 +55,10 @@ pub struct AppendQuery {
     responses((status = 200, body = String, content_type = "text/plain")))]
 #[get("/api/v1/workspaces/{workspace}/runs/{run}/logs")]
 pub(crate) async fn read_logs(call: Call, query: Query<LogsQuery>) -> Reply {
-    let LogsQuery { follow, attempt, stream, tail_bytes } = query.into_inner();
+    let LogsQuery { follow, attempt, stream, tail_bytes, offset } = query.into_inner();
     let (workspace, run_id) = (call.workspace.clone(), call.run_id()?);
     let context = call.reading(Service::Runs)?;
-    let request = ReadLogsRequest { workspace, run_id, attempt, stream, follow, tail_bytes };
+    let request = ReadLogsRequest { workspace, run_id, attempt, stream, follow, tail_bytes, offset };
     let chunks = call.peers().runs_client().read_logs(context.attach(request)).await?.into_inner();
     let (shutdown, token_end) = (call.gateway().shutdown().clone(), call.gateway().token_end(&call.principal));
     let over = async move {

@@ -34,6 +34,9 @@ pub struct RunsQuery {
     /// Only runs of this sweep's trials.
     #[serde(default)]
     sweep: String,
+    /// Only runs whose ids begin so, e.g. `run_01K7`.
+    #[serde(default)]
+    id_prefix: String,
     /// Entries of the page, 1 to 1000; 100 when absent.
     #[serde(default, deserialize_with = "super::page::size")]
     #[param(minimum = 1, maximum = 1000, default = 100)]
@@ -88,7 +91,7 @@ fn check_job(request: &CreateRunRequest) -> Result<(), Problem> {
 #[utoipa::path(tag = "runs", params(RunsQuery), responses((status = 200, body = ListRunsReply)))]
 #[get("/api/v1/workspaces/{workspace}/runs")]
 pub(crate) async fn list_runs(call: Call, query: Query<RunsQuery>) -> Reply {
-    let RunsQuery { experiment, parent, state, sweep, page_size, page_token } = query.into_inner();
+    let RunsQuery { experiment, parent, state, sweep, id_prefix, page_size, page_token } = query.into_inner();
     let workspace = call.workspace.clone();
     let request = ListRunsRequest {
         workspace,
@@ -99,6 +102,7 @@ pub(crate) async fn list_runs(call: Call, query: Query<RunsQuery>) -> Reply {
         page_size,
         page_token,
         recursive: false,
+        id_prefix,
     };
     let context = call.reading(Service::Runs)?;
     let reply = call.peers().runs_client().list_runs(context.attach(request)).await?;

@@ -60,15 +60,20 @@ pub(super) async fn read(
 ) -> Result<Response<Chunks<wire::LogChunk>>, Status> {
     let call = CallContext::of(&request);
     calls::at_least(&core.log, &call).await?;
-    let wire::ReadLogsRequest { workspace, run_id, attempt, stream, follow, tail_bytes } = request.into_inner();
+    let wire::ReadLogsRequest { workspace, run_id, attempt, stream, follow, tail_bytes, offset } = request.into_inner();
     let run = run_in(core, &workspace, &run_id).await?;
     if !stream.is_empty() {
         check_stream(&stream).map_err(status)?;
+    }
+    if tail_bytes > 0 && offset > 0 {
+        let message = "offset counts from the beginning and tail_bytes from the end: send one of them";
+        return Err(status(Problem::invalid("/offset", "Conflict", message)));
     }
     let mut part = Part::new(run, attempt, stream);
     if tail_bytes > 0 {
         part.seek_tail(core.log.reader(), tail_bytes).await.map_err(calls::unreadable)?;
     }
+    part.seek(core.log.reader(), offset).await.map_err(calls::unreadable)?;
     let (chunks, receiver) = mpsc::channel(BUFFERED_CHUNKS);
     // Listens before the first look, so that nothing falls between.
     let listener = follow.then(|| core.wake.listen(run));

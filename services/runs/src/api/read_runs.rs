@@ -83,7 +83,7 @@ async fn below(
 }
 
 async fn filter(core: &Core, request: wire::ListRunsRequest) -> Result<runs::Filter, Status> {
-    let wire::ListRunsRequest { workspace, experiment, parent, state, sweep_id, .. } = request;
+    let wire::ListRunsRequest { workspace, experiment, parent, state, sweep_id, id_prefix, .. } = request;
     if !state.is_empty() && state.parse::<RunState>().is_err() {
         let message = format!("state {state:?}: one of {}", RunState::VARIANTS.join(", "));
         return Err(status(Problem::invalid("/state", "BadState", message)));
@@ -102,5 +102,12 @@ async fn filter(core: &Core, request: wire::ListRunsRequest) -> Result<runs::Fil
         named => run_in(core, &workspace, named).await?.to_string(),
     };
     let sweep_id = SweepId::parse(&sweep_id).map_or(sweep_id, |sweep| sweep.to_string());
-    Ok(runs::Filter { workspace, experiment_id, parent, state, sweep_id })
+    let ids = match id_prefix.as_str() {
+        "" => None,
+        prefix => Some(calls::begun(prefix, "run_").ok_or_else(|| {
+            let message = format!("id_prefix {prefix:?}: the beginning of a run's id, e.g. run_01K7");
+            status(Problem::invalid("/id_prefix", "BadRunId", message))
+        })?),
+    };
+    Ok(runs::Filter { workspace, experiment_id, parent, state, sweep_id, ids })
 }

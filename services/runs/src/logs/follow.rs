@@ -56,6 +56,34 @@ impl Part {
         }
     }
 
+    /// Moves beyond so many bytes, or to the end where there are fewer. Rows are only ever added at the end, so the
+    /// same number leads to the same byte for ever.
+    ///
+    /// # Errors
+    /// When the rows cannot be read.
+    pub async fn seek(&mut self, pool: &Reader, bytes: u64) -> Result<(), Error> {
+        let get = "SELECT id, length(data) FROM log_chunks WHERE run = $1 AND id > $2
+            AND ($3 = 0 OR attempt = $3) AND ($4 = '' OR stream = $4) ORDER BY id LIMIT $5";
+        let mut left = bytes;
+        while left > 0 {
+            let query = sql(get).bind(&self.key).bind(self.after).bind(self.attempt).bind(&self.stream);
+            let rows: Vec<(i64, i64)> = query.bind(SIZES_AT_ONCE).fetch_all(pool).await?;
+            for &(id, length) in &rows {
+                let length = u64::try_from(length).unwrap_or_default();
+                if length > left {
+                    self.skip = usize::try_from(left).unwrap_or_default();
+                    return Ok(());
+                }
+                left -= length;
+                self.after = id;
+            }
+            if (rows.len() as i64) < SIZES_AT_ONCE {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
     /// The next chunks; none when there are no more for now.
     ///
     /// # Errors

@@ -229,6 +229,8 @@ pub struct Filter {
     pub state: String,
     /// The sweep whose trials they are.
     pub sweep_id: String,
+    /// The first and the last id that they may have.
+    pub ids: Option<(RunId, RunId)>,
 }
 
 /// A page of runs, newest first, before the place `before`, each with its place.
@@ -246,6 +248,9 @@ pub async fn list(pool: &Reader, filter: &Filter, before: i64, limit: i32) -> Re
     ];
     for (condition, value) in conditions.into_iter().filter(|(_, value)| !value.is_empty()) {
         query = query.and(condition, value);
+    }
+    if let Some((first, last)) = filter.ids {
+        query = query.and(" AND run >= ", key(first)).and(" AND run <= ", key(last));
     }
     let query = query.and(" AND seq < ", before).and(" ORDER BY seq DESC LIMIT ", limit);
     let rows: Vec<Row> = query.fetch_all(pool).await?;

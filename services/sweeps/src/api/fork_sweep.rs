@@ -46,9 +46,10 @@ impl Core {
         };
         let at = self.clock.now();
         let mut history = Vec::new();
+        let head = *self.log.head().borrow();
+        let position = fork.at.unwrap_or(head);
         if before.is_none() {
-            let head = *self.log.head().borrow();
-            let past = self.past(source, &fork, head).await?;
+            let past = self.past(source, position, head).await?;
             let (found, left_out) = past.history(&forked, &fork, (source, at)).map_err(refuse)?;
             history = found;
             warnings.extend(left_out);
@@ -62,15 +63,15 @@ impl Core {
             spec: fork.spec,
             document: String::from_utf8_lossy(&document).into_owned(),
             warnings,
-            parent: Some(Parent { sweep_id: source, position: fork.at }),
+            parent: Some(Parent { sweep_id: source, position }),
             at,
         };
         self.record(&call, Submission { submitted, history, first: Vec::new() }).await
     }
 
     /// The sweep as it was at the position.
-    async fn past(&self, source: SweepId, fork: &Fork, head: i64) -> Result<Past, Status> {
-        let (stream, at) = (stream_of(source), fork.at);
+    async fn past(&self, source: SweepId, at: i64, head: i64) -> Result<Past, Status> {
+        let stream = stream_of(source);
         let (mut past, mut version, mut first) = (Past::default(), 0, None);
         loop {
             let page = self.log.read_stream(&stream, version, PAGE_EVENTS).await.map_err(calls::unreadable)?;

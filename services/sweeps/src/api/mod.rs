@@ -31,6 +31,9 @@ use crate::stream::stream_of;
 use crate::sweep::Sweep;
 use crate::views;
 
+/// Sweeps whose ids begin with a text that are looked at: two are as many as a hundred.
+const BEGUN_MAX: i32 = 2;
+
 type Answer<T> = Result<Response<T>, Status>;
 
 /// Why a calculation gave nothing: one that panicked would again, a machine without threads recovers.
@@ -42,15 +45,26 @@ fn broken(error: Broken) -> Status {
 }
 
 impl Core {
-    /// The sweep that an id or a name of a workspace means.
+    /// The sweep that an id, a name or the beginning of an id means.
     async fn find(&self, workspace: &str, sweep: &str) -> Result<SweepId, Status> {
         let absent = || status_of(&Problem::not_found("sweep", sweep, workspace));
         if let Ok(id) = SweepId::parse(sweep) {
             let owner = self.look(id, |sweep, _| sweep.submitted.as_ref().map(|known| known.workspace.clone())).await?;
             return if owner.as_deref() == Some(workspace) { Ok(id) } else { Err(absent()) };
         }
-        let found = views::by_name(self.log.reader(), workspace, sweep).await.map_err(calls::unreadable)?;
-        found.ok_or_else(absent)
+        if let Some(id) = views::by_name(self.log.reader(), workspace, sweep).await.map_err(calls::unreadable)? {
+            return Ok(id);
+        }
+        let (first, last) = calls::begun::<SweepId>(sweep, "sweep_").ok_or_else(absent)?;
+        let begun = views::between(self.log.reader(), workspace, first, last, BEGUN_MAX).await;
+        match begun.map_err(calls::unreadable)?[..] {
+            [] => Err(absent()),
+            [id] => Ok(id),
+            [..] => Err(status_of(&Problem::conflict(
+                "Ambiguous",
+                format!("the ids of several sweeps begin with '{sweep}': write more of it"),
+            ))),
+        }
     }
 
     /// Looks at a sweep in memory.

@@ -1,6 +1,7 @@
 //! Sweeps and trials as answers show them.
 
 use contracts::sweeps as wire;
+use tuning::Decision;
 use vocabulary::RunId;
 
 use super::document_json::document;
@@ -147,6 +148,19 @@ pub(super) fn listed(row: ListedSweep, workspace: &str) -> wire::Sweep {
     }
 }
 
+/// On what grounds a policy stopped a trial.
+pub(super) fn policy_stop(state: &Sweep, decision: &Decision) -> Option<wire::PolicyStop> {
+    let objective = &state.submitted.as_ref()?.spec.objective;
+    Some(wire::PolicyStop {
+        policy: decision.policy.clone(),
+        metric: objective.primary_metric.clone(),
+        goal: objective.goal.to_string(),
+        value: decision.value,
+        threshold: decision.threshold.filter(|threshold| threshold.is_finite()),
+        interval: decision.interval,
+    })
+}
+
 /// A trial; `stop` is the position of the decision that stopped it.
 pub(super) fn trial(state: &Sweep, index: u32, trial: &Trial, stop: Option<i64>) -> wire::Trial {
     let sweep_id = state.submitted.as_ref().map(|submitted| submitted.sweep_id);
@@ -177,6 +191,7 @@ pub(super) fn trial(state: &Sweep, index: u32, trial: &Trial, stop: Option<i64>)
         exit_code: trial.last_end().and_then(|end| end.exit_code),
         error: trial.failure().map(|failure| failure.error).unwrap_or_default(),
         missing_outputs: trial.missing_outputs.clone(),
+        stop: None,
     }
 }
 

@@ -90,12 +90,34 @@ impl Core {
             sources.extend(found);
         }
         check_sources(spec, &sources).map_err(|problem| status_of(&problem))?;
-        let resumed = resumed(spec, &sources, workspace).map_err(|problem| status_of(&problem))?;
+        let named = self.named(workspace, spec, &sources).await?;
+        let resumed = resumed(spec, &named, &sources, workspace).map_err(|problem| status_of(&problem))?;
         let mut gathered = Gathered { spec, resumed, at, events: Vec::new(), observations: 0, outside: 0 };
         for source in &sources {
             gathered.take(source);
         }
         gathered.finish().map_err(|problem| status_of(&problem))
+    }
+}
+
+impl Core {
+    /// The sweep of each trial that goes on, by its place among the earlier ones; id or name, whichever `resume_from`
+    /// has.
+    async fn named(&self, workspace: &str, spec: &SweepSpec, sources: &[Earlier]) -> Result<Vec<usize>, Status> {
+        let names = spec.resume_from.as_ref().map(|from| from.sweeps.as_slice()).unwrap_or_default();
+        let mut places = Vec::with_capacity(spec.resume_trials.len());
+        for (at, wanted) in spec.resume_trials.iter().enumerate() {
+            let mut place = names.iter().position(|name| *name == wanted.sweep);
+            if place.is_none() {
+                let id = self.find(workspace, &wanted.sweep).await?;
+                place = sources.iter().position(|source| source.sweep_id == id);
+            }
+            places.push(place.ok_or_else(|| {
+                let message = format!("resume_trials[{at}]: {:?} is not in resume_from; add it", wanted.sweep);
+                status_of(&Problem::invalid(&format!("/resume_trials/{at}"), "WarmStartMismatch", message))
+            })?);
+        }
+        Ok(places)
     }
 }
 
@@ -162,11 +184,15 @@ fn difference(ours: &SearchSpace, theirs: &SearchSpace) -> Option<String> {
 }
 
 /// Which trials go on, by the place of their sweep.
-fn resumed(spec: &SweepSpec, sources: &[Earlier], workspace: &str) -> Result<Vec<(SweepId, u32)>, Problem> {
-    let names = spec.resume_from.as_ref().map(|from| from.sweeps.as_slice()).unwrap_or_default();
+fn resumed(
+    spec: &SweepSpec,
+    places: &[usize],
+    sources: &[Earlier],
+    workspace: &str,
+) -> Result<Vec<(SweepId, u32)>, Problem> {
     let mut found: Vec<(SweepId, u32)> = Vec::with_capacity(spec.resume_trials.len());
-    for (at, wanted) in spec.resume_trials.iter().enumerate() {
-        let source = names.iter().position(|name| *name == wanted.sweep).and_then(|place| sources.get(place));
+    for (at, (wanted, place)) in spec.resume_trials.iter().zip(places).enumerate() {
+        let source = sources.get(*place);
         let text = format!("{}/{}", wanted.sweep, wanted.trial);
         let Some(source) = source.filter(|source| (wanted.trial as usize) < source.trials.len()) else {
             return Err(Problem::not_found("trial", &text, workspace));

@@ -19,6 +19,7 @@ pub(crate) fn explanation(audit: &Audit, index: u32) -> Option<Value> {
     let mut shown = json!({
         "trial": {
             "sweep_id": submitted.sweep_id,
+            "sweep": submitted.name,
             "index": index,
             "run_id": Some(trial.run_id).filter(|run| *run != NO_RUN),
             "state": trial.state.to_string(),
@@ -26,6 +27,8 @@ pub(crate) fn explanation(audit: &Audit, index: u32) -> Option<Value> {
             "stopped_by": trial.stop.map(|stop| stop.by.to_string()),
             "best_value": audit.sweep.curves.standing(index).map(|standing| standing.value),
             "intervals": audit.sweep.curves.interval(index),
+            "metric": submitted.spec.objective.primary_metric,
+            "goal": submitted.spec.objective.goal.to_string(),
             "non_finite_reports": trial.non_finite,
             "failed_phase": trial.failure().map(|failure| failure.phase),
             "exit_code": trial.last_end().and_then(|end| end.exit_code),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use documents::{Field, Fields, Findings, Format};
+use documents::{Field, Fields, Findings, Format, Tree};
 use vocabulary::{Problem, Warning};
 
 use super::note::note;
@@ -13,11 +13,14 @@ use super::spec::{ServerLimits, SweepSpec};
 use super::title::read_title;
 use super::{compat, external, limits, objectives, policy, space};
 
+/// Instead of a position: whatever the log has by then.
+const LATEST: &str = "latest";
+
 /// A fork that somebody asks for.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fork {
-    /// The position in the log up to which the sweep is looked at.
-    pub at: i64,
+    /// The position in the log up to which the sweep is looked at; `None` is all of it.
+    pub at: Option<i64>,
     /// The seed of the fork.
     pub seed: u64,
     /// What the fork is to do.
@@ -56,7 +59,9 @@ pub fn read_fork(
 fn read_fields(mut fields: Fields<'_>, server: &ServerLimits, source: &Forked, findings: &Findings) -> Option<Fork> {
     let before = &source.spec;
     let in_compat = before.space.compat;
-    let at = fields.required("at").integer_in(1..=i64::MAX);
+    let field = fields.required("at");
+    let is_latest = matches!(field.node().map(|node| &node.value), Some(Tree::Text(text)) if text == LATEST);
+    let at = if is_latest { Some(None) } else { field.integer_in(1..=i64::MAX).map(Some) };
     let name = read_title(&fields.field("name"));
     let field = fields.field("seed");
     let seed = match field.is_present() {

@@ -77,7 +77,9 @@ fn read_trials(field: &Field<'_>, from: Option<&ResumeFrom>, limits: Option<&Lim
         .iter()
         .map(|item| {
             let trial = read_trial(item)?;
-            if !from.sweeps.contains(&trial.sweep) {
+            // An id may be one of the names, and a name one of the ids: that is known where both are looked up.
+            let has_id = from.sweeps.iter().chain([&trial.sweep]).any(|sweep| sweep.starts_with("sweep_"));
+            if !has_id && !from.sweeps.contains(&trial.sweep) {
                 item.refuse("WarmStartMismatch", format_args!("{:?} is not in resume_from; add it", trial.sweep));
             }
             if !seen.insert((trial.sweep.clone(), trial.trial)) {

@@ -228,3 +228,18 @@ pub(crate) async fn by_name(reader: &Reader, workspace: &str, name: &str) -> Res
         .await?;
     Ok(id.and_then(|id| SweepId::parse(&id).ok()))
 }
+
+/// The sweeps of a workspace with ids from one to another.
+pub(crate) async fn between(
+    reader: &Reader,
+    workspace: &str,
+    first: SweepId,
+    last: SweepId,
+    limit: i32,
+) -> Result<Vec<SweepId>, Error> {
+    let get = "SELECT sweep_id FROM sweeps_listed
+               WHERE sweep_id >= $1 AND sweep_id <= $2 AND workspace = $3 ORDER BY sweep_id LIMIT $4";
+    let query = sql(get).bind(first.to_string()).bind(last.to_string()).bind(workspace).bind(limit);
+    let ids: Vec<String> = query.fetch_all(reader).await?;
+    Ok(ids.iter().filter_map(|id| SweepId::parse(id).ok()).collect())
+}

@@ -40,6 +40,33 @@ async fn bytes_that_come_twice_are_kept_once() {
 }
 
 #[tokio::test]
+async fn whoever_was_cut_off_goes_on_behind_the_last_byte() {
+    // `run logs -f` over a restart of the server must neither repeat a line nor lose one, whatever was written between.
+    let fixture = Fixture::new().await;
+    let run_id = fixture.own_run().await;
+    fixture.append(&run_id, 0, "one\ntwo\n").await.unwrap();
+    fixture.append(&run_id, 8, "three\n").await.unwrap();
+    fixture.end(&run_id, "Completed").await.unwrap();
+    let whole = "one\ntwo\nthree\n";
+    for offset in 0..=whole.len() + 2 {
+        let request = ReadLogsRequest {
+            workspace: WORKSPACE.into(),
+            run_id: run_id.clone(),
+            follow: true,
+            offset: offset as u64,
+            ..ReadLogsRequest::default()
+        };
+        let stream = fixture.api.read_logs(Request::new(request)).await.unwrap().into_inner();
+        let chunks: Vec<LogChunk> = stream.map(Result::unwrap).collect().await;
+        assert_eq!(text(&chunks), whole.get(offset..).unwrap_or_default());
+    }
+    let both =
+        ReadLogsRequest { workspace: WORKSPACE.into(), run_id, offset: 1, tail_bytes: 1, ..ReadLogsRequest::default() };
+    let Err(refused) = fixture.api.read_logs(Request::new(both)).await else { panic!("two ends at once") };
+    assert_eq!(contracts::problem_of(&refused).code, "Conflict");
+}
+
+#[tokio::test]
 async fn a_follower_sees_lines_as_they_come_and_the_end() {
     // `run logs --follow` must show a line at once and end by itself.
     let fixture = Fixture::new().await;

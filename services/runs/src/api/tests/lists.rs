@@ -65,6 +65,12 @@ async fn runs_are_found_by_experiment_parent_and_state() {
     let (second, last) = list(&fixture, ListRunsRequest { page_size: 1, page_token: token, ..nested }).await;
     assert_eq!(([first, second].concat(), last.as_str()), (vec![below, child.clone()], ""));
     assert!(by(ListRunsRequest { sweep_id: "sweep_x".into(), ..all.clone() }).await.is_empty());
+    for prefix in [&child[..], &child[..child.len() - 1].to_lowercase()] {
+        let found = by(ListRunsRequest { id_prefix: prefix.into(), ..all.clone() }).await;
+        assert!(found.contains(&child), "{prefix}: {found:?}");
+    }
+    assert_eq!(by(ListRunsRequest { id_prefix: "run_".into(), ..all.clone() }).await, by(all.clone()).await);
+    assert!(by(ListRunsRequest { id_prefix: "run_7Z".into(), ..all.clone() }).await.is_empty());
     for (experiment, state, expected) in [("nix", "", (404, "NotFound")), ("", "Done", (422, "BadState"))] {
         let request = ListRunsRequest {
             workspace: WORKSPACE.into(),

@@ -45,6 +45,24 @@ async fn canceling_is_accepted_once() {
 }
 
 #[tokio::test]
+async fn the_beginning_of_an_id_is_enough_while_it_is_one_sweeps() {
+    // Ids have 26 characters; nobody types them whole.
+    let bench = Bench::new().await;
+    let id = bench.submit(&document(json!({}))).await.to_string();
+    let get = |sweep: &str| wire::GetSweepRequest {
+        workspace: WORKSPACE.into(),
+        sweep: sweep.to_owned(),
+        ..wire::GetSweepRequest::default()
+    };
+    let found = bench.api().get_sweep(Request::new(get(&id[..12]))).await.unwrap().into_inner();
+    assert_eq!(found.sweep_id, id);
+    bench.submit(&document(json!({"name": "another"}))).await;
+    assert_eq!(problem(bench.api().get_sweep(Request::new(get("sweep_"))).await).code, "Ambiguous");
+    assert_eq!(problem(bench.api().get_sweep(Request::new(get("sweep_7Z"))).await).code, "NotFound");
+    assert_eq!(bench.api().get_sweep(Request::new(get(&id))).await.unwrap().into_inner().sweep_id, id);
+}
+
+#[tokio::test]
 async fn only_limits_and_texts_change() {
     // Row 57, and If-Match.
     let bench = Bench::new().await;

@@ -57,7 +57,8 @@ async fn a_modelled_fork_goes_on_from_where_the_sweep_was() {
     is_verified(&bench, fork, 5).await;
     // A fork of the fork has all that the fork had.
     let head = *bench.api().log.head().borrow();
-    let (again, _) = forked(&bench, fork, json!({"at": head, "limits": {"max_total_trials": 14}})).await;
+    let (again, _) = forked(&bench, fork, json!({"at": "latest", "limits": {"max_total_trials": 14}})).await;
+    assert_eq!(bench.sweep(again).await.parent_position, head);
     assert_eq!(bench.sweep(again).await.proposals, 12);
     runs(&bench, again, 2).await;
     is_verified(&bench, again, 2).await;

@@ -28,6 +28,9 @@ async fn a_sweep_goes_its_way() {
     let position = trials[1].decision.strip_prefix(&format!("{sweep}@")).unwrap().parse::<i64>().unwrap();
     let event = &bench.api().log.read(position - 1, 1).await.unwrap()[0];
     assert_eq!(event.kind, "TrialStopRequested", "a decision is known by where it is in the log");
+    let grounds = trials[1].stop.clone().unwrap();
+    assert_eq!((grounds.goal.as_str(), grounds.value, grounds.interval), ("maximize", 0.5, 1));
+    assert!(grounds.threshold.is_some_and(|threshold| threshold > 0.5) && trials[0].stop.is_none(), "{grounds:?}");
     // The stop meets a program that has just ended well: the decision is in the log and wins.
     bench.ends(sweep, 1, "completed").await;
     assert_eq!(bench.trials(sweep).await[1].state, "EarlyStopped");

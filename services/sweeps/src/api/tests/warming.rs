@@ -58,7 +58,7 @@ async fn a_model_begins_with_what_an_earlier_sweep_found() {
     let cold = bench.submit(&modelled(json!({}))).await;
     let first = runs(&bench, cold, 12).await;
     let warm = json!({
-        "name": "warm", "resume_from": ["cold"], "resume_trials": ["cold/3", {"sweep": "cold", "trial": 1}],
+        "name": "warm", "resume_from": ["cold"], "resume_trials": ["cold/3", {"sweep": cold.to_string(), "trial": 1}],
         "limits": {"max_total_trials": 20, "max_concurrent_trials": 4, "max_failed_trials": 60},
     });
     let dry = wire::SubmitSweepRequest { dry_run: true, ..submission(&modelled(warm.clone())) };
