@@ -5,7 +5,7 @@ mod server;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 /// Many short allocations on a few threads: the allocator of glibc took an eighth of a busy server's time.
 #[global_allocator]
@@ -45,7 +45,8 @@ fn main() -> ExitCode {
         server::own_files_only();
         return server::node::shim(&arguments);
     }
-    let cli = Cli::parse();
+    let command = client::with_examples(Cli::command());
+    let cli = Cli::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit());
     if !matches!(cli.command, Command::Client(_) | Command::Openapi) {
         server::own_files_only();
     }
@@ -62,11 +63,23 @@ fn main() -> ExitCode {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
+    use clap::{CommandFactory, FromArgMatches};
+
+    use super::Cli;
 
     #[test]
     fn the_command_line_is_well_formed() {
         // clap finds clashes of options only when a command is used: a user would meet a panic.
-        super::Cli::command().debug_assert();
+        super::client::with_examples(Cli::command()).debug_assert();
+    }
+
+    #[test]
+    fn every_example_is_a_command_line() {
+        // Whoever copies the example of a help text must not be refused.
+        for example in super::client::examples() {
+            let words = example.split_whitespace().map(|word| word.trim_matches('\''));
+            let read = Cli::command().try_get_matches_from(words).and_then(|found| Cli::from_arg_matches(&found));
+            assert!(read.is_ok(), "{example}: {}", read.err().map(|error| error.to_string()).unwrap_or_default());
+        }
     }
 }

@@ -7,7 +7,8 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::http::{Body, encoded};
-use super::{Client, Failure, document, show};
+use super::output::{self, List as Rows, View, column, field};
+use super::{Client, Failure, document};
 
 /// Verbs of clusters.
 #[derive(Subcommand)]
@@ -36,7 +37,10 @@ pub enum Cluster {
         idle_seconds: Option<f64>,
     },
     /// List clusters.
-    List,
+    List {
+        #[command(flatten)]
+        view: View,
+    },
     /// Show a cluster.
     Show {
         /// Its name.
@@ -54,7 +58,10 @@ pub enum Cluster {
         force: bool,
     },
     /// List the sizes that nodes can have.
-    Sizes,
+    Sizes {
+        #[command(flatten)]
+        view: View,
+    },
 }
 
 /// A cluster of the local provider, as flags.
@@ -110,6 +117,19 @@ impl CreateCluster {
     }
 }
 
+/// Where the fields of a cluster come from on the command line.
+const OPTIONS: [(&str, &str); 9] = [
+    ("/vm_size", "--vm-size"),
+    ("/vm_priority", "--vm-priority"),
+    ("/scale/min_nodes", "--min"),
+    ("/scale/max_nodes", "--max"),
+    ("/scale/idle_seconds_before_scaledown", "--idle-seconds"),
+    ("/provider/boot_seconds", "--boot-seconds"),
+    ("/provider/notice_seconds", "--notice-seconds"),
+    ("/provider/preemption/mean_seconds", "--preemption-mean-seconds"),
+    ("/provider/preemption/seed", "--preemption-seed"),
+];
+
 /// Verbs of nodes.
 #[derive(Subcommand)]
 pub enum Node {
@@ -117,6 +137,8 @@ pub enum Node {
     List {
         /// The cluster.
         cluster: String,
+        #[command(flatten)]
+        view: View,
     },
     /// Preempt a node: notice, grace, end. Its jobs go on elsewhere.
     Preempt {
@@ -135,12 +157,12 @@ pub async fn cluster(client: &Client, command: Cluster) -> Result<(), Failure> {
     let path = |name: &str| format!("clusters/{}", encoded(name));
     match command {
         Cluster::Create(wanted) => {
-            let answer = client.send(Method::PUT, &path(&wanted.name), &Body::Json(wanted.document())).await?;
-            show::thing(client, &answer);
+            let answer = client.send(Method::PUT, &path(&wanted.name), &Body::Json(wanted.document())).await;
+            output::thing(client, &answer.map_err(|failure| failure.in_options(&OPTIONS))?);
         }
         Cluster::Put { name, file } => {
             let answer = client.send(Method::PUT, &path(&name), &document::read(&file)?.body()).await?;
-            show::thing(client, &answer);
+            output::thing(client, &answer);
         }
         Cluster::Scale { name, min, max, idle_seconds } => {
             let mut scale = serde_json::Map::new();
@@ -148,29 +170,39 @@ pub async fn cluster(client: &Client, command: Cluster) -> Result<(), Failure> {
             scale.extend(max.map(|max| ("max_nodes".to_owned(), json!(max))));
             scale.extend(idle_seconds.map(|idle| ("idle_seconds_before_scaledown".to_owned(), json!(idle))));
             let body = Body::Json(json!({ "scale": scale }));
-            let answer = client.send(Method::PATCH, &path(&name), &body).await?;
-            show::thing(client, &answer);
+            let answer = client.send(Method::PATCH, &path(&name), &body).await;
+            output::thing(client, &answer.map_err(|failure| failure.in_options(&OPTIONS))?);
         }
-        Cluster::List => {
+        Cluster::List { view } => {
             let clusters = client.get_all("clusters", "clusters").await?;
-            let columns =
-                ["name", "vm_size", "vm_priority", "provisioning_state", "current_node_count", "target_node_count"];
-            show::list(client, &clusters, "clusters", &columns);
-        }
-        Cluster::Show { name } => show::thing(client, &client.get(&path(&name)).await?),
-        Cluster::Delete { name, wait, force } => delete(client, &path(&name), wait, force).await?,
-        Cluster::Sizes => {
-            let sizes = client.get("vm-sizes").await?;
-            let columns = [
-                "name",
-                "vcpus",
-                "memory_bytes",
-                "gpus",
-                "family",
-                "price_per_hour_dedicated",
-                "price_per_hour_low_priority",
+            let nodes =
+                |row: &Value| format!("{}/{}", field(row, "current_node_count"), field(row, "target_node_count"));
+            let columns = vec![
+                column("name"),
+                column("vm_size"),
+                column("vm_priority"),
+                column("state").at("provisioning_state"),
+                column("nodes").at("current_node_count").words(nodes),
+                column("min").at("scale.min_nodes").wide(),
+                column("max").at("scale.max_nodes"),
+                column("created").at("created_at").age().wide(),
             ];
-            show::list(client, &sizes, "sizes", &columns);
+            output::list(client, &clusters, Rows::new("clusters", columns), &view)?;
+        }
+        Cluster::Show { name } => output::thing(client, &client.get(&path(&name)).await?),
+        Cluster::Delete { name, wait, force } => delete(client, &path(&name), wait, force).await?,
+        Cluster::Sizes { view } => {
+            let sizes = client.get("vm-sizes").await?;
+            let columns = vec![
+                column("name"),
+                column("vcpus"),
+                column("memory").at("memory_bytes").bytes(),
+                column("gpus"),
+                column("family"),
+                column("dedicated").at("price_per_hour_dedicated"),
+                column("low_priority").at("price_per_hour_low_priority"),
+            ];
+            output::list(client, &sizes, Rows::new("sizes", columns), &view)?;
         }
     }
     Ok(())
@@ -188,28 +220,33 @@ async fn delete(client: &Client, path: &str, wait: u32, force: bool) -> Result<(
             Err(failure) => return Err(failure),
         }
         if left == 0 {
-            return Err(Failure::BadNews(format!(
-                "still {} after {wait} s",
-                show::field(&answer, "provisioning_state")
-            )));
+            return Err(Failure::BadNews(format!("still {} after {wait} s", field(&answer, "provisioning_state"))));
         }
     }
-    show::thing(client, &answer);
+    output::thing(client, &answer);
     Ok(())
 }
 
 /// Runs a verb.
 pub async fn node(client: &Client, command: Node) -> Result<(), Failure> {
     match command {
-        Node::List { cluster } => {
+        Node::List { cluster, view } => {
             let nodes = client.get(&format!("clusters/{}/nodes", encoded(&cluster))).await?;
-            show::list(client, &nodes, "nodes", &["node_id", "node_state", "ip", "port", "jobs", "since"]);
+            let columns = vec![
+                column("node_id"),
+                column("state").at("node_state"),
+                column("jobs"),
+                column("since").age(),
+                column("ip").wide(),
+                column("port").wide(),
+            ];
+            output::list(client, &nodes, Rows::new("nodes", columns), &view)?;
         }
         Node::Preempt { cluster, node, drain } => {
             let path = format!("clusters/{}/nodes/{}:preempt", encoded(&cluster), encoded(&node));
             let answer =
                 client.send(Method::POST, &path, &Body::Json(json!({ "reason": "asked for", "drain": drain }))).await?;
-            show::thing(client, &answer);
+            output::thing(client, &answer);
         }
     }
     Ok(())

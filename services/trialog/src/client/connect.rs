@@ -102,7 +102,7 @@ pub fn init(arguments: &Init, common: &Common) -> Result<(), Failure> {
     };
     let text = toml::to_string(&file).map_err(|error| Failure::Usage(error.to_string()))?;
     write(Path::new(FILE), &text, arguments.force)?;
-    println!("wrote {FILE}");
+    super::stdout::line(&format!("wrote {FILE}"));
     Ok(())
 }
 

@@ -62,14 +62,22 @@ impl Document {
 
     /// Sets a value, making the maps on the way.
     pub fn set(&mut self, path: &str, value: Tree) -> Result<(), Failure> {
+        self.set_in(&path.split('.').collect::<Vec<_>>(), value)
+    }
+
+    /// Sets a value at the end of these names, which may have dots in them. A map is laid over the one that is there.
+    pub fn set_in(&mut self, path: &[&str], value: Tree) -> Result<(), Failure> {
         self.changed = true;
         let mut node = &mut self.tree;
-        for name in path.split('.') {
+        for &name in path {
             if matches!(node.value, Tree::Null) {
                 node.value = Tree::Map(Vec::new());
             }
             let Tree::Map(entries) = &mut node.value else {
-                return Err(Failure::Usage(format!("--set {path}: what stands before '{name}' is not a map")));
+                return Err(Failure::Usage(format!(
+                    "--set {}: what stands before '{name}' is not a map",
+                    path.join(".")
+                )));
             };
             let place = match entries.iter().position(|(key, _)| key == name) {
                 Some(place) => place,
@@ -80,7 +88,7 @@ impl Document {
             };
             node = &mut entries[place].1;
         }
-        node.value = value;
+        lay_over(&mut node.value, value);
         Ok(())
     }
 
@@ -105,6 +113,27 @@ impl Document {
         let mut text = String::new();
         write(&self.tree, &mut text);
         Body::Text("application/json", text.into_bytes())
+    }
+}
+
+/// What a map does not name stays as it is; all else is taken in the place of what was there. The fields of one type
+/// mean nothing in another.
+fn lay_over(there: &mut Tree, value: Tree) {
+    let type_of = |tree: &Tree| match tree {
+        Tree::Map(entries) => entries.iter().find(|(name, _)| name == "type").map(|(_, node)| node.value.clone()),
+        _ => None,
+    };
+    let is_another = type_of(&value).is_some_and(|new| type_of(there) != Some(new));
+    match (there, value) {
+        (Tree::Map(entries), Tree::Map(new)) if !is_another => {
+            for (name, node) in new {
+                match entries.iter().position(|(known, _)| *known == name) {
+                    Some(place) => lay_over(&mut entries[place].1.value, node.value),
+                    None => entries.push((name, node)),
+                }
+            }
+        }
+        (there, value) => *there = value,
     }
 }
 
@@ -169,5 +198,24 @@ mod tests {
         assert_eq!(kind, "application/json");
         assert!(text.starts_with(r#"{"search_space":{"z":"#), "{text}");
         assert!(text.contains(r#""environment":{"python":"/bin/python"}"#) && text.contains("\"max_total_trials\":7"));
+    }
+
+    #[test]
+    fn a_map_is_laid_over_the_one_that_is_there() {
+        // `--set limits='{max_total_trials: 3}'` must not take the concurrency away.
+        let text = "limits: {max_total_trials: 9, max_concurrent_trials: 2}\n\
+                    early_termination: {type: asha, max_resource: 27}\ntags: {a: b}\n";
+        let mut document = document(text);
+        document.set_text("limits={max_total_trials: 3}").unwrap();
+        document.set_text("early_termination={type: bandit, slack_amount: 1}").unwrap();
+        document.set_text("early_termination={slack_amount: 2}").unwrap();
+        document.set_text("tags=none").unwrap();
+        let Body::Text(_, bytes) = document.body() else { panic!("a text") };
+        let expected = [
+            r#"{"limits":{"max_total_trials":3,"max_concurrent_trials":2}"#,
+            r#""early_termination":{"type":"bandit","slack_amount":2}"#,
+            r#""tags":"none"}"#,
+        ];
+        assert_eq!(String::from_utf8(bytes).unwrap(), expected.join(","));
     }
 }

@@ -2,11 +2,11 @@
 
 use serde_json::Value;
 
-use super::show;
+use super::output::{entries, field};
 
 /// The sampler and its reason, then what its models expected and from which tried configurations they know it.
 pub fn lines(explained: &Value) -> Vec<String> {
-    let mut lines = vec![format!("by {}: {}", show::field(explained, "by"), show::field(explained, "why"))];
+    let mut lines = vec![format!("by {}: {}", field(explained, "by"), field(explained, "why"))];
     if let Some(mean) = expected(explained) {
         let known =
             number(explained.get("incumbent")).map(|best| format!("; the best so far is believed to be {best}"));
@@ -15,17 +15,17 @@ pub fn lines(explained: &Value) -> Vec<String> {
     if let Some(gain) = number(explained.get("log_expected_improvement")) {
         lines.push(format!("ln of the expected improvement {gain}"));
     }
-    for output in show::entries(explained, "outputs") {
+    for output in entries(explained, "outputs") {
         let mean = expected(output).unwrap_or_default();
-        lines.push(format!("expected {}: {mean}", show::field(output, "name")));
+        lines.push(format!("expected {}: {mean}", field(output, "name")));
     }
     if let Some(feasible) = number(explained.get("feasible")) {
         lines.push(format!("chance that all constraints hold {feasible}"));
     }
-    for near in show::entries(explained, "nearest") {
-        let trial = show::field(near, "trial");
+    for near in entries(explained, "nearest") {
+        let trial = field(near, "trial");
         let whose = if trial.is_empty() { "a trial of an earlier sweep".to_owned() } else { format!("trial {trial}") };
-        let (value, correlation) = (show::field(near, "value"), number(near.get("correlation")).unwrap_or_default());
+        let (value, correlation) = (field(near, "value"), number(near.get("correlation")).unwrap_or_default());
         lines.push(format!("near {whose} (correlation {correlation}), which had {value}"));
     }
     lines

@@ -25,6 +25,33 @@ impl Failure {
         }
     }
 
+    /// What came from options is called by them: pointers into the body, and the options that they came from.
+    pub fn in_options(self, options: &[(&str, &str)]) -> Self {
+        let Self::Refused(mut problem) = self else { return self };
+        for error in &mut problem.errors {
+            let Some((pointer, option)) = options.iter().find(|(pointer, _)| error.pointer == *pointer) else {
+                continue;
+            };
+            let name = pointer.trim_start_matches('/').replace('/', ".");
+            let rest = error.message.strip_prefix(&name).map(str::to_owned);
+            let mut renamed = match rest {
+                Some(rest) => format!("{option}{rest}"),
+                None => format!("{option}: {}", error.message),
+            };
+            for (pointer, option) in options {
+                let name = pointer.trim_start_matches('/').replace('/', ".");
+                // One word may be one of the sentence.
+                if name.contains(['.', '_']) {
+                    renamed = renamed.replace(&name, option);
+                }
+            }
+            problem.detail = problem.detail.replace(&error.message, &renamed);
+            error.message = renamed;
+            error.pointer = (*option).to_owned();
+        }
+        Self::Refused(problem)
+    }
+
     /// To the standard error, for people or as JSON.
     pub fn print(&self, json: bool) {
         match self {
@@ -32,7 +59,7 @@ impl Failure {
                 eprintln!("{}", serde_json::to_string(problem).unwrap_or_else(|_| problem.to_string()));
             }
             Self::Refused(problem) => {
-                eprintln!("refused ({} {}): {}", problem.status, problem.code, problem.detail);
+                eprintln!("refused ({}): {}", problem.code, problem.detail);
                 for error in problem.errors.iter().filter(|_| problem.errors.len() > 1) {
                     eprintln!("  {}: {}", error.pointer, error.message);
                 }
@@ -42,5 +69,34 @@ impl Failure {
             }
             Self::Usage(text) | Self::NoServer(text) | Self::BadNews(text) => eprintln!("trialog: {text}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use vocabulary::FieldError;
+
+    use super::*;
+
+    #[test]
+    fn a_refusal_names_the_option_that_its_value_came_from() {
+        // Whoever wrote --max 0 has never seen scale.max_nodes.
+        let errors = vec![
+            FieldError::new("/scale/max_nodes", "OutOfRange", "scale.max_nodes: 0 is less than scale.min_nodes"),
+            FieldError::new("/vm_size", "UnknownSize", "size 'D3' is not known"),
+            FieldError::new("/zone", "Other", "zone: unknown"),
+        ];
+        let refused = Failure::Refused(Box::new(Problem::of_errors(422, errors)));
+        let Failure::Refused(problem) = refused.in_options(&[
+            ("/scale/max_nodes", "--max"),
+            ("/scale/min_nodes", "--min"),
+            ("/vm_size", "--vm-size"),
+        ]) else {
+            panic!("another failure")
+        };
+        let messages: Vec<&str> = problem.errors.iter().map(|error| error.message.as_str()).collect();
+        assert!(messages.contains(&"--max: 0 is less than --min"), "{messages:?}");
+        assert!(messages.contains(&"--vm-size: size 'D3' is not known") && messages.contains(&"zone: unknown"));
+        assert_eq!(problem.detail, "--max: 0 is less than --min (and 2 more)");
     }
 }

@@ -5,17 +5,23 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::http::{Body, encoded};
-use super::{Client, Failure, show};
+use super::output::{self, List as Rows, View, column, field};
+use super::{Client, Failure};
 
 /// Verbs of the feed; all but the first two change what is followed, and need an admin's token.
 #[derive(Subcommand)]
 pub enum Feed {
     /// List the followers: how far each is, what it has parked, why it halted.
-    List,
+    List {
+        #[command(flatten)]
+        view: View,
+    },
     /// List the facts that followers have parked.
     Parked {
         /// Only this follower, e.g. runs.follow_trials.
         consumer: Option<String>,
+        #[command(flatten)]
+        view: View,
     },
     /// Handle a parked fact and what waits behind it again.
     Retry(Parked),
@@ -46,35 +52,31 @@ pub struct Parked {
 /// Runs a verb.
 pub async fn feed(client: &Client, command: Feed) -> Result<(), Failure> {
     match command {
-        Feed::List => {
+        Feed::List { view } => {
             let answer = consumers(client).await?;
-            show::list(
-                client,
-                &answer,
-                "consumers",
-                &["consumer", "follows", "state", "source", "position", "parked_facts", "parked_lanes", "reason"],
-            );
-            Ok(())
+            let names =
+                ["consumer", "follows", "state", "source", "position", "parked_facts", "parked_lanes", "reason"];
+            output::list(client, &answer, Rows::new("consumers", names.map(column).into()), &view)
         }
-        Feed::Parked { consumer } => list(client, consumer).await,
+        Feed::Parked { consumer, view } => list(client, consumer, &view).await,
         Feed::Retry(parked) => {
             let answer = settle(client, "retry", parked).await?;
-            show::thing(client, &answer);
-            match show::field(&answer, "outcome").as_str() {
-                "parked" => Err(Failure::BadNews(format!("it is still parked: {}", show::field(&answer, "error")))),
+            output::thing(client, &answer);
+            match field(&answer, "outcome").as_str() {
+                "parked" => Err(Failure::BadNews(format!("it is still parked: {}", field(&answer, "error")))),
                 _ => Ok(()),
             }
         }
         Feed::Skip(parked) => {
             let answer = settle(client, "skip", parked).await?;
-            show::thing(client, &answer);
+            output::thing(client, &answer);
             Ok(())
         }
         Feed::Adopt { source, from } => {
             let body = Body::Json(json!({"source": source, "from": from}));
             let answer = open(client, Method::POST, "/feed:adopt", &body).await?;
-            show::list(client, &answer, "consumers", &["consumer", "source", "position"]);
-            Ok(())
+            let names = ["consumer", "source", "position"];
+            output::list(client, &answer, Rows::new("consumers", names.map(column).into()), &View::default())
         }
     }
 }
@@ -88,22 +90,29 @@ async fn consumers(client: &Client) -> Result<Value, Failure> {
     open(client, Method::GET, "/feed/consumers", &Body::None).await
 }
 
-async fn list(client: &Client, consumer: Option<String>) -> Result<(), Failure> {
+async fn list(client: &Client, consumer: Option<String>, view: &View) -> Result<(), Failure> {
     let names = match consumer {
         Some(consumer) => vec![consumer],
         None => {
             let all = consumers(client).await?;
             let all = all.get("consumers").and_then(Value::as_array).into_iter().flatten();
-            all.map(|consumer| show::field(consumer, "consumer")).collect()
+            all.map(|consumer| field(consumer, "consumer")).collect()
         }
     };
     let mut parked = Vec::new();
     for name in names {
         parked.extend(pages(client, &name).await?);
     }
-    let columns = ["consumer", "position", "lane", "type", "cause", "error", "parked_at"];
-    show::list(client, &json!({ "parked": parked }), "parked", &columns);
-    Ok(())
+    let columns = vec![
+        column("consumer"),
+        column("position"),
+        column("lane"),
+        column("type"),
+        column("cause"),
+        column("error"),
+        column("parked").at("parked_at").age(),
+    ];
+    output::list(client, &json!({ "parked": parked }), Rows::new("parked", columns), view)
 }
 
 async fn pages(client: &Client, consumer: &str) -> Result<Vec<Value>, Failure> {
@@ -114,7 +123,7 @@ async fn pages(client: &Client, consumer: &str) -> Result<Vec<Value>, Failure> {
         if let Some(Value::Array(entries)) = page.get_mut("parked").map(Value::take) {
             parked.extend(entries);
         }
-        token = show::field(&page, "next_page_token");
+        token = field(&page, "next_page_token");
         if token.is_empty() {
             return Ok(parked);
         }
@@ -124,7 +133,7 @@ async fn pages(client: &Client, consumer: &str) -> Result<Vec<Value>, Failure> {
 async fn settle(client: &Client, verb: &str, parked: Parked) -> Result<Value, Failure> {
     let Parked { consumer, position, source } = parked;
     let found = pages(client, &consumer).await?.into_iter().filter(|fact| {
-        let same = |wanted: &String| *wanted == show::field(fact, "source");
+        let same = |wanted: &String| *wanted == field(fact, "source");
         fact.get("position").and_then(Value::as_i64) == Some(position) && source.as_ref().is_none_or(same)
     });
     let found: Vec<Value> = found.collect();

@@ -4,56 +4,87 @@ use std::collections::BTreeSet;
 use std::io::IsTerminal;
 
 use indicatif::{ProgressBar, ProgressStyle};
+use runtime::Stopwatch;
 use serde_json::Value;
 
 use super::http::encoded;
-use super::{Client, Failure, show};
+use super::output::{self, Format, entries, field, rounded};
+use super::{Client, Failure, reasons};
 
 /// How long the server holds an unchanged answer back.
-const WAIT: &str = "20s";
+const WAIT_SECONDS: u64 = 20;
+/// Lines that are not for a terminal come no more often: a log of them is to be read.
+const LINE_SECONDS: u64 = 10;
 const ENDED: [&str; 3] = ["Completed", "Failed", "Canceled"];
 
-/// Follows a sweep until its end. One that failed, was canceled or has no value is bad news (exit code 1).
+/// Follows a sweep until its end, over restarts of the server too. One that failed, was canceled or has no value is bad
+/// news (exit code 1).
 pub async fn follow(client: &Client, sweep: &str) -> Result<(), Failure> {
     let path = format!("sweeps/{}", encoded(sweep));
     let mut state = client.get(&path).await?;
-    let bar = bar(&state);
-    let mut last_line = String::new();
-    let mut said = BTreeSet::new();
+    let is_quiet = !matches!(client.format(), Format::Table | Format::Wide);
+    let bar = if is_quiet { None } else { bar(&state) };
+    let mut paced = Paced::default();
+    let mut failed = BTreeSet::new();
     loop {
-        let nodes = nodes(client, &state).await;
-        let line = line(&state, &nodes);
-        match &bar {
-            Some(bar) => {
-                bar.set_length(number(&state, "max_total_trials"));
-                bar.set_position(ended_trials(&state));
-                bar.set_message(line);
-            }
-            None if client.is_json() => {}
-            None if line != last_line => {
-                println!("{}/{} ended  {line}", ended_trials(&state), number(&state, "max_total_trials"));
-                last_line = line;
-            }
-            None => {}
-        }
-        if !client.is_json() {
-            for failure in failures(client, &path, &state, &mut said).await {
-                match &bar {
-                    Some(bar) => bar.println(failure),
-                    None => println!("{failure}"),
+        let has_ended = ENDED.contains(&field(&state, "state").as_str());
+        if !is_quiet {
+            let line = line(&state, &nodes(client, &state).await);
+            let failures = failures(client, &path, &state, &mut failed).await;
+            match &bar {
+                Some(bar) => {
+                    failures.into_iter().for_each(|failure| bar.println(failure));
+                    bar.set_length(number(&state, "max_total_trials"));
+                    bar.set_position(ended_trials(&state));
+                    bar.set_message(line);
+                }
+                None => {
+                    output::lines(&failures);
+                    let line = format!("{}/{} ended  {line}", ended_trials(&state), number(&state, "max_total_trials"));
+                    output::lines(&paced.take(line, has_ended).into_iter().collect::<Vec<_>>());
                 }
             }
         }
-        if ENDED.contains(&show::field(&state, "state").as_str()) {
+        if has_ended {
             break;
         }
-        let version = number(&state, "version");
-        state = client.get(&format!("{path}?wait={WAIT}&after_version={version}")).await?;
+        let (version, wait) = (number(&state, "version"), paced.wait_seconds());
+        state = client.get_patiently(&format!("{path}?wait={wait}s&after_version={version}")).await?;
     }
     if let Some(bar) = &bar {
         bar.finish();
     }
     finish(client, &state)
+}
+
+/// Lets a line through when it says something new, and not too soon after the last one.
+#[derive(Default)]
+struct Paced {
+    printed: String,
+    since: Option<Stopwatch>,
+    is_late: bool,
+}
+
+impl Paced {
+    /// The line, when it is to be printed now.
+    fn take(&mut self, line: String, is_last: bool) -> Option<String> {
+        let passed = self.since.is_none_or(|since| since.elapsed().as_secs() >= LINE_SECONDS);
+        self.is_late = line != self.printed && !passed && !is_last;
+        if line == self.printed || self.is_late {
+            return None;
+        }
+        self.printed.clone_from(&line);
+        self.since = Some(Stopwatch::start());
+        Some(line)
+    }
+
+    /// How long to wait for something new: no longer than until a held line may be printed.
+    fn wait_seconds(&self) -> u64 {
+        match self.since {
+            Some(since) if self.is_late => (LINE_SECONDS + 1).saturating_sub(since.elapsed().as_secs()).max(1),
+            _ => WAIT_SECONDS,
+        }
+    }
 }
 
 fn bar(state: &Value) -> Option<ProgressBar> {
@@ -62,7 +93,7 @@ fn bar(state: &Value) -> Option<ProgressBar> {
     }
     let style = ProgressStyle::with_template("{prefix} [{bar:30}] {pos}/{len} {elapsed} {msg}").ok()?;
     let bar = ProgressBar::new(number(state, "max_total_trials")).with_style(style);
-    bar.set_prefix(show::field(state, "name"));
+    bar.set_prefix(field(state, "name"));
     bar.enable_steady_tick(std::time::Duration::from_millis(250));
     Some(bar)
 }
@@ -83,20 +114,20 @@ fn ended_trials(state: &Value) -> u64 {
 }
 
 /// What became of the trials that have failed since this was last asked.
-async fn failures(client: &Client, path: &str, state: &Value, said: &mut BTreeSet<u64>) -> Vec<String> {
+async fn failures(client: &Client, path: &str, state: &Value, known: &mut BTreeSet<u64>) -> Vec<String> {
     let failed = counts(state).iter().find(|(name, _)| name == "Failed").map_or(0, |(_, count)| *count);
-    if failed <= said.len() as u64 {
+    if failed <= known.len() as u64 {
         return Vec::new();
     }
     // Without an answer it is asked again with the next line.
     let Ok(trials) = client.get_all(&format!("{path}/trials?state=Failed"), "trials").await else { return Vec::new() };
-    let new = show::entries(&trials, "trials").filter(|trial| said.insert(number(trial, "index")));
-    new.map(|trial| format!("trial {} failed: {}", number(trial, "index"), show::failure(trial))).collect()
+    let new = entries(&trials, "trials").filter(|trial| known.insert(number(trial, "index")));
+    new.map(|trial| format!("trial {} failed: {}", number(trial, "index"), reasons::failure(trial))).collect()
 }
 
 /// The nodes by state; nothing when the cluster cannot be read.
 async fn nodes(client: &Client, state: &Value) -> String {
-    let cluster = show::field(state, "cluster");
+    let cluster = field(state, "cluster");
     let Ok(cluster) = client.get(&format!("clusters/{}", encoded(&cluster))).await else { return String::new() };
     let by_state = cluster.get("node_state_counts").and_then(Value::as_object).cloned().unwrap_or_default();
     let words: Vec<String> = by_state
@@ -120,18 +151,17 @@ fn line(state: &Value, nodes: &str) -> String {
         trials.push(format!("{without} without a value"));
     }
     let best = match state.get("best").and_then(|best| Some((best.get("value")?.as_f64()?, best.get("trial_index")?))) {
-        Some((value, trial)) => format!("best {value:.4} (trial {trial}{})", lost(&state["best"])),
+        Some((value, trial)) => format!("best {} (trial {trial}{})", rounded(value), lost(&state["best"])),
         None => without_best(state),
     };
-    let conditions = state.get("conditions").and_then(Value::as_array).map_or(0, Vec::len);
-    let stalled = if conditions > 0 { format!(" · {}", state["conditions"]) } else { String::new() };
-    format!("{} · {} · {best} · nodes: {nodes}{stalled}", show::field(state, "state"), trials.join(", "))
+    let conditions = field(state, "conditions");
+    let stalled = if conditions.is_empty() { String::new() } else { format!(" · {conditions}") };
+    format!("{} · {} · {best} · nodes: {nodes}{stalled}", field(state, "state"), trials.join(", "))
 }
 
 /// What the best trial should have left.
 fn lost(best: &Value) -> String {
-    let missing: Vec<String> =
-        show::entries(best, "missing_outputs").map(|id| format!("outputs/{}", show::text(id))).collect();
+    let missing = reasons::lost(best);
     if missing.is_empty() { String::new() } else { format!(", left no {}", missing.join(", ")) }
 }
 
@@ -141,7 +171,7 @@ fn without_result(state: &Value) -> Option<&'static str> {
     if has_best || number(state, "pareto_count") > 0 {
         return None;
     }
-    let constrained = show::entries(state, "constraints").next().is_some();
+    let constrained = entries(state, "constraints").next().is_some();
     Some(if constrained { "no trial meets all constraints" } else { "no trial has a value" })
 }
 
@@ -157,20 +187,21 @@ fn without_best(state: &Value) -> String {
 }
 
 fn finish(client: &Client, state: &Value) -> Result<(), Failure> {
-    if client.is_json() {
-        println!("{state}");
+    let (name, reason) = (field(state, "state"), reasons::of_sweep(state));
+    let is_text = matches!(client.format(), Format::Table | Format::Wide);
+    if !is_text {
+        output::thing(client, state);
     }
-    let (name, reason) = (show::field(state, "state"), show::field(state, "reason"));
-    if name == "Completed" {
-        if let Some(without) = without_result(state) {
-            return Err(Failure::BadNews(format!("{without}: the sweep is Completed ({reason})")));
-        }
-        if !client.is_json() {
-            println!("Completed ({reason})");
-        }
-        return Ok(());
+    if name != "Completed" {
+        return Err(Failure::BadNews(format!("the sweep is {name}: {reason}")));
     }
-    Err(Failure::BadNews(format!("the sweep is {name}: {reason}")))
+    if let Some(without) = without_result(state) {
+        return Err(Failure::BadNews(format!("{without}: the sweep is Completed ({reason})")));
+    }
+    if is_text {
+        output::line(&format!("Completed ({reason})"));
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -187,7 +218,7 @@ mod tests {
         assert!(line(constrained).contains("no feasible trial yet"));
         assert!(line(json!({"state": "Running", "pareto_count": 3})).contains("3 trials on the front"));
         let best = json!({"state": "Running", "best": {"value": 0.5, "trial_index": 2}, "pareto_count": 0});
-        assert!(line(best).contains("best 0.5000 (trial 2)"));
+        assert!(line(best).contains("best 0.5 (trial 2)"));
     }
 
     #[test]
@@ -199,7 +230,20 @@ mod tests {
         assert_eq!(without_result(&state), Some("no trial has a value"));
         let best = json!({"best": {"value": 0.5, "trial_index": 2, "missing_outputs": ["model"]}});
         assert_eq!(without_result(&best), None);
-        assert!(super::line(&best, "").contains("best 0.5000 (trial 2, left no outputs/model)"));
+        assert!(super::line(&best, "").contains("best 0.5 (trial 2, left no outputs/model)"));
         assert_eq!(without_result(&json!({"pareto_count": 1})), None);
+    }
+
+    #[test]
+    fn a_log_of_lines_has_what_changed_and_not_every_report() {
+        // Four hundred trials a minute would be four hundred lines in the output of a batch job.
+        let mut paced = Paced::default();
+        let line = |text: &str| text.to_owned();
+        assert_eq!(paced.take(line("a"), false), Some(line("a")));
+        assert_eq!(paced.take(line("a"), false), None);
+        assert_eq!(paced.wait_seconds(), WAIT_SECONDS);
+        assert_eq!(paced.take(line("b"), false), None, "too soon");
+        assert!(paced.wait_seconds() <= LINE_SECONDS + 1, "it is printed once it may be");
+        assert_eq!(paced.take(line("c"), true), Some(line("c")), "the end is told at once");
     }
 }

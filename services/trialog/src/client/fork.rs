@@ -5,16 +5,16 @@ use documents::Tree;
 use reqwest::Method;
 
 use super::http::encoded;
-use super::{Client, Failure, document, show};
+use super::{Client, Failure, document, output};
 
 /// Arguments of `trialog fork`.
 #[derive(Args)]
 pub struct Fork {
-    /// The sweep's id or name.
+    /// The sweep: its name, its id, or the beginning of that.
     sweep: String,
-    /// The position in the log up to which the sweep is looked at, as `why` and the event stream show it.
-    #[arg(long)]
-    at: i64,
+    /// The position in the log up to which the sweep is looked at, as `why` and the event stream show it; or `latest`.
+    #[arg(long, value_parser = position)]
+    at: Position,
     /// The fork's name.
     #[arg(long)]
     name: Option<String>,
@@ -26,17 +26,37 @@ pub struct Fork {
     set: Vec<String>,
 }
 
+/// A place in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Position {
+    At(i64),
+    Latest,
+}
+
+fn position(text: &str) -> Result<Position, String> {
+    match text {
+        "latest" => Ok(Position::Latest),
+        number => number.parse().map(Position::At).map_err(|_| format!("{text:?} is neither a position nor latest")),
+    }
+}
+
 /// Forks a sweep and prints the fork's id and name.
 pub async fn fork(client: &Client, arguments: Fork) -> Result<(), Failure> {
     let path = format!("sweeps/{}:fork", encoded(&arguments.sweep));
-    let answer = client.send(Method::POST, &path, &body(&arguments)?.body()).await?;
-    show::submitted(client, &answer);
+    let options = [("/at", "--at"), ("/name", "--name"), ("/seed", "--seed")];
+    let answer = client.send(Method::POST, &path, &body(&arguments)?.body()).await;
+    let answer = answer.map_err(|failure| failure.in_options(&options))?;
+    output::submitted(client, &answer);
     Ok(())
 }
 
 fn body(arguments: &Fork) -> Result<document::Document, Failure> {
     let mut document = document::empty();
-    document.set("at", Tree::Number(arguments.at.to_string()))?;
+    let at = match arguments.at {
+        Position::At(at) => Tree::Number(at.to_string()),
+        Position::Latest => Tree::Text("latest".to_owned()),
+    };
+    document.set("at", at)?;
     if let Some(name) = &arguments.name {
         document.set("name", Tree::Text(name.clone()))?;
     }
@@ -55,19 +75,21 @@ mod tests {
     #[test]
     fn what_is_not_given_is_not_sent() {
         let sweep = "digits".to_owned();
-        let plain = Fork { sweep: sweep.clone(), at: 812, name: None, seed: None, set: Vec::new() };
+        let plain = Fork { sweep: sweep.clone(), at: Position::At(812), name: None, seed: None, set: Vec::new() };
         let text = |fork: &Fork| match body(fork).unwrap_or_else(|_| panic!("refused")).body() {
             Body::Text(_, text) => String::from_utf8(text).unwrap(),
             _ => panic!("no text"),
         };
         assert_eq!(text(&plain), r#"{"at":812}"#);
         let set = vec!["limits.max_total_trials=60".to_owned(), "early_termination={type: none}".to_owned()];
-        let full = Fork { sweep, at: 812, name: Some("again".to_owned()), seed: Some(u64::MAX), set };
+        let full = Fork { sweep, at: Position::At(812), name: Some("again".to_owned()), seed: Some(u64::MAX), set };
         let expected = [
             r#"{"at":812,"name":"again","seed":18446744073709551615"#,
             r#""limits":{"max_total_trials":60}"#,
             r#""early_termination":{"type":"none"}}"#,
         ];
         assert_eq!(text(&full), expected.join(","));
+        assert_eq!(position("latest"), Ok(Position::Latest));
+        assert!(position("newest").is_err());
     }
 }

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
-use runtime::Backoff;
+use runtime::{Backoff, Stopwatch};
 use serde_json::Value;
 use vocabulary::{Entropy, Problem};
 
 use super::connect::{self, Target};
+use super::format::Format;
 use super::{Common, Failure};
 
 /// How often a request is tried when the server is away or overloaded; writes carry an idempotency key, so that this
@@ -16,12 +17,14 @@ use super::{Common, Failure};
 const TRIES: u32 = 5;
 const WAIT_MIN: Duration = Duration::from_millis(300);
 const WAIT_MAX: Duration = Duration::from_secs(3);
+/// For how long whoever follows something waits for a server that is away.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A connection to a server, with the options of the command line.
 pub struct Client {
     http: reqwest::Client,
     target: Target,
-    is_json: bool,
+    format: Format,
 }
 
 /// What a request carries.
@@ -48,12 +51,12 @@ impl Client {
             .user_agent(concat!("trialog/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|error| Failure::Usage(error.to_string()))?;
-        Ok(Self { http, target, is_json: common.is_json() })
+        Ok(Self { http, target, format: common.format() })
     }
 
-    /// Whether JSON was asked for.
-    pub fn is_json(&self) -> bool {
-        self.is_json
+    /// What to print.
+    pub fn format(&self) -> Format {
+        self.format
     }
 
     /// The workspace in force.
@@ -64,6 +67,17 @@ impl Client {
     /// Reads below the workspace.
     pub async fn get(&self, path: &str) -> Result<Value, Failure> {
         self.send(Method::GET, path, &Body::None).await
+    }
+
+    /// Reads below the workspace, and again while the server is away for a while.
+    pub async fn get_patiently(&self, path: &str) -> Result<Value, Failure> {
+        let mut patience = Patience::new();
+        loop {
+            match self.get(path).await {
+                Ok(answer) => return Ok(answer),
+                Err(failure) => patience.wait(failure).await?,
+            }
+        }
     }
 
     /// Reads every page of a list below the workspace; `field` names the list in the answer.
@@ -133,6 +147,16 @@ impl Client {
         Ok((headers, response.text().await.map_err(|error| self.gone(&error))?))
     }
 
+    /// Opens an answer below the workspace that is read as it comes, with one more header where there is one.
+    pub async fn stream(&self, path: &str, header: Option<(&'static str, String)>) -> Result<Response, Failure> {
+        let url = format!("{}/api/v1/workspaces/{}/{path}", self.target.url, encoded(self.workspace()));
+        let mut request = self.request(Method::GET, &url, "", &Body::None);
+        if let Some((name, value)) = header {
+            request = request.header(name, value);
+        }
+        checked(request.send().await.map_err(|error| self.gone(&error))?).await
+    }
+
     fn request(&self, method: Method, url: &str, key: &str, body: &Body) -> RequestBuilder {
         let writes = method != Method::GET && method != Method::HEAD;
         let mut request = self.http.request(method, url);
@@ -149,8 +173,39 @@ impl Client {
         }
     }
 
-    fn gone(&self, error: &reqwest::Error) -> Failure {
+    /// That nobody answers.
+    pub fn gone(&self, error: &reqwest::Error) -> Failure {
         Failure::NoServer(format!("no answer from {}: {error}; is `trialog up` running there?", self.target.url))
+    }
+}
+
+/// How long nobody has answered whoever follows something.
+pub struct Patience {
+    since: Stopwatch,
+    backoff: Backoff,
+}
+
+impl Patience {
+    /// Somebody has just answered.
+    pub fn new() -> Self {
+        Self { since: Stopwatch::start(), backoff: Backoff::new(WAIT_MIN, WAIT_MAX) }
+    }
+
+    /// Waits a little before the next try.
+    ///
+    /// # Errors
+    /// The failure itself when it is one for good, or when nobody has answered for too long.
+    pub async fn wait(&mut self, failure: Failure) -> Result<(), Failure> {
+        let passes = match &failure {
+            Failure::NoServer(_) => true,
+            Failure::Refused(problem) => problem.passes_by_itself(),
+            Failure::Usage(_) | Failure::BadNews(_) => false,
+        };
+        if !passes || self.since.elapsed() >= PATIENCE {
+            return Err(failure);
+        }
+        self.backoff.wait().await;
+        Ok(())
     }
 }
 

@@ -4,7 +4,8 @@ use clap::Args;
 use serde_json::Value;
 
 use super::http::encoded;
-use super::{Client, Failure, show};
+use super::output::{self, Format, aligned, entries, field};
+use super::{Client, Failure};
 
 /// Columns of the longest bar.
 const BAR: usize = 30;
@@ -12,7 +13,7 @@ const BAR: usize = 30;
 /// Arguments of `trialog importance`.
 #[derive(Args)]
 pub struct Importance {
-    /// The sweep's id or name.
+    /// The sweep: its name, its id, or the beginning of that.
     sweep: String,
     /// To which watched metric, when there are several; else to the first objective.
     #[arg(long, default_value = "")]
@@ -24,32 +25,29 @@ pub async fn importance(client: &Client, arguments: Importance) -> Result<(), Fa
     let answer = client
         .get(&format!("sweeps/{}:importance?metric={}", encoded(&arguments.sweep), encoded(&arguments.metric)))
         .await?;
-    if client.is_json() {
-        println!("{answer}");
-    } else {
-        print!("{}", table(&answer));
+    match client.format() {
+        Format::Csv | Format::Name => {
+            let names = ["parameter", "importance", "low", "high"].map(output::column);
+            output::list(client, &answer, output::List::new("parameters", names.into()), &output::View::default())
+        }
+        _ => output::describe(client, &answer, || table(&answer)),
     }
-    Ok(())
 }
 
-fn table(answer: &Value) -> String {
+fn table(answer: &Value) -> Vec<String> {
     let number = |row: &Value, name: &str| row.get(name).and_then(Value::as_f64).unwrap_or_default();
-    let mut rows: Vec<(String, f64, String)> = Vec::new();
-    for row in answer.get("parameters").and_then(Value::as_array).into_iter().flatten() {
-        let interval = format!("{:.3} to {:.3}", number(row, "low"), number(row, "high"));
-        rows.push((show::field(row, "parameter"), number(row, "importance"), interval));
+    let mut rows = vec![["PARAMETER", "SHARE", "10-90 %", ""].map(str::to_owned).to_vec()];
+    for row in entries(answer, "parameters") {
+        let (interval, share) =
+            (format!("{:.3} to {:.3}", number(row, "low"), number(row, "high")), number(row, "importance"));
+        rows.push(vec![field(row, "parameter"), format!("{share:.3}"), interval, bar(share)]);
     }
-    rows.push(("(interactions)".to_owned(), number(answer, "interactions"), String::new()));
-    let width = rows.iter().map(|(name, ..)| name.chars().count()).max().unwrap_or_default();
-    let mut text = format!("{:width$}  SHARE  10-90 %\n", "PARAMETER");
-    for (name, share, interval) in rows {
-        let line = format!("{name:width$}  {share:.3}  {interval:14}  {}", bar(share));
-        text.push_str(line.trim_end());
-        text.push('\n');
-    }
-    let (trials, clipped) = (show::field(answer, "trials"), show::field(answer, "clipped"));
-    text.push_str(&format!("from {trials} completed trials, {clipped} of them clipped as outliers\n"));
-    text
+    let share = number(answer, "interactions");
+    rows.push(vec!["(interactions)".to_owned(), format!("{share:.3}"), String::new(), bar(share)]);
+    let mut lines = aligned(&rows);
+    let (trials, clipped) = (field(answer, "trials"), field(answer, "clipped"));
+    lines.push(format!("from {trials} completed trials, {clipped} of them clipped as outliers"));
+    lines
 }
 
 fn bar(share: f64) -> String {
@@ -77,8 +75,7 @@ mod tests {
             "depth           0.000  0.000 to 0.000",
             "(interactions)  0.100                  ███",
             "from 12 completed trials, 1 of them clipped as outliers",
-            "",
         ];
-        assert_eq!(table(&answer), expected.join("\n"));
+        assert_eq!(table(&answer), expected);
     }
 }

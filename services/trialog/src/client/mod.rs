@@ -1,32 +1,48 @@
 //! The client commands: each is a thin layer over the REST interface, so that whatever they can do, every client can.
 
+mod artifacts;
 mod code;
+mod commands;
 mod compute;
 mod connect;
 mod document;
 mod expectation;
+mod experiments;
 mod explain;
 mod failure;
 mod feed;
 mod follow;
 mod fork;
+mod format;
 mod http;
 mod import;
 mod importance;
+mod metrics;
 mod models;
 mod options;
+mod output;
 mod python;
+mod reasons;
+mod resolve;
 mod runs;
 mod serving;
-mod show;
+mod stdout;
+mod streams;
+mod submit;
+mod summary;
 mod sweeps;
+mod trials;
 mod what_if;
+mod why;
 mod workspaces;
 
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
+#[cfg(test)]
+pub use commands::examples;
+pub use commands::with_examples;
 pub use failure::Failure;
 pub use http::Client;
 pub use options::Common;
@@ -51,19 +67,30 @@ pub enum Command {
     Sweep(sweeps::Sweep),
     /// Trials of a sweep.
     #[command(subcommand)]
-    Trial(sweeps::Trial),
+    Trial(trials::Trial),
     /// Runs.
     #[command(subcommand)]
     Run(runs::Run),
+    /// Experiments: what runs are grouped by.
+    #[command(subcommand)]
+    Experiment(experiments::Experiment),
+    /// Files of runs.
+    #[command(subcommand)]
+    Artifact(artifacts::Artifact),
     /// Registered models.
     #[command(subcommand)]
     Model(models::Model),
+    /// Aliases: names that point to a version of a model.
+    #[command(subcommand)]
+    Alias(models::Alias),
     /// Inference endpoints.
     #[command(subcommand)]
     Endpoint(serving::Endpoint),
     /// Deployments behind an endpoint.
     #[command(subcommand)]
     Deployment(serving::Deployment),
+    /// Print the workspace's events as they come.
+    Events(Events),
     /// Why a trial was proposed, placed, stopped. TRIAL is a run id or SWEEP/INDEX.
     Why(explain::Why),
     /// Recompute every suggestion and every stop of a sweep from its log.
@@ -88,6 +115,14 @@ pub enum Command {
     Completions(Completions),
 }
 
+/// Arguments of `trialog events`.
+#[derive(Args)]
+pub struct Events {
+    /// Go on behind this event id, or these positions, e.g. sweeps=1234; 0 is the beginning. Default: from now on.
+    #[arg(long)]
+    from: Option<String>,
+}
+
 /// Arguments of `trialog completions`.
 #[derive(Args)]
 pub struct Completions {
@@ -99,7 +134,9 @@ pub struct Completions {
 /// the server, 2 usage, 3 no server.
 pub fn run(command: Command, common: &Common, mut whole: clap::Command) -> ExitCode {
     if let Command::Completions(arguments) = &command {
-        clap_complete::generate(arguments.shell, &mut whole, "trialog", &mut std::io::stdout());
+        let mut script = Vec::new();
+        clap_complete::generate(arguments.shell, &mut whole, "trialog", &mut script);
+        output::bytes_as_they_are(&script);
         return ExitCode::SUCCESS;
     }
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
@@ -125,7 +162,7 @@ async fn dispatch(command: Command, common: &Common) -> Result<(), Failure> {
     if let Command::Whatif(arguments) = &command
         && arguments.is_local()
     {
-        return what_if::local(arguments, common.is_json());
+        return what_if::local(arguments, common);
     }
     let client = Client::connect(common)?;
     match command {
@@ -134,11 +171,15 @@ async fn dispatch(command: Command, common: &Common) -> Result<(), Failure> {
         Command::Cluster(command) => compute::cluster(&client, command).await,
         Command::Node(command) => compute::node(&client, command).await,
         Command::Sweep(command) => sweeps::sweep(&client, command).await,
-        Command::Trial(command) => sweeps::trial(&client, command).await,
+        Command::Trial(command) => trials::trial(&client, command).await,
         Command::Run(command) => runs::run(&client, command).await,
+        Command::Experiment(command) => experiments::experiment(&client, command).await,
+        Command::Artifact(command) => artifacts::artifact(&client, command).await,
         Command::Model(command) => models::model(&client, command).await,
+        Command::Alias(command) => models::alias(&client, command).await,
         Command::Endpoint(command) => serving::endpoint(&client, command).await,
         Command::Deployment(command) => serving::deployment(&client, command).await,
+        Command::Events(arguments) => streams::events(&client, "events", arguments.from.as_deref()).await,
         Command::Why(arguments) => explain::why(&client, arguments).await,
         Command::Verify(arguments) => explain::verify(&client, arguments).await,
         Command::Whatif(arguments) => what_if::ask(&client, arguments).await,

@@ -1,11 +1,12 @@
 //! `trialog model`.
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::http::{Body, encoded};
-use super::{Client, Failure, show};
+use super::output::{self, List as Rows, View, column};
+use super::{Client, Failure, resolve};
 
 /// Verbs of models.
 #[derive(Subcommand)]
@@ -14,7 +15,7 @@ pub enum Model {
     Register {
         /// The model's name; new names make new models.
         model: String,
-        /// The run.
+        /// The run: an id, the beginning of one, or SWEEP/INDEX.
         #[arg(long)]
         run: String,
         /// The artifact's path, e.g. outputs/model.
@@ -30,28 +31,12 @@ pub enum Model {
         #[arg(long)]
         force: bool,
     },
-    /// Point an alias to a version.
-    Alias {
-        /// The model.
-        model: String,
-        /// The alias.
-        alias: String,
-        /// The version's number.
-        version: i64,
-        /// Why.
-        #[arg(long, default_value = "")]
-        reason: String,
-    },
-    /// Remove an alias.
-    Unalias {
-        /// The model.
-        model: String,
-        /// The alias.
-        alias: String,
-        /// Why.
-        #[arg(long, default_value = "")]
-        reason: String,
-    },
+    /// Point an alias to a version; the same as `alias set`.
+    Alias(SetAlias),
+    /// Remove an alias; the same as `alias delete`.
+    Unalias(DeleteAlias),
+    /// Change the description or the tags of a model, or of one of its versions.
+    Update(UpdateModel),
     /// Hide a version from lists.
     Archive {
         /// The model.
@@ -60,11 +45,16 @@ pub enum Model {
         version: i64,
     },
     /// List models.
-    List,
+    List {
+        #[command(flatten)]
+        view: View,
+    },
     /// List a model's versions.
     Versions {
         /// The model.
         model: String,
+        #[command(flatten)]
+        view: View,
     },
     /// Show a model, or one of its versions.
     Show {
@@ -73,11 +63,69 @@ pub enum Model {
         /// A number, latest, or @alias.
         version: Option<String>,
     },
-    /// Every change of every alias.
-    History {
-        /// The model.
-        model: String,
-    },
+    /// Every change of every alias; the same as `alias history`.
+    History(History),
+}
+
+/// Verbs of aliases.
+#[derive(Subcommand)]
+pub enum Alias {
+    /// Point an alias to a version.
+    Set(SetAlias),
+    /// Remove an alias.
+    Delete(DeleteAlias),
+    /// Every change of every alias of a model.
+    History(History),
+}
+
+/// Which alias is to point where.
+#[derive(Args)]
+pub struct SetAlias {
+    /// The model.
+    model: String,
+    /// The alias.
+    alias: String,
+    /// The version's number.
+    version: i64,
+    /// Why.
+    #[arg(long, default_value = "")]
+    reason: String,
+}
+
+/// Which alias is to go.
+#[derive(Args)]
+pub struct DeleteAlias {
+    /// The model.
+    model: String,
+    /// The alias.
+    alias: String,
+    /// Why.
+    #[arg(long, default_value = "")]
+    reason: String,
+}
+
+/// Whose history.
+#[derive(Args)]
+pub struct History {
+    /// The model.
+    model: String,
+    #[command(flatten)]
+    view: View,
+}
+
+/// What to change of a model or a version.
+#[derive(Args)]
+pub struct UpdateModel {
+    /// The model.
+    model: String,
+    /// A version's number; the model itself when it is left out.
+    version: Option<i64>,
+    /// Another description.
+    #[arg(long)]
+    description: Option<String>,
+    /// NAME=VALUE; may be repeated.
+    #[arg(long = "tag", value_parser = pair)]
+    tags: Vec<(String, String)>,
 }
 
 /// NAME=VALUE.
@@ -86,57 +134,100 @@ pub fn pair(text: &str) -> Result<(String, String), String> {
     Ok((name.to_owned(), value.to_owned()))
 }
 
+fn path(model: &str, rest: &str) -> String {
+    format!("models/{}{rest}", encoded(model))
+}
+
+fn map(pairs: Vec<(String, String)>) -> Value {
+    Value::Object(pairs.into_iter().map(|(name, value)| (name, value.into())).collect())
+}
+
 /// Runs a verb.
 pub async fn model(client: &Client, command: Model) -> Result<(), Failure> {
-    let path = |model: &str, rest: &str| format!("models/{}{rest}", encoded(model));
     match command {
         Model::Register { model, run, path: artifact, description, tags, force } => {
-            let tags: serde_json::Map<_, _> = tags.into_iter().map(|(name, value)| (name, value.into())).collect();
+            let run = resolve::run(client, &run).await?;
             let body = json!({
-                "run_id": run, "artifact_path": artifact, "description": description, "tags": tags, "force": force
+                "run_id": run, "artifact_path": artifact, "description": description, "tags": map(tags), "force": force
             });
-            let answer = client.send(Method::POST, &path(&model, "/versions"), &Body::Json(body)).await?;
-            show::thing(client, &answer);
+            let options = [("/run_id", "--run"), ("/artifact_path", "--path"), ("/tags", "--tag"), ("/model", "MODEL")];
+            let answer = client.send(Method::POST, &path(&model, "/versions"), &Body::Json(body)).await;
+            output::thing(client, &answer.map_err(|failure| failure.in_options(&options))?);
         }
-        Model::Alias { model, alias, version, reason } => {
-            let body = Body::Json(json!({ "version": version, "reason": reason }));
-            let answer =
-                client.send(Method::PUT, &path(&model, &format!("/aliases/{}", encoded(&alias))), &body).await?;
-            show::thing(client, &answer);
-        }
-        Model::Unalias { model, alias, reason } => {
-            let body = Body::Json(json!({ "reason": reason }));
-            let answer =
-                client.send(Method::DELETE, &path(&model, &format!("/aliases/{}", encoded(&alias))), &body).await?;
-            show::thing(client, &answer);
+        Model::Alias(wanted) => return alias(client, Alias::Set(wanted)).await,
+        Model::Unalias(wanted) => return alias(client, Alias::Delete(wanted)).await,
+        Model::History(wanted) => return alias(client, Alias::History(wanted)).await,
+        Model::Update(wanted) => {
+            let rest = wanted.version.map(|version| format!("/versions/{version}")).unwrap_or_default();
+            let mut body = serde_json::Map::new();
+            body.extend(wanted.description.map(|text| ("description".to_owned(), text.into())));
+            body.extend((!wanted.tags.is_empty()).then(|| ("tags".to_owned(), map(wanted.tags))));
+            let answer = client.send(Method::PATCH, &path(&wanted.model, &rest), &Body::Json(body.into())).await?;
+            output::thing(client, &answer);
         }
         Model::Archive { model, version } => {
             let body = Body::Json(json!({ "is_archived": true }));
             let answer = client.send(Method::PATCH, &path(&model, &format!("/versions/{version}")), &body).await?;
-            show::thing(client, &answer);
+            output::thing(client, &answer);
         }
-        Model::List => {
+        Model::List { view } => {
             let models = client.get_all("models", "models").await?;
-            show::list(client, &models, "models", &["name", "latest_version", "aliases", "created_at"]);
+            let columns = vec![
+                column("name"),
+                column("latest").at("latest_version"),
+                column("aliases"),
+                column("created").at("created_at").age(),
+                column("description").wide(),
+                column("tags").wide(),
+            ];
+            output::list(client, &models, Rows::new("models", columns), &view)?;
         }
-        Model::Versions { model } => {
+        Model::Versions { model, view } => {
             let versions = client.get_all(&path(&model, "/versions"), "versions").await?;
-            show::list(
-                client,
-                &versions,
-                "versions",
-                &["version", "aliases", "run_id", "content_sha256", "created_at"],
-            );
+            let columns = vec![
+                column("version"),
+                column("aliases"),
+                column("run_id"),
+                column("path").at("artifact_path"),
+                column("created").at("created_at").age(),
+                column("content_sha256").wide(),
+                column("tags").wide(),
+            ];
+            output::list(client, &versions, Rows::new("versions", columns), &view)?;
         }
         Model::Show { model, version } => {
             let rest = version.map(|version| format!("/versions/{}", encoded(&version))).unwrap_or_default();
-            show::thing(client, &client.get(&path(&model, &rest)).await?);
-        }
-        Model::History { model } => {
-            let changes = client.get(&path(&model, "/aliases")).await?;
-            let columns = ["changed_at", "alias", "previous_version", "version", "changed_by", "reason"];
-            show::list(client, &changes, "changes", &columns);
+            output::thing(client, &client.get(&path(&model, &rest)).await?);
         }
     }
+    Ok(())
+}
+
+/// Runs a verb.
+pub async fn alias(client: &Client, command: Alias) -> Result<(), Failure> {
+    let to = |model: &str, alias: &str| path(model, &format!("/aliases/{}", encoded(alias)));
+    let options = [("/version", "VERSION"), ("/alias", "ALIAS"), ("/reason", "--reason")];
+    let answer = match command {
+        Alias::Set(SetAlias { model, alias, version, reason }) => {
+            let body = Body::Json(json!({ "version": version, "reason": reason }));
+            client.send(Method::PUT, &to(&model, &alias), &body).await
+        }
+        Alias::Delete(DeleteAlias { model, alias, reason }) => {
+            client.send(Method::DELETE, &to(&model, &alias), &Body::Json(json!({ "reason": reason }))).await
+        }
+        Alias::History(History { model, view }) => {
+            let changes = client.get(&path(&model, "/aliases")).await?;
+            let columns = vec![
+                column("changed").at("changed_at").age(),
+                column("alias"),
+                column("from").at("previous_version"),
+                column("to").at("version"),
+                column("by").at("changed_by"),
+                column("reason"),
+            ];
+            return output::list(client, &changes, Rows::new("changes", columns).named(column("alias")), &view);
+        }
+    };
+    output::thing(client, &answer.map_err(|failure| failure.in_options(&options))?);
     Ok(())
 }

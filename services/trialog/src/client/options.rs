@@ -1,6 +1,8 @@
 //! What may be said on every client command.
 
-use clap::{Args, ValueEnum};
+use clap::Args;
+
+use super::format::Format;
 
 /// Options of every client command.
 #[derive(Args, Clone, Debug, Default)]
@@ -16,25 +18,20 @@ pub struct Common {
     pub workspace: Option<String>,
     /// What to print.
     #[arg(long, short = 'o', global = true, value_enum, default_value_t)]
-    pub output: Output,
+    pub output: Format,
     /// The same as -o json.
     #[arg(long, global = true)]
     pub json: bool,
 }
 
-/// What a command prints.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Output {
-    /// For people.
-    #[default]
-    Text,
-    /// One JSON document, as the server sent it.
-    Json,
-}
-
 impl Common {
+    /// What to print, whichever way it was asked for.
+    pub fn format(&self) -> Format {
+        if self.json { Format::Json } else { self.output }
+    }
+
     /// Whether JSON was asked for, in either spelling.
     pub fn is_json(&self) -> bool {
-        self.json || self.output == Output::Json
+        self.format() == Format::Json
     }
 }

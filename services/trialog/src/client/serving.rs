@@ -7,7 +7,8 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::http::{Body, encoded};
-use super::{Client, Failure, document, show};
+use super::output::{self, List as Rows, View, column, field};
+use super::{Client, Failure, document};
 
 /// Verbs of endpoints.
 #[derive(Subcommand)]
@@ -42,7 +43,10 @@ pub enum Endpoint {
         deployment: Option<String>,
     },
     /// List endpoints.
-    List,
+    List {
+        #[command(flatten)]
+        view: View,
+    },
     /// Show an endpoint.
     Show {
         /// Its name.
@@ -64,6 +68,8 @@ pub enum Deployment {
     List {
         /// The endpoint.
         endpoint: String,
+        #[command(flatten)]
+        view: View,
     },
     /// Show a deployment.
     Show {
@@ -118,6 +124,15 @@ pub struct CreateDeployment {
     wait: u32,
 }
 
+/// Where the fields of a deployment come from on the command line.
+const OPTIONS: [(&str, &str); 5] = [
+    ("/model", "--model"),
+    ("/cluster", "--cluster"),
+    ("/instance_count", "--instance-count"),
+    ("/environment/python", "--python"),
+    ("/resources/cpu_count", "--cpu-count"),
+];
+
 /// DEPLOYMENT=PERCENT.
 fn share(text: &str) -> Result<(String, u32), String> {
     let wrong = || format!("{text:?} is not DEPLOYMENT=PERCENT");
@@ -131,29 +146,31 @@ pub async fn endpoint(client: &Client, command: Endpoint) -> Result<(), Failure>
     match command {
         Endpoint::Create { name, description } => {
             let body = Body::Json(json!({ "description": description }));
-            show::thing(client, &client.send(Method::PUT, &path(&name, ""), &body).await?);
+            output::thing(client, &client.send(Method::PUT, &path(&name, ""), &body).await?);
         }
         Endpoint::Traffic { endpoint, shares } => {
             let traffic: serde_json::Map<_, _> = shares.into_iter().map(|(name, share)| (name, share.into())).collect();
             let body = Body::Json(json!({ "traffic": traffic }));
-            show::thing(client, &client.send(Method::PUT, &path(&endpoint, "/traffic"), &body).await?);
+            output::thing(client, &client.send(Method::PUT, &path(&endpoint, "/traffic"), &body).await?);
         }
         Endpoint::Score { endpoint, file, invocations, deployment } => {
             let verb = if invocations { "invocations" } else { "score" };
             return score(client, &endpoint, &file, verb, deployment).await;
         }
-        Endpoint::List => {
+        Endpoint::List { view } => {
             let endpoints = client.get_all("endpoints", "endpoints").await?;
-            show::list(
-                client,
-                &endpoints,
-                "endpoints",
-                &["name", "provisioning_state", "traffic", "effective_traffic"],
-            );
+            let columns = vec![
+                column("name"),
+                column("state").at("provisioning_state"),
+                column("traffic"),
+                column("effective").at("effective_traffic"),
+                column("created").at("created_at").age().wide(),
+            ];
+            output::list(client, &endpoints, Rows::new("endpoints", columns), &view)?;
         }
-        Endpoint::Show { name } => show::thing(client, &client.get(&path(&name, "")).await?),
+        Endpoint::Show { name } => output::thing(client, &client.get(&path(&name, "")).await?),
         Endpoint::Delete { name } => {
-            show::thing(client, &client.send(Method::DELETE, &path(&name, ""), &Body::None).await?);
+            output::thing(client, &client.send(Method::DELETE, &path(&name, ""), &Body::None).await?);
         }
     }
     Ok(())
@@ -174,7 +191,7 @@ async fn score(
     let bytes = bytes.map_err(|error| Failure::Usage(format!("{}: {error}", file.display())))?;
     let (headers, body) = client.score(endpoint, verb, deployment.as_deref(), bytes).await?;
     eprintln!("{headers}");
-    println!("{body}");
+    output::line(&body);
     Ok(())
 }
 
@@ -183,25 +200,29 @@ pub async fn deployment(client: &Client, command: Deployment) -> Result<(), Fail
     let path = |endpoint: &str, name: &str| format!("endpoints/{}/deployments/{}", encoded(endpoint), encoded(name));
     match command {
         Deployment::Create(wanted) => return create(client, &wanted).await,
-        Deployment::List { endpoint } => {
+        Deployment::List { endpoint, view } => {
             let deployments = client.get(&format!("endpoints/{}/deployments", encoded(&endpoint))).await?;
-            let columns = ["name", "provisioning_state", "model", "model_version", "ready_count", "instance_count"];
-            show::list(client, &deployments, "deployments", &columns);
+            let ready = |row: &Value| format!("{}/{}", field(row, "ready_count"), field(row, "instance_count"));
+            let columns = vec![
+                column("name"),
+                column("state").at("provisioning_state"),
+                column("model"),
+                column("version").at("model_version"),
+                column("ready").at("ready_count").words(ready),
+                column("created").at("created_at").age().wide(),
+            ];
+            output::list(client, &deployments, Rows::new("deployments", columns), &view)?;
         }
         Deployment::Show { endpoint, deployment } => {
-            show::thing(client, &client.get(&path(&endpoint, &deployment)).await?);
+            output::thing(client, &client.get(&path(&endpoint, &deployment)).await?);
         }
         Deployment::Logs { endpoint, deployment } => {
             let logs = client.get(&format!("{}/logs", path(&endpoint, &deployment))).await?;
-            if client.is_json() {
-                println!("{logs}");
-            } else {
-                print!("{}", show::field(&logs, "text"));
-            }
+            output::describe(client, &logs, || field(&logs, "text").lines().map(str::to_owned).collect())?;
         }
         Deployment::Delete { endpoint, deployment } => {
             let answer = client.send(Method::DELETE, &path(&endpoint, &deployment), &Body::None).await?;
-            show::thing(client, &answer);
+            output::thing(client, &answer);
         }
     }
     Ok(())
@@ -223,13 +244,15 @@ async fn create(client: &Client, wanted: &CreateDeployment) -> Result<(), Failur
             Body::Json(body)
         }
     };
-    let mut state = client.send(Method::PUT, &path, &body).await?;
-    let state_of = |state: &Value| show::field(state, "provisioning_state");
+    let state = client.send(Method::PUT, &path, &body).await;
+    let mut state =
+        state.map_err(|failure| if wanted.file.is_some() { failure } else { failure.in_options(&OPTIONS) })?;
+    let state_of = |state: &Value| field(state, "provisioning_state");
     for _ in 0..wanted.wait {
         match state_of(&state).as_str() {
             "Succeeded" => break,
             "Failed" => {
-                return Err(Failure::BadNews(format!("the deployment has failed: {}", show::field(&state, "errors"))));
+                return Err(Failure::BadNews(format!("the deployment has failed: {}", field(&state, "errors"))));
             }
             _ => {}
         }
@@ -239,6 +262,6 @@ async fn create(client: &Client, wanted: &CreateDeployment) -> Result<(), Failur
     if wanted.wait > 0 && state_of(&state) != "Succeeded" {
         return Err(Failure::BadNews(format!("not ready after {} s: {}", wanted.wait, state_of(&state))));
     }
-    show::thing(client, &state);
+    output::thing(client, &state);
     Ok(())
 }

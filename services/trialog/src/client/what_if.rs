@@ -1,7 +1,7 @@
 //! `trialog whatif`: other stopping policies on recorded curves.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 use tuning::{Clock, Goal, PolicySpec, RecordedTrial, replay};
 
 use super::http::{Body, encoded};
-use super::{Client, Failure, show};
+use super::output::{self, List, View, column, field};
+use super::{Client, Common, Failure};
 
 /// The forms of questions and answers, one a line.
 const REQUEST: &str = "trialog.whatif.request/1";
@@ -22,7 +23,7 @@ const ANSWER: &str = "trialog.whatif.answer/1";
 /// Arguments of `trialog whatif`.
 #[derive(Args)]
 pub struct WhatIf {
-    /// The sweep's id or name.
+    /// The sweep: its name, its id, or the beginning of that.
     sweep: Option<String>,
     /// A policy as in a sweep document, e.g. '{type: asha, max_resource: 52}'; may be repeated.
     #[arg(long)]
@@ -110,12 +111,11 @@ pub async fn ask(client: &Client, arguments: WhatIf) -> Result<(), Failure> {
     }
     let path = format!("sweeps/{}:whatif", encoded(&sweep));
     let answer = client.send(Method::POST, &path, &Body::Json(body)).await?;
-    print(&answer, client.is_json());
-    Ok(())
+    print(client.format(), &answer)
 }
 
 /// Answers without a server, from a file.
-pub fn local(arguments: &WhatIf, is_json: bool) -> Result<(), Failure> {
+pub fn local(arguments: &WhatIf, common: &Common) -> Result<(), Failure> {
     if let Some(file) = &arguments.questions {
         return answer_all(file);
     }
@@ -128,8 +128,8 @@ pub fn local(arguments: &WhatIf, is_json: bool) -> Result<(), Failure> {
     });
     let policies = arguments.policies()?;
     let replayed = tuning::what_if(&policies, goal, &curves, clock);
-    print(&json!({"goal": goal, "trials": curves.len(), "clock": clock, "policies": replayed}), is_json);
-    Ok(())
+    let answer = json!({"goal": goal, "trials": curves.len(), "clock": clock, "policies": replayed});
+    print(common.format(), &answer)
 }
 
 fn open(file: &Path) -> Result<Box<dyn Read>, Failure> {
@@ -142,7 +142,6 @@ fn open(file: &Path) -> Result<Box<dyn Read>, Failure> {
 
 /// One answer a line, in the order of the questions.
 fn answer_all(file: &Path) -> Result<(), Failure> {
-    let mut out = std::io::stdout().lock();
     for (number, line) in (1_u32..).zip(BufReader::new(open(file)?).lines()) {
         let wrong = |what: String| Failure::Usage(format!("{}, line {number}: {what}", file.display()));
         let line = line.map_err(|error| wrong(error.to_string()))?;
@@ -167,7 +166,7 @@ fn answer_all(file: &Path) -> Result<(), Failure> {
             fields.insert("format".to_owned(), json!(ANSWER));
             fields.insert("id".to_owned(), json!(question.id));
         }
-        writeln!(out, "{answer}").map_err(|error| Failure::Usage(format!("cannot write the answers: {error}")))?;
+        output::line(&answer.to_string());
     }
     Ok(())
 }
@@ -215,13 +214,13 @@ fn read_curves(file: &Path) -> Result<Vec<RecordedTrial>, Failure> {
     Ok(curves.collect())
 }
 
-fn print(answer: &Value, is_json: bool) {
-    if is_json {
-        println!("{answer}");
-        return;
+fn print(format: output::Format, answer: &Value) -> Result<(), Failure> {
+    if matches!(format, output::Format::Table | output::Format::Wide) {
+        let (trials, goal) = (field(answer, "trials"), field(answer, "goal"));
+        output::line(&format!("{trials} trials, {goal}, clock {}", field(answer, "clock")));
     }
-    println!("{} trials, {}, clock {}", show::field(answer, "trials"), show::field(answer, "goal"), answer["clock"]);
     let columns = [
+        "policy",
         "reports_used",
         "reports_saved",
         "reports_saved_at_least",
@@ -232,15 +231,5 @@ fn print(answer: &Value, is_json: bool) {
         "unknown",
         "is_pareto",
     ];
-    let mut table = vec![std::iter::once("policy").chain(columns).map(str::to_owned).collect::<Vec<_>>()];
-    for policy in answer["policies"].as_array().into_iter().flatten() {
-        let settings = policy["policy"].to_string();
-        table.push(std::iter::once(settings).chain(columns.iter().map(|name| show::field(policy, name))).collect());
-    }
-    let width = |column: usize| table.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..table[0].len()).map(width).collect();
-    for row in &table {
-        let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-        println!("{}", cells.join("  ").trim_end());
-    }
+    output::list_as(format, answer, List::new("policies", columns.map(column).into()), &View::default())
 }

@@ -5,7 +5,8 @@ use reqwest::Method;
 use serde_json::json;
 
 use super::http::{Body, encoded};
-use super::{Client, Failure, show};
+use super::output::{self, List as Rows, View, column, field};
+use super::{Client, Failure};
 
 /// Verbs of workspaces.
 #[derive(Subcommand)]
@@ -16,7 +17,10 @@ pub enum Workspace {
         name: String,
     },
     /// List workspaces.
-    List,
+    List {
+        #[command(flatten)]
+        view: View,
+    },
     /// Show a workspace.
     Show {
         /// Its name.
@@ -39,7 +43,10 @@ pub enum Token {
         endpoint: String,
     },
     /// List the workspace's tokens.
-    List,
+    List {
+        #[command(flatten)]
+        view: View,
+    },
     /// Revoke a token.
     Delete {
         /// Its id.
@@ -59,18 +66,18 @@ pub async fn workspace(client: &Client, command: Workspace) -> Result<(), Failur
             let answer = client.open(Method::GET, &format!("/workspaces/{}", encoded(&name)), &Body::None).await?;
             print(client, answer).await
         }
-        Workspace::List => {
+        Workspace::List { view } => {
             let answer = client.open(Method::GET, "/workspaces?page_size=1000", &Body::None).await?;
             let value = answer.json().await.map_err(|error| Failure::NoServer(error.to_string()))?;
-            show::list(client, &value, "workspaces", &["name", "created_at"]);
-            Ok(())
+            let columns = vec![column("name"), column("created").at("created_at").age()];
+            output::list(client, &value, Rows::new("workspaces", columns), &view)
         }
     }
 }
 
 async fn print(client: &Client, answer: reqwest::Response) -> Result<(), Failure> {
     let value = answer.json().await.map_err(|error| Failure::NoServer(error.to_string()))?;
-    show::thing(client, &value);
+    output::thing(client, &value);
     Ok(())
 }
 
@@ -79,25 +86,26 @@ pub async fn token(client: &Client, command: Token) -> Result<(), Failure> {
     match command {
         Token::Create { name, scope, endpoint } => {
             let body = Body::Json(json!({ "name": name, "scope": scope, "endpoint": endpoint }));
-            let made = client.send(Method::POST, "tokens", &body).await?;
-            if client.is_json() {
-                println!("{made}");
-            } else {
-                println!("{}", show::field(&made, "text"));
-            }
+            let made = client.send(Method::POST, "tokens", &body).await;
+            let options = [("/name", "NAME"), ("/scope", "--scope"), ("/endpoint", "--endpoint")];
+            let made = made.map_err(|failure| failure.in_options(&options))?;
+            output::describe(client, &made, || vec![field(&made, "text")])?;
         }
-        Token::List => {
+        Token::List { view } => {
             let tokens = client.get("tokens").await?;
-            show::list(
-                client,
-                &tokens,
-                "tokens",
-                &["token_id", "name", "scope", "endpoint", "created_at", "revoked_at"],
-            );
+            let columns = vec![
+                column("token_id"),
+                column("name"),
+                column("scope"),
+                column("endpoint"),
+                column("created").at("created_at").age(),
+                column("revoked").at("revoked_at").age(),
+            ];
+            output::list(client, &tokens, Rows::new("tokens", columns), &view)?;
         }
         Token::Delete { id } => {
             let answer = client.send(Method::DELETE, &format!("tokens/{}", encoded(&id)), &Body::None).await?;
-            show::thing(client, &answer);
+            output::thing(client, &answer);
         }
     }
     Ok(())

@@ -9,9 +9,9 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use documents::{Node, Tree};
 use reqwest::Method;
-use serde_json::Value;
 
-use super::{Client, Failure, document, show};
+use super::output::{self, entries, field};
+use super::{Client, Failure, document};
 
 /// Where the trials are from.
 #[derive(Subcommand)]
@@ -63,17 +63,14 @@ pub async fn import(client: &Client, command: Import) -> Result<(), Failure> {
         }
     };
     let answer = client.send(Method::POST, "sweeps:import", &document::json_body(&table)).await?;
-    if client.is_json() {
-        println!("{answer}");
-        return Ok(());
-    }
-    for warning in answer.get("warnings").and_then(Value::as_array).into_iter().flatten() {
-        eprintln!("warning: {} ({})", show::field(warning, "message"), show::field(warning, "code"));
+    for warning in entries(&answer, "warnings") {
+        eprintln!("warning: {} ({})", field(warning, "message"), field(warning, "code"));
     }
     let trials =
         table.get("trials").map_or(0, |trials| if let Tree::List(rows) = &trials.value { rows.len() } else { 0 });
-    println!("{}  {}  {trials} trials", show::field(&answer, "id"), show::field(&answer, "name"));
-    Ok(())
+    output::describe(client, &answer, || {
+        vec![format!("{}  {}  {trials} trials", field(&answer, "id"), field(&answer, "name"))]
+    })
 }
 
 fn renamed(mut table: Node, name: Option<String>) -> Node {

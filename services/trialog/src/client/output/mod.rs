@@ -1,0 +1,191 @@
+//! Prints the answers of all commands: one place knows the formats.
+
+mod cells;
+mod rows;
+mod yaml;
+
+use runtime::MachineClock;
+use serde_json::Value;
+use vocabulary::Clock;
+
+pub use cells::{is_empty, rounded, text};
+pub use rows::{Column, List, View, column};
+
+pub use super::format::Format;
+pub use super::stdout::{bytes_as_they_are, line, lines};
+use super::{Client, Failure};
+
+/// Fields that a thing is called by, the first that it has.
+const NAMES: [&str; 7] = ["run_id", "token_id", "node_id", "name", "experiment_id", "id", "version"];
+
+/// Writes a whole document.
+fn document(format: Format, value: &Value) {
+    match format {
+        Format::Yaml => bytes_as_they_are(yaml::document(value).as_bytes()),
+        _ => line(&value.to_string()),
+    }
+}
+
+/// Prints an answer that is read as a text; a whole document where that is wanted.
+///
+/// # Errors
+/// When a table is wanted of what is none.
+pub fn describe(client: &Client, answer: &Value, make: impl FnOnce() -> Vec<String>) -> Result<(), Failure> {
+    match client.format() {
+        Format::Table | Format::Wide => lines(&make()),
+        format @ (Format::Json | Format::Yaml) => document(format, answer),
+        Format::Csv | Format::Name => {
+            return Err(Failure::Usage(
+                "-o csv and -o name are for lists; this command has table, json and yaml".into(),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Prints one thing: its fields one a line, or as the format has it.
+pub fn thing(client: &Client, value: &Value) {
+    match client.format() {
+        format @ (Format::Json | Format::Yaml) => document(format, value),
+        Format::Name => line(&NAMES.iter().map(|name| field(value, name)).find(|n| !n.is_empty()).unwrap_or_default()),
+        Format::Csv => {
+            let fields = cells::flat(value);
+            let header: Vec<String> = fields.iter().map(|(name, _)| name.clone()).collect();
+            csv(&[header, fields.iter().map(|(_, value)| cells::exact(value)).collect()]);
+        }
+        Format::Table | Format::Wide => lines(&fields_of(value)),
+    }
+}
+
+/// The fields of a thing, one a line, with those of its inner maps.
+pub fn fields_of(value: &Value) -> Vec<String> {
+    if !value.is_object() {
+        return vec![text(value)];
+    }
+    let fields = cells::flat(value).into_iter().filter(|(_, value)| !is_empty(value));
+    let shown = fields.map(|(name, value)| {
+        let time = value.as_str().filter(|_| name.ends_with("_at"));
+        let cell = time.map_or_else(|| text(value), moment);
+        (name, cell)
+    });
+    pairs(&shown.collect::<Vec<_>>())
+}
+
+/// A time with how long ago it was.
+pub fn moment(time: &str) -> String {
+    if time.is_empty() { String::new() } else { format!("{time} ({} ago)", cells::age(time, MachineClock.now())) }
+}
+
+/// Prints a document that can be sent again: as YAML, or as JSON where that is wanted.
+///
+/// # Errors
+/// When a table is wanted of what is none.
+pub fn specification(client: &Client, value: &Value) -> Result<(), Failure> {
+    describe(client, value, || yaml::document(value).lines().map(str::to_owned).collect())
+}
+
+/// Names and what they are, in two columns.
+pub fn pairs(pairs: &[(String, String)]) -> Vec<String> {
+    let width = pairs.iter().map(|(name, _)| name.chars().count()).max().unwrap_or_default();
+    pairs.iter().map(|(name, cell)| format!("{name:width$}  {cell}").trim_end().to_owned()).collect()
+}
+
+/// Prints a list: its rows in the order, and with the columns, that were asked for.
+///
+/// # Errors
+/// When a column that was asked for is not there.
+pub fn list(client: &Client, answer: &Value, list: List<'_>, view: &View) -> Result<(), Failure> {
+    list_as(client.format(), answer, list, view)
+}
+
+/// The same without a server to ask.
+///
+/// # Errors
+/// See [`list`].
+pub fn list_as(format: Format, answer: &Value, list: List<'_>, view: &View) -> Result<(), Failure> {
+    let (mut answer, field) = (answer.clone(), list.field.to_owned());
+    list.arrange(&mut answer, view)?;
+    if format == Format::Name {
+        let rows = answer.get(&field).and_then(Value::as_array).into_iter().flatten();
+        lines(&rows.map(|row| list.name.exact(row)).collect::<Vec<_>>());
+        return Ok(());
+    }
+    if format.is_document() && view.columns.is_empty() {
+        document(format, &answer);
+        return Ok(());
+    }
+    let columns = list.chosen(&answer, view, matches!(format, Format::Wide | Format::Csv))?;
+    let none = Vec::new();
+    let rows = answer.get(&field).and_then(Value::as_array).unwrap_or(&none);
+    if format.is_document() {
+        let rows: Vec<Value> = rows.iter().map(|row| rows::reduced(&columns, row)).collect();
+        document(format, &serde_json::json!({ field: rows }));
+        return Ok(());
+    }
+    let mut table = vec![rows::names(&columns)];
+    if format == Format::Csv {
+        table.extend(rows.iter().map(|row| columns.iter().map(|column| column.exact(row)).collect()));
+        csv(&table);
+        return Ok(());
+    }
+    let now = MachineClock.now();
+    table[0].iter_mut().for_each(|name| *name = name.to_uppercase());
+    table.extend(rows.iter().map(|row| columns.iter().map(|column| column.cell(row, now)).collect()));
+    lines(&aligned(&table));
+    Ok(())
+}
+
+/// Rows with their cells below each other.
+pub fn aligned(table: &[Vec<String>]) -> Vec<String> {
+    let count = table.first().map_or(0, Vec::len);
+    let width = |place: usize| table.iter().map(|row| row[place].chars().count()).max().unwrap_or_default();
+    let widths: Vec<usize> = (0..count).map(width).collect();
+    let row = |row: &Vec<String>| {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}", width = *width));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    table.iter().map(row).collect()
+}
+
+fn csv(table: &[Vec<String>]) {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    // Into memory: it cannot fail, and a row is as long as the header.
+    let written = table.iter().try_for_each(|row| writer.write_record(row));
+    if let (Ok(()), Ok(bytes)) = (written, writer.into_inner()) {
+        bytes_as_they_are(&bytes);
+    }
+}
+
+/// Prints what was submitted: its id and name, and the warnings beside it.
+pub fn submitted(client: &Client, answer: &Value) {
+    if !matches!(client.format(), Format::Table | Format::Wide) {
+        thing(client, answer);
+        return;
+    }
+    for warning in entries(answer, "warnings") {
+        eprintln!("warning: {} ({})", field(warning, "message"), field(warning, "code"));
+    }
+    line(&format!("{}  {}", field(answer, "id"), field(answer, "name")));
+}
+
+/// A field's text; empty when absent.
+pub fn field(value: &Value, name: &str) -> String {
+    value.get(name).map(text).unwrap_or_default()
+}
+
+/// The entries of a list; none when there is no such list.
+pub fn entries<'a>(value: &'a Value, name: &str) -> impl Iterator<Item = &'a Value> {
+    value.get(name).and_then(Value::as_array).into_iter().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::aligned;
+
+    #[test]
+    fn cells_stand_below_each_other() {
+        let table = [["NAME", "STATE"], ["a longer one", "Running"], ["é", ""]];
+        let table: Vec<Vec<String>> = table.iter().map(|row| row.iter().map(|c| (*c).to_owned()).collect()).collect();
+        assert_eq!(aligned(&table), ["NAME          STATE", "a longer one  Running", "é"]);
+    }
+}
