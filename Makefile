@@ -26,10 +26,10 @@ tools:
 build: tools ## the binary, unoptimised
 	cargo build -p trialog
 
-$(DEMO)/venv/ready: examples/digits/requirements.txt | tools
+$(DEMO)/venv/ready: examples/digits/requirements.txt shared/testkit/requirements.txt | tools
 	mkdir -p $(DEMO)
 	$(PYTHON) -m venv $(DEMO)/venv
-	$(DEMO)/venv/bin/python -m pip install --quiet --disable-pip-version-check -r examples/digits/requirements.txt
+	$(DEMO)/venv/bin/python -m pip install --quiet --disable-pip-version-check -r examples/digits/requirements.txt -r shared/testkit/requirements.txt
 	touch $@
 
 .PHONY: demo
@@ -39,7 +39,7 @@ demo: build $(DEMO)/venv/ready ## a sweep from submission to served answers (DEM
 
 .PHONY: test
 test: tools lint build $(DEMO)/venv/ready ## everything that must hold
-	TRIALOG=$(TARGET)/debug/trialog TRIALOG_TEST_PYTHON=$(DEMO)/venv/bin/python cargo test --workspace
+	TRIALOG=$(TARGET)/debug/trialog TRIALOG_REQUIRE=1 TRIALOG_TEST_PYTHON=$(DEMO)/venv/bin/python cargo test --workspace
 	$(PYTHON) -m unittest discover -s services/agent/python -p 'test_*.py'
 	rm -rf $(DEMO)/test-data
 	TRIALOG=$(TARGET)/debug/trialog DEMO_DATA=$(DEMO)/test-data DEMO_KEEP=0 DEMO_LISTEN=127.0.0.1:0 $(DEMO)/venv/bin/python examples/digits/demo.py

@@ -24,7 +24,6 @@ pub fn configure(state: web::Data<Gateway>, config: &mut ServiceConfig) {
     let scope = web::scope("")
         .configure(routes::register)
         .service(SwaggerUi::new("/docs/{_:.*}").config(Config::from("/openapi.json").use_base_layout()))
-        .service(web::redirect("/docs", "/docs/"))
         .default_service(web::to(route_not_found))
         .app_data(PathConfig::default().error_handler(bad_path))
         .app_data(state.clone())

@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 
 use vocabulary::{FieldError, number};
 
+use crate::reference::{Kinds, Section};
 use crate::suggest::{one_of, shorten, unknown_field};
 use crate::{Findings, Node, Place, Tree, scalar, spellings, texts, work};
 
@@ -214,6 +215,7 @@ impl<'a> Field<'a> {
                 entries,
                 asked: Vec::new(),
                 unlisted: Vec::new(),
+                section: None,
                 reported: Reported::All,
             }),
             _ => self.wrong_type("a map"),
@@ -261,6 +263,7 @@ pub struct Fields<'a> {
     entries: &'a [(String, Node)],
     asked: Vec<&'static str>,
     unlisted: Vec<&'static str>,
+    section: Option<&'static Section>,
     reported: Reported,
 }
 
@@ -286,6 +289,17 @@ impl<'a> Fields<'a> {
         let node = self.entries.iter().find(|(key, _)| key == name).map(|(_, node)| node);
         let node = node.filter(|node| node.value != Tree::Null);
         self.place.at(self.place.place.key(name), node)
+    }
+
+    /// Says which table these fields are of: what is asked for, beside the unlisted, must be in it.
+    pub fn described_by(&mut self, section: &'static Section) {
+        self.section = Some(section);
+    }
+
+    /// The same for a map of some kind.
+    pub fn described_by_kind(&mut self, kinds: &Kinds, kind: &str) {
+        self.section = kinds.kind(kind);
+        debug_assert!(self.section.is_some(), "no table of {kind}");
     }
 
     /// The field `name`, which is known only to be refused: nobody is told that it is there.
@@ -346,11 +360,34 @@ impl<'a> Fields<'a> {
     }
 }
 
+impl Fields<'_> {
+    /// The fields that a user may know of.
+    fn listed(&self) -> Vec<&'static str> {
+        let asked = || self.asked.iter().copied().filter(|name| !self.unlisted.contains(name));
+        let Some(section) = self.section else { return asked().collect() };
+        // The field that says of which kind a map is stands in no table of a kind.
+        asked().filter(|name| *name == TAG).chain(section.fields.iter().map(|entry| entry.name)).collect()
+    }
+
+    /// What is asked for, though the table does not have it.
+    fn strangers(&self) -> Vec<&'static str> {
+        let Some(section) = self.section else { return Vec::new() };
+        let is_known = |name: &&str| {
+            *name == TAG || self.unlisted.contains(name) || section.fields.iter().any(|entry| entry.name == *name)
+        };
+        self.asked.iter().copied().filter(|name| !is_known(name)).collect()
+    }
+}
+
+/// Says of which kind a map is.
+const TAG: &str = "type";
+
 impl Drop for Fields<'_> {
     fn drop(&mut self) {
         if self.reported == Reported::None || std::thread::panicking() {
             return;
         }
+        debug_assert!(self.strangers().is_empty(), "no table has {:?}", self.strangers());
         // A map has few fields that anybody asks for: this is one pass over the entries, times those.
         let is_there = |name: &&'static str| {
             work::add(self.entries.len());
@@ -362,8 +399,7 @@ impl Drop for Fields<'_> {
         };
         // Of all, the first in the order of the answer says which fields there are.
         let Some(first) = self.entries.iter().filter(is_unknown).map(|(key, _)| key).min() else { return };
-        let listed: Vec<&'static str> =
-            self.asked.iter().copied().filter(|name| !self.unlisted.contains(name)).collect();
+        let listed = self.listed();
         // A field that is there already is not what was meant.
         let free: Vec<&str> = listed.iter().copied().filter(|name| !is_there(name)).collect();
         let is_noted = |key: &str| self.reported == Reported::All || spellings::field(key, &free).is_some();

@@ -7,7 +7,7 @@ use vocabulary::FieldError;
 use vocabulary::job::{InputMode, Requirements, Resources};
 use vocabulary::names::environment_form;
 
-use crate::{Field, Fields, Tree};
+use crate::{Field, Fields, Tree, reference};
 
 /// Hexadecimal digits of a SHA-256.
 const SHA256_DIGITS: usize = 64;
@@ -157,6 +157,7 @@ pub fn unknown_reference(field: &Field<'_>, reference: impl Display, unknown: &s
 pub fn read_resources(field: &Field<'_>, nodes: Option<&Nodes>) -> Option<Resources> {
     let mut resources = RESOURCES_DEFAULT;
     let Some(mut fields) = field.map() else { return (!field.is_present()).then_some(resources) };
+    fields.described_by(&reference::RESOURCES);
     let never = |field: &Field<'_>, has: String| {
         field.refuse("NeverSchedulable", format_args!("needs {}, {has}", field.received()));
     };

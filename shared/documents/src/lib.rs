@@ -44,6 +44,7 @@ pub mod job;
 mod json;
 mod place;
 pub mod pointer;
+pub mod reference;
 mod scalar;
 mod spellings;
 mod suggest;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use documents::{Field, Fields, Findings, Format, Tree};
+use documents::{Field, Fields, Findings, Format, Tree, reference};
 use vocabulary::job::Requirements;
 use vocabulary::{Problem, names};
 
@@ -63,6 +63,7 @@ pub fn read_endpoint(name: &str, document: &[u8], written: &str) -> Result<Endpo
     let mut spec = None;
     if let Some(mut fields) = Field::root(&root, &findings).map() {
         check_named(&fields.field("name"), name);
+        fields.described_by(&reference::ENDPOINT);
         ENDPOINT_NOT_OFFERED.iter().for_each(|name| fields.unlisted(name).not_offered());
         let auth = match fields.field("auth").one_of("UnknownAuth", &["key", "token"]) {
             Some("token") => Auth::Token,
@@ -88,6 +89,7 @@ pub fn read_deployment(name: &str, document: &[u8], written: &str) -> Result<Dep
     let mut spec = None;
     if let Some(mut fields) = Field::root(&root, &findings).map() {
         check_named(&fields.field("name"), name);
+        fields.described_by(&reference::DEPLOYMENT);
         DEPLOYMENT_NOT_OFFERED.iter().for_each(|name| fields.unlisted(name).not_offered());
         check_model(&fields.required("model"));
         let cluster = fields.required("cluster").text();
@@ -117,6 +119,7 @@ fn check_model(model: &Field<'_>) {
     match node.value {
         Tree::Map(_) => {
             let Some(mut fields) = model.map() else { return };
+            fields.described_by(&reference::MODEL);
             fields.required("name").text();
             fields.field("version").scalar_text();
         }
@@ -128,6 +131,7 @@ fn check_model(model: &Field<'_>) {
 
 /// The interpreter, and what is installed. A file is one of the code of the version's run, which is known later.
 fn environment(mut fields: Fields<'_>) -> Option<(Option<String>, Option<Requirements>)> {
+    fields.described_by(&reference::DEPLOYMENT_ENVIRONMENT);
     ENVIRONMENT_NOT_OFFERED.iter().for_each(|name| fields.unlisted(name).not_offered());
     let python = documents::job::read_python(&fields.field("python"));
     let requirements = documents::job::read_requirements(&fields.field("requirements"), true);
@@ -162,6 +166,7 @@ fn seconds(field: &Field<'_>, most: f64, otherwise: f64, zero_is_good: bool) -> 
 }
 
 fn settings(mut fields: Fields<'_>) -> RequestSettings {
+    fields.described_by(&reference::REQUEST_SETTINGS);
     let otherwise = RequestSettings::default();
     let (timeout, wait) = (otherwise.request_timeout_seconds, otherwise.max_queue_wait_seconds);
     let idempotent = fields.boolean("idempotent").unwrap_or(otherwise.idempotent);
@@ -180,7 +185,8 @@ fn settings(mut fields: Fields<'_>) -> RequestSettings {
 }
 
 fn resources(mut fields: Fields<'_>) -> (f64, u64) {
-    fields.field("gpu_count").not_offered();
+    fields.described_by(&reference::DEPLOYMENT_RESOURCES);
+    fields.unlisted("gpu_count").not_offered();
     let cpus = fields.field("cpu_count");
     let count = cpus.number().unwrap_or(1.0);
     if count <= 0.0 {
@@ -203,6 +209,23 @@ mod tests {
         assert_eq!((spec.instance_count, spec.cpu_count, spec.memory_bytes), (1, 1.0, 0));
         assert_eq!(spec.request_settings, RequestSettings::default());
         assert_eq!(read_endpoint("digits", b"{}", "json").unwrap().auth, Auth::Key);
+    }
+
+    #[test]
+    fn what_the_reference_says_of_a_field_is_what_the_reader_does() {
+        let (endpoint, deployment) =
+            (serde_json::json!({}), serde_json::json!({"model": "digits@champion", "cluster": "serving"}));
+        let faults_of = |section, base, read: &dyn Fn(&str) -> Result<String, Problem>| -> Vec<String> {
+            let probes = reference::probes(section, base, &[]);
+            probes.iter().filter_map(|probe| probe.check(&read).err()).collect()
+        };
+        let mut faults = faults_of(&reference::ENDPOINT, &endpoint, &|text| {
+            read_endpoint("digits", text.as_bytes(), "json").map(|spec| format!("{spec:?}"))
+        });
+        faults.extend(faults_of(&reference::DEPLOYMENT, &deployment, &|text| {
+            read_deployment("blue", text.as_bytes(), "json").map(|spec| format!("{spec:?}"))
+        }));
+        assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
     }
 
     #[test]

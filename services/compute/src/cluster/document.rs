@@ -1,6 +1,6 @@
 //! Reads the documents of PUT and PATCH: every error at once, with what was probably meant.
 
-use documents::{Field, Fields, Findings, Format};
+use documents::{Field, Fields, Findings, Format, reference};
 use vocabulary::{FieldError, Problem};
 
 use super::{ClusterSpec, LocalSettings, Preemption, Provider, Scale, ScaleChange, VmPriority};
@@ -25,6 +25,7 @@ pub fn read_spec(name: &str, text: &[u8], format: Format) -> Result<(ClusterSpec
     }
     let mut value = None;
     if let Some(mut fields) = Field::root(&document, &findings).map() {
+        fields.described_by(&reference::CLUSTER);
         let named = fields.field("name");
         if named.text().is_some_and(|other| other != name) {
             named.refuse("NameMismatch", format_args!("{} is not the name in the path, '{name}'", named.received()));
@@ -78,7 +79,7 @@ pub fn read_change(text: &[u8], format: Format) -> Result<ScaleChange, Problem> 
     let mut fixed = Vec::new();
     if let Some(mut fields) = Field::root(&document, &findings).map() {
         for name in FIXED {
-            if fields.field(name).is_present() {
+            if fields.unlisted(name).is_present() {
                 let message = format!("{name}: cannot be changed; create a new cluster");
                 fixed.push(FieldError::new(format!("/{name}"), "Immutable", message));
             }
@@ -129,6 +130,7 @@ fn os_type(field: &Field<'_>) -> String {
 
 fn scale_fields(field: &Field<'_>) -> ScaleChange {
     let Some(mut fields) = field.map() else { return ScaleChange::default() };
+    fields.described_by(&reference::SCALE);
     let min_nodes = fields.field("min_nodes").integer_in(0..=NODES_MAX);
     let max = fields.field("max_nodes");
     let max_nodes = max.integer_in(0..=NODES_MAX);
@@ -144,6 +146,7 @@ fn scale_fields(field: &Field<'_>) -> ScaleChange {
 fn provider(field: &Field<'_>) -> Provider {
     let mut settings = LocalSettings::default();
     let Some(mut fields) = field.map() else { return Provider::Local(settings) };
+    fields.described_by(&reference::LOCAL);
     let kind = fields.field("kind");
     match kind.text() {
         Some("slurm" | "kubernetes") => {
@@ -179,6 +182,7 @@ fn preemption(field: &Field<'_>) -> Preemption {
         return Preemption::Never;
     }
     let Some(mut fields) = field.map() else { return Preemption::Never };
+    fields.described_by(&reference::PREEMPTION);
     let mean = fields.required("mean_seconds");
     let mean_seconds = match mean.number() {
         Some(value) if value > 0.0 => value,
@@ -276,6 +280,18 @@ mod tests {
             refused("vm_size: D2\nscale: {max_nodes: 1}\nprovider: {preemption: sometimes}").1[0].1,
             "BadPreemption"
         );
+    }
+
+    #[test]
+    fn what_the_reference_says_of_a_field_is_what_the_reader_does() {
+        let base = serde_json::json!({"vm_size": "D2", "vm_priority": "low_priority", "scale": {"max_nodes": 4}});
+        let read = |text: &str| read_spec("spot", text.as_bytes(), Format::Json).map(|read| format!("{read:?}"));
+        let probes = reference::probes(&reference::CLUSTER, &base, &[]);
+        let faults: Vec<String> = probes.iter().filter_map(|probe| probe.check(&read).err()).collect();
+        assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
+        let sizes: Vec<&str> = sizes::names().collect();
+        let described = reference::CLUSTER.fields.iter().find(|entry| entry.name == "vm_size").unwrap();
+        assert!(matches!(described.of, reference::Type::OneOf(names) if names == sizes.as_slice()), "{sizes:?}");
     }
 
     #[test]

@@ -75,7 +75,8 @@ pub(crate) async fn read_logs(call: Call, query: Query<LogsQuery>) -> Reply {
 }
 
 /// Appends to a run's logs. The body is the text itself, at most 4 MiB.
-#[utoipa::path(tag = "runs", params(AppendQuery), request_body(content = String, content_type = "text/plain"),
+#[utoipa::path(tag = "runs", params(AppendQuery),
+    request_body(content = Vec<u8>, content_type = "application/octet-stream"),
     responses((status = 200, body = AppendLogsReply)))]
 #[post("/api/v1/workspaces/{workspace}/runs/{run}/logs")]
 pub(crate) async fn append_logs(body: RawBody, call: Call, query: Query<AppendQuery>) -> Reply {

@@ -36,7 +36,7 @@ pub(crate) mod page;
 files! {
     metric_points, ask_tell, process, workspaces, tokens, clusters, sweeps, sweep_actions, import,
     fork, importance, trials, experiments, runs, logs, artifacts, models, versions,
-    aliases, endpoints, deployments, lineage, objects, feed, events,
+    aliases, endpoints, deployments, lineage, objects, feed, events, reference,
 }
 
 impl Routes {

@@ -61,7 +61,7 @@ pub fn read_changes(
         let description = fields.text("description").map(str::to_owned);
         let tags = fields.tags();
         for name in FIXED {
-            let field = fields.field(name);
+            let field = fields.unlisted(name);
             if field.is_present() {
                 let message = format!("{name}: only limits, description and tags may change; submit another sweep");
                 fixed.push(FieldError::new(field.pointer(), "Immutable", message));

@@ -102,7 +102,7 @@ pub(super) fn limit<'a>(fields: &mut Fields<'a>, ours: &'static str, azure: &'st
     if !compat {
         return own;
     }
-    let other = fields.field(azure);
+    let other = fields.unlisted(azure);
     if own.is_present() && other.is_present() {
         other.refuse("ExactlyOne", format_args!("{ours} or {azure}: both are given, remove one"));
     }

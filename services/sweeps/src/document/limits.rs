@@ -1,6 +1,6 @@
 //! Limits, and what they mean on a given cluster.
 
-use documents::{Field, Fields, Findings, Tree};
+use documents::{Field, Fields, Findings, Tree, reference};
 use tuning::number_text;
 
 use super::compat;
@@ -51,6 +51,7 @@ fn read_fields(
     in_compat: bool,
     current: Option<&Limits>,
 ) -> Option<Limits> {
+    fields.described_by(&reference::LIMITS);
     let base = current.cloned().unwrap_or_else(|| defaults(server));
     let total = count(&mut fields, "max_total_trials", base.max_total_trials, 1, server.max_total_trials);
     // A total that is wrong is reported itself and must not make the concurrency look wrong.
@@ -89,6 +90,7 @@ fn read_fields(
 }
 
 fn read_convergence(mut fields: Fields<'_>) -> Option<Convergence> {
+    fields.described_by(&reference::CONVERGENCE);
     let patience = fields.required("patience").integer_in(1..=PATIENCE_MAX);
     let improvement = fields.field("relative_improvement");
     let improvement = if improvement.is_present() {

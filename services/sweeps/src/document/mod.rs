@@ -25,7 +25,7 @@ mod what_if;
 #[cfg(test)]
 mod tests;
 
-use documents::{Field, Fields, Findings, Format};
+use documents::{Field, Fields, Findings, Format, reference};
 use tuning::SearchSpace;
 use vocabulary::{Problem, Warning};
 
@@ -85,6 +85,7 @@ fn read_fields(
     resolved: Option<&ClusterFacts>,
     findings: &Findings,
 ) -> Option<SweepSpec> {
+    fields.described_by(&reference::SWEEP);
     let compat = compat::read(&fields.field("compat"));
     let external = fields.field("mode").one_of("BadMode", &["managed", "external"]) == Some("external");
     let mode = if external { Mode::External } else { Mode::Managed };

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use documents::{Field, Fields, Findings, Tree};
+use documents::{Field, Fields, Findings, Tree, reference};
 use strum::VariantNames;
 use tuning::{Goal, Method, PolicySpec, SamplerSpec};
 
@@ -68,6 +68,7 @@ fn read(fields: &mut Fields<'_>) -> Option<(Objective, Vec<Objective>)> {
     let mut read = Vec::with_capacity(items.len());
     for item in &items {
         let objective = item.map().and_then(|mut fields| {
+            fields.described_by(&reference::FURTHER_OBJECTIVE);
             let goal = read_goal(&fields.required("goal"));
             let metric = fields.required("primary_metric");
             let name = metric_name(&metric)?;
@@ -151,6 +152,7 @@ fn read_constraints(field: &Field<'_>) -> Option<Vec<Constraint>> {
         .iter()
         .map(|item| {
             let mut fields = item.map()?;
+            fields.described_by(&reference::CONSTRAINT);
             let metric = metric_name(&fields.required("metric"));
             let operator = fields.required("op").one_of("BadOperator", ConstraintOperator::VARIANTS);
             let operator = operator.and_then(|operator| operator.parse().ok());
@@ -162,6 +164,7 @@ fn read_constraints(field: &Field<'_>) -> Option<Vec<Constraint>> {
 }
 
 fn read_objective(mut fields: Fields<'_>) -> Option<Objective> {
+    fields.described_by(&reference::OBJECTIVE);
     let target = fields.field("target");
     // A target that is no finite number has a code of its own, whatever is wrong with it.
     let good_enough = match target.node().map(|node| &node.value) {

@@ -1,6 +1,6 @@
 //! Early termination: types and fields here, the rules on their values in `tuning`.
 
-use documents::{Field, Fields, Findings, Node, Tree};
+use documents::{Field, Fields, Findings, Node, Tree, reference};
 use tuning::{PolicySpec, SamplerSpec, Variant};
 
 use super::compat;
@@ -56,6 +56,7 @@ fn read_map(mut fields: Fields<'_>, compat: bool) -> Option<PolicySpec> {
         fields.kind_is_unknown();
         return None;
     };
+    fields.described_by_kind(&reference::POLICIES, kind);
     match kind {
         "none" => return Some(PolicySpec::None),
         "asha" | "hyperband" | "learning_curve" => return read_rungs(fields, kind),

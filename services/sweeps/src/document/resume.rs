@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use documents::{Field, Fields, Tree};
+use documents::{Field, Fields, Tree, reference};
 
 use super::compat;
 use super::spec::{EarlierTrial, Limits, ResumeFrom, SpaceRule};
@@ -29,6 +29,7 @@ fn read_from(field: &Field<'_>, in_compat: bool) -> Option<Option<ResumeFrom>> {
         None => return Some(None),
         Some(Tree::Map(_)) => {
             let mut fields = field.map()?;
+            fields.described_by(&reference::RESUME_FROM);
             let rule = fields.field("space");
             let space = rule.one_of("BadSpaceRule", &["same", "intersect"]);
             if in_compat && space == Some("intersect") {
@@ -102,6 +103,7 @@ fn read_trial(item: &Field<'_>) -> Option<EarlierTrial> {
         return Some(EarlierTrial { sweep: sweep.to_owned(), trial });
     }
     let mut fields: Fields<'_> = item.map()?;
+    fields.described_by(&reference::RESUME_TRIAL);
     let (sweep, trial) = (fields.required("sweep").text(), fields.required("trial").integer_in(0..=u32::MAX));
     Some(EarlierTrial { sweep: sweep?.to_owned(), trial: trial? })
 }

@@ -1,6 +1,6 @@
 //! The sampling algorithm and its seed: `random`, or a map with `type`.
 
-use documents::{Field, Fields, Tree};
+use documents::{Field, Fields, Tree, reference};
 use strum::VariantNames;
 use tuning::{Method, Rule, SamplerSpec};
 
@@ -16,7 +16,7 @@ pub(super) struct Sampler {
     pub(super) logbase: Option<f64>,
 }
 
-const KINDS: [&str; 3] = ["random", "grid", "bayesian"];
+pub(super) const KINDS: [&str; 3] = ["random", "grid", "bayesian"];
 
 /// Reads the section.
 pub(super) fn read(field: &Field<'_>, compat: bool) -> Option<Sampler> {
@@ -33,8 +33,9 @@ pub(super) fn read(field: &Field<'_>, compat: bool) -> Option<Sampler> {
 fn read_map(mut fields: Fields<'_>, in_compat: bool) -> Option<Sampler> {
     let kind = fields.required("type");
     let spec = algorithm(&kind, Some(&mut fields));
-    if spec.is_none() {
-        fields.kind_is_unknown();
+    match &spec {
+        Some(spec) => fields.described_by_kind(&reference::SAMPLERS, spec.kind()),
+        None => fields.kind_is_unknown(),
     }
     let seed = fields.field("seed");
     let rule = "must be an integer in 0..2^64-1";
@@ -56,7 +57,10 @@ fn read_map(mut fields: Fields<'_>, in_compat: bool) -> Option<Sampler> {
             compat::refuse_native(&method, "method");
         }
     }
-    let logbase = read_logbase(&fields.field("logbase"));
+    // What the others say to it is a rule of the space, which knows the reason.
+    let is_random = matches!(spec, Some(SamplerSpec::Random { .. }));
+    let logbase = if is_random { fields.field("logbase") } else { fields.unlisted("logbase") };
+    let logbase = read_logbase(&logbase);
     Some(Sampler { spec: spec?, seed: given?, logbase })
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use documents::{Field, Fields, Findings, Node, Tree};
+use documents::{Field, Fields, Findings, Node, Tree, reference};
 use tuning::{
     Bounds, CHOICE_VALUES_MAX, Condition, Distribution, Issue, PARAMETERS_MAX, Parameter, SearchSpace, Value,
 };
@@ -103,6 +103,7 @@ fn parameter(name: &str, place: &Field<'_>, in_compat: bool, findings: &Findings
         fields.kind_is_unknown();
         return None;
     };
+    fields.described_by_kind(&reference::PARAMETERS, kind);
     let distribution = distribution(kind, name, &mut fields, findings)?;
     Some(Parameter { name: name.to_owned(), distribution, when: when?, default: default? })
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use documents::job::{self, Nodes};
-use documents::{Field, Fields, Findings, Tree};
+use documents::{Field, Fields, Findings, Tree, reference};
 
 use super::references::References;
 use super::space::Names;
@@ -17,6 +17,7 @@ pub(super) fn read(
     cluster: Option<&ClusterFacts>,
     findings: &Findings,
 ) -> Option<TrialSpec> {
+    fields.described_by(&reference::TRIAL);
     let input_fields = fields.field("inputs");
     let inputs = ids(&input_fields, read_input);
     let outputs = ids(&fields.field("outputs"), read_output);
@@ -132,7 +133,9 @@ fn ids<T>(field: &Field<'_>, read: impl Fn(&Field<'_>) -> Option<T>) -> BTreeMap
 }
 
 fn read_input(field: &Field<'_>) -> Option<Input> {
-    let (uri, mode) = job::read_input(&mut field.map()?)?;
+    let mut fields = field.map()?;
+    fields.described_by(&reference::INPUT);
+    let (uri, mode) = job::read_input(&mut fields)?;
     let mode = match mode {
         vocabulary::job::InputMode::Mount => InputMode::Mount,
         vocabulary::job::InputMode::Download => InputMode::Download,
@@ -143,7 +146,10 @@ fn read_input(field: &Field<'_>) -> Option<Input> {
 fn read_output(field: &Field<'_>) -> Option<Output> {
     match field.node()?.value {
         Tree::Null => Some(Output {}),
-        _ => field.map().map(|_| Output {}),
+        _ => field.map().map(|mut fields| {
+            fields.described_by(&reference::OUTPUT);
+            Output {}
+        }),
     }
 }
 
@@ -152,6 +158,7 @@ fn read_environment(field: &Field<'_>, has_code: bool) -> Option<Environment> {
         return Some(Environment::default());
     }
     let mut fields = field.map()?;
+    fields.described_by(&reference::ENVIRONMENT);
     let python = job::read_python(&fields.field("python"));
     let requirements = job::read_requirements(&fields.field("requirements"), has_code);
     Some(Environment { python: python?, requirements: requirements? })

@@ -3,10 +3,12 @@
 
 use std::path::{Path, PathBuf};
 
+use documents::Tree;
 use reqwest::Method;
 use reqwest::header::CONTENT_LENGTH;
 use sha2::{Digest, Sha256};
 
+use super::document::{self, Document};
 use super::http::Body;
 use super::{Client, Failure};
 
@@ -28,6 +30,20 @@ pub async fn upload(client: &Client, folder: &Path) -> Result<String, Failure> {
         client.send(Method::PUT, &path, &Body::Text("application/octet-stream", bytes)).await?;
     }
     Ok(format!("sha256:{hash}"))
+}
+
+/// A run's document whose `job.code` is a folder: packed and uploaded, its hash stands there instead.
+pub async fn with_job_code(client: &Client, file: &Path) -> Result<Document, Failure> {
+    let mut document = document::read(file)?;
+    if let Some(folder) = document.take("job.code") {
+        let Tree::Text(folder) = folder.value else {
+            return Err(Failure::Usage(format!("{}: job.code: expected the path of a folder", file.display())));
+        };
+        let hash = upload(client, &document.folder.join(folder)).await?;
+        let digits = hash.trim_start_matches("sha256:").to_owned();
+        document.set("job.code_sha256", Tree::Text(digits))?;
+    }
+    Ok(document)
 }
 
 fn pack(folder: &Path) -> Result<Vec<u8>, Failure> {

@@ -146,7 +146,7 @@ endpoint create: put_endpoint
   trialog endpoint create digits
 endpoint traffic: put_traffic
   trialog endpoint traffic digits blue=70 green=30
-endpoint score:
+endpoint score: score invoke
   trialog endpoint score digits request.json
   trialog endpoint score digits request.json --invocations --deployment blue
 endpoint list: list_endpoints
@@ -185,6 +185,9 @@ fork: fork_sweep
 importance: get_importance
   trialog importance digits
   trialog importance digits -o csv
+explain: document_schema
+  trialog explain sweep.early_termination.asha
+  trialog explain sweep.limits
 lineage: get_lineage
   trialog lineage digits/3
   trialog lineage digits/versions/1
@@ -224,7 +227,7 @@ fn entries() -> Vec<Entry<'static>> {
 
 /// Operations without a command, and why.
 #[cfg(test)]
-const WITHOUT: [(&str, &str); 12] = [
+const WITHOUT: [(&str, &str); 19] = [
     ("append_logs", "the program that a run is of reports"),
     ("record_metrics", "the program that a run is of reports"),
     ("record_artifacts", "`artifact upload` stores and names in one"),
@@ -237,6 +240,13 @@ const WITHOUT: [(&str, &str); 12] = [
     ("version", "for probes"),
     ("openapi_document", "`trialog openapi` prints it without a server"),
     ("problems_page", "for browsers"),
+    ("docs_page", "for browsers"),
+    ("reference_page", "for browsers; `explain` prints the same"),
+    ("script_page", "for browsers"),
+    ("head_object", "for clients that ask before they send"),
+    ("head_artifact", "for clients that ask before they fetch"),
+    ("endpoint_health", "for probes"),
+    ("endpoint_root", "for probes"),
 ];
 
 /// The command line with the examples behind each command's help.

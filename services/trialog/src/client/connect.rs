@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Common, Failure};
+use super::{Common, Failure, init};
 
 const FILE: &str = ".trialog.toml";
 const DATA_FOLDER: &str = "./trialog-data";
@@ -38,6 +38,15 @@ pub struct Target {
 /// Arguments of `trialog init`.
 #[derive(clap::Args)]
 pub struct Init {
+    /// What to begin with: a script, a document and a README that run at once. Absent: .trialog.toml.
+    #[arg(value_enum)]
+    kind: Option<init::Kind>,
+    /// Where to write them.
+    #[arg(default_value = ".", requires = "kind")]
+    folder: PathBuf,
+    /// Which script a sweep begins with.
+    #[arg(long, value_enum, default_value_t, requires = "kind")]
+    preset: init::Preset,
     /// A data folder on this machine, instead of --url and --token.
     #[arg(long)]
     data: Option<PathBuf>,
@@ -87,11 +96,20 @@ fn read_file() -> Result<File, Failure> {
     Ok(file)
 }
 
-/// Writes `.trialog.toml` here.
+/// Where an editor finds schemas when no server is known yet.
+const URL: &str = "http://127.0.0.1:8080";
+
+/// Writes `.trialog.toml` here, or what something begins with.
 pub fn init(arguments: &Init, common: &Common) -> Result<(), Failure> {
+    if let Some(kind) = arguments.kind {
+        let url = find(common).map_or_else(|_| URL.to_owned(), |target| target.url);
+        return init::write(kind, arguments.preset, &arguments.folder, &url, arguments.force);
+    }
     if common.url.is_none() && arguments.data.is_none() {
         return Err(Failure::Usage(
-            "trialog init: say where the server is: --url URL --token TOKEN, or --data FOLDER".into(),
+            "trialog init: say where the server is: --url URL --token TOKEN, or --data FOLDER; or what to \
+             begin with: trialog init sweep | run | endpoint"
+                .into(),
         ));
     }
     let file = File {

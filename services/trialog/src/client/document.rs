@@ -60,6 +60,20 @@ impl Document {
         }
     }
 
+    /// Takes a value out.
+    pub fn take(&mut self, path: &str) -> Option<Node> {
+        let (parent, name) = path.rsplit_once('.').unwrap_or(("", path));
+        let mut names = parent.split('.').filter(|name| !name.is_empty());
+        let parent = names.try_fold(&mut self.tree, |node, name| match &mut node.value {
+            Tree::Map(entries) => entries.iter_mut().find(|(key, _)| key == name).map(|(_, node)| node),
+            _ => None,
+        })?;
+        let Tree::Map(entries) = &mut parent.value else { return None };
+        let place = entries.iter().position(|(key, _)| key == name)?;
+        self.changed = true;
+        Some(entries.remove(place).1)
+    }
+
     /// Sets a value, making the maps on the way.
     pub fn set(&mut self, path: &str, value: Tree) -> Result<(), Failure> {
         self.set_in(&path.split('.').collect::<Vec<_>>(), value)

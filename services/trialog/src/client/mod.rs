@@ -17,12 +17,14 @@ mod format;
 mod http;
 mod import;
 mod importance;
+mod init;
 mod metrics;
 mod models;
 mod options;
 mod output;
 mod python;
 mod reasons;
+mod reference;
 mod resolve;
 mod runs;
 mod serving;
@@ -109,7 +111,9 @@ pub enum Command {
     /// The services' followers, what they could not handle, and what settles it (admin).
     #[command(subcommand)]
     Feed(feed::Feed),
-    /// Write .trialog.toml, so that commands below this folder find the server.
+    /// Explain a document, a part or a field: sweep.early_termination.asha. Needs no server.
+    Explain(reference::Explain),
+    /// Write what a sweep, run or endpoint begins with; or .trialog.toml, so that commands find the server.
     Init(connect::Init),
     /// Print a completion script for a shell.
     Completions(Completions),
@@ -159,6 +163,9 @@ async fn dispatch(command: Command, common: &Common) -> Result<(), Failure> {
     if let Command::Init(arguments) = &command {
         return connect::init(arguments, common);
     }
+    if let Command::Explain(arguments) = &command {
+        return reference::explain(arguments);
+    }
     if let Command::Whatif(arguments) = &command
         && arguments.is_local()
     {
@@ -188,6 +195,6 @@ async fn dispatch(command: Command, common: &Common) -> Result<(), Failure> {
         Command::Importance(arguments) => importance::importance(&client, arguments).await,
         Command::Feed(command) => feed::feed(&client, command).await,
         Command::Lineage(arguments) => explain::lineage(&client, arguments).await,
-        Command::Init(_) | Command::Completions(_) => Ok(()),
+        Command::Init(_) | Command::Explain(_) | Command::Completions(_) => Ok(()),
     }
 }

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::http::{Body, encoded};
 use super::models::pair;
 use super::output::{self, List, View, column};
-use super::{Client, Failure, artifacts, document, metrics, resolve, streams};
+use super::{Client, Failure, artifacts, code, metrics, resolve, streams};
 
 /// Verbs of runs.
 #[derive(Subcommand)]
@@ -144,7 +144,7 @@ pub async fn run(client: &Client, command: Run) -> Result<(), Failure> {
     let path = |run: &str, rest: &str| format!("runs/{}{rest}", encoded(run));
     match command {
         Run::Create { file } => {
-            let answer = client.send(Method::POST, "runs", &document::read(&file)?.body()).await?;
+            let answer = client.send(Method::POST, "runs", &code::with_job_code(client, &file).await?.body()).await?;
             output::thing(client, &answer);
         }
         Run::List(wanted) => list(client, wanted).await?,

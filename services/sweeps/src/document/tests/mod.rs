@@ -7,6 +7,7 @@ mod rows_native;
 mod rows_space;
 mod rows_sweep;
 mod rows_trial;
+mod tables;
 
 use documents::{Format, Node, Tree};
 use vocabulary::{Problem, Warning};

@@ -1,9 +1,12 @@
 //! The OpenAPI document: made of the handlers, then completed with what is the same on every route. Bodies are checked
 //! against it.
 
+mod documents;
+mod operation;
+mod scoring;
+
 use std::sync::LazyLock;
 
-use actix_web::http::StatusCode;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -34,41 +37,13 @@ const FILLED_BY_PATH: &[(&str, &[&str])] = &[
     ("PutTrafficRequest", &["workspace", "endpoint"]),
 ];
 
-/// What the parameters of paths are.
-const PATH_PARAMETERS: &[(&str, &str)] = &[
-    ("workspace", "The workspace's name."),
-    ("token", "The token's public id."),
-    ("cluster", "The cluster's name."),
-    ("node", "The node's id."),
-    ("sweep", "The sweep's id or name."),
-    ("index", "The trial's index, from 0."),
-    ("experiment", "The experiment's id or name."),
-    ("run", "The run's id, `run_…` or 32 hexadecimal digits."),
-    ("name", "The metric's name; it may hold slashes."),
-    ("path", "The artifact's path; it may hold slashes."),
-    ("model", "The model's name."),
-    ("version", "The version's number, `latest` or `@alias`."),
-    ("alias", "The alias."),
-    ("endpoint", "The endpoint's name."),
-    ("deployment", "The deployment's name."),
-    ("id", "`req_…`, a run's id, or `MODEL/versions/N`."),
-    ("hash", "The SHA-256 of the content, 64 hexadecimal digits."),
-];
-
 /// What the document says of itself.
 const DESCRIPTION: &str = "Sweeps, runs, models and endpoints. Every refusal is application/problem+json with a stable \
     `code`. Answers to writes carry `Trialog-Position`; reads take it as `Trialog-At-Least`.";
 
-/// Operations whose body may be left out.
-const OPTIONAL_BODIES: &[&str] =
-    &["put_workspace", "preempt_node", "pause_sweep", "put_endpoint", "ask_trials", "remove_alias"];
-
 /// Doubles that may be one of the texts of non-finite values.
 const LOOSE_NUMBERS: &[(&str, &str)] =
     &[("MetricPoint", "value"), ("MetricSummary", "last"), ("TellTrialRequest", "value")];
-
-/// The paths that need no token.
-const OPEN: &[&str] = &["/health", "/readyz", "/version", "/metrics", "/openapi.json", "/docs/problems"];
 
 /// The OpenAPI document, ready to be written.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -137,9 +112,11 @@ fn complete(document: &mut Value) {
         document["components"]["schemas"][*message]["properties"][*member] = loose.clone();
     }
     close(&mut document["components"]["schemas"]);
+    documents::add(&mut document["components"]["schemas"]);
+    scoring::add(&mut document["paths"]);
     for (path, item) in document["paths"].as_object_mut().into_iter().flatten() {
         for (method, operation) in item.as_object_mut().into_iter().flatten() {
-            complete_operation(path, method, operation);
+            operation::complete(path, method, operation);
         }
     }
 }
@@ -156,48 +133,6 @@ fn close(schemas: &mut Value) {
             }
         }
     }
-}
-
-fn complete_operation(path: &str, method: &str, operation: &mut Value) {
-    let mut parameters: Vec<Value> = operation["parameters"].as_array().cloned().unwrap_or_default();
-    for name in path.split('{').skip(1).filter_map(|rest| rest.split('}').next()) {
-        let described =
-            PATH_PARAMETERS.iter().find(|(known, _)| *known == name).map(|(_, text)| *text).unwrap_or_default();
-        parameters.push(parameter("path", name, described));
-    }
-    if OPTIONAL_BODIES.iter().any(|name| operation["operationId"] == **name) {
-        operation["requestBody"]["required"] = Value::Bool(false);
-    }
-    for (status, response) in operation["responses"].as_object_mut().into_iter().flatten() {
-        // A description is required, even where there is nothing to say.
-        if response["description"].as_str().is_none_or(str::is_empty) {
-            let reason = status.parse().ok().and_then(|code| StatusCode::from_u16(code).ok()?.canonical_reason());
-            response["description"] = reason.unwrap_or_default().into();
-        }
-    }
-    if !OPEN.contains(&path) {
-        operation["security"] = json!([{ "bearer": [] }, { "basic": [] }]);
-        let headers: &[(&str, &str)] = match method {
-            "get" | "head" => &[("Trialog-At-Least", "Answer only once this position is reached, e.g. `sweeps=1234`.")],
-            _ => &[
-                (
-                    "Idempotency-Key",
-                    "A repeat with the same key gets the first answer again; with another body it is refused.",
-                ),
-                ("If-Match", "Only change this version, e.g. `\"v3\"`; else 412."),
-            ],
-        };
-        parameters.extend(headers.iter().map(|(name, text)| parameter("header", name, text)));
-        operation["responses"]["default"] = json!({ "$ref": "#/components/responses/Problem" });
-    }
-    if !parameters.is_empty() {
-        operation["parameters"] = parameters.into();
-    }
-}
-
-fn parameter(place: &str, name: &str, description: &str) -> Value {
-    let (required, schema) = (place == "path", json!({ "type": "string" }));
-    json!({ "name": name, "in": place, "description": description, "required": required, "schema": schema })
 }
 
 fn problem() -> Value {
@@ -249,14 +184,25 @@ mod tests {
         for (message, _) in FILLED_BY_PATH {
             assert!(schemas[*message].is_object(), "{message}");
         }
+        let mut names = std::collections::BTreeSet::new();
+        let text = |value: &Value| value.as_str().is_some_and(|text| !text.is_empty());
         for (path, item) in document()["paths"].as_object().unwrap() {
             for (method, operation) in item.as_object().unwrap() {
-                assert!(operation["operationId"].is_string(), "{method} {path}");
+                let name = operation["operationId"].as_str().unwrap();
+                assert!(names.insert(name), "{method} {path}: {name} is there twice");
+                assert!(text(&operation["summary"]) || text(&operation["description"]), "{method} {path}");
                 for parameter in operation["parameters"].as_array().into_iter().flatten() {
-                    assert!(
-                        parameter["description"].as_str().is_some_and(|text| !text.is_empty()),
-                        "{path}: {parameter}"
-                    );
+                    assert!(text(&parameter["description"]), "{path}: {parameter}");
+                }
+                let bodies = operation.get("requestBody").into_iter();
+                let answers = operation["responses"].as_object().unwrap();
+                for described in bodies.chain(answers.iter().filter(|(code, _)| *code != "default").map(|(_, of)| of)) {
+                    assert!(text(&described["description"]), "{method} {path}: {described}");
+                    for (_, content) in described["content"].as_object().into_iter().flatten() {
+                        let schema = &content["schema"];
+                        let object = schema["additionalProperties"] == true;
+                        assert!(!schema.is_null() && (!object || text(&schema["description"])), "{method} {path}");
+                    }
                 }
             }
         }
