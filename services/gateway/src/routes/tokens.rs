@@ -11,7 +11,7 @@ use vocabulary::Problem;
 use crate::access::{Scope, UserToken};
 use crate::door::{Call, Document, Reply, Service, json, written};
 
-super::routes!(create_token, list_tokens, revoke_token);
+super::routes!(create_token, list_tokens, revoke_token, list_admin_tokens, revoke_admin_token);
 
 /// Makes a token. Scope is owner, contributor, reader or scorer (then with an endpoint); admin tokens are made by
 /// admins.
@@ -42,10 +42,7 @@ pub(crate) async fn create_token(body: Document, call: Call) -> Reply {
 #[get("/api/v1/workspaces/{workspace}/tokens")]
 pub(crate) async fn list_tokens(call: Call) -> Reply {
     call.principal.require(Scope::Owner)?;
-    let request = ListTokensRequest { workspace: call.workspace.clone() };
-    let context = call.reading(Service::Workspaces)?;
-    let reply = call.peers().workspaces_client().list_tokens(context.attach(request)).await?;
-    json(StatusCode::OK, reply.get_ref())
+    list(&call).await
 }
 
 /// Revokes a token.
@@ -53,6 +50,35 @@ pub(crate) async fn list_tokens(call: Call) -> Reply {
 #[delete("/api/v1/workspaces/{workspace}/tokens/{token}")]
 pub(crate) async fn revoke_token(body: Document, call: Call) -> Reply {
     call.principal.require(Scope::Owner)?;
+    revoke(&body, &call).await
+}
+
+/// Lists the tokens that are good for all workspaces, without their texts.
+#[utoipa::path(tag = "tokens", responses((status = 200, body = ListTokensReply)))]
+#[get("/api/v1/tokens")]
+pub(crate) async fn list_admin_tokens(call: Call) -> Reply {
+    call.principal.require(Scope::Admin)?;
+    list(&call).await
+}
+
+/// Revokes a token that is good for all workspaces. When it was the last one, a server makes another one if its file
+/// `admin.token` is removed before the next start.
+#[utoipa::path(tag = "tokens", responses((status = 200, body = RevokeTokenReply)))]
+#[delete("/api/v1/tokens/{token}")]
+pub(crate) async fn revoke_admin_token(body: Document, call: Call) -> Reply {
+    call.principal.require(Scope::Admin)?;
+    revoke(&body, &call).await
+}
+
+/// Those of the workspace in the path; without one those of the installation.
+async fn list(call: &Call) -> Reply {
+    let request = ListTokensRequest { workspace: call.workspace.clone() };
+    let context = call.reading(Service::Workspaces)?;
+    let reply = call.peers().workspaces_client().list_tokens(context.attach(request)).await?;
+    json(StatusCode::OK, reply.get_ref())
+}
+
+async fn revoke(body: &Document, call: &Call) -> Reply {
     let token_id = call.path("token").to_owned();
     let request = RevokeTokenRequest { workspace: call.workspace.clone(), token_id: token_id.clone() };
     let reply = call.peers().workspaces_client().revoke_token(call.writing(body.hash())?.attach(request)).await?;

@@ -4,7 +4,7 @@ use actix_web::http::Method;
 use actix_web::test::TestRequest;
 use contracts::AttemptBearer;
 use contracts::runs::RecordMetricsRequest;
-use contracts::workspaces::{CreatedToken, Token};
+use contracts::workspaces::{CreatedToken, ListTokensRequest, RevokeTokenRequest, Token};
 use serde_json::json;
 use trialog_gateway::RunToken;
 use vocabulary::RunId;
@@ -113,6 +113,24 @@ async fn a_token_works_at_once_and_ends_at_once() {
     let admin =
         as_owner(TestRequest::post().uri(&format!("{BASE}/tokens"))).set_json(json!({"name": "n", "scope": "admin"}));
     assert_eq!(door.ask(admin).await.status, 403);
+}
+
+#[actix_web::test]
+async fn admins_see_and_end_the_tokens_of_admins() {
+    // One that was lost opened every workspace for ever: it was in no list and could not be revoked.
+    let door = Door::open().await;
+    let list = |token: &str| as_token(TestRequest::get().uri("/api/v1/tokens"), token);
+    let end = |token: &str| as_token(TestRequest::delete().uri("/api/v1/tokens/admin"), token);
+    for request in [list("tlg_owner_x"), end("tlg_owner_x")] {
+        assert_eq!(door.ask(request).await.problem(), (403, "Forbidden".to_owned()));
+    }
+    assert_eq!(door.ask(list("tlg_admin_x")).await.status, 200);
+    let asked = door.fake.calls("list_tokens")[0].message::<ListTokensRequest>();
+    assert_eq!(asked.workspace, "", "those of the installation");
+    assert_eq!(door.ask(end("tlg_admin_x")).await.status, 200);
+    let ended = door.fake.calls("revoke_token")[0].message::<RevokeTokenRequest>();
+    assert_eq!((ended.workspace.as_str(), ended.token_id.as_str()), ("", "admin"));
+    assert_eq!(door.ask(list("tlg_admin_x")).await.status, 401);
 }
 
 #[actix_web::test]

@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::http::{Body, encoded};
 use super::output::{self, List as Rows, View, column, field};
@@ -44,6 +44,9 @@ pub enum Token {
     },
     /// List the workspace's tokens.
     List {
+        /// Those of admins instead, which are good for all workspaces.
+        #[arg(long)]
+        admin: bool,
         #[command(flatten)]
         view: View,
     },
@@ -51,6 +54,9 @@ pub enum Token {
     Delete {
         /// Its id.
         id: String,
+        /// It is an admin's.
+        #[arg(long)]
+        admin: bool,
     },
 }
 
@@ -75,8 +81,12 @@ pub async fn workspace(client: &Client, command: Workspace) -> Result<(), Failur
     }
 }
 
+async fn read(answer: reqwest::Response) -> Result<Value, Failure> {
+    answer.json().await.map_err(|error| Failure::NoServer(error.to_string()))
+}
+
 async fn print(client: &Client, answer: reqwest::Response) -> Result<(), Failure> {
-    let value = answer.json().await.map_err(|error| Failure::NoServer(error.to_string()))?;
+    let value = read(answer).await?;
     output::thing(client, &value);
     Ok(())
 }
@@ -91,8 +101,11 @@ pub async fn token(client: &Client, command: Token) -> Result<(), Failure> {
             let made = made.map_err(|failure| failure.in_options(&options))?;
             output::describe(client, &made, || vec![field(&made, "text")])?;
         }
-        Token::List { view } => {
-            let tokens = client.get("tokens").await?;
+        Token::List { admin, view } => {
+            let tokens = match admin {
+                true => read(client.open(Method::GET, "/tokens", &Body::None).await?).await?,
+                false => client.get("tokens").await?,
+            };
             let columns = vec![
                 column("token_id"),
                 column("name"),
@@ -103,8 +116,12 @@ pub async fn token(client: &Client, command: Token) -> Result<(), Failure> {
             ];
             output::list(client, &tokens, Rows::new("tokens", columns), &view)?;
         }
-        Token::Delete { id } => {
-            let answer = client.send(Method::DELETE, &format!("tokens/{}", encoded(&id)), &Body::None).await?;
+        Token::Delete { id, admin } => {
+            let path = format!("tokens/{}", encoded(&id));
+            let answer = match admin {
+                true => read(client.open(Method::DELETE, &format!("/{path}"), &Body::None).await?).await?,
+                false => client.send(Method::DELETE, &path, &Body::None).await?,
+            };
             output::thing(client, &answer);
         }
     }
