@@ -50,11 +50,12 @@ pub fn take_down(nodes: &Path, grace: Duration) -> io::Result<Down> {
     let mut shims = Vec::new();
     for (_, _, attempt) in folders.iter().flat_map(|folder| process::attempts_on_disk(folder)) {
         let shim = folder::read_json::<Identity>(&attempt.join(folder::SHIM_PID)).ok().flatten();
-        let Some(shim) = shim.filter(|shim| shim.exists()) else { continue };
+        let Some(shim) = shim.filter(|shim| shim.lives()) else { continue };
         let path = attempt.join(folder::PREEMPT);
         if !path.exists() {
             let reason = "the installation is taken down".to_owned();
-            folder::write_json(&path, &Preempt { deadline: deadline.to_string(), reason, seconds_left: None })?;
+            let deadline = deadline.to_string();
+            folder::write_json(&path, &Preempt { deadline, reason, seconds_left: None, taken_down: true })?;
             folder::poke(&attempt);
         }
         shims.push(shim);
@@ -67,7 +68,7 @@ pub fn take_down(nodes: &Path, grace: Duration) -> io::Result<Down> {
 }
 
 fn living_agent(folder: &Path) -> Option<Identity> {
-    Identity::read(&folder.join("agent.pid")).filter(|agent| agent.exists())
+    Identity::read(&folder.join("agent.pid")).filter(|agent| agent.lives())
 }
 
 /// Waits until all have ended; those that have not by then are killed.
@@ -84,5 +85,25 @@ fn await_all(processes: Vec<Identity>, patience: Duration) {
         if !ended.is_ok_and(|ready| ready > 0) {
             one.kill();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_has_ended_and_was_not_asked_for_its_end_is_not_ended_again() {
+        // The agent of a server that was killed stays as a zombie where nobody reaps it: it is no agent any more.
+        let nodes = tempfile::tempdir().unwrap();
+        let mut agent = std::process::Command::new("true").spawn().unwrap();
+        let identity = Identity::of(i32::try_from(agent.id()).unwrap()).unwrap();
+        identity.ended().await.unwrap();
+        let node = nodes.path().join("node_1");
+        std::fs::create_dir(&node).unwrap();
+        std::fs::write(node.join("agent.pid"), identity.to_string()).unwrap();
+        assert!(identity.exists());
+        assert_eq!(take_down(nodes.path(), Duration::ZERO).unwrap(), Down::default());
+        agent.wait().unwrap();
     }
 }

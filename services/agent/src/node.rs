@@ -175,10 +175,10 @@ impl Node {
         let NodeNotice { deadline, reason, seconds_left } = notice.clone();
         let left = Duration::try_from_secs_f64(seconds_left).ok().filter(|left| !left.is_zero());
         let Some(left) = left.map(|left| left.saturating_sub(ago)) else {
-            return Preempt { deadline, reason, seconds_left: None };
+            return Preempt { deadline, reason, seconds_left: None, taken_down: false };
         };
         let deadline = self.options.clock.now().checked_add(left).map_or(deadline, |at| at.to_string());
-        Preempt { deadline, reason, seconds_left: Some(left.as_secs_f64()) }
+        Preempt { deadline, reason, seconds_left: Some(left.as_secs_f64()), taken_down: false }
     }
 
     /// It is to go as soon as it has no attempts; whether that is news.

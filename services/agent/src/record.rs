@@ -67,6 +67,9 @@ pub struct Preempt {
     /// Seconds until then, when this was written: the machine's clock may be set in between.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seconds_left: Option<f64>,
+    /// Whether the whole installation is taken down: nobody took the node.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub taken_down: bool,
 }
 
 /// `exit.json`.

@@ -45,6 +45,8 @@ pub use identity::command_id;
 pub use log::EventLog;
 pub use open::Options;
 pub use sql::{Column, FromRow, Insert, Row, Source, Statement, Value, insert, sql};
-pub use store::{Examined, ExaminedCursor, MemoryStore, Reader, Store, Stores, Transaction, examine, faults};
+pub use store::{
+    Examined, ExaminedCursor, MemoryStore, Reader, Store, Stores, Transaction, examine, faults, write_back,
+};
 pub use view::View;
 pub use work::Recorded;

@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 
 use contracts::compute::JobEnd;
 use vocabulary::Clock;
+use vocabulary::job::TAKEN_DOWN;
 
 use super::state::Attempt;
 use crate::folder;
-use crate::record::{Exit, FENCED, Stop};
+use crate::record::{Exit, FENCED, Preempt, Stop};
 use crate::uplink::Mask;
 
 /// Bytes of the standard error that go with the end.
@@ -51,6 +52,10 @@ pub(super) fn of(attempt: &Attempt, exit: Option<&Exit>, clock: &dyn Clock) -> J
         end.decision = stop.decision;
     } else if preempted {
         end.outcome = "preempted".to_owned();
+        let notice = folder::read_json::<Preempt>(&file(folder::PREEMPT)).ok().flatten();
+        if notice.is_some_and(|notice| notice.taken_down) {
+            end.reason = TAKEN_DOWN.to_owned();
+        }
     } else {
         match exit.filter(|_| !fenced) {
             None => (end.outcome, end.reason) = ("lost".to_owned(), "lost".to_owned()),

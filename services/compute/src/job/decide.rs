@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 
-use vocabulary::job::{AttemptPhase, EndPhase, JobEnd, JobSpec, Outcome, RequeueCause, StopBy};
+use vocabulary::job::{AttemptPhase, EndPhase, JobEnd, JobSpec, Outcome, RequeueCause, StopBy, TAKEN_DOWN};
 use vocabulary::{Decider, NodeId};
 
 use super::events::{
@@ -125,6 +125,8 @@ impl Job {
             return self.ended(merge(kept, self.canceled(stop.by, &stop.decision)), at_us);
         }
         let cause = match end.outcome {
+            // Nobody took its node: it goes on with the installation, and nothing is counted.
+            Outcome::Preempted if end.reason == TAKEN_DOWN => RequeueCause::Resumed,
             Outcome::Preempted => RequeueCause::Preempted,
             Outcome::Lost if self.lost < MAX_LOST => RequeueCause::Lost,
             Outcome::Lost => {

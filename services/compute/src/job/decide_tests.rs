@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use uuid::Uuid;
-use vocabulary::job::{AttemptPhase, JobEnd, JobSpec, Outcome, RequeueCause, StopBy};
+use vocabulary::job::{AttemptPhase, JobEnd, JobSpec, Outcome, RequeueCause, StopBy, TAKEN_DOWN};
 use vocabulary::{Decider, NodeId};
 
 use super::*;
@@ -58,6 +58,17 @@ fn a_preemption_spends_no_retry_and_keeps_the_place() {
         assert!(matches!(&events[..], [JobEvent::JobRequeued(event)] if event.next_attempt == attempt + 1));
     }
     assert_eq!((job.phase, job.attempt, job.retried, job.lost), (JobPhase::Queued, 21, 0, 0));
+}
+
+#[test]
+fn an_installation_that_is_taken_down_is_no_preemption() {
+    // An operator who updates the server would find every run preempted, and nodes suspected that nobody took.
+    let mut job = given(&[queue(5), place(1)]);
+    let end = JobEnd { reason: TAKEN_DOWN.to_owned(), ..JobEnd::new(Outcome::Preempted) };
+    let events = run(&mut job, &Command::EndAttempt { attempt: 1, node_id: node(1), end, at_us: 4 });
+    assert!(matches!(&events[..], [JobEvent::JobRequeued(event)] if event.cause == RequeueCause::Resumed));
+    assert_eq!((job.phase, job.attempt, job.retried, job.lost), (JobPhase::Queued, 2, 0, 0));
+    assert_eq!(job.reason, "attempt 1 was taken down");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use vocabulary::NodeId;
-use vocabulary::job::{JobEnd, JobSpec, RequeueCause, StopBy};
+use vocabulary::job::{JobEnd, JobSpec, RequeueCause, StopBy, TAKEN_DOWN};
 
 use super::events::{JobEvent, JobKey, JobRequeued};
 use super::phase::JobPhase;
@@ -92,7 +92,8 @@ impl Job {
         self.attempt = event.next_attempt;
         self.node_id = None;
         self.since_us = event.at_us;
-        self.reason = format!("attempt {} was {}", event.attempt, past(event.cause));
+        let past = if event.end.reason == TAKEN_DOWN { "taken down" } else { past(event.cause) };
+        self.reason = format!("attempt {} was {past}", event.attempt);
     }
 
     pub(super) fn take(&mut self, event: &JobEvent) {

@@ -98,6 +98,18 @@ fn remember_all(root: &Path, databases: &Remembered) -> anyhow::Result<()> {
     replace(&root.join(REMEMBERED), &serde_json::to_vec(databases)?)
 }
 
+/// Makes each database whole without the files beside it. Nobody has them open.
+///
+/// # Errors
+/// When one cannot be written.
+pub async fn write_back(root: &Path) -> anyhow::Result<()> {
+    for service in KEEPERS.into_iter().filter(|service| is_there(root, service)) {
+        let path = file(root, service);
+        eventlog::write_back(&path).await.with_context(|| path.display().to_string())?;
+    }
+    Ok(())
+}
+
 /// Everything that is wrong with the databases of a folder, in words; reads them whole.
 ///
 /// # Errors

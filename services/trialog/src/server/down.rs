@@ -9,6 +9,8 @@ use runtime::process::Identity;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::Signal;
 
+use super::databases;
+
 /// How long a server may take to end: it answers what it has begun.
 const SERVER_WAIT_SECONDS: i64 = 30;
 /// The longest that jobs are given: a day, long enough for any checkpoint.
@@ -35,14 +37,16 @@ fn grace(text: &str) -> Result<Duration, String> {
 pub async fn down(arguments: Arguments) -> anyhow::Result<()> {
     let Arguments { data, grace_seconds: grace } = arguments;
     let data = data.canonicalize().with_context(|| format!("the data folder {}", data.display()))?;
-    tokio::task::spawn_blocking(move || {
+    let root = data.clone();
+    let ended = tokio::task::spawn_blocking(move || {
         let server = end_server(&data)?;
-        let ended = agent::take_down(&data.join("nodes"), grace)?;
-        let server = if server { "the server" } else { "no server" };
-        println!("{}: ended {server}, {} agents, {} jobs", data.display(), ended.agents, ended.attempts);
-        Ok(())
-    })
-    .await?
+        Ok::<_, anyhow::Error>((server, agent::take_down(&data.join("nodes"), grace)?))
+    });
+    let (server, ended) = ended.await??;
+    let server = if server { "the server" } else { "no server" };
+    println!("{}: ended {server}, {} agents, {} jobs", root.display(), ended.agents, ended.attempts);
+    // One that was killed leaves its last commits beside its databases: a copy of the files alone would lack them.
+    databases::write_back(&root).await
 }
 
 /// Ends the server that holds the folder; false when there is none.

@@ -2,6 +2,7 @@
 //! more.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use contracts::health::health_service_server::HealthService;
 use contracts::health::{CheckReply, CheckRequest, UnreadyPart};
@@ -40,13 +41,13 @@ impl HealthService for HealthServer {
 
 /// Watches the writer of a service's log. One that ends by itself accepts nothing ever again, so its process ends with
 /// a failure: whoever runs it starts it anew, and what the disk holds is looked at then.
-pub fn watch_writer(service: &'static str, log: EventLog, shutdown: Shutdown, health: &Health) {
+pub fn watch_writer(service: &'static str, file: PathBuf, log: EventLog, shutdown: Shutdown, health: &Health) {
     let part = health.part(service, "writer");
     tokio::spawn(async move {
         match log.ended().await {
             Ok(()) => part.ended(),
             Err(error) => {
-                let reason = format!("the writer of {service} has ended: {error}");
+                let reason = format!("the writer of {service} has ended: {error}; its database is {}", file.display());
                 part.halted(&reason);
                 shutdown.fail(reason);
             }

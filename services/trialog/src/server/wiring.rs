@@ -1,6 +1,7 @@
 //! How the services that run here meet. The difference between a laptop and a fleet is in the plan and in
 //! configuration.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +21,9 @@ const FIRST_WORKSPACE: &str = "default";
 /// The servers and background tasks of the services that run here.
 struct Assembly {
     routes: RoutesBuilder,
+    root: PathBuf,
     feeds: feed::Feeds,
+    logs: Vec<eventlog::EventLog>,
     tasks: Vec<Task>,
     health: Health,
     shutdown: Shutdown,
@@ -32,7 +35,9 @@ macro_rules! add {
         let service = $service;
         service.routes(&mut $assembly.routes);
         let source = service.feed();
-        health::watch_writer($name, source.log().clone(), $assembly.shutdown.clone(), &$assembly.health);
+        let file = super::databases::file(&$assembly.root, $name);
+        health::watch_writer($name, file, source.log().clone(), $assembly.shutdown.clone(), &$assembly.health);
+        $assembly.logs.push(source.log().clone());
         $assembly.feeds.add($name, source);
         $assembly.tasks.extend(service.tasks().into_iter().map(|task| task.of($name)));
         service
@@ -66,7 +71,7 @@ pub async fn run(plan: Plan) -> anyhow::Result<()> {
         None => plan.place.peers.get("gateway").cloned().unwrap_or_else(|| format!("http://{address}")),
     };
     let health = Health::new();
-    let (routes, mut tasks) =
+    let (routes, mut tasks, logs) =
         assemble(&plan, &peers, (&shutdown, &health), (&clock, &entropy), signing_key, &url).await?;
     super::databases::remember(plan.folder.root()).await?;
     for service in SERVICES.iter().filter(|service| plan.runs_here(service)) {
@@ -102,11 +107,19 @@ pub async fn run(plan: Plan) -> anyhow::Result<()> {
         front.stop(true).await;
     }
     while running.join_next().await.is_some() {}
+    // What lies beside the databases is written back: a copy of the files of a server that has ended is a backup.
+    futures_util::future::join_all(logs.into_iter().map(eventlog::EventLog::close)).await;
     plan.folder.withdraw();
     match shutdown.failure() {
         Some(reason) => anyhow::bail!("{reason}"),
         None => Ok(()),
     }
+}
+
+/// Where a service failed to open.
+fn database_of(plan: &Plan, service: &str) -> String {
+    let file = super::databases::file(plan.folder.root(), service);
+    format!("{service} cannot be opened; its database is {}", file.display())
 }
 
 /// What nodes and their agents are told of this installation.
@@ -129,11 +142,13 @@ async fn assemble(
     (clock, entropy): (&Arc<dyn Clock>, &Arc<dyn Entropy>),
     signing_key: [u8; 32],
     url: &str,
-) -> anyhow::Result<(Routes, Vec<Task>)> {
+) -> anyhow::Result<(Routes, Vec<Task>, Vec<eventlog::EventLog>)> {
     let (stores, data) = (plan.stores(), plan.folder.root().to_path_buf());
     let mut assembly = Assembly {
+        root: data.clone(),
         routes: Routes::builder(),
         feeds: feed::Feeds::new(peers.clone()),
+        logs: Vec::new(),
         tasks: Vec::new(),
         health: health.clone(),
         shutdown: shutdown.clone(),
@@ -141,7 +156,8 @@ async fn assemble(
     if plan.runs_here("workspaces") {
         let dependencies =
             workspaces::Dependencies { stores: stores.clone(), clock: clock.clone(), entropy: entropy.clone() };
-        let service = add!(assembly, "workspaces", workspaces::open(dependencies).await?);
+        let service = workspaces::open(dependencies).await.with_context(|| database_of(plan, "workspaces"))?;
+        let service = add!(assembly, "workspaces", service);
         let (token, is_new) = plan.folder.admin_token(entropy.as_ref())?;
         service.bootstrap(FIRST_WORKSPACE, &token).await?;
         if is_new && plan.shows_token {
@@ -157,11 +173,8 @@ async fn assemble(
         };
     }
     if plan.runs_here("runs") {
-        add!(
-            assembly,
-            "runs",
-            runs::open(common!(runs { feeds: assembly.feeds.clone(), data: data.clone(), signing_key })).await?
-        );
+        let dependencies = common!(runs { feeds: assembly.feeds.clone(), data: data.clone(), signing_key });
+        add!(assembly, "runs", runs::open(dependencies).await.with_context(|| database_of(plan, "runs"))?);
     }
     if plan.runs_here("sweeps") {
         let settings = &plan.settings.sweeps;
@@ -169,22 +182,20 @@ async fn assemble(
             max_total_trials: settings.max_trials,
             max_concurrent_trials: settings.max_concurrent_trials,
         };
-        add!(assembly, "sweeps", sweeps::open(common!(sweeps { feeds: assembly.feeds.clone(), limits })).await?);
+        let dependencies = common!(sweeps { feeds: assembly.feeds.clone(), limits });
+        add!(assembly, "sweeps", sweeps::open(dependencies).await.with_context(|| database_of(plan, "sweeps"))?);
     }
     if plan.runs_here("models") {
-        add!(assembly, "models", models::open(common!(models { peers: peers.clone() })).await?);
+        let dependencies = common!(models { peers: peers.clone() });
+        add!(assembly, "models", models::open(dependencies).await.with_context(|| database_of(plan, "models"))?);
     }
     if plan.runs_here("compute") {
-        let special = node_wiring(plan, url, signing_key)?;
-        add!(
-            assembly,
-            "compute",
-            compute::open(common!(compute { feeds: assembly.feeds.clone(), data: data.clone(), wiring: special }))
-                .await?
-        );
+        let wiring = node_wiring(plan, url, signing_key)?;
+        let dependencies = common!(compute { feeds: assembly.feeds.clone(), data: data.clone(), wiring });
+        add!(assembly, "compute", compute::open(dependencies).await.with_context(|| database_of(plan, "compute"))?);
     }
-    let Assembly { mut routes, feeds, tasks, .. } = assembly;
+    let Assembly { mut routes, feeds, logs, tasks, .. } = assembly;
     feeds.routes(&mut routes);
     routes.add_service(HealthServiceServer::new(HealthServer::new(health.clone(), &plan.place.services)));
-    Ok((routes.routes(), tasks))
+    Ok((routes.routes(), tasks, logs))
 }

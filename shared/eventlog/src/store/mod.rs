@@ -18,7 +18,7 @@ pub use memory::MemoryStore;
 pub use reader::Reader;
 use reader::Reading;
 pub(crate) use rows::{CommandRow, Fence, Rows};
-pub use sqlite::{Examined, ExaminedCursor, examine, faults};
+pub use sqlite::{Examined, ExaminedCursor, examine, faults, write_back};
 use transaction::Connection;
 pub use transaction::Transaction;
 

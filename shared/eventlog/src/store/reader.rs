@@ -1,5 +1,7 @@
 //! Reads of what is committed.
 
+use std::path::Path;
+
 use tokio::sync::watch;
 
 use super::memory::MemoryStore;
@@ -35,6 +37,23 @@ impl Reader {
         Self { store, damage: watch::Sender::new(None) }
     }
 
+    /// Of a database file whose service need not run: nothing is changed. Close it in the end.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub async fn of_file(file: &Path) -> Result<Self, Error> {
+        Ok(Self::new(Reading::Sqlite(sqlite::Readers::connect(file).await?)))
+    }
+
+    /// Whether there is a table of this name: one that came later is not in a database that no newer build has opened.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn has_table(&self, name: &str) -> Result<bool, Error> {
+        let count = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = $1";
+        Ok(crate::sql(count).bind(name).fetch_one::<i64>(self).await? > 0)
+    }
+
     /// Learns of the damages that reads meet.
     pub(crate) fn damage(&self) -> watch::Receiver<Option<Error>> {
         self.damage.subscribe()
@@ -57,8 +76,11 @@ impl Reader {
         ask!(self, store => store.first(statement).await)
     }
 
-    /// The events after a position.
-    pub(crate) async fn page(&self, after: i64, limit: u32) -> Result<Vec<RecordedEvent>, Error> {
+    /// The events after a position, oldest first.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn page(&self, after: i64, limit: u32) -> Result<Vec<RecordedEvent>, Error> {
         ask!(self, store => store.page(after, limit).await)
     }
 
@@ -83,7 +105,7 @@ impl Reader {
     }
 
     /// Waits for the reads that are under way.
-    pub(crate) async fn close(&self) {
+    pub async fn close(&self) {
         match &self.store {
             Reading::Sqlite(store) => store.close().await,
             Reading::Memory(_) => {}

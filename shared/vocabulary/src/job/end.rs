@@ -50,6 +50,9 @@ pub enum EndPhase {
     Finalize,
 }
 
+/// The reason of an attempt that was preempted since its whole installation was taken down: no provider took its node.
+pub const TAKEN_DOWN: &str = "taken_down";
+
 /// Who or what wants a job to end, or to wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Display, EnumString, VariantNames)]
 #[serde(rename_all = "snake_case")]

@@ -7,6 +7,6 @@ mod spec;
 mod state;
 
 pub use before::{upcast_end, upcast_spec};
-pub use end::{AttemptPhase, EndPhase, JobEnd, Outcome, RequeueCause, StopBy};
+pub use end::{AttemptPhase, EndPhase, JobEnd, Outcome, RequeueCause, StopBy, TAKEN_DOWN};
 pub use spec::{Goal, InputMode, JobInput, JobSpec, ModelFile, Requirements, Resources, ServiceSpec};
 pub use state::RunState;

@@ -4,8 +4,9 @@
 use std::path::Path;
 
 use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{ConnectOptions, SqliteConnection};
+use sqlx::{ConnectOptions, Connection, SqliteConnection};
 
+use super::connect;
 use crate::Error;
 
 /// Faults of one kind that are told; a database that is damaged everywhere says no more with all of them.
@@ -35,7 +36,7 @@ pub struct ExaminedCursor {
     pub position: i64,
 }
 
-async fn connect(file: &Path) -> Result<SqliteConnection, Error> {
+async fn open(file: &Path) -> Result<SqliteConnection, Error> {
     let options = SqliteConnectOptions::new().filename(file).read_only(true).disable_statement_logging();
     Ok(options.connect().await?)
 }
@@ -45,7 +46,7 @@ async fn connect(file: &Path) -> Result<SqliteConnection, Error> {
 /// # Errors
 /// When there is none, or it is no log, or it cannot be read.
 pub async fn examine(file: &Path) -> Result<Examined, Error> {
-    let mut connection = connect(file).await?;
+    let mut connection = open(file).await?;
     let meta = "SELECT value FROM log_meta WHERE key = $1";
     let service = sqlx::query_scalar(meta).bind("service").fetch_one(&mut connection).await?;
     let incarnation = sqlx::query_scalar(meta).bind("incarnation").fetch_one(&mut connection).await?;
@@ -59,13 +60,26 @@ pub async fn examine(file: &Path) -> Result<Examined, Error> {
     Ok(Examined { service, incarnation, head, cursors: cursors.into_iter().map(cursor).collect() })
 }
 
+/// Writes back what lies in the log beside the database file, so that the file alone is whole, and its copy a backup.
+/// No service has it open.
+///
+/// # Errors
+/// When it cannot be opened or written.
+pub async fn write_back(file: &Path) -> Result<(), Error> {
+    let options = connect::writing(file).create_if_missing(false);
+    let mut connection = options.connect().await?;
+    sqlx::raw_sql("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut connection).await?;
+    connection.close().await?;
+    Ok(())
+}
+
 /// Reads the whole database and answers what is wrong with it, in words; nothing when it is sound. Takes seconds for
 /// each gigabyte.
 ///
 /// # Errors
 /// When it cannot be opened.
 pub async fn faults(file: &Path) -> Result<Vec<String>, Error> {
-    let mut connection = connect(file).await?;
+    let mut connection = open(file).await?;
     let mut found = Vec::new();
     match integrity(&mut connection).await {
         Ok(faults) => found.extend(faults),
