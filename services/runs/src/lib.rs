@@ -11,6 +11,7 @@
 
 pub mod api;
 mod core;
+pub mod examine;
 pub mod experiment;
 mod experiments;
 mod known_experiments;

@@ -48,7 +48,8 @@ impl Hash {
         &self.0
     }
 
-    fn path(&self) -> Path {
+    /// Where it is in the store.
+    pub(crate) fn path(&self) -> Path {
         Path::from_iter(["sha256", &self.0[..2], &self.0])
     }
 }

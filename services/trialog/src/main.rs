@@ -56,7 +56,7 @@ fn main() -> ExitCode {
         Command::Serve(arguments) => server::run(server::serve::serve(arguments)),
         Command::Agent(arguments) => server::run(server::node::agent(arguments)),
         Command::Openapi => server::openapi(),
-        Command::Doctor(arguments) => server::run(server::doctor::doctor(arguments)),
+        Command::Doctor(arguments) => server::run(server::doctor::doctor(arguments, cli.common.is_json())),
         Command::Client(command) => client::run(command, &cli.common, Cli::command()),
     }
 }

@@ -110,22 +110,43 @@ fn doctor_finds_damage_and_says_so_with_its_exit_code() {
     let (code, text) = ends(&home, &["doctor"]);
     assert_eq!(code, Some(0), "{text}");
     assert!(text.contains("sound"), "{text}");
+    // From here on it has the tables of this build, in the files alone: who copies them has a backup.
+    Server::start(Options::up(&home)).stop();
+    let beside = |service: &str| fs::metadata(format!("{}-wal", database(&home, service).display()));
+    for service in ["workspaces", "runs", "sweeps", "models", "compute"] {
+        assert_eq!(beside(service).map_or(0, |wal| wal.len()), 0, "{service} lacks what lies beside it");
+    }
     for (service, sql, found) in [
         // What sweeps took from runs is more than runs has: runs was restored from an older backup.
         ("sweeps", "UPDATE projection_cursor SET last_position = last_position + 1000000", "that log ends at"),
         ("runs", "DELETE FROM events WHERE position = 7", "events, and the last one is at position"),
         ("compute", "UPDATE log_head SET last_position = last_position + 5", "the log is damaged"),
+        // Its followers park it wherever it is met.
+        ("runs", "UPDATE events SET data = '{}' WHERE position = 7", "runs: event 7 of "),
+        (
+            "sweeps",
+            "INSERT INTO feed_parked(projection, source, partition, position, lane, cause, error, parked_at, fact)
+             VALUES ('follow_runs', 'runs@1', 0, 7, 'a', 'poison', 'as it should', 1, x'')",
+            "follow_runs has parked a lane",
+        ),
     ] {
         let (file, kept) = (database(&home, service), home.join("kept.sqlite"));
         fs::copy(&file, &kept).expect("a backup");
         change(&file, sql);
         let (code, text) = ends(&home, &["doctor"]);
         assert!(code == Some(1) && text.contains(found), "{sql}: {code:?} {text}");
+        let (code, json) = ends(&home, &["doctor", "-o", "json"]);
+        let told = json.lines().next().and_then(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        let faults = told.unwrap_or_default()["data_folder"]["faults"].as_array().cloned().unwrap_or_default();
+        assert!(code == Some(1) && faults.iter().any(|fault| fault.to_string().contains(found)), "{sql}: {json}");
+        assert!(faults.len() != 1 || text.contains("1 fault in"), "{text}");
         fs::copy(&kept, &file).expect("the backup is put back");
     }
     overwrite_pages(&database(&home, "runs"));
     let (code, text) = ends(&home, &["doctor"]);
     assert!(code == Some(1) && text.contains("wrong: runs: "), "{code:?} {text}");
+    let (code, text) = ends(&home, &["up", "--listen", "127.0.0.1:0"]);
+    assert!(code == Some(1) && text.contains("db/runs.sqlite"), "which file is damaged: {code:?} {text}");
 }
 
 #[test]

@@ -84,7 +84,7 @@ pub(crate) async fn get_artifact(call: Call) -> Reply {
     let kept = call.peers().runs_client().head_object(context.attach(request)).await?.into_inner().size_bytes;
     if kept != artifact.size_bytes {
         let (sha256, size) = (&artifact.sha256, artifact.size_bytes);
-        let detail = format!("object sha256:{sha256} is damaged where it is kept: it has {kept} bytes instead of {size}");
+        let detail = format!("object sha256:{sha256} is damaged where it is kept: {kept} bytes instead of {size}");
         return Err(Problem::new(500, "ObjectDamaged", detail).into());
     }
     send(&call, &artifact.sha256, artifact.size_bytes, &path).await

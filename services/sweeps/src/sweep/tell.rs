@@ -39,7 +39,7 @@ impl Sweep {
     /// Takes in what is told of a trial, and all that follows.
     pub(super) fn tell(&self, tell: &Tell) -> Decided {
         let submitted = self.external_of(&tell.workspace)?;
-        if self.has_ended_so(submitted, tell) || self.was_told_to_stop(tell) {
+        if self.has_ended_so(submitted, tell) || self.comes_after_a_stop(tell) {
             return Ok(Vec::new());
         }
         let trial = self.holder(tell.trial, tell.attempt)?;
@@ -63,7 +63,7 @@ impl Sweep {
 
     /// Whether this is the last word of who was told to stop, or had to end by itself and took too long: the trial has
     /// ended, or waits, and most programs tell their end in every case.
-    fn was_told_to_stop(&self, tell: &Tell) -> bool {
+    fn comes_after_a_stop(&self, tell: &Tell) -> bool {
         let is_last = match &tell.content {
             TellContent::Value { last, .. } | TellContent::Values { last, .. } => *last,
             TellContent::Failed { .. } => false,

@@ -1,8 +1,11 @@
 //! `trialog doctor`: what is in force, and whether the data folder is sound.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use super::{databases, settings};
+use runtime::process::Identity;
+use serde_json::{Value, json};
+
+use super::{contents, databases, settings};
 
 /// Flags of `trialog doctor`.
 #[derive(clap::Args)]
@@ -13,30 +16,85 @@ pub struct Arguments {
     /// A TOML file.
     #[arg(long)]
     config: Option<PathBuf>,
+    /// Leave out reading every object's content: look only whether it is there with its size.
+    #[arg(long)]
+    skip_contents: bool,
 }
 
-/// Prints the configuration in force and what is wrong with the data folder. Reads every database whole; a server may
-/// run meanwhile.
+/// Prints the configuration in force and what is wrong with the data folder. Reads every database and every object
+/// whole; a server may run meanwhile.
 ///
 /// # Errors
 /// When anything is wrong with the folder.
-pub async fn doctor(arguments: Arguments) -> anyhow::Result<()> {
+pub async fn doctor(arguments: Arguments, is_json: bool) -> anyhow::Result<()> {
     let settings = settings::load(arguments.config.as_deref())?;
-    println!("# configuration in force\n{}", toml::to_string_pretty(&settings)?);
-    println!("# data folder {}", arguments.data.display());
-    if !arguments.data.exists() {
-        println!("does not exist yet; `trialog up` makes it");
-        return Ok(());
+    let root = arguments.data;
+    let exists = root.exists();
+    let server = announced(&root);
+    let mut faults = Vec::new();
+    if exists {
+        faults = databases::faults(&root).await?;
+        faults.extend(contents::faults(&root, !arguments.skip_contents).await);
     }
-    match std::fs::read_to_string(arguments.data.join("run/server.json")) {
-        Ok(facts) => println!("a server announced itself: {facts}"),
-        Err(_) => println!("no server is announced"),
+    if is_json {
+        let folder = json!({"path": root, "exists": exists, "server": server, "faults": faults});
+        println!("{}", json!({"configuration": settings, "data_folder": folder}));
+    } else {
+        println!("# configuration in force\n{}", toml::to_string_pretty(&settings)?);
+        println!("# data folder {}", root.display());
+        match (exists, &server) {
+            (false, _) => println!("does not exist yet; `trialog up` makes it"),
+            (true, Value::Null) => println!("no server is announced"),
+            (true, server) => println!("{}", in_words(server)),
+        }
+        faults.iter().for_each(|fault| println!("wrong: {fault}"));
+        if exists && faults.is_empty() {
+            println!("the databases and the objects are sound");
+        }
     }
-    let faults = databases::faults(&arguments.data).await?;
-    if faults.is_empty() {
-        println!("the databases are sound");
-        return Ok(());
+    match faults.len() {
+        0 => Ok(()),
+        count => {
+            let faults = if count == 1 { "fault" } else { "faults" };
+            anyhow::bail!("{count} {faults} in {}; put what is damaged back from a backup", root.display())
+        }
     }
-    faults.iter().for_each(|fault| println!("wrong: {fault}"));
-    anyhow::bail!("{} faults in {}; put damaged databases back from a backup", faults.len(), arguments.data.display())
+}
+
+/// The server that the folder announces, and whether it lives; null when there is none.
+fn announced(root: &Path) -> Value {
+    let Ok(text) = std::fs::read_to_string(root.join("run/server.json")) else { return Value::Null };
+    let facts: Value = serde_json::from_str(&text).unwrap_or_default();
+    let lives = serde_json::from_value::<Identity>(facts.clone()).is_ok_and(Identity::lives);
+    json!({"url": facts["url"], "pid": facts["pid"], "lives": lives})
+}
+
+fn in_words(server: &Value) -> String {
+    let (url, pid) = (server["url"].as_str().unwrap_or("an unknown address"), &server["pid"]);
+    match server["lives"].as_bool() {
+        Some(true) => format!("a server runs at {url} (process {pid})"),
+        _ => {
+            format!("a server announced itself at {url} (process {pid}) and is gone: it was killed, or its machine was")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_was_killed_is_not_said_to_run() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(announced(folder.path()), Value::Null);
+        std::fs::create_dir(folder.path().join("run")).unwrap();
+        let own = Identity::own().unwrap();
+        for (start, lives) in [(own.start, true), (own.start - 1, false)] {
+            let facts = json!({"pid": own.pid, "start": start, "url": "http://127.0.0.1:1"});
+            std::fs::write(folder.path().join("run/server.json"), facts.to_string()).unwrap();
+            let server = announced(folder.path());
+            assert_eq!(server["lives"], lives, "{server}");
+            assert_eq!(in_words(&server).contains("gone"), !lives);
+        }
+    }
 }

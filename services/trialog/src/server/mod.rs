@@ -1,5 +1,6 @@
 //! The server side of the binary: which services run here, how they meet, and how the process ends.
 
+mod contents;
 mod databases;
 mod disk;
 pub mod doctor;

@@ -21,4 +21,5 @@ mod session;
 pub use desk::Desk;
 pub use entry::Consumers;
 pub use follow::Follower;
+pub use parked::parked_for_good;
 pub use reaction::{Place, ReactError, Reaction};

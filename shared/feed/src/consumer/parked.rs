@@ -5,7 +5,9 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use contracts::feed::Fact;
-use eventlog::{BoxFuture, Context, Error, EventLog, ExecuteError, Recorded, Row, Transaction, insert, row, sql};
+use eventlog::{
+    BoxFuture, Context, Error, EventLog, ExecuteError, Reader, Recorded, Row, Transaction, insert, row, sql,
+};
 use prost::Message;
 use runtime::{MachineClock, MachineEntropy};
 use vocabulary::{Clock, Decider, Entropy, StoredEvent};
@@ -295,6 +297,24 @@ pub(super) async fn page(
         Ok((row.get(0)?, Parked { projection: row.get(1)?, lane: row.get(2)?, why, parked_at_us: row.get(5)?, fact }))
     });
     parked.collect()
+}
+
+/// What of the parked facts in a service's database waits for a person, in words, by follower.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn parked_for_good(reader: &Reader) -> Result<Vec<String>, Error> {
+    if !reader.has_table("feed_parked").await? {
+        return Ok(Vec::new());
+    }
+    let get = "SELECT projection, count(*), min(error) FROM feed_parked WHERE cause NOT IN ('', 'waiting')
+        GROUP BY projection ORDER BY projection";
+    let rows: Vec<(String, i64, String)> = sql(get).fetch_all(reader).await?;
+    let as_text = |(projection, count, error): (String, i64, String)| {
+        let lanes = if count == 1 { "a lane".to_owned() } else { format!("{count} lanes") };
+        format!("{projection} has parked {lanes} until somebody settles it (`trialog feed parked`): {error}")
+    };
+    Ok(rows.into_iter().map(as_text).collect())
 }
 
 /// A parked fact, or what can be read of it: one that is damaged must not hide the others, nor stand in their way.

@@ -91,6 +91,41 @@ async fn what_is_damaged_is_served_to_nobody_as_whole() {
 }
 
 #[tokio::test]
+async fn damaged_objects_are_found_before_anybody_needs_them() {
+    let fixture = Fixture::new().await;
+    let folder = fixture.folder.path().join("objects");
+    let (run, mut files) = (fixture.own_run().await, Vec::new());
+    for content in [b"missing".as_slice(), b"short", b"changed", b"a link", b"sound"] {
+        let hash = put(&fixture, "", content).await.unwrap().sha256;
+        let mut request = recorded(WORKSPACE, &run, &hash);
+        request.artifacts[0].path.clone_from(&hash);
+        answer(fixture.api.record_artifacts(Request::new(request)).await).unwrap();
+        files.push((folder.join(format!("sha256/{}/{hash}", &hash[..2])), hash));
+    }
+    let faults =
+        async |contents| crate::examine::object_faults(fixture.log().reader(), &folder, contents).await.unwrap();
+    assert_eq!(faults(true).await, [""; 0]);
+    std::fs::remove_file(&files[0].0).unwrap();
+    std::fs::write(&files[1].0, "shor").unwrap();
+    std::fs::write(&files[2].0, "chanced").unwrap();
+    std::fs::rename(&files[3].0, folder.join("elsewhere")).unwrap();
+    std::os::unix::fs::symlink(folder.join("elsewhere"), &files[3].0).unwrap();
+    let about = |faults: &[String], place: usize, word: &str| {
+        let about: Vec<_> = faults.iter().filter(|fault| fault.contains(&files[place].1)).collect();
+        !about.is_empty() && about.iter().any(|fault| fault.contains(word))
+    };
+    let found = faults(true).await;
+    let words = ["is missing", "4 bytes", "has the hash", "is no file"];
+    for (place, word) in words.into_iter().enumerate() {
+        assert!(about(&found, place, word), "{word}: {found:#?}");
+    }
+    assert!(!found.iter().any(|fault| fault.contains(&files[4].1)), "{found:#?}");
+    let quick = faults(false).await;
+    assert!(about(&quick, 0, words[0]) && about(&quick, 1, words[1]) && about(&quick, 3, words[3]), "{quick:#?}");
+    assert!(!quick.iter().any(|fault| fault.contains(words[2])), "contents are left out: {quick:#?}");
+}
+
+#[tokio::test]
 async fn an_object_is_what_its_hash_says() {
     // Code and models are found by hash: what is there must be what was sent, to the byte.
     let fixture = Fixture::new().await;
