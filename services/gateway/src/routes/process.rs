@@ -90,5 +90,32 @@ pub(crate) async fn openapi_document() -> HttpResponse {
 #[utoipa::path(tag = "process", responses((status = 200, body = String, content_type = "text/html")))]
 #[get("/docs/problems")]
 pub(crate) async fn problems_page() -> HttpResponse {
-    HttpResponse::Ok().content_type("text/html; charset=utf-8").body(include_str!("problems.html"))
+    let page = include_str!("problems.html").replace("<!-- codes -->", &codes(CODES));
+    HttpResponse::Ok().content_type("text/html; charset=utf-8").body(page)
+}
+
+/// The table of codes.
+const CODES: &str = include_str!("../../../../docs/errors.md");
+
+/// The rows of the committed table of codes, each at its own anchor.
+fn codes(table: &str) -> String {
+    let rows = table.lines().skip_while(|line| !line.starts_with("|---")).skip(1);
+    let escaped = |text: &str| text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    let row = |line: &str| {
+        let cells: Vec<String> = line.trim_matches('|').split(" | ").map(|cell| escaped(cell.trim())).collect();
+        let code = cells.first().cloned().unwrap_or_default();
+        format!("<tr id=\"{code}\"><td>{}</td></tr>\n", cells.join("</td><td>"))
+    };
+    rows.map(row).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_type_of_a_problem_leads_to_its_code() {
+        let rows = super::codes(super::CODES);
+        assert!(rows.contains("<tr id=\"UnknownField\"><td>UnknownField</td><td>400, 422</td><td>"), "{rows}");
+        assert_eq!(rows.matches("<tr id=").count(), rows.lines().count());
+        assert!(rows.matches("<td>").count() == 3 * rows.lines().count(), "three cells a row");
+    }
 }
