@@ -82,7 +82,7 @@ pub(super) fn complete(path: &str, method: &str, operation: &mut Value) {
     }
     documents::complete(operation);
     complete_body(operation);
-    complete_answers(method, operation);
+    complete_answers(path, method, operation);
     let mut parameters: Vec<Value> = operation["parameters"].as_array().cloned().unwrap_or_default();
     for name in path.split('{').skip(1).filter_map(|rest| rest.split('}').next()) {
         let described =
@@ -124,7 +124,27 @@ fn complete_body(operation: &mut Value) {
     of_contents(body, &untyped);
 }
 
-fn complete_answers(method: &str, operation: &mut Value) {
+/// What the headers of an answer say.
+fn answer_headers(path: &str, method: &str, status: &str, response: &mut Value) {
+    let is_read = ["get", "head"].contains(&method);
+    if !is_read && path.starts_with("/api/") && status.starts_with('2') {
+        response["headers"]["Trialog-Position"] = header("The position that was committed, e.g. `sweeps=1234`.");
+    }
+    let message = response.pointer("/content/application~1json/schema/$ref").and_then(Value::as_str);
+    let message = message.and_then(|path| path.rsplit('/').next()).unwrap_or_default().to_owned();
+    if VERSIONED.contains(&message.as_str()) {
+        response["headers"]["ETag"] = header("The version, e.g. `\"v3\"`, for If-Match and If-None-Match.");
+    }
+    if status == "206" {
+        response["headers"]["Content-Range"] = header("Which part it is, e.g. `bytes 0-99/1000`.");
+    }
+}
+
+/// Messages that have a version.
+const VERSIONED: &[&str] =
+    &["Cluster", "Endpoint", "Deployment", "Model", "Run", "Sweep", "SubmitSweepReply", "Workspace"];
+
+fn complete_answers(path: &str, method: &str, operation: &mut Value) {
     let name = operation["operationId"].as_str().unwrap_or_default().to_owned();
     let described = OBJECTS.iter().find(|(operation, _)| *operation == name).map(|(_, text)| *text);
     let untyped =
@@ -135,9 +155,7 @@ fn complete_answers(method: &str, operation: &mut Value) {
             let reason = status.parse().ok().and_then(|code| StatusCode::from_u16(code).ok()?.canonical_reason());
             response["description"] = reason.unwrap_or_default().into();
         }
-        if method != "get" && method != "head" && name.chars().next().is_some() && status.starts_with('2') {
-            response["headers"]["Trialog-Position"] = header("The position that was committed, e.g. `sweeps=1234`.");
-        }
+        answer_headers(path, method, status, response);
         of_contents(response, &untyped);
     }
 }
