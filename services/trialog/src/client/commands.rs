@@ -3,7 +3,7 @@
 use clap::Command;
 
 /// Each command by its words, with the operations that it is for, and examples below it.
-const COMMANDS: &str = "\
+const COMMANDS: &str = r#"
 workspace create: put_workspace
   trialog workspace create vision
 workspace list: list_workspaces
@@ -13,9 +13,9 @@ workspace show: get_workspace
 token create: create_token
   trialog token create laptop
   trialog token create shop --scope scorer --endpoint prices
-token list: list_tokens
+token list: list_tokens list_admin_tokens
   trialog token list
-token delete: revoke_token
+token delete: revoke_token revoke_admin_token
   trialog token delete TOKEN_ID
 cluster create:
   trialog cluster create spot --vm-size D2 --vm-priority low_priority --max 4
@@ -59,6 +59,9 @@ sweep cancel: cancel_sweep
   trialog sweep cancel digits
 sweep archive: archive_sweep
   trialog sweep archive digits
+sweep delete: delete_sweep
+  trialog sweep delete digits
+  trialog sweep delete digits --runs
 sweep extend: extend_sweep
   trialog sweep extend digits --max-total-trials 80
 sweep update: update_sweep
@@ -174,7 +177,7 @@ why: explain_trial explain_run
 verify: verify_sweep
   trialog verify digits
 whatif: what_if
-  trialog whatif digits --policy '{type:asha,max_resource:9}' --policy '{type:median_stopping}'
+  trialog whatif digits --policy '{"type":"asha","max_resource":9}' --policy '{"type":"median_stopping"}'
 import optuna: import_sweep
   trialog import optuna study.db --metric loss
 import csv:
@@ -201,24 +204,17 @@ feed skip: skip_parked_fact
   trialog feed skip runs.follow_trials 815
 feed adopt: adopt_source
   trialog feed adopt runs@f00d --from 815
-";
+"#;
 
-/// A command of the table.
-struct Entry<'a> {
-    words: &'a str,
-    operations: Vec<&'a str>,
-    examples: Vec<&'a str>,
-}
+/// A command of the table: its words, its operations, its examples.
+type Entry = (&'static str, &'static str, Vec<&'static str>);
 
-fn entries() -> Vec<Entry<'static>> {
-    let mut entries: Vec<Entry<'static>> = Vec::new();
+fn entries() -> Vec<Entry> {
+    let mut entries: Vec<Entry> = Vec::new();
     for line in COMMANDS.lines() {
         match (line.strip_prefix("  "), line.split_once(':')) {
-            (Some(example), _) => entries.iter_mut().next_back().map_or((), |entry| entry.examples.push(example)),
-            (None, Some((words, operations))) => {
-                let operations = operations.split_whitespace().collect();
-                entries.push(Entry { words, operations, examples: Vec::new() });
-            }
+            (Some(example), _) => entries.iter_mut().next_back().map_or((), |(.., examples)| examples.push(example)),
+            (None, Some((words, operations))) => entries.push((words, operations, Vec::new())),
             (None, None) => {}
         }
     }
@@ -252,7 +248,7 @@ const WITHOUT: [(&str, &str); 19] = [
 /// The command line with the examples behind each command's help.
 pub fn with_examples(command: Command) -> Command {
     let mut command = command;
-    for Entry { words, examples, .. } in entries() {
+    for (words, _, examples) in entries() {
         let text = format!("Examples:\n  {}", examples.join("\n  "));
         command = add(command, &words.split(' ').collect::<Vec<_>>(), text);
     }
@@ -269,7 +265,7 @@ fn add(command: Command, words: &[&str], text: String) -> Command {
 /// All examples.
 #[cfg(test)]
 pub fn examples() -> impl Iterator<Item = &'static str> {
-    entries().into_iter().flat_map(|entry| entry.examples)
+    entries().into_iter().flat_map(|(.., examples)| examples)
 }
 
 #[cfg(test)]
@@ -302,9 +298,9 @@ mod tests {
         let mut there = BTreeSet::new();
         leaves(&crate::client::Command::augment_subcommands(Command::new("trialog")), "", &mut there);
         LOCAL.iter().for_each(|local| assert!(there.remove(*local), "{local}"));
-        let listed: BTreeSet<String> = entries().iter().map(|entry| entry.words.to_owned()).collect();
+        let listed: BTreeSet<String> = entries().iter().map(|(words, ..)| (*words).to_owned()).collect();
         assert_eq!(listed, there);
-        for Entry { words, examples, .. } in entries() {
+        for (words, _, examples) in entries() {
             let begins = format!("trialog {words}");
             assert!(!examples.is_empty() && examples.iter().all(|example| example.starts_with(&begins)), "{words}");
         }
@@ -317,7 +313,8 @@ mod tests {
         let methods =
             document["paths"].as_object().unwrap().values().flat_map(|path| path.as_object().unwrap().values());
         let there: BTreeSet<&str> = methods.filter_map(|operation| operation["operationId"].as_str()).collect();
-        let mut listed: Vec<&str> = entries().into_iter().flat_map(|entry| entry.operations).collect();
+        let mut listed: Vec<&str> =
+            entries().into_iter().flat_map(|(_, operations, _)| operations.split_whitespace()).collect();
         listed.extend(WITHOUT.iter().map(|(operation, _)| *operation));
         let unique: BTreeSet<&str> = listed.iter().copied().collect();
         assert_eq!(unique, there);

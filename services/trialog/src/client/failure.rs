@@ -1,6 +1,6 @@
 //! What is said when a command does not go well.
 
-use vocabulary::Problem;
+use vocabulary::{FieldError, Problem};
 
 /// Why a command failed.
 #[derive(Debug)]
@@ -61,7 +61,7 @@ impl Failure {
             Self::Refused(problem) => {
                 eprintln!("refused ({}): {}", problem.code, problem.detail);
                 for error in problem.errors.iter().filter(|_| problem.errors.len() > 1) {
-                    eprintln!("  {}: {}", error.pointer, error.message);
+                    eprintln!("  {}", placed(error));
                 }
                 for error in problem.errors.iter().filter(|error| !error.hint.is_empty()) {
                     eprintln!("  hint: {}", error.hint);
@@ -72,10 +72,14 @@ impl Failure {
     }
 }
 
+/// An error with its place, which most messages begin with.
+fn placed(error: &FieldError) -> String {
+    let path = error.pointer.trim_start_matches('/').replace('/', ".");
+    if error.message.starts_with(&path) { error.message.clone() } else { format!("{path}: {}", error.message) }
+}
+
 #[cfg(test)]
 mod tests {
-    use vocabulary::FieldError;
-
     use super::*;
 
     #[test]
@@ -97,6 +101,9 @@ mod tests {
         let messages: Vec<&str> = problem.errors.iter().map(|error| error.message.as_str()).collect();
         assert!(messages.contains(&"--max: 0 is less than --min"), "{messages:?}");
         assert!(messages.contains(&"--vm-size: size 'D3' is not known") && messages.contains(&"zone: unknown"));
+        assert_eq!(placed(&problem.errors[0]), messages[0], "a place is said once");
+        let other = FieldError::new("/trial/code", "Missing", "there is no such object");
+        assert_eq!(placed(&other), "trial.code: there is no such object");
         assert_eq!(problem.detail, "--max: 0 is less than --min (and 2 more)");
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use documents::Node;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use runtime::{Backoff, Stopwatch};
@@ -67,6 +68,14 @@ impl Client {
     /// Reads below the workspace.
     pub async fn get(&self, path: &str) -> Result<Value, Failure> {
         self.send(Method::GET, path, &Body::None).await
+    }
+
+    /// Reads below the workspace as a document, whose order is kept.
+    pub async fn get_document(&self, path: &str) -> Result<Node, Failure> {
+        let path = format!("/workspaces/{}/{path}", encoded(self.workspace()));
+        let response = self.open(Method::GET, &path, &Body::None).await?;
+        let bytes = response.bytes().await.map_err(|error| self.gone(&error))?;
+        documents::read(&bytes, documents::Format::Json).map_err(|problem| Failure::Refused(Box::new(problem)))
     }
 
     /// Reads below the workspace, and again while the server is away for a while.

@@ -15,6 +15,6 @@ pub struct Explain {
 pub fn explain(arguments: &Explain) -> Result<(), Failure> {
     let path = arguments.path.as_deref().unwrap_or_default();
     let text = documents::reference::explain(path).map_err(Failure::Usage)?;
-    print!("{text}");
+    super::stdout::bytes_as_they_are(text.as_bytes());
     Ok(())
 }

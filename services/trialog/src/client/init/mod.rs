@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 
 use super::Failure;
+use super::stdout::line;
 
 /// What to begin with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -71,9 +72,9 @@ pub fn write(kind: Kind, preset: Preset, folder: &Path, url: &str, force: bool) 
     std::fs::create_dir_all(folder).map_err(|error| wrong(folder, error))?;
     for (path, text) in &files {
         std::fs::write(path, text).map_err(|error| wrong(path, error))?;
-        println!("wrote {}", path.display());
+        line(&format!("wrote {}", path.display()));
     }
-    println!("{} says how to run it", folder.join("README.md").display());
+    line(&format!("{} says how to run it", folder.join("README.md").display()));
     Ok(())
 }
 
