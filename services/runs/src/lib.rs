@@ -7,10 +7,12 @@
 //! - Invariant: nothing is accepted from an attempt that is not the run's current one, nor after the run's end (logs
 //!   excepted).
 //! - Invariant: a watched point that was acknowledged is in a `MetricReported` before the run's `RunEnded`.
+//! - Invariant: a deleted run has its history and nothing else; an object that anything refers to stays.
 //! - Invariant: a terminal state stays, but that a policy's late stop relabels Completed or Failed as EarlyStopped.
 
 pub mod api;
 mod core;
+mod deletion;
 pub mod examine;
 pub mod experiment;
 mod experiments;

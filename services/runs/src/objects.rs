@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
+use jiff::Timestamp;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{MultipartUpload, ObjectStore, ObjectStoreExt, PutPayload};
@@ -117,6 +118,29 @@ impl Objects {
         match self.store.head(&hash.path()).await {
             Ok(facts) => Ok(Some(facts.size)),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(failed(&error)),
+        }
+    }
+
+    /// When an object was put last; `None` when it is not here.
+    ///
+    /// # Errors
+    /// 503 when the store fails.
+    pub async fn written_at(&self, hash: &Hash) -> Result<Option<Timestamp>, Problem> {
+        match self.store.head(&hash.path()).await {
+            Ok(facts) => Ok(Timestamp::from_microsecond(facts.last_modified.timestamp_micros()).ok()),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(failed(&error)),
+        }
+    }
+
+    /// Removes an object, if it is here.
+    ///
+    /// # Errors
+    /// 503 when the store fails.
+    pub async fn remove(&self, hash: &Hash) -> Result<(), Problem> {
+        match self.store.delete(&hash.path()).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(failed(&error)),
         }
     }

@@ -98,7 +98,8 @@ fn of_run(run_id: String, event: RunEvent) -> Option<Publication> {
             let fact = facts::ArtifactsRecorded { workspace: event.subject.workspace, run_id, count: event.count };
             Publication::new("ArtifactsRecorded", &fact)
         }
-        RunEvent::RunUpdated(_) => return None,
+        // Who deletes the sweep tells of it.
+        RunEvent::RunUpdated(_) | RunEvent::RunDeleted(_) => return None,
     })
 }
 

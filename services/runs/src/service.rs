@@ -13,6 +13,7 @@ use crate::known_experiments::Known;
 use crate::logs::Wake;
 use crate::objects::Objects;
 use crate::views::canceled_runs::CanceledRunsView;
+use crate::views::code_objects::CodeObjectsView;
 use crate::views::experiments::ExperimentsView;
 use crate::views::nested_runs::NestedRunsView;
 use crate::views::object_owners::ObjectOwnersView;
@@ -28,6 +29,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("006_object_owners", include_str!("../migrations/006_object_owners.sql")),
     ("007_canceled_runs", include_str!("../migrations/007_canceled_runs.sql")),
     ("008_nested_runs", include_str!("../migrations/008_nested_runs.sql")),
+    ("009_deleted_runs", include_str!("../migrations/009_deleted_runs.sql")),
 ];
 
 /// What the service is given.
@@ -71,6 +73,7 @@ pub async fn open(dependencies: Dependencies) -> anyhow::Result<Service> {
             Arc::new(ObjectOwnersView),
             Arc::new(CanceledRunsView),
             Arc::new(NestedRunsView),
+            Arc::new(CodeObjectsView),
         ],
         clock: Arc::clone(&clock),
         entropy: Arc::clone(&entropy),

@@ -88,6 +88,10 @@ fn fact(sweep_id: SweepId, position: i64, event: SweepEvent) -> Option<Publicati
             let (workspace, code, message) = (event.workspace, "Stalled".to_owned(), event.reason);
             Some(Publication::new("SweepWarned", &wire::SweepWarned { workspace, sweep_id: sweep, code, message }))
         }
+        SweepEvent::SweepDeleted(event) => {
+            let fact = wire::SweepDeleted { workspace: event.workspace, sweep_id: sweep, runs: event.runs };
+            Some(Publication::new("SweepDeleted", &fact))
+        }
         SweepEvent::SweepStarted(event) => moved(event.workspace, SweepState::Running, String::new()),
         SweepEvent::SweepPaused(event) => moved(event.workspace, SweepState::Paused, String::new()),
         SweepEvent::SweepResumed(event) => moved(event.workspace, SweepState::Running, String::new()),

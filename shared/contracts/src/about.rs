@@ -47,7 +47,7 @@ about! {
     sweeps {
         SweepSubmitted(sweep_id), SweepStateChanged(sweep_id), TrialProposed(sweep_id, run_id),
         TrialReported(sweep_id, run_id), TrialStopRequested(sweep_id, run_id), TrialPromoted(sweep_id, run_id),
-        TrialReleased(sweep_id, run_id), TrialEnded(sweep_id, run_id), SweepWarned(sweep_id),
+        TrialReleased(sweep_id, run_id), TrialEnded(sweep_id, run_id), SweepWarned(sweep_id), SweepDeleted(sweep_id),
     }
     workspaces { TokenCreated() }
 }

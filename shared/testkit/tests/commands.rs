@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use serde_json::json;
-use trialog_testkit::{Home, Options, Server, Watchdog, binary};
+use trialog_testkit::{Home, Options, Server, Watchdog, await_that, binary};
 
 /// For everything: a debug build on a busy machine needs a fraction of it.
 const LIMIT: Duration = Duration::from_secs(240);
@@ -82,6 +82,7 @@ fn what_goes_badly_is_seen_and_what_is_cut_goes_on() {
     a_sweep_without_a_value_is_bad_news(&cli);
     trials_are_found_by_what_people_call_them(&cli);
     names_are_used_again(&cli);
+    what_nobody_uses_can_be_deleted(&cli);
     let refused = cli.refused(&["cluster", "scale", "lively", "--min", "5"], 1);
     assert!(refused.contains("--max") && !refused.contains("scale.m"), "options are named, not fields: {refused}");
     a_log_is_followed_over_a_restart(&mut server, home.path());
@@ -153,6 +154,29 @@ fn names_are_used_again(cli: &CommandLine<'_>) {
     assert!(replaced.status.success() && told.contains("archived the earlier hopeless"), "{told}");
     let limits = cli.run(&["sweep", "show", "hopeless", "--spec"]);
     assert!(limits.contains("max_total_trials: 1") && limits.contains("max_concurrent_trials: 1"), "{limits}");
+}
+
+fn what_nobody_uses_can_be_deleted(cli: &CommandLine<'_>) {
+    // Both have no value, which is what their followers are told.
+    cli.refused(&["sweep", "follow", "hopeless"], 1);
+    cli.refused(&["sweep", "follow", "hopeless-2"], 1);
+    cli.run(&["model", "register", "kept", "--run", "hopeless-2/0", "--path", "outputs/model"]);
+    let used = cli.refused(&["sweep", "delete", "hopeless-2", "--runs"], 1);
+    assert!(used.contains("InUse") && used.contains("version 1 of model kept"), "{used}");
+    let run = cli.run(&["run", "show", "hopeless/0", "-o", "name"]).trim().to_owned();
+    cli.run(&["sweep", "delete", "hopeless", "--runs"]);
+    let gone = cli.refused(&["sweep", "show", "hopeless"], 1);
+    assert!(gone.contains("NotFound"), "{gone}");
+    await_that(LIMIT, || {
+        let output = cli.output(&["run", "show", &run]);
+        if output.status.code() == Some(1) { Ok(()) } else { Err("its runs are there") }
+    });
+    for words in [["run", "logs", &run], ["run", "artifacts", &run]] {
+        let absent = cli.refused(&words, 1);
+        assert!(absent.contains("NotFound"), "{absent}");
+    }
+    let chain = cli.run(&["lineage", &run]);
+    assert!(chain.contains("sweep sweep_") && chain.contains("name hopeless"), "{chain}");
 }
 
 fn a_log_is_followed_over_a_restart(server: &mut Server, folder: &Path) {

@@ -30,8 +30,7 @@ impl Default for Pace {
 }
 
 impl Pace {
-    /// Of other limits than the usual ones.
-    pub(super) fn of(pause_max: Duration, start: Duration) -> Self {
+    fn of(pause_max: Duration, start: Duration) -> Self {
         Self { pause_max, late: Box::pin(sleep(start)) }
     }
 

@@ -114,7 +114,13 @@ async fn from_run(call: &Call, run_id: &str, chain: &mut Vec<Value>) -> Result<(
 async fn from_trial(call: &Call, sweep_id: &str, index: u32, chain: &mut Vec<Value>) -> Result<(), Refusal> {
     let context = call.reading(Service::Sweeps)?;
     let (workspace, sweep) = (call.workspace.clone(), sweep_id.to_owned());
-    let request = GetSweepRequest { workspace: workspace.clone(), sweep: sweep.clone(), ..GetSweepRequest::default() };
+    // What was deleted is still where an answer comes from.
+    let request = GetSweepRequest {
+        workspace: workspace.clone(),
+        sweep: sweep.clone(),
+        deleted: true,
+        ..GetSweepRequest::default()
+    };
     let mut client = call.peers().sweeps_client();
     let found = client.get_sweep(context.attach(request)).await?.into_inner();
     chain.push(json!({
@@ -125,7 +131,7 @@ async fn from_trial(call: &Call, sweep_id: &str, index: u32, chain: &mut Vec<Val
         "primary_metric": found.primary_metric,
         "seed": found.seed,
     }));
-    let request = GetTrialRequest { workspace, sweep, index };
+    let request = GetTrialRequest { workspace, sweep, index, deleted: true };
     let trial = client.get_trial(context.attach(request)).await?.into_inner();
     let parameters = if trial.parameters_json.is_empty() { Value::Null } else { embedded(&trial.parameters_json)? };
     chain.push(json!({
@@ -136,7 +142,7 @@ async fn from_trial(call: &Call, sweep_id: &str, index: u32, chain: &mut Vec<Val
         "parameters": parameters,
         "best_value": trial.best_value,
     }));
-    let explanation = explain(call, sweep_id, index).await?;
+    let explanation = explain(call, sweep_id, index, true).await?;
     let position = explanation["proposal"]["position"].as_i64().unwrap_or_default();
     chain.push(json!({
         "kind": "decision",

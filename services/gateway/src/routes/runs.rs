@@ -129,7 +129,15 @@ const QUEUED: &str = "Queued";
 async fn run_of(call: &Call) -> Result<tonic::Response<Run>, Refusal> {
     let request = GetRunRequest { workspace: call.workspace.clone(), run_id: call.run_id()? };
     let context = call.reading(Service::Runs)?;
-    Ok(call.peers().runs_client().get_run(context.attach(request)).await?)
+    let reply = call.peers().runs_client().get_run(context.attach(request)).await?;
+    match reply.get_ref().deleted_at.as_str() {
+        "" => Ok(reply),
+        at => {
+            let (run, workspace) = (call.path("run"), &call.workspace);
+            let detail = format!("run '{run}' in workspace '{workspace}': it was deleted at {at}");
+            Err(Problem::new(404, "NotFound", detail).into())
+        }
+    }
 }
 
 /// Says why a run waits, ran where it ran and ended as it did: `{run_id, state, reason, placements, attempts, end}`; of
@@ -139,7 +147,7 @@ async fn run_of(call: &Call) -> Result<tonic::Response<Run>, Refusal> {
 pub(crate) async fn explain_run(call: Call) -> Reply {
     let run = run_of(&call).await?.into_inner();
     if let Some(index) = run.trial_index.filter(|_| !run.sweep_id.is_empty()) {
-        return door::json(StatusCode::OK, &explain(&call, &run.sweep_id, index).await?);
+        return door::json(StatusCode::OK, &explain(&call, &run.sweep_id, index, false).await?);
     }
     if run.job.is_none() {
         let detail = format!("run '{}' has no job: its client drives it, and nothing was decided here", run.run_id);

@@ -1,12 +1,13 @@
 //! Sweeps: submitting, listing, showing, changing.
 
 use actix_web::http::StatusCode;
-use actix_web::{get, patch, post};
+use actix_web::{delete, get, patch, post};
 use contracts::compute::{Cluster, GetClusterRequest};
+use contracts::models::{ListModelsRequest, ListVersionsRequest};
 use contracts::runs::HeadObjectRequest;
 use contracts::sweeps::{
-    ClusterFacts, GetSweepRequest, ListSweepsReply, ListSweepsRequest, Resolved, SubmitSweepReply, SubmitSweepRequest,
-    Sweep, UpdateSweepRequest,
+    ClusterFacts, DeleteSweepRequest, GetSweepRequest, ListSweepsReply, ListSweepsRequest, Resolved, SubmitSweepReply,
+    SubmitSweepRequest, Sweep, UpdateSweepRequest,
 };
 use documents::{Node, Tree};
 use serde::Deserialize;
@@ -14,7 +15,7 @@ use utoipa::IntoParams;
 
 use crate::door::{Query, Call, Document, Refusal, Reply, Service, WaitQuery, changed, found, json};
 
-super::routes!(submit_sweep, list_sweeps, get_sweep, update_sweep);
+super::routes!(submit_sweep, list_sweeps, get_sweep, update_sweep, delete_sweep);
 
 /// How a sweep is submitted.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -154,6 +155,7 @@ pub(crate) async fn get_sweep(call: Call, wait: Query<WaitQuery>) -> Reply {
         sweep: call.path("sweep").to_owned(),
         wait_seconds: waiting.seconds,
         after_version: waiting.after_version,
+        deleted: false,
     };
     let context = call.reading(Service::Sweeps)?;
     found(call.peers().sweeps_client().get_sweep(context.attach(request)).await?, waiting)
@@ -174,4 +176,58 @@ pub(crate) async fn update_sweep(body: Document, call: Call) -> Reply {
     };
     let reply = call.peers().sweeps_client().update_sweep(call.writing(body.hash())?.attach(request)).await?;
     changed(StatusCode::OK, Service::Sweeps, reply)
+}
+
+/// What goes with a sweep.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(default, deny_unknown_fields)]
+pub struct DeleteQuery {
+    /// Also the runs of its trials, with their metrics, logs and artifacts.
+    runs: bool,
+}
+
+/// Deletes a sweep that has ended. 409 InUse while a version of a model comes from it, or a sweep that has not ended
+/// began with what it has. Its name is free again; lineage still tells of it.
+#[utoipa::path(tag = "sweeps", params(DeleteQuery), responses((status = 200, body = Sweep)))]
+#[delete("/api/v1/workspaces/{workspace}/sweeps/{sweep:[^/:]+}")]
+pub(crate) async fn delete_sweep(body: Document, call: Call, query: Query<DeleteQuery>) -> Reply {
+    let (workspace, sweep) = (call.workspace.clone(), call.path("sweep").to_owned());
+    let request = GetSweepRequest { workspace, sweep, deleted: true, ..GetSweepRequest::default() };
+    let context = call.reading(Service::Sweeps)?;
+    let sweep = call.peers().sweeps_client().get_sweep(context.attach(request)).await?.into_inner().sweep_id;
+    let used_by = versions_of(&call, &sweep).await?;
+    let request = DeleteSweepRequest { workspace: call.workspace.clone(), sweep, runs: query.runs, used_by };
+    let reply = call.peers().sweeps_client().delete_sweep(call.writing(body.hash())?.attach(request)).await?;
+    changed(StatusCode::OK, Service::Sweeps, reply)
+}
+
+/// Versions of models that come from a sweep; what is deployed is one of them.
+async fn versions_of(call: &Call, sweep_id: &str) -> Result<Vec<String>, Refusal> {
+    let mut found = Vec::new();
+    let mut client = call.peers().models_client();
+    let (mut models, mut page_token) = (Vec::new(), String::new());
+    loop {
+        let request = ListModelsRequest { workspace: call.workspace.clone(), page_token, ..Default::default() };
+        let page = client.list_models(call.reading(Service::Models)?.attach(request)).await?.into_inner();
+        models.extend(page.models.into_iter().map(|model| model.name));
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            break;
+        }
+    }
+    for model in models {
+        let (mut page_token, view) = (String::new(), "all".to_owned());
+        loop {
+            let (workspace, model, view) = (call.workspace.clone(), model.clone(), view.clone());
+            let request = ListVersionsRequest { workspace, model, view, page_token, ..Default::default() };
+            let page = client.list_versions(call.reading(Service::Models)?.attach(request)).await?.into_inner();
+            let of_it = page.versions.iter().filter(|version| version.sweep_id == sweep_id);
+            found.extend(of_it.map(|version| format!("version {} of model {}", version.version, version.model)));
+            page_token = page.next_page_token;
+            if page_token.is_empty() {
+                break;
+            }
+        }
+    }
+    Ok(found)
 }

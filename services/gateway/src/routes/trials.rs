@@ -48,7 +48,7 @@ pub(crate) async fn list_trials(call: Call, query: Query<TrialsQuery>) -> Reply 
 pub(crate) async fn get_trial(call: Call) -> Reply {
     let (workspace, sweep, index) = (call.workspace.clone(), call.path("sweep").to_owned(), call.number("index")?);
     let context = call.reading(Service::Sweeps)?;
-    let request = GetTrialRequest { workspace, sweep, index };
+    let request = GetTrialRequest { workspace, sweep, index, deleted: false };
     let reply = call.peers().sweeps_client().get_trial(context.attach(request)).await?;
     door::json(StatusCode::OK, reply.get_ref())
 }
@@ -58,14 +58,14 @@ pub(crate) async fn get_trial(call: Call) -> Reply {
 #[utoipa::path(tag = "trials", responses((status = 200, body = serde_json::Value)))]
 #[get("/api/v1/workspaces/{workspace}/sweeps/{sweep}/trials/{index:[^/:]+}/why")]
 pub(crate) async fn explain_trial(call: Call) -> Reply {
-    let explanation = explain(&call, call.path("sweep"), call.number("index")?).await?;
+    let explanation = explain(&call, call.path("sweep"), call.number("index")?, false).await?;
     door::json(StatusCode::OK, &explanation)
 }
 
-/// What sweeps says of the trial, with what compute says of its run's job.
-pub(crate) async fn explain(call: &Call, sweep: &str, index: u32) -> Result<Value, Refusal> {
+/// What sweeps says of the trial, with what compute says of its run's job; with `deleted` also of a sweep that is gone.
+pub(crate) async fn explain(call: &Call, sweep: &str, index: u32, deleted: bool) -> Result<Value, Refusal> {
     let context = call.reading(Service::Sweeps)?;
-    let request = ExplainTrialRequest { workspace: call.workspace.clone(), sweep: sweep.to_owned(), index };
+    let request = ExplainTrialRequest { workspace: call.workspace.clone(), sweep: sweep.to_owned(), index, deleted };
     let reply = call.peers().sweeps_client().explain_trial(context.attach(request)).await?.into_inner();
     let mut explanation = embedded(&reply.explanation_json)?;
     let job = job_of(call, &reply.run_id).await?.unwrap_or_default();

@@ -33,7 +33,9 @@ readers! {
         ExperimentCreated, RunCreated, RunStateChanged, RunStopRequested, MetricReported, MetricNameSeen, RunEnded,
         RunRelabelled, ArtifactsRecorded,
     }
-    Sweeps: sweeps { SweepSubmitted, SweepStateChanged, TrialProposed, TrialStopRequested, TrialEnded, SweepWarned }
+    Sweeps: sweeps {
+        SweepSubmitted, SweepStateChanged, TrialProposed, TrialStopRequested, TrialEnded, SweepWarned, SweepDeleted,
+    }
 }
 
 #[cfg(test)]

@@ -198,6 +198,7 @@ fake!(SweepsService, sweeps, {} {}
     pause_sweep: PauseSweepRequest => Sweep,
     resume_sweep: ResumeSweepRequest => Sweep,
     archive_sweep: ArchiveSweepRequest => Sweep,
+    delete_sweep: DeleteSweepRequest => Sweep,
     cancel_sweep: CancelSweepRequest => CancelSweepReply,
     extend_sweep: ExtendSweepRequest => Sweep,
     list_trials: ListTrialsRequest => ListTrialsReply,

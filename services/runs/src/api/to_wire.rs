@@ -29,6 +29,7 @@ pub(crate) fn run(run_id: RunId, run: &Run) -> wire::Run {
         ended_at: details.ended_us.map(shown_time).unwrap_or_default(),
         preemptions: details.preemptions,
         version: run.version,
+        deleted_at: details.deleted_us.map(shown_time).unwrap_or_default(),
         // Compute knows that.
         reason: String::new(),
     }

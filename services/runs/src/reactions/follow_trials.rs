@@ -9,7 +9,9 @@ use std::sync::Arc;
 use contracts::feed::Fact;
 use contracts::job::Word;
 use contracts::runs::{MetricPoint, RecordMetricsRequest};
-use contracts::sweeps::{TrialEnded, TrialPromoted, TrialProposed, TrialReleased, TrialReported, TrialStopRequested};
+use contracts::sweeps::{
+    SweepDeleted, TrialEnded, TrialPromoted, TrialProposed, TrialReleased, TrialReported, TrialStopRequested,
+};
 use eventlog::{BoxFuture, Context, ExecuteError};
 use feed::{Place, ReactError, Reaction};
 use vocabulary::RunId;
@@ -17,10 +19,14 @@ use vocabulary::job::{JobSpec, StopBy};
 
 use super::fact::{Outcome, decode, execute, not_yet, run_of};
 use crate::core::Core;
+use crate::deletion;
 use crate::experiments::find_or_make;
 use crate::metrics::{Batch, store};
 use crate::run::{self, Command, Rejection, Run, RunCreated, RunState, Subject, Writer, name_of};
+use crate::views::runs;
 
+/// Runs that are looked at together.
+const RUNS_AT_ONCE: i32 = 500;
 /// Microseconds of a millisecond.
 const US_A_MS: i64 = 1_000;
 
@@ -61,6 +67,7 @@ impl Reaction for FollowTrials {
                 "TrialReleased" => self.released(fact, &decode::<TrialReleased>(fact)?.run_id).await,
                 "TrialReported" => self.reported(fact, decode(fact)?).await,
                 "TrialEnded" => self.ended(fact, decode(fact)?).await,
+                "SweepDeleted" => self.deleted(fact, decode(fact)?).await,
                 _ => Ok(()),
             }
         })
@@ -163,6 +170,32 @@ impl FollowTrials {
         let (decision, reason) = (ended.decision, ended.reason);
         let command = Command::EndTrial { state, decision, reason, at_us: fact.recorded_at_us };
         self.must_be_there(fact, "end_trials", run, command).await
+    }
+
+    /// The runs of a sweep that is gone go too, where that is wanted.
+    async fn deleted(&self, fact: &Fact, deleted: SweepDeleted) -> Result<(), ReactError> {
+        if !deleted.runs {
+            return Ok(());
+        }
+        let (workspace, sweep_id) = (deleted.workspace, deleted.sweep_id);
+        let filter = runs::Filter { workspace, sweep_id, ..runs::Filter::default() };
+        let mut last = None;
+        loop {
+            let page = runs::list(self.0.log.reader(), &filter, i64::MAX, RUNS_AT_ONCE).await;
+            let page = page.map_err(|error| ReactError::from(error.problem()))?;
+            if page.is_empty() {
+                break;
+            }
+            for (_, shown) in page {
+                let run = run_of(&shown.run_id)?;
+                deletion::delete(&self.0, fact, run).await?;
+                last = Some(run);
+            }
+        }
+        match last {
+            Some(run) => deletion::collect(&self.0, fact, run).await,
+            None => Ok(()),
+        }
     }
 
     async fn must_be_there(&self, fact: &Fact, story: &str, run: RunId, command: Command) -> Result<(), ReactError> {

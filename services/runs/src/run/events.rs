@@ -158,6 +158,15 @@ pub struct RunRelabelled {
     pub decision: String,
 }
 
+/// It is gone with all that it had measured, said and left; its history stays.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunDeleted {
+    /// Whose run it was.
+    pub subject: Subject,
+    /// Microseconds since 1970.
+    pub at_us: i64,
+}
+
 /// A point of a watched key.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Point {
@@ -211,7 +220,7 @@ vocabulary::stored_events! {
     pub enum RunEvent {
         RunCreated: 2 upcast created, RunUpdated: 1, RunStateChanged: 1, AttemptEnded: 2 upcast ended,
         RunStopRequested: 1, RunReleased: 1, RunEnded: 2 upcast ended, RunRelabelled: 1, MetricReported: 1,
-        MetricNameSeen: 1, ArtifactsRecorded: 1,
+        MetricNameSeen: 1, ArtifactsRecorded: 1, RunDeleted: 1,
     }
 }
 

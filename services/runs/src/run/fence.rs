@@ -77,7 +77,7 @@ impl Run {
     /// # Errors
     /// When there is none; runs of other workspaces are not told from absent ones.
     pub fn in_workspace(&self, workspace: &str, run: &str) -> Result<(), Rejection> {
-        if self.state.is_some() && self.subject.workspace == workspace {
+        if self.state.is_some() && self.subject.workspace == workspace && self.details.deleted_us.is_none() {
             return Ok(());
         }
         Err(Rejection::NotFound { run: run.to_owned(), workspace: workspace.to_owned() })

@@ -59,6 +59,8 @@ pub enum Rejection {
         /// Its state.
         state: RunState,
     },
+    /// What is to be deleted still lives.
+    NotEnded,
     /// The state of a run with a job is its job's.
     HasJob,
     /// A parameter has another value already.
@@ -112,19 +114,22 @@ fn parent_canceled(canceled: &str) -> Problem {
     Problem::conflict("ParentCanceled", detail).with("canceled_run", canceled.to_owned())
 }
 
+fn too_deep(parent: &str, depth: i64, most: i64) -> Problem {
+    let detail = format!(
+        "run '{parent}' has {depth} runs above it, and a run may have {most}; create the run below one further up, or \
+         without parent_run_id"
+    );
+    Problem::invalid("/parent_run_id", "TooDeep", detail)
+}
+
 impl From<Rejection> for Problem {
     fn from(rejection: Rejection) -> Self {
         match rejection {
             Rejection::NotFound { run, workspace } => Self::not_found("run", &run, &workspace),
             Rejection::Exists { run } => Self::conflict("RunExists", format!("run '{run}' exists; ids are used once")),
             Rejection::ParentCanceled { canceled } => parent_canceled(&canceled),
-            Rejection::TooDeep { parent, depth, most } => {
-                let detail = format!(
-                    "run '{parent}' has {depth} runs above it, and a run may have {most}; create the run below one \
-                     further up, or without parent_run_id"
-                );
-                Self::invalid("/parent_run_id", "TooDeep", detail)
-            }
+            Rejection::TooDeep { parent, depth, most } => too_deep(&parent, depth, most),
+            Rejection::NotEnded => Self::conflict("WrongState", "the run has not ended"),
             Rejection::TooManyTexts { field, surplus } => {
                 Self::invalid(&format!("/{field}"), "TooLarge", format!("with these the run's {field} have {surplus}"))
             }

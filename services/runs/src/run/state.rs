@@ -61,6 +61,8 @@ pub struct Details {
     pub started_us: Option<i64>,
     /// When it was over.
     pub ended_us: Option<i64>,
+    /// When it was deleted.
+    pub deleted_us: Option<i64>,
     /// How often a node was taken away from it.
     pub preemptions: u32,
     /// Its tries, the first one first.
@@ -138,6 +140,7 @@ impl Run {
                 }
             }
             RunEvent::ArtifactsRecorded(event) => self.outputs.extend(event.outputs.iter().cloned()),
+            RunEvent::RunDeleted(event) => self.details.deleted_us = Some(event.at_us),
         }
     }
 

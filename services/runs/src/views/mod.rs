@@ -1,6 +1,7 @@
 //! The tables that lists and reads are answered from, written in the append's own transaction.
 
 pub mod canceled_runs;
+pub mod code_objects;
 pub mod experiments;
 pub mod nested_runs;
 pub mod object_owners;

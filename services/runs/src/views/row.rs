@@ -57,6 +57,7 @@ pub fn show(run: &mut wire::Run, event: &RunEvent) {
                 end.decision.clone_from(&event.decision);
             }
         }
+        RunEvent::RunDeleted(event) => run.deleted_at = shown_time(event.at_us),
         RunEvent::RunStopRequested(_)
         | RunEvent::RunReleased(_)
         | RunEvent::MetricReported(_)

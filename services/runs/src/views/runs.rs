@@ -12,6 +12,9 @@ use vocabulary::RunId;
 use super::row::show;
 use crate::run::{self, RunEvent};
 
+/// Instead of its state in the row of a run that is gone: lists pass it over.
+const DELETED: &str = "Deleted";
+
 /// The view.
 pub struct RunsView;
 
@@ -98,7 +101,7 @@ async fn save(tx: &mut Transaction, run: RunId, row: Changed) -> Result<(), Erro
     let Changed { shown, created } = row;
     let Some((seq, command)) = created else {
         sql("UPDATE runs SET state = $1, shown = $2 WHERE run = $3")
-            .bind(&shown.state)
+            .bind(if shown.deleted_at.is_empty() { &shown.state } else { DELETED })
             .bind(shown.encode_to_vec())
             .bind(key(run))
             .execute(tx)
@@ -204,7 +207,8 @@ pub async fn children(
 ) -> Result<Vec<Child>, Error> {
     // The first condition lets SQLite use the partial index.
     let get = "SELECT seq, run, state, sweep_id FROM runs
-        WHERE parent <> '' AND parent = $1 AND workspace = $2 AND seq > $3 ORDER BY seq LIMIT $4";
+        WHERE parent <> '' AND parent = $1 AND workspace = $2 AND seq > $3 AND state <> 'Deleted'
+        ORDER BY seq LIMIT $4";
     let query = sql(get).bind(parent.to_string()).bind(workspace).bind(after).bind(limit);
     let rows: Vec<(i64, Vec<u8>, String, String)> = query.fetch_all(pool).await?;
     let child = |(seq, run, state, sweep_id): (i64, Vec<u8>, String, String)| {
@@ -238,7 +242,8 @@ pub struct Filter {
 /// # Errors
 /// When the rows cannot be read.
 pub async fn list(pool: &Reader, filter: &Filter, before: i64, limit: i32) -> Result<Vec<(i64, wire::Run)>, Error> {
-    let mut query = sql(format!("SELECT {COLUMNS} FROM runs WHERE workspace = $1")).bind(&filter.workspace);
+    let mut query =
+        sql(format!("SELECT {COLUMNS} FROM runs WHERE workspace = $1 AND state <> 'Deleted'")).bind(&filter.workspace);
     let conditions = [
         (" AND experiment_id = ", &filter.experiment_id),
         // The first condition lets the store use the partial index.

@@ -1,4 +1,4 @@
-//! Pauses, resumes, cancels, extends, changes and archives a sweep.
+//! Pauses, resumes, cancels, extends, changes, archives and deletes a sweep.
 
 use contracts::sweeps as wire;
 use contracts::{CallContext, status_of, with_position};
@@ -12,7 +12,11 @@ use super::submit_sweep::format_of;
 use crate::document::read_changes;
 use crate::service::Core;
 use crate::stream::stream_of;
-use crate::sweep::{Changes, Command, PauseMode, Sweep};
+use crate::sweep::{Changes, Command, PauseMode, Sweep, SweepEvent};
+use crate::views;
+
+/// Events behind a submission that are looked at for what it inherits: a few for each of five sources.
+const INHERITED_MAX: u32 = 1_000;
 
 impl Core {
     pub(super) async fn pause_sweep(&self, request: Request<wire::PauseSweepRequest>) -> Answer<wire::Sweep> {
@@ -41,6 +45,39 @@ impl Core {
         let request = request.into_inner();
         let command = Command::Archive { at: self.clock.now() };
         self.change(&call, &request.workspace, &request.sweep, command).await
+    }
+
+    pub(super) async fn delete_sweep(&self, request: Request<wire::DeleteSweepRequest>) -> Answer<wire::Sweep> {
+        let call = CallContext::of(&request);
+        let request = request.into_inner();
+        let sweep_id = self.find_any(&request.workspace, &request.sweep).await?;
+        let mut used_by = request.used_by;
+        used_by.extend(self.built_on(sweep_id).await?);
+        let command = Command::Delete { runs: request.runs, used_by, at: self.clock.now() };
+        let context = calls::context(&call, self.entropy.as_ref(), Vec::new());
+        let done = self.log.execute::<Sweep>(&stream_of(sweep_id), command, context).await;
+        Ok(with_position(self.show(sweep_id).await?, done.map_err(calls::refused)?.position))
+    }
+
+    /// Sweeps that have not ended and began with what this one has.
+    async fn built_on(&self, source: SweepId) -> Result<Vec<String>, Status> {
+        let mut found = Vec::new();
+        for id in views::active(self.log.reader()).await.map_err(calls::unreadable)? {
+            // What a sweep inherits stands right behind its submission.
+            let events = self.log.read_stream(&stream_of(id), 1, INHERITED_MAX).await.map_err(calls::unreadable)?;
+            for event in events {
+                let from = match event.decode::<SweepEvent>().map_err(calls::unreadable)? {
+                    SweepEvent::ObservationsInherited(inherited) => inherited.source,
+                    SweepEvent::TrialsAdopted(adopted) => adopted.source,
+                    _ => break,
+                };
+                if from == source {
+                    found.push(format!("sweep {id}, which has not ended"));
+                    break;
+                }
+            }
+        }
+        Ok(found)
     }
 
     pub(super) async fn cancel_sweep(

@@ -14,7 +14,7 @@ impl Core {
     pub(super) async fn explain_trial(&self, request: Request<wire::ExplainTrialRequest>) -> Answer<wire::Explanation> {
         calls::at_least(&self.log, &CallContext::of(&request)).await?;
         let request = request.into_inner();
-        let sweep_id = self.find(&request.workspace, &request.sweep).await?;
+        let sweep_id = self.find_even(&request.workspace, &request.sweep, request.deleted).await?;
         let audit = audit(&self.log, sweep_id, Some(request.index)).await.map_err(calls::unreadable)?;
         let explained = explanation(&audit, request.index);
         let run = audit.sweep.trials.get(request.index as usize).map(|trial| run_text(trial.run_id));

@@ -17,7 +17,7 @@ impl Core {
     pub(super) async fn get_sweep(&self, request: Request<wire::GetSweepRequest>) -> Answer<wire::Sweep> {
         calls::at_least(&self.log, &CallContext::of(&request)).await?;
         let request = request.into_inner();
-        let sweep_id = self.find(&request.workspace, &request.sweep).await?;
+        let sweep_id = self.find_even(&request.workspace, &request.sweep, request.deleted).await?;
         let wait = request.wait_seconds.clamp(0.0, WAIT_SECONDS_MAX);
         if wait > 0.0 {
             let changed = self.changed(sweep_id, request.after_version);

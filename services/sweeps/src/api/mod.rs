@@ -45,8 +45,25 @@ fn broken(error: Broken) -> Status {
 }
 
 impl Core {
-    /// The sweep that an id, a name or the beginning of an id means.
+    /// The sweep that an id, a name or the beginning of an id means, unless it was deleted.
     async fn find(&self, workspace: &str, sweep: &str) -> Result<SweepId, Status> {
+        let id = self.find_any(workspace, sweep).await?;
+        match self.look(id, |sweep, _| sweep.deleted_at).await? {
+            None => Ok(id),
+            Some(at) => Err(status_of(&Problem::new(
+                404,
+                "NotFound",
+                format!("sweep '{sweep}' in workspace '{workspace}': it was deleted at {at}"),
+            ))),
+        }
+    }
+
+    /// The same of one that may have been deleted, where `deleted` says so.
+    async fn find_even(&self, workspace: &str, sweep: &str, deleted: bool) -> Result<SweepId, Status> {
+        if deleted { self.find_any(workspace, sweep).await } else { self.find(workspace, sweep).await }
+    }
+
+    async fn find_any(&self, workspace: &str, sweep: &str) -> Result<SweepId, Status> {
         let absent = || status_of(&Problem::not_found("sweep", sweep, workspace));
         if let Ok(id) = SweepId::parse(sweep) {
             let owner = self.look(id, |sweep, _| sweep.submitted.as_ref().map(|known| known.workspace.clone())).await?;

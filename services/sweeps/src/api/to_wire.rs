@@ -71,6 +71,7 @@ pub(super) fn sweep(state: &Sweep, version: i64) -> Option<wire::Sweep> {
         started_at: time(state.started_at),
         ended_at: time(state.ended_at),
         archived_at: time(state.archived_at),
+        deleted_at: time(state.deleted_at),
         version,
         warnings: submitted.warnings.iter().cloned().map(Into::into).collect(),
         spec_json: String::new(),

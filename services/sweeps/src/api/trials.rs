@@ -53,7 +53,7 @@ impl Core {
     pub(super) async fn get_trial(&self, request: Request<wire::GetTrialRequest>) -> Answer<wire::Trial> {
         calls::at_least(&self.log, &CallContext::of(&request)).await?;
         let request = request.into_inner();
-        let sweep_id = self.find(&request.workspace, &request.sweep).await?;
+        let sweep_id = self.find_even(&request.workspace, &request.sweep, request.deleted).await?;
         let index = request.index;
         let stop = views::stop_of(self.log.reader(), sweep_id, index).await.map_err(calls::unreadable)?;
         let decisions = self.decisions(stop).await?;

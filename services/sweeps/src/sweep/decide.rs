@@ -3,10 +3,10 @@
 
 use jiff::Timestamp;
 use tuning::bayes::Fit;
-use vocabulary::Decider;
+use vocabulary::{Decider, Problem};
 
 use super::command::{Ask, Changes, Heartbeat, ImportedTrial, NewTrial, Observation, RunEnd, RunMove, Tell};
-use super::events::{SweepArchived, SweepEvent, SweepSubmitted};
+use super::events::{SweepArchived, SweepDeleted, SweepEvent, SweepSubmitted};
 use super::held::PauseMode;
 use super::rejection::{Decided, Rejection};
 use super::snapshot;
@@ -139,6 +139,15 @@ pub enum Command {
         /// Now.
         at: Timestamp,
     },
+    /// To be gone.
+    Delete {
+        /// With the runs of its trials.
+        runs: bool,
+        /// What refers to it.
+        used_by: Vec<String>,
+        /// Now.
+        at: Timestamp,
+    },
 }
 
 impl Command {
@@ -166,7 +175,8 @@ impl Command {
             | Self::Change { at, .. }
             | Self::NoteFit { at, .. }
             | Self::Extend { at, .. }
-            | Self::Archive { at } => *at,
+            | Self::Archive { at }
+            | Self::Delete { at, .. } => *at,
         }
     }
 }
@@ -211,6 +221,7 @@ impl Decider for Sweep {
             Command::Tell(tell) => self.tell(tell),
             Command::Heartbeat(heartbeat) => self.heartbeat(heartbeat),
             Command::Archive { at } => self.archive(*at),
+            Command::Delete { runs, used_by, at } => self.delete(*runs, used_by, *at),
             Command::Extend { .. } if self.archived_at.is_some() => {
                 Err(self.refuse("it is archived, and its name may be another's; fork it instead").into())
             }
@@ -242,6 +253,22 @@ impl Sweep {
             return Err(self.refuse("only one that has ended can be archived; cancel it first").into());
         }
         Ok(self.archived_at.map_or_else(|| vec![SweepArchived { at }.into()], |_| Vec::new()))
+    }
+
+    /// Deleting twice changes nothing.
+    fn delete(&self, runs: bool, used_by: &[String], at: Timestamp) -> Decided {
+        let workspace = self.known()?.workspace.clone();
+        if !self.status.state().is_terminal() {
+            return Err(self.refuse("only one that has ended can be deleted; cancel it first").into());
+        }
+        if self.deleted_at.is_some() {
+            return Ok(Vec::new());
+        }
+        if used_by.is_empty() {
+            return Ok(vec![SweepDeleted { workspace, runs, at }.into()]);
+        }
+        let detail = format!("the sweep is in use by {}; archive it instead", used_by.join(", "));
+        Err(Problem::conflict("InUse", detail).with("used_by", used_by.to_vec()).into())
     }
 
     /// A trial by its index.

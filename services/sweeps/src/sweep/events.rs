@@ -410,6 +410,17 @@ pub struct SweepStalled {
     pub at: Timestamp,
 }
 
+/// It is gone for all but its log and what lineage says of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SweepDeleted {
+    /// Whose it was.
+    pub workspace: String,
+    /// The runs of its trials go with it.
+    pub runs: bool,
+    /// When.
+    pub at: Timestamp,
+}
+
 /// Its name is free again, and lists pass it over.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SweepArchived {
@@ -470,7 +481,7 @@ vocabulary::stored_events! {
         SweepWarned: 1,
         SweepStalled: 1,
         SweepUnstalled: 1,
-        SweepArchived: 1,
+        SweepArchived: 1, SweepDeleted: 1,
         ObservationsInherited: 1,
         TrialsAdopted: 1,
         ModelFitted: 1,

@@ -58,7 +58,7 @@ pub struct Submitted {
 /// The number of the state's written form. Whoever changes the form, or what events make of the state, raises it and
 /// commits the snapshot of the new number beside the old ones: a test holds the bytes of each number fast, and fails
 /// when that was forgotten.
-pub(super) const SCHEMA: i16 = 4;
+pub(super) const SCHEMA: i16 = 5;
 
 /// A sweep as it stands; `submitted` is `None` before the first event.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -107,6 +107,8 @@ pub struct Sweep {
     pub ended_at: Option<Timestamp>,
     /// When it was archived.
     pub archived_at: Option<Timestamp>,
+    /// When it was deleted.
+    pub deleted_at: Option<Timestamp>,
     /// How often a trial lost its node.
     pub preemptions: u32,
     /// Trials that got nowhere for their preemptions, with what was seen.
@@ -200,6 +202,7 @@ impl Sweep {
             }
             SweepEvent::ModelFitted(event) => self.fit = Some((self.version, event.fit.clone())),
             SweepEvent::SweepArchived(event) => self.archived_at = Some(event.at),
+            SweepEvent::SweepDeleted(event) => self.deleted_at = Some(event.at),
             SweepEvent::SweepUnstalled(event) => {
                 self.stalled.remove(&event.trial);
             }

@@ -13,6 +13,8 @@ use crate::sweep::{Closing, SweepEvent, SweepState};
 
 /// Instead of its state in the row of a sweep that lists pass over.
 const ARCHIVED: &str = "Archived";
+/// The same of one that is gone.
+const DELETED: &str = "Deleted";
 
 /// One row a sweep.
 pub(crate) struct Listed;
@@ -95,8 +97,13 @@ async fn apply(tx: &mut Transaction, sweep_id: SweepId, event: &RecordedEvent) -
     if let Some(new) = summary.take(&decoded) {
         state = new.to_string();
     }
-    if matches!(decoded, SweepEvent::SweepArchived(_)) {
-        ARCHIVED.clone_into(&mut state);
+    let out_of_the_way = match decoded {
+        SweepEvent::SweepArchived(_) => Some(ARCHIVED),
+        SweepEvent::SweepDeleted(_) => Some(DELETED),
+        _ => None,
+    };
+    if let Some(instead) = out_of_the_way {
+        instead.clone_into(&mut state);
         sql("DELETE FROM sweep_names WHERE sweep_id = $1").bind(&id).execute(&mut *tx).await?;
     }
     summary.version = event.version;
@@ -192,7 +199,8 @@ pub(crate) async fn listed(
     limit: i32,
 ) -> Result<Vec<ListedSweep>, Error> {
     let all = "SELECT sweep_id, position, state, summary FROM sweeps_listed
-               WHERE workspace = $1 AND position < $2 AND state <> 'Archived' AND ($3 = '' OR state = $3)
+               WHERE workspace = $1 AND position < $2 AND state NOT IN ('Archived', 'Deleted')
+               AND ($3 = '' OR state = $3)
                ORDER BY position DESC LIMIT $4";
     let rows: Vec<(String, i64, String, String)> =
         sql(all).bind(workspace).bind(before).bind(state).bind(limit).fetch_all(reader).await?;
@@ -205,10 +213,10 @@ pub(crate) async fn listed(
 
 /// All sweeps that have not ended.
 pub(crate) async fn active(reader: &Reader) -> Result<Vec<SweepId>, Error> {
-    let ids: Vec<String> =
-        sql("SELECT sweep_id FROM sweeps_listed WHERE state NOT IN ('Completed', 'Failed', 'Canceled', 'Archived')")
-            .fetch_all(reader)
-            .await?;
+    let ids: Vec<String> = sql("SELECT sweep_id FROM sweeps_listed
+             WHERE state NOT IN ('Completed', 'Failed', 'Canceled', 'Archived', 'Deleted')")
+    .fetch_all(reader)
+    .await?;
     Ok(ids.iter().filter_map(|id| SweepId::parse(id).ok()).collect())
 }
 
@@ -238,7 +246,8 @@ pub(crate) async fn between(
     limit: i32,
 ) -> Result<Vec<SweepId>, Error> {
     let get = "SELECT sweep_id FROM sweeps_listed
-               WHERE sweep_id >= $1 AND sweep_id <= $2 AND workspace = $3 ORDER BY sweep_id LIMIT $4";
+               WHERE sweep_id >= $1 AND sweep_id <= $2 AND workspace = $3 AND state <> 'Deleted'
+               ORDER BY sweep_id LIMIT $4";
     let query = sql(get).bind(first.to_string()).bind(last.to_string()).bind(workspace).bind(limit);
     let ids: Vec<String> = query.fetch_all(reader).await?;
     Ok(ids.iter().filter_map(|id| SweepId::parse(id).ok()).collect())

@@ -66,6 +66,14 @@ pub enum Sweep {
         /// The sweep: its name, its id, or the beginning of that.
         sweep: String,
     },
+    /// Delete one that has ended and that no version of a model comes from; lineage still tells of it.
+    Delete {
+        /// The sweep: its name, its id, or the beginning of that.
+        sweep: String,
+        /// Also the runs of its trials, with their metrics, logs and artifacts.
+        #[arg(long)]
+        runs: bool,
+    },
     /// Raise the limits, also after the end.
     Extend {
         /// The sweep: its name, its id, or the beginning of that.
@@ -127,6 +135,7 @@ pub async fn sweep(client: &Client, command: Sweep) -> Result<(), Failure> {
             output::thing(client, &client.send(Method::PATCH, &path(&wanted.sweep, ""), &body).await?);
             return Ok(());
         }
+        Sweep::Delete { sweep, runs } => return delete(client, &path(&sweep, &format!("?runs={runs}"))).await,
         Sweep::Pause { sweep, checkpoint: false } => (sweep, ":pause", json!({})),
         Sweep::Pause { sweep, checkpoint: true } => (sweep, ":pause", json!({"mode": "checkpoint"})),
         Sweep::Resume { sweep } => (sweep, ":resume", json!({})),
@@ -149,6 +158,11 @@ pub async fn sweep(client: &Client, command: Sweep) -> Result<(), Failure> {
     let answer = client.send(Method::POST, &path(&sweep, verb), &Body::Json(body)).await;
     summary::changed(client, &answer.map_err(|failure| failure.in_options(&options))?);
     Ok(())
+}
+
+async fn delete(client: &Client, path: &str) -> Result<(), Failure> {
+    let gone = client.send(Method::DELETE, path, &Body::None).await?;
+    output::describe(client, &gone, || vec![format!("deleted {} ({})", field(&gone, "name"), field(&gone, "sweep_id"))])
 }
 
 async fn list(client: &Client, state: &str, view: &View) -> Result<(), Failure> {

@@ -10,7 +10,7 @@ fn sha256(data: &[u8]) -> String {
     hex::encode(sha2::Sha256::digest(data))
 }
 
-async fn put(fixture: &Fixture, expected: &str, data: &[u8]) -> Result<ObjectFacts, Problem> {
+pub(super) async fn put(fixture: &Fixture, expected: &str, data: &[u8]) -> Result<ObjectFacts, Problem> {
     put_in(fixture, WORKSPACE, expected, data).await
 }
 
@@ -30,7 +30,7 @@ fn agent() -> CallContext {
     CallContext { actor: "agent:node_1".into(), ..CallContext::default() }
 }
 
-async fn head(fixture: &Fixture, workspace: &str, sha256: &str) -> Result<ObjectFacts, Problem> {
+pub(super) async fn head(fixture: &Fixture, workspace: &str, sha256: &str) -> Result<ObjectFacts, Problem> {
     let request = HeadObjectRequest { sha256: sha256.into(), workspace: workspace.into() };
     answer(fixture.api.head_object(Request::new(request)).await)
 }
@@ -88,17 +88,6 @@ async fn what_is_damaged_is_served_to_nobody_as_whole() {
     assert_eq!(code(read(0, 10).await), (500, "ObjectDamaged".into()));
     put(&fixture, "", &data).await.unwrap();
     assert_eq!(read(0, 0).await.unwrap(), data.len(), "what is put again is whole");
-}
-
-#[tokio::test]
-async fn what_a_broken_end_left_half_received_is_gone_after_the_next_start() {
-    // It would stay for ever, as large as it was.
-    let fixture = Fixture::new().await;
-    let staged = fixture.folder.path().join("objects/incoming/half");
-    std::fs::create_dir_all(staged.parent().unwrap()).unwrap();
-    std::fs::write(&staged, "half").unwrap();
-    let fixture = fixture.reopen().await;
-    assert!(!staged.exists() && fixture.folder.path().join("objects").exists());
 }
 
 #[tokio::test]

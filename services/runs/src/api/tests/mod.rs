@@ -1,6 +1,7 @@
 //! The calls on a real log in a temporary folder.
 
 mod artifacts;
+mod deleting;
 mod fence;
 mod follow;
 mod lists;

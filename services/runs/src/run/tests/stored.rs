@@ -113,6 +113,7 @@ fn lives(forms: &mut StoredForms) {
     let (decision, by) = (DECISION.to_owned(), StopBy::Policy);
     forms.is::<RunEvent>(1, RunStopRequested { subject: subject.clone(), decision: decision.clone(), by, at_us });
     forms.is::<RunEvent>(1, RunReleased { subject: subject.clone(), at_us });
+    forms.is::<RunEvent>(1, RunDeleted { subject: subject.clone(), at_us });
     let end = JobEnd { by: Some(by), decision: decision.clone(), ..ran(Outcome::Canceled) };
     let (state, with_trial, metric_names) = (RunState::EarlyStopped, false, vec!["val_acc".into(), "loss".into()]);
     let ended = RunEnded {

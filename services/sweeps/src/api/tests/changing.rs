@@ -45,6 +45,51 @@ async fn canceling_is_accepted_once() {
 }
 
 #[tokio::test]
+async fn a_deleted_sweep_is_gone_for_all_but_lineage() {
+    // Its name is another's from then on, and a model that came from it must still be explained.
+    let mut bench = Bench::new().await;
+    let sweep = bench.submit(&document(json!({"limits": {"max_total_trials": 1}}))).await;
+    let delete = |sweep: &str, used_by: &[&str]| wire::DeleteSweepRequest {
+        workspace: WORKSPACE.into(),
+        sweep: sweep.into(),
+        runs: true,
+        used_by: used_by.iter().map(|user| (*user).to_owned()).collect(),
+    };
+    assert_eq!(problem(bench.api().delete_sweep(Request::new(delete("digits", &[]))).await).code, "WrongState");
+    bench.reports(sweep, 0, 0, 0.5).await;
+    bench.ends(sweep, 0, "completed").await;
+    let used = problem(bench.api().delete_sweep(Request::new(delete("digits", &["model a, version 1"]))).await);
+    assert_eq!((used.status, used.code.as_str()), (409, "InUse"), "{used}");
+    assert!(used.detail.contains("model a, version 1"), "{used}");
+    let gone = bench.api().delete_sweep(Request::new(delete("digits", &[]))).await.unwrap().into_inner();
+    assert!(!gone.deleted_at.is_empty(), "{gone:?}");
+    let get = |sweep: String, deleted: bool| wire::GetSweepRequest {
+        workspace: WORKSPACE.into(),
+        sweep,
+        deleted,
+        ..wire::GetSweepRequest::default()
+    };
+    let id = sweep.to_string();
+    for name in ["digits", &id, &id[..20]] {
+        let absent = problem(bench.api().get_sweep(Request::new(get(name.to_owned(), false))).await);
+        assert_eq!((absent.status, absent.code.as_str()), (404, "NotFound"), "{name}: {absent}");
+    }
+    let seen = bench.api().get_sweep(Request::new(get(id.clone(), true))).await.unwrap().into_inner();
+    assert_eq!((seen.name.as_str(), seen.best.unwrap().value), ("digits", 0.5));
+    let explain = wire::ExplainTrialRequest { workspace: WORKSPACE.into(), sweep: id.clone(), index: 0, deleted: true };
+    assert!(bench.api().explain_trial(Request::new(explain)).await.is_ok());
+    let again = bench.api().delete_sweep(Request::new(delete(&id, &[]))).await.unwrap().into_inner();
+    assert_eq!(again.version, seen.version, "once is enough");
+    let list = wire::ListSweepsRequest { workspace: WORKSPACE.into(), ..wire::ListSweepsRequest::default() };
+    assert_eq!(bench.api().list_sweeps(Request::new(list)).await.unwrap().into_inner().sweeps, []);
+    let next = bench.submit(&document(json!({}))).await;
+    assert_eq!(bench.sweep(next).await.name, "digits", "the name is free");
+    let facts = bench.facts().await;
+    let told = facts.iter().filter(|(kind, _)| kind == "SweepDeleted").count();
+    assert_eq!(told, 1, "others follow it");
+}
+
+#[tokio::test]
 async fn the_beginning_of_an_id_is_enough_while_it_is_one_sweeps() {
     // Ids have 26 characters; nobody types them whole.
     let bench = Bench::new().await;
@@ -213,6 +258,7 @@ async fn a_long_poll_answers_as_soon_as_something_changes() {
         sweep: sweep.to_string(),
         wait_seconds,
         after_version,
+        deleted: false,
     };
     let waiting = bench.api().get_sweep(Request::new(get(1, 30.0)));
     let filling = async {

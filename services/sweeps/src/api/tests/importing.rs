@@ -83,7 +83,7 @@ async fn an_imported_sweep_is_over_and_reads_like_any_other() {
     let found = bench.verify(sweep).await;
     assert_eq!((&found["imported"], &found["differences"]), (&json!(14), &json!([])), "{found}");
     assert_eq!(found["checked"], json!({"proposals": 0, "decisions": 0}));
-    let why = wire::ExplainTrialRequest { workspace: "default".into(), sweep: "old".into(), index: 0 };
+    let why = wire::ExplainTrialRequest { workspace: "default".into(), sweep: "old".into(), index: 0, deleted: false };
     let why = bench.api().explain_trial(Request::new(why)).await.unwrap().into_inner();
     let told: Value = serde_json::from_str(&why.explanation_json).unwrap();
     assert_eq!((&told["proposal"]["algorithm"], why.run_id.as_str()), (&json!("imported"), ""));

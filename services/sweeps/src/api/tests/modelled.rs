@@ -58,7 +58,8 @@ async fn one_caller_gets_suggestions_that_know_everything_over_a_restart() {
     let verified = bench.verify(sweep).await;
     assert_eq!((&verified["differences"], &verified["checked"]["proposals"]), (&json!([]), &json!(28)), "{verified}");
     assert!(verified["checked"]["fits"].as_u64() > Some(0), "{verified}");
-    let why = wire::ExplainTrialRequest { workspace: "default".into(), sweep: sweep.to_string(), index: 27 };
+    let why =
+        wire::ExplainTrialRequest { workspace: "default".into(), sweep: sweep.to_string(), index: 27, deleted: false };
     let why = bench.api().explain_trial(Request::new(why)).await.unwrap().into_inner();
     let why: Value = serde_json::from_str(&why.explanation_json).unwrap();
     let proposal = &why["proposal"];

@@ -28,7 +28,8 @@ async fn a_sweep_with_rungs_says_why_and_what_if() {
     }
     bench.ends(sweep, 1, "canceled").await;
     bench.ends(sweep, 0, "completed").await;
-    let request = wire::ExplainTrialRequest { workspace: "default".into(), sweep: sweep.to_string(), index: 1 };
+    let request =
+        wire::ExplainTrialRequest { workspace: "default".into(), sweep: sweep.to_string(), index: 1, deleted: false };
     let why = bench.api().explain_trial(Request::new(request)).await.unwrap().into_inner();
     let why: Value = serde_json::from_str(&why.explanation_json).unwrap();
     assert_eq!((&why["decisions"][0]["verdict"], &why["decisions"][0]["kept"]), (&json!("stop"), &json!(1)), "{why}");

@@ -75,7 +75,8 @@ async fn a_model_of_several_outputs_follows_from_the_log_over_a_restart() {
     assert_eq!((trials[8].feasible, trials[8].values.len()), (None, 2));
     let document: Value = serde_json::from_str(&shown.spec_json).unwrap();
     assert_eq!(document["objectives"][1], json!({"primary_metric": "speed", "goal": "maximize"}));
-    let why = wire::ExplainTrialRequest { workspace: "default".into(), sweep: sweep.to_string(), index: 29 };
+    let why =
+        wire::ExplainTrialRequest { workspace: "default".into(), sweep: sweep.to_string(), index: 29, deleted: false };
     let why = bench.api().explain_trial(Request::new(why)).await.unwrap().into_inner();
     let why: Value = serde_json::from_str(&why.explanation_json).unwrap();
     let explained = &why["proposal"]["explained"];

@@ -163,6 +163,7 @@ async fn a_submitted_sweep_runs_to_its_end_by_itself() {
             sweep: reply.id.clone(),
             wait_seconds: 20.0,
             after_version: version,
+            deleted: false,
         };
         let asked = service.core.get_sweep(Request::new(get));
         let shown = tokio::time::timeout(Duration::from_secs(20), asked).await.unwrap().unwrap().into_inner();

@@ -131,7 +131,8 @@ async fn why_tells_the_whole_story_of_a_trial() {
     bench.reports(sweep, 0, 1, 0.99).await;
     bench.reports(sweep, 1, 1, 0.86).await;
     bench.ends(sweep, 1, "canceled").await;
-    let request = wire::ExplainTrialRequest { workspace: "default".into(), sweep: "digits".into(), index: 1 };
+    let request =
+        wire::ExplainTrialRequest { workspace: "default".into(), sweep: "digits".into(), index: 1, deleted: false };
     let reply = bench.api().explain_trial(Request::new(request)).await.unwrap().into_inner();
     let why: Value = serde_json::from_str(&reply.explanation_json).unwrap();
     assert_eq!(why["proposal"]["seed"], json!("7"));
@@ -148,7 +149,8 @@ async fn why_tells_the_whole_story_of_a_trial() {
     assert_eq!(kind(at(&why["proposal"]["position"])), "TrialProposed");
     assert_eq!(why["attempts"][0]["node"], json!("node_7"));
     assert_eq!(why["attempts"][0]["end"], json!("canceled"));
-    let absent = wire::ExplainTrialRequest { workspace: "default".into(), sweep: "digits".into(), index: 9 };
+    let absent =
+        wire::ExplainTrialRequest { workspace: "default".into(), sweep: "digits".into(), index: 9, deleted: false };
     assert_eq!(super::problem(bench.api().explain_trial(Request::new(absent)).await).status, 404);
 }
 

@@ -66,6 +66,13 @@ async fn a_model_begins_with_what_an_earlier_sweep_found() {
     let plan: Value = serde_json::from_str(&plan).unwrap();
     assert_eq!(plan["trials"], 10, "ten observations and ten trials are the limit: {plan}");
     let warm = founded(&bench, &modelled(warm)).await;
+    let delete = wire::DeleteSweepRequest {
+        workspace: "default".into(),
+        sweep: "cold".into(),
+        ..wire::DeleteSweepRequest::default()
+    };
+    let used = problem(bench.api().delete_sweep(Request::new(delete.clone())).await);
+    assert!(used.code == "InUse" && used.detail.contains(&warm.to_string()), "{used}");
     let mut told = runs(&bench, warm, 5).await;
     bench.again().await;
     told.extend(runs(&bench, warm, 5).await);

@@ -113,6 +113,7 @@ fn populating() -> Vec<SweepEvent> {
     let end = json!({"trial": 1, "end": TrialEnd::EarlyStopped { decision: "s@4".into() }});
     events.push(stored::<TrialEnded>("TrialEnded.1", end).into());
     events.push(stored::<SweepArchived>("SweepArchived.1", json!({})).into());
+    events.push(stored::<SweepDeleted>("SweepDeleted.1", json!({})).into());
     events
 }
 

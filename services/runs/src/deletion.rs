@@ -1,0 +1,127 @@
+//! Deletes runs: what they measured, said and left goes, their history stays. Objects go when nothing refers to them
+//! any more.
+
+use std::sync::Arc;
+
+use contracts::feed::Fact;
+use eventlog::{Error, ExecuteError, RecordError, Recorded, Transaction, sql};
+use feed::ReactError;
+use jiff::SignedDuration;
+use vocabulary::RunId;
+
+use crate::core::Core;
+use crate::objects::Hash;
+use crate::run::{self, Rejection, Run, RunDeleted, RunState};
+
+/// So long nobody must have put an object: who has put one may be about to name it.
+const GRACE: SignedDuration = SignedDuration::from_hours(1);
+/// Released objects that are looked at together.
+const OBJECTS_AT_ONCE: i64 = 1_000;
+
+/// Tables with what a run has beside its history.
+const TABLES: [&str; 8] = [
+    "metric_batches",
+    "metric_writers",
+    "metric_keys",
+    "metric_restarts",
+    "log_chunks",
+    "log_ends",
+    "artifacts",
+    "superseded_artifacts",
+];
+
+/// Deletes a run, in one transaction.
+///
+/// # Errors
+/// When it has not ended yet, or cannot be written.
+pub(crate) async fn delete(core: &Core, fact: &Fact, run: RunId) -> Result<(), ReactError> {
+    let context = calls::reaction_context(fact, &format!("delete_runs.{run}"));
+    let at_us = fact.recorded_at_us;
+    let stream = run::stream(run);
+    let recorded = core.log.record::<Run, _>(&stream, None, context, move |state, tx| {
+        let (subject, state, is_gone) = (state.subject.clone(), state.state, state.details.deleted_us.is_some());
+        Box::pin(async move {
+            // Not an answer, which would be the answer for ever: it is asked again.
+            if !state.is_some_and(RunState::is_terminal) {
+                return Err(RecordError::Rejected(Rejection::NotEnded));
+            }
+            let events = if is_gone { Vec::new() } else { vec![RunDeleted { subject, at_us }.into()] };
+            purge(run, tx).await?;
+            Ok(Recorded { events, reply: Vec::new() })
+        })
+    });
+    match recorded.await {
+        Ok(_) => {
+            core.changed(run);
+            Ok(())
+        }
+        Err(ExecuteError::Rejected(Rejection::NotEnded)) => Err(ReactError::Waits(format!("{run} has not ended"))),
+        Err(error) => Err(calls::problem(error).into()),
+    }
+}
+
+async fn purge(run: RunId, tx: &mut Transaction) -> Result<(), Error> {
+    let key = run.uuid().as_bytes().to_vec();
+    for named in ["artifacts", "superseded_artifacts"] {
+        let release = format!(
+            "INSERT INTO released_objects(sha256) SELECT DISTINCT sha256 FROM {named} WHERE run = $1
+             ON CONFLICT DO NOTHING"
+        );
+        sql(release).bind(key.clone()).execute(&mut *tx).await?;
+    }
+    for table in TABLES {
+        sql(format!("DELETE FROM {table} WHERE run = $1")).bind(key.clone()).execute(&mut *tx).await?;
+    }
+    Ok(())
+}
+
+/// Removes what was released and nobody refers to. What somebody has put a moment ago waits for the next time.
+///
+/// # Errors
+/// When the rows cannot be read or written, or the store fails.
+pub(crate) async fn collect(core: &Core, fact: &Fact, run: RunId) -> Result<(), ReactError> {
+    let failed = |error: Error| ReactError::from(error.problem());
+    let get = "SELECT sha256 FROM released_objects ORDER BY sha256 LIMIT $1";
+    let released: Vec<String> = sql(get).bind(OBJECTS_AT_ONCE).fetch_all(core.log.reader()).await.map_err(failed)?;
+    let mut old = Vec::new();
+    for hash in released.iter().filter_map(|hash| Hash::parse(hash).ok()) {
+        let written = core.objects.written_at(&hash).await?;
+        if written.is_none_or(|at| core.clock.now().duration_since(at) >= GRACE) {
+            old.push(hash);
+        }
+    }
+    let old = Arc::new(old);
+    let context = calls::reaction_context(fact, "collect_objects");
+    let stream = run::stream(run);
+    let recorded = core.log.record::<Run, _>(&stream, None, context, move |_, tx| {
+        let old = Arc::clone(&old);
+        Box::pin(async move {
+            let mut orphans = Vec::new();
+            for hash in old.iter() {
+                if !is_named(hash, tx).await? {
+                    orphans.push(hash.as_str().to_owned());
+                }
+                sql("DELETE FROM released_objects WHERE sha256 = $1").bind(hash.as_str()).execute(&mut *tx).await?;
+            }
+            Ok::<_, RecordError<Rejection>>(Recorded { events: Vec::new(), reply: orphans.join(" ").into_bytes() })
+        })
+    });
+    let committed = recorded.await.map_err(|error| ReactError::from(calls::problem(error)))?;
+    let orphans = String::from_utf8_lossy(&committed.reply).into_owned();
+    for hash in orphans.split(' ').filter_map(|hash| Hash::parse(hash).ok()) {
+        core.objects.remove(&hash).await?;
+    }
+    Ok(())
+}
+
+/// Whether anything refers to an object; when nothing does, nobody has it from then on.
+async fn is_named(hash: &Hash, tx: &mut Transaction) -> Result<bool, Error> {
+    let count = "SELECT (SELECT count(*) FROM artifacts WHERE sha256 = $1)
+        + (SELECT count(*) FROM superseded_artifacts WHERE sha256 = $1)
+        + (SELECT count(*) FROM code_objects WHERE sha256 = $1)";
+    let count: i64 = sql(count).bind(hash.as_str()).fetch_one(&mut *tx).await?;
+    if count == 0 {
+        sql("DELETE FROM object_owners WHERE sha256 = $1").bind(hash.as_str()).execute(&mut *tx).await?;
+    }
+    Ok(count > 0)
+}
