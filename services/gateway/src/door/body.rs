@@ -120,7 +120,7 @@ impl<const LIMIT: usize> FromRequest for Body<LIMIT> {
         };
         let query = request.query_string().to_owned();
         let payload = payload.take();
-        Box::pin(async move { Ok(Self { bytes: collect(payload, LIMIT).await?, format, query }) })
+        Box::pin(async move { Ok(Self { bytes: collect(payload, LIMIT, Pace::default()).await?, format, query }) })
     }
 }
 
@@ -147,7 +147,7 @@ impl FromRequest for RawBody {
             return Box::pin(std::future::ready(Err(Refusal(too_large(length, METRICS_BYTES_MAX)))));
         }
         let payload = payload.take();
-        Box::pin(async move { Ok(Self { bytes: collect(payload, METRICS_BYTES_MAX).await? }) })
+        Box::pin(async move { Ok(Self { bytes: collect(payload, METRICS_BYTES_MAX, Pace::default()).await? }) })
     }
 }
 
@@ -168,9 +168,8 @@ fn transport(request: &HttpRequest, limit: usize) -> Result<Format, Problem> {
     Format::of_content_type(headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()))
 }
 
-async fn collect(mut payload: Payload, limit: usize) -> Result<Bytes, Problem> {
+async fn collect(mut payload: Payload, limit: usize, mut pace: Pace) -> Result<Bytes, Problem> {
     let mut bytes = BytesMut::new();
-    let mut pace = Pace::default();
     while let Some(chunk) = pace.next(&mut payload).await? {
         if bytes.len() + chunk.len() > limit {
             return Err(too_large(bytes.len() + chunk.len(), limit));
@@ -182,4 +181,26 @@ async fn collect(mut payload: Payload, limit: usize) -> Result<Bytes, Problem> {
 
 fn too_large(length: usize, limit: usize) -> Problem {
     Problem::new(413, "TooLarge", format!("the body has {length} bytes or more, limit {limit}: send less at once"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use actix_web::error::PayloadError;
+    use futures_util::{Stream, StreamExt, stream};
+
+    use super::*;
+
+    #[actix_web::test]
+    async fn a_body_that_stands_still_does_not_hold_its_place() {
+        let pace = || Pace::of(Duration::from_millis(30), Duration::from_secs(600));
+        let begun = || stream::iter([Ok(Bytes::from_static(b"{"))]);
+        let payload =
+            |body: Pin<Box<dyn Stream<Item = Result<Bytes, PayloadError>>>>| Payload::Stream { payload: body };
+        let stands = payload(Box::pin(begun().chain(stream::pending())));
+        let cut = collect(stands, DOCUMENT_BYTES_MAX, pace()).await.unwrap_err();
+        assert_eq!((cut.status, cut.code.as_str()), (408, "SlowBody"));
+        assert_eq!(collect(payload(Box::pin(begun())), 1, pace()).await.unwrap(), "{");
+    }
 }

@@ -30,7 +30,8 @@ impl Default for Pace {
 }
 
 impl Pace {
-    fn of(pause_max: Duration, start: Duration) -> Self {
+    /// Of other limits than the usual ones.
+    pub(super) fn of(pause_max: Duration, start: Duration) -> Self {
         Self { pause_max, late: Box::pin(sleep(start)) }
     }
 

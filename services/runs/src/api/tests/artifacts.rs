@@ -91,6 +91,17 @@ async fn what_is_damaged_is_served_to_nobody_as_whole() {
 }
 
 #[tokio::test]
+async fn what_a_broken_end_left_half_received_is_gone_after_the_next_start() {
+    // It would stay for ever, as large as it was.
+    let fixture = Fixture::new().await;
+    let staged = fixture.folder.path().join("objects/incoming/half");
+    std::fs::create_dir_all(staged.parent().unwrap()).unwrap();
+    std::fs::write(&staged, "half").unwrap();
+    let fixture = fixture.reopen().await;
+    assert!(!staged.exists() && fixture.folder.path().join("objects").exists());
+}
+
+#[tokio::test]
 async fn damaged_objects_are_found_before_anybody_needs_them() {
     let fixture = Fixture::new().await;
     let folder = fixture.folder.path().join("objects");
