@@ -28,8 +28,10 @@ pub async fn agent_main(mut options: AgentOptions) -> anyhow::Result<()> {
     folder::write_whole(&options.folder.join("agent.pid"), format!("{own}\n").as_bytes())?;
     let compute = Peers { compute: Peer::remote(&options.compute).map_err(anyhow::Error::msg)?, ..Peers::default() };
     let node = Arc::new(Node::new(options));
+    node.shims.warm_up().await;
     orders::adopt(&node);
     connection::keep_connected(&node, &compute).await;
+    node.shims.end().await;
     Ok(())
 }
 

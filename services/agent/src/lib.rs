@@ -25,6 +25,7 @@ mod orders;
 mod process;
 mod record;
 mod shim;
+mod shims;
 mod uplink;
 mod watch;
 
@@ -32,4 +33,4 @@ pub use agent::agent_main;
 pub use down::{Down, take_down};
 pub use node::AgentOptions;
 pub use process::kill_node;
-pub use shim::shim_main;
+pub use shim::{shim_main, shim_server_main};

@@ -16,6 +16,7 @@ use vocabulary::{Clock, Entropy};
 use crate::attempt::Attempt;
 use crate::link::Link;
 use crate::record::Preempt;
+use crate::shims::Shims;
 use crate::watch::Watcher;
 
 /// What the agent of a node is told at its start.
@@ -33,6 +34,8 @@ pub struct AgentOptions {
     pub token: String,
     /// argv that starts a shim; the attempt's folder is appended.
     pub shim_command: Vec<OsString>,
+    /// argv that starts the node's shim server; its padding is appended. Empty: every shim is started alone.
+    pub shim_server_command: Vec<OsString>,
     /// How long compute may stay away before the agent ends, once nothing runs on its node.
     pub away: Duration,
     /// The time.
@@ -58,6 +61,7 @@ pub struct Node {
     pub options: AgentOptions,
     pub link: Link,
     pub watcher: Arc<Watcher>,
+    pub shims: Shims,
     attempts: Mutex<BTreeMap<(String, u32), Arc<Attempt>>>,
     /// That the node goes, and when that was told.
     notice: Mutex<Option<(Stopwatch, NodeNotice)>>,
@@ -79,6 +83,7 @@ impl Node {
     /// A node without attempts.
     pub fn new(options: AgentOptions) -> Self {
         Self {
+            shims: Shims::new(options.shim_server_command.clone()),
             options,
             link: Link::new(),
             watcher: Watcher::start(),

@@ -40,6 +40,10 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    if server::node::is_shim_server(std::env::args_os()) {
+        server::own_files_only();
+        return server::node::shim_server();
+    }
     // One starts with every attempt, and would wait longer for the table of all commands than for its own command.
     if let Some(arguments) = server::node::shim_arguments(std::env::args_os()) {
         server::own_files_only();

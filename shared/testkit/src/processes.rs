@@ -17,6 +17,8 @@ pub enum Kind {
     Agent,
     /// The shim of an attempt.
     Shim,
+    /// What forks the shims of a node.
+    ShimServer,
     /// A client command.
     Client,
     /// Anything else: what a job runs.
@@ -106,6 +108,7 @@ fn process(pid: i32, command_line: &[u8]) -> Process {
         Some("up" | "serve") if is_ours => Kind::Server,
         Some("agent") if is_ours => Kind::Agent,
         Some("shim") if is_ours => Kind::Shim,
+        Some("shim-server") if is_ours => Kind::ShimServer,
         _ if is_ours => Kind::Client,
         _ => Kind::Job,
     };
@@ -176,6 +179,7 @@ mod tests {
         assert_eq!(kind("/b/trialog up --data /d"), Kind::Server);
         assert_eq!(kind("/b/trialog agent --node n"), Kind::Agent);
         assert_eq!(kind("/b/trialog shim /d/1"), Kind::Shim);
+        assert_eq!(kind("/b/trialog shim-server /d/nodes/n"), Kind::ShimServer);
         assert_eq!(kind("/b/trialog sweep list"), Kind::Client);
         assert_eq!(kind("/bin/sh -c x"), Kind::Job);
     }

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -22,10 +23,16 @@ const PID_WAIT: Duration = Duration::from_millis(2);
 pub async fn run(node: &Node, attempt: &Attempt) -> io::Result<Option<Exit>> {
     let folder = &attempt.folder;
     if !folder.join(folder::SHIM_PID).exists() {
-        let mut child = start(node, folder)?;
-        wait_for(Pid::from_child(&child)).await?;
-        // It has ended, so this only takes its status away.
-        child.wait()?;
+        make_control(folder)?;
+        if let Some(forked) = node.shims.fork(folder).await {
+            wait_for(&forked.handle).await?;
+            node.shims.reap(forked).await;
+        } else {
+            let mut child = start(node, folder)?;
+            wait_for(&rustix::process::pidfd_open(Pid::from_child(&child), PidfdFlags::empty())?).await?;
+            // It has ended, so this only takes its status away.
+            child.wait()?;
+        }
     }
     // Either it was ours and has ended, or there is one of an earlier agent.
     loop {
@@ -45,12 +52,16 @@ pub async fn run(node: &Node, attempt: &Attempt) -> io::Result<Option<Exit>> {
     }
 }
 
-fn start(node: &Node, folder: &Path) -> io::Result<std::process::Child> {
+fn make_control(folder: &Path) -> io::Result<()> {
     let control = folder.join(folder::CONTROL);
     match rustix::fs::mkfifoat(rustix::fs::CWD, &control, rustix::fs::Mode::from_raw_mode(0o600)) {
-        Ok(()) | Err(rustix::io::Errno::EXIST) => {}
-        Err(error) => return Err(error.into()),
+        Ok(()) | Err(rustix::io::Errno::EXIST) => Ok(()),
+        Err(error) => Err(error.into()),
     }
+}
+
+/// A shim of its own program, where there is no shim server.
+fn start(node: &Node, folder: &Path) -> io::Result<std::process::Child> {
     let (program, arguments) =
         node.options.shim_command.split_first().ok_or_else(|| io::Error::other("no command to start a shim with"))?;
     // Nothing of the agent's environment goes on: it holds the node's token.
@@ -66,8 +77,8 @@ fn start(node: &Node, folder: &Path) -> io::Result<std::process::Child> {
 }
 
 /// A pidfd is readable once its process has ended.
-async fn wait_for(pid: Pid) -> io::Result<()> {
-    let handle = process::readable(rustix::process::pidfd_open(pid, PidfdFlags::empty())?)?;
+async fn wait_for(handle: &OwnedFd) -> io::Result<()> {
+    let handle = process::readable(handle.try_clone()?)?;
     handle.readable().await?.retain_ready();
     Ok(())
 }

@@ -5,7 +5,10 @@
 //! the server. It is a subreaper: whatever the command starts, in whatever session, is below the shim and cannot
 //! escape. Its child gets SIGKILL when the shim dies (the parent-death signal follows the thread that forked: there is
 //! only one).
+//!
+//! It is started by exec ([`shim_main`]) or forked by the node's shim server ([`shim_server_main`]); it cannot tell.
 
+pub mod server;
 mod stage;
 mod tree;
 
@@ -20,18 +23,24 @@ use rustix::fs::{FlockOperation, OFlags};
 
 use crate::folder;
 use crate::record::{Exit, Plan};
+pub use server::shim_server_main;
 use stage::{Orders, Stage};
 
 /// Runs the attempt whose folder this is; returns when its command and everything below it are gone and `exit.json` is
 /// written.
 pub fn shim_main(folder: &Path) -> ExitCode {
+    if run_noted(folder) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Runs the attempt; what went wrong is noted, and false.
+fn run_noted(folder: &Path) -> bool {
     let log = folder.join(folder::SHIM_LOG);
     std::panic::set_hook(Box::new(move |panic| note(&log, &panic.to_string())));
     match run(folder) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => true,
         Err(error) => {
             note(&folder.join(folder::SHIM_LOG), &format!("{}: {error}", folder.display()));
-            ExitCode::FAILURE
+            false
         }
     }
 }

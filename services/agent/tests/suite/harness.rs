@@ -11,6 +11,7 @@ use contracts::compute::agent_order::Order;
 use contracts::compute::agent_service_server::AgentServiceServer;
 use contracts::compute::{JobSpec, StartAttempt};
 use contracts::runs::runs_service_server::RunsServiceServer;
+use runtime::process::Identity;
 use tokio_stream::wrappers::UnixListenerStream;
 use trialog_agent::AgentOptions;
 use vocabulary::{Entropy, RunId, SeededEntropy};
@@ -19,13 +20,16 @@ use crate::fakes::Fake;
 
 const FOLDER: &str = "TRIALOG_TEST_NODE";
 const AWAY: &str = "TRIALOG_TEST_AWAY";
+const SHIM_SERVER: &str = "TRIALOG_TEST_SHIM_SERVER";
 
 /// The body of the agent's process.
 pub fn agent_process() {
     let Some(folder) = std::env::var_os(FOLDER).map(PathBuf::from) else { return };
-    let argv = ["--ignored", "--exact", "shim_process", "--nocapture", "--test-threads=1"];
-    let mut shim_command = vec![std::env::current_exe().unwrap().into_os_string()];
-    shim_command.extend(argv.map(OsString::from));
+    let command = |test: &str| {
+        let mut command = vec![std::env::current_exe().unwrap().into_os_string()];
+        command.extend(["--ignored", "--exact", test, "--nocapture", "--test-threads=1"].map(OsString::from));
+        command
+    };
     let options = AgentOptions {
         node_id: "node_test".into(),
         compute: format!("unix:{}", folder.join("socket").display()),
@@ -33,7 +37,11 @@ pub fn agent_process() {
         environments: folder.join("environments"),
         token: "secret".into(),
         away: std::env::var(AWAY).map_or(Duration::MAX, |seconds| Duration::from_secs_f64(seconds.parse().unwrap())),
-        shim_command,
+        shim_command: command("shim_process"),
+        shim_server_command: match std::env::var_os(SHIM_SERVER) {
+            None => command("shim_server_process"),
+            Some(program) => vec![program],
+        },
         clock: Arc::new(runtime::MachineClock),
         entropy: Arc::new(runtime::MachineEntropy::default()),
         shutdown: runtime::Shutdown::new(),
@@ -50,6 +58,8 @@ pub struct Node {
     pub run_id: String,
     /// Seconds that compute may stay away.
     pub away: Option<f64>,
+    /// A program that plays the shim server.
+    pub shim_server: Option<&'static str>,
     agent: Option<Child>,
     _temporary: tempfile::TempDir,
 }
@@ -76,7 +86,7 @@ impl Node {
         // Differs in every test: leftovers are found by it.
         let seed = runtime::MachineEntropy::default().seed();
         let run_id = RunId::new(SeededEntropy::new(seed).uuid()).to_string();
-        Self { fake, folder, run_id, away: None, agent: None, _temporary: temporary }
+        Self { fake, folder, run_id, away: None, shim_server: None, agent: None, _temporary: temporary }
     }
 
     pub fn start_agent(&mut self) {
@@ -85,6 +95,7 @@ impl Node {
             .args(["--ignored", "--exact", "agent_process", "--nocapture", "--test-threads=1"])
             .env(FOLDER, &self.folder)
             .envs(self.away.iter().map(|away| (AWAY, away.to_string())))
+            .envs(self.shim_server.map(|program| (SHIM_SERVER, program)))
             .env("TRIALOG_NODE_TOKEN", "secret")
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
@@ -160,6 +171,18 @@ impl Node {
         })
     }
 
+    /// The process that has started a shim.
+    pub fn parent_of_the_shim(&self, job_id: &str) -> Identity {
+        let shim = std::fs::read(self.attempt_folder(job_id).join("shim.pid")).unwrap();
+        let shim: Identity = serde_json::from_slice(&shim).unwrap();
+        Identity::of(runtime::process::parent_of(shim.pid).unwrap()).unwrap()
+    }
+
+    /// The process that is the agent.
+    pub fn agent_id(&self) -> i32 {
+        i32::try_from(self.agent.as_ref().unwrap().id()).unwrap()
+    }
+
     /// Nothing of the run may live any more; a killed process needs a moment to go.
     pub async fn assert_nothing_left(&self) {
         let gone = async {
@@ -168,7 +191,7 @@ impl Node {
                 if found.is_empty() {
                     return;
                 }
-                for process in found.into_iter().filter_map(runtime::process::Identity::of) {
+                for process in found.into_iter().filter_map(Identity::of) {
                     process.ended().await.unwrap();
                 }
                 // A zombie has ended and is there until its parent asks.

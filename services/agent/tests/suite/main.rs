@@ -9,6 +9,7 @@ mod latency;
 mod running;
 mod serving;
 mod stopping;
+mod shim_server;
 mod surviving;
 
 /// Not a test: the process that the harness starts as the agent.
@@ -29,4 +30,14 @@ fn shim_process() {
     let _ = trialog_agent::shim_main(&folder);
     // The test's own end would print into the log of the shim.
     std::process::exit(0);
+}
+
+/// Not a test: the process that forks shims.
+#[test]
+#[ignore = "started by the agent as a process of its own"]
+fn shim_server_process() {
+    if std::env::args().next_back().is_some_and(|word| word.starts_with('_')) {
+        let _ = trialog_agent::shim_server_main();
+        std::process::exit(0);
+    }
 }

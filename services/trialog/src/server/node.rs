@@ -1,4 +1,4 @@
-//! The two processes on a node: its agent, and the shim of a job.
+//! The processes on a node: its agent, the shim of a job, and the server that forks shims.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -32,6 +32,9 @@ pub struct AgentArguments {
 /// The word that makes the binary a shim.
 const SHIM: &str = "shim";
 
+/// The word that makes the binary a shim server.
+const SHIM_SERVER: &str = "shim-server";
+
 /// How an agent starts a shim, which runs one job.
 #[derive(clap::Parser)]
 #[command(name = "trialog shim")]
@@ -47,19 +50,33 @@ pub async fn agent(arguments: AgentArguments) -> anyhow::Result<()> {
     shutdown.watch_signals()?;
     // In the environment, not in argv: other users of the machine can read argv.
     let token = std::env::var("TRIALOG_NODE_TOKEN").unwrap_or_default();
+    let program = std::env::current_exe()?.into_os_string();
+    let folder = std::path::absolute(&arguments.folder)?;
     agent::agent_main(agent::AgentOptions {
         node_id: arguments.node,
-        environments: arguments.environments.unwrap_or_else(|| arguments.folder.join("environments")),
-        folder: arguments.folder,
+        environments: arguments.environments.unwrap_or_else(|| folder.join("environments")),
         compute: arguments.compute,
         token,
         away: Duration::try_from_secs_f64(arguments.away_seconds)?,
-        shim_command: vec![std::env::current_exe()?.into_os_string(), SHIM.into()],
+        shim_command: vec![program.clone(), SHIM.into()],
+        // Its command line names the node, and is long enough to become that of a shim.
+        shim_server_command: vec![program, SHIM_SERVER.into(), folder.clone().into_os_string()],
+        folder,
         clock: Arc::new(MachineClock),
         entropy: Arc::new(MachineEntropy::default()),
         shutdown,
     })
     .await
+}
+
+/// Whether this is to be a shim server. Its other words are for people who look at the processes.
+pub fn is_shim_server(mut words: impl Iterator<Item = OsString>) -> bool {
+    words.nth(1).is_some_and(|word| word == SHIM_SERVER)
+}
+
+/// Forks shims until the agent that has started it is gone.
+pub fn shim_server() -> ExitCode {
+    agent::shim_server_main()
 }
 
 /// What a shim is to do, if this is to be one.

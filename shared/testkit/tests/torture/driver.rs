@@ -30,6 +30,8 @@ pub struct Story {
     pub agents: u64,
     /// Kills of shims.
     pub shims: u64,
+    /// Kills of what forks them.
+    pub shim_servers: u64,
     /// Preempted nodes.
     pub preemptions: u64,
     /// Preemptions whose notice passed while the server was away.
@@ -38,7 +40,7 @@ pub struct Story {
 
 impl Story {
     fn kills(&self) -> u64 {
-        self.servers + self.agents + self.shims
+        self.servers + self.agents + self.shims + self.shim_servers
     }
 }
 
@@ -57,7 +59,8 @@ pub fn drive(home: &Home, server: &Mutex<Server>, client: &Client, seed: u64, ki
         match random.below(10) {
             0..3 => story.servers += kill_the_server(server, &mut random),
             3..5 => story.agents += kill_one(home, Kind::Agent, &mut random, |_| true).map_or(0, |_| 1),
-            5..8 => {
+            5 => story.shim_servers += kill_one(home, Kind::ShimServer, &mut random, |_| true).map_or(0, |_| 1),
+            6..8 => {
                 let may = |shim: &Process| {
                     job_of(shim).is_some_and(|job| killed_shims.get(&job).copied() < Some(SHIM_KILLS_A_JOB))
                 };
