@@ -25,6 +25,9 @@ const CHUNK_BYTES: u64 = 64 << 10;
 const PAUSE: Duration = Duration::from_millis(150);
 /// Bytes of output of an attempt that are kept as logs; the rest is only read for metrics.
 const LOG_BYTES_MAX: u64 = 64 << 20;
+/// Bytes that runs has acknowledged after which the place is remembered: a later agent sends so many again at worst, and
+/// runs knows them by their offsets. Most commands write less, and need no file for that.
+const REMEMBER_BYTES: u64 = 256 << 10;
 /// Bytes of sent output that may lie on the disk before they are given back.
 const SENT_KEPT: u64 = 8 << 20;
 /// Bytes before the end that stay: the tail of the standard error goes with the end.
@@ -45,6 +48,8 @@ struct Journal {
 struct Sender {
     context: Context,
     journal: Journal,
+    /// The journal as it lies on the disk.
+    remembered: Journal,
     freed: [u64; STREAMS.len()],
     /// Runs takes nothing of this attempt any more.
     over: bool,
@@ -53,8 +58,9 @@ struct Sender {
 /// Sends until the output has ended and all of it is acknowledged.
 pub(super) async fn send(context: Context) {
     let path = context.attempt.folder.join(folder::LOGS);
-    let journal = folder::read_json(&path).ok().flatten().unwrap_or_default();
-    let mut sender = Sender { context, journal, freed: [0; STREAMS.len()], over: false };
+    let journal: Journal = folder::read_json(&path).ok().flatten().unwrap_or_default();
+    let remembered = journal.clone();
+    let mut sender = Sender { context, journal, remembered, freed: [0; STREAMS.len()], over: false };
     loop {
         let stage = sender.context.look();
         if let Err(error) = sender.send_all(stage >= Stage::Drain).await {
@@ -76,7 +82,6 @@ pub(super) async fn send(context: Context) {
 
 impl Sender {
     async fn send_all(&mut self, is_final: bool) -> io::Result<()> {
-        let before = self.journal.clone();
         let [stdout, stderr, notices] =
             [0, 1, 2].map(|number| Stream { number, path: self.context.attempt.folder.join(STREAMS[number].1) });
         let sent = tokio::join!(
@@ -95,12 +100,21 @@ impl Sender {
             let text = format!("the output is longer than {} MiB; the rest is not kept", LOG_BYTES_MAX >> 20);
             folder::notice(&self.context.attempt.folder, &text);
         }
-        if self.journal != before {
+        if self.is_time_to_remember() {
             folder::write_json(&self.context.attempt.folder.join(folder::LOGS), &self.journal)?;
+            self.remembered = self.journal.clone();
             self.free(&stdout, self.context.metrics_read.load(Ordering::Relaxed));
             self.free(&stderr, u64::MAX);
         }
         Ok(())
+    }
+
+    /// What compute has of a replica's output it does not know again.
+    fn is_time_to_remember(&self) -> bool {
+        let sent = |journal: &Journal| journal.offsets.iter().sum::<u64>();
+        let is_far = sent(&self.journal).saturating_sub(sent(&self.remembered)) >= REMEMBER_BYTES;
+        let must = self.context.attempt.is_service() || self.journal.full != self.remembered.full;
+        is_far || must && self.journal != self.remembered
     }
 
     /// Sends what is new in a stream, up to its present end; `is_final`: nothing comes after that.
