@@ -10,9 +10,9 @@ use rustix::fs::FallocateFlags;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// The order as it came, with the run's token; gone once the end is acknowledged.
+/// The order as it came, with the run's token; empty once the end is acknowledged.
 pub const JOB: &str = "job.json";
-/// What the shim is to do; locked by it as long as it lives.
+/// What the shim is to do; locked by it as long as it lives, and empty once the end is acknowledged.
 pub const PLAN: &str = "plan.json";
 /// Who the shim is: pid and start time.
 pub const SHIM_PID: &str = "shim.pid";
@@ -66,6 +66,20 @@ pub fn is_plain_name(text: &str) -> bool {
 /// Writes a file so that a reader sees the old content or the new one, never a part. Only the owner may read it.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     replace(path, bytes, false)
+}
+
+/// Whether there is something in a file.
+pub fn is_filled(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|facts| facts.len() > 0)
+}
+
+/// Takes away what is in a file, if there is one, and leaves it there: on some file systems every file that was removed
+/// makes the next ones slower to make (ext4 without a journal looks for its place beyond all that were removed lately).
+pub fn empty(path: &Path) -> io::Result<()> {
+    match OpenOptions::new().write(true).truncate(true).open(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// As [`write_whole`], and on the disk before it returns.

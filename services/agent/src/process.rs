@@ -97,7 +97,7 @@ pub fn attempts_on_disk(node: &Path) -> Vec<(String, u32, std::path::PathBuf)> {
             let number = entry.file_name().to_str().and_then(|name| name.parse().ok());
             let path = entry.path();
             if let Some(number) = number
-                && path.join(folder::JOB).exists()
+                && folder::is_filled(&path.join(folder::JOB))
             {
                 found.push((job_id.clone(), number, path));
             }

@@ -118,12 +118,12 @@ fn checkpoint_age(folder: &Path, clock: &dyn Clock) -> Option<f64> {
     Some(clock.now().duration_since(newest).as_secs_f64().max(0.0))
 }
 
-/// After the acknowledgement: secrets and bulk go, logs stay for a look.
+/// After the acknowledgement: secrets and bulk go, logs stay for a look. What is small and no secret goes with the
+/// whole folder ([`drop_oldest`]).
 pub(super) fn clean_up(folder: &Path) -> io::Result<()> {
-    for name in ["work", "model", "inputs", "outputs"] {
-        match fs::remove_dir_all(folder.join(name)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
+    for path in ["work", "model", "inputs", "outputs"].map(|name| folder.join(name)) {
+        if fs::read_dir(&path).is_ok_and(|mut entries| entries.next().is_some()) {
+            fs::remove_dir_all(path)?;
         }
     }
     for name in [folder::STDOUT, folder::STDERR] {
@@ -133,8 +133,8 @@ pub(super) fn clean_up(folder: &Path) -> io::Result<()> {
     }
     remove_short_socket(folder);
     // The token goes first, and with it what a later agent would take the attempt up by.
-    for name in [folder::JOB, folder::PLAN, folder::CONTROL, folder::UPLINK, folder::LOGS, folder::READY] {
-        let _ = fs::remove_file(folder.join(name));
+    for name in [folder::JOB, folder::PLAN] {
+        folder::empty(&folder.join(name))?;
     }
     fs::rename(folder.join(folder::ENDED), folder.join(folder::ACKNOWLEDGED))
 }
@@ -159,7 +159,7 @@ pub(super) fn drop_oldest(node: &Path) -> io::Result<()> {
     let mut ended: Vec<(std::time::SystemTime, PathBuf)> = Vec::new();
     for job in fs::read_dir(node.join("jobs"))?.flatten() {
         for attempt in fs::read_dir(job.path()).into_iter().flatten().flatten() {
-            if !attempt.path().join(folder::JOB).exists() {
+            if !folder::is_filled(&attempt.path().join(folder::JOB)) {
                 ended.push((attempt.metadata()?.modified()?, attempt.path()));
             }
         }

@@ -63,9 +63,14 @@ pub(super) async fn send(context: Context) {
     let mut sender = Sender { context, journal, remembered, freed: [0; STREAMS.len()], over: false };
     loop {
         let stage = sender.context.look();
+        let was_full = sender.journal.full;
         if let Err(error) = sender.send_all(stage >= Stage::Drain).await {
             tracing::error!(job.id = sender.context.attempt.order.job_id, "logs: {error}");
             tokio::time::sleep(BACK_OFF_MAX).await;
+            continue;
+        }
+        if sender.journal.full && !was_full {
+            // The notice of that has not been sent.
             continue;
         }
         if stage == Stage::Last {
@@ -94,8 +99,7 @@ impl Sender {
             self.journal.offsets[number] = outcome.offset;
             self.over |= outcome.over;
         }
-        let written = self.journal.offsets[0] + self.journal.offsets[1];
-        if !self.journal.full && !self.context.attempt.is_service() && written >= LOG_BYTES_MAX {
+        if !self.journal.full && !self.context.attempt.is_service() && self.written() >= LOG_BYTES_MAX {
             self.journal.full = true;
             let text = format!("the output is longer than {} MiB; the rest is not kept", LOG_BYTES_MAX >> 20);
             folder::notice(&self.context.attempt.folder, &text);
@@ -107,6 +111,11 @@ impl Sender {
             self.free(&stderr, u64::MAX);
         }
         Ok(())
+    }
+
+    /// Bytes of the command's output that runs has.
+    fn written(&self) -> u64 {
+        self.journal.offsets[0] + self.journal.offsets[1]
     }
 
     /// What compute has of a replica's output it does not know again.
@@ -127,14 +136,16 @@ impl Sender {
         };
         let end = file.metadata()?.len();
         let first = sent.offset;
+        // Notices are few, and one of them says that the bound was reached.
+        let is_bounded = stream.path.file_name() != Some(folder::NOTICES.as_ref());
+        let before = if is_bounded && !self.context.attempt.is_service() { self.written() } else { 0 };
         while sent.offset < end {
-            // Notices are few, and one of them says that the bound was reached.
-            let is_dropped = self.journal.full && stream.path.file_name() != Some(folder::NOTICES.as_ref());
-            if sent.over || is_dropped {
+            if sent.over || (is_bounded && self.journal.full) {
                 sent.offset = end;
                 break;
             }
-            if sent.offset - first >= LOG_BYTES_MAX {
+            // Also of what was sent before: or the rest of a flood would come with the next look.
+            if before + (sent.offset - first) >= LOG_BYTES_MAX {
                 break;
             }
             let data = chunk(&file, sent.offset, end, &self.context.attempt.mask, is_final)?;

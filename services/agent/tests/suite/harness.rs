@@ -132,6 +132,11 @@ impl Node {
         self.folder.join("node/jobs").join(job_id).join("1")
     }
 
+    /// Bytes of the order as it lies on the disk, with the token.
+    pub fn order_bytes(&self, job_id: &str) -> u64 {
+        std::fs::metadata(self.attempt_folder(job_id).join("job.json")).map_or(0, |facts| facts.len())
+    }
+
     pub fn spec(&self, script: &str) -> JobSpec {
         JobSpec { command: ["sh", "-c", script].map(str::to_owned).to_vec(), ..JobSpec::default() }
     }

@@ -54,7 +54,9 @@ pub(super) fn end_node(
 pub(super) fn has_undelivered(folder: &Path) -> bool {
     let below = |path: &Path| fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
     let mut attempts = below(&folder.join("jobs")).flat_map(|job| below(&job).collect::<Vec<_>>());
-    attempts.any(|attempt| attempt.join("job.json").exists() && !attempt.join("acknowledged").exists())
+    // The order is emptied once its end is acknowledged; older agents have removed it.
+    let has_order = |attempt: &Path| fs::metadata(attempt.join("job.json")).is_ok_and(|facts| facts.len() > 0);
+    attempts.any(|attempt| has_order(&attempt) && !attempt.join("acknowledged").exists())
 }
 
 /// The living processes of a node: those whose environment names it, and processes of our executable that work in its
