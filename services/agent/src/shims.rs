@@ -7,12 +7,16 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use rustix::process::{Pid, PidfdFlags};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Mutex;
 
 use crate::shim::server;
+
+/// How long the server may take for a fork; far longer than it takes on a machine that is overloaded.
+const ANSWER_WAIT: Duration = Duration::from_secs(5);
 
 /// What may be asked of the server of this node.
 pub struct Shims {
@@ -73,7 +77,8 @@ impl Shims {
         let mut server = self.server.lock().await;
         // Out of its place meanwhile: a request that is given up half way must not be followed by another.
         let mut running = server.take().or_else(|| self.start_server())?;
-        match running.fork(folder).await {
+        let answer = tokio::time::timeout(ANSWER_WAIT, running.fork(folder)).await;
+        match answer.unwrap_or_else(|late| Err(late.into())) {
             Ok(forked) => {
                 *server = Some(running);
                 Some(forked)

@@ -25,8 +25,8 @@ const CHUNK_BYTES: u64 = 64 << 10;
 const PAUSE: Duration = Duration::from_millis(150);
 /// Bytes of output of an attempt that are kept as logs; the rest is only read for metrics.
 const LOG_BYTES_MAX: u64 = 64 << 20;
-/// Bytes that runs has acknowledged after which the place is remembered: a later agent sends so many again at worst, and
-/// runs knows them by their offsets. Most commands write less, and need no file for that.
+/// Bytes that runs has acknowledged after which the place is remembered: a later agent sends so many again at worst,
+/// and runs knows them by their offsets. Most commands write less, and need no file for that.
 const REMEMBER_BYTES: u64 = 256 << 10;
 /// Bytes of sent output that may lie on the disk before they are given back.
 const SENT_KEPT: u64 = 8 << 20;

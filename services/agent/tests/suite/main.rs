@@ -8,8 +8,8 @@ mod harness;
 mod latency;
 mod running;
 mod serving;
-mod stopping;
 mod shim_server;
+mod stopping;
 mod surviving;
 
 /// Not a test: the process that the harness starts as the agent.

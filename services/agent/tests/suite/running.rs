@@ -10,7 +10,8 @@ use crate::harness::Node;
 async fn a_command_runs_and_its_metrics_come_before_its_end() {
     // The walk: without it nothing else of Trialog does anything.
     let node = Node::start().await;
-    let script = r#"echo bulk > bulk; echo hello; echo '{"trialog": "metric", "name": "acc", "value": 0.5, "step": 1}'; echo oops >&2"#;
+    let script = r#"echo bulk > bulk; echo hello
+        echo '{"trialog": "metric", "name": "acc", "value": 0.5, "step": 1}'; echo oops >&2"#;
     node.run("job_a", node.spec(script)).await;
     let end = node.fake.end("job_a").await;
     assert_eq!((end.outcome.as_str(), end.exit_code), ("completed", Some(0)), "{end:?}");

@@ -77,3 +77,20 @@ async fn without_a_shim_server_every_shim_is_started_alone() {
         node.assert_nothing_left().await;
     }
 }
+
+#[tokio::test]
+async fn a_shim_server_that_hangs_holds_nothing_up() {
+    // Somebody stops it, or the machine cannot fork: the job starts without it.
+    let node = Node::start().await;
+    let go = node.folder.join("go");
+    node.run("job_a", node.spec(&until(&go))).await;
+    appears(&node.attempt_folder("job_a").join("state.json")).await;
+    let server = node.parent_of_the_shim("job_a");
+    runtime::process::signal(server.pid, rustix::process::Signal::STOP);
+    node.run("job_b", node.spec("exit 3")).await;
+    assert_eq!(node.fake.end("job_b").await.exit_code, Some(3));
+    assert!(!server.lives(), "it is of no use, and would wake up later");
+    std::fs::write(&go, "").unwrap();
+    assert_eq!(node.fake.end("job_a").await.exit_code, Some(5));
+    node.assert_nothing_left().await;
+}
