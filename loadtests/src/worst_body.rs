@@ -167,7 +167,7 @@ pub fn measure(options: Options) -> anyhow::Result<Vec<Figure>> {
         "limits": {"max_total_trials": 1},
     });
     client.post("sweeps", &sweep).expect(201);
-    client.put("endpoints/e1", &json!({})).expect(200);
+    client.put("endpoints/endpoint", &json!({})).expect(200);
     let (mut seconds, mut mib) = (0.0f64, 0.0f64);
     for (template, item) in document["paths"].as_object().into_iter().flatten() {
         for (method, operation) in item.as_object().into_iter().flatten() {
@@ -183,7 +183,7 @@ pub fn measure(options: Options) -> anyhow::Result<Vec<Figure>> {
             };
             let good = document_of(name).unwrap_or_else(|| sample(&document, schema));
             let path = template.replace("{workspace}", "default").replace("{run}", &run).replace("{sweep}", "s1");
-            let path = path.replace("{endpoint}", "e1").replace("{index}", "0").replace(['{', '}'], "");
+            let path = path.replace("{endpoint}", "endpoint").replace("{index}", "0").replace(['{', '}'], "");
             let (slow, large) = worst_of(&server, &client, (&method.to_uppercase(), &path), &bad(&good, bytes))?;
             eprintln!("{name}: {:.0} ms, {large:.0} MiB", slow * MS_A_SECOND);
             (seconds, mib) = (seconds.max(slow), mib.max(large));
