@@ -1,13 +1,14 @@
 //! Snapshots that an earlier build wrote: as long as their number is the present one, this build makes the same bytes
 //! of the same events.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use tuning::PolicySpec;
 use vocabulary::{Decider, StoredEvent, Warning};
 
 use super::{recorded, spec};
@@ -47,7 +48,8 @@ fn lines() -> String {
             put(sweep, event.kind(), event.schema(), event.encode().unwrap());
         }
     }
-    for (sweep, events) in (HISTORIES.len()..).zip([modelled(), populating(), promoting()]) {
+    let made = [modelled(), populating(), promoting()].into_iter().chain(of_other_policies());
+    for (sweep, events) in (HISTORIES.len()..).zip(made) {
         for event in events {
             put(sweep, event.kind(), event.schema(), event.encode().unwrap());
         }
@@ -128,6 +130,22 @@ fn promoting() -> Vec<SweepEvent> {
     events
 }
 
+/// Under the policies, and with the settings of policies, that the others do not have.
+fn of_other_policies() -> Vec<Vec<SweepEvent>> {
+    let recorded = ["median_stopping", "hyperband"].map(|policy| {
+        let is_of = |events: &Vec<SweepEvent>| {
+            let Some(SweepEvent::SweepSubmitted(submitted)) = events.first() else { return false };
+            name(&submitted.spec.policy) == policy
+        };
+        (0..40).map(recorded::events_of).find(is_of).unwrap()
+    });
+    let bandit = json!({"type": "bandit", "slack_factor": 0.1, "delay_evaluation": 2});
+    let truncation = json!({"type": "truncation_selection", "truncation_percentage": 20,
+        "exclude_finished_jobs": true, "delay_evaluation": 2});
+    let made = [bandit, truncation].map(|policy| vec![submitted(json!({"early_termination": policy}))]);
+    recorded.into_iter().chain(made).collect()
+}
+
 fn checkpoints() -> Value {
     json!({"command": ["python", "train.py"], "checkpoint": true})
 }
@@ -190,6 +208,7 @@ fn ordered(state: &Sweep) -> (Vec<u128>, Sweep) {
 fn no_field_of_the_state_is_left_out_of_the_known_snapshots() {
     // What is at its default everywhere could go, or get another meaning, and no byte would change.
     let mut is_said: BTreeMap<String, bool> = BTreeMap::new();
+    let mut policies = BTreeSet::new();
     for state in states() {
         let (taken, state) = ordered(&state);
         *is_said.entry("/taken".to_owned()).or_default() |= !taken.is_empty();
@@ -199,12 +218,35 @@ fn no_field_of_the_state_is_left_out_of_the_known_snapshots() {
         if let Some(submitted) = value["submitted"].as_object_mut() {
             submitted.remove("spec");
         }
-        value["curves"]["policy"].take();
+        let policy = name(state.curves.policy());
+        policies.insert(policy);
+        // Each of them has fields of its own.
+        let set = value["curves"].as_object_mut().unwrap().remove("policy").unwrap();
+        walk(&format!("/curves/policy/{policy}"), &set, &mut is_said);
         walk("", &value, &mut is_said);
     }
-    is_said.remove("/curves/policy");
+    assert_eq!(policies, BTreeSet::from(POLICIES), "the policies of the histories");
     let silent: Vec<_> = is_said.iter().filter(|(_, is_said)| !**is_said).map(|(path, _)| path).collect();
     assert!(silent.is_empty(), "{silent:?}");
+}
+
+/// Every policy that there is.
+const POLICIES: [&str; 8] =
+    ["none", "bandit", "median_stopping", "truncation_selection", "asha", "hyperband", "learning_curve", "pbt"];
+
+/// One that is new does not compile here, and goes into the list above and into the histories.
+fn name(policy: &PolicySpec) -> &'static str {
+    let place = match policy {
+        PolicySpec::None => 0,
+        PolicySpec::Bandit { .. } => 1,
+        PolicySpec::MedianStopping { .. } => 2,
+        PolicySpec::TruncationSelection { .. } => 3,
+        PolicySpec::Asha { .. } => 4,
+        PolicySpec::Hyperband { .. } => 5,
+        PolicySpec::LearningCurve { .. } => 6,
+        PolicySpec::Pbt { .. } => 7,
+    };
+    POLICIES[place]
 }
 
 /// Notes of each place in a value whether it says anything; all members of a list are one place.
