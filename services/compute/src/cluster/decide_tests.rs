@@ -110,6 +110,12 @@ fn nodes_that_never_came_up_are_counted_until_one_does() {
     assert_eq!((cluster.boot_failures, cluster.errors.len()), (2, 2));
     let cluster = given(&[&failed[..], &[request(3), ready(3)]].concat());
     assert_eq!(cluster.boot_failures, 0);
+    // Those that are taken away while they boot would be asked for as fast as they go.
+    let ended = |end| given(&[create(), request(1), gone(1, end), request(2), gone(2, end)]);
+    let taken = ended(NodeEnd::Preempted);
+    assert_eq!((taken.boot_failures, taken.errors.len()), (2, 2));
+    let given_back = ended(NodeEnd::Released);
+    assert_eq!((given_back.boot_failures, given_back.errors.len()), (0, 0));
 }
 
 #[test]

@@ -107,9 +107,9 @@ pub struct Cluster {
     pub gone: VecDeque<Gone>,
     /// The last errors, the newest last.
     pub errors: VecDeque<String>,
-    /// Nodes in a row that failed before they were ready.
+    /// Nodes in a row that failed, or were taken away, before they were ready.
     pub boot_failures: u32,
-    /// When the last of them failed.
+    /// When the last of them went.
     pub boot_failed_us: i64,
 }
 
@@ -145,14 +145,16 @@ impl Cluster {
         if self.gone.len() > GONE_KEPT_MAX {
             self.gone.pop_front();
         }
-        if end != NodeEnd::Failed {
+        // One that nobody gave back and that never was of use: however it went, the next may go like it.
+        let never_came_up = !was_ready && end != NodeEnd::Released;
+        if end != NodeEnd::Failed && !never_came_up {
             return;
         }
         self.errors.push_back(format!("{node_id}: {reason}"));
         if self.errors.len() > ERRORS_MAX {
             self.errors.pop_front();
         }
-        if !was_ready {
+        if never_came_up {
             self.boot_failures = self.boot_failures.saturating_add(1);
             self.boot_failed_us = at_us;
         }
