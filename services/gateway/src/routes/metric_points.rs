@@ -42,11 +42,13 @@ pub(crate) fn attempt_of(call: &Call, named: u32) -> Result<u32, Problem> {
     }
 }
 
-/// Lists a run's metrics with their last values.
-#[utoipa::path(tag = "metrics", responses((status = 200, body = ListMetricsReply)))]
+/// Lists a run's metrics with their last values, by name.
+#[utoipa::path(tag = "metrics", params(PageQuery), responses((status = 200, body = ListMetricsReply)))]
 #[get("/api/v1/workspaces/{workspace}/runs/{run}/metrics")]
-pub(crate) async fn list_metrics(call: Call) -> Reply {
-    let request = ListMetricsRequest { workspace: call.workspace.clone(), run_id: call.run_id()? };
+pub(crate) async fn list_metrics(call: Call, page: Query<PageQuery>) -> Reply {
+    let PageQuery { page_size, page_token } = page.into_inner();
+    let (workspace, run_id) = (call.workspace.clone(), call.run_id()?);
+    let request = ListMetricsRequest { workspace, run_id, page_size, page_token };
     let context = call.reading(Service::Runs)?;
     let reply = call.peers().runs_client().list_metrics(context.attach(request)).await?;
     json(StatusCode::OK, reply.get_ref())

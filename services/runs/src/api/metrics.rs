@@ -50,10 +50,14 @@ pub(super) async fn list(
     request: Request<wire::ListMetricsRequest>,
 ) -> Result<Response<wire::ListMetricsReply>, Status> {
     calls::at_least(&core.log, &CallContext::of(&request)).await?;
-    let wire::ListMetricsRequest { workspace, run_id } = request.into_inner();
+    let wire::ListMetricsRequest { workspace, run_id, page_size, page_token } = request.into_inner();
+    let (size, after) = calls::page(page_size, &page_token)?;
+    let after = after.unwrap_or_default();
     let run = run_in(core, &workspace, &run_id).await?;
-    let metrics = read::summaries(core.log.reader(), run).await.map_err(unreadable)?;
-    Ok(Response::new(wire::ListMetricsReply { metrics }))
+    let found = read::summaries(core.log.reader(), run, &after, size + 1).await.map_err(unreadable)?;
+    let (metrics, more) = calls::Page::fill(size, found);
+    let next_page_token = metrics.last().filter(|_| more).map(|last| last.name.clone()).unwrap_or_default();
+    Ok(Response::new(wire::ListMetricsReply { metrics, next_page_token }))
 }
 
 pub(super) async fn history(

@@ -81,10 +81,11 @@ type Summary = (String, i64, i64, i64, Option<f64>, Option<f64>, bool);
 ///
 /// # Errors
 /// When the rows cannot be read.
-pub async fn summaries(pool: &Reader, run: RunId) -> Result<Vec<wire::MetricSummary>, Error> {
+pub async fn summaries(pool: &Reader, run: RunId, after: &str, limit: i32) -> Result<Vec<wire::MetricSummary>, Error> {
     let run = run.uuid().as_bytes().to_vec();
-    let get = "SELECT name, count, bits, step, low, high, exact FROM metric_keys WHERE run = $1 ORDER BY name";
-    let rows: Vec<Summary> = sql(get).bind(&run).fetch_all(pool).await?;
+    let get = "SELECT name, count, bits, step, low, high, exact FROM metric_keys WHERE run = $1 AND name > $2
+        ORDER BY name LIMIT $3";
+    let rows: Vec<Summary> = sql(get).bind(&run).bind(after).bind(limit).fetch_all(pool).await?;
     let mut exact = BTreeMap::new();
     let mut inexact = BTreeMap::new();
     for (name, count, bits, last_step, min, max, is_exact) in rows {

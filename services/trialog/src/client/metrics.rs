@@ -24,7 +24,7 @@ pub struct Metrics {
 /// Prints the metrics of a run.
 pub async fn metrics(client: &Client, wanted: Metrics) -> Result<(), Failure> {
     let run = resolve::run(client, &wanted.run).await?;
-    let mut known = client.get(&format!("runs/{}/metrics", encoded(&run))).await?;
+    let mut known = client.get_all(&format!("runs/{}/metrics", encoded(&run)), "metrics").await?;
     if !wanted.names.is_empty() {
         only(&mut known, &wanted.names)?;
     }

@@ -119,7 +119,7 @@ async fn a_deleted_run_leaves_its_history_and_what_others_have_too() {
         let seen = fixture.get(run).await;
         assert_eq!((seen.state.as_str(), seen.deleted_at.is_empty()), ("Completed", false), "lineage reads it");
         let (workspace, run_id) = (WORKSPACE.to_owned(), run.clone());
-        let metrics = ListMetricsRequest { workspace: workspace.clone(), run_id: run_id.clone() };
+        let metrics = ListMetricsRequest { workspace: workspace.clone(), run_id: run_id.clone(), ..Default::default() };
         assert_eq!(code(answer(fixture.api.list_metrics(Request::new(metrics)).await)).0, 404);
         let artifacts = ListArtifactsRequest { workspace, run_id, ..ListArtifactsRequest::default() };
         assert_eq!(code(answer(fixture.api.list_artifacts(Request::new(artifacts)).await)).0, 404);

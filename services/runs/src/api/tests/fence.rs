@@ -155,7 +155,7 @@ async fn tried(fixture: &Fixture, run_id: &str, attempt: u32, object: &str) -> V
     }
     let message = GetRunRequest { workspace: workspace(), run_id: run() };
     let get_run = said(api.get_run(bearer(run_id, attempt, message)).await);
-    let message = ListMetricsRequest { workspace: workspace(), run_id: run() };
+    let message = ListMetricsRequest { workspace: workspace(), run_id: run(), ..Default::default() };
     let list_metrics = said(api.list_metrics(bearer(run_id, attempt, message)).await);
     let message =
         GetMetricHistoryRequest { workspace: workspace(), run_id: run(), name: "acc".into(), ..Default::default() };

@@ -5,9 +5,30 @@ use eventlog::{Recorded, sql};
 
 use crate::run::{self, JobNews, RunEvent};
 
+/// All summaries, read in short pages.
 pub(super) async fn summaries(fixture: &Fixture, run_id: &str) -> Vec<MetricSummary> {
-    let request = ListMetricsRequest { workspace: WORKSPACE.into(), run_id: run_id.into() };
-    answer(fixture.api.list_metrics(Request::new(request)).await).unwrap().metrics
+    let (mut metrics, mut page_token, page_size) = (Vec::new(), String::new(), 2);
+    loop {
+        let request = ListMetricsRequest { workspace: WORKSPACE.into(), run_id: run_id.into(), page_size, page_token };
+        let reply = answer(fixture.api.list_metrics(Request::new(request)).await).unwrap();
+        assert!(reply.metrics.len() <= page_size as usize);
+        metrics.extend(reply.metrics);
+        if reply.next_page_token.is_empty() {
+            return metrics;
+        }
+        page_token = reply.next_page_token;
+    }
+}
+
+#[tokio::test]
+async fn a_run_with_many_metrics_is_listed_in_pages() {
+    // A script that makes up a name a step would have a list that nobody can read.
+    let fixture = Fixture::new().await;
+    let run_id = fixture.own_run().await;
+    let named = |number: usize| point(&format!("m{number}"), None, 1.0);
+    fixture.record(points(&run_id, 0, (0..5).map(named).collect())).await.unwrap();
+    let names: Vec<_> = summaries(&fixture, &run_id).await.into_iter().map(|summary| summary.name).collect();
+    assert_eq!(names, ["m0", "m1", "m2", "m3", "m4"]);
 }
 
 /// All points of a key, read in pages of this size.

@@ -223,7 +223,7 @@ async fn an_external_trial_has_a_run_with_what_was_told_and_ends_with_it() {
     stories.report(2, 0, 0.5).await;
     stories.report(3, 1, f64::NAN).await;
     stories.end_trial(4, "Completed").await;
-    let list = ListMetricsRequest { workspace: WORKSPACE.into(), run_id: stories.run_id.clone() };
+    let list = ListMetricsRequest { workspace: WORKSPACE.into(), run_id: stories.run_id.clone(), ..Default::default() };
     let listed = stories.fixture.api.list_metrics(Request::new(list)).await.unwrap().into_inner();
     let listed: Vec<_> = listed.metrics.iter().map(|metric| (metric.name.as_str(), metric.count)).collect();
     assert_eq!(listed, [("latency", 2), ("loss", 2)], "each watched metric is one of the run's");
