@@ -1,5 +1,7 @@
 //! What `trialog init` writes runs at once: the commands of each README, as they stand there.
 
+#![expect(clippy::unwrap_used, reason = "the helpers of a test fail by a panic too")]
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;

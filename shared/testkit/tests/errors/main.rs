@@ -1,6 +1,8 @@
 //! Every code that Trialog refuses, warns or ends with is in the table, each with its text and with what triggers it;
 //! docs/errors.md is made of the table.
 
+#![expect(clippy::unwrap_used, reason = "the helpers of a test fail by a panic too")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
