@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -69,6 +70,8 @@ pub fn kill_leftovers(run_id: &str, attempt: u32) {
 /// Kills every shim of a node and all that they started: for a provider that takes a node away whose agent is dead
 /// already.
 pub fn kill_node(folder: &Path) {
+    // First, so that nothing is forked any more. It ends with its agent, unless somebody has stopped it.
+    shim_servers_of(folder).for_each(|pid| process::signal(pid, Signal::KILL));
     for (job_id, attempt, attempt_folder) in attempts_on_disk(folder) {
         if let Ok(Some(shim)) = folder::read_json::<Identity>(&attempt_folder.join(folder::SHIM_PID))
             && shim.exists()
@@ -81,6 +84,15 @@ pub fn kill_node(folder: &Path) {
             kill_leftovers(run_name(&order.run_id, &job_id), attempt);
         }
     }
+}
+
+fn shim_servers_of(folder: &Path) -> impl Iterator<Item = i32> {
+    let names = [std::path::absolute(folder), folder.canonicalize()].map(|path| path.unwrap_or_default());
+    process::all().filter(move |pid| {
+        let words = process::command_line(*pid);
+        let names_it = |word: &Vec<u8>| names.iter().any(|name| name.as_os_str().as_bytes() == word.as_slice());
+        words.get(1).is_some_and(|word| word == b"shim-server") && words.get(2).is_some_and(names_it)
+    })
 }
 
 /// The run's id, or the job's in jobs without a run: what the environment calls TRIALOG_RUN_ID.

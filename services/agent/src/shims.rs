@@ -33,6 +33,8 @@ struct Server {
 /// A shim that the server has forked.
 pub struct Forked {
     pid: Pid,
+    /// The id of its parent.
+    server: u32,
     /// Readable once the shim has ended.
     pub handle: OwnedFd,
 }
@@ -79,13 +81,17 @@ impl Shims {
         let mut running = server.take().or_else(|| self.start_server())?;
         let answer = tokio::time::timeout(ANSWER_WAIT, running.fork(folder)).await;
         match answer.unwrap_or_else(|late| Err(late.into())) {
-            Ok(forked) => {
+            Ok(Ok(forked)) => {
                 *server = Some(running);
                 Some(forked)
             }
+            Ok(Err(refusal)) => {
+                tracing::warn!("no shim can be forked for now: {refusal}");
+                *server = Some(running);
+                None
+            }
             Err(error) => {
                 tracing::warn!("the shim server has failed and is started again: {error}");
-                running.end();
                 None
             }
         }
@@ -94,18 +100,17 @@ impl Shims {
     /// Takes the status of an ended shim away.
     pub async fn reap(&self, forked: Forked) {
         let mut server = self.server.lock().await;
-        let Some(mut running) = server.take() else { return };
-        match running.send(server::REAP, forked.pid.as_raw_pid().to_string().as_bytes()).await {
-            Ok(()) => *server = Some(running),
-            Err(_) => running.end(),
+        // Only its own server is its parent.
+        let Some(mut running) = server.take_if(|server| server.id() == forked.server) else { return };
+        let pid = forked.pid.as_raw_pid().to_string();
+        if let Ok(Ok(())) = tokio::time::timeout(ANSWER_WAIT, running.send(server::REAP, pid.as_bytes())).await {
+            *server = Some(running);
         }
     }
 
     /// Ends the server; its shims go on.
     pub async fn end(&self) {
-        if let Some(server) = self.server.lock().await.take() {
-            server.end();
-        }
+        drop(self.server.lock().await.take());
     }
 }
 
@@ -118,22 +123,56 @@ impl Server {
         self.socket.write_all(&request).await
     }
 
-    async fn fork(&mut self, folder: &Path) -> io::Result<Forked> {
+    fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// An error when the server is of no use any more, a refusal when the machine forks nothing for now.
+    async fn fork(&mut self, folder: &Path) -> io::Result<Result<Forked, io::Error>> {
         self.send(server::START, folder.as_os_str().as_bytes()).await?;
         let mut answer = [0; 4];
         self.socket.read_exact(&mut answer).await?;
         let answer = i32::from_le_bytes(answer);
-        let pid = Pid::from_raw(answer).filter(|_| answer > 0);
-        let pid = pid.ok_or_else(|| io::Error::from_raw_os_error(answer.saturating_neg()))?;
+        let pid = if answer > 0 { Pid::from_raw(answer) } else { None };
+        let Some(pid) = pid else { return Ok(Err(io::Error::from_raw_os_error(answer.saturating_neg()))) };
         // It is there until we let it be reaped, even when it has ended.
         let handle = rustix::process::pidfd_open(pid, PidfdFlags::empty())?;
-        Ok(Forked { pid, handle })
+        Ok(Ok(Forked { pid, server: self.id(), handle }))
     }
+}
 
-    fn end(mut self) {
-        drop(self.socket);
-        // Without its socket it ends at once; one that does not is of no use.
+impl Drop for Server {
+    /// Without its socket it would end by itself; one that hangs would not.
+    fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    async fn answered(answer: &[u8]) -> (bool, bool) {
+        let (own, mut its) = UnixStream::pair().unwrap();
+        own.set_nonblocking(true).unwrap();
+        its.write_all(answer).unwrap();
+        its.shutdown(std::net::Shutdown::Write).unwrap();
+        let child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
+        let socket = tokio::net::UnixStream::from_std(own).unwrap();
+        let shims = Shims { command: Vec::new(), server: Mutex::new(Some(Server { child, socket })) };
+        let forked = shims.fork(Path::new("/a")).await.is_some();
+        let is_kept = shims.server.lock().await.is_some();
+        (forked, is_kept)
+    }
+
+    #[tokio::test]
+    async fn a_machine_that_forks_nothing_for_now_is_no_fault_of_the_server() {
+        // The shim is started alone then; the server is not to be killed for it, and nothing may panic.
+        assert_eq!(answered(&(-11_i32).to_le_bytes()).await, (false, true));
+        assert_eq!(answered(&0_i32.to_le_bytes()).await, (false, true));
+        assert_eq!(answered(b"x").await, (false, false), "half an answer");
     }
 }

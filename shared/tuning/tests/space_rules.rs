@@ -144,7 +144,7 @@ fn choices_and_randints() {
     check(choice(json!([1, true])), &[]);
     check(choice(json!(["sqrt", 1, 0.5, "1", true, "true"])), &[]);
     let twice = [
-        "batch/values/2 DuplicateValue: batch.values[2] repeats a; use weights",
+        "batch/values/2 DuplicateValue: batch.values[2] repeats \"a\"; use weights",
         "batch/values/3 DuplicateValue: batch.values[3] repeats 1; use weights",
     ];
     check(choice(json!(["a", 1, "a", 1.0])), &twice);

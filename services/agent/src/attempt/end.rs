@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use contracts::compute::JobEnd;
@@ -121,9 +122,14 @@ fn checkpoint_age(folder: &Path, clock: &dyn Clock) -> Option<f64> {
 /// After the acknowledgement: secrets and bulk go, logs stay for a look. What is small and no secret goes with the
 /// whole folder ([`drop_oldest`]).
 pub(super) fn clean_up(folder: &Path) -> io::Result<()> {
+    // The tokens go first. Of the plan nothing is read any more once the end stands; with the order the attempt is
+    // what a later agent would take up, to clean it up again.
+    folder::empty(&folder.join(folder::PLAN))?;
+    folder::empty(&folder.join(folder::JOB))?;
     for path in ["work", "model", "inputs", "outputs"].map(|name| folder.join(name)) {
-        if fs::read_dir(&path).is_ok_and(|mut entries| entries.next().is_some()) {
-            fs::remove_dir_all(path)?;
+        if let Err(error) = remove_filled(&path) {
+            // It is the job's, and no reason to hold its end up.
+            tracing::warn!("{} stays on the disk: {error}", path.display());
         }
     }
     for name in [folder::STDOUT, folder::STDERR] {
@@ -132,11 +138,39 @@ pub(super) fn clean_up(folder: &Path) -> io::Result<()> {
         folder::free_front(&path, length.saturating_sub(ENDED_LOG_BYTES_MAX));
     }
     remove_short_socket(folder);
-    // The token goes first, and with it what a later agent would take the attempt up by.
-    for name in [folder::JOB, folder::PLAN] {
-        folder::empty(&folder.join(name))?;
-    }
+    // Whoever looks at all files of an attempt would wait at this one.
+    let _ = fs::remove_file(folder.join(folder::CONTROL));
     fs::rename(folder.join(folder::ENDED), folder.join(folder::ACKNOWLEDGED))
+}
+
+/// Removes a folder that is there and not empty, also when the job took away the right to do so (module caches do).
+fn remove_filled(path: &Path) -> io::Result<()> {
+    match fs::read_dir(path).map(|mut entries| entries.next().is_none()) {
+        Ok(true) => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        _ => {}
+    }
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            make_writable(path)?;
+            fs::remove_dir_all(path)
+        }
+        removed => removed,
+    }
+}
+
+/// Gives the owner all rights to a folder and to those below it.
+fn make_writable(path: &Path) -> io::Result<()> {
+    let mut folders = vec![path.to_owned()];
+    while let Some(folder) = folders.pop() {
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o700))?;
+        for entry in fs::read_dir(&folder)?.flatten() {
+            if entry.file_type()?.is_dir() {
+                folders.push(entry.path());
+            }
+        }
+    }
+    Ok(())
 }
 
 /// A worker whose folder is too long for a socket has it in a short one, which a killed worker leaves behind.
@@ -167,7 +201,7 @@ pub(super) fn drop_oldest(node: &Path) -> io::Result<()> {
     ended.sort();
     let surplus = ended.len().saturating_sub(ENDED_KEPT_MAX);
     for (_, path) in ended.into_iter().take(surplus) {
-        fs::remove_dir_all(&path)?;
+        remove_filled(&path)?;
         if let Some(job) = path.parent() {
             // Goes only when it was the job's last attempt.
             let _ = fs::remove_dir(job);
@@ -179,6 +213,26 @@ pub(super) fn drop_oldest(node: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_folder_that_its_job_has_locked_goes_too_and_holds_no_token_back() {
+        // A module cache takes the right to write away from its folders, and who must remove them is not root.
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        fs::create_dir_all(path("work/a/b")).unwrap();
+        for name in ["work/a/b/c", folder::JOB, folder::PLAN, folder::ENDED] {
+            fs::write(path(name), "secret").unwrap();
+        }
+        for locked in ["work/a/b", "work/a"] {
+            fs::set_permissions(path(locked), fs::Permissions::from_mode(0o500)).unwrap();
+        }
+        make_writable(&path("work")).unwrap();
+        let mode = |name: &str| fs::metadata(path(name)).unwrap().permissions().mode() & 0o777;
+        assert_eq!([mode("work/a"), mode("work/a/b")], [0o700, 0o700]);
+        clean_up(folder.path()).unwrap();
+        assert!(!path("work").exists() && path(folder::ACKNOWLEDGED).exists());
+        assert!(!folder::is_filled(&path(folder::JOB)) && !folder::is_filled(&path(folder::PLAN)));
+    }
 
     #[test]
     fn what_a_killed_worker_left_in_a_short_folder_goes_with_the_attempt() {

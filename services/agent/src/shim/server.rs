@@ -68,10 +68,10 @@ fn serve(mut agent: UnixStream) -> io::Result<()> {
                 }
             }
             REAP => {
-                let pid = std::str::from_utf8(&text).ok().and_then(|text| text.parse().ok()).and_then(Pid::from_raw);
-                if let Some(pid) = pid {
-                    // It has ended: the agent has seen that.
-                    let _ = rustix::process::waitpid(Some(pid), WaitOptions::empty());
+                let pid = std::str::from_utf8(&text).ok().and_then(|text| text.parse::<i32>().ok());
+                if let Some(pid) = pid.filter(|pid| *pid > 0).and_then(Pid::from_raw) {
+                    // It has ended: the agent has seen that. Were it another, nothing is waited for.
+                    let _ = rustix::process::waitpid(Some(pid), WaitOptions::NOHANG);
                 }
             }
             _ => return Err(io::Error::other("not a request")),

@@ -145,7 +145,7 @@ impl Sender {
                 break;
             }
             // Also of what was sent before: or the rest of a flood would come with the next look.
-            if before + (sent.offset - first) >= LOG_BYTES_MAX {
+            if (before + sent.offset).saturating_sub(first) >= LOG_BYTES_MAX {
                 break;
             }
             let data = chunk(&file, sent.offset, end, &self.context.attempt.mask, is_final)?;

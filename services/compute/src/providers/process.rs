@@ -82,7 +82,7 @@ fn mentions(pid: i32, node_id: &str, folder: &Path) -> bool {
     is_of_node(&process::command_line(pid), node_id, folder)
 }
 
-/// Whether argv is that of the node's agent or of a shim in its folder. A client command that only speaks of the node
+/// Whether argv is that of the node's agent, of its shim server or of a shim in its folder. A client command that only speaks of the node
 /// is a bystander.
 fn is_of_node(argv: &[Vec<u8>], node_id: &str, folder: &Path) -> bool {
     let folder = folder.as_os_str().as_bytes();
@@ -90,7 +90,7 @@ fn is_of_node(argv: &[Vec<u8>], node_id: &str, folder: &Path) -> bool {
         |word: &[u8]| word.strip_prefix(folder).is_some_and(|rest| rest.first().is_none_or(|next| *next == b'/'));
     match argv.get(1).map(Vec::as_slice) {
         Some(b"agent") => argv.iter().any(|word| word == node_id.as_bytes()),
-        Some(b"shim") => argv.iter().any(|word| is_inside(word)),
+        Some(b"shim" | b"shim-server") => argv.iter().any(|word| is_inside(word)),
         _ => false,
     }
 }
@@ -108,6 +108,8 @@ mod tests {
         };
         assert!(is_of_node("trialog agent --node node_1 --folder /data/nodes/node_1 --compute unix:/s"));
         assert!(is_of_node("trialog shim /data/nodes/node_1/jobs/job_1/1"));
+        assert!(is_of_node("trialog shim-server /data/nodes/node_1 ____"));
+        assert!(!is_of_node("trialog shim-server /data/nodes/node_12 ____"));
         assert!(!is_of_node("trialog node preempt spot node_1"));
         assert!(!is_of_node("trialog agent --node node_2 --folder /data/nodes/node_2 --compute unix:/s"));
         assert!(!is_of_node("trialog shim /data/nodes/node_12/jobs/job_1/1"));
