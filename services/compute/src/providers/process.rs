@@ -82,8 +82,8 @@ fn mentions(pid: i32, node_id: &str, folder: &Path) -> bool {
     is_of_node(&process::command_line(pid), node_id, folder)
 }
 
-/// Whether argv is that of the node's agent, of its shim server or of a shim in its folder. A client command that only speaks of the node
-/// is a bystander.
+/// Whether argv is that of the node's agent, of its shim server or of a shim in its folder. A client command that only
+/// speaks of the node is a bystander.
 fn is_of_node(argv: &[Vec<u8>], node_id: &str, folder: &Path) -> bool {
     let folder = folder.as_os_str().as_bytes();
     let is_inside =
