@@ -138,7 +138,7 @@ async fn answer(
     let aim = aim(state, path, request)?;
     let idempotent = idempotent(request).map_err(Failure::Refused)?;
     let non_finite = non_finite(request).map_err(Failure::Refused)?;
-    let _admitted = state.admit(&aim)?;
+    let _admitted = state.admit_when_known(&aim).await?;
     let body = read(body).await.map_err(Failure::Refused)?;
     let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let content_type = content_type.filter(|text| text.len() <= CONTENT_TYPE_BYTES_MAX);

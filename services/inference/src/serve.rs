@@ -23,6 +23,8 @@ const UNSUPPORTED_MEDIA_TYPE: &str = "UnsupportedMediaType";
 const DEADLINE_EXCEEDED: &str = "DeadlineExceeded";
 /// The status of a model error that names none.
 const MODEL_STATUS_DEFAULT: u16 = 500;
+/// How long a request waits for a route that is not there: routes take milliseconds from compute to here.
+const ROUTES_WAIT: Duration = Duration::from_millis(500);
 
 /// What decides where a request goes; the same over all its tries.
 #[derive(Debug)]
@@ -130,6 +132,27 @@ impl Inference {
             return Err(Failure::Saturated { deployment: deployment.name.clone(), most });
         }
         Ok(Admitted(Arc::clone(&deployment.gate)))
+    }
+
+    /// As [`Inference::admit`]; what the table does not show is waited for a moment: compute may have acknowledged it
+    /// while its routes are on their way, and who was told that traffic is set may ask at once.
+    ///
+    /// # Errors
+    /// 404, 429 or 503.
+    pub async fn admit_when_known(&self, aim: &Aim) -> Result<Admitted, Failure> {
+        let mut tables = self.generation.subscribe();
+        let known = async {
+            loop {
+                match self.admit(aim) {
+                    Err(Failure::NoEndpoint { .. } | Failure::NoWeight { .. } | Failure::NoDeployment { .. }) => {}
+                    other => return other,
+                }
+                if tables.changed().await.is_err() {
+                    return self.admit(aim);
+                }
+            }
+        };
+        tokio::time::timeout(ROUTES_WAIT, known).await.unwrap_or_else(|_| self.admit(aim))
     }
 
     /// Whether the endpoint exists and, when it has weight, has a ready replica to go with it.

@@ -376,6 +376,25 @@ async fn a_replica_that_comes_in_time_answers_those_who_wait() {
 }
 
 #[actix_web::test]
+async fn a_route_that_is_on_its_way_is_waited_for() {
+    // Whoever was told that traffic is set asks at once, and the routes may come a moment later.
+    let folder = tempfile::tempdir().unwrap();
+    let worker = Worker::start(&folder, "blue", Does::Answer);
+    let before = [table(Vec::new()), table(vec![route("blue", 0, &[&worker])]), RouteTable { endpoints: Vec::new() }];
+    for before in before {
+        let router = router(Some(before));
+        let late = async {
+            while router.generation.receiver_count() == 0 {
+                tokio::task::yield_now().await;
+            }
+            router_take(&router, table(vec![route("blue", 100, &[&worker])]));
+        };
+        let (seen, ()) = tokio::join!(send(&router, score()), late);
+        assert_eq!(seen.status, 200, "{}", seen.body);
+    }
+}
+
+#[actix_web::test]
 async fn requests_are_split_by_weight_over_what_is_ready() {
     let folder = tempfile::tempdir().unwrap();
     let worker = Worker::start(&folder, "any", Does::Answer);
