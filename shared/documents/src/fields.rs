@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use vocabulary::{FieldError, number};
 
 use crate::reference::{Kinds, Section};
-use crate::suggest::{one_of, shorten, unknown_field};
+use crate::suggest::{not_one_of, shorten, unknown_field};
 use crate::{Findings, Node, Place, Tree, scalar, spellings, texts, work};
 
 /// A place in a document that may hold a value. Every reading method answers `None` when nothing is there (that is no
@@ -189,8 +189,7 @@ impl<'a> Field<'a> {
             return Some(known);
         }
         self.findings.add_with(|| {
-            let message =
-                format!("{} '{}': {}", self.path(), shorten(received).escape_debug(), one_of(received, allowed));
+            let message = not_one_of(&self.path(), received, allowed);
             FieldError::new(self.pointer(), code, message)
         });
         None

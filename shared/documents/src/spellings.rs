@@ -214,7 +214,7 @@ pub(crate) fn field(received: &str, names: &[&str]) -> Option<&'static str> {
 }
 
 /// Our value for one of another tool, where `allowed` has it.
-pub(crate) fn value(received: &str, allowed: &[&'static str]) -> Option<&'static str> {
+pub(crate) fn value(received: &str, allowed: &[&str]) -> Option<&'static str> {
     let plain = plain(received)?;
     let (_, ours) = VALUES.iter().find(|(theirs, _)| *theirs == plain)?;
     allowed.contains(&ours.split([',', ' ']).next().unwrap_or_default()).then_some(*ours)

@@ -47,10 +47,15 @@ pub fn meant_field<'a>(received: &str, names: &[&'a str], free: &[&'a str]) -> O
 }
 
 /// The end of the message about a value that is not one of `allowed`: which are, and which was meant.
-pub fn one_of(received: &str, allowed: &[&'static str]) -> String {
+pub fn one_of(received: &str, allowed: &[&str]) -> String {
     let meant = spellings::value(received, allowed).or_else(|| did_you_mean(received, allowed.iter().copied()));
     let meant = meant.map(|meant| format!("; did you mean {meant}?")).unwrap_or_default();
     format!("one of {}{meant}", allowed.join(", "))
+}
+
+/// The message about a value that is not one of `allowed`; `what` names it.
+pub fn not_one_of(what: &str, received: &str, allowed: &[&str]) -> String {
+    format!("{what} '{}': {}", shorten(received).escape_debug(), one_of(received, allowed))
 }
 
 /// The error of a field at `place` that is not one of `names`. With `lists` it says which there are; of several unknown

@@ -61,7 +61,7 @@ impl Api {
                 .map_err(|_| invalid("/page_token", format!("page_token '{text}' is not one that a list gave")))?,
         };
         if !request.state.is_empty() && !STATES.contains(&request.state.as_str()) {
-            return Err(invalid("/state", format!("state '{}': one of {}", request.state, STATES.join(", "))));
+            return Err(invalid("/state", documents::not_one_of("state", &request.state, &STATES)));
         }
         let reader = self.commands.log.reader();
         let rows = views::jobs_of(reader, &request.workspace, &request.cluster, &request.state, after, size + 1).await;

@@ -170,7 +170,10 @@ impl FromRequest for Call {
 
 /// The parameters of the path. Actix leaves `%2F`, `%25` and `%2B` as they came, so that they do not change what
 /// matches.
-fn parameters(request: &HttpRequest) -> Result<BTreeMap<String, String>, Problem> {
+///
+/// # Errors
+/// 400 for what is no UTF-8 and for names that no thing can have.
+pub fn parameters(request: &HttpRequest) -> Result<BTreeMap<String, String>, Problem> {
     let path = request.uri().path();
     // Where a path is no UTF-8 actix has written replacement characters by now: different names would be one.
     if percent_decode_str(path).decode_utf8().is_err() {

@@ -15,7 +15,7 @@ mod wait;
 
 pub use answer::{Versioned, changed, found, json, removed, written};
 pub use body::{Body, Document, ImportBody, MetricsBody, RawBody};
-pub use call::Call;
+pub use call::{Call, parameters};
 pub use not_found::route_not_found;
 pub use observe::{RequestId, observe};
 pub use pace::Pace;

@@ -52,6 +52,9 @@ fn walk<'a>(node: &'a Node, schema: &Value, at: &Place<'a>, findings: &Findings)
     }
 }
 
+/// What only the platform fills in a job: nobody is told that it is there.
+const FILLED: [&str; 5] = ["service", "sweep_id", "trial_index", "contract_variables", "watched_metrics"];
+
 fn map<'a>(entries: &'a [(String, Node)], schema: &Value, at: &Place<'a>, findings: &Findings) {
     let properties = &schema["properties"];
     let is_known = |key: &str| properties.get(key).is_some();
@@ -65,8 +68,8 @@ fn map<'a>(entries: &'a [(String, Node)], schema: &Value, at: &Place<'a>, findin
         (Value::Null | Value::Bool(true), Value::Null) => {}
         _ => {
             let Some(first) = others.clone().map(|(key, _)| key).min() else { return };
-            let names: Vec<&str> =
-                properties.as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect();
+            let all = properties.as_object().into_iter().flatten().map(|(name, _)| name.as_str());
+            let names: Vec<&str> = all.filter(|name| !FILLED.contains(name)).collect();
             others.for_each(|(key, _)| {
                 findings.add_unknown_with(|| unknown_field(&at.key(key), key, &names, &names, key == first));
             });
@@ -161,6 +164,8 @@ mod tests {
         let pointers: Vec<_> = unknown.errors.iter().map(|error| error.pointer.as_str()).collect();
         assert_eq!(pointers, ["/experimint", "/job/comand"]);
         assert!(unknown.errors[0].message.contains("did you mean experiment?"), "{unknown:?}");
+        let in_job = &unknown.errors[1].message;
+        assert!(in_job.contains("cluster, code_sha256, command, environment_variables"), "{in_job}");
 
         let wrong = refused(r#"{"name": 5, "params": {"lr": 0.1}, "job": {"max_retries": 99999999999}}"#);
         assert_eq!((wrong.status, wrong.errors.len()), (422, 3));

@@ -6,7 +6,7 @@ use documents::reference::{DOCUMENTS, page, schema, schema_id};
 use vocabulary::Problem;
 
 use crate::Gateway;
-use crate::door::{Refusal, Reply, json};
+use crate::door::{Refusal, Reply, json, parameters};
 
 super::routes!(document_schema, docs_page, reference_page, script_page);
 
@@ -14,7 +14,8 @@ super::routes!(document_schema, docs_page, reference_page, script_page);
 #[utoipa::path(tag = "process", responses((status = 200, body = serde_json::Value)))]
 #[get("/schemas/{document:[^/.]+}.json")]
 pub(crate) async fn document_schema(gateway: web::Data<Gateway>, request: HttpRequest) -> Reply {
-    let document = request.match_info().query("document");
+    let parameters = parameters(&request)?;
+    let document = parameters.get("document").map(String::as_str).unwrap_or_default();
     let Some(mut schema) = schema(document) else {
         let names: Vec<&str> = DOCUMENTS.iter().map(|(name, _)| *name).collect();
         let detail = format!("schema {document:?}: there are {}", names.join(", "));

@@ -21,7 +21,8 @@ pub(crate) async fn create_token(body: Document, call: Call) -> Reply {
     call.principal.require(Scope::Owner)?;
     let request = CreateTokenRequest { workspace: call.workspace.clone(), ..body.message().await? };
     let Ok(scope) = request.scope.parse::<Scope>() else {
-        let message = format!("scope '{}': one of owner, contributor, reader, scorer, admin", request.scope);
+        let scopes = ["owner", "contributor", "reader", "scorer", "admin"];
+        let message = documents::not_one_of("scope", &request.scope, &scopes);
         return Err(Problem::invalid("/scope", "BadScope", message).into());
     };
     if scope == Scope::Admin {

@@ -102,7 +102,7 @@ impl Api {
             "archived" => (1, 1),
             "all" => (0, 1),
             other => {
-                let message = format!("view '{other}': one of active, archived, all");
+                let message = documents::not_one_of("view", other, &["active", "archived", "all"]);
                 return Err(status_of(&Problem::invalid("/view", "BadView", message)));
             }
         };

@@ -65,7 +65,7 @@ fn wanted(view: &str, archived: bool) -> Result<bool, Status> {
         "archived" => Ok(archived),
         "all" => Ok(true),
         other => {
-            let message = format!("view '{other}': one of active, archived, all");
+            let message = documents::not_one_of("view", other, &["active", "archived", "all"]);
             Err(status_of(&Problem::invalid("/view", "BadView", message)))
         }
     }

@@ -51,7 +51,7 @@ fn check_stream(stream: &str) -> Result<(), Problem> {
     if STREAMS.contains(&stream) {
         return Ok(());
     }
-    Err(Problem::invalid("/stream", "BadStream", format!("stream {stream:?}: one of {}", STREAMS.join(", "))))
+    Err(Problem::invalid("/stream", "BadStream", documents::not_one_of("stream", stream, &STREAMS)))
 }
 
 pub(super) async fn read(

@@ -85,7 +85,7 @@ async fn below(
 async fn filter(core: &Core, request: wire::ListRunsRequest) -> Result<runs::Filter, Status> {
     let wire::ListRunsRequest { workspace, experiment, parent, state, sweep_id, id_prefix, .. } = request;
     if !state.is_empty() && state.parse::<RunState>().is_err() {
-        let message = format!("state {state:?}: one of {}", RunState::VARIANTS.join(", "));
+        let message = documents::not_one_of("state", &state, RunState::VARIANTS);
         return Err(status(Problem::invalid("/state", "BadState", message)));
     }
     let experiment_id = match experiment.as_str() {

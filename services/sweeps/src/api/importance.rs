@@ -58,7 +58,7 @@ fn question(sweep: &Sweep, metric: &str, version: i64) -> Option<Result<Question
     let watched = spec.watched();
     let place = if metric.is_empty() { Some(0) } else { watched.iter().position(|name| *name == metric) };
     let Some((place, goal)) = place.and_then(|place| Some((place, spec.goal_of(watched[place])?))) else {
-        let message = format!("{metric} is not watched by this sweep; one of {}", watched.join(", "));
+        let message = documents::not_one_of("watched metric", metric, &watched);
         return Some(Err(Problem::invalid("/metric", "UnknownMetric", message)));
     };
     let completed = (0_u32..).zip(&sweep.trials).filter(|(_, trial)| trial.state == TrialState::Completed);

@@ -17,8 +17,7 @@ impl Core {
         let request = request.into_inner();
         let (size, token) = calls::page(request.page_size, &request.page_token)?;
         if !request.state.is_empty() && request.state.parse::<SweepState>().is_err() {
-            let names = SweepState::VARIANTS.join(", ");
-            let message = format!("state '{}': one of {names}", request.state);
+            let message = documents::not_one_of("state", &request.state, SweepState::VARIANTS);
             return Err(status_of(&Problem::invalid("/state", "BadState", message)));
         }
         let before = match token {

@@ -100,7 +100,7 @@ fn wanted_state(state: &str) -> Result<Option<TrialState>, Status> {
         return Ok(None);
     }
     state.parse().map(Some).map_err(|_| {
-        let names = TrialState::VARIANTS.join(", ");
-        status_of(&Problem::invalid("/state", "BadState", format!("state '{state}': one of {names}")))
+        let message = documents::not_one_of("state", state, TrialState::VARIANTS);
+        status_of(&Problem::invalid("/state", "BadState", message))
     })
 }

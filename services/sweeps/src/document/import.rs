@@ -266,7 +266,7 @@ fn read_values<'s>(fields: &mut Fields<'_>, spec: &'s SweepSpec) -> Option<BTree
     let watched = spec.watched();
     let read = named.entries()?.into_iter().map(|(name, entry)| {
         let Some(known) = watched.iter().find(|known| **known == name) else {
-            entry.refuse("UnknownMetric", format_args!("{name} is not watched; one of {}", watched.join(", ")));
+            entry.refuse("UnknownMetric", documents::not_one_of("watched metric", name, &watched));
             return None;
         };
         Some((*known, read_value(&entry)?))

@@ -53,7 +53,7 @@ fn shown(token: &Token) -> wire::Token {
 fn check(request: &wire::CreateTokenRequest) -> Result<(), Status> {
     let mut errors = Vec::new();
     if !SCOPES.contains(&request.scope.as_str()) {
-        let message = format!("scope '{}': one of {}", request.scope, SCOPES.join(", "));
+        let message = documents::not_one_of("scope", &request.scope, &SCOPES);
         errors.push(FieldError::new("/scope", "BadScope", message));
     }
     if !request.endpoint.is_empty() && request.scope != "scorer" {

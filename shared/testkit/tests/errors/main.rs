@@ -188,6 +188,17 @@ fn the_requests_of_the_table_are_refused_with_their_codes() {
         }
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
+    for (path, meant) in [
+        ("runs?state=runing", "Running"),
+        ("sweeps?state=paused", "Paused"),
+        ("models?view=hiden", "active, archived, all"),
+        ("models?view=archive", "archived"),
+        (&format!("runs/{run}/logs?stream=stderror"), "stderr"),
+    ] {
+        let detail = client.get(path).json()["detail"].as_str().unwrap_or_default().to_owned();
+        assert!(detail.contains(meant) && detail.contains("one of"), "{path}: {detail}");
+        assert!(meant.contains(',') || detail.ends_with(&format!("did you mean {meant}?")), "{path}: {detail}");
+    }
 }
 
 #[test]
