@@ -13,10 +13,11 @@ use crate::known_experiments::Known;
 use crate::logs::Wake;
 use crate::objects::Objects;
 use crate::views::canceled_runs::CanceledRunsView;
-use crate::views::code_objects::CodeObjectsView;
+use crate::views::code_objects::CodeObjects;
+use crate::views::creations::CreationsView;
 use crate::views::experiments::ExperimentsView;
-use crate::views::nested_runs::NestedRunsView;
-use crate::views::object_owners::ObjectOwnersView;
+use crate::views::nested_runs::NestedRuns;
+use crate::views::object_owners::ObjectOwners;
 use crate::views::runs::{RunsView, VersionsView};
 use crate::{api, publish, reactions};
 
@@ -70,10 +71,10 @@ pub async fn open(dependencies: Dependencies) -> anyhow::Result<Service> {
             Arc::new(ExperimentsView),
             Arc::new(RunsView),
             Arc::new(VersionsView),
-            Arc::new(ObjectOwnersView),
+            Arc::new(CreationsView(ObjectOwners)),
             Arc::new(CanceledRunsView),
-            Arc::new(NestedRunsView),
-            Arc::new(CodeObjectsView),
+            Arc::new(CreationsView(NestedRuns)),
+            Arc::new(CreationsView(CodeObjects)),
         ],
         clock: Arc::clone(&clock),
         entropy: Arc::clone(&entropy),

@@ -2,6 +2,7 @@
 
 pub mod canceled_runs;
 pub mod code_objects;
+pub mod creations;
 pub mod experiments;
 pub mod nested_runs;
 pub mod object_owners;

@@ -1,40 +1,30 @@
 //! Which runs are nested in which, and how deep: what is asked before one more begins below them.
 
-use eventlog::{BoxFuture, Error, RecordedEvent, Transaction, View, sql};
+use eventlog::{Error, Transaction, sql};
 use uuid::Uuid;
 use vocabulary::RunId;
 
+use super::creations::Creations;
 use super::key;
-use crate::run::{self, RunEvent};
+use crate::run::RunCreated;
 
 /// Runs that may be above a run. The way up is walked in the one transaction that everybody waits for.
 pub const DEPTH_MAX: i64 = 64;
 
-/// The view.
-pub struct NestedRunsView;
+/// The table.
+pub struct NestedRuns;
 
-impl View for NestedRunsView {
-    fn name(&self) -> &'static str {
-        "nested_runs"
-    }
+impl Creations for NestedRuns {
+    const NAME: &'static str = "nested_runs";
 
-    fn wants(&self, event: &RecordedEvent) -> bool {
-        event.kind == "RunCreated" && run::of_stream(&event.stream).is_some()
-    }
-
-    fn apply<'a>(&'a self, tx: &'a mut Transaction, events: &'a [RecordedEvent]) -> BoxFuture<'a, Result<(), Error>> {
-        Box::pin(async move {
-            for event in events.iter().filter(|event| self.wants(event)) {
-                let RunEvent::RunCreated(created) = event.decode()? else { continue };
-                let Ok(parent) = RunId::parse(&created.parent_run_id) else { continue };
-                // The parent was there first: its row, if it is nested itself, is written.
-                let put = "INSERT INTO nested_runs(run, parent, depth)
-                    VALUES ($1, $2, 1 + coalesce((SELECT depth FROM nested_runs WHERE run = $2), 0))
-                    ON CONFLICT(run) DO NOTHING";
-                sql(put).bind(key(created.run_id)).bind(key(parent)).execute(&mut *tx).await?;
-            }
-            Ok(())
-        })
+    async fn take(tx: &mut Transaction, created: &RunCreated) -> Result<(), Error> {
+        let Ok(parent) = RunId::parse(&created.parent_run_id) else { return Ok(()) };
+        // The parent was there first: its row, if it is nested itself, is written.
+        let put = "INSERT INTO nested_runs(run, parent, depth)
+            VALUES ($1, $2, 1 + coalesce((SELECT depth FROM nested_runs WHERE run = $2), 0))
+            ON CONFLICT(run) DO NOTHING";
+        sql(put).bind(key(created.run_id)).bind(key(parent)).execute(tx).await?;
+        Ok(())
     }
 }
 

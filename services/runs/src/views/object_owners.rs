@@ -2,34 +2,23 @@
 //! code of a run's job. The first two are written where they are done; what this view adds is the code of jobs, so that
 //! what older histories refer to is had too.
 
-use eventlog::{BoxFuture, Error, Reader, RecordedEvent, Transaction, View, sql};
+use eventlog::{Error, Reader, Transaction, sql};
 
+use super::creations::{Creations, code_of};
 use crate::objects::Hash;
-use crate::run::{self, RunEvent};
+use crate::run::RunCreated;
 
-/// The view.
-pub struct ObjectOwnersView;
+/// The table.
+pub struct ObjectOwners;
 
-impl View for ObjectOwnersView {
-    fn name(&self) -> &'static str {
-        "object_owners"
-    }
+impl Creations for ObjectOwners {
+    const NAME: &'static str = "object_owners";
 
-    fn wants(&self, event: &RecordedEvent) -> bool {
-        event.kind == "RunCreated" && run::of_stream(&event.stream).is_some()
-    }
-
-    fn apply<'a>(&'a self, tx: &'a mut Transaction, events: &'a [RecordedEvent]) -> BoxFuture<'a, Result<(), Error>> {
-        Box::pin(async move {
-            for event in events.iter().filter(|event| self.wants(event)) {
-                let RunEvent::RunCreated(created) = event.decode()? else { continue };
-                let code = created.job.and_then(|job| job.code_sha256).unwrap_or_default();
-                if let Ok(hash) = Hash::parse(&code) {
-                    give(tx, &created.subject.workspace, &hash).await?;
-                }
-            }
-            Ok(())
-        })
+    async fn take(tx: &mut Transaction, created: &RunCreated) -> Result<(), Error> {
+        match code_of(created) {
+            Some(hash) => give(tx, &created.subject.workspace, &hash).await,
+            None => Ok(()),
+        }
     }
 }
 
