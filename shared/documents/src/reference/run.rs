@@ -1,6 +1,6 @@
 //! The document of a plain run.
 
-use super::trial::{INPUT_MODE, PREPARE, URI, VARIABLES};
+use super::trial::{CHECKPOINT, INPUT_MODE, PREPARE, URI, VARIABLES};
 use super::{NOT_NEGATIVE, RESOURCES, Section, Type, field, integer};
 
 /// A run.
@@ -89,14 +89,7 @@ pub const JOB: Section = Section {
         .codes(&["BadName", "AmbiguousName"]),
         field("resources", Type::Map(&RESOURCES), "{\"cpu_count\": 1}", "What it occupies of a node.")
             .otherwise("one CPU and 1 GiB"),
-        field(
-            "checkpoint",
-            Type::Boolean,
-            "true",
-            "Whether the command saves into TRIALOG_CHECKPOINT_DIR and resumes from it; the variable is set \
-             only then.",
-        )
-        .default("false"),
+        CHECKPOINT,
         PREPARE,
         field("max_retries", integer(0, i32::MAX as i128), "1", "New attempts after a failure; preemptions are free.")
             .default("0"),

@@ -55,15 +55,7 @@ pub const TRIAL: Section = Section {
         .codes(&["BadName", "AmbiguousName", "BestWithoutOutputs"]),
         field("resources", Type::Map(&RESOURCES), "{\"cpu_count\": 1}", "What a trial occupies of a node.")
             .otherwise("one CPU and 1 GiB"),
-        field(
-            "checkpoint",
-            Type::Boolean,
-            "true",
-            "Whether the command saves into TRIALOG_CHECKPOINT_DIR and resumes from it; the variable is set \
-             only then.",
-        )
-        .default("false")
-        .codes(&["NeedsCheckpoint"]),
+        CHECKPOINT.codes(&["NeedsCheckpoint"]),
         PREPARE,
     ],
 };
@@ -77,6 +69,14 @@ pub(super) const VARIABLES: Entry = field(
 )
 .default("{}")
 .codes(&["ReservedName", "BadName", "TemplateSyntax", "UnknownReference"]);
+/// Whether the command goes on where it was.
+pub(super) const CHECKPOINT: Entry = field(
+    "checkpoint",
+    Type::Boolean,
+    "true",
+    "Whether the command saves into TRIALOG_CHECKPOINT_DIR and resumes from it; the variable is set only then.",
+)
+.default("false");
 /// What runs before the command.
 pub(super) const PREPARE: Entry = field(
     "prepare",
