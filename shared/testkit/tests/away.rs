@@ -148,7 +148,7 @@ fn an_installation_is_taken_down_and_comes_up_again() {
     let down = down.expect("the command runs");
     let said = String::from_utf8_lossy(&down.stdout).into_owned();
     assert!(down.status.success(), "{said}{}", String::from_utf8_lossy(&down.stderr));
-    assert!(said.contains("ended the server, 1 agents, 1 jobs"), "{said}");
+    assert!(said.contains("ended the server, 1 agent, 1 job"), "{said}");
     let left = processes_of(home.path());
     assert!(left.is_empty(), "left over: {left:#?}");
 
