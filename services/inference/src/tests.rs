@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 
 use actix_web::body::MessageBody;
 use actix_web::dev::{Service, ServiceResponse};
@@ -12,23 +11,26 @@ use actix_web::http::StatusCode;
 use actix_web::{App, test, web};
 use contracts::Peers;
 use contracts::compute::{DeploymentRoute, EndpointRoute, Replica, RequestSettings, RouteTable};
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use runtime::Shutdown;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Semaphore;
 use vocabulary::{ManualClock, Problem, SeededEntropy};
 
 use crate::frame::RequestHeader;
 use crate::{Dependencies, Inference, configure};
 
 /// What a fake worker does with a request.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 enum Does {
     /// Answers `{"by": NAME, "kind": …, "body": …}`.
     Answer,
     /// Fails for the reason.
     Fail(&'static str),
-    /// Answers after the time.
-    Wait(Duration),
+    /// Answers when it may: each answer takes a permit.
+    Wait(Arc<Semaphore>),
     /// Closes without a byte.
     Die,
     /// Closes within the answer.
@@ -57,7 +59,7 @@ impl Worker {
         let count = Arc::clone(&asked);
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve(stream, name.clone(), does, Arc::clone(&count)));
+                tokio::spawn(serve(stream, name.clone(), does.clone(), Arc::clone(&count)));
             }
         });
         Self { address: format!("unix:{}", path.display()), asked, _task: Aborted(task) }
@@ -88,8 +90,8 @@ async fn serve(mut stream: UnixStream, name: String, does: Does, asked: Arc<Atom
             }
             _ => answer.length = body.len(),
         }
-        if let Does::Wait(time) = does {
-            tokio::time::sleep(time).await;
+        if let Does::Wait(permits) = &does {
+            permits.acquire().await.unwrap().forget();
         }
         let answer = serde_json::to_string(&answer).unwrap();
         stream.write_u32(answer.len() as u32).await.unwrap();
@@ -249,7 +251,7 @@ async fn a_model_error_is_424_and_a_late_answer_408() {
     let odd = score().insert_header(("trialog-non-finite", "null"));
     let seen = send(&router(Some(table(vec![route("blue", 100, &[&bad])]))), odd).await;
     assert_eq!((seen.status.as_u16(), seen.body["code"].as_str()), (400, Some("BadHeader")));
-    let slow = Worker::start(&folder, "slow", Does::Wait(Duration::from_secs(5)));
+    let slow = Worker::start(&folder, "slow", Does::Wait(Arc::new(Semaphore::new(0))));
     let seen = send(&router(Some(table(vec![route("blue", 100, &[&slow])]))), score()).await;
     assert_eq!((seen.status.as_u16(), seen.body["code"].as_str()), (408, Some("RequestTimeout")));
 }
@@ -257,9 +259,18 @@ async fn a_model_error_is_424_and_a_late_answer_408() {
 #[actix_web::test]
 async fn more_than_a_deployment_can_take_is_429() {
     let folder = tempfile::tempdir().unwrap();
-    let slow = Worker::start(&folder, "slow", Does::Wait(Duration::from_millis(200)));
+    let permits = Arc::new(Semaphore::new(0));
+    let slow = Worker::start(&folder, "slow", Does::Wait(Arc::clone(&permits)));
     let router = router(Some(table(vec![route("blue", 100, &[&slow])])));
-    let all = futures_util::future::join_all((0..4).map(|_| send(&router, score()))).await;
+    let mut asked: FuturesUnordered<_> = (0..4).map(|_| send(&router, score())).collect();
+    let mut all = Vec::new();
+    while let Some(seen) = asked.next().await {
+        all.push(seen);
+        if all.len() == 3 {
+            // The last is with the worker; one more permit is for the request behind them all.
+            permits.add_permits(2);
+        }
+    }
     let count = |status: u16| all.iter().filter(|seen| seen.status.as_u16() == status).count();
     // One is answered, one waits longer than it may, two are beyond twice the concurrency.
     assert_eq!((count(200), count(429)), (1, 3));
@@ -368,7 +379,9 @@ async fn a_replica_that_comes_in_time_answers_those_who_wait() {
     let worker = Worker::start(&folder, "blue", Does::Answer);
     let router = router(Some(table(vec![route("blue", 100, &[])])));
     let late = async {
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        while router.generation.receiver_count() == 0 {
+            tokio::task::yield_now().await;
+        }
         router_take(&router, table(vec![route("blue", 100, &[&worker])]));
     };
     let (seen, ()) = tokio::join!(send(&router, score()), late);

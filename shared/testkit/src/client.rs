@@ -11,12 +11,11 @@ use serde_json::Value;
 use vocabulary::Entropy;
 
 use crate::events::Events;
+use crate::patience::await_that;
 use crate::server::announced;
 
 /// How long the server may be away.
 const AWAY_PATIENCE: Duration = Duration::from_secs(60);
-/// Between two tries.
-const TRY_PAUSE: Duration = Duration::from_millis(20);
 /// Longer than the longest poll that tests ask for.
 const REQUEST_LIMIT: Duration = Duration::from_secs(40);
 /// How long one poll waits for a change.
@@ -292,14 +291,11 @@ impl Request<'_> {
     /// When nobody answers for a minute.
     pub fn send(&self) -> Answer {
         let watch = Stopwatch::start();
-        loop {
-            let last = watch.elapsed() >= self.patience;
-            match self.attempt() {
-                Ok(answer) if last || answer.status != 503 => return answer,
-                Err(error) if last => panic!("{} {}: {error}", self.method, self.path),
-                _ => std::thread::sleep(TRY_PAUSE),
-            }
-        }
+        await_that(self.patience, || match self.attempt() {
+            Ok(answer) if answer.status != 503 || watch.elapsed() >= self.patience => Ok(answer),
+            Ok(answer) => Err(format!("{} {}: {}", self.method, self.path, answer.status)),
+            Err(error) => Err(format!("{} {}: {error}", self.method, self.path)),
+        })
     }
 
     fn attempt(&self) -> Result<Answer, String> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use runtime::Stopwatch;
 
 /// Between two looks.
-const LOOK_PAUSE: Duration = Duration::from_millis(10);
+const LOOK_PAUSE: Duration = Duration::from_millis(5);
 
 /// What `look` finds, as soon as it does; until then it says what it saw instead.
 ///

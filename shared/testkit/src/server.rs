@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use runtime::Stopwatch;
 use rustix::process::{Pid, Signal};
 use serde_json::Value;
 
+use crate::patience::await_that;
 use crate::processes;
 use crate::{Client, Home};
 
@@ -16,8 +16,6 @@ use crate::{Client, Home};
 const START_PATIENCE: Duration = Duration::from_secs(30);
 /// How long a stop may take before it counts as hanging.
 const STOP_PATIENCE: Duration = Duration::from_secs(20);
-/// Between two looks for the announcement of a server; there is no event to wait for.
-const LOOK_PAUSE: Duration = Duration::from_millis(2);
 
 /// The binary under test: `TRIALOG`, else the debug build of this workspace.
 pub fn binary() -> PathBuf {
@@ -136,25 +134,18 @@ impl Server {
     /// # Panics
     /// When it ends instead, or is not ready in time.
     pub fn await_ready(&mut self) {
-        let watch = Stopwatch::start();
-        let mut last = String::from("not announced");
-        while watch.elapsed() < START_PATIENCE {
+        await_that(START_PATIENCE, || {
             let child = self.child.as_mut().expect("the server was started");
             if let Ok(Some(status)) = child.try_wait() {
                 panic!("the server ended with {status} instead of getting ready: {}", self.options.words.join(" "));
             }
             let pid = child.id();
             match announced(&self.options.data).filter(|(announced, _)| *announced == u64::from(pid)) {
-                Some(_) if !self.options.has_door => return,
-                Some((_, url)) => match self.ask_ready(&url) {
-                    Ok(()) => return,
-                    Err(why) => last = why,
-                },
-                None => {}
+                Some(_) if !self.options.has_door => Ok(()),
+                Some((_, url)) => self.ask_ready(&url).map_err(|why| format!("the server is not ready: {why}")),
+                None => Err("the server has not announced itself".to_owned()),
             }
-            std::thread::sleep(LOOK_PAUSE);
-        }
-        panic!("the server was not ready within {} s: {last}", START_PATIENCE.as_secs());
+        });
     }
 
     fn ask_ready(&self, url: &str) -> Result<(), String> {

@@ -6,13 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use trialog_testkit::{Home, Options, Server, Watchdog, await_that, binary, python_with};
+use trialog_testkit::{Home, Options, Server, Watchdog, binary, python_with};
 
 /// For everything: twelve short trials on two nodes, four times at most.
 const LIMIT: Duration = Duration::from_secs(300);
-
-/// For what follows within moments.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 struct Newcomer {
     home: Home,
@@ -33,21 +30,10 @@ impl Newcomer {
         self.shell(self.home.path(), &format!("trialog init {} {}", words.join(" "), folder.display()));
         let readme = std::fs::read_to_string(folder.join("README.md")).unwrap();
         let commands = readme.split("```sh\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
-        match commands.split_once("\ntrialog endpoint score") {
-            None => self.shell(&folder, commands),
-            // The router follows what it is to route: who asks within a moment may be too early.
-            Some((before, score)) => {
-                self.shell(&folder, before);
-                await_that(PATIENCE, || self.output(&folder, &format!("trialog endpoint score{score}")))
-            }
-        }
+        self.shell(&folder, commands)
     }
 
     fn shell(&self, folder: &Path, commands: &str) -> String {
-        self.output(folder, commands).unwrap_or_else(|wrong| panic!("{wrong}"))
-    }
-
-    fn output(&self, folder: &Path, commands: &str) -> Result<String, String> {
         let (program, python) = (binary(), self.python.parent().unwrap());
         let before = std::env::var("PATH").unwrap_or_default();
         let path = format!("{}:{}:{before}", program.parent().unwrap().display(), python.display());
@@ -60,7 +46,8 @@ impl Newcomer {
             .output()
             .unwrap();
         let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        if output.status.success() { Ok(out.into_owned()) } else { Err(format!("{commands}\n{out}\n{err}")) }
+        assert!(output.status.success(), "{commands}\n{out}\n{err}");
+        out.into_owned()
     }
 }
 

@@ -12,6 +12,7 @@ use contracts::compute::agent_service_server::AgentServiceServer;
 use contracts::compute::{JobSpec, StartAttempt};
 use contracts::runs::runs_service_server::RunsServiceServer;
 use runtime::process::Identity;
+use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use tokio_stream::wrappers::UnixListenerStream;
 use trialog_agent::AgentOptions;
 use vocabulary::{Entropy, RunId, SeededEntropy};
@@ -228,13 +229,22 @@ fn pids(is_wanted: impl Fn(i32) -> bool) -> Vec<i32> {
     all.filter(|pid| is_wanted(*pid)).collect()
 }
 
-/// Waits until a file is there.
+/// How long a file may take to appear.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Waits until a file is there: what is nearest above it and exists tells when something comes into it.
 pub async fn appears(path: &Path) {
-    for _ in 0..1000 {
-        if path.exists() {
-            return;
+    let comes = async {
+        while !path.exists() {
+            let above = path.ancestors().skip(1).find(|above| above.is_dir()).unwrap();
+            let events = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).unwrap();
+            inotify::add_watch(&events, above, WatchFlags::CREATE | WatchFlags::MOVED_TO).unwrap();
+            let next = path.strip_prefix(above).unwrap().iter().next().unwrap();
+            // What came before the watch told nobody.
+            if !above.join(next).exists() {
+                drop(runtime::process::readable(events).unwrap().readable().await.unwrap());
+            }
         }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("{} never came", path.display());
+    };
+    tokio::time::timeout(PATIENCE, comes).await.unwrap_or_else(|_| panic!("{} never came", path.display()));
 }

@@ -9,14 +9,14 @@ use tonic::Request;
 use trialog_feed::consumer::Desk;
 
 use crate::CARRIERS;
-use crate::world::{Following, Listener, Talk, noted, open, until};
+use crate::world::{Following, Listener, Talk, noted, open, until, until_noted};
 
 async fn heard(ear: &EventLog) -> Vec<String> {
     noted(ear).await.remove("lab/a").unwrap_or_default()
 }
 
 async fn hears(ear: &EventLog, texts: &[&str]) {
-    until("it is heard", async || heard(ear).await.len() >= texts.len()).await;
+    until_noted("it is heard", ear, |noted| noted.get("lab/a").map_or(0, Vec::len) >= texts.len()).await;
     assert_eq!(heard(ear).await, texts);
 }
 

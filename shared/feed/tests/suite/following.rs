@@ -1,7 +1,6 @@
 //! What every follower promises: each fact's effect once, in order per stream, whatever the carrier does and whenever
 //! the follower or its process ends.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -9,9 +8,7 @@ use trialog_feed::ReactError;
 
 use crate::CARRIERS;
 use crate::faulty::{Faults, Faulty};
-use crate::world::{Following, Listener, Said, Talk, Trouble, noted, open, until};
-
-type Noted = BTreeMap<String, Vec<String>>;
+use crate::world::{Following, Listener, Noted, Said, Talk, Trouble, noted, open, until, until_noted};
 
 /// Says numbers in some streams; answers what is to be noted.
 async fn talk(talk: &Talk, numbers: std::ops::Range<u32>, wanted: &mut Noted) {
@@ -27,7 +24,7 @@ async fn talk(talk: &Talk, numbers: std::ops::Range<u32>, wanted: &mut Noted) {
 
 async fn comes_to(listener: &Arc<Listener>, wanted: &Noted) {
     let count = |noted: &Noted| noted.values().map(Vec::len).sum::<usize>();
-    until("everything is noted", async || count(&noted(&listener.log).await) >= count(wanted)).await;
+    until_noted("everything is noted", &listener.log, |noted| count(noted) >= count(wanted)).await;
     assert_eq!(&noted(&listener.log).await, wanted);
 }
 
@@ -147,7 +144,7 @@ async fn a_source_that_opens_and_breaks_off_again_and_again_is_no_sign_of_health
     until("it is not ready", async || following.health.unwell("ear").len() == 1).await;
     following.stop().await;
     let following = Following::begin(&listener, Arc::new(log.source.clone()));
-    until("it is heard", async || noted(&ear).await.contains_key("lab/a")).await;
+    until_noted("it is heard", &ear, |noted| noted.contains_key("lab/a")).await;
     assert!(following.health.unwell("ear").is_empty());
     following.stop().await;
 }

@@ -10,7 +10,9 @@ use trialog_feed::ReactError;
 use trialog_feed::consumer::Desk;
 
 use crate::faulty::{Faults, Faulty};
-use crate::world::{Following, Listener, Talk, Trouble, UNDECIDABLE, UNREADABLE, noted, open, until};
+use crate::world::{
+    Following, Listener, Noted, Talk, Trouble, UNDECIDABLE, UNREADABLE, noted, open, until, until_noted,
+};
 
 const CONSUMER: &str = "ear.listen";
 
@@ -77,10 +79,8 @@ impl Desked {
     }
 
     async fn hears(&self, stream: &str, texts: &[&str]) {
-        until("it is heard", async || {
-            noted(&self.ear).await.get(stream).is_some_and(|heard| heard.len() >= texts.len())
-        })
-        .await;
+        let heard = |noted: &Noted| noted.get(stream).is_some_and(|heard| heard.len() >= texts.len());
+        until_noted("it is heard", &self.ear, heard).await;
         assert_eq!(noted(&self.ear).await[stream], texts);
     }
 
@@ -303,7 +303,8 @@ async fn a_lane_that_does_not_go_through_for_now_takes_no_room_from_the_others()
     desked.talk.say("lab/b", "fine too").await;
     desked.hears("lab/b", &["fine", "fine too"]).await;
     desked.listener.heal("first");
-    until("it goes on", async || noted(&desked.ear).await.get("lab/a").is_some_and(|heard| heard.len() >= 40)).await;
+    let goes_on = |noted: &Noted| noted.get("lab/a").is_some_and(|heard| heard.len() >= 40);
+    until_noted("it goes on", &desked.ear, goes_on).await;
     let heard = noted(&desked.ear).await.remove("lab/a").unwrap();
     assert_eq!(heard, texts[..heard.len()]);
 }

@@ -202,9 +202,12 @@ impl Reaction for Listener {
     }
 }
 
+/// Texts by stream.
+pub type Noted = BTreeMap<String, Vec<String>>;
+
 /// What was noted, by stream, in order.
-pub async fn noted(log: &EventLog) -> BTreeMap<String, Vec<String>> {
-    let mut noted: BTreeMap<String, Vec<String>> = BTreeMap::new();
+pub async fn noted(log: &EventLog) -> Noted {
+    let mut noted = Noted::new();
     let mut from = 0;
     loop {
         let page = log.read(from, 1000).await.unwrap();
@@ -217,7 +220,22 @@ pub async fn noted(log: &EventLog) -> BTreeMap<String, Vec<String>> {
     }
 }
 
-/// Waits until something holds.
+/// Waits until what was noted is so: looked at again when something was appended.
+pub async fn until_noted(what: &str, log: &EventLog, mut holds: impl FnMut(&Noted) -> bool) {
+    let mut head = log.head();
+    let waited = async {
+        loop {
+            head.borrow_and_update();
+            if holds(&noted(log).await) {
+                return;
+            }
+            head.changed().await.unwrap();
+        }
+    };
+    tokio::time::timeout(PATIENCE, waited).await.unwrap_or_else(|_| panic!("it did not come to: {what}"));
+}
+
+/// Waits until something holds of which nobody tells: rows without events, and how a follower stands.
 pub async fn until<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
     let waited = async {
         while !holds().await {

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use trialog_testkit::{Client, Home, Kind, Process, Random, Server, processes_of};
+use trialog_testkit::{Client, Home, Kind, Process, Random, Server, await_that, processes_of};
 
 use super::{CLUSTER, NOTICE_SECONDS};
 
@@ -20,6 +20,8 @@ const START_MS: u64 = 120;
 const SHIM_KILLS_A_JOB: u32 = 2;
 /// Looks for a victim before the driver says that there is none: each waits one pause.
 const LOOKS_MAX: u32 = 400;
+/// How long a node may take to come that can be preempted.
+const NODE_PATIENCE: Duration = Duration::from_secs(20);
 
 /// What was done.
 #[derive(Debug, Default)]
@@ -81,16 +83,10 @@ pub fn drive(home: &Home, server: &Mutex<Server>, client: &Client, seed: u64, ki
         assert!(looks < LOOKS_MAX, "nothing to kill any more after {story:?}: has the sweep stopped?");
     }
     // The last trials still wait for their gate, so there are nodes with attempts on them.
-    while story.unwitnessed == 0 {
-        let noticed = preempt_one(client, &mut random);
-        story.preemptions += noticed;
-        if noticed > 0 {
-            be_away_for_a_notice(server, &mut random, &mut story);
-        } else {
-            looks += 1;
-            assert!(looks < LOOKS_MAX, "no node to preempt after {story:?}");
-            std::thread::sleep(Duration::from_millis(PAUSE_MS.0));
-        }
+    if story.unwitnessed == 0 {
+        let look = || Some(preempt_one(client, &mut random)).filter(|noticed| *noticed > 0).ok_or("no node to preempt");
+        story.preemptions += await_that(NODE_PATIENCE, look);
+        be_away_for_a_notice(server, &mut random, &mut story);
     }
     story
 }
