@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use contracts::runs as wire;
 use eventlog::Context;
 use vocabulary::Problem;
 
 use crate::core::Core;
-use crate::experiment::{self, DEFAULT_NAME, Experiments};
+use crate::experiment::{self, DEFAULT_NAME, ExperimentCreated, Experiments};
 use crate::views::experiments as view;
 
 /// The experiment with an id or a name; a new name gets an id.
@@ -19,7 +18,7 @@ pub(crate) async fn find_or_make(
     workspace: &str,
     id_or_name: &str,
     context: Context,
-) -> Result<wire::Experiment, Problem> {
+) -> Result<ExperimentCreated, Problem> {
     let name = if id_or_name.is_empty() { DEFAULT_NAME } else { id_or_name };
     if let Some(known) = core.experiments.get(workspace, name) {
         return Ok(known);
@@ -29,7 +28,12 @@ pub(crate) async fn find_or_make(
     Ok(found)
 }
 
-async fn look_or_make(core: &Core, workspace: &str, name: &str, context: Context) -> Result<wire::Experiment, Problem> {
+async fn look_or_make(
+    core: &Core,
+    workspace: &str,
+    name: &str,
+    context: Context,
+) -> Result<ExperimentCreated, Problem> {
     let find = || view::find(core.log.reader(), workspace, name);
     if let Some(found) = find().await.map_err(|error| error.problem())? {
         return Ok(found);

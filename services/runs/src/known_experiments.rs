@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use contracts::runs::Experiment;
+use crate::experiment::ExperimentCreated as Experiment;
 
 /// Experiments kept: a few hundred bytes each.
 const KNOWN_MAX: usize = 1_000;

@@ -31,6 +31,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("007_canceled_runs", include_str!("../migrations/007_canceled_runs.sql")),
     ("008_nested_runs", include_str!("../migrations/008_nested_runs.sql")),
     ("009_deleted_runs", include_str!("../migrations/009_deleted_runs.sql")),
+    ("010_own_rows", include_str!("../migrations/010_own_rows.sql")),
 ];
 
 /// What the service is given.

@@ -8,7 +8,7 @@ use vocabulary::{JobId, Problem};
 
 use super::Api;
 use crate::time::shown;
-use crate::views::{self, JobRow};
+use crate::views::{self, JobRow, PlacementRow};
 
 /// What a job may be listed by.
 const STATES: [&str; 7] = ["queued", "placed", "starting", "preparing", "running", "finalizing", "ended"];
@@ -43,7 +43,7 @@ impl Api {
         let row = row.filter(|row| row.workspace == workspace);
         let row = row.ok_or_else(|| status_of(&Problem::not_found("job", &id, &workspace)))?;
         let placements = views::placements_of(reader, &row.job_id).await.map_err(calls::unreadable)?;
-        Ok(Response::new(self.shown(row, placements)))
+        Ok(Response::new(self.shown(row, placements.into_iter().map(placement).collect())))
     }
 
     pub(super) async fn list_jobs(
@@ -71,6 +71,11 @@ impl Api {
         let last = positions[..jobs.len()].last().filter(|_| more).map(i64::to_string);
         Ok(Response::new(wire::ListJobsReply { jobs, next_page_token: last.unwrap_or_default() }))
     }
+}
+
+fn placement(row: PlacementRow) -> wire::Placement {
+    let PlacementRow { position, attempt, node_id, reason, placed_us } = row;
+    wire::Placement { position, attempt, node_id, reason, placed_at: shown(placed_us) }
 }
 
 /// How it ended, in words.

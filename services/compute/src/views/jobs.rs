@@ -1,12 +1,10 @@
 //! One row a job and one an attempt that was placed.
 
-use contracts::compute::Placement;
 use eventlog::{BoxFuture, Error, FromRow, Reader, RecordedEvent, Row, Transaction, View, sql};
 use vocabulary::job::{JobEnd, StopBy, upcast_end};
 use vocabulary::{JobId, RunId};
 
 use crate::job::{self, JobEvent};
-use crate::time::shown;
 
 /// See the module.
 pub(super) struct Jobs;
@@ -157,21 +155,30 @@ pub(crate) async fn job_by_id(reader: &Reader, id: &str) -> Result<Option<JobRow
     Ok(None)
 }
 
+/// Where an attempt of a job was placed, and why there.
+pub(crate) struct PlacementRow {
+    pub position: i64,
+    pub attempt: u32,
+    pub node_id: String,
+    pub reason: String,
+    pub placed_us: i64,
+}
+
 /// Where a job's attempts were placed.
-pub(crate) async fn placements_of(reader: &Reader, job_id: &str) -> Result<Vec<Placement>, Error> {
+pub(crate) async fn placements_of(reader: &Reader, job_id: &str) -> Result<Vec<PlacementRow>, Error> {
     let rows: Vec<(i64, u32, String, String, i64)> =
         sql("SELECT position, attempt, node_id, reason, placed_at FROM placements WHERE job_id = $1 ORDER BY attempt")
             .bind(job_id)
             .fetch_all(reader)
             .await?;
-    let shown = |(position, attempt, node_id, reason, placed_at)| Placement {
+    let placement = |(position, attempt, node_id, reason, placed_us)| PlacementRow {
         position,
         attempt,
         node_id,
         reason,
-        placed_at: shown(placed_at),
+        placed_us,
     };
-    Ok(rows.into_iter().map(shown).collect())
+    Ok(rows.into_iter().map(placement).collect())
 }
 
 /// A page of a workspace's jobs in the order in which they were queued; empty texts match all.

@@ -10,6 +10,7 @@ use vocabulary::{Problem, RunId};
 
 use super::texts::{check_experiment_name, check_run_name};
 use super::{command, job, run_in, status};
+use crate::experiment::ExperimentCreated;
 use crate::experiments::find_or_make;
 use crate::run::{Command, RunCreated, Subject, name_of};
 use crate::service::Core;
@@ -68,7 +69,7 @@ fn created(
     core: &Core,
     request: &wire::CreateRunRequest,
     parent: Option<RunId>,
-    experiment: &wire::Experiment,
+    experiment: &ExperimentCreated,
     run: RunId,
 ) -> Result<Command, Problem> {
     let job = request.job.as_ref().map(|job| job::complete(job, &request.params, &experiment.name)).transpose()?;
@@ -76,7 +77,7 @@ fn created(
     Ok(Command::Create(Box::new(RunCreated {
         subject: Subject { workspace: request.workspace.clone(), ..Subject::default() },
         run_id: run,
-        experiment_id: experiment.experiment_id.clone(),
+        experiment_id: experiment.experiment_id.to_string(),
         experiment: experiment.name.clone(),
         name,
         parent_run_id: parent.map(|parent| parent.to_string()).unwrap_or_default(),
@@ -91,7 +92,7 @@ async fn resolve_experiment(
     core: &Core,
     call: &CallContext,
     request: &wire::CreateRunRequest,
-) -> Result<wire::Experiment, Status> {
+) -> Result<ExperimentCreated, Status> {
     let found = views::experiments::find(core.log.reader(), &request.workspace, &request.experiment).await;
     match found.map_err(calls::unreadable)? {
         Some(found) => Ok(found),

@@ -9,7 +9,7 @@ use vocabulary::Problem;
 
 use super::texts::check_experiment_name;
 use super::{bad_token, command, status};
-use crate::experiment::{Command, ExperimentEvent, Experiments, stream};
+use crate::experiment::{Command, ExperimentCreated, ExperimentEvent, Experiments, stream};
 use crate::run::shown_time;
 use crate::service::Core;
 use crate::views::experiments as view;
@@ -27,20 +27,21 @@ pub(super) async fn create(
     let stream = stream(&workspace);
     let command = Command::Create { workspace, name, tags, must_be_new: true, at_us };
     let created = core.log.execute_answering::<Experiments>(&stream, command, context, |_, events| {
-        events.first().map(|event| shown(event).encode_to_vec()).unwrap_or_default()
+        let first = events.first().map(|ExperimentEvent::ExperimentCreated(created)| shown(created));
+        first.map(|shown| shown.encode_to_vec()).unwrap_or_default()
     });
     let committed = created.await.map_err(calls::refused)?;
     Ok(contracts::with_position(command::reply(&committed)?, committed.position))
 }
 
-fn shown(event: &ExperimentEvent) -> wire::Experiment {
-    let ExperimentEvent::ExperimentCreated(created) = event;
+fn shown(created: &ExperimentCreated) -> wire::Experiment {
     wire::Experiment {
         workspace: created.workspace.clone(),
         experiment_id: created.experiment_id.to_string(),
         name: created.name.clone(),
         tags: created.tags.clone(),
-        created_at: shown_time(created.at_us),
+        // Nobody has created Default.
+        created_at: if created.experiment_id == 0 { String::new() } else { shown_time(created.at_us) },
     }
 }
 
@@ -52,7 +53,7 @@ pub(super) async fn get(
     let wire::GetExperimentRequest { workspace, experiment } = request.into_inner();
     let found = view::find(core.log.reader(), &workspace, &experiment).await.map_err(calls::unreadable)?;
     let absent = || status(Problem::not_found("experiment", &experiment, &workspace));
-    found.map(Response::new).ok_or_else(absent)
+    found.map(|found| Response::new(shown(&found))).ok_or_else(absent)
 }
 
 pub(super) async fn list(
@@ -70,7 +71,7 @@ pub(super) async fn list(
     let room = size - found.len() as i32;
     let more = view::list(core.log.reader(), &request.workspace, after, room + 1).await.map_err(calls::unreadable)?;
     found.extend(more);
-    let (experiments, more) = calls::Page::fill(size, found);
+    let (experiments, more) = calls::Page::fill(size, found.iter().map(shown));
     let last = experiments.last().filter(|_| more);
     let next_page_token = last.map(|last| last.experiment_id.clone()).unwrap_or_default();
     Ok(Response::new(wire::ListExperimentsReply { experiments, next_page_token }))

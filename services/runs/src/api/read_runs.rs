@@ -6,7 +6,7 @@ use strum::VariantNames;
 use tonic::{Request, Response, Status};
 use vocabulary::{Problem, RunId, SweepId};
 
-use super::{bad_token, run_in, run_named, status};
+use super::{bad_token, run_in, run_named, status, to_wire};
 use crate::run::RunState;
 use crate::service::Core;
 use crate::views::{experiments, runs};
@@ -21,7 +21,9 @@ pub(super) async fn get_run(core: &Core, request: Request<wire::GetRunRequest>) 
     let wire::GetRunRequest { workspace, run_id } = request.into_inner();
     let run = run_named(&run_id, &workspace)?;
     let found = runs::find(core.log.reader(), &workspace, run).await.map_err(calls::unreadable)?;
-    found.map(Response::new).ok_or_else(|| status(Problem::not_found("run", &run_id, &workspace)))
+    found
+        .map(|found| Response::new(to_wire::run(found.run_id, &found.run)))
+        .ok_or_else(|| status(Problem::not_found("run", &run_id, &workspace)))
 }
 
 pub(super) async fn list_runs(
@@ -41,8 +43,8 @@ pub(super) async fn list_runs(
         Ok(parent) if recursive => below(core, &filter.workspace, parent, before, size + 1).await?,
         _ => runs::list(core.log.reader(), &filter, before, size + 1).await.map_err(calls::unreadable)?,
     };
-    let places: Vec<i64> = rows.iter().map(|(seq, _)| *seq).collect();
-    let (runs, more) = calls::Page::fill(size, rows.into_iter().map(|(_, run)| run));
+    let places: Vec<i64> = rows.iter().map(|row| row.seq).collect();
+    let (runs, more) = calls::Page::fill(size, rows.iter().map(|row| to_wire::run(row.run_id, &row.run)));
     let next_page_token = places[..runs.len()].last().filter(|_| more).map(i64::to_string).unwrap_or_default();
     Ok(Response::new(wire::ListRunsReply { runs, next_page_token }))
 }
@@ -54,7 +56,7 @@ async fn below(
     parent: RunId,
     before: i64,
     limit: i32,
-) -> Result<Vec<(i64, wire::Run)>, Status> {
+) -> Result<Vec<runs::Shown>, Status> {
     let reader = core.log.reader();
     let (mut open, mut found) = (vec![parent], Vec::new());
     while let Some(parent) = open.pop() {
@@ -75,9 +77,8 @@ async fn below(
     found.retain(|(seq, _)| *seq < before);
     found.sort_unstable_by_key(|(seq, _)| std::cmp::Reverse(*seq));
     let mut rows = Vec::new();
-    for (seq, run) in found.into_iter().take(usize::try_from(limit).unwrap_or_default()) {
-        let run = runs::find(reader, workspace, run).await.map_err(calls::unreadable)?;
-        rows.extend(run.map(|run| (seq, run)));
+    for (_, run) in found.into_iter().take(usize::try_from(limit).unwrap_or_default()) {
+        rows.extend(runs::find(reader, workspace, run).await.map_err(calls::unreadable)?);
     }
     Ok(rows)
 }
@@ -93,7 +94,7 @@ async fn filter(core: &Core, request: wire::ListRunsRequest) -> Result<runs::Fil
         named => {
             let found = experiments::find(core.log.reader(), &workspace, named).await.map_err(calls::unreadable)?;
             let absent = || status(Problem::not_found("experiment", named, &workspace));
-            found.ok_or_else(absent)?.experiment_id
+            found.ok_or_else(absent)?.experiment_id.to_string()
         }
     };
     // Rows hold the canonical spelling; a sweep that is no id is left as it is and finds nothing.

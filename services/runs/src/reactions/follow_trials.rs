@@ -88,7 +88,7 @@ impl FollowTrials {
                 trial_index: Some(proposed.trial_index),
             },
             run_id: run,
-            experiment_id: experiment.experiment_id,
+            experiment_id: experiment.experiment_id.to_string(),
             experiment: experiment.name,
             name: if proposed.run_name.is_empty() { name_of(run) } else { proposed.run_name },
             parent_run_id: String::new(),
@@ -186,8 +186,7 @@ impl FollowTrials {
             if page.is_empty() {
                 break;
             }
-            for (_, shown) in page {
-                let run = run_of(&shown.run_id)?;
+            for run in page.into_iter().map(|shown| shown.run_id) {
                 deletion::delete(&self.0, fact, run).await?;
                 last = Some(run);
             }

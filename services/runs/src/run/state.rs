@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use vocabulary::job::{JobEnd, JobSpec, Outcome, RequeueCause, StopBy};
 
 use super::RunState;
@@ -22,7 +23,7 @@ pub struct Stop {
 }
 
 /// One try of a run.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Attempt {
     /// From 1.
     pub number: u32,
@@ -39,7 +40,7 @@ pub struct Attempt {
 }
 
 /// What is known of a run beside what is decided on.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Details {
     /// Decimal text.
     pub experiment_id: String,
@@ -71,26 +72,32 @@ pub struct Details {
     pub end: Option<JobEnd>,
 }
 
-/// A run.
-#[derive(Clone, Debug, Default, PartialEq)]
+/// A run. What is shown of it is what is written of it ([`crate::views::runs`]): the rest is only decided on, and does
+/// not touch what is shown.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Run {
     /// `None` before the run was created.
     pub state: Option<RunState>,
     /// Whose run it is.
     pub subject: Subject,
     /// Events of its stream.
+    #[serde(skip)]
     pub version: i64,
     /// The current attempt.
     pub attempt: u32,
     /// What else is known.
     pub details: Details,
     /// The first stop that was asked for.
+    #[serde(skip)]
     pub stop: Option<Stop>,
     /// The live points of the watched keys; emptied when the run has ended.
+    #[serde(skip)]
     pub watched: BTreeMap<String, Series>,
     /// Other keys that were logged, when there is a watched one.
+    #[serde(skip)]
     pub names: BTreeSet<String>,
     /// Ids of the outputs that it has left, of whichever attempt.
+    #[serde(skip)]
     pub outputs: BTreeSet<String>,
 }
 
@@ -111,7 +118,7 @@ impl Run {
         reported.chain(&self.names).take(NAMES_MAX).cloned().collect()
     }
 
-    pub(super) fn take(&mut self, event: &RunEvent) {
+    pub(crate) fn take(&mut self, event: &RunEvent) {
         self.version += 1;
         match event {
             RunEvent::RunCreated(event) => self.created(event),

@@ -2,19 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use contracts::runs as wire;
 use eventlog::{BoxFuture, Error, Reader, RecordedEvent, Transaction, View, sql};
-use prost::Message;
 
-use crate::experiment::{DEFAULT_ID, DEFAULT_NAME, ExperimentEvent, stream};
-use crate::run::shown_time;
+use crate::experiment::{DEFAULT_ID, DEFAULT_NAME, ExperimentCreated, ExperimentEvent, stream};
 
 /// The view.
 pub struct ExperimentsView;
 
 impl View for ExperimentsView {
     fn name(&self) -> &'static str {
-        "experiments"
+        "experiment_rows"
     }
 
     fn wants(&self, event: &RecordedEvent) -> bool {
@@ -25,19 +22,13 @@ impl View for ExperimentsView {
         Box::pin(async move {
             for event in events.iter().filter(|event| self.wants(event)) {
                 let ExperimentEvent::ExperimentCreated(created) = event.decode()?;
-                let shown = wire::Experiment {
-                    workspace: created.workspace.clone(),
-                    experiment_id: created.experiment_id.to_string(),
-                    name: created.name.clone(),
-                    tags: created.tags,
-                    created_at: shown_time(created.at_us),
-                };
+                let shown = serde_json::to_string(&created).map_err(|error| Error::Encode(error.to_string()))?;
                 let id = i64::try_from(created.experiment_id).unwrap_or(i64::MAX);
                 sql("INSERT INTO experiments(workspace, id, name, shown) VALUES ($1, $2, $3, $4)")
                     .bind(&created.workspace)
                     .bind(id)
                     .bind(&created.name)
-                    .bind(shown.encode_to_vec())
+                    .bind(shown)
                     .execute(&mut *tx)
                     .await?;
             }
@@ -46,14 +37,14 @@ impl View for ExperimentsView {
     }
 }
 
-/// The experiment that is always there.
-pub fn default_of(workspace: &str) -> wire::Experiment {
-    wire::Experiment {
+/// The experiment that is always there, and was never created.
+pub fn default_of(workspace: &str) -> ExperimentCreated {
+    ExperimentCreated {
         workspace: workspace.to_owned(),
-        experiment_id: DEFAULT_ID.to_owned(),
+        experiment_id: 0,
         name: DEFAULT_NAME.to_owned(),
         tags: BTreeMap::new(),
-        created_at: String::new(),
+        at_us: 0,
     }
 }
 
@@ -61,7 +52,7 @@ pub fn default_of(workspace: &str) -> wire::Experiment {
 ///
 /// # Errors
 /// When the row cannot be read.
-pub async fn find(pool: &Reader, workspace: &str, id_or_name: &str) -> Result<Option<wire::Experiment>, Error> {
+pub async fn find(pool: &Reader, workspace: &str, id_or_name: &str) -> Result<Option<ExperimentCreated>, Error> {
     if id_or_name == DEFAULT_ID || id_or_name == DEFAULT_NAME {
         return Ok(Some(default_of(workspace)));
     }
@@ -69,7 +60,7 @@ pub async fn find(pool: &Reader, workspace: &str, id_or_name: &str) -> Result<Op
                ORDER BY CASE WHEN id = $2 THEN 0 ELSE 1 END LIMIT 1";
     let id: Option<i64> = id_or_name.parse().ok();
     let query = sql(get).bind(workspace).bind(id).bind(id_or_name);
-    let shown: Option<Vec<u8>> = query.fetch_optional(pool).await?;
+    let shown: Option<String> = query.fetch_optional(pool).await?;
     shown.map(|shown| read(&shown)).transpose()
 }
 
@@ -77,12 +68,12 @@ pub async fn find(pool: &Reader, workspace: &str, id_or_name: &str) -> Result<Op
 ///
 /// # Errors
 /// When the rows cannot be read.
-pub async fn list(pool: &Reader, workspace: &str, after: i64, limit: i32) -> Result<Vec<wire::Experiment>, Error> {
+pub async fn list(pool: &Reader, workspace: &str, after: i64, limit: i32) -> Result<Vec<ExperimentCreated>, Error> {
     let get = "SELECT shown FROM experiments WHERE workspace = $1 AND id > $2 ORDER BY id LIMIT $3";
-    let rows: Vec<Vec<u8>> = sql(get).bind(workspace).bind(after).bind(limit).fetch_all(pool).await?;
+    let rows: Vec<String> = sql(get).bind(workspace).bind(after).bind(limit).fetch_all(pool).await?;
     rows.iter().map(|shown| read(shown)).collect()
 }
 
-fn read(shown: &[u8]) -> Result<wire::Experiment, Error> {
-    wire::Experiment::decode(shown).map_err(|error| Error::Decode(format!("a row of experiments: {error}")))
+fn read(shown: &str) -> Result<ExperimentCreated, Error> {
+    serde_json::from_str(shown).map_err(|error| Error::Decode(format!("a row of experiments: {error}")))
 }

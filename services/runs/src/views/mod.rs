@@ -6,7 +6,6 @@ pub mod creations;
 pub mod experiments;
 pub mod nested_runs;
 pub mod object_owners;
-pub(crate) mod row;
 pub mod runs;
 
 use vocabulary::RunId;

@@ -1,16 +1,14 @@
-//! Runs as users see them, with what they are listed by. Reported points do not touch the row, only the small one that
-//! has the version.
+//! Runs as they are shown, with what they are listed by. A row is the run's own state as far as it is shown, made by
+//! its own fold. Reported points do not touch it, only the small row that has the version.
 
 use std::collections::BTreeMap;
 
-use contracts::runs as wire;
 use eventlog::{BoxFuture, Error, Reader, RecordedEvent, Row, Transaction, View, insert, row, sql};
-use prost::Message;
 use uuid::Uuid;
 use vocabulary::RunId;
 
-use super::row::show;
-use crate::run::{self, RunEvent};
+use super::key;
+use crate::run::{self, Run, RunEvent};
 
 /// Instead of its state in the row of a run that is gone: lists pass it over.
 const DELETED: &str = "Deleted";
@@ -20,7 +18,7 @@ pub struct RunsView;
 
 impl View for RunsView {
     fn name(&self) -> &'static str {
-        "runs"
+        "run_rows"
     }
 
     fn wants(&self, event: &RecordedEvent) -> bool {
@@ -42,7 +40,7 @@ impl View for RunsView {
                         entry.insert(row)
                     }
                 };
-                show(&mut row.shown, &decoded);
+                row.shown.take(&decoded);
             }
             for (run, row) in changed {
                 save(tx, run, row).await?;
@@ -80,72 +78,79 @@ impl View for VersionsView {
 }
 
 struct Changed {
-    shown: wire::Run,
+    shown: Run,
     /// Position and command of the run's first event, when the row is new.
     created: Option<(i64, Uuid)>,
 }
 
 impl Changed {
     fn new(event: &RecordedEvent) -> Self {
-        Self { shown: wire::Run::default(), created: Some((event.position, event.command_id)) }
+        Self { shown: Run::default(), created: Some((event.position, event.command_id)) }
     }
 }
 
 async fn load(tx: &mut Transaction, run: RunId) -> Result<Changed, Error> {
     let get = "SELECT shown FROM runs WHERE run = $1";
-    let shown: Vec<u8> = sql(get).bind(key(run)).fetch_one(tx).await?;
+    let shown: String = sql(get).bind(key(run)).fetch_one(tx).await?;
     Ok(Changed { shown: read(&shown)?, created: None })
 }
 
 async fn save(tx: &mut Transaction, run: RunId, row: Changed) -> Result<(), Error> {
     let Changed { shown, created } = row;
+    let text = serde_json::to_string(&shown).map_err(|error| Error::Encode(error.to_string()))?;
+    let state = match (shown.details.deleted_us, shown.state) {
+        (Some(_), _) => DELETED.to_owned(),
+        (None, state) => state.map(|state| state.to_string()).unwrap_or_default(),
+    };
     let Some((seq, command)) = created else {
-        sql("UPDATE runs SET state = $1, shown = $2 WHERE run = $3")
-            .bind(if shown.deleted_at.is_empty() { &shown.state } else { DELETED })
-            .bind(shown.encode_to_vec())
-            .bind(key(run))
-            .execute(tx)
-            .await?;
+        let set = "UPDATE runs SET state = $1, shown = $2 WHERE run = $3";
+        sql(set).bind(state).bind(text).bind(key(run)).execute(tx).await?;
         return Ok(());
     };
     sql("INSERT INTO runs(seq, run, workspace, experiment_id, parent, sweep_id, state, command_id, shown)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)")
     .bind(seq)
     .bind(key(run))
-    .bind(&shown.workspace)
-    .bind(&shown.experiment_id)
-    .bind(&shown.parent_run_id)
-    .bind(&shown.sweep_id)
-    .bind(&shown.state)
+    .bind(&shown.subject.workspace)
+    .bind(&shown.details.experiment_id)
+    .bind(&shown.details.parent_run_id)
+    .bind(&shown.subject.sweep_id)
+    .bind(state)
     .bind(command)
-    .bind(shown.encode_to_vec())
+    .bind(text)
     .execute(tx)
     .await?;
     Ok(())
 }
 
-fn key(run: RunId) -> Vec<u8> {
-    run.uuid().as_bytes().to_vec()
+fn read(shown: &str) -> Result<Run, Error> {
+    serde_json::from_str(shown).map_err(|error| Error::Decode(format!("a row of runs: {error}")))
 }
 
-fn read(shown: &[u8]) -> Result<wire::Run, Error> {
-    wire::Run::decode(shown).map_err(|error| Error::Decode(format!("a row of runs: {error}")))
+/// A run as its row has it: what is only decided on is not there.
+pub struct Shown {
+    /// Its place among all runs.
+    pub seq: i64,
+    /// Its id.
+    pub run_id: RunId,
+    /// The run.
+    pub run: Run,
 }
 
-/// The columns of a run that is shown: its row, its version, its place in lists.
 const COLUMNS: &str =
-    "shown, (SELECT run_versions.version FROM run_versions WHERE run_versions.run = runs.run) AS version, seq";
+    "shown, (SELECT run_versions.version FROM run_versions WHERE run_versions.run = runs.run) AS version, seq, run";
 
-fn read_row(row: &Row) -> Result<wire::Run, Error> {
-    let shown: Vec<u8> = row.get(0)?;
-    Ok(wire::Run { version: row.get(1)?, ..read(&shown)? })
+fn read_row(row: &Row) -> Result<Shown, Error> {
+    let (shown, run): (String, Vec<u8>) = (row.get(0)?, row.get(3)?);
+    let run_id = Uuid::from_slice(&run).map(RunId::new).map_err(|error| Error::Decode(error.to_string()))?;
+    Ok(Shown { seq: row.get(2)?, run_id, run: Run { version: row.get(1)?, ..read(&shown)? } })
 }
 
 /// A run of a workspace.
 ///
 /// # Errors
 /// When the row cannot be read.
-pub async fn find(pool: &Reader, workspace: &str, run: RunId) -> Result<Option<wire::Run>, Error> {
+pub async fn find(pool: &Reader, workspace: &str, run: RunId) -> Result<Option<Shown>, Error> {
     let get = format!("SELECT {COLUMNS} FROM runs WHERE run = $1 AND workspace = $2");
     let row: Option<Row> = sql(get).bind(key(run)).bind(workspace).fetch_optional(pool).await?;
     row.as_ref().map(read_row).transpose()
@@ -167,9 +172,9 @@ pub async fn state_of(pool: &Reader, workspace: &str, run: RunId) -> Result<Opti
 /// When the row cannot be read.
 pub async fn stands(pool: &Reader, run: RunId) -> Result<Option<(run::RunState, u32)>, Error> {
     let get = "SELECT shown FROM runs WHERE run = $1";
-    let Some(shown) = sql(get).bind(key(run)).fetch_optional::<Vec<u8>>(pool).await? else { return Ok(None) };
+    let Some(shown) = sql(get).bind(key(run)).fetch_optional::<String>(pool).await? else { return Ok(None) };
     let shown = read(&shown)?;
-    Ok(shown.state.parse().ok().map(|state| (state, shown.attempt)))
+    Ok(shown.state.map(|state| (state, shown.attempt)))
 }
 
 /// The run that a command has created.
@@ -237,11 +242,11 @@ pub struct Filter {
     pub ids: Option<(RunId, RunId)>,
 }
 
-/// A page of runs, newest first, before the place `before`, each with its place.
+/// A page of runs, newest first, before the place `before`.
 ///
 /// # Errors
 /// When the rows cannot be read.
-pub async fn list(pool: &Reader, filter: &Filter, before: i64, limit: i32) -> Result<Vec<(i64, wire::Run)>, Error> {
+pub async fn list(pool: &Reader, filter: &Filter, before: i64, limit: i32) -> Result<Vec<Shown>, Error> {
     let mut query =
         sql(format!("SELECT {COLUMNS} FROM runs WHERE workspace = $1 AND state <> 'Deleted'")).bind(&filter.workspace);
     let conditions = [
@@ -259,5 +264,5 @@ pub async fn list(pool: &Reader, filter: &Filter, before: i64, limit: i32) -> Re
     }
     let query = query.and(" AND seq < ", before).and(" ORDER BY seq DESC LIMIT ", limit);
     let rows: Vec<Row> = query.fetch_all(pool).await?;
-    rows.iter().map(|row| Ok((row.get(2)?, read_row(row)?))).collect()
+    rows.iter().map(read_row).collect()
 }

@@ -1,12 +1,10 @@
 //! Replay = live: a run read from its events is the run that wrote them, after any history.
 
-use contracts::runs as wire;
 use proptest::prelude::*;
 use vocabulary::StoredEvent;
 
 use super::super::report::{SentKey, SentPoint};
 use super::*;
-use crate::views::row::show;
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -88,12 +86,17 @@ proptest! {
     #[test]
     fn a_run_that_is_read_is_the_run_that_wrote(steps in proptest::collection::vec(step(), 1..40)) {
         let mut live = Run::default();
-        let mut shown = wire::Run::default();
+        let mut row = serde_json::to_string(&Run::default()).unwrap();
         let mut written = Vec::new();
         for step in &steps {
             for event in events_of(&live, step) {
                 live.evolve(&event);
-                show(&mut shown, &event);
+                // As a row is read, changed and written, by those events that change it.
+                if !matches!(event, RunEvent::MetricReported(_) | RunEvent::MetricNameSeen(_)) {
+                    let mut shown: Run = serde_json::from_str(&row).unwrap();
+                    shown.take(&event);
+                    row = serde_json::to_string(&shown).unwrap();
+                }
                 written.push(event);
             }
         }
@@ -104,8 +107,9 @@ proptest! {
         }
         prop_assert_eq!(&read, &live);
         if live.state.is_some() {
-            let row = wire::Run { version: live.version, ..shown };
-            prop_assert_eq!(row, crate::api::to_wire::run(run_id(), &live), "the view's row and a call's answer");
+            let row = Run { version: live.version, ..serde_json::from_str(&row).unwrap() };
+            let [row, answer] = [&row, &live].map(|run| crate::api::to_wire::run(run_id(), run));
+            prop_assert_eq!(row, answer, "the view's row and a call's answer");
         }
         prop_assert_eq!(live.version, written.len() as i64);
         if live.ended().is_none() {
