@@ -88,6 +88,18 @@ impl Desked {
         until("it is parked", async || self.parked().await.len() == count).await;
     }
 
+    /// What is bad in lab/a parks that lane, with what comes behind it, and no other; what is parked then.
+    async fn parks_its_lane(&self, bad: i64) -> Vec<wire::ParkedFact> {
+        self.talk.say("lab/a", "behind").await;
+        self.talk.say("lab/b", "fine").await;
+        self.hears("lab/b", &["fine"]).await;
+        self.has_parked(2).await;
+        let parked = self.parked().await;
+        let position = parked[0].fact.as_ref().unwrap().position;
+        assert_eq!((position, parked[0].lane.as_str(), parked[0].cause.as_str()), (bad, "lab/a", "poison"));
+        parked
+    }
+
     /// Who did what to which position.
     async fn actions(&self) -> Vec<(String, String, i64)> {
         let get = "SELECT actor, action, position FROM feed_actions ORDER BY at, position";
@@ -104,13 +116,8 @@ async fn poison_parks_its_lane_with_what_comes_behind_it_and_a_retry_frees_it_in
     let mut desked = Desked::begin().await;
     desked.listener.trouble("bad", poison());
     let bad = desked.talk.say("lab/a", "bad").await;
-    desked.talk.say("lab/a", "behind").await;
-    desked.talk.say("lab/b", "fine").await;
-    desked.hears("lab/b", &["fine"]).await;
-    desked.has_parked(2).await;
-    let parked = desked.parked().await;
+    let parked = desked.parks_its_lane(bad).await;
     let fact = parked[0].fact.clone().unwrap();
-    assert_eq!((fact.position, parked[0].lane.as_str(), parked[0].cause.as_str()), (bad, "lab/a", "poison"));
     assert_eq!((crate::world::text(&fact).as_str(), parked[0].error.as_str()), ("bad", "as it should"));
     assert_eq!((parked[1].cause.as_str(), parked[1].error.as_str()), ("", ""), "it only waits behind the first");
     // Also over a restart, and what comes then.
@@ -137,13 +144,8 @@ async fn what_its_own_service_cannot_read_is_parked_in_its_lane_until_a_build_ca
     // All followers would stand still, and with them all that every tenant does.
     let mut desked = Desked::begin().await;
     let bad = desked.talk.say("lab/a", UNREADABLE).await;
-    desked.talk.say("lab/a", "behind").await;
-    desked.talk.say("lab/b", "fine").await;
-    desked.hears("lab/b", &["fine"]).await;
-    desked.has_parked(2).await;
-    let parked = desked.parked().await;
+    let parked = desked.parks_its_lane(bad).await;
     let fact = parked[0].fact.clone().unwrap();
-    assert_eq!((fact.position, parked[0].lane.as_str(), parked[0].cause.as_str()), (bad, "lab/a", "poison"));
     assert!(parked[0].error.contains("it says what nobody knows"), "{}", parked[0].error);
     let payload = String::from_utf8(fact.payload).unwrap();
     assert!(payload.contains(UNREADABLE), "the event as it is stored: {payload}");
