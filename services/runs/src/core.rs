@@ -5,6 +5,7 @@ use std::sync::Arc;
 use contracts::CallContext;
 use eventlog::EventLog;
 use runtime::Shutdown;
+use tokio::sync::{Notify, RwLock};
 use vocabulary::{Clock, Entropy, RunId, token};
 
 use crate::known_experiments::Known;
@@ -18,6 +19,11 @@ pub(crate) struct Core {
     pub clock: Arc<dyn Clock>,
     pub entropy: Arc<dyn Entropy>,
     pub objects: Objects,
+    /// Held to read by whoever finds an object there and then writes down who has or names it, and to write by whoever
+    /// removes what nobody names: what was acknowledged as there is not removed behind the answer.
+    pub naming: RwLock<()>,
+    /// Asks for what was released to be looked through.
+    pub released: Notify,
     pub wake: Wake,
     pub experiments: Known,
     pub shutdown: Shutdown,

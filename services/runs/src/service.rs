@@ -9,6 +9,7 @@ use runtime::{Shutdown, Task};
 use vocabulary::{Clock, Entropy};
 
 pub(crate) use crate::core::Core;
+use crate::deletion;
 use crate::known_experiments::Known;
 use crate::logs::Wake;
 use crate::objects::Objects;
@@ -83,7 +84,8 @@ pub async fn open(dependencies: Dependencies) -> anyhow::Result<Service> {
     let log = EventLog::open(options).await?;
     let objects = Objects::local(&data.join("objects"))?;
     let (wake, experiments) = (Wake::default(), Known::default());
-    let core = Core { log, clock, entropy, objects, wake, experiments, shutdown, signing_key };
+    let (naming, released) = (tokio::sync::RwLock::default(), tokio::sync::Notify::new());
+    let core = Core { log, clock, entropy, objects, naming, released, wake, experiments, shutdown, signing_key };
     Ok(Service { core: Arc::new(core), feeds })
 }
 
@@ -111,9 +113,11 @@ impl Service {
         &self.core.log
     }
 
-    /// What runs beside the calls: the followers of sweeps and compute.
+    /// What runs beside the calls: the followers of sweeps and compute, and who removes what nobody names.
     pub fn tasks(&self) -> Vec<Task> {
         let follow = |reaction| self.feeds.follow(&self.core.log, reaction, &self.core.shutdown);
-        reactions::all(&self.core).into_iter().map(follow).collect()
+        let core = Arc::clone(&self.core);
+        let collect = Task::new("collect_objects", move || deletion::keep_collecting(Arc::clone(&core)));
+        reactions::all(&self.core).into_iter().map(follow).chain([collect]).collect()
     }
 }

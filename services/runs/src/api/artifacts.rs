@@ -38,6 +38,7 @@ pub(super) async fn record(
     let wire::RecordArtifactsRequest { workspace, run_id, attempt, artifacts } = request.into_inner();
     let run = run_named(&run_id, &workspace)?;
     let owner = Some(workspace.as_str()).filter(|_| !objects::is_agent(&call));
+    let _naming = core.naming.read().await;
     let artifacts = check(core, owner, artifacts).await.map_err(status)?;
     let context = calls::context(&call, core.entropy.as_ref(), Vec::new());
     let files = Arc::new(Files { workspace, run, attempt, writer: core.writer(&call), artifacts });

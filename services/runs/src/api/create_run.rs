@@ -33,6 +33,7 @@ pub(super) async fn create_run(
         "" => None,
         parent => Some(run_in(core, &request.workspace, parent).await?),
     };
+    let _naming = core.naming.read().await;
     if let Some(job) = request.job.take() {
         let resolved = resolved.filter(|_| earlier.is_none());
         request.job = Some(job::resolve(core, &request.workspace, job, resolved.as_ref()).await?);

@@ -44,6 +44,15 @@ pub(super) async fn put(
     }
     let put = core.objects.put(expected, content.boxed(), core.entropy.as_ref());
     let (hash, size_bytes) = put.await.map_err(status)?;
+    let _naming = core.naming.read().await;
+    if core.objects.size(&hash).await.map_err(status)?.is_none() {
+        // Nobody named an older one, and it was removed just now: nothing is acknowledged.
+        return Err(status(Problem::unavailable(
+            "ObjectRemoved",
+            "the object was removed meanwhile; send it again",
+            1,
+        )));
+    }
     if !workspace.is_empty() {
         give(core, &call, workspace, hash.clone()).await?;
     }

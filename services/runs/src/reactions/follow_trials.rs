@@ -179,22 +179,19 @@ impl FollowTrials {
         }
         let (workspace, sweep_id) = (deleted.workspace, deleted.sweep_id);
         let filter = runs::Filter { workspace, sweep_id, ..runs::Filter::default() };
-        let mut last = None;
+        let mut before = i64::MAX;
         loop {
-            let page = runs::list(self.0.log.reader(), &filter, i64::MAX, RUNS_AT_ONCE).await;
+            let page = runs::list(self.0.log.reader(), &filter, before, RUNS_AT_ONCE).await;
             let page = page.map_err(|error| ReactError::from(error.problem()))?;
-            if page.is_empty() {
-                break;
-            }
-            for run in page.into_iter().map(|shown| shown.run_id) {
-                deletion::delete(&self.0, fact, run).await?;
-                last = Some(run);
+            let Some(last) = page.last() else { break };
+            before = last.seq;
+            for shown in page {
+                deletion::delete(&self.0, fact, shown.run_id).await?;
             }
         }
-        match last {
-            Some(run) => deletion::collect(&self.0, fact, run).await,
-            None => Ok(()),
-        }
+        // Also when they were deleted before: the one who did may have died since.
+        self.0.released.notify_one();
+        Ok(())
     }
 
     async fn must_be_there(&self, fact: &Fact, story: &str, run: RunId, command: Command) -> Result<(), ReactError> {

@@ -241,9 +241,9 @@ impl Decider for Sweep {
 }
 
 impl Sweep {
-    /// What was submitted, if anything was.
+    /// What was submitted, if anything was and it was not deleted: nothing happens to what is gone.
     pub(super) fn known(&self) -> Result<&Submitted, Rejection> {
-        self.submitted.as_ref().ok_or(Rejection::Absent)
+        self.submitted.as_ref().filter(|_| self.deleted_at.is_none()).ok_or(Rejection::Absent)
     }
 
     /// Archiving twice changes nothing.
@@ -255,13 +255,13 @@ impl Sweep {
         Ok(self.archived_at.map_or_else(|| vec![SweepArchived { at }.into()], |_| Vec::new()))
     }
 
-    /// Deleting twice changes nothing.
+    /// Deleting twice changes nothing, unless its runs are to go that were to stay.
     fn delete(&self, runs: bool, used_by: &[String], at: Timestamp) -> Decided {
-        let workspace = self.known()?.workspace.clone();
+        let workspace = self.submitted.as_ref().ok_or(Rejection::Absent)?.workspace.clone();
         if !self.status.state().is_terminal() {
             return Err(self.refuse("only one that has ended can be deleted; cancel it first").into());
         }
-        if self.deleted_at.is_some() {
+        if self.deleted_at.is_some() && (self.deleted_with_runs || !runs) {
             return Ok(Vec::new());
         }
         if used_by.is_empty() {

@@ -58,7 +58,7 @@ pub struct Submitted {
 /// The number of the state's written form. Whoever changes the form, or what events make of the state, raises it and
 /// commits the snapshot of the new number beside the old ones: a test holds the bytes of each number fast, and fails
 /// when that was forgotten.
-pub(super) const SCHEMA: i16 = 5;
+pub(super) const SCHEMA: i16 = 6;
 
 /// A sweep as it stands; `submitted` is `None` before the first event.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -109,6 +109,8 @@ pub struct Sweep {
     pub archived_at: Option<Timestamp>,
     /// When it was deleted.
     pub deleted_at: Option<Timestamp>,
+    /// Whether its runs were deleted with it.
+    pub deleted_with_runs: bool,
     /// How often a trial lost its node.
     pub preemptions: u32,
     /// Trials that got nowhere for their preemptions, with what was seen.
@@ -202,7 +204,10 @@ impl Sweep {
             }
             SweepEvent::ModelFitted(event) => self.fit = Some((self.version, event.fit.clone())),
             SweepEvent::SweepArchived(event) => self.archived_at = Some(event.at),
-            SweepEvent::SweepDeleted(event) => self.deleted_at = Some(event.at),
+            SweepEvent::SweepDeleted(event) => {
+                self.deleted_at.get_or_insert(event.at);
+                self.deleted_with_runs |= event.runs;
+            }
             SweepEvent::SweepUnstalled(event) => {
                 self.stalled.remove(&event.trial);
             }

@@ -98,14 +98,17 @@ fn remember_all(root: &Path, databases: &Remembered) -> anyhow::Result<()> {
     replace(&root.join(REMEMBERED), &serde_json::to_vec(databases)?)
 }
 
-/// Makes each database whole without the files beside it. Nobody has them open.
+/// Makes each database whole without the files beside it, and says of which it could not: no server has them open, but
+/// somebody may read them.
 ///
 /// # Errors
 /// When one cannot be written.
 pub async fn write_back(root: &Path) -> anyhow::Result<()> {
     for service in KEEPERS.into_iter().filter(|service| is_there(root, service)) {
         let path = file(root, service);
-        eventlog::write_back(&path).await.with_context(|| path.display().to_string())?;
+        if !eventlog::write_back(&path).await.with_context(|| path.display().to_string())? {
+            println!("{}: somebody reads it, so its last commits stay in the file beside it", path.display());
+        }
     }
     Ok(())
 }

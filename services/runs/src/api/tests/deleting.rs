@@ -6,6 +6,7 @@ use contracts::feed::Fact;
 use contracts::sweeps::{SweepDeleted, TrialEnded, TrialProposed};
 use feed::ReactError;
 use prost::Message;
+use sha2::{Digest, Sha256};
 
 use super::artifacts::{head, put};
 use super::*;
@@ -81,7 +82,10 @@ impl Bench {
 
     async fn deleted(&self) -> Result<(), ReactError> {
         let deleted = SweepDeleted { workspace: WORKSPACE.into(), sweep_id: SWEEP.into(), runs: true };
-        self.tell("SweepDeleted", &deleted).await
+        self.tell("SweepDeleted", &deleted).await?;
+        // As the task does that is woken.
+        crate::deletion::collect(&self.fixture.api.0).await.unwrap();
+        Ok(())
     }
 
     /// Lets an object have been put long ago, by the clock of the service.
@@ -132,6 +136,29 @@ async fn a_deleted_run_leaves_its_history_and_what_others_have_too() {
     assert_eq!(hashes.iter().map(|sha256| there(sha256)).collect::<Vec<_>>(), [false, true, true]);
     assert!(head(fixture, WORKSPACE, &hashes[1]).await.is_ok(), "another run has it");
     assert!(head(fixture, WORKSPACE, &hashes[2]).await.is_ok(), "whoever has put it may be about to name it");
+    bench.ages(&hashes[2]);
     bench.deleted().await.unwrap();
+    assert!(!there(&hashes[2]), "nobody has named it meanwhile: it goes with the next look");
     assert!(fixture.get(&plain).await.deleted_at.is_empty());
+}
+
+#[tokio::test]
+async fn what_is_acknowledged_as_there_is_not_removed_behind_the_answer() {
+    // A model would be registered of a file that is gone.
+    let bench = Bench { fixture: Fixture::new().await, position: 1.into() };
+    let fixture = &bench.fixture;
+    let removing = fixture.api.0.naming.write().await;
+    let sha256 = hex::encode(Sha256::digest(b"model"));
+    let file = fixture.folder.path().join(format!("objects/sha256/{}/{sha256}", &sha256[..2]));
+    let removes = async {
+        while !file.exists() {
+            tokio::task::yield_now().await;
+        }
+        // It was looked at before it came: nobody named the one before it.
+        std::fs::remove_file(&file).unwrap();
+        drop(removing);
+    };
+    let (refused, ()) = tokio::join!(put(fixture, "", b"model"), removes);
+    assert_eq!(code(refused), (503, "ObjectRemoved".to_owned()));
+    assert!(put(fixture, "", b"model").await.is_ok());
 }

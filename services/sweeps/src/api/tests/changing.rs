@@ -3,10 +3,14 @@
 use std::time::Duration;
 
 use contracts::sweeps as wire;
+use prost::Message;
 use serde_json::{Value, json};
 use tonic::Request;
+use vocabulary::Clock;
 
 use super::{Bench, document, keyed, problem};
+use crate::stream::stream_of;
+use crate::sweep::{Command, Rejection, Sweep};
 
 const WORKSPACE: &str = "default";
 
@@ -87,6 +91,28 @@ async fn a_deleted_sweep_is_gone_for_all_but_lineage() {
     let facts = bench.facts().await;
     let told = facts.iter().filter(|(kind, _)| kind == "SweepDeleted").count();
     assert_eq!(told, 1, "others follow it");
+}
+
+#[tokio::test]
+async fn the_runs_of_a_deleted_sweep_may_go_later_and_nothing_else_happens_to_it() {
+    let mut bench = Bench::new().await;
+    let sweep = bench.submit(&document(json!({"limits": {"max_total_trials": 1}}))).await;
+    bench.reports(sweep, 0, 0, 0.5).await;
+    bench.ends(sweep, 0, "completed").await;
+    for runs in [false, false, true, true, false] {
+        let (workspace, sweep) = (WORKSPACE.to_owned(), sweep.to_string());
+        let delete = wire::DeleteSweepRequest { workspace, sweep, runs, used_by: Vec::new() };
+        bench.api().delete_sweep(Request::new(delete)).await.unwrap();
+    }
+    let facts = bench.facts().await;
+    let told = facts.iter().filter(|(kind, _)| kind == "SweepDeleted");
+    let runs = told.map(|(_, payload)| wire::SweepDeleted::decode(payload.as_slice()).unwrap().runs);
+    assert_eq!(runs.collect::<Vec<_>>(), [false, true]);
+    // Whoever has looked before it went.
+    let context = eventlog::Context::new(uuid::Uuid::from_u128(9), "user:late", String::new());
+    let archive = Command::Archive { at: bench.clock.now() };
+    let late = bench.api().log.execute::<Sweep>(&stream_of(sweep), archive, context).await;
+    assert!(matches!(late, Err(eventlog::ExecuteError::Rejected(Rejection::Absent))), "{late:?}");
 }
 
 #[tokio::test]

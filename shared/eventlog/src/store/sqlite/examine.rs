@@ -61,16 +61,18 @@ pub async fn examine(file: &Path) -> Result<Examined, Error> {
 }
 
 /// Writes back what lies in the log beside the database file, so that the file alone is whole, and its copy a backup.
-/// No service has it open.
+/// No service has it open. False when somebody reads it: then its last commits stay where they are.
 ///
 /// # Errors
 /// When it cannot be opened or written.
-pub async fn write_back(file: &Path) -> Result<(), Error> {
+pub async fn write_back(file: &Path) -> Result<bool, Error> {
     let options = connect::writing(file).create_if_missing(false);
     let mut connection = options.connect().await?;
-    sqlx::raw_sql("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut connection).await?;
+    // Its answer is a row, also when it could not: somebody reads the database.
+    let (busy, _, _): (i64, i64, i64) =
+        sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&mut connection).await?;
     connection.close().await?;
-    Ok(())
+    Ok(busy == 0)
 }
 
 /// Reads the whole database and answers what is wrong with it, in words; nothing when it is sound. Takes seconds for
