@@ -1,26 +1,21 @@
-//! Deletes runs: what they measured, said and left goes, their history stays. Objects go when nothing refers to them
-//! any more.
-
-use std::sync::Arc;
-use std::time::Duration;
+//! Deletes runs: what they measured, said and left goes, their history stays. Their objects are released; `collection`
+//! removes those that nothing else refers to.
 
 use contracts::feed::Fact;
-use eventlog::{Context, Error, ExecuteError, RecordError, Recorded, Transaction, sql};
+use eventlog::{Error, ExecuteError, RecordError, Recorded, Transaction, sql};
 use feed::ReactError;
-use jiff::SignedDuration;
-use vocabulary::{Problem, RunId};
+use futures_util::future;
+use vocabulary::RunId;
 
 use crate::core::Core;
 use crate::experiment::{self, Experiments};
-use crate::objects::Hash;
 use crate::run::{self, Rejection, Run, RunDeleted, RunState};
+use crate::views::{deleted_sweeps, runs};
 
-/// So long nobody must have put an object: who has put one may be about to name it.
-const GRACE: SignedDuration = SignedDuration::from_hours(1);
-/// Released objects that are looked at together: nobody can name an object for some milliseconds meanwhile.
-const OBJECTS_AT_ONCE: i64 = 100;
-/// How often what was released is looked through, if nobody asks for it.
-const AGAIN: Duration = Duration::from_secs(600);
+/// Runs that are looked at together.
+const RUNS_AT_ONCE: i32 = 500;
+/// Runs that are deleted at once: the writer takes them in one commit.
+const DELETED_AT_ONCE: usize = 32;
 
 /// Tables with what a run has beside its history.
 const TABLES: [&str; 8] = [
@@ -34,11 +29,81 @@ const TABLES: [&str; 8] = [
     "superseded_artifacts",
 ];
 
-/// Deletes a run, in one transaction.
+/// Deletes the runs of a sweep, and writes down that those which come late go, too.
 ///
 /// # Errors
-/// When it has not ended yet, or cannot be written.
-pub(crate) async fn delete(core: &Core, fact: &Fact, run: RunId) -> Result<(), ReactError> {
+/// When one has not ended yet, or something cannot be read or written.
+pub(crate) async fn delete_of_sweep(
+    core: &Core,
+    fact: &Fact,
+    workspace: &str,
+    sweep_id: &str,
+) -> Result<(), ReactError> {
+    // First: whoever creates a run after the rows were read finds this.
+    remember(core, fact, workspace.to_owned(), sweep_id.to_owned()).await?;
+    let mut before = i64::MAX;
+    loop {
+        let page = runs::of_sweep(core.log.reader(), (workspace, sweep_id), before, RUNS_AT_ONCE).await;
+        let page = page.map_err(unreadable)?;
+        let Some((last, _)) = page.last() else { break };
+        before = *last;
+        for some in page.chunks(DELETED_AT_ONCE) {
+            future::try_join_all(some.iter().map(|(_, run)| with_nested(core, fact, workspace, *run))).await?;
+        }
+    }
+    // Also when they were deleted before: the one who did may have died since.
+    core.released.notify_one();
+    Ok(())
+}
+
+/// Deletes the run of a trial that ends after its sweep was deleted with its runs.
+///
+/// # Errors
+/// When it has not ended yet, or something cannot be read or written.
+pub(crate) async fn delete_late(
+    core: &Core,
+    fact: &Fact,
+    (workspace, sweep_id): (&str, &str),
+    run: RunId,
+) -> Result<(), ReactError> {
+    if !deleted_sweeps::has(core.log.reader(), workspace, sweep_id).await.map_err(unreadable)? {
+        return Ok(());
+    }
+    with_nested(core, fact, workspace, run).await?;
+    core.released.notify_one();
+    Ok(())
+}
+
+async fn remember(core: &Core, fact: &Fact, workspace: String, sweep_id: String) -> Result<(), ReactError> {
+    let context = calls::reaction_context(fact, "delete_runs.sweep");
+    // Rows need a stream that they go with; nothing happens to the experiments.
+    let stream = experiment::stream(&workspace);
+    let remembered = core.log.record::<Experiments, _>(&stream, None, context, move |_, tx| {
+        let (workspace, sweep_id) = (workspace.clone(), sweep_id.clone());
+        Box::pin(async move {
+            deleted_sweeps::put(tx, &workspace, &sweep_id).await?;
+            Ok(Recorded { events: Vec::new(), reply: Vec::new() })
+        })
+    });
+    remembered.await.map(drop).map_err(|error| calls::problem(error).into())
+}
+
+/// Deletes a run, and before it those nested in it that have ended, the innermost first: what a crash leaves between is
+/// found again. One that goes on belongs to whoever drives it.
+async fn with_nested(core: &Core, fact: &Fact, workspace: &str, run: RunId) -> Result<(), ReactError> {
+    let nested = runs::below(core.log.reader(), workspace, run, usize::MAX).await.map_err(unreadable)?;
+    for child in nested.into_iter().rev().filter(|child| child.state.is_terminal()) {
+        delete(core, fact, child.run).await?;
+    }
+    delete(core, fact, run).await
+}
+
+fn unreadable(error: Error) -> ReactError {
+    error.problem().into()
+}
+
+/// Deletes a run, in one transaction.
+async fn delete(core: &Core, fact: &Fact, run: RunId) -> Result<(), ReactError> {
     let context = calls::reaction_context(fact, &format!("delete_runs.{run}"));
     let at_us = fact.recorded_at_us;
     let stream = run::stream(run);
@@ -77,101 +142,4 @@ async fn purge(run: RunId, tx: &mut Transaction) -> Result<(), Error> {
         sql(format!("DELETE FROM {table} WHERE run = $1")).bind(key.clone()).execute(&mut *tx).await?;
     }
     Ok(())
-}
-
-/// Looks through what was released at the start, when something more is, and every now and then: what somebody has put
-/// a moment ago waits for a later time. So it goes on after a crash, too.
-///
-/// # Errors
-/// When rows cannot be read or written, or the store fails; it is begun again then.
-pub(crate) async fn keep_collecting(core: Arc<Core>) -> anyhow::Result<()> {
-    loop {
-        collect(&core).await?;
-        tokio::select! {
-            () = core.released.notified() => {}
-            () = tokio::time::sleep(AGAIN) => {}
-            () = core.shutdown.requested() => return Ok(()),
-        }
-    }
-}
-
-/// Removes what was released and nobody refers to.
-///
-/// # Errors
-/// When the rows cannot be read or written, or the store fails.
-pub(crate) async fn collect(core: &Core) -> Result<(), Problem> {
-    let mut after = String::new();
-    loop {
-        // A page at a time: others wait meanwhile who name objects.
-        let _removing = core.naming.write().await;
-        let get = "SELECT sha256 FROM released_objects WHERE sha256 > $1 ORDER BY sha256 LIMIT $2";
-        let page = sql(get).bind(after).bind(OBJECTS_AT_ONCE).fetch_all::<String>(core.log.reader()).await;
-        let page = page.map_err(|error| error.problem())?;
-        let Some(last) = page.last() else { return Ok(()) };
-        after = last.clone();
-        let mut old = Vec::new();
-        for hash in page.iter().filter_map(|hash| Hash::parse(hash).ok()) {
-            let written = core.objects.written_at(&hash).await?;
-            if written.is_none_or(|at| core.clock.now().duration_since(at) >= GRACE) {
-                old.push(hash);
-            }
-        }
-        if old.is_empty() {
-            continue;
-        }
-        let old = Arc::new(old);
-        let orphans = write(core, &old, Step::Disown).await?;
-        for hash in orphans.split(' ').filter_map(|hash| Hash::parse(hash).ok()) {
-            core.objects.remove(&hash).await?;
-        }
-        // Last: what a crash leaves between is found again.
-        write(core, &old, Step::Forget).await?;
-    }
-}
-
-/// What is written of released objects.
-#[derive(Clone, Copy)]
-enum Step {
-    /// Nobody has those any more that nobody refers to; their hashes are the answer.
-    Disown,
-    /// They are looked through.
-    Forget,
-}
-
-async fn write(core: &Core, hashes: &Arc<Vec<Hash>>, step: Step) -> Result<String, Problem> {
-    let context = Context::new(core.entropy.uuid(), "collect_objects", String::new());
-    let hashes = Arc::clone(hashes);
-    // Rows need a stream that they go with; nothing happens to the experiments.
-    let stream = experiment::stream("");
-    let recorded = core.log.record::<Experiments, _>(&stream, None, context, move |_, tx| {
-        let hashes = Arc::clone(&hashes);
-        Box::pin(async move {
-            let mut reply = Vec::new();
-            for hash in hashes.iter() {
-                match step {
-                    Step::Disown if is_named(hash, tx).await? => {}
-                    Step::Disown => reply.push(hash.as_str()),
-                    Step::Forget => {
-                        let forget = "DELETE FROM released_objects WHERE sha256 = $1";
-                        sql(forget).bind(hash.as_str()).execute(&mut *tx).await?;
-                    }
-                }
-            }
-            Ok(Recorded { events: Vec::new(), reply: reply.join(" ").into_bytes() })
-        })
-    });
-    let committed = recorded.await.map_err(calls::problem)?;
-    Ok(String::from_utf8_lossy(&committed.reply).into_owned())
-}
-
-/// Whether anything refers to an object; when nothing does, nobody has it from then on.
-async fn is_named(hash: &Hash, tx: &mut Transaction) -> Result<bool, Error> {
-    let count = "SELECT (SELECT count(*) FROM artifacts WHERE sha256 = $1)
-        + (SELECT count(*) FROM superseded_artifacts WHERE sha256 = $1)
-        + (SELECT count(*) FROM code_objects WHERE sha256 = $1)";
-    let count: i64 = sql(count).bind(hash.as_str()).fetch_one(&mut *tx).await?;
-    if count == 0 {
-        sql("DELETE FROM object_owners WHERE sha256 = $1").bind(hash.as_str()).execute(&mut *tx).await?;
-    }
-    Ok(count > 0)
 }

@@ -8,8 +8,8 @@ use eventlog::{EventLog, Options, Stores};
 use runtime::{Shutdown, Task};
 use vocabulary::{Clock, Entropy};
 
+use crate::collection;
 pub(crate) use crate::core::Core;
-use crate::deletion;
 use crate::known_experiments::Known;
 use crate::logs::Wake;
 use crate::objects::Objects;
@@ -33,6 +33,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("008_nested_runs", include_str!("../migrations/008_nested_runs.sql")),
     ("009_deleted_runs", include_str!("../migrations/009_deleted_runs.sql")),
     ("010_own_rows", include_str!("../migrations/010_own_rows.sql")),
+    ("011_what_stays", include_str!("../migrations/011_what_stays.sql")),
 ];
 
 /// What the service is given.
@@ -117,7 +118,7 @@ impl Service {
     pub fn tasks(&self) -> Vec<Task> {
         let follow = |reaction| self.feeds.follow(&self.core.log, reaction, &self.core.shutdown);
         let core = Arc::clone(&self.core);
-        let collect = Task::new("collect_objects", move || deletion::keep_collecting(Arc::clone(&core)));
+        let collect = Task::new("collect_objects", move || collection::keep_collecting(Arc::clone(&core)));
         reactions::all(&self.core).into_iter().map(follow).chain([collect]).collect()
     }
 }

@@ -316,5 +316,6 @@ impl RunsService for Fake {
         read_logs(ReadLogsRequest) -> Answers<LogChunk>;
         list_artifacts(ListArtifactsRequest) -> ListArtifactsReply;
         head_object(HeadObjectRequest) -> ObjectFacts;
+        keep_objects(KeepObjectsRequest) -> KeepObjectsReply;
     }
 }

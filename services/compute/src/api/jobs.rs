@@ -64,12 +64,19 @@ impl Api {
             return Err(invalid("/state", documents::not_one_of("state", &request.state, &STATES)));
         }
         let reader = self.commands.log.reader();
-        let rows = views::jobs_of(reader, &request.workspace, &request.cluster, &request.state, after, size + 1).await;
-        let rows = rows.map_err(calls::unreadable)?;
-        let positions: Vec<i64> = rows.iter().map(|row| row.position).collect();
-        let (jobs, more) = calls::Page::fill(size, rows.into_iter().map(|row| self.shown(row, Vec::new())));
-        let last = positions[..jobs.len()].last().filter(|_| more).map(i64::to_string);
-        Ok(Response::new(wire::ListJobsReply { jobs, next_page_token: last.unwrap_or_default() }))
+        let wire::ListJobsRequest { workspace, cluster, state, .. } = request;
+        let (mut page, mut last) = (calls::Page::of(size), after);
+        let take = |row: views::JobRow| {
+            let position = row.position;
+            let is_taken = page.push(self.shown(row, Vec::new()));
+            last = if is_taken { position } else { last };
+            is_taken
+        };
+        let listed = views::each_job(reader, views::JobsOf { workspace, cluster, state }, after, size + 1, take).await;
+        listed.map_err(calls::unreadable)?;
+        let (jobs, more) = page.finish();
+        let next_page_token = if more { last.to_string() } else { String::new() };
+        Ok(Response::new(wire::ListJobsReply { jobs, next_page_token }))
     }
 }
 

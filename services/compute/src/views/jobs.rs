@@ -181,21 +181,28 @@ pub(crate) async fn placements_of(reader: &Reader, job_id: &str) -> Result<Vec<P
     Ok(rows.into_iter().map(placement).collect())
 }
 
-/// A page of a workspace's jobs in the order in which they were queued; empty texts match all.
-pub(crate) async fn jobs_of(
+/// Which jobs are listed; empty texts match all.
+pub(crate) struct JobsOf {
+    pub workspace: String,
+    pub cluster: String,
+    pub state: String,
+}
+
+/// Hands over the next jobs in the order in which they were queued, after a position, until one is not taken: a row has
+/// up to what a document may have.
+pub(crate) async fn each_job(
     reader: &Reader,
-    workspace: &str,
-    cluster: &str,
-    state: &str,
+    jobs: JobsOf,
     after: i64,
     limit: i32,
-) -> Result<Vec<JobRow>, Error> {
+    mut take: impl FnMut(JobRow) -> bool + Send,
+) -> Result<(), Error> {
     let get = format!(
         "{COLUMNS} WHERE workspace = $1 AND position > $2 AND ($3 = '' OR cluster = $3) AND ($4 = '' OR state = $4) \
          ORDER BY position LIMIT $5"
     );
-    let query = sql(get).bind(workspace).bind(after).bind(cluster).bind(state);
-    query.bind(limit).fetch_all(reader).await
+    let query = sql(get).bind(jobs.workspace).bind(after).bind(jobs.cluster).bind(jobs.state).bind(limit);
+    query.fetch_while(reader, |row| Ok(take(row))).await
 }
 
 /// Jobs that are not over, with the position of their first event, in that order.

@@ -7,7 +7,7 @@ use contracts::models::{
     GetVersionRequest, ListVersionsReply, ListVersionsRequest, ModelVersion, RegisterVersionRequest, ResolvedArtifact,
     UpdateVersionRequest,
 };
-use contracts::runs::{Artifact, GetRunRequest, ListArtifactsRequest};
+use contracts::runs::{Artifact, GetRunRequest, KeepObjectsRequest, ListArtifactsRequest};
 use vocabulary::{Problem, RunId};
 
 use super::models::ViewQuery;
@@ -35,7 +35,9 @@ pub(crate) async fn register_version(body: Document, call: Call) -> Reply {
     };
     request.run_id = run_id.to_string();
     request.artifact_path = request.artifact_path.trim_matches('/').to_owned();
-    request.resolved = Some(resolve(&call, &request.run_id, &request.artifact_path).await?);
+    let resolved = resolve(&call, &request.run_id, &request.artifact_path).await?;
+    keep(&call, &resolved.files).await?;
+    request.resolved = Some(resolved);
     let reply = call.peers().models_client().register_version(call.writing(body.hash())?.attach(request)).await?;
     written(StatusCode::CREATED, Service::Models, reply)
 }
@@ -56,6 +58,14 @@ async fn resolve(call: &Call, run_id: &str, artifact_path: &str) -> Result<Resol
         code_sha256: run.job.map(|job| job.code_sha256).unwrap_or_default(),
         files,
     })
+}
+
+/// The files stay from before the version is there: no deletion of the run comes between.
+async fn keep(call: &Call, files: &[ModelFile]) -> Result<(), Refusal> {
+    let sha256 = files.iter().map(|file| file.sha256.clone()).collect();
+    let request = KeepObjectsRequest { workspace: call.workspace.clone(), sha256 };
+    call.peers().runs_client().keep_objects(call.reading(Service::Runs)?.attach(request)).await?;
+    Ok(())
 }
 
 async fn artifacts(call: &Call, run_id: &str, prefix: &str) -> Result<Vec<Artifact>, Refusal> {

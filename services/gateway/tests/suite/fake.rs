@@ -304,5 +304,6 @@ fake!(RunsService, runs, {
     get_metric_history: GetMetricHistoryRequest => GetMetricHistoryReply,
     append_logs: AppendLogsRequest => AppendLogsReply,
     record_artifacts: RecordArtifactsRequest => RecordArtifactsReply,
+    keep_objects: KeepObjectsRequest => KeepObjectsReply,
     list_artifacts: ListArtifactsRequest => ListArtifactsReply,
 );

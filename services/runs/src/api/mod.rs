@@ -127,4 +127,9 @@ impl RunsService for Api {
         still_good(&self.0, &CallContext::of(&request)).await?;
         objects::head(&self.0, request).await
     }
+
+    async fn keep_objects(&self, request: Request<KeepObjectsRequest>) -> Answer<KeepObjectsReply> {
+        still_good(&self.0, &CallContext::of(&request)).await?;
+        objects::keep(&self.0, request).await
+    }
 }

@@ -17,7 +17,7 @@ use super::{Chunks, status};
 use crate::experiment::{self, Experiments};
 use crate::objects::Hash;
 use crate::service::Core;
-use crate::views::object_owners;
+use crate::views::{kept_objects, object_owners};
 
 /// Whether the caller is an agent. It is told hashes by the platform itself, in orders whose parts were looked up in
 /// their workspace.
@@ -76,6 +76,39 @@ async fn give(core: &Core, call: &CallContext, workspace: String, hash: Hash) ->
         })
     });
     given.await.map(drop).map_err(calls::refused)
+}
+
+/// From now on these objects stay, whatever becomes of the runs that made them.
+pub(super) async fn keep(
+    core: &Core,
+    request: Request<wire::KeepObjectsRequest>,
+) -> Result<Response<wire::KeepObjectsReply>, Status> {
+    let call = CallContext::of(&request);
+    let wire::KeepObjectsRequest { workspace, sha256 } = request.into_inner();
+    let _naming = core.naming.read().await;
+    let mut hashes = Vec::with_capacity(sha256.len());
+    for text in sha256 {
+        let hash = Hash::parse(&text).map_err(status)?;
+        if !is_there(core, &workspace, &hash).await.map_err(status)? {
+            let message = format!("there is no object {text} any more: the run that made it was deleted");
+            return Err(status(Problem::new(409, "ObjectGone", message)));
+        }
+        hashes.push(hash);
+    }
+    let context = calls::context(&call, core.entropy.as_ref(), Vec::new());
+    let stream = experiment::stream(&workspace);
+    let hashes = Arc::new(hashes);
+    let kept = core.log.record::<Experiments, _>(&stream, None, context, move |_, tx| {
+        let hashes = Arc::clone(&hashes);
+        Box::pin(async move {
+            for hash in hashes.iter() {
+                kept_objects::keep(tx, hash).await?;
+            }
+            Ok(Recorded { events: Vec::new(), reply: Vec::new() })
+        })
+    });
+    kept.await.map_err(calls::refused)?;
+    Ok(Response::new(wire::KeepObjectsReply {}))
 }
 
 /// The object, when the workspace has it; an agent sees all.

@@ -11,8 +11,6 @@ use crate::run::RunState;
 use crate::service::Core;
 use crate::views::{experiments, runs};
 
-/// Children that are read at once.
-const CHILDREN_AT_ONCE: i32 = 1_000;
 /// Runs below one that are listed: they are all looked at for each page.
 const BELOW_MAX: usize = 20_000;
 
@@ -39,48 +37,44 @@ pub(super) async fn list_runs(
     };
     let recursive = request.recursive;
     let filter = filter(core, request).await?;
-    let rows = match RunId::parse(&filter.parent) {
-        Ok(parent) if recursive => below(core, &filter.workspace, parent, before, size + 1).await?,
-        _ => runs::list(core.log.reader(), &filter, before, size + 1).await.map_err(calls::unreadable)?,
+    let (mut page, mut last) = (calls::Page::of(size), before);
+    let mut take = |row: runs::Shown| {
+        let is_taken = page.push(to_wire::run(row.run_id, &row.run));
+        last = if is_taken { row.seq } else { last };
+        is_taken
     };
-    let places: Vec<i64> = rows.iter().map(|row| row.seq).collect();
-    let (runs, more) = calls::Page::fill(size, rows.iter().map(|row| to_wire::run(row.run_id, &row.run)));
-    let next_page_token = places[..runs.len()].last().filter(|_| more).map(i64::to_string).unwrap_or_default();
+    match RunId::parse(&filter.parent) {
+        Ok(parent) if recursive => each_below(core, &filter.workspace, parent, before, take).await?,
+        _ => runs::each(core.log.reader(), &filter, before, size + 1, &mut take).await.map_err(calls::unreadable)?,
+    }
+    let (runs, more) = page.finish();
+    let next_page_token = if more { last.to_string() } else { String::new() };
     Ok(Response::new(wire::ListRunsReply { runs, next_page_token }))
 }
 
-/// A page of all that is nested in a run, newest first, before the place `before`.
-async fn below(
+/// Hands over what is nested in a run, newest first, before the place `before`, until one is not taken.
+async fn each_below(
     core: &Core,
     workspace: &str,
     parent: RunId,
     before: i64,
-    limit: i32,
-) -> Result<Vec<runs::Shown>, Status> {
+    mut take: impl FnMut(runs::Shown) -> bool,
+) -> Result<(), Status> {
     let reader = core.log.reader();
-    let (mut open, mut found) = (vec![parent], Vec::new());
-    while let Some(parent) = open.pop() {
-        let mut after = -1;
-        loop {
-            let page = runs::children(reader, workspace, parent, after, CHILDREN_AT_ONCE).await;
-            let page = page.map_err(calls::unreadable)?;
-            let Some(last) = page.last() else { break };
-            after = last.seq;
-            open.extend(page.iter().map(|child| child.run));
-            found.extend(page.iter().map(|child| (child.seq, child.run)));
-            if found.len() > BELOW_MAX {
-                let message = format!("more than {BELOW_MAX} runs are nested in this one; list each level by itself");
-                return Err(status(Problem::invalid("/recursive", "TooMany", message)));
-            }
+    let mut found = runs::below(reader, workspace, parent, BELOW_MAX).await.map_err(calls::unreadable)?;
+    if found.len() > BELOW_MAX {
+        let message = format!("more than {BELOW_MAX} runs are nested in this one; list each level by itself");
+        return Err(status(Problem::invalid("/recursive", "TooMany", message)));
+    }
+    found.retain(|child| child.seq < before);
+    found.sort_unstable_by_key(|child| std::cmp::Reverse(child.seq));
+    for child in found {
+        let row = runs::find(reader, workspace, child.run).await.map_err(calls::unreadable)?;
+        if row.is_some_and(|row| !take(row)) {
+            break;
         }
     }
-    found.retain(|(seq, _)| *seq < before);
-    found.sort_unstable_by_key(|(seq, _)| std::cmp::Reverse(*seq));
-    let mut rows = Vec::new();
-    for (_, run) in found.into_iter().take(usize::try_from(limit).unwrap_or_default()) {
-        rows.extend(runs::find(reader, workspace, run).await.map_err(calls::unreadable)?);
-    }
-    Ok(rows)
+    Ok(())
 }
 
 async fn filter(core: &Core, request: wire::ListRunsRequest) -> Result<runs::Filter, Status> {

@@ -23,10 +23,7 @@ use crate::deletion;
 use crate::experiments::find_or_make;
 use crate::metrics::{Batch, store};
 use crate::run::{self, Command, Rejection, Run, RunCreated, RunState, Subject, Writer, name_of};
-use crate::views::runs;
 
-/// Runs that are looked at together.
-const RUNS_AT_ONCE: i32 = 500;
 /// Microseconds of a millisecond.
 const US_A_MS: i64 = 1_000;
 
@@ -169,7 +166,8 @@ impl FollowTrials {
         }
         let (decision, reason) = (ended.decision, ended.reason);
         let command = Command::EndTrial { state, decision, reason, at_us: fact.recorded_at_us };
-        self.must_be_there(fact, "end_trials", run, command).await
+        self.must_be_there(fact, "end_trials", run, command).await?;
+        deletion::delete_late(&self.0, fact, (&ended.workspace, &ended.sweep_id), run).await
     }
 
     /// The runs of a sweep that is gone go too, where that is wanted.
@@ -177,21 +175,7 @@ impl FollowTrials {
         if !deleted.runs {
             return Ok(());
         }
-        let (workspace, sweep_id) = (deleted.workspace, deleted.sweep_id);
-        let filter = runs::Filter { workspace, sweep_id, ..runs::Filter::default() };
-        let mut before = i64::MAX;
-        loop {
-            let page = runs::list(self.0.log.reader(), &filter, before, RUNS_AT_ONCE).await;
-            let page = page.map_err(|error| ReactError::from(error.problem()))?;
-            let Some(last) = page.last() else { break };
-            before = last.seq;
-            for shown in page {
-                deletion::delete(&self.0, fact, shown.run_id).await?;
-            }
-        }
-        // Also when they were deleted before: the one who did may have died since.
-        self.0.released.notify_one();
-        Ok(())
+        deletion::delete_of_sweep(&self.0, fact, &deleted.workspace, &deleted.sweep_id).await
     }
 
     async fn must_be_there(&self, fact: &Fact, story: &str, run: RunId, command: Command) -> Result<(), ReactError> {

@@ -3,7 +3,9 @@
 pub mod canceled_runs;
 pub mod code_objects;
 pub mod creations;
+pub mod deleted_sweeps;
 pub mod experiments;
+pub mod kept_objects;
 pub mod nested_runs;
 pub mod object_owners;
 pub mod runs;

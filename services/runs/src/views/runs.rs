@@ -12,6 +12,8 @@ use crate::run::{self, Run, RunEvent};
 
 /// Instead of its state in the row of a run that is gone: lists pass it over.
 const DELETED: &str = "Deleted";
+/// Children that are read at once.
+const CHILDREN_AT_ONCE: i32 = 1_000;
 
 /// The view.
 pub struct RunsView;
@@ -140,10 +142,13 @@ pub struct Shown {
 const COLUMNS: &str =
     "shown, (SELECT run_versions.version FROM run_versions WHERE run_versions.run = runs.run) AS version, seq, run";
 
+fn read_id(bytes: &[u8]) -> Result<RunId, Error> {
+    Uuid::from_slice(bytes).map(RunId::new).map_err(|error| Error::Decode(format!("a row of runs: {error}")))
+}
+
 fn read_row(row: &Row) -> Result<Shown, Error> {
     let (shown, run): (String, Vec<u8>) = (row.get(0)?, row.get(3)?);
-    let run_id = Uuid::from_slice(&run).map(RunId::new).map_err(|error| Error::Decode(error.to_string()))?;
-    Ok(Shown { seq: row.get(2)?, run_id, run: Run { version: row.get(1)?, ..read(&shown)? } })
+    Ok(Shown { seq: row.get(2)?, run_id: read_id(&run)?, run: Run { version: row.get(1)?, ..read(&shown)? } })
 }
 
 /// A run of a workspace.
@@ -217,12 +222,32 @@ pub async fn children(
     let query = sql(get).bind(parent.to_string()).bind(workspace).bind(after).bind(limit);
     let rows: Vec<(i64, Vec<u8>, String, String)> = query.fetch_all(pool).await?;
     let child = |(seq, run, state, sweep_id): (i64, Vec<u8>, String, String)| {
-        let damaged = || Error::Decode(format!("a row of runs: seq {seq}"));
-        let run = Uuid::from_slice(&run).map(RunId::new).map_err(|_| damaged())?;
-        let state = state.parse().map_err(|_| damaged())?;
-        Ok(Child { seq, run, state, sweep_id })
+        let state = state.parse().map_err(|_| Error::Decode(format!("a row of runs: seq {seq}")))?;
+        Ok(Child { seq, run: read_id(&run)?, state, sweep_id })
     };
     rows.into_iter().map(child).collect()
+}
+
+/// What is nested in a run at any depth, each before what is nested in it, and no more than some beyond `most`.
+///
+/// # Errors
+/// When the rows cannot be read.
+pub async fn below(pool: &Reader, workspace: &str, parent: RunId, most: usize) -> Result<Vec<Child>, Error> {
+    let (mut open, mut found) = (vec![parent], Vec::new());
+    while let Some(parent) = open.pop() {
+        let mut after = -1;
+        loop {
+            let page = children(pool, workspace, parent, after, CHILDREN_AT_ONCE).await?;
+            let Some(last) = page.last() else { break };
+            after = last.seq;
+            open.extend(page.iter().map(|child| child.run));
+            found.extend(page);
+            if found.len() > most {
+                return Ok(found);
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// Which runs are listed; empty texts leave a condition out.
@@ -242,11 +267,18 @@ pub struct Filter {
     pub ids: Option<(RunId, RunId)>,
 }
 
-/// A page of runs, newest first, before the place `before`.
+/// Hands over the next runs, newest first, before the place `before`, until one is not taken: a row has up to what a
+/// document may have.
 ///
 /// # Errors
 /// When the rows cannot be read.
-pub async fn list(pool: &Reader, filter: &Filter, before: i64, limit: i32) -> Result<Vec<Shown>, Error> {
+pub async fn each(
+    pool: &Reader,
+    filter: &Filter,
+    before: i64,
+    limit: i32,
+    mut take: impl FnMut(Shown) -> bool + Send,
+) -> Result<(), Error> {
     let mut query =
         sql(format!("SELECT {COLUMNS} FROM runs WHERE workspace = $1 AND state <> 'Deleted'")).bind(&filter.workspace);
     let conditions = [
@@ -263,6 +295,25 @@ pub async fn list(pool: &Reader, filter: &Filter, before: i64, limit: i32) -> Re
         query = query.and(" AND run >= ", key(first)).and(" AND run <= ", key(last));
     }
     let query = query.and(" AND seq < ", before).and(" ORDER BY seq DESC LIMIT ", limit);
-    let rows: Vec<Row> = query.fetch_all(pool).await?;
-    rows.iter().map(read_row).collect()
+    query.fetch_while(pool, |row: Row| Ok(take(read_row(&row)?))).await
+}
+
+/// The next runs of a sweep's trials, newest first, before the place `before`.
+///
+/// # Errors
+/// When the rows cannot be read.
+pub async fn of_sweep(
+    pool: &Reader,
+    (workspace, sweep_id): (&str, &str),
+    before: i64,
+    limit: i32,
+) -> Result<Vec<(i64, RunId)>, Error> {
+    // The first condition lets the store use the partial index.
+    let get = "SELECT seq, run FROM runs
+        WHERE sweep_id <> '' AND sweep_id = $1 AND workspace = $2 AND seq < $3 AND state <> 'Deleted'
+        ORDER BY seq DESC LIMIT $4";
+    let query = sql(get).bind(sweep_id).bind(workspace).bind(before).bind(limit);
+    let rows: Vec<(i64, Vec<u8>)> = query.fetch_all(pool).await?;
+    let read = |(seq, run): (i64, Vec<u8>)| Ok((seq, read_id(&run)?));
+    rows.into_iter().map(read).collect()
 }

@@ -15,7 +15,7 @@ use super::{Client, Failure, reasons};
 const WAIT_SECONDS: u64 = 20;
 /// Lines that are not for a terminal come no more often: a log of them is to be read.
 const LINE_SECONDS: u64 = 10;
-const ENDED: [&str; 3] = ["Completed", "Failed", "Canceled"];
+const SWEEP_ENDED: [&str; 3] = ["Completed", "Failed", "Canceled"];
 
 /// Follows a sweep until its end, over restarts of the server too. One that failed, was canceled or has no value is bad
 /// news (exit code 1).
@@ -27,7 +27,7 @@ pub async fn follow(client: &Client, sweep: &str) -> Result<(), Failure> {
     let mut paced = Paced::default();
     let mut failed = BTreeSet::new();
     loop {
-        let has_ended = ENDED.contains(&field(&state, "state").as_str());
+        let has_ended = SWEEP_ENDED.contains(&field(&state, "state").as_str());
         if !is_quiet {
             let line = line(&state, &nodes(client, &state).await);
             let failures = failures(client, &path, &state, &mut failed).await;

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::output::{field, text};
 
 /// States that nothing comes after.
-pub const ENDED: [&str; 4] = ["Completed", "Failed", "Canceled", "EarlyStopped"];
+pub const RUN_ENDED: [&str; 4] = ["Completed", "Failed", "Canceled", "EarlyStopped"];
 
 /// Why a trial is as it is; empty when there is nothing to say.
 pub fn of_trial(trial: &Value) -> String {
@@ -67,7 +67,7 @@ pub fn of_sweep(sweep: &Value) -> String {
 
 /// What there is in the place of the result of a trial that has ended without one.
 pub fn no_value(trial: &Value) -> Option<String> {
-    if !ENDED.contains(&field(trial, "state").as_str()) || !field(trial, "best_value").is_empty() {
+    if !RUN_ENDED.contains(&field(trial, "state").as_str()) || !field(trial, "best_value").is_empty() {
         return None;
     }
     let reports = trial.get("non_finite_reports").and_then(Value::as_u64).unwrap_or_default();

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::http::{Patience, encoded};
 use super::output::{self, Format, field};
-use super::reasons::ENDED;
+use super::reasons::RUN_ENDED;
 use super::{Client, Failure};
 
 /// Prints a run's logs; with `follow` until the run has ended. `query` says which part of them.
@@ -37,7 +37,7 @@ async fn read_logs(
             Ok(()) if !follow => return Ok(()),
             // A server that stops ends its streams as if all were done.
             Ok(()) => match client.get(&path).await {
-                Ok(shown) if ENDED.contains(&field(&shown, "state").as_str()) => follow = false,
+                Ok(shown) if RUN_ENDED.contains(&field(&shown, "state").as_str()) => follow = false,
                 Ok(_) => patience.wait(Failure::NoServer("the log broke off".to_owned())).await?,
                 Err(failure) => patience.wait(failure).await?,
             },

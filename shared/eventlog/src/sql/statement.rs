@@ -51,6 +51,19 @@ impl Statement {
         from.rows(self).await?.into_iter().map(T::from_row).collect()
     }
 
+    /// Hands over one committed row after the other until one is not taken: what is kept of them is the caller's to
+    /// bound, where rows may be large.
+    ///
+    /// # Errors
+    /// When the store refuses it, or a row is not what it is read as.
+    pub async fn fetch_while<T: FromRow>(
+        self,
+        from: &Reader,
+        mut take: impl FnMut(T) -> Result<bool, Error> + Send,
+    ) -> Result<(), Error> {
+        from.each(self, &mut |row| take(T::from_row(row)?)).await
+    }
+
     /// The first row of the answer, if there is one.
     ///
     /// # Errors

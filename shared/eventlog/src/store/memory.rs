@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use uuid::Uuid;
 
+use super::reader::Take;
 use super::rows::{CommandRow, Fence, Rows};
 use super::transaction::Owned;
 use crate::known::Known;
@@ -45,6 +46,14 @@ impl MemoryStore {
     }
 
     pub(super) async fn all(&self, _: Statement) -> Result<Vec<Row>, Error> {
+        no_tables()
+    }
+
+    pub(super) async fn has_table(&self, _: &str) -> Result<bool, Error> {
+        Ok(false)
+    }
+
+    pub(super) async fn each(&self, _: Statement, _: &mut Take<'_>) -> Result<(), Error> {
         no_tables()
     }
 

@@ -22,6 +22,9 @@ pub(super) enum Reading {
     Memory(MemoryStore),
 }
 
+/// What takes rows: whether it takes more.
+pub(super) type Take<'a> = dyn FnMut(Row) -> Result<bool, Error> + Send + 'a;
+
 /// Hands a call to whichever store it is, and a damage that it meets to the writer.
 macro_rules! ask {
     ($reader:expr, $store:ident => $answer:expr) => {
@@ -50,8 +53,7 @@ impl Reader {
     /// # Errors
     /// When the database cannot be read.
     pub async fn has_table(&self, name: &str) -> Result<bool, Error> {
-        let count = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = $1";
-        Ok(crate::sql(count).bind(name).fetch_one::<i64>(self).await? > 0)
+        ask!(self, store => store.has_table(name).await)
     }
 
     /// Learns of the damages that reads meet.
@@ -70,6 +72,11 @@ impl Reader {
 
     pub(crate) async fn all(&self, statement: Statement) -> Result<Vec<Row>, Error> {
         ask!(self, store => store.all(statement).await)
+    }
+
+    /// Hands rows over until one is answered with false.
+    pub(crate) async fn each(&self, statement: Statement, take: &mut Take<'_>) -> Result<(), Error> {
+        ask!(self, store => store.each(statement, take).await)
     }
 
     pub(crate) async fn first(&self, statement: Statement) -> Result<Option<Row>, Error> {

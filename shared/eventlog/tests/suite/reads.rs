@@ -266,3 +266,20 @@ async fn a_snapshot_is_what_a_cold_look_begins_with() {
         assert_eq!(balance(&log, "a").await, wanted, "{change}");
     }
 }
+
+#[tokio::test]
+async fn rows_are_read_one_after_the_other_as_long_as_they_are_taken() {
+    // A page of large rows would be in memory whole before its bound was looked at.
+    let folder = tempfile::tempdir().unwrap();
+    let log = viewed(folder.path()).await;
+    let rows = "SELECT column1 FROM (VALUES (1), (2), (3), ('not a number'))";
+    let mut seen = Vec::new();
+    let taken = sql(rows).fetch_while(log.reader(), |value: i64| {
+        seen.push(value);
+        Ok(value < 2)
+    });
+    taken.await.unwrap();
+    assert_eq!(seen, [1, 2], "what comes behind the one that was not taken is not read");
+    let all = sql(rows).fetch_while(log.reader(), |_: i64| Ok(true)).await;
+    assert!(all.is_err(), "the last one is no number");
+}

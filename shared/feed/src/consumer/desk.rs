@@ -5,7 +5,6 @@ use std::time::Duration;
 use contracts::CallContext;
 use contracts::feed as wire;
 use contracts::feed::consumer_service_server::ConsumerService;
-use prost::Message;
 use tokio::sync::oneshot;
 use tonic::{Request, Response, Status};
 use vocabulary::Problem;
@@ -98,17 +97,9 @@ impl Desk {
         let prefix = format!("{}.", request.service);
         let projection = request.consumer.strip_prefix(&prefix).unwrap_or(&request.consumer);
         let after = (after.0.as_str(), after.1.as_str(), after.2);
-        let limit = u32::try_from(size).unwrap_or_default();
-        let mut rows = parked::page(&entry.log, projection, after, limit).await.map_err(|error| error.problem())?;
-        let mut bytes = 0;
-        let fitting = rows.iter().take_while(|(_, row)| {
-            bytes += row.fact.encoded_len();
-            bytes <= PAGE_BYTES_MAX
-        });
-        let fitting = fitting.count().max(1);
-        let is_full = rows.len() == limit as usize || rows.len() > fitting;
-        rows.truncate(fitting);
-        let last = rows.last().filter(|_| is_full);
+        let most = (usize::try_from(size).unwrap_or_default(), PAGE_BYTES_MAX);
+        let (rows, more) = parked::page(&entry.log, projection, after, most).await.map_err(|error| error.problem())?;
+        let last = rows.last().filter(|_| more);
         let next_page_token = last.map(|(place, row)| token(*place, row)).unwrap_or_default();
         let parked = rows.into_iter().map(|(_, row)| shown(&request.service, row)).collect();
         Ok(wire::ListParkedReply { parked, next_page_token })

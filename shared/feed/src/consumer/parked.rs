@@ -274,7 +274,8 @@ async fn act(tx: &mut Transaction, values: [eventlog::Value; 10]) -> Result<(), 
 /// Source, partition, position and the encoded fact.
 type Stored = (String, i64, i64, Vec<u8>);
 
-/// A page of the parked facts of all consumers in a database, by consumer, lane and order; each with its place there.
+/// A page of the parked facts of all consumers in a database, by consumer, lane and order, each with its place there:
+/// at most so many, and those that have so many bytes together, or one that is larger; and whether there are more.
 ///
 /// # Errors
 /// When the database cannot be read.
@@ -282,21 +283,30 @@ pub(super) async fn page(
     log: &EventLog,
     consumer: &str,
     after: (&str, &str, i64),
-    limit: u32,
-) -> Result<Vec<(i64, Parked)>, Error> {
+    (limit, bytes_max): (usize, usize),
+) -> Result<(Vec<(i64, Parked)>, bool), Error> {
     let get = "SELECT place, projection, lane, cause, error, parked_at, source, partition, position, fact
         FROM feed_parked
         WHERE (projection, lane, place) > ($1, $2, $3) AND ($4 = '' OR projection = $4)
         ORDER BY projection, lane, place LIMIT $5";
-    let query = sql(get).bind(after.0).bind(after.1).bind(after.2).bind(consumer).bind(limit);
-    let rows: Vec<Row> = query.fetch_all(log.reader()).await?;
-    let parked = rows.iter().map(|row| {
-        let (cause, error): (String, String) = (row.get(3)?, row.get(4)?);
-        let why = (!cause.is_empty()).then(|| (Cause::read(&cause), error));
-        let fact = Arc::new(read((row.get(6)?, row.get(7)?, row.get(8)?, row.get(9)?)));
-        Ok((row.get(0)?, Parked { projection: row.get(1)?, lane: row.get(2)?, why, parked_at_us: row.get(5)?, fact }))
-    });
-    parked.collect()
+    let one_more = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1);
+    let query = sql(get).bind(after.0).bind(after.1).bind(after.2).bind(consumer).bind(one_more);
+    let (mut page, mut bytes, mut more) = (Vec::new(), 0, false);
+    let take = |row: Row| {
+        let fact: Vec<u8> = row.get(9)?;
+        bytes += fact.len();
+        more = page.len() >= limit || (bytes > bytes_max && !page.is_empty());
+        if !more {
+            let (cause, error): (String, String) = (row.get(3)?, row.get(4)?);
+            let why = (!cause.is_empty()).then(|| (Cause::read(&cause), error));
+            let fact = Arc::new(read((row.get(6)?, row.get(7)?, row.get(8)?, fact)));
+            let (projection, lane, parked_at_us) = (row.get(1)?, row.get(2)?, row.get(5)?);
+            page.push((row.get(0)?, Parked { projection, lane, why, parked_at_us, fact }));
+        }
+        Ok(!more)
+    };
+    query.fetch_while(log.reader(), take).await?;
+    Ok((page, more))
 }
 
 /// What of the parked facts in a service's database waits for a person, in words, by follower.
@@ -396,9 +406,12 @@ mod tests {
         park.put(vec![row("talk@2", 4, 10), row("talk@1", 8, 10)]).await.unwrap();
         let places = |facts: Vec<Arc<Fact>>| facts.iter().map(|fact| fact.position).collect::<Vec<_>>();
         assert_eq!(places(park.of_lane("a", 9).await.unwrap()), [8, 3, 4]);
-        let first = page(&park.log, "", ("", "", 0), 2).await.unwrap();
+        let (first, more) = page(&park.log, "", ("", "", 0), (2, usize::MAX)).await.unwrap();
+        assert!(more);
         let (place, last) = first.last().unwrap();
-        let rest = page(&park.log, "", (&last.projection, &last.lane, *place), 9).await.unwrap();
+        let (rest, _) = page(&park.log, "", (&last.projection, &last.lane, *place), (9, usize::MAX)).await.unwrap();
+        let (alone, more) = page(&park.log, "", ("", "", 0), (9, 1)).await.unwrap();
+        assert_eq!((alone.len(), more), (1, true), "one that is too large comes alone");
         let all = first.iter().chain(&rest).map(|(_, row)| Arc::clone(&row.fact));
         assert_eq!(places(all.collect()), [8, 3, 4], "as they are shown");
         // One that is damaged hides no other and stands in nobody's way: what can be read of it is shown.
@@ -407,7 +420,7 @@ mod tests {
             damage.bind(b"\xff\xff".to_vec()).execute(tx).await.map(drop)
         };
         park.write("test", "", move |tx| Box::pin(damage(tx))).await.unwrap();
-        let all = page(&park.log, "", ("", "", 0), 9).await.unwrap();
+        let (all, _) = page(&park.log, "", ("", "", 0), (9, usize::MAX)).await.unwrap();
         let damaged = &all[1].1.fact;
         assert_eq!(
             (damaged.source.as_str(), damaged.position, damaged.payload.as_slice()),

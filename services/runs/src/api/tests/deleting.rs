@@ -58,6 +58,12 @@ impl Bench {
         run_id
     }
 
+    async fn nested_in(&self, parent: &str) -> String {
+        let (workspace, parent_run_id) = (WORKSPACE.into(), parent.into());
+        let request = CreateRunRequest { workspace, parent_run_id, ..CreateRunRequest::default() };
+        self.fixture.api.create_run(Request::new(request)).await.unwrap().into_inner().run_id
+    }
+
     async fn leaves(&self, run_id: &str, path: &str, sha256: &str) {
         let request = RecordArtifactsRequest {
             workspace: WORKSPACE.into(),
@@ -84,7 +90,7 @@ impl Bench {
         let deleted = SweepDeleted { workspace: WORKSPACE.into(), sweep_id: SWEEP.into(), runs: true };
         self.tell("SweepDeleted", &deleted).await?;
         // As the task does that is woken.
-        crate::deletion::collect(&self.fixture.api.0).await.unwrap();
+        crate::collection::collect(&self.fixture.api.0).await.unwrap();
         Ok(())
     }
 
@@ -161,4 +167,61 @@ async fn what_is_acknowledged_as_there_is_not_removed_behind_the_answer() {
     let (refused, ()) = tokio::join!(put(fixture, "", b"model"), removes);
     assert_eq!(code(refused), (503, "ObjectRemoved".to_owned()));
     assert!(put(fixture, "", b"model").await.is_ok());
+}
+
+#[tokio::test]
+async fn a_trial_that_is_told_of_after_its_sweep_was_deleted_goes_when_it_ends() {
+    // Lanes do not wait for each other, and a parked one is tried again days later.
+    let bench = Bench { fixture: Fixture::new().await, position: 1.into() };
+    let fixture = &bench.fixture;
+    bench.deleted().await.unwrap();
+    let run = bench.trial(0).await;
+    assert!(fixture.get(&run).await.deleted_at.is_empty());
+    bench.ends(0, &run).await;
+    assert!(!fixture.get(&run).await.deleted_at.is_empty());
+}
+
+#[tokio::test]
+async fn what_is_nested_in_a_trial_goes_with_it_unless_it_goes_on() {
+    let bench = Bench { fixture: Fixture::new().await, position: 1.into() };
+    let fixture = &bench.fixture;
+    let trial = bench.trial(0).await;
+    let (ended, goes_on) = (bench.nested_in(&trial).await, bench.nested_in(&trial).await);
+    let below = bench.nested_in(&ended).await;
+    bench.ends(0, &trial).await;
+    for run in [&ended, &below] {
+        fixture.end(run, "Completed").await.unwrap();
+    }
+    bench.deleted().await.unwrap();
+    let mut gone = Vec::new();
+    for run in [&trial, &ended, &below, &goes_on] {
+        gone.push(!fixture.get(run).await.deleted_at.is_empty());
+    }
+    assert_eq!(gone, [true, true, true, false]);
+}
+
+#[tokio::test]
+async fn the_objects_of_a_version_stay_when_the_run_goes() {
+    // Between the look at who uses a sweep and its end somebody registers its best model.
+    let bench = Bench { fixture: Fixture::new().await, position: 1.into() };
+    let fixture = &bench.fixture;
+    let run = bench.trial(0).await;
+    let mut hashes = Vec::new();
+    for content in ["model", "notes"] {
+        let sha256 = put(fixture, "", content.as_bytes()).await.unwrap().sha256;
+        bench.leaves(&run, content, &sha256).await;
+        bench.ages(&sha256);
+        hashes.push(sha256);
+    }
+    let keep = |workspace: &str, sha256: &str| {
+        let request = KeepObjectsRequest { workspace: workspace.into(), sha256: vec![sha256.into()] };
+        fixture.api.keep_objects(Request::new(request))
+    };
+    assert_eq!(code(answer(keep("another", &hashes[0]).await)), (409, "ObjectGone".to_owned()));
+    keep(WORKSPACE, &hashes[0]).await.unwrap();
+    bench.ends(0, &run).await;
+    bench.deleted().await.unwrap();
+    assert!(head(fixture, WORKSPACE, &hashes[0]).await.is_ok());
+    assert_eq!(code(head(fixture, WORKSPACE, &hashes[1]).await).0, 404);
+    assert_eq!(code(answer(keep(WORKSPACE, &hashes[1]).await)), (409, "ObjectGone".to_owned()));
 }

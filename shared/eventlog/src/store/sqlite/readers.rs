@@ -2,12 +2,14 @@
 
 use std::path::Path;
 
+use futures_util::TryStreamExt;
 use sqlx::SqlitePool;
 use sqlx::sqlite::SqlitePoolOptions;
 
 use super::{connect, pages, query};
 use crate::snapshots::SnapshotRow;
 use crate::sql::{Row, Statement, Stored};
+use crate::store::reader::Take;
 use crate::{CursorMove, Error, RecordedEvent};
 
 /// Connections for reading; SQLite reads are short and in memory mostly.
@@ -27,6 +29,22 @@ impl Readers {
     pub async fn all(&self, statement: Statement) -> Result<Vec<Row>, Error> {
         let rows = query(statement).fetch_all(&self.pool).await?;
         Ok(rows.into_iter().map(|row| Row(Stored::Sqlite(row))).collect())
+    }
+
+    pub async fn has_table(&self, name: &str) -> Result<bool, Error> {
+        let count = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = ?";
+        let count: i64 = sqlx::query_scalar(count).bind(name).fetch_one(&self.pool).await?;
+        Ok(count > 0)
+    }
+
+    pub async fn each(&self, statement: Statement, take: &mut Take<'_>) -> Result<(), Error> {
+        let mut rows = query(statement).fetch(&self.pool);
+        while let Some(row) = rows.try_next().await? {
+            if !take(Row(Stored::Sqlite(row)))? {
+                break;
+            }
+        }
+        Ok(())
     }
 
     pub async fn first(&self, statement: Statement) -> Result<Option<Row>, Error> {
