@@ -76,7 +76,7 @@ words! {
     EndPhase as compute::EndPhase { Prepare, Run, Finalize }
     AttemptPhase as compute::JobPhase { Starting, Preparing, Running, Finalizing }
     StopBy as compute::StopBy {
-        Policy, User, Sweep, SweepTimeout, TrialTimeout, TargetReached, MaxResource, Rung, Pause, Deployment
+        Policy, User, Sweep, SweepTimeout, TrialTimeout, TargetReached, MaxResource, Rung, Pause, Deployment, Cluster
     }
     RunState as runs::RunState {
         Proposed, Queued, Starting, Preparing, Running, Finalizing, Preempted, Paused, NotResponding, Completed,

@@ -10,6 +10,10 @@ use vocabulary::Problem;
 use super::{Api, show};
 use crate::cluster::{Cluster, Command, read_change, read_spec};
 use crate::stream::ClusterName;
+use crate::views;
+
+/// Runs that a refusal names; the others are counted.
+const RUNS_NAMED: usize = 5;
 
 fn format_of(text: &str) -> Result<Format, Status> {
     match text {
@@ -56,13 +60,27 @@ impl Api {
         request: Request<wire::GetClusterRequest>,
     ) -> Result<Response<wire::Cluster>, Status> {
         let call = CallContext::of(&request);
-        let wire::GetClusterRequest { workspace, name, force, .. } = request.into_inner();
-        let carries = match force {
-            true => Vec::new(),
-            false => self.endpoints.commands.deployments_on(&workspace, &name).await.map_err(calls::unreadable)?,
-        };
-        let command = Command::Delete { carries, at_us: self.commands.clock.now_us() };
-        self.change(&call, &ClusterName::new(workspace, name), command).await
+        let wire::GetClusterRequest { workspace, name, force, used_by: others, .. } = request.into_inner();
+        let cluster = ClusterName::new(workspace, name);
+        let used_by = if force { Vec::new() } else { self.used_by(&cluster, others).await? };
+        let command = Command::Delete { used_by, at_us: self.commands.clock.now_us() };
+        self.change(&call, &cluster, command).await
+    }
+
+    /// What would end with the cluster, in words: deployments, what the caller knows, and the jobs of plain runs. Those
+    /// of trials are their sweeps'.
+    async fn used_by(&self, cluster: &ClusterName, others: Vec<String>) -> Result<Vec<String>, Status> {
+        let deployments = self.endpoints.commands.deployments_on(&cluster.workspace, &cluster.name).await;
+        let deployments = deployments.map_err(calls::unreadable)?.into_iter().map(|name| format!("deployment {name}"));
+        let mut used_by: Vec<String> = deployments.chain(others).collect();
+        let jobs = views::runs_on(self.commands.log.reader(), &cluster.workspace, &cluster.name).await;
+        let mut jobs = jobs.map_err(calls::unreadable)?;
+        jobs.retain(|(job, _)| self.fleet.lock().job(*job).is_some_and(|entry| entry.job.spec.sweep_id.is_none()));
+        used_by.extend(jobs.iter().take(RUNS_NAMED).map(|(_, run)| format!("run {run}")));
+        if jobs.len() > RUNS_NAMED {
+            used_by.push(format!("{} more runs", jobs.len() - RUNS_NAMED));
+        }
+        Ok(used_by)
     }
 
     async fn change(

@@ -45,8 +45,8 @@ pub enum Command {
     },
     /// Delete it.
     Delete {
-        /// The deployments whose replicas it carries, as `ENDPOINT/DEPLOYMENT`; empty when they may go with it.
-        carries: Vec<String>,
+        /// What uses it, in words; empty when that may end with it.
+        used_by: Vec<String>,
         /// Microseconds since 1970.
         at_us: i64,
     },
@@ -124,12 +124,12 @@ pub enum Rejection {
     Absent,
     /// It is being deleted.
     Deleting(String),
-    /// Endpoints would lose their replicas with it.
+    /// Something would end with it.
     InUse {
         /// The cluster.
         cluster: String,
-        /// `ENDPOINT/DEPLOYMENT`.
-        deployments: Vec<String>,
+        /// What, in words.
+        used_by: Vec<String>,
     },
     /// Something that cannot change would change.
     Immutable {
@@ -161,13 +161,13 @@ impl From<Rejection> for Problem {
                 let detail = format!("cluster '{name}' is being deleted; wait until it is gone, or use another name");
                 Self::conflict("ClusterDeleting", detail)
             }
-            Rejection::InUse { cluster, deployments } => {
+            Rejection::InUse { cluster, used_by } => {
                 let detail = format!(
-                    "cluster '{cluster}' carries replicas of {} (endpoint/deployment); delete these deployments or \
-                     move them to another cluster first, or send force=true to take their replicas away",
-                    deployments.join(", ")
+                    "cluster '{cluster}' is in use by {}; cancel or delete these, or move deployments to another \
+                     cluster, or send force=true (--force) to end them with it",
+                    used_by.join(", ")
                 );
-                Self::conflict("ClusterInUse", detail).with("deployments", deployments)
+                Self::conflict("ClusterInUse", detail).with("used_by", used_by)
             }
             Rejection::Immutable { cluster, fields } => {
                 let names = fields.join(", ");
@@ -289,11 +289,9 @@ impl Decider for Cluster {
                 Phase::Deleting => Err(Rejection::Deleting(name)),
             },
             Command::Rescale { change, at_us } => self.rescale(change, at_us),
-            Command::Delete { carries, at_us } => match self.phase {
+            Command::Delete { used_by, at_us } => match self.phase {
                 Phase::Absent => Err(Rejection::Absent),
-                Phase::Live if !carries.is_empty() => {
-                    Err(Rejection::InUse { cluster: self.name.clone(), deployments: carries })
-                }
+                Phase::Live if !used_by.is_empty() => Err(Rejection::InUse { cluster: self.name.clone(), used_by }),
                 Phase::Live => Ok(vec![ClusterDeleting { at_us }.into()]),
                 Phase::Deleting => Ok(Vec::new()),
             },

@@ -32,7 +32,7 @@ fn notice(number: u128) -> Command {
 }
 
 fn delete(at_us: i64) -> Command {
-    Command::Delete { carries: Vec::new(), at_us }
+    Command::Delete { used_by: Vec::new(), at_us }
 }
 
 fn gone(number: u128, end: NodeEnd) -> Command {
@@ -142,11 +142,11 @@ fn a_cluster_is_not_taken_from_under_an_endpoint() {
     // A clean-up of clusters must not take an endpoint down by the way.
     let cluster = given(&[create()]);
     let carries = vec!["digits/blue".to_owned(), "digits/green".to_owned()];
-    let problem = Problem::from(cluster.decide(&Command::Delete { carries, at_us: 6 }).unwrap_err());
+    let problem = Problem::from(cluster.decide(&Command::Delete { used_by: carries, at_us: 6 }).unwrap_err());
     assert_eq!((problem.status, problem.code.as_str()), (409, "ClusterInUse"));
     assert!(problem.detail.contains("digits/blue, digits/green") && problem.detail.contains("force=true"));
     let deleting = given(&[create(), delete(6)]);
-    let again = Command::Delete { carries: vec!["digits/blue".to_owned()], at_us: 7 };
+    let again = Command::Delete { used_by: vec!["digits/blue".to_owned()], at_us: 7 };
     assert_eq!(deleting.decide(&again), Ok(Vec::new()), "what is decided already is no news");
 }
 

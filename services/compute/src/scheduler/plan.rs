@@ -233,12 +233,12 @@ fn plan_end(fleet: &Fleet, name: &ClusterName, pool: &Pool, plan: &mut Plan) {
     for (_, _, job_id) in pool.queue.values().flatten() {
         let detail = format!("cluster '{}' was deleted", name.name);
         let end = failed_end("cluster_deleted", detail);
-        let end = JobEnd { outcome: Outcome::Canceled, by: Some(StopBy::User), ..end };
+        let end = JobEnd { outcome: Outcome::Canceled, by: Some(StopBy::Cluster), ..end };
         plan.actions.push(Action::GiveUp { job_id: *job_id, end });
     }
     for job_id in pool.places.values().flat_map(|place| place.jobs.keys()) {
         if fleet.jobs.get(job_id).is_some_and(|entry| entry.job.stop.is_none()) {
-            plan.actions.push(Action::Stop { job_id: *job_id, by: StopBy::User });
+            plan.actions.push(Action::Stop { job_id: *job_id, by: StopBy::Cluster });
         }
     }
     if pool.places.is_empty() && pool.queue.is_empty() {

@@ -238,7 +238,7 @@ fn a_deleted_cluster_ends_what_it_has() {
     world.settle();
     world.boot();
     world.settle();
-    world.cluster(cluster::Command::Delete { carries: Vec::new(), at_us: world.now_us });
+    world.cluster(cluster::Command::Delete { used_by: Vec::new(), at_us: world.now_us });
     world.settle();
     assert_eq!(world.unfinished(), 0);
     assert!(world.fleet.pool(&world.name.clone()).is_none());
@@ -433,7 +433,7 @@ fn a_cluster_that_is_deleted_does_not_wait_for_what_is_left_alone() {
     world.settle();
     world.fleet.leave_job(job, "its history cannot be read".into());
     world.jobs.clear();
-    world.cluster(cluster::Command::Delete { carries: Vec::new(), at_us: world.now_us });
+    world.cluster(cluster::Command::Delete { used_by: Vec::new(), at_us: world.now_us });
     world.settle();
     assert_eq!(world.cluster.0.phase, cluster::Phase::Absent);
 }

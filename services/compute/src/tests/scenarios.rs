@@ -186,11 +186,19 @@ async fn a_deleted_cluster_cancels_its_jobs_and_is_gone() {
     let starts = [agent.next_start().await, agent.next_start().await];
     let mut client = running.peers.compute_client();
     let named = || GetClusterRequest { workspace: "w".into(), name: "spot".into(), ..Default::default() };
-    let deleting = client.delete_cluster(CallContext::default().attach(named())).await.unwrap().into_inner();
+    // A clean-up of clusters must not end by the way what others wait for.
+    let meant = GetClusterRequest { used_by: vec!["sweep digits (Running)".into()], ..named() };
+    let refused = client.delete_cluster(CallContext::default().attach(meant.clone())).await.unwrap_err();
+    let problem = contracts::problem_of(&refused);
+    assert_eq!(problem.code, "ClusterInUse");
+    let are_named = (1..=3).all(|number| problem.detail.contains(&format!("run {}", run_id(number))));
+    assert!(are_named && problem.detail.contains("in use by sweep digits (Running), run"), "{}", problem.detail);
+    let forced = GetClusterRequest { force: true, ..meant };
+    let deleting = client.delete_cluster(CallContext::default().attach(forced)).await.unwrap().into_inner();
     assert_eq!(deleting.provisioning_state, "Deleting");
     for _ in &starts {
         let Order::Stop(stop) = agent.next().await else { panic!("a stop was expected") };
-        assert_eq!((stop.reason.as_str(), stop.by.as_str()), ("canceled", "user"));
+        assert_eq!((stop.reason.as_str(), stop.by.as_str()), ("canceled", "cluster"));
     }
     for start in &starts {
         agent.end(&start.job_id, 1, "canceled").await;

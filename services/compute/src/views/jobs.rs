@@ -155,6 +155,14 @@ pub(crate) async fn job_by_id(reader: &Reader, id: &str) -> Result<Option<JobRow
     Ok(None)
 }
 
+/// The jobs on a cluster that drive runs and are not over, with their runs, the oldest first.
+pub(crate) async fn runs_on(reader: &Reader, workspace: &str, cluster: &str) -> Result<Vec<(JobId, String)>, Error> {
+    let get = "SELECT job_id, run_id FROM jobs
+        WHERE workspace = $1 AND cluster = $2 AND state <> 'ended' AND run_id <> '' ORDER BY position";
+    let rows: Vec<(String, String)> = sql(get).bind(workspace).bind(cluster).fetch_all(reader).await?;
+    Ok(rows.into_iter().filter_map(|(job, run)| Some((JobId::parse(&job).ok()?, run))).collect())
+}
+
 /// Where an attempt of a job was placed, and why there.
 pub(crate) struct PlacementRow {
     pub position: i64,

@@ -5,7 +5,7 @@ mod jobs;
 
 use std::sync::Arc;
 
-pub(crate) use jobs::{JobRow, JobsOf, PlacementRow, each_job, job_by_id, live_jobs, placements_of};
+pub(crate) use jobs::{JobRow, JobsOf, PlacementRow, each_job, job_by_id, live_jobs, placements_of, runs_on};
 
 use eventlog::{BoxFuture, Error, Reader, RecordedEvent, Transaction, View, sql};
 

@@ -2,6 +2,7 @@
 
 use actix_web::http::StatusCode;
 use actix_web::{delete, get, patch, post, put};
+use contracts::sweeps::ListSweepsRequest;
 use contracts::compute::{
     Cluster, GetClusterRequest, ListClustersReply, ListClustersRequest, ListNodesReply, ListSizesReply,
     ListSizesRequest, Node, PreemptNodeRequest, PutClusterRequest,
@@ -12,7 +13,7 @@ use vocabulary::Problem;
 
 use super::page::PageQuery;
 use crate::access::Scope;
-use crate::door::{Query, Call, Document, Reply, Service, WaitQuery, Waiting, changed, found, json, removed, written};
+use crate::door::{Query, Call, Document, Refusal, Reply, Service, WaitQuery, Waiting, changed, found, json, removed, written};
 
 super::routes!(
     list_vm_sizes,
@@ -80,21 +81,38 @@ pub(crate) async fn update_cluster(body: Document, call: Call) -> Reply {
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub struct ForceQuery {
-    /// Delete the cluster although endpoints lose their replicas with it.
+    /// Delete the cluster although endpoints lose their replicas with it, and what runs there is canceled.
     #[serde(default)]
     force: bool,
 }
 
-/// Deletes a cluster: its nodes are released; 202 until they are. 409 while it carries replicas of endpoints, unless
-/// `force` is set.
+/// Deletes a cluster: its nodes are released; 202 until they are. 409 while deployments, sweeps or runs use it, unless
+/// `force` is set: then they end.
 #[utoipa::path(tag = "clusters", params(ForceQuery),
     responses((status = 200, body = Cluster), (status = 202, body = Cluster)))]
 #[delete("/api/v1/workspaces/{workspace}/clusters/{cluster}")]
 pub(crate) async fn delete_cluster(body: Document, call: Call, query: Query<ForceQuery>) -> Reply {
-    let request = GetClusterRequest { force: query.force, ..named(&call, Waiting::default()) };
+    let used_by = if query.force { Vec::new() } else { sweeps_on(&call, call.path("cluster")).await? };
+    let request = GetClusterRequest { force: query.force, used_by, ..named(&call, Waiting::default()) };
     let reply = call.peers().compute_client().delete_cluster(call.writing(body.hash())?.attach(request)).await?;
     let state = reply.get_ref().provisioning_state.clone();
     removed(&state, Service::Compute, reply)
+}
+
+/// The sweeps that have not ended and run their trials on a cluster, in words.
+async fn sweeps_on(call: &Call, cluster: &str) -> Result<Vec<String>, Refusal> {
+    let (mut found, mut page_token) = (Vec::new(), String::new());
+    loop {
+        let request = ListSweepsRequest { workspace: call.workspace.clone(), page_token, ..Default::default() };
+        let context = call.reading(Service::Sweeps)?;
+        let page = call.peers().sweeps_client().list_sweeps(context.attach(request)).await?.into_inner();
+        let open = page.sweeps.iter().filter(|sweep| sweep.cluster == cluster && sweep.ended_at.is_empty());
+        found.extend(open.map(|sweep| format!("sweep {} ({})", sweep.name, sweep.state)));
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            return Ok(found);
+        }
+    }
 }
 
 /// Lists a cluster's nodes and what runs on them.
@@ -129,6 +147,7 @@ fn named(call: &Call, waiting: Waiting) -> GetClusterRequest {
         wait_seconds: waiting.seconds,
         after_version: waiting.after_version,
         force: false,
+        used_by: Vec::new(),
     }
 }
 

@@ -6,7 +6,8 @@ use contracts::compute::{Cluster, Job, Placement, Revision, Scale, SizeFacts};
 use contracts::models::{ModelVersion, RegisterVersionRequest};
 use contracts::runs::{Artifact, ListArtifactsReply, RecordMetricsRequest, Run};
 use contracts::sweeps::{
-    CancelSweepReply, Explanation, PauseSweepRequest, SubmitSweepReply, SubmitSweepRequest, Sweep, Trial,
+    CancelSweepReply, Explanation, ListSweepsReply, PauseSweepRequest, SubmitSweepReply, SubmitSweepRequest, Sweep,
+    Trial,
 };
 use serde_json::{Value, json};
 use vocabulary::{Problem, RunId, request_id};
@@ -263,6 +264,27 @@ async fn what_is_asked_of_a_list_is_done_or_refused() {
     let reasons = door.fake.calls("remove_alias");
     let reason = |call: usize| reasons[call].message::<contracts::models::RemoveAliasRequest>().reason;
     assert_eq!((reason(0), reason(1)), ("it drifts".to_owned(), "asked".to_owned()));
+}
+
+#[actix_web::test]
+async fn a_cluster_is_not_deleted_under_a_sweep_that_has_trials_to_come() {
+    // Between two trials it has no job there, and yet it needs the cluster.
+    let door = Door::open().await;
+    let sweep = |name: &str, cluster: &str, ended_at: &str| contracts::sweeps::Sweep {
+        name: name.to_owned(),
+        cluster: cluster.to_owned(),
+        state: "Paused".to_owned(),
+        ended_at: ended_at.to_owned(),
+        ..Default::default()
+    };
+    let sweeps = vec![sweep("a", "spot", ""), sweep("b", "other", ""), sweep("c", "spot", "2026-11-30T00:00:00Z")];
+    door.fake.answer("list_sweeps", &ListSweepsReply { sweeps, ..ListSweepsReply::default() });
+    door.send(Method::DELETE, "/clusters/spot", json!({})).await;
+    door.send(Method::DELETE, "/clusters/spot?force=true", json!({})).await;
+    let sent = door.fake.calls("delete_cluster");
+    let sent = |call: usize| sent[call].message::<contracts::compute::GetClusterRequest>();
+    assert_eq!((sent(0).used_by, sent(0).force), (vec!["sweep a (Paused)".to_owned()], false));
+    assert_eq!((sent(1).used_by, sent(1).force), (vec![], true));
 }
 
 #[actix_web::test]

@@ -53,7 +53,7 @@ pub enum Cluster {
         /// Wait until it is gone, at most so many seconds.
         #[arg(long, default_value_t = 0)]
         wait: u32,
-        /// Also when endpoints lose their replicas with it.
+        /// Also when deployments, sweeps or runs use it: replicas go, and what runs is canceled.
         #[arg(long)]
         force: bool,
     },

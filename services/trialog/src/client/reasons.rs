@@ -21,6 +21,7 @@ pub fn of_trial(trial: &Value) -> String {
         "max_resource" => "went on beyond its max_resource",
         "target_reached" => "the target is reached",
         "user" => "canceled by a user",
+        "cluster" => "canceled with its cluster, which was deleted",
         "sweep" => "canceled with its sweep",
         "sweep_timeout" => "the sweep's time is up",
         "trial_timeout" => "its time is up",

@@ -78,6 +78,8 @@ pub enum StopBy {
     Pause,
     /// Its deployment needs the replica no longer.
     Deployment,
+    /// Its cluster was deleted.
+    Cluster,
 }
 
 impl StopBy {
