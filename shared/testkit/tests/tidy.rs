@@ -170,7 +170,7 @@ fn crates_import_along_the_edges_only() {
             }
             let manifest: toml::Table = text.parse().unwrap();
             let Some(edges) = allowed.get(name.as_str()) else {
-                faults.push(format!("{folder}/{name}: unknown crate; add it to the edges with a reason in the README"));
+                faults.push(format!("{folder}/{name}: unknown crate; add it to the edges, and why to CONTRIBUTING.md"));
                 continue;
             };
             let empty = toml::Table::new();

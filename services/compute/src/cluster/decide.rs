@@ -163,8 +163,8 @@ impl From<Rejection> for Problem {
             }
             Rejection::InUse { cluster, used_by } => {
                 let detail = format!(
-                    "cluster '{cluster}' is in use by {}; cancel or delete these, or move deployments to another \
-                     cluster, or send force=true (--force) to end them with it",
+                    "cluster '{cluster}' is in use by {}; cancel or delete these and wait until they are gone, or move \
+                     deployments to another cluster, or send force=true (--force) to end them with it",
                     used_by.join(", ")
                 );
                 Self::conflict("ClusterInUse", detail).with("used_by", used_by)

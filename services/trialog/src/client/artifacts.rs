@@ -17,7 +17,7 @@ use super::{Client, Failure, resolve};
 pub enum Artifact {
     /// List a run's artifacts.
     List {
-        /// The run: its id, the beginning of it, or SWEEP/INDEX.
+        /// The run: its id, the beginning of it, SWEEP/INDEX or SWEEP/best.
         run: String,
         /// Only this file or folder.
         #[arg(long, default_value = "")]
@@ -29,7 +29,7 @@ pub enum Artifact {
     Download(Download),
     /// Store a file as an artifact of a run.
     Upload {
-        /// The run: its id, the beginning of it, or SWEEP/INDEX.
+        /// The run: its id, the beginning of it, SWEEP/INDEX or SWEEP/best.
         run: String,
         /// The file.
         file: PathBuf,
@@ -42,7 +42,7 @@ pub enum Artifact {
 /// Arguments of `trialog run download`.
 #[derive(Args)]
 pub struct Download {
-    /// The run: its id, the beginning of it, or SWEEP/INDEX.
+    /// The run: its id, the beginning of it, SWEEP/INDEX or SWEEP/best.
     run: String,
     /// Only this file or folder, e.g. outputs/model
     #[arg(long, default_value = "")]

@@ -208,10 +208,15 @@ pub async fn cluster(client: &Client, command: Cluster) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Deletes and waits until the server has forgotten the cluster: it is there while its nodes leave.
 async fn delete(client: &Client, path: &str, wait: u32, force: bool) -> Result<(), Failure> {
     let forced = if force { format!("{path}?force=true") } else { path.to_owned() };
-    let mut answer = client.send(Method::DELETE, &forced, &Body::None).await?;
+    let answer = client.send(Method::DELETE, &forced, &Body::None).await?;
+    gone(client, path, answer, wait).await
+}
+
+/// Prints what is being deleted, or waits until the server has forgotten it: it is there while its processes end.
+pub(super) async fn gone(client: &Client, path: &str, answer: Value, wait: u32) -> Result<(), Failure> {
+    let mut answer = answer;
     for left in (0..wait).rev() {
         let version = answer.get("version").and_then(Value::as_i64).unwrap_or_default();
         match client.get(&format!("{path}?wait=1s&after_version={version}")).await {

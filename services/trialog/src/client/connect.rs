@@ -1,4 +1,5 @@
-//! Finds the server and the token: flags, environment, `.trialog.toml` upwards from the folder, the data folder.
+//! Finds the server and the token: flags, environment, then `.trialog.toml` and the data folder, both upwards from the
+//! folder.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::{Common, Failure, init};
 
 const FILE: &str = ".trialog.toml";
-const DATA_FOLDER: &str = "./trialog-data";
+const DATA_FOLDER: &str = "trialog-data";
+const ANNOUNCED: &str = "run/server.json";
 const WORKSPACE: &str = "default";
 
 /// What a `.trialog.toml` may say.
@@ -59,9 +61,9 @@ pub struct Init {
 pub fn find(common: &Common) -> Result<Target, Failure> {
     let file = read_file()?;
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let data = file.data.clone().unwrap_or_else(|| PathBuf::from(DATA_FOLDER));
+    let data = file.data.clone().unwrap_or_else(|| data_folder(&here()));
     let announced = || {
-        let text = std::fs::read_to_string(data.join("run/server.json")).ok()?;
+        let text = std::fs::read_to_string(data.join(ANNOUNCED)).ok()?;
         serde_json::from_str::<serde_json::Value>(&text).ok()?.get("url")?.as_str().map(str::to_owned)
     };
     let kept = || std::fs::read_to_string(data.join("admin.token")).ok().map(|text| text.trim().to_owned());
@@ -70,8 +72,7 @@ pub fn find(common: &Common) -> Result<Target, Failure> {
     let Some(url) = url else {
         return Err(Failure::NoServer(format!(
             "no server is known: start one with `trialog up`, name it with --url or TRIALOG_API_URL, or write {FILE} \
-             with `trialog init --url URL --token TOKEN` (looked for {}/run/server.json)",
-            data.display()
+             with `trialog init --url URL --token TOKEN` (looked for {DATA_FOLDER}/{ANNOUNCED} here and above)"
         )));
     };
     Ok(Target {
@@ -81,9 +82,19 @@ pub fn find(common: &Common) -> Result<Target, Failure> {
     })
 }
 
+fn here() -> PathBuf {
+    std::env::current_dir().unwrap_or_else(|_| PathBuf::from("."))
+}
+
+/// The nearest data folder whose server has announced itself: work has folders of its own below the one where
+/// `trialog up` was typed.
+fn data_folder(here: &Path) -> PathBuf {
+    let all = here.ancestors().map(|folder| folder.join(DATA_FOLDER));
+    all.into_iter().find(|data| data.join(ANNOUNCED).exists()).unwrap_or_else(|| PathBuf::from(DATA_FOLDER))
+}
+
 fn read_file() -> Result<File, Failure> {
-    let here = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
-    let Some(path) = here.ancestors().map(|folder| folder.join(FILE)).find(|path| path.exists()) else {
+    let Some(path) = here().ancestors().map(|folder| folder.join(FILE)).find(|path| path.exists()) else {
         return Ok(File::default());
     };
     let shown = path.display();
@@ -145,6 +156,20 @@ fn write_secret(path: &Path, text: &str) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_server_of_a_folder_above_is_found() {
+        // `trialog up`, `trialog init sweep mine`, `cd mine`: the next command would be refused.
+        let folder = tempfile::tempdir().unwrap();
+        let (data, below) = (folder.path().join(DATA_FOLDER), folder.path().join("mine/deeper"));
+        std::fs::create_dir_all(&below).unwrap();
+        std::fs::create_dir_all(data.join("run")).unwrap();
+        std::fs::write(data.join(ANNOUNCED), "{}").unwrap();
+        assert_eq!(data_folder(&below), data);
+        // A folder of that name in which no server ever was is none.
+        std::fs::create_dir_all(below.join(DATA_FOLDER)).unwrap();
+        assert_eq!(data_folder(&below), data);
+    }
 
     #[test]
     fn a_file_that_says_something_else_is_written_over_only_when_that_is_wanted() {

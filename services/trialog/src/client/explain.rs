@@ -14,7 +14,7 @@ const LINEAGE_FACT_MAX: usize = 100;
 /// Arguments of `trialog why`.
 #[derive(Args)]
 pub struct Why {
-    /// SWEEP/INDEX, or the id of a run with a job, or the beginning of it.
+    /// SWEEP/INDEX, SWEEP/best, or the id of a run with a job, or the beginning of it.
     trial: String,
 }
 
@@ -28,15 +28,15 @@ pub struct Verify {
 /// Arguments of `trialog lineage`.
 #[derive(Args)]
 pub struct Lineage {
-    /// A request id, a run id or the beginning of it, SWEEP/INDEX, or MODEL/versions/N.
+    /// A request id, a run id or the beginning of it, SWEEP/INDEX, SWEEP/best, or MODEL/versions/N.
     id: String,
 }
 
 /// Prints why a trial or a run is as it is.
 pub async fn why(client: &Client, arguments: Why) -> Result<(), Failure> {
     let path = if arguments.trial.contains('/') {
-        let (sweep, index) = resolve::split(&arguments.trial)?;
-        format!("sweeps/{}/trials/{index}/why", encoded(sweep))
+        let (sweep, index) = resolve::placed(client, &arguments.trial).await?;
+        format!("sweeps/{}/trials/{index}/why", encoded(&sweep))
     } else {
         format!("runs/{}/why", encoded(&resolve::run(client, &arguments.trial).await?))
     };

@@ -10,7 +10,7 @@ use super::{Client, Failure, resolve};
 /// Arguments of `trialog run metrics`.
 #[derive(Args)]
 pub struct Metrics {
-    /// The run: its id, the beginning of it, or SWEEP/INDEX.
+    /// The run: its id, the beginning of it, SWEEP/INDEX or SWEEP/best.
     run: String,
     /// Only these metrics.
     names: Vec<String>,

@@ -15,7 +15,7 @@ pub enum Model {
     Register {
         /// The model's name; new names make new models.
         model: String,
-        /// The run: an id, the beginning of one, or SWEEP/INDEX.
+        /// The run: an id, the beginning of one, SWEEP/INDEX or SWEEP/best.
         #[arg(long)]
         run: String,
         /// The artifact's path, e.g. outputs/model.

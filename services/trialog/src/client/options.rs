@@ -7,10 +7,10 @@ use super::format::Format;
 /// Options of every client command.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Common {
-    /// Where the server is; default: TRIALOG_API_URL, .trialog.toml upwards from here, ./trialog-data.
+    /// Where the server is; default: TRIALOG_API_URL, .trialog.toml or trialog-data, here or above.
     #[arg(long, global = true)]
     pub url: Option<String>,
-    /// The token; default: TRIALOG_TOKEN, .trialog.toml, ./trialog-data/admin.token.
+    /// The token; default: TRIALOG_TOKEN, .trialog.toml, trialog-data/admin.token.
     #[arg(long, global = true, hide_env_values = true)]
     pub token: Option<String>,
     /// The workspace.

@@ -23,7 +23,7 @@ pub enum Run {
     List(ListRuns),
     /// List what is nested in a run.
     Children {
-        /// The run: its id, the beginning of it, or SWEEP/INDEX.
+        /// The run: its id, the beginning of it, SWEEP/INDEX or SWEEP/best.
         run: String,
         /// Also what is nested below its children.
         #[arg(long)]
@@ -33,14 +33,14 @@ pub enum Run {
     },
     /// Show a run.
     Show {
-        /// The run: its id, the beginning of it, or SWEEP/INDEX.
+        /// The run: its id, the beginning of it, SWEEP/INDEX or SWEEP/best.
         run: String,
     },
     /// Change a run's name, add params and tags, or end one that its client drives.
     Update(UpdateRun),
     /// Print a run's logs.
     Logs {
-        /// The run: its id, the beginning of it, or SWEEP/INDEX.
+        /// The run: its id, the beginning of it, SWEEP/INDEX or SWEEP/best.
         run: String,
         /// Go on until the run has ended, over restarts of the server too.
         #[arg(long, short)]
@@ -54,7 +54,7 @@ pub enum Run {
     },
     /// Print a run's events as they come.
     Events {
-        /// The run: its id, the beginning of it, or SWEEP/INDEX.
+        /// The run: its id, the beginning of it, SWEEP/INDEX or SWEEP/best.
         run: String,
         /// Go on behind this event id.
         #[arg(long)]
@@ -64,7 +64,7 @@ pub enum Run {
     Metrics(metrics::Metrics),
     /// List a run's artifacts.
     Artifacts {
-        /// The run: its id, the beginning of it, or SWEEP/INDEX.
+        /// The run: its id, the beginning of it, SWEEP/INDEX or SWEEP/best.
         run: String,
         #[command(flatten)]
         view: View,
@@ -73,7 +73,7 @@ pub enum Run {
     Download(artifacts::Download),
     /// Cancel a run.
     Cancel {
-        /// The run: its id, the beginning of it, or SWEEP/INDEX.
+        /// The run: its id, the beginning of it, SWEEP/INDEX or SWEEP/best.
         run: String,
     },
 }
@@ -103,7 +103,7 @@ pub struct ListRuns {
 /// What to change of a run.
 #[derive(Args)]
 pub struct UpdateRun {
-    /// The run: its id, the beginning of it, or SWEEP/INDEX.
+    /// The run: its id, the beginning of it, SWEEP/INDEX or SWEEP/best.
     run: String,
     /// Another name.
     #[arg(long)]

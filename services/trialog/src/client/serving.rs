@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use super::compute::gone;
 use super::http::{Body, encoded};
 use super::output::{self, List as Rows, View, column, field};
 use super::{Client, Failure, document};
@@ -56,6 +57,9 @@ pub enum Endpoint {
     Delete {
         /// Its name.
         name: String,
+        /// Wait until its replicas have ended, at most so many seconds.
+        #[arg(long, default_value_t = 0)]
+        wait: u32,
     },
 }
 
@@ -91,6 +95,9 @@ pub enum Deployment {
         endpoint: String,
         /// The deployment.
         deployment: String,
+        /// Wait until its replicas have ended, at most so many seconds.
+        #[arg(long, default_value_t = 0)]
+        wait: u32,
     },
 }
 
@@ -169,8 +176,9 @@ pub async fn endpoint(client: &Client, command: Endpoint) -> Result<(), Failure>
             output::list(client, &endpoints, Rows::new("endpoints", columns), &view)?;
         }
         Endpoint::Show { name } => output::thing(client, &client.get(&path(&name, "")).await?),
-        Endpoint::Delete { name } => {
-            output::thing(client, &client.send(Method::DELETE, &path(&name, ""), &Body::None).await?);
+        Endpoint::Delete { name, wait } => {
+            let answer = client.send(Method::DELETE, &path(&name, ""), &Body::None).await?;
+            gone(client, &path(&name, ""), answer, wait).await?;
         }
     }
     Ok(())
@@ -220,9 +228,10 @@ pub async fn deployment(client: &Client, command: Deployment) -> Result<(), Fail
             let logs = client.get(&format!("{}/logs", path(&endpoint, &deployment))).await?;
             output::describe(client, &logs, || field(&logs, "text").lines().map(str::to_owned).collect())?;
         }
-        Deployment::Delete { endpoint, deployment } => {
-            let answer = client.send(Method::DELETE, &path(&endpoint, &deployment), &Body::None).await?;
-            output::thing(client, &answer);
+        Deployment::Delete { endpoint, deployment, wait } => {
+            let path = path(&endpoint, &deployment);
+            let answer = client.send(Method::DELETE, &path, &Body::None).await?;
+            gone(client, &path, answer, wait).await?;
         }
     }
     Ok(())

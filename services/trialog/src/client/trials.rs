@@ -10,11 +10,14 @@ use super::http::{Body, encoded};
 use super::output::{self, Column, List, View, column, entries, field, is_empty};
 use super::{Client, Failure, reasons, resolve};
 
+/// The column of the objective, where there is one.
+const VALUE: &str = "value";
+
 /// Columns that a list of trials has of itself; a parameter of the same name is called by its path.
 const OWN: [&str; 16] = [
     "index",
     "state",
-    "value",
+    VALUE,
     "feasible",
     "steps",
     "reason",
@@ -45,12 +48,12 @@ pub enum Trial {
     },
     /// Show a trial.
     Show {
-        /// The trial: SWEEP/INDEX, or the id of its run.
+        /// The trial: SWEEP/INDEX, SWEEP/best, or the id of its run.
         trial: String,
     },
     /// Show trials side by side.
     Compare {
-        /// The trial: SWEEP/INDEX, or the id of its run.
+        /// The trial: SWEEP/INDEX, SWEEP/best, or the id of its run.
         #[arg(required = true, num_args = 2..)]
         trials: Vec<String>,
         #[command(flatten)]
@@ -74,7 +77,7 @@ pub enum Trial {
     Tell(Tell),
     /// Hold a trial of an external sweep for longer.
     Heartbeat {
-        /// The trial: SWEEP/INDEX, or the id of its run.
+        /// The trial: SWEEP/INDEX, SWEEP/best, or the id of its run.
         trial: String,
         /// The attempt, as `ask` gave it.
         #[arg(long)]
@@ -85,7 +88,7 @@ pub enum Trial {
 /// What a trial of an external sweep gives.
 #[derive(Args)]
 pub struct Tell {
-    /// The trial: SWEEP/INDEX, or the id of its run.
+    /// The trial: SWEEP/INDEX, SWEEP/best, or the id of its run.
     trial: String,
     /// The attempt, as `ask` gave it.
     #[arg(long)]
@@ -210,7 +213,15 @@ async fn list(client: &Client, sweep: &str, state: &str, view: &View) -> Result<
     let shown = client.get(&path).await?;
     let name = field(&shown, "name");
     let list = List::new("trials", columns(&shown, &trials)).named(called(&name));
-    output::list(client, &trials, list, view)
+    let view = best_first(view, &list.columns);
+    output::list(client, &trials, list, &view)
+}
+
+/// Whoever asks for so many trials and no order means the best of them, where there is one order of value.
+fn best_first(view: &View, columns: &[Column<'_>]) -> View {
+    let has_value = columns.iter().any(|column| column.name() == VALUE);
+    let sort = view.sort.clone().or_else(|| (view.top.is_some() && has_value).then(|| VALUE.to_owned()));
+    View { sort, ..view.clone() }
 }
 
 /// SWEEP/INDEX.
@@ -223,7 +234,7 @@ fn columns(sweep: &Value, trials: &Value) -> Vec<Column<'static>> {
     let mut columns = vec![column("index"), column("state")];
     let metrics = names(trials, "values");
     if metrics.is_empty() {
-        columns.push(column("value").at("best_value").words(reasons::value).descending(is_better_larger));
+        columns.push(column(VALUE).at("best_value").words(reasons::value).descending(is_better_larger));
     } else {
         columns.extend(metrics.into_iter().map(|metric| of("values", metric)));
         columns.push(column("feasible"));
@@ -345,6 +356,18 @@ mod tests {
         assert_eq!(row("parameters.depth"), json!({"field": "parameters.depth", "a/0": null, "a/1": 3}));
         assert_eq!(row("reason")["a/1"], "run: exit code 1");
         assert_eq!(row("last_value"), Value::Null, "nobody has one");
+    }
+
+    #[test]
+    fn so_many_trials_are_the_best_of_them() {
+        // `--top 4` that shows the first four, and not the best, is believed.
+        let view = |sort: Option<&str>, top| View { sort: sort.map(str::to_owned), top, columns: Vec::new() };
+        let one = columns(&json!({"goal": "maximize"}), &json!({"trials": [{"best_value": 0.5}]}));
+        assert_eq!(best_first(&view(None, Some(4)), &one).sort.as_deref(), Some("value"));
+        assert_eq!(best_first(&view(Some("index"), Some(4)), &one).sort.as_deref(), Some("index"));
+        assert_eq!(best_first(&view(None, None), &one).sort, None);
+        let several = columns(&json!({}), &json!({"trials": [{"values": {"loss": 0.5, "value": 1}}]}));
+        assert_eq!(best_first(&view(None, Some(4)), &several).sort, None, "a metric of that name is no order");
     }
 
     #[test]

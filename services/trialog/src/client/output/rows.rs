@@ -15,7 +15,7 @@ pub struct View {
     /// Order by a column; -COLUMN is the other way round. By value the best come first.
     #[arg(long, value_name = "COLUMN", allow_hyphen_values = true)]
     pub sort: Option<String>,
-    /// Only the first so many rows.
+    /// Only the first so many rows; of trials the best, where no order is given.
     #[arg(long, value_name = "N")]
     pub top: Option<usize>,
     /// These columns, by name or by their path in -o json, e.g. index,value,parameters.lr
@@ -83,7 +83,6 @@ impl<'a> Column<'a> {
     }
 
     /// What it is called.
-    #[cfg(test)]
     pub fn name(&self) -> &str {
         &self.name
     }
