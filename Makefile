@@ -10,6 +10,13 @@ DEMO_KEEP ?= 1
 # Where property tests are; the tidy test compares.
 PROPERTIES := -p trialog-tuning -p trialog-eventlog -p trialog-documents -p trialog-sweeps -p trialog-runs -p trialog-compute
 PYTHON ?= python3
+# `make check` looks at what differs from this branch.
+BASE ?= main
+PREFIX ?= /usr/local
+# How `make dist` and `make install` build: cargo's profile dist takes its time over the fastest binary, dev is for a quick look.
+PROFILE ?= dist
+BUILT = $(TARGET)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))/trialog
+DIST := $(CURDIR)/dist
 
 .PHONY: help
 help: ## this list
@@ -41,6 +48,8 @@ demo: build $(DEMO)/venv/ready ## a sweep from submission to served answers (DEM
 test: tools lint build $(DEMO)/venv/ready ## everything that must hold
 	TRIALOG=$(TARGET)/debug/trialog TRIALOG_REQUIRE=1 TRIALOG_TEST_PYTHON=$(DEMO)/venv/bin/python cargo test --workspace
 	$(PYTHON) -m unittest discover -s services/agent/python -p 'test_*.py'
+	$(MAKE) --no-print-directory install PROFILE=dev DESTDIR=$(DEMO)/installed PREFIX=/usr
+	$(DEMO)/installed/usr/bin/trialog --version
 	rm -rf $(DEMO)/test-data
 	TRIALOG=$(TARGET)/debug/trialog DEMO_DATA=$(DEMO)/test-data DEMO_KEEP=0 DEMO_LISTEN=127.0.0.1:0 $(DEMO)/venv/bin/python examples/digits/demo.py
 
@@ -48,6 +57,54 @@ test: tools lint build $(DEMO)/venv/ready ## everything that must hold
 lint: tools ## formatting and lints
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
+
+.PHONY: check
+check: tools ## formatting, lints and unit tests of the crates that differ from main (BASE=...), in a few minutes
+	cargo fmt --all --check
+	changed=$$({ git diff --name-only "$$(git merge-base $(BASE) HEAD)"; git ls-files --others --exclude-standard; } | sort -u); \
+	crates=$$(sed -nE 's#^(shared|services)/([^/]+)/.*#\1/\2#p' <<<"$$changed" | sort -u); \
+	if grep -qE '^(proto/.*\.proto|Cargo\.(toml|lock))$$' <<<"$$changed"; then crates="$$crates shared/contracts"; fi; \
+	libraries=(); programs=(); \
+	for crate in $$crates; do \
+	  if [ ! -f $$crate/Cargo.toml ]; then continue; fi; \
+	  package=$$(sed -nE 's/^name = "(.*)"/\1/p' $$crate/Cargo.toml | head -1); \
+	  if [ -f $$crate/src/lib.rs ]; then libraries+=(-p $$package); else programs+=(-p $$package); fi; \
+	done; \
+	echo "changed since $(BASE): $${libraries[*]} $${programs[*]}"; \
+	if [ $${#libraries[@]} -gt 0 ]; then cargo test "$${libraries[@]}" --lib; fi; \
+	if [ $${#programs[@]} -gt 0 ]; then cargo test "$${programs[@]}" --bins; fi; \
+	if [ $$(($${#libraries[@]} + $${#programs[@]})) -gt 0 ]; then \
+	  cargo clippy "$${libraries[@]}" "$${programs[@]}" --all-targets -- -D warnings; \
+	fi
+	cargo test -p trialog-testkit --test tidy
+
+.PHONY: stage
+stage: tools
+	cargo build -p trialog --profile $(PROFILE)
+	rm -rf $(DIST)/stage
+	install -D -m 755 $(BUILT) $(DIST)/stage/bin/trialog
+	cd $(DIST)/stage && mkdir -p share/bash-completion/completions share/zsh/site-functions share/fish/vendor_completions.d share/doc/trialog \
+	  && bin/trialog completions bash > share/bash-completion/completions/trialog \
+	  && bin/trialog completions zsh > share/zsh/site-functions/_trialog \
+	  && bin/trialog completions fish > share/fish/vendor_completions.d/trialog.fish \
+	  && bin/trialog man share/man/man1
+	install -m 644 LICENSE README.md CHANGELOG.md $(DIST)/stage/share/doc/trialog
+
+.PHONY: dist
+dist: stage ## an archive of the binary, its manual pages and completions, with checksums, in dist/ (PROFILE=dev for a quick look)
+	name=$$($(DIST)/stage/bin/trialog --version | awk 'NR == 1 {version = $$2} NR == 2 {print "trialog-" version "-" $$3}'); \
+	if git rev-parse HEAD >/dev/null 2>&1 && ! git diff --quiet HEAD; then name=$$name-changed; fi; \
+	rm -rf "$(DIST)/$$name"* && mv $(DIST)/stage "$(DIST)/$$name" && cd $(DIST) \
+	  && tar --sort=name --owner=0 --group=0 --numeric-owner -czf "$$name.tar.gz" "$$name" \
+	  && sha256sum "$$name.tar.gz" "$$name/bin/trialog" > SHA256SUMS && cat SHA256SUMS
+
+.PHONY: install
+install: PROFILE = release
+install: stage ## the same on this machine, built in less time (PREFIX=/usr/local, DESTDIR= for packages)
+	mkdir -p $(DESTDIR)$(PREFIX)
+	cp -R $(DIST)/stage/. $(DESTDIR)$(PREFIX)
+	rm -rf $(DIST)/stage
+	@echo "installed $(PREFIX)/bin/trialog"
 
 .PHONY: torture
 torture: build ## forty trials while everything is killed at random (SEED=n repeats a run), and property tests from fresh seeds

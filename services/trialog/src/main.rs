@@ -2,6 +2,7 @@
 
 mod client;
 mod server;
+mod version;
 
 use std::process::ExitCode;
 
@@ -13,7 +14,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Tunes models and keeps them: sweeps, runs, models, clusters, endpoints.
 #[derive(Parser)]
-#[command(name = "trialog", version, arg_required_else_help = true)]
+#[command(name = "trialog", version = version::SHORT, long_version = version::LONG, arg_required_else_help = true)]
 struct Cli {
     #[command(flatten)]
     common: client::Common,

@@ -69,7 +69,8 @@ sweep update: update_sweep
   trialog sweep update digits --set limits.max_concurrent_trials=8
 trial list: list_trials
   trialog trial list digits
-  trialog trial list digits --sort value --top 10
+  trialog trial list digits --top 10
+  trialog trial list digits --sort lr
   trialog trial list digits --columns index,value,lr,reason -o csv
 trial show: get_trial
   trialog trial show digits/3
@@ -120,7 +121,7 @@ artifact download: get_artifact
 artifact upload: put_artifact
   trialog artifact upload RUN_ID report.pdf --path reports/report.pdf
 model register: register_version
-  trialog model register digits --run digits/3 --path outputs/model
+  trialog model register digits --run digits/best --path outputs/model
 model alias:
   trialog model alias digits champion 1 --reason best
 model unalias:
@@ -157,7 +158,7 @@ endpoint list: list_endpoints
 endpoint show: get_endpoint
   trialog endpoint show digits
 endpoint delete: delete_endpoint
-  trialog endpoint delete digits
+  trialog endpoint delete digits --wait 60
 deployment create: put_deployment
   trialog deployment create digits blue --model digits@champion --cluster serving --wait 60
 deployment list: list_deployments
@@ -167,12 +168,13 @@ deployment show: get_deployment
 deployment logs: read_deployment_logs
   trialog deployment logs digits blue
 deployment delete: delete_deployment
-  trialog deployment delete digits blue
+  trialog deployment delete digits blue --wait 60
 events: stream_events
   trialog events
   trialog events --from 0 -o json
 why: explain_trial explain_run
   trialog why digits/3
+  trialog why digits/best
   trialog why RUN_ID
 verify: verify_sweep
   trialog verify digits
@@ -278,7 +280,7 @@ mod tests {
     use super::*;
 
     /// Commands that ask no server, or whose help is their own.
-    const LOCAL: [&str; 2] = ["init", "completions"];
+    const LOCAL: [&str; 3] = ["init", "completions", "man"];
 
     fn leaves(command: &Command, path: &str, found: &mut BTreeSet<String>) {
         for below in command.get_subcommands().filter(|below| below.get_name() != "help") {

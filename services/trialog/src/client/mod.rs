@@ -28,6 +28,7 @@ mod reference;
 mod resolve;
 mod runs;
 mod serving;
+mod shell;
 mod stdout;
 mod streams;
 mod submit;
@@ -93,7 +94,7 @@ pub enum Command {
     Deployment(serving::Deployment),
     /// Print the workspace's events as they come.
     Events(Events),
-    /// Why a trial was proposed, placed, stopped. TRIAL is a run id or SWEEP/INDEX.
+    /// Why a trial was proposed, placed, stopped. TRIAL is a run id, SWEEP/INDEX or SWEEP/best.
     Why(explain::Why),
     /// Recompute every suggestion and every stop of a sweep from its log.
     Verify(explain::Verify),
@@ -116,7 +117,9 @@ pub enum Command {
     /// Write what a sweep, run or endpoint begins with; or .trialog.toml, so that commands find the server.
     Init(connect::Init),
     /// Print a completion script for a shell.
-    Completions(Completions),
+    Completions(shell::Completions),
+    /// Print the manual page, or write the pages of all commands into a folder.
+    Man(shell::Man),
 }
 
 /// Arguments of `trialog events`.
@@ -127,22 +130,9 @@ pub struct Events {
     from: Option<String>,
 }
 
-/// Arguments of `trialog completions`.
-#[derive(Args)]
-pub struct Completions {
-    /// bash, zsh, fish, elvish or powershell.
-    shell: clap_complete::Shell,
-}
-
-/// Runs a client command; `whole` is the command line that completions are made for. Exit codes: 0 done, 1 refused by
-/// the server, 2 usage, 3 no server.
-pub fn run(command: Command, common: &Common, mut whole: clap::Command) -> ExitCode {
-    if let Command::Completions(arguments) = &command {
-        let mut script = Vec::new();
-        clap_complete::generate(arguments.shell, &mut whole, "trialog", &mut script);
-        output::bytes_as_they_are(&script);
-        return ExitCode::SUCCESS;
-    }
+/// Runs a client command; `whole` is the command line, of which completions and manual pages are made. Exit codes: 0
+/// done, 1 refused by the server, 2 usage, 3 no server.
+pub fn run(command: Command, common: &Common, whole: clap::Command) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -150,7 +140,7 @@ pub fn run(command: Command, common: &Common, mut whole: clap::Command) -> ExitC
             return ExitCode::from(2);
         }
     };
-    match runtime.block_on(dispatch(command, common)) {
+    match runtime.block_on(dispatch(command, common, whole)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             failure.print(common.is_json());
@@ -159,17 +149,18 @@ pub fn run(command: Command, common: &Common, mut whole: clap::Command) -> ExitC
     }
 }
 
-async fn dispatch(command: Command, common: &Common) -> Result<(), Failure> {
-    if let Command::Init(arguments) = &command {
-        return connect::init(arguments, common);
-    }
-    if let Command::Explain(arguments) = &command {
-        return reference::explain(arguments);
-    }
-    if let Command::Whatif(arguments) = &command
-        && arguments.is_local()
-    {
-        return what_if::local(arguments, common);
+async fn dispatch(command: Command, common: &Common, whole: clap::Command) -> Result<(), Failure> {
+    // Those that ask no server.
+    match &command {
+        Command::Init(arguments) => return connect::init(arguments, common),
+        Command::Explain(arguments) => return reference::explain(arguments),
+        Command::Whatif(arguments) if arguments.is_local() => return what_if::local(arguments, common),
+        Command::Completions(arguments) => {
+            shell::completions(arguments, whole);
+            return Ok(());
+        }
+        Command::Man(arguments) => return shell::man(arguments, whole),
+        _ => {}
     }
     let client = Client::connect(common)?;
     match command {
@@ -195,6 +186,6 @@ async fn dispatch(command: Command, common: &Common) -> Result<(), Failure> {
         Command::Importance(arguments) => importance::importance(&client, arguments).await,
         Command::Feed(command) => feed::feed(&client, command).await,
         Command::Lineage(arguments) => explain::lineage(&client, arguments).await,
-        Command::Init(_) | Command::Explain(_) | Command::Completions(_) => Ok(()),
+        Command::Init(_) | Command::Explain(_) | Command::Completions(_) | Command::Man(_) => Ok(()),
     }
 }
