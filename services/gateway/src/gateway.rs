@@ -86,7 +86,7 @@ impl Gateway {
     /// # Errors
     /// 401 without a good token, 503 while the tokens are still being read.
     pub fn authenticate(&self, request: &HttpRequest) -> Result<Principal, Problem> {
-        access::authenticate(request, &self.directory, &self.dependencies.signing_key)
+        access::authenticate(request, &self.directory, &self.dependencies.signing_key, self.clock().now())
     }
 
     /// Whether the sender may score this endpoint: what scoring routes ask before anything else.
@@ -98,13 +98,16 @@ impl Gateway {
     }
 
     /// Comes back when the sender's token ends: what streams that go on for long wait for beside their own end. A
-    /// user's ends with its revocation, a run's when another attempt has taken over.
+    /// user's ends with its revocation or its time, a run's when another attempt has taken over.
     pub fn token_end(&self, principal: &Principal) -> impl Future<Output = ()> + use<> {
         let (directory, peers) = (Arc::clone(&self.directory), self.dependencies.peers.clone());
-        let principal = principal.clone();
+        let (principal, clock) = (principal.clone(), Arc::clone(&self.dependencies.clock));
         async move {
             match &principal {
-                Principal::User(token) => directory.until_removed(&token.token_id).await,
+                Principal::User(token) => tokio::select! {
+                    () = directory.until_removed(&token.token_id) => {}
+                    () = access::until_expired(token, clock.as_ref()) => {}
+                },
                 Principal::Run(token) => access::until_superseded(&peers, token).await,
             }
         }

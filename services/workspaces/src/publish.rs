@@ -24,6 +24,7 @@ impl Publish for Publisher {
                     workspace: event.workspace,
                     endpoint: event.endpoint,
                     name: event.name,
+                    expires_at_us: event.expires_at.map_or(0, jiff::Timestamp::as_microsecond),
                 },
             ),
             WorkspaceEvent::TokenRevoked(event) => {

@@ -7,6 +7,8 @@ use uuid::Uuid;
 const COMMAND_ID: &str = "trialog-command-id";
 const REQUEST_HASH: &str = "trialog-request-hash";
 const ACTOR: &str = "trialog-actor";
+/// The same for names that are no ASCII, which a text beside a message must be.
+const ACTOR_BYTES: &str = "trialog-actor-bin";
 const REQUEST_ID: &str = "x-request-id";
 const EXPECTED_VERSION: &str = "trialog-expected-version";
 const TRACEPARENT: &str = "traceparent";
@@ -74,7 +76,10 @@ impl CallContext {
             REQUEST_HASH,
             self.request_hash.map(|hash| hash.iter().map(|byte| format!("{byte:02x}")).collect()),
         );
-        put(metadata, ACTOR, Some(self.actor.clone()).filter(|actor| !actor.is_empty()));
+        match self.actor.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) {
+            true => put(metadata, ACTOR, Some(self.actor.clone()).filter(|actor| !actor.is_empty())),
+            false => drop(metadata.insert_bin(ACTOR_BYTES, MetadataValue::from_bytes(self.actor.as_bytes()))),
+        }
         put(metadata, REQUEST_ID, Some(self.request_id.clone()).filter(|id| !id.is_empty()));
         put(metadata, TRACEPARENT, Some(self.traceparent.clone()).filter(|trace| !trace.is_empty()));
         put(metadata, EXPECTED_VERSION, self.expected_version.map(|version| version.to_string()));
@@ -88,10 +93,11 @@ impl CallContext {
     pub fn of<T>(request: &Request<T>) -> Self {
         let metadata = request.metadata();
         let text = |key: &'static str| metadata.get(key).and_then(|value| value.to_str().ok());
+        let bytes = |key: &'static str| String::from_utf8(metadata.get_bin(key)?.to_bytes().ok()?.to_vec()).ok();
         Self {
             command_id: text(COMMAND_ID).and_then(|id| Uuid::parse_str(id).ok()),
             request_hash: text(REQUEST_HASH).and_then(hash_of),
-            actor: text(ACTOR).unwrap_or_default().to_owned(),
+            actor: text(ACTOR).map(str::to_owned).or_else(|| bytes(ACTOR_BYTES)).unwrap_or_default(),
             request_id: text(REQUEST_ID).unwrap_or_default().to_owned(),
             traceparent: text(TRACEPARENT).unwrap_or_default().to_owned(),
             expected_version: text(EXPECTED_VERSION).and_then(|version| version.parse().ok()),
@@ -133,4 +139,18 @@ pub fn with_position<T>(message: T, position: i64) -> Response<T> {
 /// The position in an answer; `None` in reads.
 pub fn position_of<T>(response: &Response<T>) -> Option<i64> {
     response.metadata().get(POSITION)?.to_str().ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_calls_is_known_by_any_name() {
+        // A name that is no ASCII got lost on the way, and nobody had done what was done.
+        for actor in ["ada", "first admin", "run:run_1#2", "Zoë", "花子"] {
+            let sent = CallContext { actor: actor.to_owned(), ..CallContext::default() };
+            assert_eq!(CallContext::of(&sent.attach(())).actor, actor);
+        }
+    }
 }

@@ -8,6 +8,7 @@ use contracts::Peer;
 use contracts::feed::feed_service_client::FeedServiceClient;
 use contracts::feed::{Fact, ReadRequest};
 use contracts::workspaces::{TokenCreated, TokenRevoked, WorkspaceCreated};
+use jiff::Timestamp;
 use prost::Message;
 use runtime::Shutdown;
 use tokio::sync::watch;
@@ -123,8 +124,9 @@ impl Directory {
                 let created = TokenCreated::decode(fact.payload.as_slice())?;
                 match (hash_of(&created.sha256), created.scope.parse::<Scope>()) {
                     (Some(hash), Ok(scope)) => {
-                        let TokenCreated { token_id, workspace, endpoint, .. } = created;
-                        add(&mut table, hash, UserToken { token_id, scope, workspace, endpoint });
+                        let expires_at = expiry(created.expires_at_us)?;
+                        let TokenCreated { token_id, name, workspace, endpoint, .. } = created;
+                        add(&mut table, hash, UserToken { token_id, name, scope, workspace, endpoint, expires_at });
                     }
                     // Refusing one token is right; refusing all because of it is not.
                     _ => tracing::error!(
@@ -147,6 +149,11 @@ impl Directory {
     fn write(&self) -> RwLockWriteGuard<'_, Table> {
         self.table.write().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// When a token ends; 0 = never.
+fn expiry(at_us: i64) -> anyhow::Result<Option<Timestamp>> {
+    Ok(if at_us == 0 { None } else { Some(Timestamp::from_microsecond(at_us)?) })
 }
 
 fn hash_of(text: &str) -> Option<Hash> {

@@ -15,8 +15,9 @@ use actix_web::HttpRequest;
 use actix_web::http::header::AUTHORIZATION;
 use contracts::Peers;
 use contracts::runs::GetRunRequest;
+use jiff::Timestamp;
 use sha2::{Digest, Sha256};
-use vocabulary::Problem;
+use vocabulary::{Clock, Problem};
 
 /// What user tokens begin with.
 pub const USER_TOKEN_PREFIX: &str = "tlg_";
@@ -24,11 +25,12 @@ pub const USER_TOKEN_PREFIX: &str = "tlg_";
 /// Who sent the request.
 ///
 /// # Errors
-/// 401 when the token is absent, of no known form, wrong or revoked; 503 while the tokens are still being read.
+/// 401 when the token is absent, of no known form, wrong, revoked or expired; 503 while the tokens are still being read.
 pub fn authenticate(
     request: &HttpRequest,
     directory: &Directory,
     signing_key: &[u8; 32],
+    now: Timestamp,
 ) -> Result<Principal, Problem> {
     let token = token_of(request)?;
     if token.starts_with(RUN_TOKEN_PREFIX) {
@@ -43,10 +45,36 @@ pub fn authenticate(
         return Err(Problem::unavailable("NotReady", "the tokens are still being read; try again", 1));
     }
     let hash: [u8; 32] = Sha256::digest(token.as_bytes()).into();
-    directory
+    let token = directory
         .token(&hash)
-        .map(Principal::User)
-        .ok_or_else(|| unauthenticated(&format!("the token is unknown or was revoked; {WHERE}")))
+        .ok_or_else(|| unauthenticated(&format!("the token is unknown or was revoked; {WHERE}")))?;
+    match token.expires_at {
+        Some(end) if end <= now => Err(expired(&token, end)),
+        _ => Ok(Principal::User(token)),
+    }
+}
+
+fn expired(token: &UserToken, end: Timestamp) -> Problem {
+    let (id, name) = (&token.token_id, &token.name);
+    let detail = format!(
+        "the token '{name}' ({id}) expired at {end}: an owner of the workspace makes another one with `trialog token \
+         create`; {WHERE}"
+    );
+    Problem::new(401, "TokenExpired", detail)
+}
+
+/// The longest that nobody looks whether a token has expired: a clock that is set is followed within that time.
+const EXPIRED_CHECK_MAX: Duration = Duration::from_secs(60);
+
+/// Comes back when the token has expired.
+pub async fn until_expired(token: &UserToken, clock: &dyn Clock) {
+    let Some(end) = token.expires_at else { return std::future::pending().await };
+    while let Ok(left) = Duration::try_from(end.duration_since(clock.now())) {
+        if left.is_zero() {
+            return;
+        }
+        tokio::time::sleep(left.min(EXPIRED_CHECK_MAX)).await;
+    }
 }
 
 /// Where a token that will not do may come from.

@@ -76,8 +76,8 @@ mod tests {
     #[test]
     fn scopes_follow_the_method() {
         let user = |scope| {
-            let (token_id, workspace, endpoint) = ("t".to_owned(), "lab".to_owned(), String::new());
-            Principal::User(UserToken { token_id, scope, workspace, endpoint })
+            let (token_id, name, workspace) = ("t".to_owned(), String::new(), "lab".to_owned());
+            Principal::User(UserToken { token_id, name, scope, workspace, endpoint: String::new(), expires_at: None })
         };
         let status = |scope, method: Method| {
             check(&user(scope), &method, SWEEPS, Some("lab"), None).err().map_or(200, |problem| problem.status)

@@ -1,8 +1,9 @@
 //! Who sent a request, and how much they may do.
 
+use jiff::Timestamp;
 use strum::{Display, EnumString};
-use vocabulary::Problem;
 use vocabulary::token::RunToken;
+use vocabulary::{Problem, names};
 
 /// How much a user token allows; each allows what the ones before it do, but for the scorer, who may only score.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Display, EnumString)]
@@ -25,12 +26,27 @@ pub enum Scope {
 pub struct UserToken {
     /// The public part of the token.
     pub token_id: String,
+    /// Who it is.
+    pub name: String,
     /// What it allows.
     pub scope: Scope,
     /// The workspace that it is good for; empty for admin.
     pub workspace: String,
     /// The endpoint of a scorer; empty = all of the workspace.
     pub endpoint: String,
+    /// From when on it is refused; `None` = never.
+    pub expires_at: Option<Timestamp>,
+}
+
+impl UserToken {
+    /// Who does what is done with it. Older tokens may have no name, or one that reads as somebody else: an agent's, a
+    /// run's.
+    pub fn actor(&self) -> String {
+        match names::title(&self.name) {
+            None => self.name.clone(),
+            Some(_) => format!("token:{}", self.token_id),
+        }
+    }
 }
 
 /// Who sent the request.
@@ -46,7 +62,7 @@ impl Principal {
     /// The name under which commands are recorded.
     pub fn actor(&self) -> String {
         match self {
-            Self::User(token) => format!("token:{}", token.token_id),
+            Self::User(token) => token.actor(),
             Self::Run(token) => format!("run:{}#{}", token.run_id, token.attempt),
         }
     }
@@ -107,8 +123,20 @@ mod tests {
     use super::*;
 
     fn user(scope: Scope, endpoint: &str) -> Principal {
-        let (token_id, workspace) = ("t1".to_owned(), "lab".to_owned());
-        Principal::User(UserToken { token_id, scope, workspace, endpoint: endpoint.to_owned() })
+        let (token_id, name, workspace) = ("t1".to_owned(), "ada".to_owned(), "lab".to_owned());
+        let endpoint = endpoint.to_owned();
+        Principal::User(UserToken { token_id, name, scope, workspace, endpoint, expires_at: None })
+    }
+
+    #[test]
+    fn who_does_something_is_the_tokens_name_unless_it_reads_as_another() {
+        // Whoever looks at a canceled sweep wants a name; an agent may do what no user may.
+        let actor = |name: &str| {
+            let Principal::User(token) = user(Scope::Owner, "") else { unreachable!("a user's") };
+            UserToken { name: name.to_owned(), ..token }.actor()
+        };
+        assert_eq!([actor("ada"), actor("Zoë at night")], ["ada", "Zoë at night"]);
+        assert_eq!([actor(""), actor("agent:n1"), actor("run:r#1")], ["token:t1"; 3].map(str::to_owned));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use actix_web::http::StatusCode;
 use actix_web::{delete, get, post};
 use contracts::workspaces::{
     CreateTokenRequest, CreatedToken, ListTokensReply, ListTokensRequest, RevokeTokenReply, RevokeTokenRequest,
+    Token,
 };
 use sha2::{Digest, Sha256};
 use vocabulary::Problem;
@@ -13,7 +14,7 @@ use crate::door::{Call, Document, Reply, Service, json, written};
 
 super::routes!(create_token, list_tokens, revoke_token, list_admin_tokens, revoke_admin_token);
 
-/// Makes a token. Scope is owner, contributor, reader or scorer (then with an endpoint); admin tokens are made by
+/// Makes a token. Its name is who does what is done with it; it may end by itself. Scope is owner, contributor, reader or scorer (then with an endpoint); admin tokens are made by
 /// admins.
 #[utoipa::path(tag = "tokens", request_body = CreateTokenRequest, responses((status = 201, body = CreatedToken)))]
 #[post("/api/v1/workspaces/{workspace}/tokens")]
@@ -32,8 +33,10 @@ pub(crate) async fn create_token(body: Document, call: Call) -> Reply {
     let created = reply.get_ref();
     if let Some(token) = created.token.clone().filter(|_| !created.text.is_empty()) {
         let hash = Sha256::digest(created.text.as_bytes()).into();
-        let (token_id, workspace, endpoint) = (token.token_id, token.workspace, token.endpoint);
-        call.gateway().directory().add_token(hash, UserToken { token_id, scope, workspace, endpoint });
+        let expires_at = token.expires_at.parse().ok();
+        let Token { token_id, name, workspace, endpoint, .. } = token;
+        let token = UserToken { token_id, name, scope, workspace, endpoint, expires_at };
+        call.gateway().directory().add_token(hash, token);
     }
     written(StatusCode::CREATED, Service::Workspaces, reply)
 }

@@ -116,6 +116,31 @@ async fn a_token_works_at_once_and_ends_at_once() {
 }
 
 #[actix_web::test]
+async fn a_token_is_good_until_it_expires() {
+    // One that was given to a contractor or a pipeline would open the workspace for ever.
+    let door = Door::open().await;
+    let read = |token: &str| as_token(TestRequest::get().uri(&format!("{BASE}/runs")), token);
+    assert_eq!(door.ask(read("tlg_brief_x")).await.status, 200);
+    door.clock.advance_us(20_000);
+    let refused = door.ask(read("tlg_brief_x")).await;
+    assert_eq!(refused.problem(), (401, "TokenExpired".to_owned()));
+    for part in ["'the brief' (brief) expired at 1970-01-01T00:00:00.02Z", "trialog token create", "TRIALOG_TOKEN"] {
+        assert!(refused.text().contains(part), "{}", refused.text());
+    }
+    assert_eq!(door.ask(read("tlg_reader_x")).await.status, 200);
+    // The one that was made just now, before its fact has arrived, ends as well.
+    let token = Token { scope: "reader".to_owned(), expires_at: "1970-01-01T00:00:01Z".to_owned(), ..Token::default() };
+    let token = Token { token_id: "fresh".to_owned(), workspace: "lab".to_owned(), ..token };
+    door.fake.answer("create_token", &CreatedToken { token: Some(token), text: "tlg_fresh_x".to_owned() });
+    let body = json!({"name": "n", "scope": "reader", "expires_in_seconds": 1});
+    let make = as_token(TestRequest::post().uri(&format!("{BASE}/tokens")), "tlg_owner_x").set_json(body);
+    assert_eq!(door.ask(make).await.status, 201);
+    assert_eq!(door.ask(read("tlg_fresh_x")).await.status, 200);
+    door.clock.advance_us(1_000_000);
+    assert_eq!(door.ask(read("tlg_fresh_x")).await.problem(), (401, "TokenExpired".to_owned()));
+}
+
+#[actix_web::test]
 async fn admins_see_and_end_the_tokens_of_admins() {
     // One that was lost opened every workspace for ever: it was in no list and could not be revoked.
     let door = Door::open().await;

@@ -54,9 +54,11 @@ impl Answer {
     }
 }
 
-/// A door in front of fakes, with tokens `tlg_<scope>_x` of the workspace `lab` and `tlg_admin_x`.
+/// A door in front of fakes, with tokens `tlg_<scope>_x` of the workspace `lab` and `tlg_admin_x`; and a reader's
+/// `tlg_brief_x` that expires 20 ms after the clock's beginning.
 pub struct Door {
     pub fake: Fake,
+    pub clock: Arc<ManualClock>,
     pub state: Data<Gateway>,
 }
 
@@ -78,23 +80,27 @@ impl Door {
         for name in ["lab", "other"] {
             fake.fact("workspaces", "WorkspaceCreated", &WorkspaceCreated { name: name.to_owned() });
         }
-        for scope in ["admin", "owner", "contributor", "reader", "scorer"] {
-            let sha256 = hex::encode(Sha256::digest(format!("tlg_{scope}_x")));
-            let workspace = if scope == "admin" { String::new() } else { "lab".to_owned() };
-            let (token_id, scope) = (scope.to_owned(), scope.to_owned());
-            let token = TokenCreated { token_id, sha256, scope, workspace, ..TokenCreated::default() };
+        for name in ["admin", "owner", "contributor", "reader", "scorer", "brief"] {
+            let sha256 = hex::encode(Sha256::digest(format!("tlg_{name}_x")));
+            let workspace = if name == "admin" { String::new() } else { "lab".to_owned() };
+            let (scope, expires_at_us) = if name == "brief" { ("reader", 20_000) } else { (name, 0) };
+            let (token_id, scope) = (name.to_owned(), scope.to_owned());
+            let name = format!("the {name}");
+            let endpoint = String::new();
+            let token = TokenCreated { token_id, sha256, scope, workspace, endpoint, name, expires_at_us };
             fake.fact("workspaces", "TokenCreated", &token);
         }
+        let clock = Arc::new(ManualClock::new(jiff::Timestamp::UNIX_EPOCH));
         let state = Data::new(Gateway::new(Dependencies {
             peers: fake.peers(),
-            clock: Arc::new(ManualClock::new(jiff::Timestamp::UNIX_EPOCH)),
+            clock: clock.clone(),
             entropy: Arc::new(SeededEntropy::new(1)),
             shutdown: Shutdown::new(),
             health: Health::new(),
             signing_key: KEY,
             public_url: "http://trialog.test/".to_owned(),
         }));
-        Self { fake, state }
+        Self { fake, clock, state }
     }
 
     /// Sends as the contributor.
@@ -185,7 +191,7 @@ async fn a_service_that_is_away_is_503() {
         signing_key: KEY,
         public_url: String::new(),
     }));
-    let alone = Door { fake: door.fake, state };
+    let alone = Door { fake: door.fake, clock: door.clock, state };
     let ready = alone.ask(TestRequest::get().uri("/readyz")).await;
     assert_eq!(ready.status, 503);
     assert_eq!(ready.json()["waiting"], json!(["tokens", "compute", "models", "runs", "sweeps", "workspaces"]));
@@ -229,7 +235,7 @@ async fn a_repeated_key_is_the_same_command() {
     assert_ne!(calls[0].request_hash, calls[2].request_hash);
     assert_ne!(calls[0].command_id, calls[3].command_id);
     assert_ne!(calls[4].command_id, calls[5].command_id);
-    assert_eq!((calls[4].request_hash, calls[4].actor.as_str()), (None, "token:contributor"));
+    assert_eq!((calls[4].request_hash, calls[4].actor.as_str()), (None, "the contributor"));
     assert_eq!(door.ask(keyed("", json!({}))).await.problem(), (400, "BadIdempotencyKey".to_owned()));
 }
 

@@ -195,6 +195,23 @@ async fn open_streams_end_with_their_token() {
 }
 
 #[actix_web::test]
+async fn open_streams_end_when_their_token_expires() {
+    let door = Door::open().await;
+    door.fake.answer("get_sweep", &Sweep { sweep_id: "s1".to_owned(), ..Sweep::default() });
+    let ask = |token| door.ask(as_token(TestRequest::get().uri(&format!("{BASE}/sweeps/one/events")), token));
+    let expire = async {
+        // A stream is open once its service was read.
+        while door.fake.calls("get_sweep").is_empty() {
+            tokio::task::yield_now().await;
+        }
+        door.clock.advance_us(20_000);
+    };
+    let patience = std::time::Duration::from_secs(20);
+    let (answer, ()) = tokio::time::timeout(patience, join(ask("tlg_brief_x"), expire)).await.expect("it ends");
+    assert!(answer.status.is_success(), "{}", answer.text());
+}
+
+#[actix_web::test]
 async fn a_runs_token_ends_its_streams_when_another_attempt_takes_over() {
     let door = Door::open().await;
     let run_id = RunId::new(uuid::Uuid::from_u128(1)).to_string();

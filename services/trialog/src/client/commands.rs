@@ -11,7 +11,8 @@ workspace list: list_workspaces
 workspace show: get_workspace
   trialog workspace show default
 token create: create_token
-  trialog token create laptop
+  trialog token create ada
+  trialog token create ci --scope contributor --expires-in 90d
   trialog token create shop --scope scorer --endpoint prices
 token list: list_tokens list_admin_tokens
   trialog token list

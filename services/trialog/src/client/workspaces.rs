@@ -33,7 +33,7 @@ pub enum Workspace {
 pub enum Token {
     /// Make a token; its text is shown once.
     Create {
-        /// What to call it.
+        /// Who it is for: what is done with it is recorded as done by this name.
         name: String,
         /// admin, owner, contributor, reader or scorer.
         #[arg(long, default_value = "contributor")]
@@ -41,6 +41,9 @@ pub enum Token {
         /// The endpoint of a scorer.
         #[arg(long, default_value = "")]
         endpoint: String,
+        /// How long it is good: 90d, 12h. Absent: until it is revoked.
+        #[arg(long, value_name = "TIME", value_parser = seconds)]
+        expires_in: Option<i64>,
     },
     /// List the workspace's tokens.
     List {
@@ -58,6 +61,17 @@ pub enum Token {
         #[arg(long)]
         admin: bool,
     },
+}
+
+/// `90d`, `12h 30m` in seconds.
+fn seconds(text: &str) -> Result<i64, String> {
+    let wrong = |error: jiff::Error| format!("{error}; write it like 90d, 12h or 30m");
+    let span = text.parse::<jiff::Span>().map_err(wrong)?;
+    let length = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).map_err(wrong)?;
+    match length.as_secs() {
+        seconds if seconds > 0 => Ok(seconds),
+        _ => Err("it must be at least a second; write it like 90d, 12h or 30m".to_owned()),
+    }
 }
 
 /// Runs a verb.
@@ -94,10 +108,17 @@ async fn print(client: &Client, answer: reqwest::Response) -> Result<(), Failure
 /// Runs a verb.
 pub async fn token(client: &Client, command: Token) -> Result<(), Failure> {
     match command {
-        Token::Create { name, scope, endpoint } => {
-            let body = Body::Json(json!({ "name": name, "scope": scope, "endpoint": endpoint }));
+        Token::Create { name, scope, endpoint, expires_in } => {
+            let body = Body::Json(json!({
+                "name": name, "scope": scope, "endpoint": endpoint, "expires_in_seconds": expires_in.unwrap_or_default(),
+            }));
             let made = client.send(Method::POST, "tokens", &body).await;
-            let options = [("/name", "NAME"), ("/scope", "--scope"), ("/endpoint", "--endpoint")];
+            let options = [
+                ("/name", "NAME"),
+                ("/scope", "--scope"),
+                ("/endpoint", "--endpoint"),
+                ("/expires_in_seconds", "--expires-in"),
+            ];
             let made = made.map_err(|failure| failure.in_options(&options))?;
             output::describe(client, &made, || vec![field(&made, "text")])?;
         }
@@ -113,6 +134,7 @@ pub async fn token(client: &Client, command: Token) -> Result<(), Failure> {
                 column("endpoint"),
                 column("created").at("created_at").age(),
                 column("revoked").at("revoked_at").age(),
+                column("expires").at("expires_at"),
             ];
             output::list(client, &tokens, Rows::new("tokens", columns), &view)?;
         }

@@ -92,6 +92,7 @@ mod tests {
             workspace: workspace.into(),
             endpoint: String::new(),
             name: "ci".into(),
+            expires_at: None,
             at: at(),
         }
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// A workspace came to be.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -28,8 +29,10 @@ pub struct TokenCreated {
     pub workspace: String,
     /// The endpoint of a scorer; empty = any.
     pub endpoint: String,
-    /// What people call it.
+    /// Who it is: what is done with it is recorded as done by this name.
     pub name: String,
+    /// From when on it is refused; `None` = never.
+    pub expires_at: Option<jiff::Timestamp>,
     /// When.
     pub at: jiff::Timestamp,
 }
@@ -45,7 +48,13 @@ pub struct TokenRevoked {
 
 vocabulary::stored_events! {
     /// What can happen to a workspace.
-    pub enum WorkspaceEvent { WorkspaceCreated: 1, TokenCreated: 1, TokenRevoked: 1 }
+    pub enum WorkspaceEvent { WorkspaceCreated: 1, TokenCreated: 2 upcast token_created, TokenRevoked: 1 }
+}
+
+/// Schema 1 had no end.
+fn token_created(event: &mut Value, _: i16) -> Result<(), String> {
+    event["expires_at"] = Value::Null;
+    Ok(())
 }
 
 #[cfg(test)]
@@ -68,9 +77,12 @@ mod tests {
             workspace: "default".into(),
             endpoint: String::new(),
             name: "ci".into(),
+            expires_at: None,
             at,
         };
-        forms.is::<WorkspaceEvent>(1, created);
+        forms.is::<WorkspaceEvent>(1, created.clone());
+        let expires_at = Some("2027-11-01T10:00:00Z".parse().unwrap());
+        forms.is::<WorkspaceEvent>(2, TokenCreated { expires_at, ..created });
         forms.is::<WorkspaceEvent>(1, TokenRevoked { token_id: "ab12".into(), at });
         forms.complete();
     }

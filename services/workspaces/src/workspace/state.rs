@@ -1,7 +1,7 @@
 //! The state of a workspace.
 //!
 //! ```text
-//! absent -> exists         token: absent -> good -> revoked
+//! absent -> exists         token: absent -> good -> revoked, or past its `expires_at`
 //! ```
 
 use std::collections::BTreeMap;

@@ -69,3 +69,18 @@ pub fn a_revoked_token(client: &Client) {
     client.delete(&format!("tokens/{id}")).expect(200);
     await_status(&brief, "sweeps", 401);
 }
+
+/// What it did is its name's, and after its time it is refused.
+pub fn a_token_that_ends_by_itself(client: &Client) {
+    let made =
+        client.post("tokens", &json!({"name": "Zoë", "scope": "contributor", "expires_in_seconds": 3})).expect(201);
+    assert_ne!(made["token"]["expires_at"], "", "{made}");
+    let brief = client.with_token(made["text"].as_str().expect("a text"));
+    let sweep = brief.post("sweeps", &sound("brief")).expect(201)["id"].clone();
+    let sweep = format!("sweeps/{}", sweep.as_str().expect("an id"));
+    brief.post(&format!("{sweep}:cancel"), &json!({}));
+    let end = client.await_version(&sweep, PATIENCE, |sweep| sweep["state"] == "Canceled");
+    assert_eq!(end["reason"], "Zoë");
+    await_status(&brief, "sweeps", 401);
+    brief.get("sweeps").refused(401, "TokenExpired");
+}

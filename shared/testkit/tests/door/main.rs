@@ -76,6 +76,7 @@ const STORIES: &[(&str, Story)] = &[
     ("a workspace is not seen from another", access::a_workspace_is_not_seen_from_another),
     ("nothing of another workspace is there", tenants::nothing_of_another_workspace_is_there),
     ("a revoked token", access::a_revoked_token),
+    ("a token that ends by itself", access::a_token_that_ends_by_itself),
     ("points of a plain run", metrics::points_of_a_plain_run),
     ("batches of a writer", metrics::batches_of_a_writer),
     ("values that are none", metrics::values_that_are_none),
