@@ -39,14 +39,22 @@ $(DEMO)/venv/ready: examples/digits/requirements.txt shared/testkit/requirements
 	$(DEMO)/venv/bin/python -m pip install --quiet --disable-pip-version-check -r examples/digits/requirements.txt -r shared/testkit/requirements.txt
 	touch $@
 
+# Prometheus's own checker: the one that is installed, else that of Debian's package, unpacked here and not installed.
+$(DEMO)/bin/promtool: | tools
+	mkdir -p $(DEMO)/bin
+	@if command -v promtool >/dev/null; then ln -sf "$$(command -v promtool)" $@; \
+	else cd $(DEMO)/bin && { apt-get download -qq prometheus || { apt-get update -qq && apt-get download -qq prometheus; }; } 2>/dev/null \
+		&& dpkg -x prometheus_*.deb unpacked && rm prometheus_*.deb && mv unpacked/usr/bin/promtool $@ && rm -r unpacked \
+		|| { echo "missing: promtool, which checks /metrics. Install it: apt-get install prometheus"; exit 1; }; fi
+
 .PHONY: demo
 demo: build $(DEMO)/venv/ready ## a sweep from submission to served answers (DEMO_KEEP=0 ends by itself)
 	rm -rf $(DEMO_DATA)
 	TRIALOG=$(TARGET)/debug/trialog DEMO_DATA=$(DEMO_DATA) DEMO_KEEP=$(DEMO_KEEP) $(DEMO)/venv/bin/python examples/digits/demo.py
 
 .PHONY: test
-test: tools lint build $(DEMO)/venv/ready ## everything that must hold
-	TRIALOG=$(TARGET)/debug/trialog TRIALOG_REQUIRE=1 TRIALOG_TEST_PYTHON=$(DEMO)/venv/bin/python cargo test --workspace
+test: tools lint build $(DEMO)/venv/ready $(DEMO)/bin/promtool ## everything that must hold
+	TRIALOG=$(TARGET)/debug/trialog TRIALOG_REQUIRE=1 TRIALOG_TEST_PYTHON=$(DEMO)/venv/bin/python TRIALOG_TEST_PROMTOOL=$(DEMO)/bin/promtool cargo test --workspace
 	$(PYTHON) -m unittest discover -s services/agent/python -p 'test_*.py'
 	$(MAKE) --no-print-directory install PROFILE=dev DESTDIR=$(DEMO)/installed PREFIX=/usr
 	$(DEMO)/installed/usr/bin/trialog --version

@@ -22,6 +22,7 @@ mod endpoint;
 mod engine;
 mod fleet_state;
 pub mod job;
+mod measures;
 mod node_events;
 mod orders;
 mod providers;

@@ -19,11 +19,12 @@ use crate::orders::OrderMaker;
 use crate::providers::{LocalProvider, Provider};
 use crate::serving::{EndpointCommands, ServingState};
 use crate::wiring::NodeWiring;
-use crate::{api, engine, publish, reactions, views};
+use crate::{api, engine, measures, publish, reactions, views};
 
 pub(crate) const MIGRATIONS: &[(&str, &str)] = &[
     ("0001_compute", include_str!("../migrations/0001_compute.sql")),
     ("0100_endpoints", include_str!("../migrations/0100_endpoints.sql")),
+    ("0200_totals", include_str!("../migrations/0200_totals.sql")),
 ];
 
 /// What the service is built on.
@@ -102,6 +103,11 @@ pub(crate) async fn open_with(dependencies: Dependencies, provider: Arc<dyn Prov
 }
 
 impl Service {
+    /// What the service measures.
+    pub async fn measure(&self) -> Vec<contracts::health::Family> {
+        measures::measure(&self.api).await
+    }
+
     /// Adds the service's calls.
     pub fn routes(&self, routes: &mut tonic::service::RoutesBuilder) {
         routes.add_service(

@@ -1,15 +1,17 @@
 //! The gateway's state, shared by all workers.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use actix_web::HttpRequest;
 use contracts::Peers;
+use contracts::health::Family;
 use runtime::{Health, Shutdown, Task};
 use serde::Serialize;
 use utoipa::ToSchema;
 use vocabulary::{Clock, Entropy, Problem};
 
-use crate::access::{self, Directory, Principal};
+use crate::access::{self, Directory, Principal, Scope};
+use crate::measures::{self, Measured};
 use crate::stream::Rendered;
 use crate::telemetry;
 
@@ -47,7 +49,12 @@ pub struct Gateway {
     dependencies: Dependencies,
     directory: Arc<Directory>,
     rendered: Arc<Rendered>,
+    measured: Measured,
+    beside: OnceLock<Box<Beside>>,
 }
+
+/// What somebody else in this process measures; with the names of things of workspaces, or without.
+type Beside = dyn Fn(bool) -> Vec<Family> + Send + Sync;
 
 impl std::fmt::Debug for Gateway {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -59,7 +66,13 @@ impl std::fmt::Debug for Gateway {
 impl Gateway {
     /// A gateway that has read no tokens yet: run its [`Gateway::tasks`].
     pub fn new(dependencies: Dependencies) -> Self {
-        Self { dependencies, directory: Arc::default(), rendered: Arc::default() }
+        Self {
+            dependencies,
+            directory: Arc::default(),
+            rendered: Arc::default(),
+            measured: Measured::default(),
+            beside: OnceLock::new(),
+        }
     }
 
     /// What must run beside the routes: the projection of tokens, and the upkeep of counters.
@@ -111,6 +124,21 @@ impl Gateway {
                 Principal::Run(token) => access::until_superseded(&peers, token).await,
             }
         }
+    }
+
+    /// Shows on `/metrics` what is measured by somebody else in this process. The first call counts.
+    pub fn also_measure(&self, beside: impl Fn(bool) -> Vec<Family> + Send + Sync + 'static) {
+        let _ = self.beside.set(Box::new(beside));
+    }
+
+    /// The page `/metrics`. The names of things of workspaces are only for who may see all workspaces.
+    pub(crate) async fn metrics(&self, request: &HttpRequest) -> String {
+        let with_names = self.authenticate(request).is_ok_and(|sender| sender.require(Scope::Admin).is_ok());
+        let own = telemetry::prometheus();
+        own.run_upkeep();
+        let mut families = self.beside.get().map(|beside| beside(with_names)).unwrap_or_default();
+        families.extend(self.measured.of(self.peers()).await.iter().cloned());
+        own.render() + &measures::render(&measures::merged(families))
     }
 
     /// The tokens and workspaces that exist.

@@ -7,6 +7,7 @@
 pub mod access;
 pub mod door;
 mod gateway;
+mod measures;
 mod openapi;
 mod points;
 mod routes;

@@ -21,8 +21,23 @@ pub fn prometheus() -> &'static PrometheusHandle {
         if metrics::set_global_recorder(recorder).is_err() {
             tracing::warn!("another recorder of metrics is in place: /metrics stays empty");
         }
+        describe();
         handle
     })
+}
+
+/// What is counted anywhere in this process by the recorder.
+fn describe() {
+    for (name, help) in [
+        ("trialog_http_requests_total", "REST requests by method, route and status."),
+        ("trialog_task_failures_total", "Background tasks that failed and were begun again."),
+        ("trialog_feed_skipped_total", "Parked facts that somebody gave up for ever."),
+        ("trialog_feed_parked_total", "Facts that a follower could not handle and has set aside."),
+        ("trialog_feed_unreadable_total", "Events that their own service cannot read."),
+    ] {
+        metrics::describe_counter!(name, help);
+    }
+    metrics::describe_histogram!("trialog_http_request_seconds", "How long REST requests took.");
 }
 
 /// How often samples are folded into their buckets; until then each takes memory.

@@ -46,6 +46,24 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// The deployment that the request was meant for, where it came so far.
+    pub fn deployment(&self) -> Option<&str> {
+        match self {
+            Self::NothingReady { deployment }
+            | Self::Saturated { deployment, .. }
+            | Self::QueuedTooLong { deployment, .. }
+            | Self::TimedOut { deployment, .. }
+            | Self::Poisonous { deployment, .. }
+            | Self::Lost { deployment, .. } => Some(deployment),
+            Self::Refused(_)
+            | Self::NoTable
+            | Self::NoEndpoint { .. }
+            | Self::NoDeployment { .. }
+            | Self::NoWeight { .. }
+            | Self::Model(_) => None,
+        }
+    }
+
     /// As clients see it.
     pub fn problem(&self) -> Problem {
         match self {

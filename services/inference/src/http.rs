@@ -7,6 +7,7 @@ use actix_web::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use bytes::Bytes;
+use runtime::Stopwatch;
 use uuid::Uuid;
 use vocabulary::{Problem, request_id};
 
@@ -93,14 +94,17 @@ async fn handle(
     body: web::Payload,
     kind: Kind,
 ) -> HttpResponse {
+    let watch = Stopwatch::start();
     let id = state.dependencies.entropy.uuid();
     let client_id = match client_id(request) {
         Ok(client_id) => client_id,
         Err(problem) => return refusal(&Failure::Refused(problem), &request_id::mint(0, id)),
     };
-    let endpoint = path.1.clone();
+    let (workspace, endpoint) = path.clone();
     let mut served = None;
     let outcome = answer(state, path, request, body, kind, id, &mut served).await;
+    let meant = outcome.as_ref().err().and_then(|failure| failure.deployment().map(str::to_owned));
+    let deployment = meant.or_else(|| served.as_ref().map(|served: &Served| served.deployment.clone()));
     let mut response = match outcome {
         Ok(answer) => HttpResponse::Ok().insert_header((CONTENT_TYPE, answer.content_type)).body(answer.body),
         Err(failure) => {
@@ -108,6 +112,10 @@ async fn handle(
             refusal(&failure, &id)
         }
     };
+    let table = state.table.load();
+    if let Some(counts) = table.counts_of(&workspace, &endpoint, deployment.as_deref()) {
+        counts.count(response.status().as_u16(), watch.elapsed());
+    }
     let headers = response.headers_mut();
     let mut put = |name: &'static str, value: &str| {
         if let Ok(value) = HeaderValue::from_str(value) {

@@ -8,11 +8,13 @@
 //! deployments that are not ready go to the ready ones in proportion; what waits and what is in flight is bounded.
 
 mod choose;
+mod counts;
 mod failure;
 mod follow;
 mod frame;
 mod guard;
 mod http;
+mod measures;
 mod replica;
 mod serve;
 mod table;
@@ -22,6 +24,7 @@ use std::sync::Arc;
 use actix_web::HttpRequest;
 use arc_swap::ArcSwap;
 use contracts::Peers;
+use contracts::health::Family;
 use runtime::{Shutdown, Task};
 use tokio::sync::watch;
 use vocabulary::{Clock, Entropy, Problem};
@@ -58,6 +61,11 @@ impl Inference {
     /// A router without routes; [`Inference::tasks`] brings them.
     pub fn new(dependencies: Dependencies) -> Self {
         Self { dependencies, table: Arc::default(), generation: Arc::new(watch::Sender::new(0)) }
+    }
+
+    /// How many requests each endpoint has answered, and how long they took; one number for all without names.
+    pub fn measure(&self, with_names: bool) -> Vec<Family> {
+        measures::families(&self.table.load(), with_names)
     }
 
     /// Follows the routes.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use contracts::compute::{DeploymentRoute, EndpointRoute, RequestSettings, RouteTable};
 use tokio::sync::Notify;
 
+use crate::counts::Counts;
 use crate::guard::Guard;
 use crate::replica::Replica;
 
@@ -25,6 +26,8 @@ pub struct Gate {
     pub freed: Notify,
     /// The requests that ended replicas.
     pub guard: Guard,
+    /// Its answers.
+    pub counts: Counts,
     admitted: AtomicU32,
 }
 
@@ -93,6 +96,8 @@ impl Deployment {
 pub struct Endpoint {
     /// In the order of their names.
     pub deployments: Vec<Arc<Deployment>>,
+    /// Answers to requests that no deployment had.
+    pub counts: Arc<Counts>,
 }
 
 /// All routes by workspace and endpoint.
@@ -105,6 +110,25 @@ impl Table {
     /// An endpoint.
     pub fn find(&self, workspace: &str, endpoint: &str) -> Option<&Endpoint> {
         self.workspaces.get(workspace)?.get(endpoint)
+    }
+
+    /// Where a request is counted; `None` for an endpoint that is not there: names that anybody may think of are many.
+    pub fn counts_of(&self, workspace: &str, endpoint: &str, deployment: Option<&str>) -> Option<&Counts> {
+        let endpoint = self.find(workspace, endpoint)?;
+        let known = |name: &str| endpoint.deployments.iter().find(|one| one.name == name);
+        Some(deployment.and_then(known).map_or(endpoint.counts.as_ref(), |one| &one.gate.counts))
+    }
+
+    /// What is counted, by workspace, endpoint and deployment; the deployment is empty where none had the request.
+    pub fn counts(&self) -> impl Iterator<Item = (&str, &str, &str, &Counts)> {
+        let endpoints = self.workspaces.iter().flat_map(|(workspace, endpoints)| {
+            endpoints.iter().map(move |(endpoint, known)| (workspace.as_str(), endpoint.as_str(), known))
+        });
+        endpoints.flat_map(|(workspace, endpoint, known)| {
+            std::iter::once((workspace, endpoint, "", known.counts.as_ref())).chain(
+                known.deployments.iter().map(move |one| (workspace, endpoint, one.name.as_str(), &one.gate.counts)),
+            )
+        })
     }
 
     /// The table that follows this one: replicas and gates that are in both go on with their connections and counts.
@@ -121,7 +145,8 @@ impl Table {
                 })
                 .collect();
             deployments.sort_by(|a, b| a.name.cmp(&b.name));
-            table.workspaces.entry(workspace).or_default().insert(endpoint, Endpoint { deployments });
+            let counts = before.map_or_else(Arc::default, |before| Arc::clone(&before.counts));
+            table.workspaces.entry(workspace).or_default().insert(endpoint, Endpoint { deployments, counts });
         }
         table
     }

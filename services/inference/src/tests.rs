@@ -427,3 +427,30 @@ async fn requests_are_split_by_weight_over_what_is_ready() {
     assert!((share("a") - 40.0).abs() < 3.0 && (share("b") - 60.0).abs() < 3.0, "{counts:?}");
     assert_eq!(counts.len(), 2);
 }
+
+#[actix_web::test]
+async fn answers_are_counted_by_deployment_as_long_as_it_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let worker = Worker::start(&folder, "blue", Does::Answer);
+    let router = router(Some(table(vec![route("blue", 100, &[&worker]), route("green", 0, &[])])));
+    for (name, status) in [("blue", 200), ("blue", 200), ("green", 503), ("red", 404)] {
+        assert_eq!(send(&router, score().insert_header(("trialog-deployment", name))).await.status, status);
+    }
+    // Names that anybody may think of are no series.
+    send(&router, test::TestRequest::post().uri("/endpoints/default/nothing/score")).await;
+    let counted = |with_names: bool| {
+        let requests = router.measure(with_names).into_iter().find(|family| family.r#type == "counter").unwrap();
+        let read = |sample: contracts::health::Sample| {
+            let label = |name: &str| sample.labels.get(name).cloned().unwrap_or_default();
+            (label("deployment"), label("status"), sample.value)
+        };
+        requests.samples.into_iter().map(read).collect::<Vec<_>>()
+    };
+    let rows = |rows: &[(&str, &str, f64)]| {
+        rows.iter().map(|(name, status, count)| ((*name).to_owned(), (*status).to_owned(), *count)).collect::<Vec<_>>()
+    };
+    assert_eq!(counted(true), rows(&[("", "404", 1.0), ("blue", "200", 2.0), ("green", "503", 1.0)]));
+    assert_eq!(counted(false), rows(&[("", "200", 2.0), ("", "404", 1.0), ("", "503", 1.0)]));
+    router_take(&router, table(vec![route("green", 100, &[&worker])]));
+    assert_eq!(counted(true), rows(&[("", "404", 1.0), ("green", "503", 1.0)]));
+}

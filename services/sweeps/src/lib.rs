@@ -13,6 +13,7 @@ mod api;
 mod audit;
 pub mod document;
 mod fault;
+mod measures;
 pub mod publish;
 mod reactions;
 mod service;
@@ -65,8 +66,11 @@ pub async fn open(dependencies: Dependencies) -> anyhow::Result<Service> {
     let log = EventLog::open(Options {
         service: "sweeps",
         store: stores.of("sweeps"),
-        migrations: &[("0001_sweeps", include_str!("../migrations/0001_sweeps.sql"))],
-        views: vec![Arc::new(views::Listed), Arc::new(views::Stops)],
+        migrations: &[
+            ("0001_sweeps", include_str!("../migrations/0001_sweeps.sql")),
+            ("0200_ended_trials", include_str!("../migrations/0200_ended_trials.sql")),
+        ],
+        views: vec![Arc::new(views::Listed), Arc::new(views::Stops), Arc::new(views::EndedTrials)],
         clock: Arc::clone(&clock),
         entropy: Arc::clone(&entropy),
     })
@@ -84,6 +88,11 @@ impl Service {
             .max_decoding_message_size(contracts::peer::MESSAGE_BYTES_MAX)
             .max_encoding_message_size(contracts::peer::MESSAGE_BYTES_MAX);
         routes.add_service(server);
+    }
+
+    /// What the service measures.
+    pub async fn measure(&self) -> Vec<contracts::health::Family> {
+        measures::measure(&self.core).await
     }
 
     /// The service's facts.

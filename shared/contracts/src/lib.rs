@@ -1,10 +1,12 @@
 //! The contracts between services: Rust generated from `proto/`, one peer type for in-process and remote calls, the
-//! context that travels with a call, and the way a `Problem` travels in a status. Nothing else is written by hand here.
+//! context that travels with a call, the way a `Problem` travels in a status, and what measures are made of. Nothing
+//! else is written by hand here.
 
 pub mod about;
 pub mod context;
 pub mod job;
 pub mod json_text;
+pub mod measure;
 pub mod peer;
 pub mod status;
 

@@ -6,6 +6,7 @@
 
 mod client;
 mod events;
+mod exposition;
 mod fixture;
 mod home;
 mod output;
@@ -20,6 +21,7 @@ mod watchdog;
 
 pub use client::{Answer, Client, Request};
 pub use events::{Event, Events};
+pub use exposition::{Exposition, promtool};
 pub use fixture::{Fixture, Recorded};
 pub use home::{Home, open_to_others};
 pub use output::{SAY, check_everything_written};

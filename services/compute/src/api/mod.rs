@@ -11,6 +11,8 @@ mod read_clusters;
 mod routes;
 mod show;
 
+pub(crate) use show::node_states;
+
 use std::sync::Arc;
 
 use contracts::compute as wire;

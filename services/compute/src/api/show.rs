@@ -34,14 +34,20 @@ fn node_state(pool: &Pool, node_id: NodeId, place: &Place) -> &'static str {
     }
 }
 
+/// How many of a cluster's nodes are in each state; all states are there.
+pub(crate) fn node_states(pool: &Pool) -> BTreeMap<&'static str, u32> {
+    let mut counts: BTreeMap<_, u32> = NODE_STATES.iter().map(|state| (*state, 0)).collect();
+    for (node_id, place) in &pool.places {
+        *counts.entry(node_state(pool, *node_id, place)).or_default() += 1;
+    }
+    counts
+}
+
 /// A cluster.
 pub(super) fn cluster(pool: &Pool) -> wire::Cluster {
     let cluster = &pool.cluster;
     let scale = cluster.spec.scale;
-    let mut counts: BTreeMap<String, u32> = NODE_STATES.iter().map(|state| ((*state).to_owned(), 0)).collect();
-    for (node_id, place) in &pool.places {
-        *counts.entry(node_state(pool, *node_id, place).to_owned()).or_default() += 1;
-    }
+    let counts = node_states(pool).into_iter().map(|(state, count)| (state.to_owned(), count)).collect();
     wire::Cluster {
         workspace: cluster.workspace.clone(),
         name: cluster.name.clone(),

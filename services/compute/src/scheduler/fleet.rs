@@ -238,6 +238,11 @@ impl Fleet {
         self.pools.get(name).filter(|pool| pool.cluster.phase != Phase::Absent)
     }
 
+    /// All clusters that exist.
+    pub fn pools(&self) -> impl Iterator<Item = &Pool> {
+        self.pools.values().filter(|pool| pool.cluster.phase != Phase::Absent)
+    }
+
     /// The clusters that exist in a workspace, after a name, in order.
     pub fn pools_of<'a>(&'a self, workspace: &'a str, after: &str) -> impl Iterator<Item = &'a Pool> {
         let from = ClusterName::new(workspace, after);

@@ -213,6 +213,12 @@ pub(crate) async fn each_job(
     query.fetch_while(reader, |row| Ok(take(row))).await
 }
 
+/// Jobs that are not over by state, and when the oldest of each state was queued.
+pub(crate) async fn live_counts(reader: &Reader) -> Result<Vec<(String, i64, i64)>, Error> {
+    let get = "SELECT state, COUNT(*), MIN(queued_at) FROM jobs WHERE state <> 'ended' GROUP BY state ORDER BY state";
+    sql(get).fetch_all(reader).await
+}
+
 /// Jobs that are not over, with the position of their first event, in that order.
 pub(crate) async fn live_jobs(reader: &Reader) -> Result<Vec<(JobId, i64)>, Error> {
     let rows: Vec<(String, i64)> =

@@ -2,10 +2,14 @@
 
 pub(crate) mod endpoints;
 mod jobs;
+mod totals;
 
 use std::sync::Arc;
 
-pub(crate) use jobs::{JobRow, JobsOf, PlacementRow, each_job, job_by_id, live_jobs, placements_of, runs_on};
+pub(crate) use jobs::{
+    JobRow, JobsOf, PlacementRow, each_job, job_by_id, live_counts, live_jobs, placements_of, runs_on,
+};
+pub(crate) use totals::{ENDED, PREEMPTED, totals};
 
 use eventlog::{BoxFuture, Error, Reader, RecordedEvent, Transaction, View, sql};
 
@@ -13,7 +17,7 @@ use crate::stream::ClusterName;
 
 /// The views that are kept in the transaction of the events.
 pub(crate) fn all() -> Vec<Arc<dyn View>> {
-    vec![Arc::new(Clusters), Arc::new(jobs::Jobs), Arc::new(endpoints::EndpointsListed)]
+    vec![Arc::new(Clusters), Arc::new(jobs::Jobs), Arc::new(endpoints::EndpointsListed), Arc::new(totals::Totals)]
 }
 
 /// The names of clusters, to find their streams again.

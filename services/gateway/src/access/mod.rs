@@ -25,7 +25,8 @@ pub const USER_TOKEN_PREFIX: &str = "tlg_";
 /// Who sent the request.
 ///
 /// # Errors
-/// 401 when the token is absent, of no known form, wrong, revoked or expired; 503 while the tokens are still being read.
+/// 401 when the token is absent, of no known form, wrong, revoked or expired; 503 while the tokens are still being
+/// read.
 pub fn authenticate(
     request: &HttpRequest,
     directory: &Directory,

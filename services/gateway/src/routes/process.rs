@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use actix_web::http::StatusCode;
-use actix_web::{HttpResponse, get, web};
+use actix_web::{HttpRequest, HttpResponse, get, web};
 use contracts::health::CheckRequest;
 use contracts::health::health_service_client::HealthServiceClient;
 use serde::Serialize;
@@ -70,13 +70,12 @@ pub(crate) async fn version(gateway: web::Data<Gateway>) -> Reply {
     json(StatusCode::OK, &gateway.version())
 }
 
-/// Counters and histograms in the text format of Prometheus.
+/// Counters, gauges and histograms in the text format of Prometheus. Endpoints are named for an admin's token only.
 #[utoipa::path(tag = "process", responses((status = 200, body = String, content_type = "text/plain")))]
 #[get("/metrics")]
-pub(crate) async fn metrics() -> HttpResponse {
-    let handle = crate::telemetry::prometheus();
-    handle.run_upkeep();
-    HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(handle.render())
+pub(crate) async fn metrics(gateway: web::Data<Gateway>, request: HttpRequest) -> HttpResponse {
+    let page = gateway.metrics(&request).await;
+    HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(page)
 }
 
 /// This document.

@@ -14,8 +14,8 @@ use crate::door::{Call, Document, Reply, Service, json, written};
 
 super::routes!(create_token, list_tokens, revoke_token, list_admin_tokens, revoke_admin_token);
 
-/// Makes a token. Its name is who does what is done with it; it may end by itself. Scope is owner, contributor, reader or scorer (then with an endpoint); admin tokens are made by
-/// admins.
+/// Makes a token. Its name is who does what is done with it; it may end by itself. Scope is owner, contributor, reader
+/// or scorer (then with an endpoint); admin tokens are made by admins.
 #[utoipa::path(tag = "tokens", request_body = CreateTokenRequest, responses((status = 201, body = CreatedToken)))]
 #[post("/api/v1/workspaces/{workspace}/tokens")]
 pub(crate) async fn create_token(body: Document, call: Call) -> Reply {

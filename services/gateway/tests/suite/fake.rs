@@ -181,6 +181,7 @@ fake!(ConsumerService, feed, {} {}
 );
 fake!(HealthService, health, {} {}
     check: CheckRequest => CheckReply,
+    measure: MeasureRequest => MeasureReply,
 );
 fake!(WorkspacesService, workspaces, {} {}
     put_workspace: PutWorkspaceRequest => Workspace,

@@ -2,7 +2,7 @@
 //! fits run beside them, at most one a core.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -36,6 +36,14 @@ pub(crate) struct Tuners {
     models: Arc<Mutex<Models>>,
     cores: Arc<Semaphore>,
     suggest: Suggest,
+    fits: Arc<Fits>,
+}
+
+/// What fits have cost since the start.
+#[derive(Default)]
+struct Fits {
+    count: AtomicU64,
+    microseconds: AtomicU64,
 }
 
 #[derive(Default)]
@@ -85,7 +93,21 @@ impl Tuners {
     /// `suggest` is what is asked of a model for its next suggestion.
     pub(crate) fn new(log: EventLog, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>, suggest: Suggest) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { log, clock, entropy, models: Arc::default(), cores: Arc::new(Semaphore::new(cores)), suggest }
+        Self {
+            log,
+            clock,
+            entropy,
+            models: Arc::default(),
+            cores: Arc::new(Semaphore::new(cores)),
+            suggest,
+            fits: Arc::default(),
+        }
+    }
+
+    /// How many fits there were since the start, and how many seconds they took.
+    pub(crate) fn fits(&self) -> (u64, f64) {
+        let Fits { count, microseconds } = self.fits.as_ref();
+        (count.load(Ordering::Relaxed), microseconds.load(Ordering::Relaxed) as f64 / 1e6)
     }
 
     /// What is asked of a model.
@@ -339,8 +361,12 @@ impl Tuners {
 
     async fn fit_and_note(&self, sweep_id: SweepId, previous: Option<i64>, task: FitTask) -> Result<(), Problem> {
         let permit = Arc::clone(&self.cores).acquire_owned().await;
+        let watch = Stopwatch::start();
         let fit = runtime::background::run(move || task.run()).await;
         drop(permit);
+        let took_us = u64::try_from(watch.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.fits.count.fetch_add(1, Ordering::Relaxed);
+        self.fits.microseconds.fetch_add(took_us, Ordering::Relaxed);
         let fit = fit.map_err(|error| Problem::internal(format!("the fit broke: {error}")))?;
         let command = Command::NoteFit { previous, fit, at: self.clock.now() };
         let context = Context::new(self.entropy.uuid(), NAME, String::new());

@@ -110,7 +110,8 @@ pub async fn token(client: &Client, command: Token) -> Result<(), Failure> {
     match command {
         Token::Create { name, scope, endpoint, expires_in } => {
             let body = Body::Json(json!({
-                "name": name, "scope": scope, "endpoint": endpoint, "expires_in_seconds": expires_in.unwrap_or_default(),
+                "name": name, "scope": scope, "endpoint": endpoint,
+                "expires_in_seconds": expires_in.unwrap_or_default(),
             }));
             let made = client.send(Method::POST, "tokens", &body).await;
             let options = [

@@ -2,7 +2,7 @@
 //! so for each service that runs here.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use runtime::{Health, Part, Shutdown, Task};
@@ -38,19 +38,30 @@ fn say(found: &Result<(), String>, parts: &[Part]) {
 async fn look(root: &Path, free_bytes_min: u64) -> Result<(), String> {
     let (path, shown) = (root.to_path_buf(), root.display());
     // A file system that does not answer must not hold up a thread that others wait for.
-    let free =
-        tokio::task::spawn_blocking(move || free_bytes(&path)).await.unwrap_or_else(|e| Err(io::Error::other(e)));
-    match free {
+    let free = tokio::task::spawn_blocking(move || room(&path)).await.unwrap_or_else(|e| Err(io::Error::other(e)));
+    match free.map(|room| room.free_bytes) {
         Ok(free) if free >= free_bytes_min => Ok(()),
         Ok(free) => Err(format!("the disk of {shown} has {free} bytes left, {free_bytes_min} are needed; free some")),
         Err(error) => Err(format!("the disk of {shown} cannot be asked how much room it has: {error}")),
     }
 }
 
-/// What an ordinary user may still write.
-fn free_bytes(path: &PathBuf) -> io::Result<u64> {
+/// The room of a disk.
+pub struct Room {
+    /// What an ordinary user may still write.
+    pub free_bytes: u64,
+    /// What it has.
+    pub size_bytes: u64,
+}
+
+/// The room of the disk that a path is on.
+///
+/// # Errors
+/// When it cannot be asked.
+pub fn room(path: &Path) -> io::Result<Room> {
     let facts = rustix::fs::statvfs(path)?;
-    Ok(facts.f_bavail.saturating_mul(facts.f_frsize))
+    let bytes = |blocks: u64| blocks.saturating_mul(facts.f_frsize);
+    Ok(Room { free_bytes: bytes(facts.f_bavail), size_bytes: bytes(facts.f_blocks) })
 }
 
 #[cfg(test)]

@@ -5,22 +5,35 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use contracts::health::health_service_server::HealthService;
-use contracts::health::{CheckReply, CheckRequest, UnreadyPart};
+use contracts::health::{CheckReply, CheckRequest, MeasureReply, MeasureRequest, UnreadyPart};
 use eventlog::EventLog;
 use runtime::{Health, Shutdown};
 use tonic::{Request, Response, Status};
 use vocabulary::Problem;
 
+use super::measures::Measures;
+
 /// The health of the services that run here.
 pub struct HealthServer {
     health: Health,
     services: BTreeSet<String>,
+    measures: Measures,
 }
 
 impl HealthServer {
     /// Answers for `services`.
-    pub fn new(health: Health, services: &[String]) -> Self {
-        Self { health, services: services.iter().cloned().collect() }
+    pub fn new(health: Health, services: &[String], measures: Measures) -> Self {
+        Self { health, services: services.iter().cloned().collect(), measures }
+    }
+
+    /// 404 for a service that does not run here.
+    fn check_here(&self, service: &str) -> Result<(), Status> {
+        if self.services.contains(service) {
+            return Ok(());
+        }
+        let here: Vec<_> = self.services.iter().map(String::as_str).collect();
+        let detail = format!("no service '{service}' here; here are: {}", here.join(", "));
+        Err(contracts::status_of(&Problem::new(404, "NotFound", detail)))
     }
 }
 
@@ -28,14 +41,16 @@ impl HealthServer {
 impl HealthService for HealthServer {
     async fn check(&self, request: Request<CheckRequest>) -> Result<Response<CheckReply>, Status> {
         let CheckRequest { service } = request.into_inner();
-        if !self.services.contains(&service) {
-            let here: Vec<_> = self.services.iter().map(String::as_str).collect();
-            let detail = format!("no service '{service}' here; here are: {}", here.join(", "));
-            return Err(contracts::status_of(&Problem::new(404, "NotFound", detail)));
-        }
+        self.check_here(&service)?;
         let unready = self.health.unwell(&service).into_iter();
         let unready = unready.map(|unwell| UnreadyPart { part: unwell.part, reason: unwell.reason });
         Ok(Response::new(CheckReply { unready: unready.collect() }))
+    }
+
+    async fn measure(&self, request: Request<MeasureRequest>) -> Result<Response<MeasureReply>, Status> {
+        let MeasureRequest { service } = request.into_inner();
+        self.check_here(&service)?;
+        Ok(Response::new(MeasureReply { families: self.measures.of(&service).await }))
     }
 }
 

@@ -109,6 +109,8 @@ pub fn http(
     });
     tasks.extend(inference.tasks().into_iter().map(|task| task.of("gateway")));
     let inference = Data::new(inference);
+    let measured = inference.clone();
+    state.also_measure(move |with_names| measured.measure(with_names));
     let server = actix_web::HttpServer::new(move || {
         let (state, inference) = (state.clone(), inference.clone());
         actix_web::App::new()

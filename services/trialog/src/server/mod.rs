@@ -8,6 +8,7 @@ pub mod down;
 pub mod folder;
 mod health;
 mod listen;
+mod measures;
 pub mod node;
 mod plan;
 mod private;

@@ -13,6 +13,7 @@ use tonic::service::{Routes, RoutesBuilder};
 use vocabulary::{Clock, Entropy};
 
 use super::health::{self, HealthServer};
+use super::measures::Measures;
 use super::plan::{Plan, SERVICES};
 
 /// The workspace that the first start makes.
@@ -26,6 +27,7 @@ struct Assembly {
     logs: Vec<eventlog::EventLog>,
     tasks: Vec<Task>,
     health: Health,
+    measures: Measures,
     shutdown: Shutdown,
 }
 
@@ -37,10 +39,22 @@ macro_rules! add {
         let source = service.feed();
         let file = super::databases::file(&$assembly.root, $name);
         health::watch_writer($name, file, source.log().clone(), $assembly.shutdown.clone(), &$assembly.health);
+        $assembly.measures.add_log($name, source.log(), super::databases::file(&$assembly.root, $name));
         $assembly.logs.push(source.log().clone());
         $assembly.feeds.add($name, source);
         $assembly.tasks.extend(service.tasks().into_iter().map(|task| task.of($name)));
         service
+    }};
+}
+
+/// Shows what a service measures.
+macro_rules! measured {
+    ($assembly:ident, $name:literal, $service:expr) => {{
+        let service = $service;
+        $assembly.measures.add($name, move || {
+            let service = service.clone();
+            async move { service.measure().await }
+        });
     }};
 }
 
@@ -151,6 +165,7 @@ async fn assemble(
         logs: Vec::new(),
         tasks: Vec::new(),
         health: health.clone(),
+        measures: Measures::default(),
         shutdown: shutdown.clone(),
     };
     if plan.runs_here("workspaces") {
@@ -183,7 +198,8 @@ async fn assemble(
             max_concurrent_trials: settings.max_concurrent_trials,
         };
         let dependencies = common!(sweeps { feeds: assembly.feeds.clone(), limits });
-        add!(assembly, "sweeps", sweeps::open(dependencies).await.with_context(|| database_of(plan, "sweeps"))?);
+        let service = sweeps::open(dependencies).await.with_context(|| database_of(plan, "sweeps"))?;
+        measured!(assembly, "sweeps", add!(assembly, "sweeps", service));
     }
     if plan.runs_here("models") {
         let dependencies = common!(models { peers: peers.clone() });
@@ -192,10 +208,11 @@ async fn assemble(
     if plan.runs_here("compute") {
         let wiring = node_wiring(plan, url, signing_key)?;
         let dependencies = common!(compute { feeds: assembly.feeds.clone(), data: data.clone(), wiring });
-        add!(assembly, "compute", compute::open(dependencies).await.with_context(|| database_of(plan, "compute"))?);
+        let service = compute::open(dependencies).await.with_context(|| database_of(plan, "compute"))?;
+        measured!(assembly, "compute", add!(assembly, "compute", service));
     }
-    let Assembly { mut routes, feeds, logs, tasks, .. } = assembly;
+    let Assembly { mut routes, feeds, logs, tasks, measures, .. } = assembly;
     feeds.routes(&mut routes);
-    routes.add_service(HealthServiceServer::new(HealthServer::new(health.clone(), &plan.place.services)));
+    routes.add_service(HealthServiceServer::new(HealthServer::new(health.clone(), &plan.place.services, measures)));
     Ok((routes.routes(), tasks, logs))
 }

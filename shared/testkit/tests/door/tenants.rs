@@ -28,7 +28,7 @@ const REFERENCES: [(&str, &str, u16, &str); 6] = [
 
 /// Texts that name nothing, or something of the caller's workspace by its name: a stranger's own. Members that only the
 /// platform may fill are refused as such.
-const NO_REFERENCES: [&str; 39] = [
+const NO_REFERENCES: [&str; 40] = [
     // Of the installation, and for its administrators only.
     "source",
     "consumer",
@@ -58,6 +58,7 @@ const NO_REFERENCES: [&str; 39] = [
     "job.watched_metrics",
     "endpoint",
     "scope",
+    "expires_at",
     "mode",
     "reason",
     "artifacts.path",

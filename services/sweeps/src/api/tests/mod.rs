@@ -6,6 +6,7 @@ mod changing;
 mod forking;
 mod importances;
 mod importing;
+mod measuring;
 mod modelled;
 mod replaying;
 mod several;

@@ -1,0 +1,1 @@
+CREATE TABLE totals(name TEXT PRIMARY KEY, count BIGINT NOT NULL);
