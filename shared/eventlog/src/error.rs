@@ -13,7 +13,7 @@ const DATA_CORRUPT: &str = "DataCorrupt";
 /// Why the log could not do something.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
-    /// SQLite or the connection to it.
+    /// The database or the connection to it.
     #[error("the database failed: {0}")]
     Sql(Arc<sqlx::Error>),
     /// The linked SQLite has the WAL-reset corruption.
@@ -22,6 +22,12 @@ pub enum Error {
         /// The version found.
         found: String,
     },
+    /// Where the database is cannot be read.
+    #[error("the address of the database: {0}")]
+    Address(String),
+    /// The answer to a commit was lost, and what became of it could not be found out.
+    #[error("it is not known whether the last commit took place: {0}")]
+    Unknown(Box<Error>),
     /// The database file belongs to another service.
     #[error("the database belongs to the service '{found}', not to '{expected}'")]
     OtherService {
@@ -126,7 +132,9 @@ impl Error {
             Self::Sql(error) => match error.as_ref() {
                 sqlx::Error::Database(database) => {
                     let passes = |code| is_systemic_code(code) && ![CORRUPT, NOTADB].contains(&code);
+                    let state_passes = |state: &str| is_systemic_state(state) && !is_damage_state(state);
                     primary_code(database.as_ref()).is_some_and(passes)
+                        || sql_state(database.as_ref()).is_some_and(|state| state_passes(&state))
                 }
                 sqlx::Error::Io(_)
                 | sqlx::Error::PoolTimedOut
@@ -136,7 +144,18 @@ impl Error {
             },
             // Another process has the log, or whoever wrote in between: decided again it may go through.
             Self::Deposed | Self::Taken(_) => true,
-            Self::Overloaded | Self::Closed | Self::Behind { .. } => true,
+            Self::Overloaded | Self::Closed | Self::Behind { .. } | Self::Unknown(_) => true,
+            _ => false,
+        }
+    }
+
+    /// Whether the connection to a server is of no use any more, so that what it was doing has an unknown end.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn is_lost_connection(&self) -> bool {
+        let Self::Sql(error) = self else { return false };
+        match error.as_ref() {
+            sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) => true,
+            sqlx::Error::Database(database) => sql_state(database.as_ref()).is_some_and(|state| is_lost_state(&state)),
             _ => false,
         }
     }
@@ -145,11 +164,15 @@ impl Error {
     pub(crate) fn is_systemic(&self) -> bool {
         match self {
             Self::Sql(error) => match error.as_ref() {
-                sqlx::Error::Database(database) => primary_code(database.as_ref()).is_some_and(is_systemic_code),
+                sqlx::Error::Database(database) => {
+                    primary_code(database.as_ref()).is_some_and(is_systemic_code)
+                        || sql_state(database.as_ref()).is_some_and(|state| is_systemic_state(&state))
+                }
                 sqlx::Error::WorkerCrashed | sqlx::Error::Io(_) | sqlx::Error::PoolClosed => true,
+                sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) | sqlx::Error::PoolTimedOut => true,
                 _ => false,
             },
-            Self::Deposed | Self::Closed => true,
+            Self::Deposed | Self::Closed | Self::Unknown(_) => true,
             _ => false,
         }
     }
@@ -159,6 +182,7 @@ impl Error {
         let Self::Sql(error) = self else { return false };
         let sqlx::Error::Database(database) = error.as_ref() else { return false };
         primary_code(database.as_ref()).is_some_and(|code| [CORRUPT, NOTADB].contains(&code))
+            || sql_state(database.as_ref()).is_some_and(|state| is_damage_state(&state))
     }
 
     /// Whether the writer must not go on: what the disk holds is unknown, or the log belongs to somebody else.
@@ -167,11 +191,12 @@ impl Error {
             Self::Sql(error) => match error.as_ref() {
                 sqlx::Error::Database(database) => {
                     primary_code(database.as_ref()).is_some_and(|code| [IOERR, CORRUPT, NOTADB].contains(&code))
+                        || sql_state(database.as_ref()).is_some_and(|state| is_damage_state(&state))
                 }
                 sqlx::Error::WorkerCrashed => true,
                 _ => false,
             },
-            Self::Deposed | Self::Closed => true,
+            Self::Deposed | Self::Closed | Self::Unknown(_) => true,
             _ => false,
         }
     }
@@ -194,9 +219,38 @@ fn is_systemic_code(code: u32) -> bool {
     [BUSY, LOCKED, NOMEM, READONLY, IOERR, CORRUPT, FULL, CANTOPEN, PROTOCOL, NOTADB].contains(&code)
 }
 
-/// The low byte of an extended result code.
+/// Characters of an SQLSTATE; SQLite's codes have at most four digits.
+const SQL_STATE: usize = 5;
+
+/// The low byte of an extended result code of SQLite.
 fn primary_code(error: &dyn sqlx::error::DatabaseError) -> Option<u32> {
-    error.code().and_then(|code| code.parse::<u32>().ok()).map(|code| code & 0xff)
+    let code = error.code().filter(|code| code.len() < SQL_STATE)?;
+    code.parse::<u32>().ok().map(|code| code & 0xff)
+}
+
+/// The SQLSTATE of a server's error (PostgreSQL's documentation, appendix A).
+fn sql_state(error: &dyn sqlx::error::DatabaseError) -> Option<std::borrow::Cow<'_, str>> {
+    error.code().filter(|code| code.len() == SQL_STATE)
+}
+
+/// Classes and codes that say something about the server or the connection rather than about a row: connection
+/// exceptions, a transaction that was rolled back, insufficient resources, an operator, the system around the server.
+fn is_systemic_state(state: &str) -> bool {
+    const CLASSES: [&str; 5] = ["08", "40", "53", "57", "58"];
+    /// An idle transaction was ended; a lock cannot be had; the server is read-only, as a standby is.
+    const CODES: [&str; 3] = ["25P03", "55P03", "25006"];
+    CLASSES.iter().any(|class| state.starts_with(class)) || CODES.contains(&state) || is_damage_state(state)
+}
+
+/// Data or an index is corrupted.
+fn is_damage_state(state: &str) -> bool {
+    ["XX001", "XX002"].contains(&state)
+}
+
+/// The server has closed the connection with it.
+#[cfg(feature = "postgres")]
+fn is_lost_state(state: &str) -> bool {
+    state.starts_with("08") || ["57P01", "57P02", "57P03", "25P03"].contains(&state)
 }
 
 /// Why a command did not go through.

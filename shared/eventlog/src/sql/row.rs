@@ -1,5 +1,7 @@
 //! What a statement answers.
 
+#[cfg(feature = "postgres")]
+use sqlx::postgres::PgRow;
 use sqlx::sqlite::SqliteRow;
 
 use crate::Error;
@@ -10,6 +12,8 @@ pub struct Row(pub(crate) Stored);
 /// As the store's driver has it.
 pub(crate) enum Stored {
     Sqlite(SqliteRow),
+    #[cfg(feature = "postgres")]
+    Postgres(PgRow),
 }
 
 impl Row {
@@ -23,7 +27,11 @@ impl Row {
 }
 
 /// A column's place from 0, or its name.
+#[cfg(not(feature = "postgres"))]
 pub trait Place: sqlx::ColumnIndex<SqliteRow> + std::fmt::Display + Copy {}
+/// A column's place from 0, or its name.
+#[cfg(feature = "postgres")]
+pub trait Place: sqlx::ColumnIndex<SqliteRow> + sqlx::ColumnIndex<PgRow> + std::fmt::Display + Copy {}
 
 impl Place for usize {}
 impl Place for &str {}
@@ -43,6 +51,8 @@ macro_rules! stored_as {
             fn of(row: &Row, place: impl Place) -> Result<Self, Error> {
                 match &row.0 {
                     Stored::Sqlite(row) => Ok(sqlx::Row::try_get(row, place)?),
+                    #[cfg(feature = "postgres")]
+                    Stored::Postgres(row) => Ok(sqlx::Row::try_get(row, place)?),
                 }
             }
         }
@@ -51,13 +61,46 @@ macro_rules! stored_as {
             fn of(row: &Row, place: impl Place) -> Result<Self, Error> {
                 match &row.0 {
                     Stored::Sqlite(row) => Ok(sqlx::Row::try_get(row, place)?),
+                    #[cfg(feature = "postgres")]
+                    Stored::Postgres(row) => Ok(sqlx::Row::try_get(row, place)?),
                 }
             }
         }
     )+};
 }
 
-stored_as!(i64, f64, String, Vec<u8>);
+stored_as!(f64, String, Vec<u8>);
+
+impl Column for i64 {
+    fn of(row: &Row, place: impl Place) -> Result<Self, Error> {
+        let found = Option::<Self>::of(row, place)?;
+        found.ok_or_else(|| Error::Decode(format!("column {place} is NULL")))
+    }
+}
+
+impl Column for Option<i64> {
+    fn of(row: &Row, place: impl Place) -> Result<Self, Error> {
+        match &row.0 {
+            Stored::Sqlite(row) => Ok(sqlx::Row::try_get(row, place)?),
+            #[cfg(feature = "postgres")]
+            Stored::Postgres(row) => integer(row, place),
+        }
+    }
+}
+
+/// An integer of whatever width: literals and conditions are narrower than columns.
+#[cfg(feature = "postgres")]
+fn integer(row: &PgRow, place: impl Place) -> Result<Option<i64>, Error> {
+    use sqlx::{Row, TypeInfo, ValueRef};
+    let raw = row.try_get_raw(place)?;
+    let kind = raw.type_info();
+    Ok(match kind.name() {
+        "BOOL" => row.try_get::<Option<bool>, _>(place)?.map(i64::from),
+        "INT2" => row.try_get::<Option<i16>, _>(place)?.map(i64::from),
+        "INT4" => row.try_get::<Option<i32>, _>(place)?.map(i64::from),
+        _ => row.try_get::<Option<i64>, _>(place)?,
+    })
+}
 
 impl Column for bool {
     fn of(row: &Row, place: impl Place) -> Result<Self, Error> {

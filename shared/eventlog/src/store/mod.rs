@@ -6,6 +6,8 @@
 //! ids); nothing half written.
 
 mod memory;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod reader;
 mod rows;
 mod sqlite;
@@ -32,6 +34,9 @@ pub struct Store(Place);
 enum Place {
     /// A SQLite file.
     Sqlite(Arc<PathBuf>),
+    /// A schema of a PostgreSQL database.
+    #[cfg(feature = "postgres")]
+    Postgres(Arc<postgres::Address>),
     /// Memory, for tests: the log without tables of others.
     Memory(MemoryStore),
 }
@@ -40,6 +45,15 @@ impl Store {
     /// A SQLite database file; its folder is made when it is not there.
     pub fn sqlite(file: impl Into<PathBuf>) -> Self {
         Self(Place::Sqlite(Arc::new(file.into())))
+    }
+
+    /// A schema of a PostgreSQL database; it is made when it is not there.
+    ///
+    /// # Errors
+    /// When the URL is none, or the schema's name is not plain.
+    #[cfg(feature = "postgres")]
+    pub fn postgres(url: &str, schema: &str) -> Result<Self, Error> {
+        Ok(Self(Place::Postgres(Arc::new(postgres::Address::new(url, schema)?))))
     }
 
     /// A log in memory, for tests. It has no tables for views and records.
@@ -51,6 +65,8 @@ impl Store {
     pub(crate) async fn writer(&self) -> Result<Transaction, Error> {
         Ok(Transaction(match &self.0 {
             Place::Sqlite(file) => Connection::Sqlite(Box::new(sqlite::Writer::connect(file).await?)),
+            #[cfg(feature = "postgres")]
+            Place::Postgres(address) => Connection::Postgres(Box::new(postgres::Writer::connect(address).await?)),
             Place::Memory(store) => Connection::Memory(store.writer()),
         }))
     }
@@ -59,6 +75,8 @@ impl Store {
     pub(crate) async fn reader(&self) -> Result<Reader, Error> {
         Ok(Reader::new(match &self.0 {
             Place::Sqlite(file) => Reading::Sqlite(sqlite::Readers::connect(file).await?),
+            #[cfg(feature = "postgres")]
+            Place::Postgres(address) => Reading::Postgres(postgres::Readers::connect(address).await?),
             Place::Memory(store) => Reading::Memory(store.clone()),
         }))
     }

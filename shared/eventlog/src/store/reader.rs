@@ -19,6 +19,8 @@ pub struct Reader {
 
 pub(super) enum Reading {
     Sqlite(sqlite::Readers),
+    #[cfg(feature = "postgres")]
+    Postgres(super::postgres::Readers),
     Memory(MemoryStore),
 }
 
@@ -30,6 +32,8 @@ macro_rules! ask {
     ($reader:expr, $store:ident => $answer:expr) => {
         $reader.trusting(match &$reader.store {
             Reading::Sqlite($store) => $answer,
+            #[cfg(feature = "postgres")]
+            Reading::Postgres($store) => $answer,
             Reading::Memory($store) => $answer,
         })
     };
@@ -115,6 +119,8 @@ impl Reader {
     pub async fn close(&self) {
         match &self.store {
             Reading::Sqlite(store) => store.close().await,
+            #[cfg(feature = "postgres")]
+            Reading::Postgres(store) => store.close().await,
             Reading::Memory(_) => {}
         }
     }

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::memory::MemoryWriter;
+#[cfg(feature = "postgres")]
+use super::postgres;
 use super::rows::{Fence, Rows};
 use super::sqlite;
 use crate::known::Known;
@@ -19,6 +21,8 @@ pub struct Transaction(pub(super) Connection);
 
 pub(super) enum Connection {
     Sqlite(Box<sqlite::Writer>),
+    #[cfg(feature = "postgres")]
+    Postgres(Box<postgres::Writer>),
     Memory(MemoryWriter),
 }
 
@@ -27,6 +31,8 @@ macro_rules! ask {
     ($transaction:expr, $store:ident => $answer:expr) => {
         match &mut $transaction.0 {
             Connection::Sqlite($store) => $answer,
+            #[cfg(feature = "postgres")]
+            Connection::Postgres($store) => $answer,
             Connection::Memory($store) => $answer,
         }
     };
@@ -55,7 +61,7 @@ impl Transaction {
 impl Transaction {
     /// Whether there are tables besides the log's own.
     pub(crate) fn has_tables(&self) -> bool {
-        matches!(self.0, Connection::Sqlite(_))
+        !matches!(self.0, Connection::Memory(_))
     }
 
     /// Several statements without values, for migrations.
@@ -149,6 +155,8 @@ impl Transaction {
     pub(crate) async fn close(self) -> Result<(), Error> {
         match self.0 {
             Connection::Sqlite(store) => store.close().await,
+            #[cfg(feature = "postgres")]
+            Connection::Postgres(store) => store.close().await,
             Connection::Memory(_) => Ok(()),
         }
     }

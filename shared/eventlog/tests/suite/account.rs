@@ -82,7 +82,10 @@ pub const REFUSED_BY_THE_TABLE: i64 = 666;
 pub const PANICS_IN_THE_VIEW: i64 = 667;
 
 pub const MIGRATIONS: &[(&str, &str)] = &[
-    ("balances", "CREATE TABLE balances(stream TEXT PRIMARY KEY, balance INTEGER NOT NULL, last CHECK (last <> 666))"),
+    (
+        "balances",
+        "CREATE TABLE balances(stream TEXT PRIMARY KEY, balance INTEGER NOT NULL, last BIGINT CHECK (last <> 666))",
+    ),
     ("withdrawals", "CREATE TABLE withdrawals(position INTEGER PRIMARY KEY)"),
     ("notes", "CREATE TABLE notes(id INTEGER PRIMARY KEY, text TEXT NOT NULL)"),
 ];
@@ -125,26 +128,41 @@ pub fn clock() -> Arc<ManualClock> {
 pub enum Home {
     Sqlite(tempfile::TempDir),
     Memory(MemoryStore),
+    /// The server's URL and a schema of its own.
+    #[cfg(feature = "postgres")]
+    Postgres(String, String),
 }
 
 impl Home {
-    pub fn sqlite() -> Self {
-        Self::Sqlite(tempfile::tempdir().unwrap())
+    pub fn sqlite() -> Option<Self> {
+        Some(Self::Sqlite(tempfile::tempdir().unwrap()))
     }
 
-    pub fn memory() -> Self {
-        Self::Memory(MemoryStore::default())
+    pub fn memory() -> Option<Self> {
+        Some(Self::Memory(MemoryStore::default()))
+    }
+
+    /// A schema of its own on the server that tests are given, if there is one.
+    #[cfg(feature = "postgres")]
+    pub fn postgres() -> Option<Self> {
+        static SCHEMAS: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+        let number = SCHEMAS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        // A server is used by several runs, one after the other or at once.
+        let run = Timestamp::now().as_microsecond();
+        testkit::postgres().map(|url| Self::Postgres(url, format!("t{run}_{}_{number}", std::process::id())))
     }
 
     /// Whether there are tables for views and records.
     pub fn has_tables(&self) -> bool {
-        matches!(self, Self::Sqlite(_))
+        !matches!(self, Self::Memory(_))
     }
 
     pub fn store(&self) -> Store {
         match self {
             Self::Sqlite(folder) => Store::sqlite(folder.path().join("accounts.db")),
             Self::Memory(store) => Store::memory(store),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(url, schema) => Store::postgres(url, schema).unwrap(),
         }
     }
 
@@ -156,18 +174,35 @@ impl Home {
     pub async fn plain(&self) -> EventLog {
         EventLog::open(self.options(clock(), Vec::new())).await.unwrap()
     }
+
+    /// A log with the view.
+    pub async fn viewed(&self) -> EventLog {
+        EventLog::open(self.options(clock(), vec![Arc::new(Balances)])).await.unwrap()
+    }
 }
 
-/// Runs tests on every store: each is a function of a [`Home`].
+/// Runs tests on one store: each is a function of a [`Home`].
+#[macro_export]
+macro_rules! on_store {
+    ($store:ident, $($name:ident),* $(,)?) => {
+        mod $store {
+            $(#[tokio::test] async fn $name() {
+                if let Some(home) = $crate::account::Home::$store() {
+                    super::$name(home).await;
+                }
+            })*
+        }
+    };
+}
+
+/// Runs tests on every store; those behind the semicolon only where there are tables of others.
 #[macro_export]
 macro_rules! on_every_store {
-    ($($name:ident),+ $(,)?) => {
-        mod sqlite {
-            $(#[tokio::test] async fn $name() { super::$name($crate::account::Home::sqlite()).await; })+
-        }
-        mod memory {
-            $(#[tokio::test] async fn $name() { super::$name($crate::account::Home::memory()).await; })+
-        }
+    ($($name:ident),* $(,)?; $($tabled:ident),* $(,)?) => {
+        $crate::on_store!(memory, $($name),*);
+        $crate::on_store!(sqlite, $($name,)* $($tabled,)*);
+        #[cfg(feature = "postgres")]
+        $crate::on_store!(postgres, $($name,)* $($tabled,)*);
     };
 }
 

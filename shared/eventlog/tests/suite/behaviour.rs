@@ -21,6 +21,11 @@ on_every_store! {
     a_cursor_never_moves_back,
     the_head_moves_and_can_be_waited_for,
     recorded_at_does_not_follow_a_clock_that_goes_back,
+    ;
+    the_source_outlives_a_restart_and_another_service_is_refused,
+    rows_and_events_of_a_record_are_stored_together_or_not_at_all,
+    a_record_sees_what_views_wrote_for_commands_before_it_in_the_batch,
+    a_new_view_is_fed_with_the_history_and_one_that_was_away_catches_up,
 }
 
 async fn a_command_is_stored_and_a_repeat_gets_the_first_result(home: Home) {
@@ -127,10 +132,8 @@ async fn the_expected_version_decides_between_racers(home: Home) {
     assert_eq!(lost.into_problem(|_| unreachable!()).status, 412);
 }
 
-#[tokio::test]
-async fn rows_and_events_of_a_record_are_stored_together_or_not_at_all() {
-    let folder = tempfile::tempdir().unwrap();
-    let log = viewed(folder.path()).await;
+async fn rows_and_events_of_a_record_are_stored_together_or_not_at_all(home: Home) {
+    let log = home.viewed().await;
     let note = |text: &'static str, amount: i64, fails: bool| {
         let log = log.clone();
         async move {
@@ -158,10 +161,8 @@ async fn rows_and_events_of_a_record_are_stored_together_or_not_at_all() {
     assert_eq!((again.repeated, again.reply.as_slice()), (true, &[1][..]));
 }
 
-#[tokio::test]
-async fn a_record_sees_what_views_wrote_for_commands_before_it_in_the_batch() {
-    let folder = tempfile::tempdir().unwrap();
-    let log = viewed(folder.path()).await;
+async fn a_record_sees_what_views_wrote_for_commands_before_it_in_the_batch(home: Home) {
+    let log = home.viewed().await;
     let deposit = log.execute::<Account>("a", Ask::Deposit(vec![5]), context(1));
     let look = log.record::<Account, _>("b", None, context(2), |_, tx| {
         Box::pin(async move {
@@ -196,11 +197,9 @@ async fn the_head_moves_and_can_be_waited_for(home: Home) {
     assert_eq!(behind.problem().status, 503);
 }
 
-#[tokio::test]
-async fn a_new_view_is_fed_with_the_history_and_one_that_was_away_catches_up() {
-    let folder = tempfile::tempdir().unwrap();
+async fn a_new_view_is_fed_with_the_history_and_one_that_was_away_catches_up(home: Home) {
     for (life, views) in [false, true, false, true].into_iter().enumerate() {
-        let log = if views { viewed(folder.path()).await } else { plain(folder.path()).await };
+        let log = if views { home.viewed().await } else { home.plain().await };
         if views {
             assert_eq!(balances(&log).await, [("a".to_owned(), life as i64)]);
         }
@@ -209,20 +208,18 @@ async fn a_new_view_is_fed_with_the_history_and_one_that_was_away_catches_up() {
     }
 }
 
-#[tokio::test]
-async fn the_source_outlives_a_restart_and_another_service_is_refused() {
-    let folder = tempfile::tempdir().unwrap();
-    let log = plain(folder.path()).await;
+async fn the_source_outlives_a_restart_and_another_service_is_refused(home: Home) {
+    let log = home.plain().await;
     let source = log.source().to_owned();
     assert!(source.starts_with("accounts@"));
     log.close().await;
-    let mut other = options(folder.path(), clock(), Vec::new());
+    let mut other = home.options(clock(), Vec::new());
     other.service = "runs";
     assert!(matches!(EventLog::open(other).await, Err(Error::OtherService { .. })));
-    let mut edited = options(folder.path(), clock(), Vec::new());
+    let mut edited = home.options(clock(), Vec::new());
     edited.migrations = &[("notes", "CREATE TABLE notes(id INTEGER PRIMARY KEY)")];
     assert!(matches!(EventLog::open(edited).await, Err(Error::MigrationEdited { .. })));
-    assert_eq!(plain(folder.path()).await.source(), source);
+    assert_eq!(home.plain().await.source(), source);
 }
 
 async fn recorded_at_does_not_follow_a_clock_that_goes_back(home: Home) {

@@ -11,11 +11,20 @@ use trialog_eventlog::{Error, EventLog, ExecuteError, Recorded, examine, faults,
 use vocabulary::{Decider, stored_events};
 
 use crate::account::*;
+use crate::on_every_store;
 
-#[tokio::test]
-async fn one_bad_row_fails_alone() {
-    let folder = tempfile::tempdir().unwrap();
-    let log = viewed(folder.path()).await;
+on_every_store! {
+    a_full_queue_refuses_instead_of_growing,
+    a_second_opener_deposes_the_first,
+    ;
+    one_bad_row_fails_alone,
+    a_panicking_decider_or_record_does_not_stop_the_writer,
+    the_rows_of_a_record_whose_event_cannot_be_encoded_are_undone,
+    a_log_whose_tail_is_gone_is_not_opened,
+}
+
+async fn one_bad_row_fails_alone(home: Home) {
+    let log = home.viewed().await;
     let amounts = (1..=40).map(|n| match n {
         13 => REFUSED_BY_THE_TABLE,
         30 => PANICS_IN_THE_VIEW,
@@ -32,10 +41,8 @@ async fn one_bad_row_fails_alone() {
     assert_eq!(log.inspect::<Account, _>("a", |state, version| (state.balance, version)).await.unwrap(), (38, 38));
 }
 
-#[tokio::test]
-async fn a_panicking_decider_or_record_does_not_stop_the_writer() {
-    let folder = tempfile::tempdir().unwrap();
-    let log = plain(folder.path()).await;
+async fn a_panicking_decider_or_record_does_not_stop_the_writer(home: Home) {
+    let log = home.plain().await;
     let panicked = log.execute::<Account>("a", Ask::Panic, context(1)).await;
     assert!(matches!(panicked, Err(ExecuteError::Storage(Error::Panicked(_)))));
     let panicked = log
@@ -89,10 +96,8 @@ impl Decider for Pairs {
     }
 }
 
-#[tokio::test]
-async fn the_rows_of_a_record_whose_event_cannot_be_encoded_are_undone() {
-    let folder = tempfile::tempdir().unwrap();
-    let log = plain(folder.path()).await;
+async fn the_rows_of_a_record_whose_event_cannot_be_encoded_are_undone(home: Home) {
+    let log = home.plain().await;
     // In one batch with records that succeed before and after it.
     let records = (1..=3).map(|id| {
         log.record::<Pairs, _>("pairs", None, context(id), move |_, tx| {
@@ -155,11 +160,9 @@ async fn a_full_disk_refuses_writes_keeps_reads_and_ends_without_a_restart() {
     fill_and_go_on(viewed(folder.path()).await).await;
 }
 
-#[tokio::test]
-async fn a_full_queue_refuses_instead_of_growing() {
+async fn a_full_queue_refuses_instead_of_growing(home: Home) {
     // P12: the writer has no chance to run before all are asked, as this runtime has one thread.
-    let folder = tempfile::tempdir().unwrap();
-    let log = plain(folder.path()).await;
+    let log = home.plain().await;
     let asked = 6_000;
     let outcomes =
         join_all((0..asked).map(|id| log.execute::<Account>("a", Ask::Deposit(vec![1]), context(id + 1)))).await;
@@ -169,10 +172,8 @@ async fn a_full_queue_refuses_instead_of_growing() {
     assert_eq!(stored + refused, asked as usize);
 }
 
-#[tokio::test]
-async fn a_second_opener_deposes_the_first() {
-    let folder = tempfile::tempdir().unwrap();
-    let (first, second) = (plain(folder.path()).await, plain(folder.path()).await);
+async fn a_second_opener_deposes_the_first(home: Home) {
+    let (first, second) = (home.plain().await, home.plain().await);
     second.execute::<Account>("a", Ask::Deposit(vec![1]), context(1)).await.unwrap();
     let late = first.execute::<Account>("a", Ask::Deposit(vec![1]), context(2)).await;
     assert!(matches!(late, Err(ExecuteError::Storage(Error::Deposed))), "{late:?}");
@@ -184,14 +185,12 @@ async fn a_second_opener_deposes_the_first() {
     let closed = second.clone();
     second.close().await;
     assert!(closed.ended().await.is_ok() && matches!(closed.health(), Err(Error::Closed)));
-    let second = plain(folder.path()).await;
+    let second = home.plain().await;
     assert_eq!(everything(&second).await.len(), 1);
 }
 
-#[tokio::test]
-async fn a_log_whose_tail_is_gone_is_not_opened() {
-    let folder = tempfile::tempdir().unwrap();
-    let log = plain(folder.path()).await;
+async fn a_log_whose_tail_is_gone_is_not_opened(home: Home) {
+    let log = home.plain().await;
     log.execute::<Account>("a", Ask::Deposit(vec![1, 2]), context(1)).await.unwrap();
     let cut = log.record::<Account, _>("b", None, context(2), |_, tx| {
         Box::pin(async move {
@@ -201,7 +200,7 @@ async fn a_log_whose_tail_is_gone_is_not_opened() {
     });
     cut.await.unwrap();
     log.close().await;
-    let opened = EventLog::open(options(folder.path(), clock(), Vec::new())).await;
+    let opened = EventLog::open(home.options(clock(), Vec::new())).await;
     assert!(matches!(opened, Err(Error::Damaged { head: 2, last: 1 })));
 }
 

@@ -11,6 +11,7 @@ use vocabulary::{Decider, ManualClock};
 
 use crate::account::*;
 use crate::model::{Expected, Model, Wish, assert_well_formed, seen};
+use crate::on_every_store;
 
 /// A step of a history.
 #[derive(Clone, Debug)]
@@ -241,18 +242,34 @@ proptest! {
         with_view in any::<bool>(),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(live(Home::sqlite(), steps.clone(), with_view));
-        runtime.block_on(live(Home::memory(), steps, false));
+        runtime.block_on(live(Home::sqlite().unwrap(), steps.clone(), with_view));
+        runtime.block_on(live(Home::memory().unwrap(), steps, false));
+    }
+}
+
+// Fewer, since tables are made anew for each history, which takes longer than the history.
+#[cfg(feature = "postgres")]
+proptest! {
+    #![proptest_config(ProptestConfig { max_shrink_iters: 30, ..testkit::properties(12) })]
+
+    #[test]
+    fn l1_to_l8_and_l13_hold_on_a_server_too(steps in prop::collection::vec(step(), 1..14), with_view in any::<bool>()) {
+        let Some(home) = Home::postgres() else { return Ok(()) };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(live(home, steps, with_view));
     }
 }
 
 /// What one of many concurrent clients was told.
 type Told = (String, i64, Committed);
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn l1_l2_l3_l5_hold_for_concurrent_clients() {
-    let folder = tempfile::tempdir().unwrap();
-    let log = viewed(folder.path()).await;
+on_every_store! {
+        ;
+    l1_l2_l3_l5_hold_for_concurrent_clients,
+}
+
+async fn l1_l2_l3_l5_hold_for_concurrent_clients(home: Home) {
+    let log = home.viewed().await;
     let clients: Vec<_> = (0..16_u128).map(|client| tokio::spawn(race(log.clone(), client))).collect();
     let mut told: Vec<Told> = Vec::new();
     for client in clients {

@@ -14,5 +14,7 @@ mod history;
 mod model;
 #[cfg(test)]
 mod reads;
+#[cfg(all(test, feature = "postgres"))]
+mod servers;
 #[cfg(test)]
 mod settling;

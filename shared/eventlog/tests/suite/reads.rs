@@ -11,6 +11,18 @@ use trialog_eventlog::{Context, EventLog, ExecuteError, Recorded, sql};
 use vocabulary::{Decider, stored_events};
 
 use crate::account::*;
+use crate::on_every_store;
+
+on_every_store! {
+    a_look_is_not_refused_when_the_queue_is_full,
+    a_command_on_a_cold_stream_leaves_hot_ones_in_memory,
+    reads_alone_do_not_fill_the_memory,
+    ;
+    a_look_sees_what_is_committed_while_the_writer_is_busy,
+    a_look_never_sees_what_is_rolled_back,
+    a_snapshot_is_what_a_cold_look_begins_with,
+    rows_are_read_one_after_the_other_as_long_as_they_are_taken,
+}
 
 /// Longer than anything here takes, for what must not hang.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -44,10 +56,8 @@ fn held(
     (task, signals)
 }
 
-#[tokio::test]
-async fn a_look_sees_what_is_committed_while_the_writer_is_busy() {
-    let folder = tempfile::tempdir().unwrap();
-    let log = viewed(folder.path()).await;
+async fn a_look_sees_what_is_committed_while_the_writer_is_busy(home: Home) {
+    let log = home.viewed().await;
     for (id, stream) in [(1, "a"), (2, "b")] {
         log.execute::<Account>(stream, Ask::Deposit(vec![5]), context(id)).await.unwrap();
     }
@@ -64,10 +74,8 @@ async fn a_look_sees_what_is_committed_while_the_writer_is_busy() {
     assert_eq!(looking.await, 6, "the outcome of the batch");
 }
 
-#[tokio::test]
-async fn a_look_never_sees_what_is_rolled_back() {
-    let folder = tempfile::tempdir().unwrap();
-    let log = viewed(folder.path()).await;
+async fn a_look_never_sees_what_is_rolled_back(home: Home) {
+    let log = home.viewed().await;
     log.execute::<Account>("a", Ask::Deposit(vec![5]), context(1)).await.unwrap();
     let (task, [begun, go]) = held(&log, "a", 2, true);
     begun.acquire().await.unwrap().forget();
@@ -80,10 +88,8 @@ async fn a_look_never_sees_what_is_rolled_back() {
     assert_eq!(looking.await, 5);
 }
 
-#[tokio::test]
-async fn a_look_is_not_refused_when_the_queue_is_full() {
-    let folder = tempfile::tempdir().unwrap();
-    let log = plain(folder.path()).await;
+async fn a_look_is_not_refused_when_the_queue_is_full(home: Home) {
+    let log = home.plain().await;
     log.execute::<Account>("a", Ask::Deposit(vec![5]), context(1)).await.unwrap();
     // The writer has no chance to run before all are asked, as this runtime has one thread.
     let asked = join_all((0..5_000).map(|id| log.execute::<Account>("b", Ask::Deposit(vec![1]), context(id + 10))));
@@ -132,14 +138,12 @@ impl Decider for Watched {
     }
 }
 
-#[tokio::test]
-async fn a_command_on_a_cold_stream_leaves_hot_ones_in_memory() {
+async fn a_command_on_a_cold_stream_leaves_hot_ones_in_memory(home: Home) {
     let _turn = TURN.lock().await;
-    let folder = tempfile::tempdir().unwrap();
-    let log = plain(folder.path()).await;
+    let log = home.plain().await;
     log.execute::<Watched>("cold", 3, context(1)).await.unwrap();
     log.close().await;
-    let log = plain(folder.path()).await;
+    let log = home.plain().await;
     log.execute::<Watched>("hot", 50, context(2)).await.unwrap();
     let before = EVOLVED.load(Ordering::SeqCst);
     let (hot, cold) =
@@ -209,19 +213,17 @@ async fn a_long_history_that_a_failed_batch_has_used_up_is_read_beside_the_write
     assert_eq!((again.repeated, again.version), (true, 500), "the first result");
 }
 
-#[tokio::test]
-async fn reads_alone_do_not_fill_the_memory() {
+async fn reads_alone_do_not_fill_the_memory(home: Home) {
     const STREAMS: u32 = 8_400;
     let _turn = TURN.lock().await;
-    let folder = tempfile::tempdir().unwrap();
-    let log = plain(folder.path()).await;
+    let log = home.plain().await;
     for from in (0..STREAMS).step_by(1_000) {
         let streams = (from..STREAMS.min(from + 1_000)).map(u128::from);
         let asks = streams.map(async |id| log.execute::<Watched>(&format!("s{id}"), 1, context(id + 1)).await.unwrap());
         join_all(asks).await;
     }
     log.close().await;
-    let log = plain(folder.path()).await;
+    let log = home.plain().await;
     let look = async |id: u32| log.inspect::<Watched, _>(&format!("s{id}"), |_, _| ()).await.unwrap();
     for id in 0..STREAMS {
         look(id).await;
@@ -234,45 +236,43 @@ async fn reads_alone_do_not_fill_the_memory() {
     assert!(EVOLVED.load(Ordering::SeqCst) > before, "those that were looked at first are still in memory");
 }
 
-#[tokio::test]
-async fn a_snapshot_is_what_a_cold_look_begins_with() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut log = plain(folder.path()).await;
+async fn a_snapshot_is_what_a_cold_look_begins_with(home: Home) {
+    let mut log = home.plain().await;
     log.execute::<Account>("a", Ask::Deposit(vec![1; 30]), context(1)).await.unwrap();
     assert!(log.snapshot("a").await.unwrap());
     assert!(!log.snapshot("absent").await.unwrap(), "it is not in memory");
     log.execute::<Account>("a", Ask::Deposit(vec![1; 5]), context(2)).await.unwrap();
     // Another balance in the snapshot shows whether it is what the look begins with.
-    for (id, change, wanted) in [
-        (3, "UPDATE snapshots SET bytes = x'e803000000000000'", 1_000 + 5),
-        (4, "UPDATE snapshots SET bytes = x'00'", 35),
-        (5, "UPDATE snapshots SET bytes = x'e803000000000000', schema = 2", 35),
+    let thousand = [0xe8, 3, 0, 0, 0, 0, 0, 0].as_slice();
+    for (id, bytes, change, wanted) in [
+        (3, thousand, "UPDATE snapshots SET bytes = $1", 1_000 + 5),
+        (4, &[0], "UPDATE snapshots SET bytes = $1", 35),
+        (5, thousand, "UPDATE snapshots SET bytes = $1, schema = 2", 35),
         // Of a log that was set back since: what comes next would be taken for what it has seen.
-        (6, "UPDATE snapshots SET bytes = x'e803000000000000', schema = 1, version = 36", 35),
+        (6, thousand, "UPDATE snapshots SET bytes = $1, schema = 1, version = 36", 35),
         // The same, and it has gone on since: it has such an event, and it is another one.
-        (7, "UPDATE snapshots SET bytes = x'e803000000000000', version = 33", 35),
+        (7, thousand, "UPDATE snapshots SET bytes = $1, version = 33", 35),
         // Of a build that did not write down which event it was.
-        (8, "UPDATE snapshots SET version = 30, event_id = NULL", 35),
+        (8, thousand, "UPDATE snapshots SET bytes = $1, version = 30, event_id = NULL", 35),
     ] {
         let changed = log.record::<Account, _>("b", None, context(id), move |_, tx| {
             Box::pin(async move {
-                assert_eq!(sql(change).execute(tx).await?, 1);
+                assert_eq!(sql(change).bind(bytes).execute(tx).await?, 1);
                 Ok(Recorded { events: Vec::new(), reply: Vec::new() })
             })
         });
         changed.await.unwrap();
         log.close().await;
-        log = plain(folder.path()).await;
+        log = home.plain().await;
         assert_eq!(balance(&log, "a").await, wanted, "{change}");
     }
 }
 
-#[tokio::test]
-async fn rows_are_read_one_after_the_other_as_long_as_they_are_taken() {
+async fn rows_are_read_one_after_the_other_as_long_as_they_are_taken(home: Home) {
     // A page of large rows would be in memory whole before its bound was looked at.
-    let folder = tempfile::tempdir().unwrap();
-    let log = viewed(folder.path()).await;
-    let rows = "SELECT column1 FROM (VALUES (1), (2), (3), ('not a number'))";
+    let log = home.viewed().await;
+    let rows = "SELECT n FROM (SELECT 1 AS n UNION ALL SELECT 2 UNION ALL SELECT 3 UNION ALL SELECT NULL) AS listed
+                ORDER BY n IS NULL, n";
     let mut seen = Vec::new();
     let taken = sql(rows).fetch_while(log.reader(), |value: i64| {
         seen.push(value);

@@ -6,7 +6,14 @@ use serde::{Deserialize, Serialize};
 use trialog_eventlog::{Error, EventLog, ExecuteError, Recorded};
 use vocabulary::{Decider, SETTLE_ROUNDS_MAX, stored_events};
 
-use crate::account::{context, plain};
+use crate::account::{Home, context};
+use crate::on_every_store;
+
+on_every_store! {
+    consequences_without_end_fail_their_command_alone,
+    ;
+    what_follows_is_in_the_same_append_and_not_decided_on_a_replay,
+}
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Counted {
@@ -51,10 +58,8 @@ async fn counts(log: &EventLog, stream: &str) -> (Vec<usize>, i64) {
     log.inspect::<Countdown, _>(stream, |state, version| (state.counts.clone(), version)).await.unwrap()
 }
 
-#[tokio::test]
-async fn what_follows_is_in_the_same_append_and_not_decided_on_a_replay() {
-    let folder = tempfile::tempdir().unwrap();
-    let log = plain(folder.path()).await;
+async fn what_follows_is_in_the_same_append_and_not_decided_on_a_replay(home: Home) {
+    let log = home.plain().await;
     let committed = log.execute::<Countdown>("a", 3, context(1)).await.unwrap();
     assert_eq!((committed.events, committed.version, committed.position), (4, 4, 4));
     let reply_of = |state: &Countdown, events: &[CountdownEvent]| vec![state.counts.len() as u8, events.len() as u8];
@@ -68,16 +73,14 @@ async fn what_follows_is_in_the_same_append_and_not_decided_on_a_replay() {
     let recorded = recorded.await.unwrap();
     assert_eq!((recorded.events, recorded.version), (2, 2));
     log.close().await;
-    let again = plain(folder.path()).await;
+    let again = home.plain().await;
     assert_eq!(counts(&again, "a").await, (vec![3, 2, 1, 0], 4));
     assert_eq!(counts(&again, "b").await, (vec![2, 1, 0], 3));
     assert_eq!(counts(&again, "c").await, (vec![1, 0], 2));
 }
 
-#[tokio::test]
-async fn consequences_without_end_fail_their_command_alone() {
-    let folder = tempfile::tempdir().unwrap();
-    let log = plain(folder.path()).await;
+async fn consequences_without_end_fail_their_command_alone(home: Home) {
+    let log = home.plain().await;
     log.execute::<Countdown>("a", SETTLE_ROUNDS_MAX, context(1)).await.unwrap();
     let all = counts(&log, "a").await;
     let endless = log.execute::<Countdown>("a", SETTLE_ROUNDS_MAX + 1, context(2));

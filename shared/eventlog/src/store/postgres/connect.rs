@@ -1,0 +1,90 @@
+//! How connections are made.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{ConnectOptions, PgConnection, PgPool};
+
+use crate::Error;
+
+/// How long a connection may take to be made: a server that is away is said to be away within a second.
+const CONNECT_MAX: Duration = Duration::from_secs(1);
+/// How long a statement may take before the server gives it up: a view that catches up reads long histories.
+const STATEMENT_MAX: &str = "60s";
+/// How long the server waits for a writer that stopped inside of a transaction, which holds the head of the log: then it
+/// ends that connection, and another writer can take over.
+const IDLE_IN_TRANSACTION_MAX: &str = "2s";
+/// Connections for reading.
+const READERS: u32 = 8;
+
+/// Where the log of a service is kept: a database and a schema in it.
+#[derive(Clone)]
+pub struct Address {
+    options: PgConnectOptions,
+    schema: String,
+}
+
+impl fmt::Debug for Address {
+    /// Without the password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (host, database) = (self.options.get_host(), self.options.get_database().unwrap_or_default());
+        write!(f, "postgres://{host}:{}/{database} schema {}", self.options.get_port(), self.schema)
+    }
+}
+
+impl Address {
+    /// Reads `postgres://USER:PASSWORD@HOST:PORT/DATABASE`; the schema is a name of letters, digits and underscores.
+    ///
+    /// # Errors
+    /// When it is no such URL.
+    pub fn new(url: &str, schema: &str) -> Result<Self, Error> {
+        let is_plain =
+            |name: &str| name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
+        if schema.is_empty() || !is_plain(schema) {
+            let wrong = format!("schema {schema:?}: lower case letters, digits and underscores");
+            return Err(Error::Address(wrong));
+        }
+        // The reason, without what may hold a password.
+        let options = PgConnectOptions::from_str(url).map_err(|error| Error::Address(error.to_string()))?;
+        let options = options.application_name(&format!("trialog {schema}")).disable_statement_logging();
+        Ok(Self { options, schema: schema.to_owned() })
+    }
+
+    pub(super) fn schema(&self) -> &str {
+        &self.schema
+    }
+
+    fn session(&self) -> PgConnectOptions {
+        // Rows that were acknowledged are on the disk, whatever the server's own default is.
+        self.options.clone().options([
+            ("search_path", self.schema.as_str()),
+            ("statement_timeout", STATEMENT_MAX),
+            ("synchronous_commit", "on"),
+        ])
+    }
+
+    pub(super) async fn writing(&self) -> Result<PgConnection, Error> {
+        let options = self.session().options([("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION_MAX)]);
+        within(CONNECT_MAX, async { Ok(options.connect().await?) }).await
+    }
+
+    pub(super) async fn reading(&self) -> Result<PgPool, Error> {
+        let options = PgPoolOptions::new().max_connections(READERS).acquire_timeout(CONNECT_MAX);
+        let session = self.session().options([("default_transaction_read_only", "on")]);
+        Ok(options.connect_with(session).await?)
+    }
+}
+
+/// Gives an answer up that does not come: the connection is in an unknown state then.
+pub(super) async fn within<T>(most: Duration, answer: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    match tokio::time::timeout(most, answer).await {
+        Ok(answer) => answer,
+        Err(_) => Err(sqlx::Error::Io(std::io::Error::new(
+            std::io::ErrorKind::TimedOut,
+            format!("the database did not answer within {} s", most.as_secs()),
+        ))
+        .into()),
+    }
+}

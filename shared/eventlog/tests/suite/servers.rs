@@ -1,0 +1,157 @@
+//! What only a log on a server meets: connections that break, and writers that stop in the middle.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Semaphore;
+use trialog_eventlog::{Error, EventLog, ExecuteError, Recorded, Store, sql};
+
+use crate::account::*;
+
+/// A server between the log and its own.
+struct Between {
+    folder: tempfile::TempDir,
+    /// The answer to the next statement that writes events is swallowed, and the connection cut.
+    swallows: Arc<AtomicBool>,
+}
+
+impl Between {
+    /// In front of the socket in `folder`.
+    fn new(folder: &Path) -> Self {
+        let own = tempfile::tempdir().unwrap();
+        let socket = |folder: &Path| folder.join(".s.PGSQL.5432");
+        let (listener, behind) = (UnixListener::bind(socket(own.path())).unwrap(), socket(folder));
+        let swallows = Arc::new(AtomicBool::new(false));
+        let flag = Arc::clone(&swallows);
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let server = UnixStream::connect(&behind).await.unwrap();
+                tokio::spawn(pass(client, server, Arc::clone(&flag)));
+            }
+        });
+        Self { folder: own, swallows }
+    }
+}
+
+async fn pass(client: UnixStream, server: UnixStream, swallows: Arc<AtomicBool>) {
+    let ((mut from_client, mut to_client), (mut from_server, mut to_server)) =
+        (client.into_split(), server.into_split());
+    let (mut asked, mut answered) = (vec![0; 1 << 16], vec![0; 1 << 16]);
+    let mut cuts = false;
+    loop {
+        tokio::select! {
+            read = from_client.read(&mut asked) => {
+                let Ok(count @ 1..) = read else { return };
+                // The values of an append: the kind of its event stands among them.
+                let writes = asked[..count].windows(9).any(|bytes| bytes == b"Deposited");
+                cuts |= writes && swallows.swap(false, Ordering::SeqCst);
+                to_server.write_all(&asked[..count]).await.unwrap();
+            }
+            read = from_server.read(&mut answered) => {
+                let Ok(count @ 1..) = read else { return };
+                // It has answered, so that it has committed.
+                if cuts && answered[..count].contains(&b'C') {
+                    return;
+                }
+                if to_client.write_all(&answered[..count]).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+async fn count(log: &EventLog) -> usize {
+    everything(log).await.len()
+}
+
+#[tokio::test]
+async fn a_commit_whose_answer_is_lost_is_found_out() {
+    // Told that it failed, the client would do it again, or believe what is not so.
+    let Some(Home::Postgres(url, schema)) = Home::postgres() else { return };
+    let (_, folder) = url.split_once("host=").expect("the server of tests has a socket");
+    let between = Between::new(Path::new(folder));
+    let through = url.replace(folder, between.folder.path().to_str().unwrap());
+    let home = Home::Postgres(through, schema);
+    let log = home.plain().await;
+    log.execute::<Account>("a", Ask::Deposit(vec![1]), context(1)).await.unwrap();
+    between.swallows.store(true, Ordering::SeqCst);
+    let committed = log.execute::<Account>("a", Ask::Deposit(vec![2]), context(2)).await.unwrap();
+    assert!(!between.swallows.load(Ordering::SeqCst), "the connection was cut");
+    assert_eq!((committed.position, committed.repeated), (2, false));
+    let again = log.execute::<Account>("a", Ask::Deposit(vec![2]), context(2)).await.unwrap();
+    assert_eq!((again.position, again.repeated), (2, true));
+    assert_eq!(log.execute::<Account>("a", Ask::Deposit(vec![3]), context(3)).await.unwrap().position, 3);
+    assert_eq!(count(&log).await, 3);
+}
+
+#[tokio::test]
+async fn a_connection_that_was_ended_costs_one_refusal_at_most() {
+    let Some(home) = Home::postgres() else { return };
+    let log = home.viewed().await;
+    log.execute::<Account>("a", Ask::Deposit(vec![1]), context(1)).await.unwrap();
+    let Home::Postgres(_, schema) = &home else { unreachable!() };
+    let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+               WHERE application_name = $1 AND query = 'COMMIT' AND pid <> pg_backend_pid()";
+    let ended: i64 = sql(end).bind(format!("trialog {schema}")).fetch_one(log.reader()).await.unwrap();
+    assert_eq!(ended, 1);
+    let first = log.execute::<Account>("a", Ask::Deposit(vec![2]), context(2)).await;
+    if let Err(error) = first {
+        let problem = error.into_problem(|_| unreachable!("it is not refused"));
+        assert!(problem.passes_by_itself(), "{problem:?}");
+    }
+    assert_eq!(log.execute::<Account>("a", Ask::Deposit(vec![2]), context(2)).await.unwrap().position, 2);
+    assert_eq!(count(&log).await, 2);
+}
+
+#[tokio::test]
+async fn a_writer_that_stops_inside_a_transaction_is_deposed_in_seconds_and_writes_nothing() {
+    let Some(home) = Home::postgres() else { return };
+    let first = home.viewed().await;
+    first.execute::<Account>("a", Ask::Deposit(vec![1]), context(1)).await.unwrap();
+    let (begun, go) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+    let (log, signals) = (first.clone(), (Arc::clone(&begun), Arc::clone(&go)));
+    let frozen = tokio::spawn(async move {
+        let work = log.record::<Account, _>("a", None, context(2), move |_, tx| {
+            let (begun, go) = signals.clone();
+            Box::pin(async move {
+                sql("INSERT INTO notes(text) VALUES ('of the frozen one')").execute(tx).await?;
+                begun.add_permits(1);
+                go.acquire().await.unwrap().forget();
+                Ok(Recorded { events: vec![Deposited { amount: 1 }.into()], reply: Vec::new() })
+            })
+        });
+        work.await.map(drop)
+    });
+    begun.acquire().await.unwrap().forget();
+    // It waits for nobody: the server ends the one that holds a transaction open and says nothing.
+    let second = tokio::time::timeout(Duration::from_secs(10), home.viewed()).await.expect("it takes over");
+    second.execute::<Account>("b", Ask::Deposit(vec![1]), context(3)).await.unwrap();
+    go.add_permits(1);
+    let late = frozen.await.unwrap();
+    assert!(matches!(late, Err(ExecuteError::Storage(_))), "{late:?}");
+    let next = first.execute::<Account>("a", Ask::Deposit(vec![1]), context(4)).await;
+    assert!(matches!(next, Err(ExecuteError::Storage(Error::Deposed | Error::Closed))), "{next:?}");
+    let notes: i64 = sql("SELECT count(*) FROM notes").fetch_one(second.reader()).await.unwrap();
+    assert_eq!((notes, count(&second).await), (0, 2));
+}
+
+#[tokio::test]
+async fn a_server_that_is_away_is_said_to_be_away_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("postgres://trialog@localhost/trialog?host={}", folder.path().display());
+    let options = trialog_eventlog::Options {
+        store: Store::postgres(&url, "accounts").unwrap(),
+        ..options(folder.path(), clock(), Vec::new())
+    };
+    let opened = tokio::time::timeout(Duration::from_secs(3), EventLog::open(options)).await.expect("at once");
+    assert!(opened.is_err_and(|error| error.problem().passes_by_itself()));
+    let wrong = [("nonsense", "a"), ("postgres://h/d", ""), ("postgres://h/d", "a b"), ("postgres://h/d", "A;--")];
+    for (url, schema) in wrong {
+        assert!(matches!(Store::postgres(url, schema).map(drop), Err(Error::Address(_))), "{url} {schema}");
+    }
+}
