@@ -50,7 +50,7 @@ impl Stage {
     async fn open(folder: tempfile::TempDir) -> Self {
         let log = EventLog::open(Options {
             service: "compute",
-            store: eventlog::Stores::in_folder(folder.path().join("db")).of("compute"),
+            store: testkit::stores(&folder.path().join("db")).of("compute"),
             migrations: crate::service::MIGRATIONS,
             views: views::all(),
             clock: clock(),

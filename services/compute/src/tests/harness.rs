@@ -183,7 +183,7 @@ impl Running {
             signing_key: KEY,
         };
         let dependencies = Dependencies {
-            stores: eventlog::Stores::in_folder(data.join("db")),
+            stores: testkit::stores(&data.join("db")),
             data: data.to_owned(),
             clock: Arc::new(MachineClock),
             entropy: Arc::new(MachineEntropy::default()),
@@ -356,7 +356,7 @@ impl Running {
 pub async fn damage(data: &Path, stream: String) {
     let log = EventLog::open(Options {
         service: "compute",
-        store: eventlog::Stores::in_folder(data.join("db")).of("compute"),
+        store: testkit::stores(&data.join("db")).of("compute"),
         migrations: crate::service::MIGRATIONS,
         views: crate::views::all(),
         clock: Arc::new(MachineClock),

@@ -172,7 +172,7 @@ mod tests {
         std::fs::create_dir_all(folder.path().join("db")).unwrap();
         let clock = Arc::new(ManualClock::new(at(1)));
         let dependencies = crate::Dependencies {
-            stores: eventlog::Stores::in_folder(folder.path().join("db")),
+            stores: testkit::stores(&folder.path().join("db")),
             clock: clock.clone(),
             entropy: Arc::new(SeededEntropy::new(7)),
             peers: Peers::default(),

@@ -90,7 +90,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(folder.path().join("db")).unwrap();
         let dependencies = crate::Dependencies {
-            stores: eventlog::Stores::in_folder(folder.path().join("db")),
+            stores: testkit::stores(&folder.path().join("db")),
             clock: Arc::new(ManualClock::new(jiff::Timestamp::UNIX_EPOCH)),
             entropy: Arc::new(SeededEntropy::new(7)),
         };

@@ -89,6 +89,9 @@ pub struct Stores(Folder);
 #[derive(Clone, Debug)]
 enum Folder {
     Sqlite(PathBuf),
+    /// The URL of a database; what begins the names of its schemas.
+    #[cfg(feature = "postgres")]
+    Postgres(Arc<str>, Arc<str>),
 }
 
 impl Stores {
@@ -97,10 +100,24 @@ impl Stores {
         Self(Folder::Sqlite(folder.into()))
     }
 
+    /// Schemas of a PostgreSQL database: `PREFIX_SERVICE`.
+    ///
+    /// # Errors
+    /// When the URL is none, or the prefix is no plain name.
+    #[cfg(feature = "postgres")]
+    pub fn in_postgres(url: &str, prefix: &str) -> Result<Self, Error> {
+        Store::postgres(url, prefix)?;
+        Ok(Self(Folder::Postgres(url.into(), prefix.into())))
+    }
+
     /// The store of a service.
     pub fn of(&self, service: &str) -> Store {
         match &self.0 {
             Folder::Sqlite(folder) => Store::sqlite(folder.join(format!("{service}.sqlite"))),
+            #[cfg(feature = "postgres")]
+            Folder::Postgres(url, prefix) => {
+                Store::postgres(url, &format!("{prefix}_{service}")).expect("both were looked at before")
+            }
         }
     }
 }

@@ -49,7 +49,7 @@ impl Fixture {
     async fn with_clock(folder: tempfile::TempDir, seed: u64, clock: Arc<dyn vocabulary::Clock>) -> Self {
         let shutdown = runtime::Shutdown::new();
         let service = open(Dependencies {
-            stores: eventlog::Stores::in_folder(folder.path().join("db")),
+            stores: testkit::stores(&folder.path().join("db")),
             data: folder.path().to_owned(),
             clock,
             entropy: Arc::new(SeededEntropy::new(seed)),

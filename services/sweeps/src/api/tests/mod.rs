@@ -43,7 +43,7 @@ pub(super) struct Bench {
 
 pub(super) async fn open(folder: &std::path::Path, clock: Arc<ManualClock>, entropy: u64) -> Service {
     crate::open(Dependencies {
-        stores: eventlog::Stores::in_folder(folder.join("db")),
+        stores: testkit::stores(&folder.join("db")),
         clock,
         entropy: Arc::new(SeededEntropy::new(entropy)),
         feeds: feed::Feeds::default(),

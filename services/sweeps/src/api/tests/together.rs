@@ -122,7 +122,7 @@ async fn play(sweeps: EventLog, runs: EventLog) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_submitted_sweep_runs_to_its_end_by_itself() {
     let folder = tempfile::tempdir().unwrap();
-    let stores = eventlog::Stores::in_folder(folder.path().join("db"));
+    let stores = testkit::stores(&folder.path().join("db"));
     let clock = Arc::new(ManualClock::new("2026-11-01T10:00:00Z".parse().unwrap()));
     let runs = EventLog::open(Options {
         service: "runs",
