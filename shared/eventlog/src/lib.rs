@@ -20,6 +20,7 @@ mod append;
 mod context;
 mod error;
 mod event;
+mod examine;
 mod identity;
 mod known;
 mod load;
@@ -40,13 +41,12 @@ use libsqlite3_sys as _;
 pub use context::{Committed, Context, CursorMove};
 pub use error::{Error, ExecuteError, RecordError};
 pub use event::RecordedEvent;
+pub use examine::{Examined, ExaminedCursor};
 pub use futures_util::future::BoxFuture;
 pub use identity::command_id;
 pub use log::EventLog;
 pub use open::Options;
 pub use sql::{Column, FromRow, Insert, Row, Source, Statement, Value, insert, sql};
-pub use store::{
-    Examined, ExaminedCursor, MemoryStore, Reader, Store, Stores, Transaction, examine, faults, write_back,
-};
+pub use store::{MemoryStore, Reader, Store, Stores, Transaction};
 pub use view::View;
 pub use work::Recorded;

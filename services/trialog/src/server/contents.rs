@@ -2,10 +2,8 @@
 
 use std::path::Path;
 
-use eventlog::{Error, Reader};
+use eventlog::{Error, Reader, Stores};
 use feed::Publish;
-
-use super::databases;
 
 /// Events that are read at once.
 const PAGE_EVENTS: u32 = 1_000;
@@ -13,15 +11,15 @@ const PAGE_EVENTS: u32 = 1_000;
 const EVENTS_MAX: usize = 20;
 
 /// What is wrong, in words. Object contents are read whole where `contents` says so.
-pub async fn faults(root: &Path, contents: bool) -> Vec<String> {
+pub async fn faults(root: &Path, stores: &Stores, contents: bool) -> Vec<String> {
     let mut wrong = Vec::new();
     for (service, publisher) in publishers() {
-        let file = databases::file(root, service);
+        let store = stores.of(service);
         // That a database is missing or cannot be opened is said of the databases.
-        if !file.exists() {
+        if !store.is_there().await.unwrap_or(false) {
             continue;
         }
-        let Ok(reader) = Reader::of_file(&file).await else { continue };
+        let Ok(reader) = store.reader().await else { continue };
         let mut found = unreadable(&reader, publisher.as_ref()).await;
         found.extend(or_why(feed::consumer::parked_for_good(&reader).await));
         if service == "runs" {

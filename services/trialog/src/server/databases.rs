@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, bail};
-use eventlog::Examined;
+use eventlog::{Examined, Stores};
 
 use super::folder::replace;
 
@@ -18,13 +18,9 @@ const REMEMBERED: &str = "db/databases.json";
 /// Incarnation by service.
 type Remembered = BTreeMap<String, String>;
 
-/// The database of a service.
-pub fn file(root: &Path, service: &str) -> PathBuf {
-    root.join(format!("db/{service}.sqlite"))
-}
-
-fn is_there(root: &Path, service: &str) -> bool {
-    fs::metadata(file(root, service)).is_ok_and(|facts| facts.len() > 0)
+/// The files of a folder.
+pub fn in_folder(root: &Path) -> Stores {
+    Stores::in_folder(root.join("db"))
 }
 
 fn remembered(root: &Path) -> anyhow::Result<Option<Remembered>> {
@@ -41,17 +37,22 @@ fn remembered(root: &Path) -> anyhow::Result<Option<Remembered>> {
 ///
 /// # Errors
 /// When a database is missing or empty though the folder had it, is another one than it had, or cannot be read.
-pub async fn check(root: &Path, services: &[String], accepted: &[String]) -> anyhow::Result<()> {
+pub async fn check(root: &Path, stores: &Stores, services: &[String], accepted: &[String]) -> anyhow::Result<()> {
     let known = remembered(root)?;
     let mut found: BTreeMap<&str, Examined> = BTreeMap::new();
-    for service in KEEPERS.into_iter().filter(|service| is_there(root, service)) {
-        let path = file(root, service);
-        let examined = eventlog::examine(&path).await;
-        let way_out = "its file is damaged: put it back from a backup; `trialog doctor` says more";
-        match examined {
-            Ok(examined) => drop(found.insert(service, examined)),
+    for service in KEEPERS {
+        let store = stores.of(service);
+        match store.examine().await {
+            Ok(Some(examined)) => drop(found.insert(service, examined)),
+            Ok(None) => {}
             Err(_) if accepted.iter().any(|name| name == service) => {}
-            Err(error) => bail!("the database of {service} ({}) cannot be read: {error}; {way_out}", path.display()),
+            Err(error) if error.problem().passes_by_itself() => {
+                bail!("the database of {service} ({store}) cannot be reached: {error}")
+            }
+            Err(error) => bail!(
+                "the database of {service} ({store}) cannot be read: {error}; it is damaged: put it back from a \
+                 backup; `trialog doctor` says more"
+            ),
         }
     }
     if known.is_none() && found.is_empty() {
@@ -69,12 +70,11 @@ pub async fn check(root: &Path, services: &[String], accepted: &[String]) -> any
             _ => continue,
         };
         if !accepted.iter().any(|name| name == service) {
-            let (path, beside) = (file(root, service), full.join(", "));
+            let (store, beside) = (stores.of(service), full.join(", "));
             bail!(
-                "the database of {service} ({}) is {wrong}, while the folder holds data of: {beside}. Put the file \
+                "the database of {service} ({store}) is {wrong}, while the folder holds data of: {beside}. Put it \
                  back from a backup. If what it held may be lost, start once with --accept-database {service}: \
-                 it is then used as it is, new if it is missing, and what the others know of it refers to nothing",
-                path.display()
+                 it is then used as it is, new if it is missing, and what the others know of it refers to nothing"
             );
         }
     }
@@ -85,11 +85,13 @@ pub async fn check(root: &Path, services: &[String], accepted: &[String]) -> any
 ///
 /// # Errors
 /// When one cannot be read, or the note not be written.
-pub async fn remember(root: &Path) -> anyhow::Result<()> {
+pub async fn remember(root: &Path, stores: &Stores) -> anyhow::Result<()> {
     let before = remembered(root)?;
     let mut now = before.clone().unwrap_or_default();
-    for service in KEEPERS.into_iter().filter(|service| is_there(root, service)) {
-        now.insert(service.to_owned(), eventlog::examine(&file(root, service)).await?.incarnation);
+    for service in KEEPERS {
+        if let Some(examined) = stores.of(service).examine().await? {
+            now.insert(service.to_owned(), examined.incarnation);
+        }
     }
     if before.as_ref() == Some(&now) { Ok(()) } else { remember_all(root, &now) }
 }
@@ -104,10 +106,10 @@ fn remember_all(root: &Path, databases: &Remembered) -> anyhow::Result<()> {
 /// # Errors
 /// When one cannot be written.
 pub async fn write_back(root: &Path) -> anyhow::Result<()> {
-    for service in KEEPERS.into_iter().filter(|service| is_there(root, service)) {
-        let path = file(root, service);
-        if !eventlog::write_back(&path).await.with_context(|| path.display().to_string())? {
-            println!("{}: somebody reads it, so its last commits stay in the file beside it", path.display());
+    let stores = in_folder(root);
+    for store in KEEPERS.map(|service| stores.of(service)) {
+        if store.is_there().await? && !store.write_back().await.with_context(|| store.to_string())? {
+            println!("{store}: somebody reads it, so its last commits stay in the file beside it");
         }
     }
     Ok(())
@@ -117,21 +119,24 @@ pub async fn write_back(root: &Path) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// When what the folder remembers cannot be read.
-pub async fn faults(root: &Path) -> anyhow::Result<Vec<String>> {
+pub async fn faults(root: &Path, stores: &Stores) -> anyhow::Result<Vec<String>> {
     let mut wrong = Vec::new();
     let known = remembered(root)?.unwrap_or_default();
-    for service in KEEPERS.into_iter().filter(|service| !is_there(root, service) && known.contains_key(*service)) {
-        wrong.push(format!("{service}: its database is missing or empty"));
-    }
     let mut logs = Vec::new();
-    for service in KEEPERS.into_iter().filter(|service| is_there(root, service)) {
-        let path = file(root, service);
-        match eventlog::faults(&path).await {
+    for service in KEEPERS {
+        let store = stores.of(service);
+        if !store.is_there().await.unwrap_or(true) {
+            if known.contains_key(service) {
+                wrong.push(format!("{service}: its database is missing or empty"));
+            }
+            continue;
+        }
+        match store.faults().await {
             Ok(faults) => wrong.extend(faults.into_iter().map(|fault| format!("{service}: {fault}"))),
             Err(error) => wrong.push(format!("{service}: {error}")),
         }
-        match eventlog::examine(&path).await {
-            Ok(log) => logs.push(log),
+        match store.examine().await {
+            Ok(log) => logs.extend(log),
             Err(error) => wrong.push(format!("{service}: {error}")),
         }
     }
@@ -141,7 +146,7 @@ pub async fn faults(root: &Path) -> anyhow::Result<Vec<String>> {
         if known.get(&log.service).is_some_and(|incarnation| *incarnation != log.incarnation) {
             wrong.push(format!("{}: its database is another one than the folder remembers", log.service));
         }
-        if let Ok(again) = eventlog::examine(&file(root, &log.service)).await {
+        if let Ok(Some(again)) = stores.of(&log.service).examine().await {
             heads.insert(again.service.clone(), again);
         }
     }

@@ -33,8 +33,9 @@ pub async fn doctor(arguments: Arguments, is_json: bool) -> anyhow::Result<()> {
     let server = announced(&root);
     let mut faults = Vec::new();
     if exists {
-        faults = databases::faults(&root).await?;
-        faults.extend(contents::faults(&root, !arguments.skip_contents).await);
+        let stores = settings.store.stores(&root)?;
+        faults = databases::faults(&root, &stores).await?;
+        faults.extend(contents::faults(&root, &stores, !arguments.skip_contents).await);
     }
     if is_json {
         let folder = json!({"path": root, "exists": exists, "server": server, "faults": faults});

@@ -2,11 +2,10 @@
 //! more.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 
 use contracts::health::health_service_server::HealthService;
 use contracts::health::{CheckReply, CheckRequest, MeasureReply, MeasureRequest, UnreadyPart};
-use eventlog::EventLog;
+use eventlog::{EventLog, Store};
 use runtime::{Health, Shutdown};
 use tonic::{Request, Response, Status};
 use vocabulary::Problem;
@@ -56,13 +55,13 @@ impl HealthService for HealthServer {
 
 /// Watches the writer of a service's log. One that ends by itself accepts nothing ever again, so its process ends with
 /// a failure: whoever runs it starts it anew, and what the disk holds is looked at then.
-pub fn watch_writer(service: &'static str, file: PathBuf, log: EventLog, shutdown: Shutdown, health: &Health) {
+pub fn watch_writer(service: &'static str, store: Store, log: EventLog, shutdown: Shutdown, health: &Health) {
     let part = health.part(service, "writer");
     tokio::spawn(async move {
         match log.ended().await {
             Ok(()) => part.ended(),
             Err(error) => {
-                let reason = format!("the writer of {service} has ended: {error}; its database is {}", file.display());
+                let reason = format!("the writer of {service} has ended: {error}; its database is {store}");
                 part.halted(&reason);
                 shutdown.fail(reason);
             }

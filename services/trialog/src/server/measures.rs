@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use contracts::health::Family;
-use eventlog::EventLog;
+use eventlog::{EventLog, Store};
 use futures_util::future::BoxFuture;
 
 use super::disk;
@@ -27,12 +27,15 @@ impl Measures {
     }
 
     /// Adds what is the same of every service: its log, its database, the disk below it.
-    pub fn add_log(&mut self, service: &'static str, log: &EventLog, file: PathBuf) {
-        let head = log.head();
+    pub fn add_log(&mut self, service: &'static str, log: &EventLog, store: Store) {
+        let (log, head) = (log.clone(), log.head());
         self.add(service, move || {
-            let (appended, file) = (*head.borrow(), file.clone());
+            let (appended, log, file) = (*head.borrow(), log.clone(), store.file().map(Path::to_path_buf));
             async move {
-                let sizes = tokio::task::spawn_blocking(move || sizes(service, &file)).await;
+                let sizes = match file {
+                    Some(file) => tokio::task::spawn_blocking(move || sizes(service, &file)).await,
+                    None => Ok(log.reader().bytes().await.ok().flatten().map(|bytes| taken(service, bytes)).into_iter().collect()),
+                };
                 let help = "Events that were ever appended to a service's log.";
                 let appended = Family::counter("trialog_events_appended_total", help)
                     .with(&[("service", service)], appended as f64);
@@ -50,13 +53,17 @@ impl Measures {
     }
 }
 
+fn taken(service: &str, bytes: u64) -> Family {
+    let help = "Bytes of a service's database, with what lies beside it.";
+    Family::gauge("trialog_database_bytes", help).with(&[("service", service)], bytes as f64)
+}
+
 /// What a database takes with the files beside it, and what its disk has.
 fn sizes(service: &str, file: &Path) -> Vec<Family> {
     let labels = [("service", service)];
     let beside = ["", "-wal", "-shm"].map(|end| PathBuf::from(format!("{}{end}", file.display())));
     let bytes: u64 = beside.iter().filter_map(|path| std::fs::metadata(path).ok()).map(|facts| facts.len()).sum();
-    let help = "Bytes of a service's database, with the files beside it.";
-    let mut families = vec![Family::gauge("trialog_database_bytes", help).with(&labels, bytes as f64)];
+    let mut families = vec![taken(service, bytes)];
     if let Ok(room) = disk::room(file.parent().unwrap_or(file)) {
         let help = "Bytes that are left on the disk of a service's data.";
         families.push(Family::gauge("trialog_disk_free_bytes", help).with(&labels, room.free_bytes as f64));

@@ -31,6 +31,8 @@ pub struct Plan {
     pub folder: DataFolder,
     /// Configuration and flags.
     pub settings: Settings,
+    /// Where the services keep their logs.
+    pub stores: Stores,
     /// Where this process stands.
     pub place: Place,
     /// Whether a new admin token is printed.
@@ -39,20 +41,15 @@ pub struct Plan {
 
 impl Plan {
     /// Every service in this process.
-    pub fn everything(folder: DataFolder, settings: Settings) -> Self {
+    pub fn everything(folder: DataFolder, settings: Settings, stores: Stores) -> Self {
         let services = SERVICES.map(str::to_owned).to_vec();
         let place = Place { services, grpc_listen: None, peers: BTreeMap::new(), peer_token: None, signing_key: None };
-        Self { folder, settings, place, shows_token: true }
+        Self { folder, settings, stores, place, shows_token: true }
     }
 
     /// Whether a service runs in this process.
     pub(super) fn runs_here(&self, service: &str) -> bool {
         self.place.services.iter().any(|here| here == service)
-    }
-
-    /// Where the services keep their logs.
-    pub(super) fn stores(&self) -> Stores {
-        Stores::in_folder(self.folder.root().join("db"))
     }
 
     /// Where agents find a service.

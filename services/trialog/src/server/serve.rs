@@ -72,12 +72,13 @@ pub async fn serve(arguments: Arguments) -> anyhow::Result<()> {
         bail!("--listen opens a TCP port for gRPC: give the installation's secret with --token-file");
     }
     let folder = DataFolder::open(&arguments.data)?;
-    databases::check(folder.root(), &arguments.services, &arguments.accepted).await?;
+    let stores = settings.store.stores(folder.root())?;
+    databases::check(folder.root(), &stores, &arguments.services, &arguments.accepted).await?;
     let signing_key = match &arguments.signing_key_file {
         Some(path) => Some(folder::signing_key(path, &runtime::MachineEntropy::default())?),
         None => None,
     };
     let peers: BTreeMap<String, String> = arguments.peers.into_iter().collect();
     let place = Place { services: arguments.services, grpc_listen: arguments.listen, peers, peer_token, signing_key };
-    wiring::run(Plan { folder, settings, place, shows_token: false }).await
+    wiring::run(Plan { folder, settings, stores, place, shows_token: false }).await
 }

@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 pub struct Settings {
     /// The front door.
     pub http: Http,
+    /// Where the services keep their logs.
+    pub store: Store,
     /// Sweeps.
     pub sweeps: Sweeps,
     /// The disk of the data folder.
@@ -29,6 +31,53 @@ pub struct Http {
 impl Default for Http {
     fn default() -> Self {
         Self { listen: "127.0.0.1:8080".to_owned(), workers: 2 }
+    }
+}
+
+/// Where the services keep their logs.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Store {
+    /// A PostgreSQL database, `postgres://USER@HOST/DATABASE`; empty: files in the data folder. The password is better
+    /// given by PGPASSWORD or `.pgpass`.
+    #[serde(serialize_with = "without_password")]
+    pub url: String,
+    /// What the names of its schemas begin with: `PREFIX_SERVICE`.
+    pub prefix: String,
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self { url: String::new(), prefix: "trialog".to_owned() }
+    }
+}
+
+impl Store {
+    /// The stores of an installation whose files are in a folder.
+    ///
+    /// # Errors
+    /// When the URL is none, or this build has no such store.
+    pub fn stores(&self, folder: &std::path::Path) -> anyhow::Result<eventlog::Stores> {
+        if self.url.is_empty() {
+            return Ok(super::databases::in_folder(folder));
+        }
+        #[cfg(feature = "postgres")]
+        return Ok(eventlog::Stores::in_postgres(&self.url, &self.prefix)?);
+        #[cfg(not(feature = "postgres"))]
+        anyhow::bail!("store.url: this build has no PostgreSQL store; build it with `cargo build --features postgres`");
+    }
+}
+
+/// What is printed hides what stands between `:` and `@`.
+fn without_password<S: serde::Serializer>(url: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&hidden(url))
+}
+
+fn hidden(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    match rest.rsplit_once('@').map(|(user, host)| (user.split_once(':'), host)) {
+        Some((Some((user, _)), host)) => format!("{scheme}://{user}:***@{host}"),
+        _ => url.to_owned(),
     }
 }
 

@@ -33,6 +33,7 @@ pub async fn up(arguments: Arguments) -> anyhow::Result<()> {
         settings.http.listen = listen;
     }
     let folder = DataFolder::open(&arguments.data)?;
-    databases::check(folder.root(), &databases::KEEPERS.map(str::to_owned), &arguments.accepted).await?;
-    wiring::run(Plan::everything(folder, settings)).await
+    let stores = settings.store.stores(folder.root())?;
+    databases::check(folder.root(), &stores, &databases::KEEPERS.map(str::to_owned), &arguments.accepted).await?;
+    wiring::run(Plan::everything(folder, settings, stores)).await
 }

@@ -1,7 +1,6 @@
 //! How the services that run here meet. The difference between a laptop and a fleet is in the plan and in
 //! configuration.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +21,7 @@ const FIRST_WORKSPACE: &str = "default";
 /// The servers and background tasks of the services that run here.
 struct Assembly {
     routes: RoutesBuilder,
-    root: PathBuf,
+    stores: eventlog::Stores,
     feeds: feed::Feeds,
     logs: Vec<eventlog::EventLog>,
     tasks: Vec<Task>,
@@ -37,9 +36,9 @@ macro_rules! add {
         let service = $service;
         service.routes(&mut $assembly.routes);
         let source = service.feed();
-        let file = super::databases::file(&$assembly.root, $name);
-        health::watch_writer($name, file, source.log().clone(), $assembly.shutdown.clone(), &$assembly.health);
-        $assembly.measures.add_log($name, source.log(), super::databases::file(&$assembly.root, $name));
+        let store = $assembly.stores.of($name);
+        health::watch_writer($name, store.clone(), source.log().clone(), $assembly.shutdown.clone(), &$assembly.health);
+        $assembly.measures.add_log($name, source.log(), store);
         $assembly.logs.push(source.log().clone());
         $assembly.feeds.add($name, source);
         $assembly.tasks.extend(service.tasks().into_iter().map(|task| task.of($name)));
@@ -87,7 +86,7 @@ pub async fn run(plan: Plan) -> anyhow::Result<()> {
     let health = Health::new();
     let (routes, mut tasks, logs) =
         assemble(&plan, &peers, (&shutdown, &health), (&clock, &entropy), signing_key, &url).await?;
-    super::databases::remember(plan.folder.root()).await?;
+    super::databases::remember(plan.folder.root(), &plan.stores).await?;
     for service in SERVICES.iter().filter(|service| plan.runs_here(service)) {
         if let Some(peer) = peers.by_name(service) {
             peer.connect_routes(routes.clone());
@@ -132,8 +131,7 @@ pub async fn run(plan: Plan) -> anyhow::Result<()> {
 
 /// Where a service failed to open.
 fn database_of(plan: &Plan, service: &str) -> String {
-    let file = super::databases::file(plan.folder.root(), service);
-    format!("{service} cannot be opened; its database is {}", file.display())
+    format!("{service} cannot be opened; its database is {}", plan.stores.of(service))
 }
 
 /// What nodes and their agents are told of this installation.
@@ -157,9 +155,9 @@ async fn assemble(
     signing_key: [u8; 32],
     url: &str,
 ) -> anyhow::Result<(Routes, Vec<Task>, Vec<eventlog::EventLog>)> {
-    let (stores, data) = (plan.stores(), plan.folder.root().to_path_buf());
+    let (stores, data) = (plan.stores.clone(), plan.folder.root().to_path_buf());
     let mut assembly = Assembly {
-        root: data.clone(),
+        stores: stores.clone(),
         routes: Routes::builder(),
         feeds: feed::Feeds::new(peers.clone()),
         logs: Vec::new(),

@@ -49,6 +49,10 @@ impl MemoryStore {
         no_tables()
     }
 
+    pub(super) async fn integrity(&self) -> Result<Vec<String>, Error> {
+        Ok(Vec::new())
+    }
+
     pub(super) async fn has_table(&self, _: &str) -> Result<bool, Error> {
         Ok(false)
     }

@@ -13,14 +13,14 @@ mod rows;
 mod sqlite;
 mod transaction;
 
-use std::path::PathBuf;
+use std::fmt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use memory::MemoryStore;
 pub use reader::Reader;
 use reader::Reading;
 pub(crate) use rows::{CommandRow, Fence, Rows};
-pub use sqlite::{Examined, ExaminedCursor, examine, faults, write_back};
 use transaction::Connection;
 pub use transaction::Transaction;
 
@@ -39,6 +39,18 @@ enum Place {
     Postgres(Arc<postgres::Address>),
     /// Memory, for tests: the log without tables of others.
     Memory(MemoryStore),
+}
+
+/// Where it is, for people: without a password.
+impl fmt::Display for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Place::Sqlite(file) => write!(f, "{}", file.display()),
+            #[cfg(feature = "postgres")]
+            Place::Postgres(address) => write!(f, "{address:?}"),
+            Place::Memory(_) => write!(f, "memory"),
+        }
+    }
 }
 
 impl Store {
@@ -71,8 +83,49 @@ impl Store {
         }))
     }
 
-    /// Connects those who read what is committed.
-    pub(crate) async fn reader(&self) -> Result<Reader, Error> {
+    /// Whether there is anything: a new file is empty until the first commit.
+    ///
+    /// # Errors
+    /// When a server cannot be asked.
+    pub async fn is_there(&self) -> Result<bool, Error> {
+        match &self.0 {
+            Place::Sqlite(file) => Ok(std::fs::metadata(file.as_path()).is_ok_and(|facts| facts.len() > 0)),
+            #[cfg(feature = "postgres")]
+            Place::Postgres(_) => {
+                let reader = self.reader().await?;
+                let found = reader.has_table("log_head").await;
+                reader.close().await;
+                found
+            }
+            Place::Memory(_) => Ok(false),
+        }
+    }
+
+    /// The file, where it is one.
+    pub fn file(&self) -> Option<&Path> {
+        match &self.0 {
+            Place::Sqlite(file) => Some(file),
+            _ => None,
+        }
+    }
+
+    /// Makes a file whole without what lies beside it, so that its copy is a backup; no service has it open. False when
+    /// somebody reads it: then its last commits stay where they are.
+    ///
+    /// # Errors
+    /// When it cannot be opened or written.
+    pub async fn write_back(&self) -> Result<bool, Error> {
+        match &self.0 {
+            Place::Sqlite(file) => sqlite::write_back(file).await,
+            _ => Ok(true),
+        }
+    }
+
+    /// Connects those who read what is committed. Close them in the end.
+    ///
+    /// # Errors
+    /// When the database cannot be opened.
+    pub async fn reader(&self) -> Result<Reader, Error> {
         Ok(Reader::new(match &self.0 {
             Place::Sqlite(file) => Reading::Sqlite(sqlite::Readers::connect(file).await?),
             #[cfg(feature = "postgres")]

@@ -1,7 +1,5 @@
 //! Reads of what is committed.
 
-use std::path::Path;
-
 use tokio::sync::watch;
 
 use super::memory::MemoryStore;
@@ -44,12 +42,21 @@ impl Reader {
         Self { store, damage: watch::Sender::new(None) }
     }
 
-    /// Of a database file whose service need not run: nothing is changed. Close it in the end.
+    /// Bytes that a server has for the log; nothing where it is a file, whose size everybody sees.
     ///
     /// # Errors
-    /// When it cannot be opened.
-    pub async fn of_file(file: &Path) -> Result<Self, Error> {
-        Ok(Self::new(Reading::Sqlite(sqlite::Readers::connect(file).await?)))
+    /// When it cannot be asked.
+    pub async fn bytes(&self) -> Result<Option<u64>, Error> {
+        match &self.store {
+            #[cfg(feature = "postgres")]
+            Reading::Postgres(store) => self.trusting(store.bytes().await).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// What the store finds damaged in its own files, in words.
+    pub(crate) async fn integrity(&self) -> Result<Vec<String>, Error> {
+        ask!(self, store => store.integrity().await)
     }
 
     /// Whether there is a table of this name: one that came later is not in a database that no newer build has opened.

@@ -24,6 +24,18 @@ impl Readers {
         Ok(rows.into_iter().map(|row| Row(Stored::Postgres(row))).collect())
     }
 
+    /// The server looks after its pages; what it finds there comes with the read that meets it.
+    pub async fn integrity(&self) -> Result<Vec<String>, Error> {
+        Ok(Vec::new())
+    }
+
+    pub async fn bytes(&self) -> Result<u64, Error> {
+        let get = "SELECT coalesce(sum(pg_total_relation_size(oid)), 0)::bigint FROM pg_class
+                   WHERE relnamespace = current_schema()::regnamespace AND relkind = 'r'";
+        let bytes: i64 = sqlx::query_scalar(get).fetch_one(&self.pool).await?;
+        Ok(bytes.unsigned_abs())
+    }
+
     pub async fn has_table(&self, name: &str) -> Result<bool, Error> {
         let get = "SELECT to_regclass(quote_ident($1)) IS NOT NULL";
         Ok(sqlx::query_scalar(get).bind(name).fetch_one(&self.pool).await?)

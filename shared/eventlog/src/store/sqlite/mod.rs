@@ -8,7 +8,7 @@ mod pages;
 mod readers;
 mod writer;
 
-pub use examine::{Examined, ExaminedCursor, examine, faults, write_back};
+pub(super) use examine::write_back;
 pub(super) use readers::Readers;
 pub(super) use writer::Writer;
 

@@ -31,6 +31,10 @@ impl Readers {
         Ok(rows.into_iter().map(|row| Row(Stored::Sqlite(row))).collect())
     }
 
+    pub async fn integrity(&self) -> Result<Vec<String>, Error> {
+        super::examine::integrity(&self.pool).await
+    }
+
     pub async fn has_table(&self, name: &str) -> Result<bool, Error> {
         let count = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = ?";
         let count: i64 = sqlx::query_scalar(count).bind(name).fetch_one(&self.pool).await?;
