@@ -17,6 +17,10 @@ PREFIX ?= /usr/local
 PROFILE ?= dist
 BUILT = $(TARGET)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))/trialog
 DIST := $(CURDIR)/dist
+# Parts that release builds and tests have, and a laptop does without.
+FEATURES := --features trialog/postgres,trialog-testkit/postgres
+# What must not be skipped in tests; the others say what they miss.
+export TRIALOG_REQUIRE ?= python,promtool
 
 .PHONY: help
 help: ## this list
@@ -53,8 +57,14 @@ demo: build $(DEMO)/venv/ready ## a sweep from submission to served answers (DEM
 	TRIALOG=$(TARGET)/debug/trialog DEMO_DATA=$(DEMO_DATA) DEMO_KEEP=$(DEMO_KEEP) $(DEMO)/venv/bin/python examples/digits/demo.py
 
 .PHONY: test
-test: tools lint build $(DEMO)/venv/ready $(DEMO)/bin/promtool ## everything that must hold
-	TRIALOG=$(TARGET)/debug/trialog TRIALOG_REQUIRE=1 TRIALOG_TEST_PYTHON=$(DEMO)/venv/bin/python TRIALOG_TEST_PROMTOOL=$(DEMO)/bin/promtool cargo test --workspace
+test: tools lint $(DEMO)/venv/ready $(DEMO)/bin/promtool ## everything that must hold
+	cargo build -p trialog --features postgres
+	postgres=$$(mktemp -d /tmp/trialog-postgres-XXXXXX); \
+	trap 'deploy/postgres-dev/postgres-dev down '$$postgres'; rm -rf '$$postgres EXIT; \
+	export TRIALOG_TEST_POSTGRES=$$(FSYNC=off deploy/postgres-dev/postgres-dev up $$postgres); \
+	export TRIALOG=$(TARGET)/debug/trialog TRIALOG_TEST_PYTHON=$(DEMO)/venv/bin/python TRIALOG_TEST_PROMTOOL=$(DEMO)/bin/promtool; \
+	cargo test --workspace $(FEATURES); \
+	if [ -n "$$TRIALOG_TEST_POSTGRES" ]; then TRIALOG_TEST_STORE=postgres cargo test --workspace $(FEATURES) --lib -- api:: scenarios serving_tests; fi
 	$(PYTHON) -m unittest discover -s services/agent/python -p 'test_*.py'
 	$(MAKE) --no-print-directory install PROFILE=dev DESTDIR=$(DEMO)/installed PREFIX=/usr
 	$(DEMO)/installed/usr/bin/trialog --version
@@ -64,7 +74,7 @@ test: tools lint build $(DEMO)/venv/ready $(DEMO)/bin/promtool ## everything tha
 .PHONY: lint
 lint: tools ## formatting and lints
 	cargo fmt --all --check
-	cargo clippy --workspace --all-targets -- -D warnings
+	cargo clippy --workspace --all-targets $(FEATURES) -- -D warnings
 
 .PHONY: check
 check: tools ## formatting, lints and unit tests of the crates that differ from main (BASE=...), in a few minutes
@@ -88,7 +98,7 @@ check: tools ## formatting, lints and unit tests of the crates that differ from 
 
 .PHONY: stage
 stage: tools
-	cargo build -p trialog --profile $(PROFILE)
+	cargo build -p trialog --profile $(PROFILE) --features postgres
 	rm -rf $(DIST)/stage
 	install -D -m 755 $(BUILT) $(DIST)/stage/bin/trialog
 	cd $(DIST)/stage && mkdir -p share/bash-completion/completions share/zsh/site-functions share/fish/vendor_completions.d share/doc/trialog \

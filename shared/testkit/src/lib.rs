@@ -16,6 +16,7 @@ mod processes;
 mod properties;
 mod python;
 mod random;
+mod required;
 mod server;
 mod stored;
 mod watchdog;

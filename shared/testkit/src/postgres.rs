@@ -1,5 +1,7 @@
 //! The PostgreSQL server of tests that need one: `TRIALOG_TEST_POSTGRES`, which `make test` starts.
 
+use crate::required::missing;
+
 /// Where the logs of a test's services are: a folder's SQLite files, or, when `TRIALOG_TEST_STORE` is `postgres`, schemas
 /// of that server, which are the folder's own.
 ///
@@ -18,17 +20,18 @@ pub fn stores(folder: &std::path::Path) -> eventlog::Stores {
     eventlog::Stores::in_folder(folder)
 }
 
-/// Its URL; `None`, said on the standard error, where there is none and `TRIALOG_REQUIRE` is not set.
+/// Its URL; `None` where there is none and it is not required.
 ///
 /// # Panics
-/// When there is none and `TRIALOG_REQUIRE` is set: then nothing may be skipped.
+/// When there is none and `TRIALOG_REQUIRE` names `postgres`.
 pub fn postgres() -> Option<String> {
     let found = std::env::var("TRIALOG_TEST_POSTGRES").ok().filter(|url| !url.is_empty());
     if found.is_none() {
-        let missing = "TRIALOG_TEST_POSTGRES names no server: `deploy/postgres-dev/postgres-dev up FOLDER` starts one \
-                       (apt-get install postgresql), make test does";
-        assert!(std::env::var_os("TRIALOG_REQUIRE").is_none(), "{missing}");
-        eprintln!("skipped: {missing}");
+        missing(
+            "postgres",
+            "TRIALOG_TEST_POSTGRES names no server: make test starts one where it is installed (apt-get install \
+             postgresql)",
+        );
     }
     found
 }

@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-/// An interpreter that can import these modules; `None`, said on the standard error, where there is none and
-/// `TRIALOG_REQUIRE` is not set.
+use crate::required::missing;
+
+/// An interpreter that can import these modules; `None` where there is none and it is not required.
 ///
 /// # Panics
-/// When there is none and `TRIALOG_REQUIRE` is set: then nothing may be skipped.
+/// When there is none and `TRIALOG_REQUIRE` names `python`.
 pub fn python_with(modules: &[&str]) -> Option<PathBuf> {
     let python = PathBuf::from(std::env::var_os("TRIALOG_TEST_PYTHON").unwrap_or_else(|| "python3".into()));
     let imports = format!("import {}", modules.join(", "));
@@ -15,8 +16,6 @@ pub fn python_with(modules: &[&str]) -> Option<PathBuf> {
     if found {
         return Some(python);
     }
-    let missing = format!("{} has not all of {}: make test installs them", python.display(), modules.join(", "));
-    assert!(std::env::var_os("TRIALOG_REQUIRE").is_none(), "{missing}");
-    eprintln!("skipped: {missing}");
+    missing("python", &format!("{} has not all of {}: make test installs them", python.display(), modules.join(", ")));
     None
 }
