@@ -71,9 +71,11 @@ impl Batch {
 
     /// Moves a cursor with the commit; never back.
     pub fn move_cursor(&mut self, cursor: &CursorMove) {
-        let CursorMove { projection, source, partition, position } = cursor.clone();
-        let at = self.rows.cursors.entry((projection, source, partition)).or_insert(position);
-        *at = position.max(*at);
+        let CursorMove { projection, source, partition, position, event_id } = cursor.clone();
+        let at = self.rows.cursors.entry((projection, source, partition)).or_insert((position, event_id));
+        if position > at.0 {
+            *at = (position, event_id);
+        }
     }
 
     /// Decides everything that needs no transaction.

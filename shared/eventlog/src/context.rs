@@ -51,6 +51,9 @@ pub struct CursorMove {
     pub partition: i32,
     /// The position that has been taken in.
     pub position: i64,
+    /// The event that stands there, where that is known: in a log that was set back and has grown again it is another
+    /// one.
+    pub event_id: Option<Uuid>,
 }
 
 /// What a command has led to. It is durable when this arrives.

@@ -1,6 +1,8 @@
 //! A look at a log from outside of its service, which need not run: what it is, how far it has come, and whether it is
 //! sound. Nothing is changed.
 
+use uuid::Uuid;
+
 use crate::{Error, Reader, Store, sql};
 
 /// Faults of one kind that are told; a database that is damaged everywhere says no more with all of them.
@@ -28,6 +30,8 @@ pub struct ExaminedCursor {
     pub source: String,
     /// The last position that it has taken in.
     pub position: i64,
+    /// The event that stood there, where that is known.
+    pub event_id: Option<Uuid>,
 }
 
 impl Store {
@@ -43,6 +47,37 @@ impl Store {
         let examined = examine(&reader).await;
         reader.close().await;
         examined.map(Some)
+    }
+
+    /// The event at a position.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn event_at(&self, position: i64) -> Result<Option<Uuid>, Error> {
+        let reader = self.reader().await?;
+        let page = reader.page(position - 1, 1).await;
+        reader.close().await;
+        Ok(page?.first().filter(|event| event.position == position).map(|event| event.event_id))
+    }
+
+    /// Makes another incarnation of a log that was set back: its positions come again with other events, so that
+    /// whoever has followed it must not go on as if nothing had happened. No service has it open.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub async fn renew(&self, seed: u64) -> Result<(), Error> {
+        let mut tx = self.writer().await?;
+        tx.begin().await?;
+        let renew = sql("UPDATE log_meta SET value = $1 WHERE key = 'incarnation'").bind(format!("{seed:016x}"));
+        let renewed = renew.execute(&mut tx).await.map(drop);
+        match renewed {
+            Ok(()) => tx.commit().await?,
+            Err(error) => {
+                tx.rollback().await;
+                return Err(error);
+            }
+        }
+        tx.close().await
     }
 
     /// Reads the whole log and answers what is wrong with it, in words; nothing when it is sound. Takes seconds for each
@@ -71,11 +106,27 @@ async fn examine(reader: &Reader) -> Result<Examined, Error> {
     let service = sql(meta).bind("service").fetch_one(reader).await?;
     let incarnation = sql(meta).bind("incarnation").fetch_one(reader).await?;
     // Cursors before the head: while a service runs, both only grow.
-    let cursors = "SELECT projection, source, last_position FROM projection_cursor ORDER BY projection, source";
-    let cursors: Vec<(String, String, i64)> = sql(cursors).fetch_all(reader).await?;
+    let cursors = cursors(reader).await?;
     let head = sql("SELECT last_position FROM log_head WHERE id = 1").fetch_one(reader).await?;
-    let cursor = |(projection, source, position)| ExaminedCursor { projection, source, position };
-    Ok(Examined { service, incarnation, head, cursors: cursors.into_iter().map(cursor).collect() })
+    Ok(Examined { service, incarnation, head, cursors })
+}
+
+async fn cursors(reader: &Reader) -> Result<Vec<ExaminedCursor>, Error> {
+    // A database that no build with events of cursors has opened yet has none.
+    let known = "SELECT count(*) FROM log_migrations WHERE name = 'eventlog_004_cursor_events'";
+    if sql(known).fetch_one::<i64>(reader).await? == 0 {
+        let get = "SELECT projection, source, last_position FROM projection_cursor ORDER BY projection, source";
+        let rows: Vec<(String, String, i64)> = sql(get).fetch_all(reader).await?;
+        let cursor = |(projection, source, position)| ExaminedCursor { projection, source, position, event_id: None };
+        return Ok(rows.into_iter().map(cursor).collect());
+    }
+    let get = "SELECT projection, source, last_position, event_id FROM projection_cursor ORDER BY projection, source";
+    let rows: Vec<(String, String, i64, Option<Vec<u8>>)> = sql(get).fetch_all(reader).await?;
+    let cursor = |(projection, source, position, event_id): (String, String, i64, Option<Vec<u8>>)| {
+        let event_id = event_id.and_then(|id| Uuid::from_slice(&id).ok());
+        ExaminedCursor { projection, source, position, event_id }
+    };
+    Ok(rows.into_iter().map(cursor).collect())
 }
 
 /// What holds for every log: positions and versions have no gaps, and the head is the last event.

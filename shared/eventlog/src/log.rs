@@ -319,23 +319,16 @@ impl EventLog {
     /// # Errors
     /// When the queue is full, the log is closed, or the database fails.
     pub async fn move_cursor(&self, projection: &str, source: &str, position: i64) -> Result<(), Error> {
-        self.move_cursor_in(projection, source, 0, position).await
+        let (projection, source) = (projection.to_owned(), source.to_owned());
+        self.move_to(CursorMove { projection, source, partition: 0, position, event_id: None }).await
     }
 
-    /// The same in a partition of the source.
+    /// The same in a partition of the source, and with the event that stands there.
     ///
     /// # Errors
     /// When the queue is full, the log is closed, or the database fails.
-    pub async fn move_cursor_in(
-        &self,
-        projection: &str,
-        source: &str,
-        partition: i32,
-        position: i64,
-    ) -> Result<(), Error> {
+    pub async fn move_to(&self, cursor: CursorMove) -> Result<(), Error> {
         let (reply, answer) = oneshot::channel();
-        let (projection, source) = (projection.to_owned(), source.to_owned());
-        let cursor = CursorMove { projection, source, partition, position };
         self.enqueue(Item::Cursor(cursor, reply))?;
         answer.await.unwrap_or(Err(Error::Closed))
     }

@@ -6,7 +6,10 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, bail};
-use eventlog::{Examined, Stores};
+use eventlog::{Examined, ExaminedCursor, Store, Stores};
+
+use runtime::MachineEntropy;
+use vocabulary::Entropy;
 
 use super::folder::replace;
 
@@ -78,7 +81,50 @@ pub async fn check(root: &Path, stores: &Stores, services: &[String], accepted: 
             );
         }
     }
+    check_set_back(stores, services, accepted, &found, &MachineEntropy::default()).await
+}
+
+/// Logs that end before what others have seen of them, or have other events there: they were set back, and their
+/// positions come again with other events. Accepted ones become other incarnations.
+async fn check_set_back(
+    stores: &Stores,
+    services: &[String],
+    accepted: &[String],
+    found: &BTreeMap<&str, Examined>,
+    entropy: &dyn Entropy,
+) -> anyhow::Result<()> {
+    for (service, log) in found.iter().filter(|(name, _)| services.iter().any(|here| here == *name)) {
+        let source = format!("{service}@{}", log.incarnation);
+        let seen = found.values().flat_map(|other| other.cursors.iter().map(move |cursor| (other, cursor)));
+        for (other, cursor) in seen.filter(|(_, cursor)| cursor.source == source) {
+            let store = stores.of(service);
+            if !is_set_back(&store, log, cursor).await? {
+                continue;
+            }
+            if accepted.iter().any(|name| name == service) {
+                store.renew(entropy.seed()).await?;
+                break;
+            }
+            bail!(
+                "the database of {service} ({store}) was set back: it ends at {}, and {}'s follower {} has seen it up \
+                 to {}. Put it back as it was. If what it has lost may be lost, start once with --accept-database \
+                 {service}: it is another log then, which `trialog feed adopt` lets the others follow",
+                log.head,
+                other.service,
+                cursor.projection,
+                cursor.position
+            );
+        }
+    }
     Ok(())
+}
+
+async fn is_set_back(store: &Store, log: &Examined, cursor: &ExaminedCursor) -> anyhow::Result<bool> {
+    Ok(match cursor.event_id {
+        _ if cursor.position > log.head => true,
+        Some(seen) if cursor.position > 0 => store.event_at(cursor.position).await? != Some(seen),
+        _ => false,
+    })
 }
 
 /// Notes which databases the folder has, once all services are open.
@@ -150,7 +196,10 @@ pub async fn faults(root: &Path, stores: &Stores) -> anyhow::Result<Vec<String>>
             heads.insert(again.service.clone(), again);
         }
     }
-    wrong.extend(logs.iter().flat_map(|log| ahead(log, &heads)));
+    for log in &logs {
+        wrong.extend(ahead(log, &heads));
+        wrong.extend(elsewhere(log, &heads, stores).await);
+    }
     Ok(wrong)
 }
 
@@ -175,10 +224,27 @@ fn ahead(log: &Examined, heads: &BTreeMap<String, Examined>) -> Vec<String> {
     wrong
 }
 
+/// Cursors at positions where another event stands now: the log was set back and has grown again.
+async fn elsewhere(log: &Examined, heads: &BTreeMap<String, Examined>, stores: &Stores) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for cursor in &log.cursors {
+        let Some((service, incarnation)) = cursor.source.split_once('@') else { continue };
+        let source = heads.get(service).filter(|source| source.incarnation == incarnation);
+        let Some(source) = source.filter(|source| cursor.position <= source.head) else { continue };
+        // What cannot be read is said of that database.
+        if is_set_back(&stores.of(service), source, cursor).await.unwrap_or_default() {
+            wrong.push(format!(
+                "{}: the cursor {} of {} is at {}, where another event stands now: the log of {service} was set back \
+                 and has grown again",
+                log.service, cursor.projection, cursor.source, cursor.position
+            ));
+        }
+    }
+    wrong
+}
+
 #[cfg(test)]
 mod tests {
-    use eventlog::ExaminedCursor;
-
     use super::*;
 
     fn log(service: &str, head: i64, cursors: &[(&str, i64)]) -> Examined {
@@ -186,6 +252,7 @@ mod tests {
             projection: "p".to_owned(),
             source: (*source).to_owned(),
             position: *position,
+            event_id: None,
         };
         let cursors = cursors.iter().map(cursor).collect();
         Examined { service: service.to_owned(), incarnation: "i".to_owned(), head, cursors }

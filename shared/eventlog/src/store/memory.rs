@@ -27,7 +27,7 @@ struct Tables {
     /// The places of a stream's events in `events`.
     streams: HashMap<String, Vec<usize>>,
     commands: HashMap<Uuid, CommandRow>,
-    cursors: BTreeMap<(String, String, i32), i64>,
+    cursors: BTreeMap<(String, String, i32), (i64, Option<Uuid>)>,
     /// With the id of the event at their version.
     snapshots: HashMap<String, (SnapshotRow, Uuid)>,
 }
@@ -85,17 +85,19 @@ impl MemoryStore {
     }
 
     pub(super) async fn cursor(&self, projection: &str, source: &str) -> Result<Option<i64>, Error> {
-        Ok(self.tables().cursors.get(&(projection.to_owned(), source.to_owned(), 0)).copied())
+        Ok(self.tables().cursors.get(&(projection.to_owned(), source.to_owned(), 0)).map(|at| at.0))
     }
 
     pub(super) async fn cursors(&self, projection: &str) -> Result<Vec<CursorMove>, Error> {
         let tables = self.tables();
         let own = tables.cursors.iter().filter(|((of, ..), _)| of == projection);
-        let cursor = |((projection, source, partition), position): (&(String, String, i32), &i64)| CursorMove {
+        type Row<'a> = (&'a (String, String, i32), &'a (i64, Option<Uuid>));
+        let cursor = |((projection, source, partition), (position, event_id)): Row<'_>| CursorMove {
             projection: projection.clone(),
             source: source.clone(),
             partition: *partition,
             position: *position,
+            event_id: *event_id,
         };
         Ok(own.map(cursor).collect())
     }
@@ -266,9 +268,11 @@ impl Tables {
             self.events.push(event);
         }
         self.commands.extend(rows.commands.into_iter().map(|row| (row.command_id, row)));
-        for (key, position) in rows.cursors {
-            let at = self.cursors.entry(key).or_insert(position);
-            *at = position.max(*at);
+        for (key, to) in rows.cursors {
+            let at = self.cursors.entry(key).or_insert(to);
+            if to.0 > at.0 {
+                *at = to;
+            }
         }
         Ok(())
     }

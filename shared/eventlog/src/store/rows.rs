@@ -23,8 +23,8 @@ pub(crate) struct CommandRow {
 pub(crate) struct Rows {
     pub events: Vec<RecordedEvent>,
     pub commands: Vec<CommandRow>,
-    /// By projection, source and partition.
-    pub cursors: BTreeMap<(String, String, i32), i64>,
+    /// By projection, source and partition: the position, and the event that stands there, where it is known.
+    pub cursors: BTreeMap<(String, String, i32), (i64, Option<Uuid>)>,
 }
 
 impl Rows {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
-use trialog_eventlog::{Error, EventLog, ExecuteError, Recorded, examine, faults, sql};
+use trialog_eventlog::{Error, EventLog, ExecuteError, Recorded, Store, sql};
 use vocabulary::{Decider, stored_events};
 
 use crate::account::*;
@@ -281,10 +281,10 @@ async fn what_is_damaged_is_found_from_outside() {
     let folder = tempfile::tempdir().unwrap();
     let log = full(folder.path()).await;
     let file = folder.path().join("accounts.db");
-    let examined = examine(&file).await.unwrap();
+    let examined = Store::sqlite(&file).examine().await.unwrap().expect("a log");
     assert_eq!((examined.service.as_str(), examined.head), ("accounts", 60 * 150));
     assert_eq!(format!("accounts@{}", examined.incarnation), log.source());
-    assert_eq!(faults(&file).await.unwrap(), Vec::<String>::new());
+    assert_eq!(Store::sqlite(&file).faults().await.unwrap(), Vec::<String>::new());
     let set_back = log.record::<Account, _>("b", None, context(1 << 90), |_, tx| {
         Box::pin(async move {
             sql("INSERT INTO snapshots(stream_id, schema, version, bytes) VALUES ('gone', 1, 5, x'00')")
@@ -294,11 +294,11 @@ async fn what_is_damaged_is_found_from_outside() {
         })
     });
     set_back.await.unwrap();
-    let found = faults(&file).await.unwrap();
+    let found = Store::sqlite(&file).faults().await.unwrap();
     assert!(found.len() == 1 && found[0].contains("gone") && found[0].contains("version 5"), "{found:?}");
     log.close().await;
     damage(folder.path());
-    assert!(!faults(&file).await.unwrap().is_empty());
+    assert!(!Store::sqlite(&file).faults().await.unwrap().is_empty());
     std::fs::write(&file, "no database at all").unwrap();
-    assert!(examine(&file).await.is_err());
+    assert!(Store::sqlite(&file).examine().await.is_err());
 }

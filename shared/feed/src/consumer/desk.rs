@@ -139,7 +139,8 @@ async fn assert_there(entry: &Entry, cursor: &Cursor) -> Result<(), Problem> {
             );
             Err(Problem::new(412, "BeyondHead", detail).with("head", head))
         }
-        Ok(Err(OpenError::Away(why))) => away(&why),
+        // What is adopted is a position alone, with no event that another one could stand in the place of.
+        Ok(Err(error @ (OpenError::Away(_) | OpenError::OtherHistory { .. }))) => away(&error.to_string()),
     }
 }
 

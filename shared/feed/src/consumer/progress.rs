@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use contracts::feed::Fact;
-use eventlog::{Error, EventLog};
+use eventlog::{CursorMove, Error, EventLog};
 use tokio::time::Interval;
+use uuid::Uuid;
 
 use crate::source::Cursor;
 
@@ -40,6 +41,8 @@ pub(super) struct Progress {
 #[derive(Default)]
 struct Partition {
     seen: i64,
+    /// The event at `seen`.
+    event_id: Option<Uuid>,
     saved: i64,
     open: BTreeSet<i64>,
 }
@@ -53,8 +56,11 @@ impl Partition {
 
 impl Progress {
     pub fn begin(projection: &'static str, cursor: &Cursor, source: String) -> Self {
-        let partition = |position: &i64| Partition { seen: *position, saved: *position, open: BTreeSet::new() };
-        let partitions = cursor.positions.iter().map(|(number, position)| (*number, partition(position))).collect();
+        let partition = |(number, position): (&i32, &i64)| {
+            let event_id = cursor.events.get(number).copied();
+            (*number, Partition { seen: *position, event_id, saved: *position, open: BTreeSet::new() })
+        };
+        let partitions = cursor.positions.iter().map(partition).collect();
         let timer = tokio::time::interval(CURSOR_EVERY);
         Self { projection, source, partitions, facts: 0, timer, lags: false }
     }
@@ -73,7 +79,7 @@ impl Progress {
         if fact.previous > partition.seen {
             return Taken::Hole(fact.previous);
         }
-        partition.seen = fact.position;
+        (partition.seen, partition.event_id) = (fact.position, Uuid::try_parse(&fact.event_id).ok());
         if fact.watermark {
             self.lag();
         } else {
@@ -120,7 +126,10 @@ impl Progress {
         for (number, partition) in &mut self.partitions {
             let reached = partition.reached();
             if reached > partition.saved {
-                log.move_cursor_in(self.projection, &self.source, *number, reached).await?;
+                let (projection, source) = (self.projection.to_owned(), self.source.clone());
+                let event_id = partition.event_id.filter(|_| reached == partition.seen);
+                let cursor = CursorMove { projection, source, partition: *number, position: reached, event_id };
+                log.move_to(cursor).await?;
                 partition.saved = reached;
             }
         }
@@ -148,6 +157,7 @@ pub(super) async fn load(
         if row.source.starts_with(&incarnation) {
             let cursor = named.entry(row.source.clone()).or_insert_with(|| Cursor::at(row.source.clone(), 0));
             cursor.positions.insert(row.partition, row.position);
+            cursor.events.extend(row.event_id.map(|id| (row.partition, id)));
         } else if row.source == service {
             bare.positions.insert(row.partition, row.position);
         }

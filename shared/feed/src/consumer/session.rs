@@ -133,13 +133,30 @@ impl Session<'_> {
                 "{consumer} has followed {known} and met {met}: the log was made anew or restored. If that is meant, \
                  `trialog feed adopt {met}` follows it from its beginning on (`--from POSITION` from later on)"
             ),
-            OpenError::BeyondHead { source_name, from, head } => format!(
-                "{consumer} has seen {source_name} up to {from}, and it ends at {head}: the log was set back. If \
-                 that is meant, `trialog feed adopt {source_name} --from {head}` goes on from there"
+            OpenError::BeyondHead { source_name, from, head } => {
+                format!(
+                    "{consumer} has seen {source_name} up to {from}, and it ends at {head}: {}",
+                    set_back(source_name)
+                )
+            }
+            OpenError::OtherHistory { source_name, from } => format!(
+                "{consumer} has seen {source_name} up to {from}, and another event stands there now: {}",
+                set_back(source_name)
             ),
             OpenError::Away(text) => text.clone(),
         }
     }
+}
+
+/// What is said of a log that was set back: its positions come again with other events, so that it must be told from
+/// the one before.
+fn set_back(source: &str) -> String {
+    let service = source.split('@').next().unwrap_or_default();
+    format!(
+        "the log was set back. Put it back as it was; or, if what it has lost may be lost, start the server of {service} \
+         once with --accept-database {service}, which makes another incarnation of it, and follow that with `trialog \
+         feed adopt`"
+    )
 }
 
 /// A session under way.

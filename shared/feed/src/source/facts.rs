@@ -6,6 +6,7 @@ use std::sync::Arc;
 use contracts::feed::Fact;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
+use uuid::Uuid;
 
 /// How far a reader has come in one source: everything up to there is done.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,12 +16,14 @@ pub struct Cursor {
     /// The position of each partition; one that is absent begins at its beginning. A log that is read directly has the
     /// one partition 0.
     pub positions: BTreeMap<i32, i64>,
+    /// The event at each of these, where it is known: in a log that was set back and has grown again it is another one.
+    pub events: BTreeMap<i32, Uuid>,
 }
 
 impl Cursor {
     /// A position in the one partition of a log.
     pub fn at(source: impl Into<String>, position: i64) -> Self {
-        Self { source: source.into(), positions: BTreeMap::from([(0, position)]) }
+        Self { source: source.into(), positions: BTreeMap::from([(0, position)]), events: BTreeMap::new() }
     }
 
     /// The position in a partition; 0 before its first fact.
@@ -69,6 +72,14 @@ pub enum OpenError {
         from: i64,
         /// The last position that there is.
         head: i64,
+    },
+    /// Another event stands where the cursor is: the log was set back and has grown again.
+    #[error("another event than before is at position {from} of {source_name}")]
+    OtherHistory {
+        /// The source.
+        source_name: String,
+        /// The cursor's position.
+        from: i64,
     },
     /// It cannot be reached now.
     #[error("{0}")]

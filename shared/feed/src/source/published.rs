@@ -7,6 +7,7 @@ use contracts::about::About;
 use contracts::feed::Fact;
 use eventlog::{EventLog, RecordedEvent};
 use serde::Deserialize;
+use uuid::Uuid;
 
 /// Events read at once. A page is a transaction of its own, so that no reader holds back the WAL.
 pub(super) const PAGE_EVENTS: u32 = 1000;
@@ -75,6 +76,7 @@ pub struct Source {
 #[derive(Clone)]
 pub(super) struct Published {
     pub position: i64,
+    pub event_id: Uuid,
     /// `None` when it stays private.
     pub fact: Option<(Arc<Fact>, Arc<Ids>)>,
 }
@@ -162,7 +164,7 @@ impl Kept {
             Ok(Some(publication)) => Some(fact(source, event, previous, publication)),
             Err(error) => Some(unreadable(source, event, previous, &error)),
         };
-        let published = Published { position: event.position, fact };
+        let published = Published { position: event.position, event_id: event.event_id, fact };
         if is_next {
             self.bytes += bytes(&published);
             self.events.push_back(published.clone());
@@ -236,10 +238,10 @@ mod tests {
             position,
             stream: "a".to_owned(),
             version: position,
-            event_id: uuid::Uuid::nil(),
+            event_id: Uuid::nil(),
             kind: "K".to_owned(),
             schema: 1,
-            command_id: uuid::Uuid::nil(),
+            command_id: Uuid::nil(),
             recorded_at_us: 0,
             data: String::new(),
             meta: String::new(),

@@ -32,7 +32,8 @@ impl FactSource for Remote {
             let mut client =
                 FeedServiceClient::new(self.peer.clone()).max_decoding_message_size(contracts::peer::MESSAGE_BYTES_MAX);
             let (service, source, from) = (self.service.clone(), cursor.source.clone(), cursor.position(0));
-            let request = ReadRequest { service, source, from, ..ReadRequest::default() };
+            let from_event_id = cursor.events.get(&0).map(ToString::to_string).unwrap_or_default();
+            let request = ReadRequest { service, source, from, from_event_id, ..ReadRequest::default() };
             let answer = client.read(request).await.map_err(|status| refused(&status))?;
             let source = header(&answer, SOURCE_HEADER);
             let head = header(&answer, HEAD_HEADER).and_then(|head| head.parse().ok());
@@ -62,6 +63,7 @@ fn refused(status: &Status) -> OpenError {
         "BeyondHead" => {
             OpenError::BeyondHead { source_name: text(SOURCE_HEADER), from: number("from"), head: number(HEAD_HEADER) }
         }
+        "OtherHistory" => OpenError::OtherHistory { source_name: text(SOURCE_HEADER), from: number("from") },
         _ => OpenError::Away(problem.to_string()),
     }
 }

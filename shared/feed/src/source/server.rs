@@ -9,6 +9,7 @@ use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use tonic::metadata::MetadataValue;
 use tonic::{Request, Response, Status};
+use uuid::Uuid;
 use vocabulary::Problem;
 
 use super::facts::OpenError;
@@ -70,6 +71,8 @@ impl FeedService for FeedServer {
             return Err(contracts::status_of(&Problem::invalid("/from", "Contradiction", detail)));
         }
         let from = source.begin(begin).await.map_err(|error| contracts::status_of(&problem(&error)))?;
+        let seen = Uuid::try_parse(&request.from_event_id).ok();
+        source.assert_same(from, seen).await.map_err(|error| contracts::status_of(&problem(&error)))?;
         let head = *source.log().head().borrow();
         let ReadRequest { workspace, stream, sweep_id, run_id, until_head, .. } = request;
         let facts = source.facts(from, Filter { workspace, stream, sweep_id, run_id }, until_head);
@@ -108,6 +111,13 @@ fn problem(error: &OpenError) -> Problem {
                 .with(SOURCE_HEADER, source_name.clone())
                 .with("from", *from)
                 .with(HEAD_HEADER, *head)
+        }
+        OpenError::OtherHistory { source_name, from } => {
+            let detail = format!(
+                "another event than before is at position {from} of {source_name}: the log was set back and has grown \
+                 again. Begin again without a position"
+            );
+            Problem::new(412, "OtherHistory", detail).with(SOURCE_HEADER, source_name.clone()).with("from", *from)
         }
         OpenError::Away(text) => Problem::unavailable("LogUnavailable", text.clone(), 1),
     }

@@ -7,6 +7,7 @@ use contracts::feed::Fact;
 use futures_util::future::BoxFuture;
 use futures_util::{StreamExt, stream};
 use tokio::sync::watch;
+use uuid::Uuid;
 
 use super::facts::{Cursor, FactSource, Facts, OpenError, Opened};
 use super::published::{Ids, Published, Source};
@@ -53,6 +54,7 @@ impl FactSource for Source {
                 return Err(OpenError::OtherIncarnation { known: cursor.source.clone(), met: name.to_owned() });
             }
             let from = self.begin(Begin::After(cursor.position(0))).await?;
+            self.assert_same(from, cursor.events.get(&0).copied()).await?;
             let head = Some(*self.log().head().borrow());
             Ok(Opened { source: name.to_owned(), head, facts: self.facts(from, Filter::default(), false) })
         })
@@ -73,6 +75,19 @@ impl Source {
             Begin::After(from) => Ok(from.max(0)),
             Begin::Now => Ok(head),
             Begin::Since(at_us) => self.before(at_us, head).await.map_err(|error| OpenError::Away(error.to_string())),
+        }
+    }
+
+    /// Whether the event that a reader has seen at a position still stands there.
+    ///
+    /// # Errors
+    /// When it is another one, or the log cannot be read.
+    pub(super) async fn assert_same(&self, position: i64, seen: Option<Uuid>) -> Result<(), OpenError> {
+        let Some(seen) = seen.filter(|_| position > 0) else { return Ok(()) };
+        let page = self.log().read(position - 1, 1).await.map_err(|error| OpenError::Away(error.to_string()))?;
+        match page.first() {
+            Some(event) if event.event_id == seen => Ok(()),
+            _ => Err(OpenError::OtherHistory { source_name: self.log().source().to_owned(), from: position }),
         }
     }
 
@@ -137,19 +152,19 @@ impl Reader {
     /// Takes a page in: its facts, and a watermark when it ends in something that this reader does not get.
     fn take(&mut self, published: Vec<Published>) {
         let mut silent_to = None;
-        for Published { position, fact } in published {
+        for Published { position, event_id, fact } in published {
             self.from = position;
             match fact.filter(|(fact, about)| self.filter.wants(fact, about)) {
                 Some((fact, _)) => {
                     silent_to = None;
                     self.ready.push_back(fact);
                 }
-                None => silent_to = Some(position),
+                None => silent_to = Some((position, event_id)),
             }
         }
-        if let Some(position) = silent_to {
-            let source = self.source.log().source().to_owned();
-            self.ready.push_back(Arc::new(Fact { source, position, watermark: true, ..Fact::default() }));
+        if let Some((position, event_id)) = silent_to {
+            let (source, event_id) = (self.source.log().source().to_owned(), event_id.to_string());
+            self.ready.push_back(Arc::new(Fact { source, position, event_id, watermark: true, ..Fact::default() }));
         }
     }
 }

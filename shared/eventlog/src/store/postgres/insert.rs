@@ -23,10 +23,11 @@ const WRITE: &str = "WITH head AS (
         SELECT * FROM unnest($14::uuid[], $15::bytea[], $16::bigint[], $17::bigint[], $18::bigint[], $19::bytea[],
                              $20::bigint[])
     )
-    INSERT INTO projection_cursor AS old (projection, source, partition, last_position)
-    SELECT * FROM unnest($21::text[], $22::text[], $23::integer[], $24::bigint[])
+    INSERT INTO projection_cursor AS old (projection, source, partition, last_position, event_id)
+    SELECT * FROM unnest($21::text[], $22::text[], $23::integer[], $24::bigint[], $25::bytea[])
     ON CONFLICT(projection, source, partition) DO UPDATE
-        SET last_position = greatest(old.last_position, excluded.last_position)";
+        SET event_id = CASE WHEN excluded.last_position > old.last_position THEN excluded.event_id ELSE old.event_id END,
+            last_position = greatest(old.last_position, excluded.last_position)";
 
 /// Writes a batch: in the open transaction, or in one of its own.
 pub(super) async fn write(connection: &mut PgConnection, fence: Fence, rows: Rows) -> Result<(), Error> {
@@ -70,14 +71,15 @@ fn bind_commands(query: Query, rows: &Rows) -> Query {
 }
 
 fn bind_cursors(query: Query, rows: Rows) -> Query {
-    let mut columns = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    for ((projection, source, partition), position) in rows.cursors {
+    let mut columns = (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for ((projection, source, partition), (position, event_id)) in rows.cursors {
         columns.0.push(projection);
         columns.1.push(source);
         columns.2.push(partition);
         columns.3.push(position);
+        columns.4.push(event_id.map(|id| id.as_bytes().to_vec()));
     }
-    query.bind(columns.0).bind(columns.1).bind(columns.2).bind(columns.3)
+    query.bind(columns.0).bind(columns.1).bind(columns.2).bind(columns.3).bind(columns.4)
 }
 
 /// Only the fence puts a NULL into `log_head`; and who finds an event where its own was to be is not alone. The parts of

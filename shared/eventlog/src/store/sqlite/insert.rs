@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use sqlx::{AssertSqlSafe, SqliteConnection};
+use uuid::Uuid;
 
 use super::Query;
 use crate::store::{CommandRow, Fence, Rows};
@@ -25,13 +26,14 @@ const COLUMNS: &str = "position, stream_id, version, event_id, type, schema, com
 const COMMAND_COLUMNS: &str = "command_id, fingerprint, first_position, last_position, version, reply, at";
 const EVENT_PLACES: &str = "(?,?,?,?,?,?,?,?,?,?)";
 const COMMAND_PLACES: &str = "(?,?,?,?,?,?,?)";
-const CURSOR_PLACES: &str = "(?,?,?,?)";
+const CURSOR_PLACES: &str = "(?,?,?,?,?)";
 pub(super) const BEGIN: &str = "BEGIN IMMEDIATE";
 /// Fails on the NOT NULL when another writer has taken over: the check and the move are one statement.
 const MOVE_HEAD: &str =
     "UPDATE log_head SET last_position = CASE WHEN epoch = ? AND last_position = ? THEN ? END WHERE id = 1";
-const MOVE_CURSOR: &str = "INSERT INTO projection_cursor(projection, source, partition, last_position)";
+const MOVE_CURSOR: &str = "INSERT INTO projection_cursor(projection, source, partition, last_position, event_id)";
 const NEVER_BACK: &str = "ON CONFLICT(projection, source, partition) DO UPDATE SET \
+                          event_id = CASE WHEN excluded.last_position > last_position THEN excluded.event_id ELSE event_id END, \
                           last_position = max(last_position, excluded.last_position)";
 
 /// Splits into pieces of few lengths.
@@ -201,8 +203,11 @@ fn bind_command(query: Query, command: CommandRow) -> Query {
         .bind(command.at_us)
 }
 
-fn bind_cursor(query: Query, ((projection, source, partition), position): ((String, String, i32), i64)) -> Query {
-    query.bind(projection).bind(source).bind(partition).bind(position)
+type CursorRow = ((String, String, i32), (i64, Option<Uuid>));
+
+fn bind_cursor(query: Query, ((projection, source, partition), (position, event_id)): CursorRow) -> Query {
+    let event_id = event_id.map(|id| id.as_bytes().to_vec());
+    query.bind(projection).bind(source).bind(partition).bind(position).bind(event_id)
 }
 
 #[cfg(test)]
@@ -222,7 +227,7 @@ mod tests {
     #[test]
     fn one_call_has_a_place_for_every_value() {
         let sql = build(Text::All { sizes: [2, 1, 2], alone: true });
-        assert_eq!(sql.matches('?').count(), 3 + 2 * 10 + 7 + 2 * 4, "{sql}");
+        assert_eq!(sql.matches('?').count(), 3 + 2 * 10 + 7 + 2 * 5, "{sql}");
         assert_eq!(sql.matches(';').count(), 5, "{sql}");
         assert_eq!(build(Text::All { sizes: [0, 0, 1], alone: true }).matches(';').count(), 3);
         let inside = build(Text::All { sizes: [1, 1, 0], alone: false });

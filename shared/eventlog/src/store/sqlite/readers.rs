@@ -7,6 +7,8 @@ use sqlx::SqlitePool;
 use sqlx::sqlite::SqlitePoolOptions;
 
 use super::{connect, pages, query};
+use uuid::Uuid;
+
 use crate::snapshots::SnapshotRow;
 use crate::sql::{Row, Statement, Stored};
 use crate::store::reader::Take;
@@ -78,11 +80,12 @@ impl Readers {
     }
 
     pub async fn cursors(&self, projection: &str) -> Result<Vec<CursorMove>, Error> {
-        let get = "SELECT source, partition, last_position FROM projection_cursor WHERE projection = ?";
-        let rows: Vec<(String, i32, i64)> = sqlx::query_as(get).bind(projection).fetch_all(&self.pool).await?;
-        let cursor = |(source, partition, position)| {
-            let projection = projection.to_owned();
-            CursorMove { projection, source, partition, position }
+        let get = "SELECT source, partition, last_position, event_id FROM projection_cursor WHERE projection = ?";
+        let rows: Vec<(String, i32, i64, Option<Vec<u8>>)> =
+            sqlx::query_as(get).bind(projection).fetch_all(&self.pool).await?;
+        let cursor = |(source, partition, position, event_id): (String, i32, i64, Option<Vec<u8>>)| {
+            let (projection, event_id) = (projection.to_owned(), event_id.and_then(|id| Uuid::from_slice(&id).ok()));
+            CursorMove { projection, source, partition, position, event_id }
         };
         Ok(rows.into_iter().map(cursor).collect())
     }
