@@ -108,7 +108,8 @@ async fn is_named(hash: &Hash, tx: &mut Transaction) -> Result<bool, Error> {
     let count = "SELECT (SELECT count(*) FROM artifacts WHERE sha256 = $1)
         + (SELECT count(*) FROM superseded_artifacts WHERE sha256 = $1)
         + (SELECT count(*) FROM code_objects WHERE sha256 = $1)
-        + (SELECT count(*) FROM kept_objects WHERE sha256 = $1)";
+        + (SELECT count(*) FROM kept_objects WHERE sha256 = $1)
+        + (SELECT count(*) FROM object_owners WHERE sha256 = $1 AND put = 1)";
     let count: i64 = sql(count).bind(hash.as_str()).fetch_one(&mut *tx).await?;
     if count == 0 {
         sql("DELETE FROM object_owners WHERE sha256 = $1").bind(hash.as_str()).execute(&mut *tx).await?;

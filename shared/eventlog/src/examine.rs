@@ -80,8 +80,8 @@ impl Store {
         tx.close().await
     }
 
-    /// Reads the whole log and answers what is wrong with it, in words; nothing when it is sound. Takes seconds for each
-    /// gigabyte.
+    /// Reads the whole log and answers what is wrong with it, in words; nothing when it is sound. Takes seconds for
+    /// each gigabyte.
     ///
     /// # Errors
     /// When it cannot be opened.

@@ -28,7 +28,7 @@ pub use fixture::{Fixture, Recorded};
 pub use home::{Home, open_to_others};
 pub use output::{SAY, check_everything_written};
 pub use patience::{await_that, await_that_async};
-pub use postgres::{postgres, stores};
+pub use postgres::{new_schema, postgres, stores};
 pub use processes::{Kind, Process, kill_and_await, processes_of};
 pub use properties::properties;
 pub use python::python_with;

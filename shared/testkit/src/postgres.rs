@@ -1,9 +1,12 @@
 //! The PostgreSQL server of tests that need one: `TRIALOG_TEST_POSTGRES`, which `make test` starts.
 
+use runtime::MachineEntropy;
+use vocabulary::Entropy;
+
 use crate::required::missing;
 
-/// Where the logs of a test's services are: a folder's SQLite files, or, when `TRIALOG_TEST_STORE` is `postgres`, schemas
-/// of that server, which are the folder's own.
+/// Where the logs of a test's services are: a folder's SQLite files, or, when `TRIALOG_TEST_STORE` is `postgres`,
+/// schemas of that server, which are the folder's own.
 ///
 /// # Panics
 /// When the server is wished for and not there.
@@ -34,4 +37,9 @@ pub fn postgres() -> Option<String> {
         );
     }
     found
+}
+
+/// The name of a schema that is nobody's yet: a server is used by several runs, one after the other or at once.
+pub fn new_schema() -> String {
+    format!("t{}", MachineEntropy::default().uuid().simple())
 }

@@ -5,7 +5,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use trialog_testkit::{Fixture, Home, Options, Server, Watchdog, await_that, binary};
+use serde_json::json;
+use trialog_testkit::{Client, Fixture, Home, Options, Server, Watchdog, await_that, binary};
 
 /// For each test: a server that starts where it should refuse would not end.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -82,6 +83,50 @@ fn a_database_that_is_gone_or_empty_or_another_is_refused_at_the_start() {
     assert_eq!(server.client().list("models", "models"), Vec::<serde_json::Value>::new());
     server.stop();
     Server::start(Options::up(&home)).stop();
+}
+
+/// An external sweep of one trial, told to its end.
+fn sweep(client: &Client, name: &str) {
+    let document = json!({
+        "name": name, "mode": "external", "objective": {"goal": "minimize", "primary_metric": "loss"},
+        "search_space": {"x": {"type": "uniform", "min_value": 0, "max_value": 1}},
+        "sampling_algorithm": {"type": "random", "seed": 3}, "limits": {"max_total_trials": 1},
+    });
+    client.post("sweeps", &document).expect(201);
+    let asked = client.post(&format!("sweeps/{name}/trials:ask"), &json!({"count": 1})).expect(200);
+    let run = asked["trials"][0]["run_id"].as_str().expect("a run").to_owned();
+    let told = json!({"attempt": 1, "value": 0.5, "final": true});
+    client.post(&format!("sweeps/{name}/trials/0:tell"), &told).expect(200);
+    client.await_run(&run, LIMIT, |run| run["state"] == "Completed");
+}
+
+#[test]
+fn a_database_that_was_set_back_is_refused_and_becomes_another_log_when_it_is_accepted() {
+    // Its positions come again with other events: whoever has followed it would pass them over.
+    let home = Home::new();
+    let _watchdog = Watchdog::new(LIMIT, home.path(), "a start on a log that was set back");
+    let mut server = Server::start(Options::up(&home));
+    sweep(&server.client(), "first");
+    server.stop();
+    let (file, kept) = (database(&home, "sweeps"), home.join("sweeps.kept"));
+    fs::copy(&file, &kept).expect("the database of sweeps");
+    server.restart();
+    sweep(&server.client(), "lost");
+    server.stop();
+    remove(&file);
+    fs::copy(&kept, &file).expect("the backup");
+    refused(&home, "sweeps", "set back");
+    let mut server = Server::begin_with(Options::up(&home).with(&["--accept-database", "sweeps"]));
+    await_that(LIMIT, || {
+        let ready = readiness(&home);
+        if ready.contains("feed adopt sweeps@") { Ok(()) } else { Err(ready) }
+    });
+    let sweeps = server.client().list("sweeps", "sweeps");
+    assert_eq!(sweeps.iter().map(|sweep| sweep["name"].clone()).collect::<Vec<_>>(), ["first"]);
+    server.stop();
+    // It is what the folder has now.
+    let mut server = Server::begin_with(Options::up(&home));
+    server.stop();
 }
 
 /// Runs SQL on a database of a stopped server.

@@ -205,6 +205,7 @@ impl Sender {
             stream: STREAMS[stream.number].0.to_owned(),
             offset,
             data,
+            at_end: false,
         };
         let server = self.context.node.link.server().await;
         let answer = server.peers.runs_client().append_logs(self.context.node.call().attach(request)).await;

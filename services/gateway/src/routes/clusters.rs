@@ -13,7 +13,9 @@ use vocabulary::Problem;
 
 use super::page::PageQuery;
 use crate::access::Scope;
-use crate::door::{Query, Call, Document, Refusal, Reply, Service, WaitQuery, Waiting, changed, found, json, removed, written};
+use crate::door::{
+    Query, Call, Document, Refusal, Reply, Service, WaitQuery, Waiting, changed, found, json, removed, written,
+};
 
 super::routes!(
     list_vm_sizes,

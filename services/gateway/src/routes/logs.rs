@@ -45,9 +45,8 @@ pub struct AppendQuery {
     /// `stdout`, `stderr` or `trialog`; stdout when absent.
     #[serde(default)]
     stream: String,
-    /// Position of the first byte in the attempt's stream; what is there already is skipped.
-    #[serde(default)]
-    offset: u64,
+    /// Position of the first byte in the attempt's stream; what is there already is skipped. At the end when absent.
+    offset: Option<u64>,
 }
 
 /// Reads a run's logs as plain text; with `follow` they go on until the run has ended.
@@ -85,7 +84,9 @@ pub(crate) async fn append_logs(body: RawBody, call: Call, query: Query<AppendQu
         stream = "stdout".to_owned();
     }
     let (workspace, run_id, attempt) = (call.workspace.clone(), call.run_id()?, attempt_of(&call, attempt)?);
-    let request = AppendLogsRequest { workspace, run_id, attempt, stream, offset, data: body.bytes.to_vec() };
+    let (at_end, offset) = (offset.is_none(), offset.unwrap_or_default());
+    let data = body.bytes.to_vec();
+    let request = AppendLogsRequest { workspace, run_id, attempt, stream, offset, data, at_end };
     let reply = call.peers().runs_client().append_logs(call.writing(body.hash())?.attach(request)).await?;
     written(StatusCode::OK, Service::Runs, reply)
 }

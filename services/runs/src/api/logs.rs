@@ -27,7 +27,8 @@ pub(super) async fn append(
     request: Request<wire::AppendLogsRequest>,
 ) -> Result<Response<wire::AppendLogsReply>, Status> {
     let call = CallContext::of(&request);
-    let wire::AppendLogsRequest { workspace, run_id, attempt, stream, offset, data } = request.into_inner();
+    let wire::AppendLogsRequest { workspace, run_id, attempt, stream, offset, data, at_end } = request.into_inner();
+    let offset = Some(offset).filter(|_| !at_end);
     let run = run_named(&run_id, &workspace)?;
     check_stream(&stream).map_err(status)?;
     if data.len() > APPEND_BYTES_MAX {

@@ -42,6 +42,8 @@ pub(super) async fn put(
     if workspace.is_empty() && !is_agent(&call) {
         return Err(status(Problem::invalid("/workspace", "Required", "workspace: required")));
     }
+    // One that is named by its hash is put for its own sake, and stays; the others are a run's.
+    let stays = expected.is_some();
     let put = core.objects.put(expected, content.boxed(), core.entropy.as_ref());
     let (hash, size_bytes) = put.await.map_err(status)?;
     let _naming = core.naming.read().await;
@@ -54,24 +56,33 @@ pub(super) async fn put(
         )));
     }
     if !workspace.is_empty() {
-        give(core, &call, workspace, hash.clone()).await?;
+        give(core, &call, (workspace, hash.clone()), stays).await?;
     }
     Ok(Response::new(wire::ObjectFacts { sha256: hash.as_str().to_owned(), size_bytes }))
 }
 
 /// Who has sent the content has it.
-async fn give(core: &Core, call: &CallContext, workspace: String, hash: Hash) -> Result<(), Status> {
-    if object_owners::has(core.log.reader(), &workspace, &hash).await.map_err(calls::unreadable)? {
+async fn give(core: &Core, call: &CallContext, owned: (String, Hash), stays: bool) -> Result<(), Status> {
+    let (workspace, hash) = &owned;
+    let reader = core.log.reader();
+    let is_so = match stays {
+        true => object_owners::has_put(reader, workspace, hash).await,
+        false => object_owners::has(reader, workspace, hash).await,
+    };
+    if is_so.map_err(calls::unreadable)? {
         return Ok(());
     }
     let context = calls::context(call, core.entropy.as_ref(), Vec::new());
     // Rows need a stream that they go with; nothing happens to the experiments.
-    let stream = experiment::stream(&workspace);
-    let owned = Arc::new((workspace, hash));
+    let stream = experiment::stream(workspace);
+    let owned = Arc::new(owned);
     let given = core.log.record::<Experiments, _>(&stream, None, context, move |_, tx| {
         let owned = Arc::clone(&owned);
         Box::pin(async move {
-            object_owners::give(tx, &owned.0, &owned.1).await?;
+            match stays {
+                true => object_owners::put(tx, &owned.0, &owned.1).await?,
+                false => object_owners::give(tx, &owned.0, &owned.1).await?,
+            }
             Ok(Recorded { events: Vec::new(), reply: Vec::new() })
         })
     });

@@ -25,8 +25,8 @@ pub struct Append {
     pub writer: Writer,
     /// One of [`super::STREAMS`].
     pub stream: String,
-    /// Of the first byte in this attempt's stream.
-    pub offset: u64,
+    /// Of the first byte in this attempt's stream; `None` is at the end.
+    pub offset: Option<u64>,
     /// The bytes.
     pub data: Vec<u8>,
     /// Bytes kept of the stream.
@@ -35,7 +35,14 @@ pub struct Append {
 
 impl Append {
     /// An append with the limit in force.
-    pub fn new(workspace: String, run: RunId, attempt: u32, stream: String, offset: u64, data: Vec<u8>) -> Self {
+    pub fn new(
+        workspace: String,
+        run: RunId,
+        attempt: u32,
+        stream: String,
+        offset: Option<u64>,
+        data: Vec<u8>,
+    ) -> Self {
         let writer = Writer::Client;
         Self { workspace, run, attempt, writer, stream, offset, data, limit: STREAM_BYTES_MAX }
     }
@@ -68,11 +75,12 @@ pub async fn append(
     let get = "SELECT next_offset FROM log_ends WHERE run = $1 AND attempt = $2 AND stream = $3";
     let next: Option<i64> = sql(get).bind(&key).bind(attempt).bind(&append.stream).fetch_optional(&mut *tx).await?;
     let next = next.and_then(|next| u64::try_from(next).ok()).unwrap_or(0);
-    if append.offset > next {
-        let (expected, received) = (next, append.offset);
+    let offset = append.offset.unwrap_or(next);
+    if offset > next {
+        let (expected, received) = (next, offset);
         return Err(RecordError::Rejected(Rejection::OffsetGap { expected, received }));
     }
-    let known = usize::try_from(next - append.offset).unwrap_or(usize::MAX);
+    let known = usize::try_from(next - offset).unwrap_or(usize::MAX);
     let fresh = append.data.get(known..).unwrap_or_default();
     if !fresh.is_empty() {
         write(append, &key, attempt, next, fresh, tx).await?;

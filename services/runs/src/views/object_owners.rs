@@ -1,6 +1,6 @@
-//! Which workspaces have an object. One is had by who has put it, by who has it as an artifact of a run, and as the
-//! code of a run's job. The first two are written where they are done; what this view adds is the code of jobs, so that
-//! what older histories refer to is had too.
+//! Which workspaces have an object. One is had by who has put it, and then it stays; by who has it as an artifact of a
+//! run, and as the code of a run's job. The first two are written where they are done; what this view adds is the code
+//! of jobs, so that what older histories refer to is had too.
 
 use eventlog::{Error, Reader, Transaction, sql};
 
@@ -33,6 +33,27 @@ pub async fn give(tx: &mut Transaction, workspace: &str, hash: &Hash) -> Result<
         .execute(tx)
         .await?;
     Ok(())
+}
+
+/// The workspace has put the object by itself: it stays, whatever becomes of the runs that name it.
+///
+/// # Errors
+/// When the row cannot be written.
+pub async fn put(tx: &mut Transaction, workspace: &str, hash: &Hash) -> Result<(), Error> {
+    let put = "INSERT INTO object_owners(workspace, sha256, put) VALUES ($1, $2, 1)
+        ON CONFLICT(workspace, sha256) DO UPDATE SET put = 1";
+    sql(put).bind(workspace).bind(hash.as_str()).execute(tx).await?;
+    Ok(())
+}
+
+/// Whether the workspace has put the object by itself.
+///
+/// # Errors
+/// When the rows cannot be read.
+pub async fn has_put(reader: &Reader, workspace: &str, hash: &Hash) -> Result<bool, Error> {
+    let count = "SELECT count(*) FROM object_owners WHERE workspace = $1 AND sha256 = $2 AND put = 1";
+    let count: i64 = sql(count).bind(workspace).bind(hash.as_str()).fetch_one(reader).await?;
+    Ok(count > 0)
 }
 
 /// Whether the workspace has the object.

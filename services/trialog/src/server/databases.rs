@@ -107,8 +107,9 @@ async fn check_set_back(
             }
             bail!(
                 "the database of {service} ({store}) was set back: it ends at {}, and {}'s follower {} has seen it up \
-                 to {}. Put it back as it was. If what it has lost may be lost, start once with --accept-database \
-                 {service}: it is another log then, which `trialog feed adopt` lets the others follow",
+                 to {}. Put it back from a later backup. If what it has lost may be lost, start once with \
+                 --accept-database {service}: it is another log then, which `trialog feed adopt` lets the others \
+                 follow",
                 log.head,
                 other.service,
                 cursor.projection,
@@ -275,9 +276,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("db")).unwrap();
         let all = KEEPERS.map(str::to_owned);
-        check(folder.path(), &all, &[]).await.unwrap();
-        fs::write(file(folder.path(), "runs"), "").unwrap();
-        check(folder.path(), &all, &[]).await.unwrap();
+        let stores = in_folder(folder.path());
+        check(folder.path(), &stores, &all, &[]).await.unwrap();
+        fs::write(folder.path().join("db/runs.sqlite"), "").unwrap();
+        check(folder.path(), &stores, &all, &[]).await.unwrap();
         assert_eq!(remembered(folder.path()).unwrap(), Some(Remembered::new()));
     }
 }

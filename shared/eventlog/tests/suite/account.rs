@@ -145,11 +145,7 @@ impl Home {
     /// A schema of its own on the server that tests are given, if there is one.
     #[cfg(feature = "postgres")]
     pub fn postgres() -> Option<Self> {
-        static SCHEMAS: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
-        let number = SCHEMAS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        // A server is used by several runs, one after the other or at once.
-        let run = Timestamp::now().as_microsecond();
-        testkit::postgres().map(|url| Self::Postgres(url, format!("t{run}_{}_{number}", std::process::id())))
+        testkit::postgres().map(|url| Self::Postgres(url, testkit::new_schema()))
     }
 
     /// Whether there are tables for views and records.

@@ -253,7 +253,10 @@ proptest! {
     #![proptest_config(ProptestConfig { max_shrink_iters: 30, ..testkit::properties(12) })]
 
     #[test]
-    fn l1_to_l8_and_l13_hold_on_a_server_too(steps in prop::collection::vec(step(), 1..14), with_view in any::<bool>()) {
+    fn l1_to_l8_and_l13_hold_on_a_server_too(
+        steps in prop::collection::vec(step(), 1..14),
+        with_view in any::<bool>(),
+    ) {
         let Some(home) = Home::postgres() else { return Ok(()) };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(live(home, steps, with_view));

@@ -14,7 +14,8 @@ mod history;
 mod model;
 #[cfg(test)]
 mod reads;
-#[cfg(all(test, feature = "postgres"))]
+#[cfg(test)]
+#[cfg(feature = "postgres")]
 mod servers;
 #[cfg(test)]
 mod settling;

@@ -153,9 +153,9 @@ impl Session<'_> {
 fn set_back(source: &str) -> String {
     let service = source.split('@').next().unwrap_or_default();
     format!(
-        "the log was set back. Put it back as it was; or, if what it has lost may be lost, start the server of {service} \
-         once with --accept-database {service}, which makes another incarnation of it, and follow that with `trialog \
-         feed adopt`"
+        "the log was set back. Put it back as it was; or, if what it has lost may be lost, start the server of \
+         {service} once with --accept-database {service}, which makes another incarnation of it, and follow that \
+         with `trialog feed adopt`"
     )
 }
 

@@ -11,14 +11,12 @@ type Fields = Map<String, Value>;
 /// When it is no object.
 pub fn upcast_spec(spec: &mut Value) -> Result<(), String> {
     let fields = fields(spec, "spec")?;
-    fill(
-        fields,
-        json!({
-            "cluster": "", "command": [], "environment_variables": {}, "inputs": [], "outputs": [], "resources": {},
-            "checkpoint": false, "prepare": [], "max_retries": 0, "priority": 0, "experiment": "",
-            "contract_variables": {}, "watched_metrics": [],
-        }),
-    );
+    let absent = json!({
+        "cluster": "", "command": [], "environment_variables": {}, "inputs": [], "outputs": [], "resources": {},
+        "checkpoint": false, "prepare": [], "max_retries": 0, "priority": 0, "experiment": "",
+        "contract_variables": {}, "watched_metrics": [],
+    });
+    fill(fields, absent);
     let texts = ["code_sha256", "python", "sweep_id", "primary_metric", "goal", "seed", "checkpoint_from"];
     texts.iter().for_each(|name| forget(fields, name, |value| value == ""));
     // What was no way to go was none.

@@ -14,7 +14,12 @@ pub(super) async fn put(fixture: &Fixture, expected: &str, data: &[u8]) -> Resul
     put_in(fixture, WORKSPACE, expected, data).await
 }
 
-async fn put_in(fixture: &Fixture, workspace: &str, expected: &str, data: &[u8]) -> Result<ObjectFacts, Problem> {
+pub(super) async fn put_in(
+    fixture: &Fixture,
+    workspace: &str,
+    expected: &str,
+    data: &[u8],
+) -> Result<ObjectFacts, Problem> {
     let mut chunks: Vec<_> =
         data.chunks(300_000).map(|data| ObjectChunk { data: data.into(), ..Default::default() }).collect();
     if chunks.is_empty() {

@@ -8,7 +8,7 @@ use feed::ReactError;
 use prost::Message;
 use sha2::{Digest, Sha256};
 
-use super::artifacts::{head, put};
+use super::artifacts::{head, put, put_in};
 use super::*;
 
 const SWEEP: &str = "sweep_06CS0000000E00000000000000";
@@ -224,4 +224,24 @@ async fn the_objects_of_a_version_stay_when_the_run_goes() {
     assert!(head(fixture, WORKSPACE, &hashes[0]).await.is_ok());
     assert_eq!(code(head(fixture, WORKSPACE, &hashes[1]).await).0, 404);
     assert_eq!(code(answer(keep(WORKSPACE, &hashes[1]).await)), (409, "ObjectGone".to_owned()));
+}
+
+#[tokio::test]
+async fn what_another_workspace_has_put_is_not_taken_from_it() {
+    // Two who have the same file know nothing of each other.
+    let bench = Bench { fixture: Fixture::new().await, position: 1.into() };
+    let fixture = &bench.fixture;
+    let run = bench.trial(0).await;
+    let sha256 = put(fixture, &hex::encode(Sha256::digest(b"weights")), b"weights").await.unwrap().sha256;
+    assert_eq!(put_in(fixture, "another", &sha256, b"weights").await.unwrap().sha256, sha256);
+    let mine = put(fixture, "", b"only an artifact").await.unwrap().sha256;
+    for (path, hash) in [("weights", &sha256), ("artifact", &mine)] {
+        bench.leaves(&run, path, hash).await;
+        bench.ages(hash);
+    }
+    bench.ends(0, &run).await;
+    bench.deleted().await.unwrap();
+    assert!(head(fixture, "another", &sha256).await.is_ok());
+    assert!(head(fixture, WORKSPACE, &sha256).await.is_ok(), "it has put it by its hash, too");
+    assert_eq!(code(head(fixture, WORKSPACE, &mine).await).0, 404);
 }

@@ -48,6 +48,7 @@ fn logs(run_id: &str, attempt: u32, offset: u64, data: &str) -> AppendLogsReques
         stream: "stdout".into(),
         offset,
         data: data.as_bytes().to_vec(),
+        at_end: false,
     }
 }
 

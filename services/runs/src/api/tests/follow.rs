@@ -108,7 +108,7 @@ async fn a_stream_is_kept_up_to_its_limit() {
     for data in ["0123456", "789abcdef", "more"] {
         let append = crate::logs::store::Append {
             limit: 10,
-            ..crate::logs::store::Append::new(WORKSPACE.into(), run, 1, "stdout".into(), at, data.into())
+            ..crate::logs::store::Append::new(WORKSPACE.into(), run, 1, "stdout".into(), Some(at), data.into())
         };
         let append = Arc::new(append);
         let context = eventlog::Context::new(Uuid::from_u128(u128::from(at) + 1), "test", "");
@@ -122,4 +122,20 @@ async fn a_stream_is_kept_up_to_its_limit() {
     let kept = text(&read(&fixture, &run.to_string(), 0).await);
     assert_eq!(kept, "0123456789\n[trialog] 10 bytes of this stream are kept; what follows is dropped\n");
     assert_eq!(fixture.append(&run.to_string(), at, "").await, Ok(at), "the agent goes on after what was dropped");
+}
+
+#[tokio::test]
+async fn text_without_an_offset_goes_to_the_end() {
+    // Whoever sends lines by hand counts no bytes; taken for the beginning, each line hid the one before.
+    let fixture = Fixture::new().await;
+    let run_id = fixture.own_run().await;
+    let append = async |offset: u64, at_end: bool, data: &str| {
+        let (workspace, run_id, stream) = (WORKSPACE.to_owned(), run_id.clone(), "stdout".to_owned());
+        let data = data.as_bytes().to_vec();
+        let request = AppendLogsRequest { workspace, run_id, stream, offset, data, at_end, ..Default::default() };
+        answer(fixture.api.append_logs(Request::new(request)).await).unwrap().next_offset
+    };
+    assert_eq!(append(0, true, "first\n").await, 6);
+    assert_eq!(append(0, true, "second\n").await, 13);
+    assert_eq!(append(6, false, "second\nthird\n").await, 19, "what is there already is skipped");
 }

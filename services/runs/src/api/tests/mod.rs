@@ -117,6 +117,7 @@ impl Fixture {
             stream: "stdout".into(),
             offset,
             data: data.as_bytes().to_vec(),
+            at_end: false,
         };
         answer(self.api.append_logs(Request::new(request)).await).map(|reply| reply.next_offset)
     }

@@ -13,8 +13,8 @@ use crate::Error;
 const CONNECT_MAX: Duration = Duration::from_secs(1);
 /// How long a statement may take before the server gives it up: a view that catches up reads long histories.
 const STATEMENT_MAX: &str = "60s";
-/// How long the server waits for a writer that stopped inside of a transaction, which holds the head of the log: then it
-/// ends that connection, and another writer can take over.
+/// How long the server waits for a writer that stopped inside of a transaction, which holds the head of the log: then
+/// it ends that connection, and another writer can take over.
 const IDLE_IN_TRANSACTION_MAX: &str = "2s";
 /// Connections for reading.
 const READERS: u32 = 8;
@@ -67,7 +67,7 @@ impl Address {
 
     pub(super) async fn writing(&self) -> Result<PgConnection, Error> {
         let options = self.session().options([("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION_MAX)]);
-        within(CONNECT_MAX, async { Ok(options.connect().await?) }).await
+        within(CONNECT_MAX, options.connect()).await
     }
 
     pub(super) async fn reading(&self) -> Result<PgPool, Error> {
@@ -78,9 +78,12 @@ impl Address {
 }
 
 /// Gives an answer up that does not come: the connection is in an unknown state then.
-pub(super) async fn within<T>(most: Duration, answer: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+pub(super) async fn within<T, E: Into<Error>>(
+    most: Duration,
+    answer: impl Future<Output = Result<T, E>>,
+) -> Result<T, Error> {
     match tokio::time::timeout(most, answer).await {
-        Ok(answer) => answer,
+        Ok(answer) => answer.map_err(Into::into),
         Err(_) => Err(sqlx::Error::Io(std::io::Error::new(
             std::io::ErrorKind::TimedOut,
             format!("the database did not answer within {} s", most.as_secs()),

@@ -26,7 +26,8 @@ const WRITE: &str = "WITH head AS (
     INSERT INTO projection_cursor AS old (projection, source, partition, last_position, event_id)
     SELECT * FROM unnest($21::text[], $22::text[], $23::integer[], $24::bigint[], $25::bytea[])
     ON CONFLICT(projection, source, partition) DO UPDATE
-        SET event_id = CASE WHEN excluded.last_position > old.last_position THEN excluded.event_id ELSE old.event_id END,
+        SET event_id =
+                CASE WHEN excluded.last_position > old.last_position THEN excluded.event_id ELSE old.event_id END,
             last_position = greatest(old.last_position, excluded.last_position)";
 
 /// Writes a batch: in the open transaction, or in one of its own.
@@ -82,8 +83,8 @@ fn bind_cursors(query: Query, rows: Rows) -> Query {
     query.bind(columns.0).bind(columns.1).bind(columns.2).bind(columns.3).bind(columns.4)
 }
 
-/// Only the fence puts a NULL into `log_head`; and who finds an event where its own was to be is not alone. The parts of
-/// the statement run in no order, so that either may be met first.
+/// Only the fence puts a NULL into `log_head`; and who finds an event where its own was to be is not alone. The parts
+/// of the statement run in no order, so that either may be met first.
 fn deposed_or_failed(error: sqlx::Error) -> Error {
     const NOT_NULL: &str = "23502";
     const UNIQUE: &str = "23505";

@@ -1,8 +1,8 @@
 //! PostgreSQL: a schema for each service's log, one connection that writes, a few that read.
 //!
-//! Positions come from the writer under the fence of `log_head`, never from a sequence, so that they are dense and in the
-//! order of the commits. A batch is one statement: its inserts are parts of one `WITH`, which the server runs as one
-//! transaction in one round trip.
+//! Positions come from the writer under the fence of `log_head`, never from a sequence, so that they are dense and in
+//! the order of the commits. A batch is one statement: its inserts are parts of one `WITH`, which the server runs as
+//! one transaction in one round trip.
 
 mod connect;
 mod insert;

@@ -44,7 +44,7 @@ pub(crate) struct Writer {
 /// Waits for an answer of the connection; one that fails as a connection leaves it in an unknown state.
 macro_rules! answer {
     ($writer:expr, $answer:expr) => {{
-        let answer = within(ANSWER_MAX, async { Ok($answer.await?) }).await;
+        let answer = within(ANSWER_MAX, $answer).await;
         if answer.as_ref().is_err_and(Error::is_lost_connection) {
             $writer.settled = false;
         }
@@ -109,7 +109,7 @@ impl Writer {
         }
         self.connection = self.address.writing().await?;
         let wait = "SELECT commits FROM log_head WHERE id = 1 FOR UPDATE";
-        within(ANSWER_MAX, async { Ok(sqlx::query(wait).fetch_optional(&mut self.connection).await?) }).await?;
+        within(ANSWER_MAX, sqlx::query(wait).fetch_optional(&mut self.connection)).await?;
         self.settled = true;
         Ok(())
     }
@@ -171,7 +171,7 @@ impl Writer {
             }
             let get = "SELECT epoch, commits FROM log_head WHERE id = 1";
             let found: (i64, i64) = sqlx::query_as(get).fetch_one(&mut self.connection).await?;
-            Ok(found)
+            Ok::<_, Error>(found)
         });
         match found.await {
             Ok((now, _)) if now != epoch => Err(Error::Deposed),

@@ -33,7 +33,8 @@ const MOVE_HEAD: &str =
     "UPDATE log_head SET last_position = CASE WHEN epoch = ? AND last_position = ? THEN ? END WHERE id = 1";
 const MOVE_CURSOR: &str = "INSERT INTO projection_cursor(projection, source, partition, last_position, event_id)";
 const NEVER_BACK: &str = "ON CONFLICT(projection, source, partition) DO UPDATE SET \
-                          event_id = CASE WHEN excluded.last_position > last_position THEN excluded.event_id ELSE event_id END, \
+                          event_id = CASE WHEN excluded.last_position > last_position \
+                          THEN excluded.event_id ELSE event_id END, \
                           last_position = max(last_position, excluded.last_position)";
 
 /// Splits into pieces of few lengths.
