@@ -93,8 +93,9 @@ fn sweep(client: &Client, name: &str) {
         "sampling_algorithm": {"type": "random", "seed": 3}, "limits": {"max_total_trials": 1},
     });
     client.post("sweeps", &document).expect(201);
-    let asked = client.post(&format!("sweeps/{name}/trials:ask"), &json!({"count": 1})).expect(200);
-    let run = asked["trials"][0]["run_id"].as_str().expect("a run").to_owned();
+    client.post(&format!("sweeps/{name}/trials:ask"), &json!({"count": 1})).expect(200);
+    let trials = client.list(&format!("sweeps/{name}/trials"), "trials");
+    let run = trials[0]["run_id"].as_str().expect("a run").to_owned();
     let told = json!({"attempt": 1, "value": 0.5, "final": true});
     client.post(&format!("sweeps/{name}/trials/0:tell"), &told).expect(200);
     client.await_run(&run, LIMIT, |run| run["state"] == "Completed");
@@ -118,8 +119,8 @@ fn a_database_that_was_set_back_is_refused_and_becomes_another_log_when_it_is_ac
     refused(&home, "sweeps", "set back");
     let mut server = Server::begin_with(Options::up(&home).with(&["--accept-database", "sweeps"]));
     await_that(LIMIT, || {
-        let ready = readiness(&home);
-        if ready.contains("feed adopt sweeps@") { Ok(()) } else { Err(ready) }
+        let said = fs::read_to_string(home.join("up.log")).unwrap_or_default();
+        if said.contains("trialog feed adopt sweeps@") { Ok(()) } else { Err(said) }
     });
     let sweeps = server.client().list("sweeps", "sweeps");
     assert_eq!(sweeps.iter().map(|sweep| sweep["name"].clone()).collect::<Vec<_>>(), ["first"]);
