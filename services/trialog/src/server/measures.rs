@@ -34,7 +34,15 @@ impl Measures {
             async move {
                 let sizes = match file {
                     Some(file) => tokio::task::spawn_blocking(move || sizes(service, &file)).await,
-                    None => Ok(log.reader().bytes().await.ok().flatten().map(|bytes| taken(service, bytes)).into_iter().collect()),
+                    None => Ok(log
+                        .reader()
+                        .bytes()
+                        .await
+                        .ok()
+                        .flatten()
+                        .map(|bytes| taken(service, bytes))
+                        .into_iter()
+                        .collect()),
                 };
                 let help = "Events that were ever appended to a service's log.";
                 let appended = Family::counter("trialog_events_appended_total", help)
