@@ -1,11 +1,15 @@
 """Tests of environment.py as a real process: python3 -m unittest discover -s services/agent/python"""
 
+import fcntl
 import os
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 import zipfile
+
+import environment
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -48,6 +52,41 @@ class EnvironmentTest(unittest.TestCase):
             used = subprocess.run([python, "-c", "import ownthing; print(ownthing.VALUE)"], capture_output=True)
             self.assertEqual(used.stdout, b"7\n")
             self.assertEqual(made("another thing").stderr, "", "it is there")
+
+    def test_those_that_nobody_has_used_for_long_go_and_no_other(self):
+        # A machine whose disk is full of old environments runs nothing; one that loses what a job runs with fails it.
+        with tempfile.TemporaryDirectory() as cache:
+            def kept():
+                return sorted(name for name in os.listdir(cache) if os.path.isdir(os.path.join(cache, name)))
+
+            now = time.time()
+            for name, hours in [("running", 9), ("oldest", 8), ("older", 7), ("old", 6), ("young", 0), ("new", 0)]:
+                os.makedirs(os.path.join(cache, name, "bin"))
+                with open(os.path.join(cache, name, "bin", "weight"), "wb") as file:
+                    file.write(bytes(1000))
+                open(os.path.join(cache, name, "ready"), "w").close()
+                open(os.path.join(cache, name + ".log"), "w").close()
+                os.utime(os.path.join(cache, name, "ready"), (now - hours * 3600,) * 2)
+            os.makedirs(os.path.join(cache, "half"))  # one that is being made
+            os.makedirs(os.path.join(cache, "killed"))  # one whose build was
+            maker = open(os.path.join(cache, "half.lock"), "w")
+            fcntl.flock(maker, fcntl.LOCK_EX)
+            self.addCleanup(maker.close)
+            path = os.path.join(cache, "running", "bin") + ":" + os.environ["PATH"]
+            job = subprocess.Popen(["cat"], stdin=subprocess.PIPE, env={"PATH": path})
+            try:
+                environment.prune(os.path.join(cache, "new"), count_max=6, bytes_max=10**6)
+                self.assertEqual(kept(), ["half", "new", "old", "older", "running", "young"])
+                self.assertFalse(os.path.exists(os.path.join(cache, "oldest.log")))
+                environment.prune(os.path.join(cache, "new"), count_max=6, bytes_max=4500)
+                self.assertEqual(kept(), ["half", "new", "old", "running", "young"], "the least recently used first")
+                environment.prune(os.path.join(cache, "new"), count_max=0, bytes_max=0)
+                self.assertEqual(kept(), ["half", "new", "running", "young"], "not what was used just now, or is in use")
+            finally:
+                job.stdin.close()
+                job.wait()
+            environment.prune(os.path.join(cache, "new"), count_max=0, bytes_max=0)
+            self.assertEqual(kept(), ["half", "new", "young"])
 
 
 if __name__ == "__main__":

@@ -76,7 +76,9 @@ pub(super) fn of(cache: &Path, spec: &JobSpec, places: &Places, path: &str) -> i
     }
     let environment = cache.join(name(&base, &lines, spec)?);
     let program = environment.join("bin/python").display().to_string();
-    if environment.join(READY).exists() {
+    // Written anew, empty as it was: its time says when the environment was last used, and those that were not for long
+    // are cleared away.
+    if fs::OpenOptions::new().write(true).truncate(true).open(environment.join(READY)).is_ok() {
         return Ok(Ok(Python { program, build: Vec::new() }));
     }
     let builder = places.attempt.join(BUILDER_FILE);
@@ -205,8 +207,11 @@ mod tests {
         let environment = Path::new(&numpy.program).parent().and_then(Path::parent).unwrap();
         fs::create_dir_all(environment).unwrap();
         assert_eq!(fixture.of(&spec("3", &["numpy"])).unwrap(), numpy, "one that is not whole is made");
-        fs::write(environment.join(READY), "").unwrap();
+        let ready = fs::File::create(environment.join(READY)).unwrap();
+        ready.set_modified(std::time::UNIX_EPOCH).unwrap();
         assert_eq!(fixture.of(&spec("3", &["numpy"])).unwrap(), Python { build: Vec::new(), ..numpy });
+        let used = ready.metadata().unwrap().modified().unwrap();
+        assert_ne!(used, std::time::UNIX_EPOCH, "what was used just now is not cleared away as the oldest");
     }
 
     #[test]
