@@ -79,7 +79,8 @@ lint: tools ## formatting and lints
 .PHONY: check
 check: tools ## formatting, lints and unit tests of the crates that differ from main (BASE=...), in a few minutes
 	cargo fmt --all --check
-	changed=$$({ git diff --name-only "$$(git merge-base $(BASE) HEAD)"; git ls-files --others --exclude-standard; } | sort -u); \
+	base=$$(git merge-base $(BASE) HEAD); \
+	changed=$$({ git diff --name-only "$$base"; git ls-files --others --exclude-standard; } | sort -u); \
 	crates=$$(sed -nE 's#^(shared|services)/([^/]+)/.*#\1/\2#p' <<<"$$changed" | sort -u); \
 	if grep -qE '^(proto/.*\.proto|Cargo\.(toml|lock))$$' <<<"$$changed"; then crates="$$crates shared/contracts"; fi; \
 	libraries=(); programs=(); \

@@ -92,7 +92,9 @@ fn there_are_never_more_nodes_than_allowed() {
 #[test]
 fn only_a_ready_node_is_noticed_and_only_once() {
     let booting = given(&[create(), request(1)]);
-    assert_eq!(booting.decide(&notice(1)), Err(Rejection::NodeNotReady(node(1), "preparing")));
+    let refused = Problem::from(booting.decide(&notice(1)).unwrap_err());
+    assert_eq!((refused.status, refused.code.as_str()), (409, "NodeNotReady"));
+    assert!(refused.detail.contains("is preparing; only a ready node"), "{}", refused.detail);
     assert_eq!(booting.decide(&notice(7)), Err(Rejection::NodeAbsent(node(7))));
     let noticed = given(&[create(), request(1), ready(1), notice(1)]);
     assert_eq!(noticed.nodes[&node(1)].state, NodeState::Noticed { deadline_us: 9 });
@@ -122,7 +124,9 @@ fn nodes_that_never_came_up_are_counted_until_one_does() {
 fn a_deleted_cluster_leaves_its_name_free() {
     let deleting = given(&[create(), request(1), delete(6)]);
     assert_eq!(deleting.decide(&delete(7)), Ok(Vec::new()));
-    assert_eq!(deleting.decide(&create()), Err(Rejection::Deleting("spot".into())));
+    let refused = Problem::from(deleting.decide(&create()).unwrap_err());
+    assert_eq!((refused.status, refused.code.as_str()), (409, "ClusterDeleting"));
+    assert!(refused.detail.contains("'spot' is being deleted; wait until it is gone"), "{}", refused.detail);
     assert_eq!(deleting.decide(&Command::FinishDelete { at_us: 7 }), Ok(Vec::new()), "a node is left");
     let again = given(&[
         create(),

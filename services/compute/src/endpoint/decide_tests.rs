@@ -181,7 +181,8 @@ fn a_lost_replica_gets_no_requests_until_its_next_attempt_is_ready() {
     assert!(endpoint.effective_traffic().is_empty());
     assert_eq!(wish(&mut endpoint, lost(1)).unwrap(), [""; 0]);
     assert_eq!(wish(&mut endpoint, ready("job_a", 2)).unwrap(), ["ReplicaReady"]);
-    assert_eq!(wish(&mut endpoint, ready("job_a", 1)), Err(Rejection::Outdated), "an old attempt is fenced");
+    let fenced = Problem::from(wish(&mut endpoint, ready("job_a", 1)).unwrap_err());
+    assert_eq!((fenced.status, fenced.code.as_str()), (409, "Outdated"));
     assert_eq!(endpoint.deployments["blue"].serving().count(), 1);
 }
 
@@ -264,6 +265,16 @@ fn an_archived_version_is_not_deployed_but_what_serves_may_be_resized() {
         Rejection::VersionArchived { model: "digits".to_owned(), version: 1 }
     );
     assert_eq!(wish(&mut endpoint, archived(revise("blue", 1, 3))).unwrap(), ["DeploymentRevised"]);
+}
+
+#[test]
+fn an_endpoint_has_so_many_deployments_and_no_more() {
+    // A script with a loop too much must not fill the routes.
+    let mut endpoint = given(vec![put()]);
+    let refused = (0..).find_map(|number| wish(&mut endpoint, revise(&format!("blue-{number}"), 1, 1)).err());
+    let refused = Problem::from(refused.unwrap());
+    assert_eq!((refused.status, refused.code.as_str()), (409, "QuotaExceeded"));
+    assert!(refused.detail.contains(&endpoint.deployments.len().to_string()), "{}", refused.detail);
 }
 
 #[test]

@@ -116,6 +116,17 @@ fn a_policys_stop_that_comes_late_relabels() {
 }
 
 #[test]
+fn an_id_makes_one_run() {
+    // A trial that is proposed again, e.g. from a restored feed, is the same run; anything else must not write over it.
+    let run = given(&[with_job()]);
+    assert_eq!(run.decide(&with_job()), Ok(vec![]));
+    let Command::Create(mut other) = with_job() else { unreachable!("a run is created") };
+    other.subject.trial_index = Some(4);
+    let refused = vocabulary::Problem::from(run.decide(&Command::Create(other)).unwrap_err());
+    assert_eq!((refused.status, refused.code.as_str()), (409, "RunExists"));
+}
+
+#[test]
 fn a_second_wish_to_stop_is_no_news() {
     // Cancel twice must not reach compute twice.
     let run = given(&[with_job(), cancel()]);

@@ -98,7 +98,9 @@ fn a_metric_that_nobody_reports_fails_the_sweep_and_says_what_was_seen() {
     // R2: three trials that end well without the key mean that its name is wrong.
     let mut story = Story::of(spec(json!({"limits": {"max_total_trials": 9, "max_concurrent_trials": 1}})));
     story.fill();
-    assert_eq!(kinds_of(&story.ends(0, "completed")), ["TrialEnded", "SweepWarned"]);
+    let events = story.ends(0, "completed");
+    assert_eq!(kinds_of(&events), ["TrialEnded", "SweepWarned"]);
+    assert!(matches!(&events[1], SweepEvent::SweepWarned(warned) if warned.code == "NoObjective"), "{events:?}");
     for trial in 1..3 {
         story.fill();
         story.ends(trial, "completed");

@@ -248,6 +248,7 @@ fn the_best_trial_that_left_no_outputs_is_marked_and_warned_of_at_once() {
     let events = story.ends_and_leaves(2, "completed", &["plots"]);
     assert_eq!(kinds_of(&events), ["TrialEnded", "SweepWarned", "SweepCompleting", "SweepCompleted"]);
     let SweepEvent::SweepWarned(warned) = &events[1] else { panic!("{events:?}") };
+    assert_eq!(warned.code, "BestWithoutOutputs");
     assert_eq!(warned.message, "trial 2 is best but left no outputs/model");
     let SweepEvent::SweepCompleted(completed) = &events[3] else { panic!("{events:?}") };
     assert_eq!(completed.closing.best.as_ref().map(|best| best.missing_outputs.clone()), Some(vec!["model".into()]));

@@ -18,6 +18,15 @@ fn refusal(story: &Story, command: &Command) -> Problem {
 }
 
 #[test]
+fn an_id_makes_one_sweep() {
+    // A submission that comes again with the id of another one must not write over what runs.
+    let story = Story::of(spec(json!({})));
+    let [SweepEvent::SweepSubmitted(submitted), ..] = &story.events[..] else { panic!("{:?}", story.events) };
+    let refused = refusal(&story, &Command::Submit(Box::new(submitted.clone())));
+    assert_eq!((refused.status, refused.code.as_str()), (409, "SweepExists"));
+}
+
+#[test]
 fn canceling_stops_what_runs_and_happens_once() {
     // R9: a second wish changes nothing and is no error.
     let mut story = Story::of(spec(json!({})));

@@ -1,7 +1,7 @@
 //! Proposals and their limits.
 
 use serde_json::json;
-use vocabulary::Decider;
+use vocabulary::{Decider, Problem};
 
 use super::{Story, spec};
 use crate::sweep::{Command, PauseMode, Rejection, SweepEvent};
@@ -32,7 +32,8 @@ fn a_proposal_that_comes_twice_or_late_is_refused() {
     let mut story = Story::of(spec(json!({})));
     let command = story.next_proposals().unwrap();
     story.when(command.clone()).unwrap();
-    assert_eq!(story.when(command.clone()), Err(Rejection::NothingToPropose));
+    let refused = Problem::from(story.when(command.clone()).unwrap_err());
+    assert_eq!((refused.status, refused.code.as_str()), (409, "NothingToPropose"));
     story.ends(0, "completed");
     assert_eq!(story.when(command), Err(Rejection::NothingToPropose));
     assert_eq!(story.sweep.trials.len(), 2);
