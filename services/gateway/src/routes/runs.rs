@@ -79,6 +79,8 @@ fn check_job(request: &CreateRunRequest) -> Result<(), Problem> {
         ("sweep_id", !job.sweep_id.is_empty()),
         ("trial_index", job.trial_index.is_some()),
         ("contract_variables", !job.contract_variables.is_empty()),
+        ("experiment", !job.experiment.is_empty()),
+        ("watched_metrics", !job.watched_metrics.is_empty()),
     ];
     let errors = filled.into_iter().filter(|(_, filled)| *filled).map(|(field, _)| {
         FieldError::new(format!("/job/{field}"), "ReadOnly", format!("job.{field}: set by the platform; leave it out"))
@@ -224,4 +226,30 @@ pub(crate) async fn list_children(call: Call, query: Query<ChildrenQuery>) -> Re
     let context = call.reading(Service::Runs)?;
     let reply = call.peers().runs_client().list_runs(context.attach(request)).await?;
     door::json(StatusCode::OK, reply.get_ref())
+}
+
+#[cfg(test)]
+mod tests {
+    use contracts::compute::{ServiceSpec, JobSpec};
+
+    use super::*;
+
+    #[test]
+    fn what_only_the_platform_fills_in_is_refused_and_not_dropped() {
+        // Whoever names an experiment in the job would find the run in another one.
+        let job = JobSpec {
+            service: Some(ServiceSpec::default()),
+            sweep_id: "sweep_1".to_owned(),
+            trial_index: Some(0),
+            contract_variables: [("A".to_owned(), "b".to_owned())].into(),
+            experiment: "digits".to_owned(),
+            watched_metrics: vec!["loss".to_owned()],
+            ..JobSpec::default()
+        };
+        let refused = check_job(&CreateRunRequest { job: Some(job), ..CreateRunRequest::default() }).unwrap_err();
+        let pointers: Vec<&str> = refused.errors.iter().map(|error| error.pointer.as_str()).collect();
+        let fields = ["contract_variables", "experiment", "service", "sweep_id", "trial_index", "watched_metrics"];
+        assert_eq!(pointers, fields.map(|field| format!("/job/{field}")));
+        assert!(check_job(&CreateRunRequest { job: Some(JobSpec::default()), ..CreateRunRequest::default() }).is_ok());
+    }
 }
