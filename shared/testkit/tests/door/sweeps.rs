@@ -196,7 +196,8 @@ pub fn a_cluster_that_goes_takes_no_sweep(client: &Client) {
         let job = json!({"cluster": cluster, "command": ["/bin/sleep", "300"], "resources": {"cpu_count": 1}});
         let run = client.post("runs", &json!({"name": "busy", "job": job})).expect(201)["run_id"].clone();
         client.await_run(run.as_str().expect("an id"), PATIENCE, |run| run["state"] == "Running");
-        client.delete(&format!("clusters/{cluster}"));
+        client.delete(&format!("clusters/{cluster}")).refused(409, "ClusterInUse");
+        client.delete(&format!("clusters/{cluster}?force=true"));
         document["cluster"] = json!(cluster);
         let answer = client.post("sweeps", &document);
         if answer.status == 409 {
