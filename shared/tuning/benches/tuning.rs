@@ -8,7 +8,7 @@ use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use trialog_tuning::bayes::{Outcome, Tuner, TunerSetup};
 use trialog_tuning::{
     Configuration, Distribution, Draw, Goal, Method, Parameter, PolicySpec, Report, Rule, SamplerSpec, SearchSpace,
-    Trials, Value, propose,
+    Trials, TunerVersion, Value, propose,
 };
 
 fn parameter(name: String, distribution: Distribution) -> Parameter {
@@ -53,6 +53,7 @@ fn tuner(method: Method, finished: u32) -> Tuner {
         noisy: false,
         max_total_trials: 2_000,
         max_concurrent_trials: 8,
+        version: TunerVersion::default(),
     });
     let sampler = SamplerSpec::Random { rule: Rule::Random };
     for trial in 0..finished {

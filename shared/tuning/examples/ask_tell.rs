@@ -1,13 +1,13 @@
 //! A tuner on standard input and output, one JSON document a line, for measurements beside other tuners.
 //!
-//! First `{"space", "method", "seed", "budget", "batch"}`, then `{"ask": 1}`, answered by `{"index", "parameters",
-//! "explained"}`, and `{"tell": index, "value": number or null}`. The environment's RECIPE may hold other constants.
+//! First `{"space", "method", "seed", "budget", "batch", "rules"}`, then `{"ask": 1}`, answered by `{"index",
+//! "parameters", "explained"}`, and `{"tell": index, "value": number or null}`. The environment's RECIPE may hold other constants.
 
 use std::io::{BufRead, Write};
 
 use serde_json::{Value, json};
-use trialog_tuning::Goal;
 use trialog_tuning::bayes::{Outcome, Recipe, Tuner, TunerSetup};
+use trialog_tuning::{Goal, TunerVersion};
 
 fn setup(line: &str) -> Result<Tuner, serde_json::Error> {
     let setup: Value = serde_json::from_str(line)?;
@@ -15,6 +15,8 @@ fn setup(line: &str) -> Result<Tuner, serde_json::Error> {
         Ok(text) => serde_json::from_str(&text)?,
         Err(_) => Recipe::default(),
     };
+    let version = setup["rules"].as_u64().and_then(|rules| TunerVersion::recorded(u32::try_from(rules).ok()?));
+    let version = version.unwrap_or_default();
     let tuner_setup = TunerSetup {
         space: serde_json::from_value(setup["space"].clone())?,
         method: serde_json::from_value(setup["method"].clone())?,
@@ -24,6 +26,7 @@ fn setup(line: &str) -> Result<Tuner, serde_json::Error> {
         noisy: false,
         max_total_trials: setup["budget"].as_u64().unwrap_or(100),
         max_concurrent_trials: setup["batch"].as_u64().unwrap_or(1),
+        version,
     };
     Ok(Tuner::with_recipe(tuner_setup, recipe))
 }

@@ -57,5 +57,5 @@ pub use space::{
 };
 pub use trials::{Report, Reported, Standing, TRIALS_MAX, Trials};
 pub use value::{Configuration, Value, fingerprint, number_text};
-pub use version::{SAMPLER_VERSION, SamplerVersion};
+pub use version::{SAMPLER_VERSION, SamplerVersion, TUNER_VERSION, TunerVersion};
 pub use whatif::{Clock, Fate, RecordedTrial, Replay, ReplayedBest, ReplayedTrial, WhatIf, replay, what_if};

@@ -161,6 +161,11 @@ impl Trials {
         self.curve(trial).map_or(0, Curve::interval)
     }
 
+    /// Whether the policy has a rung at that interval, in whichever bracket.
+    pub fn is_rung(&self, interval: u32) -> bool {
+        (0..self.ladder.brackets.len()).any(|bracket| self.ladder.rung_at(bracket, interval).is_some())
+    }
+
     /// Whether a policy has decided to stop the trial.
     pub fn is_stopping(&self, trial: u32) -> bool {
         self.curve(trial).is_some_and(|curve| curve.stopping)

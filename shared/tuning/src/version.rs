@@ -29,3 +29,35 @@ impl Default for SamplerVersion {
         Self(SAMPLER_VERSION)
     }
 }
+
+/// Raised whenever a model would suggest something else after the same log; recorded with each sweep, which stays with
+/// the rules that it began with.
+///
+/// 1. A trial counts from its end on. The model begins when as many values are known as the initial design has
+///    proposals. A failure repels by the kernel of the objective. The best inherited configurations are tried again.
+/// 2. A trial counts from its first rung on, and a failure as an observation; what is under way is not waited for. A
+///    model of its own says where trials give a value. What was inherited is never proposed again.
+pub const TUNER_VERSION: u32 = 2;
+
+/// A version of the models' rules that can be executed here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TunerVersion(u32);
+
+impl TunerVersion {
+    /// The version with that number; `None` when this build does not know it.
+    pub fn recorded(number: u32) -> Option<Self> {
+        (1..=TUNER_VERSION).contains(&number).then_some(Self(number))
+    }
+
+    /// Whether trials count before their end, and failures at all; see [`TUNER_VERSION`].
+    pub fn counts_early(self) -> bool {
+        self.0 >= 2
+    }
+}
+
+/// What suggests now.
+impl Default for TunerVersion {
+    fn default() -> Self {
+        Self(TUNER_VERSION)
+    }
+}

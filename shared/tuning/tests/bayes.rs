@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use proptest::prelude::*;
 use trialog_tuning::bayes::{Fit, Inherited, Outcome, Suggestion, Tuner, TunerSetup};
 use trialog_tuning::{
-    Condition, Configuration, Distribution, Goal, Method, Parameter, SearchSpace, Value, fingerprint,
+    Condition, Configuration, Distribution, Goal, Method, Parameter, SearchSpace, TunerVersion, Value, fingerprint,
 };
 
 fn parameter(name: &str, distribution: Distribution) -> Parameter {
@@ -57,6 +57,7 @@ fn setup(space: SearchSpace, method: Method, seed: u64) -> TunerSetup {
         noisy: false,
         max_total_trials,
         max_concurrent_trials,
+        version: TunerVersion::default(),
     }
 }
 
@@ -88,6 +89,11 @@ fn run(setup: &TunerSetup, total: u32, holds: &[usize], fate: &[u8]) -> (Vec<Not
         }
         while live.len() > hold {
             let (trial, configuration): (u32, Configuration) = live.remove(live.len() / 2);
+            if fate[number as usize % fate.len()] > 8 {
+                let reached = Outcome::Reached { value: 2.0 * value(&configuration), reports: 1 };
+                tuner.ended(trial, reached);
+                log.push(Noted::Ended(trial, reached));
+            }
             let outcome = match fate[trial as usize % fate.len()] {
                 0 => Outcome::Failed,
                 1 => Outcome::Value(f64::NAN),
@@ -335,7 +341,19 @@ fn defaults_and_the_best_of_earlier_sweeps_come_first() {
     let best = suggestions(&log)
         .min_by(|a, b| value(&a.proposal.configuration()).total_cmp(&value(&b.proposal.configuration())))
         .unwrap();
-    let mut warm = Tuner::new(TunerSetup { space: mixed(), ..setup });
+    let setup = TunerSetup { space: mixed(), ..setup };
+    // By the rules of today none of them is proposed again.
+    let mut warm = Tuner::new(setup.clone());
+    warm.inherit(&inherited);
+    warm.use_fit(warm.fit_due().unwrap().run());
+    for number in 0..20 {
+        let suggestion = warm.suggest(number, 0).unwrap();
+        assert_eq!(suggestion.explained.by, "gp", "{}", suggestion.explained.why);
+        assert!(inherited.iter().all(|earlier| earlier.draws != suggestion.proposal.draws), "{number}");
+        warm.proposed(number, &suggestion.proposal.draws, Some(0));
+    }
+    // By those of older sweeps the best of them come first.
+    let mut warm = Tuner::new(TunerSetup { version: TunerVersion::recorded(1).unwrap(), ..setup });
     warm.inherit(&inherited);
     let suggestion = warm.suggest(0, 0).unwrap();
     assert_eq!(suggestion.explained.by, "inherited");

@@ -5,8 +5,8 @@ use std::collections::{HashMap, HashSet};
 use proptest::prelude::*;
 use trialog_tuning::bayes::{Fit, Inherited, Outcome, Output, Sought, Suggestion, Tuner, TunerSetup};
 use trialog_tuning::{
-    Configuration, Distribution, Goal, Method, Parameter, Rule, SamplerSpec, SearchSpace, Value, fingerprint, front,
-    propose,
+    Configuration, Distribution, Goal, Method, Parameter, Rule, SamplerSpec, SearchSpace, TunerVersion, Value,
+    fingerprint, front, propose,
 };
 
 fn parameter(name: &str, distribution: Distribution) -> Parameter {
@@ -31,6 +31,7 @@ fn setup(parameters: Vec<Parameter>, outputs: Vec<Output>, method: Method, seed:
         noisy: false,
         max_total_trials: 100,
         max_concurrent_trials: 4,
+        version: TunerVersion::default(),
     }
 }
 

@@ -51,7 +51,7 @@ impl Core {
                 .map(|Planned { proposal, exploit }| self.new_trial(proposal, None, exploit.is_some()))
                 .collect();
         }
-        let Some(setup) = setup(&submitted.spec, submitted.seed) else { return Vec::new() };
+        let Some(setup) = setup(&submitted.spec, submitted.seed, submitted.tuner_version) else { return Vec::new() };
         let most = sweep.allowed().min(AT_ONCE);
         let made = first_suggestions(setup, &sweep.inheritance, self.tuners.suggests(), most, || awaited.holds());
         let trials = (0_u32..).zip(made).map(|(pending, suggestion)| {

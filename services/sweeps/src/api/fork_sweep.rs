@@ -64,6 +64,7 @@ impl Core {
             document: String::from_utf8_lossy(&document).into_owned(),
             warnings,
             parent: Some(Parent { sweep_id: source, position }),
+            tuner_version: tuning::TUNER_VERSION,
             at,
         };
         self.record(&call, Submission { submitted, history, first: Vec::new() }).await

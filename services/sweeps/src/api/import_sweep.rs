@@ -44,6 +44,7 @@ impl Core {
             document: String::new(),
             warnings,
             parent: None,
+            tuner_version: tuning::TUNER_VERSION,
             at: self.clock.now(),
         };
         let context = calls::context(&call, self.entropy.as_ref(), Vec::new());

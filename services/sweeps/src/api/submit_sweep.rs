@@ -12,7 +12,7 @@ use runtime::Stopwatch;
 use runtime::background::{self, Awaited};
 use serde_json::{Value, json};
 use tonic::{Request, Response, Status};
-use tuning::Proposal;
+use tuning::{Proposal, TUNER_VERSION};
 use vocabulary::{Decider, FieldError, Problem, SweepId, Warning};
 
 use super::Answer;
@@ -122,6 +122,7 @@ impl Core {
             document: String::from_utf8_lossy(&document).into_owned(),
             warnings,
             parent: None,
+            tuner_version: TUNER_VERSION,
             at,
         };
         self.record(&call, Submission { submitted, history, first: Vec::new() }).await
@@ -203,7 +204,7 @@ impl Core {
             spec: Arc::new(spec),
             from: 0,
             next_index: 0,
-            taken: Arc::default(),
+            taken: Arc::clone(&inherited.taken),
             inheritance: Arc::clone(&inherited.inheritance),
             population: Population::default(),
         };
@@ -219,6 +220,7 @@ impl Core {
             .collect();
         let mut shown = serde_json::to_value(&plan).unwrap_or_default();
         if let Value::Object(fields) = &mut shown {
+            fields.insert("inherited".to_owned(), json!(inherited.inherited()));
             fields.insert("first_proposals".to_owned(), Value::Array(first));
         }
         Ok(Response::new(wire::SubmitSweepReply {
@@ -233,7 +235,7 @@ impl Core {
 /// What a sweep would try first, as far as that is found in time.
 fn shown_proposals(basis: &ProposalBasis, awaited: &Awaited) -> Vec<Proposal> {
     let watch = Stopwatch::start();
-    match setup(&basis.spec, basis.seed) {
+    match setup(&basis.spec, basis.seed, TUNER_VERSION) {
         Some(setup) => {
             let most = PROPOSALS_SHOWN.min(basis.allowed);
             let goes_on = || awaited.holds() && watch.elapsed() < SHOWN_WITHIN;

@@ -83,6 +83,7 @@ pub(super) fn sweep(state: &Sweep, version: i64) -> Option<wire::Sweep> {
         pareto: Vec::new(),
         pareto_count: 0,
         trials_without_value: state.without_value,
+        inherited_trials: state.inherited(),
     })
 }
 
@@ -117,7 +118,7 @@ fn best(best: Best) -> wire::Best {
 /// An ended sweep from its row in the list.
 pub(super) fn listed(row: ListedSweep, workspace: &str) -> wire::Sweep {
     let ListedSweep { sweep_id, state, summary, .. } = row;
-    let Closing { best: winner, trial_counts, proposals, preemptions, without_value } = summary.closing;
+    let Closing { best: winner, trial_counts, proposals, preemptions, without_value, inherited } = summary.closing;
     wire::Sweep {
         sweep_id: sweep_id.to_string(),
         workspace: workspace.to_owned(),
@@ -145,6 +146,7 @@ pub(super) fn listed(row: ListedSweep, workspace: &str) -> wire::Sweep {
         spec_json: String::new(),
         preemptions,
         trials_without_value: without_value,
+        inherited_trials: inherited,
         ..wire::Sweep::default()
     }
 }

@@ -9,8 +9,7 @@ use tuning::bayes::{Fit, Inherited, Tuner};
 use tuning::{Draw, Proposal, SearchSpace};
 
 use super::findings::{Difference, between_proposals, broken};
-use crate::document::SweepSpec;
-use crate::sweep::{Inheritance, ModelFitted, ObservationsInherited, Sweep, TrialProposed};
+use crate::sweep::{Inheritance, ModelFitted, ObservationsInherited, Sweep, SweepSubmitted, TrialProposed};
 
 /// A model that is told the log again.
 pub(super) struct ModelAudit {
@@ -25,8 +24,9 @@ pub(super) struct ModelAudit {
 
 impl ModelAudit {
     /// `None` when no model proposes in the sweep.
-    pub fn new(spec: &SweepSpec, seed: u64) -> Option<Self> {
-        let setup = crate::tuner::setup(&Arc::new(spec.clone()), seed)?;
+    pub fn new(submitted: &SweepSubmitted) -> Option<Self> {
+        let spec = Arc::new(submitted.spec.clone());
+        let setup = crate::tuner::setup(&spec, submitted.seed, submitted.tuner_version)?;
         Some(Self { tuner: Tuner::new(setup), fits: BTreeMap::new(), used: None, fits_checked: 0 })
     }
 
@@ -64,7 +64,7 @@ impl ModelAudit {
         let resumes = inheritance.resumed(u64::from(event.trial)).is_some();
         let suggested = suggested.map(|made| if resumes { made.proposal } else { space.revalued(made.proposal) });
         let mut found = between_proposals(event.trial, recorded, suggested.as_ref());
-        let pending = event.trial.saturating_sub(basis.known);
+        let pending = self.tuner.under_way(event.trial, basis.known);
         if basis.pending != pending {
             found.push(broken(event.trial, "basis.pending", json!(basis.pending), json!(pending)));
         }
@@ -84,10 +84,11 @@ impl ModelAudit {
             let previous = event.previous.and_then(|previous| self.fits.get(&previous));
             let fit = self.tuner.fit_task(event.known, previous).run();
             let bits = |fit: &Fit| -> Vec<u64> {
-                let outputs = fit.outputs.iter().flatten();
+                let outputs = fit.outputs.iter().flatten().chain(&fit.failures);
                 fit.parameters.iter().chain(outputs).map(|number| number.to_bits()).collect()
             };
-            let shapes = |fit: &Fit| -> Vec<usize> { fit.outputs.iter().map(Vec::len).collect() };
+            let shapes =
+                |fit: &Fit| -> Vec<usize> { fit.outputs.iter().map(Vec::len).chain([fit.failures.len()]).collect() };
             if shapes(&fit) != shapes(&event.fit) || bits(&fit) != bits(&event.fit) || fit.known != event.fit.known {
                 let trial = event.known.saturating_sub(1);
                 found.push(broken(trial, "hyperparameters", json!(event.fit), json!(fit)));

@@ -152,7 +152,7 @@ impl Audit {
         match decoded {
             SweepEvent::SweepSubmitted(submitted) => {
                 self.curves = Trials::new(submitted.spec.policy.clone(), submitted.spec.objective.goal);
-                self.model = ModelAudit::new(&submitted.spec, submitted.seed);
+                self.model = ModelAudit::new(submitted);
             }
             SweepEvent::TrialProposed(proposed) => self.proposed(proposed),
             SweepEvent::ObservationRecorded(observed) => self.observed(observed, event),
@@ -171,6 +171,10 @@ impl Audit {
             SweepEvent::ObservationsInherited(inherited) => {
                 if let Some(model) = self.model.as_mut() {
                     model.inherit(inherited);
+                }
+                if self.sweep.counts_early() {
+                    let again = inherited.trials.iter().filter(|trial| !trial.resumed);
+                    self.taken.extend(again.map(|trial| fingerprint(&configuration_of(&trial.draws))));
                 }
             }
             SweepEvent::TrialsAdopted(adopted) => self.adopted(adopted, event),

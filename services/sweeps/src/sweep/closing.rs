@@ -40,4 +40,7 @@ pub struct Closing {
     /// Trials that completed without a finite value.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub without_value: u32,
+    /// Trials of earlier sweeps that were observations of it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub inherited: u32,
 }

@@ -42,8 +42,16 @@ pub struct SweepSubmitted {
     /// Of a fork: from where.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<Parent>,
+    /// By which rules its model suggests, to its end.
+    #[serde(default = "first_rules")]
+    pub tuner_version: u32,
     /// When.
     pub at: Timestamp,
+}
+
+/// Those of sweeps that did not record them.
+fn first_rules() -> u32 {
+    1
 }
 
 /// The first trial is about to be proposed; the timeout runs from here.

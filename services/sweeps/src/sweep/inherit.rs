@@ -15,8 +15,12 @@ use super::trial_end::TrialEnd;
 impl Sweep {
     /// How much of the trial limit is used up: proposals, and what was inherited.
     pub fn spent(&self) -> u32 {
-        let inherited = u32::try_from(self.inheritance.observations.len()).unwrap_or(u32::MAX);
-        self.proposals().saturating_add(inherited)
+        self.proposals().saturating_add(self.inherited())
+    }
+
+    /// How many trials of earlier sweeps are observations of this one.
+    pub fn inherited(&self) -> u32 {
+        u32::try_from(self.inheritance.observations.len()).unwrap_or(u32::MAX)
     }
 
     /// A submission with what the sweep has from others.
@@ -30,8 +34,12 @@ impl Sweep {
     }
 
     pub(super) fn take_inherited(&mut self, event: &ObservationsInherited) {
+        let counts_early = self.counts_early();
         let inheritance = Arc::make_mut(&mut self.inheritance);
         for trial in &event.trials {
+            if counts_early && !trial.resumed {
+                Arc::make_mut(&mut self.taken).insert(fingerprint(&configuration_of(&trial.draws)));
+            }
             if trial.resumed {
                 inheritance.resumed.push(trial.clone());
             } else {

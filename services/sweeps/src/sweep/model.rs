@@ -12,7 +12,8 @@ use crate::document::SweepSpec;
 pub struct ModelBasis {
     /// The version of the stream that was looked at.
     pub version: i64,
-    /// How many endings of trials were known: the first so many of the log.
+    /// How many endings of trials were known: the first so many of the log. What trials had at their rungs counts too,
+    /// where the model goes by it.
     pub known: u32,
     /// Trials proposed before that had not ended among these.
     pub pending: u32,
@@ -53,7 +54,7 @@ pub fn outcome_of(end: &TrialEnd, best: Option<f64>, reports: u32) -> Outcome {
     }
 }
 
-/// A trial that has ended, as a model takes it.
+/// A trial that has ended, or has come to a rung, as a model takes it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Ended {
     /// Which trial.

@@ -1,11 +1,11 @@
 //! Sweeps in which a model proposes: when it is asked, and how far its proposals may lag behind what is known.
 
 use jiff::Timestamp;
-use tuning::SamplerSpec;
-use tuning::bayes::Fit;
+use tuning::bayes::{Fit, Outcome};
+use tuning::{SamplerSpec, TUNER_VERSION, TunerVersion};
 
 use super::events::ModelFitted;
-use super::model::{Made, ModelBasis, Suggested};
+use super::model::{Ended, Made, ModelBasis, Suggested};
 use super::rejection::{Decided, Rejection};
 use super::state::Sweep;
 
@@ -14,6 +14,25 @@ impl Sweep {
     pub fn is_modelled(&self) -> bool {
         let sampler = self.submitted.as_ref().map(|submitted| &submitted.spec.sampler);
         matches!(sampler, Some(SamplerSpec::Bayesian { .. }))
+    }
+
+    /// Whether its model goes by rules under which trials count before their end, and what was inherited is not
+    /// proposed again.
+    pub(crate) fn counts_early(&self) -> bool {
+        let version = self.submitted.as_ref().map_or(TUNER_VERSION, |submitted| submitted.tuner_version);
+        TunerVersion::recorded(version).is_some_and(TunerVersion::counts_early)
+    }
+
+    /// A trial has so many reports now: at a rung the model is told what it has.
+    pub(super) fn note_rung(&mut self, trial: u32, reports: u32) {
+        let plain = self.submitted.as_ref().is_some_and(|submitted| submitted.spec.is_plain());
+        if !plain || !self.is_modelled() || !self.counts_early() || !self.curves.is_rung(reports) {
+            return;
+        }
+        if let Some(standing) = self.curves.standing(trial) {
+            let outcome = Outcome::Reached { value: standing.value, reports };
+            self.endings.push(Ended { trial, outcome, others: Vec::new() });
+        }
     }
 
     /// Whether a model is to propose trials by itself now, since nobody asks for them.

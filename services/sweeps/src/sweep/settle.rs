@@ -217,6 +217,7 @@ impl Sweep {
             proposals: self.proposals(),
             preemptions: self.preemptions,
             without_value: self.without_value,
+            inherited: self.inherited(),
         }
     }
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, Serializer};
 use tuning::bayes::Fit;
-use tuning::{Report, Trials, fingerprint};
+use tuning::{Report, Reported, Trials, fingerprint};
 use vocabulary::{SweepId, Warning};
 
 use super::TrialState;
@@ -51,6 +51,8 @@ pub struct Submitted {
     pub warnings: Vec<Warning>,
     /// Of a fork: from where.
     pub parent: Option<Parent>,
+    /// By which rules its model suggests.
+    pub tuner_version: u32,
     /// When it was submitted.
     pub at: Timestamp,
 }
@@ -58,7 +60,7 @@ pub struct Submitted {
 /// The number of the state's written form. Whoever changes the form, or what events make of the state, raises it and
 /// commits the snapshot of the new number beside the old ones: a test holds the bytes of each number fast, and fails
 /// when that was forgotten.
-pub(super) const SCHEMA: i16 = 6;
+pub(super) const SCHEMA: i16 = 7;
 
 /// A sweep as it stands; `submitted` is `None` before the first event.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -227,6 +229,7 @@ impl Sweep {
             seed: event.seed,
             warnings: event.warnings.clone(),
             parent: event.parent.clone(),
+            tuner_version: event.tuner_version,
             at: event.at,
         });
     }
@@ -305,7 +308,10 @@ impl Sweep {
         trial.last_value = event.points.last().map(|point| point.value).or(trial.last_value);
         for point in &event.points {
             let (trial, attempt) = (event.trial, event.attempt);
-            self.curves.report(&Report { trial, attempt, step: point.step, value: point.value, position });
+            let report = Report { trial, attempt, step: point.step, value: point.value, position };
+            if let Reported::Counted { interval, .. } = self.curves.report(&report) {
+                self.note_rung(trial, interval);
+            }
         }
     }
 

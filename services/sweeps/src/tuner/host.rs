@@ -24,6 +24,9 @@ use crate::sweep::{Ask, Command, NewTrial, Rejection, Sweep, SweepEvent};
 const MODELS_MAX: usize = 32;
 /// So long an ask waits for a model that knows enough; then an older basis is served, and recorded as it is.
 const BUDGET: Duration = Duration::from_millis(100);
+/// So long a managed sweep, which keeps nobody waiting, waits for a quick fit: one that takes longer on a busy machine
+/// is still worth more than a proposal without it.
+const FIT_BUDGET: Duration = Duration::from_secs(10);
 /// The actor of fits in the log.
 const NAME: &str = "tuner";
 
@@ -228,7 +231,7 @@ impl Tuners {
         let model = self.model(sweep_id);
         let asking = model.asking.lock().await;
         loop {
-            let held = self.hold(&model, &stream).await?;
+            let held = self.hold_fitted(sweep_id, &model, &stream, FIT_BUDGET).await?;
             let mut held = self.prepare(held, &model, &stream, at_once).await?;
             let state = held.state()?;
             let (from, allowed, at) = (state.next_number(), state.allowed as usize, self.clock.now());

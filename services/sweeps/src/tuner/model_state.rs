@@ -94,7 +94,7 @@ impl ModelState {
     pub async fn new(log: &EventLog, stream: &str, ready: &Arc<Ready>, suggest: Suggest) -> Result<Self, Problem> {
         let setup = log.inspect::<Sweep, _>(stream, |sweep, _| {
             let submitted = sweep.submitted.as_ref()?;
-            Some((setup(&submitted.spec, submitted.seed)?, Arc::clone(&sweep.inheritance)))
+            Some((setup(&submitted.spec, submitted.seed, submitted.tuner_version)?, Arc::clone(&sweep.inheritance)))
         });
         let setup = setup.await.map_err(|error| error.problem())?;
         let absent = || Problem::internal("a sweep without a model was asked for its suggestions");
@@ -160,6 +160,10 @@ impl ModelState {
             self.tuner.ended_with(trial, outcome, &others);
         }
         if let Some((version, fit)) = news.fit {
+            if self.fit.is_none() {
+                // What waits was made without a model.
+                self.withdraw();
+            }
             self.tuner.use_fit(fit);
             self.fit = Some(version);
         }
@@ -222,7 +226,7 @@ impl ModelState {
         };
         let taken = (suggestion.proposal.draws.clone(), based(number, Some(known), &self.inheritance));
         self.tuner.proposed(number, &taken.0, taken.1);
-        let pending = number.saturating_sub(known);
+        let pending = self.tuner.under_way(number, known);
         let basis = ModelBasis { version: self.version, known, pending, fit: self.fit };
         let made = Made { basis, explained: finite(suggestion.explained), waived: false };
         self.assumed.push_back(taken);
@@ -230,10 +234,10 @@ impl ModelState {
         self.put(Ok(suggested))
     }
 
-    /// Whether the next suggestion is better made after the fit that is under way: nothing is running, so whoever asks
-    /// next wants everything that is known to be in it.
+    /// Whether the next suggestion is better made after the fit that is under way: it is the first, without which there
+    /// is no model; or nothing is running, so whoever asks next wants everything that is known to be in it.
     pub fn awaits_fit(&self) -> bool {
-        self.fitting && self.quick && self.live == 0
+        self.fitting && self.quick && (self.live == 0 || self.fit.is_none())
     }
 
     /// A fit has come or was given up; one that failed would only fail again.

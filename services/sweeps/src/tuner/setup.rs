@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
-use tuning::SamplerSpec;
-use tuning::bayes::{Explained, Output, Sought, Suggestion, Tuner, TunerSetup};
+use tuning::bayes::{Explained, FitTask, Output, Sought, Suggestion, Tuner, TunerSetup};
+use tuning::{SamplerSpec, TunerVersion};
 
 use crate::document::{ConstraintOperator, Noise, SweepSpec};
 use crate::sweep::Inheritance;
 
-/// The setup of a sweep's model; `None` when no model proposes. It is the same whatever has become of the limits since.
-pub(crate) fn setup(spec: &Arc<SweepSpec>, seed: u64) -> Option<TunerSetup> {
+/// The setup of a sweep's model; `None` when no model proposes, or one by rules that this build does not know. It is the
+/// same whatever has become of the limits since.
+pub(crate) fn setup(spec: &Arc<SweepSpec>, seed: u64, version: u32) -> Option<TunerSetup> {
     let SamplerSpec::Bayesian { method } = spec.sampler else { return None };
+    let version = TunerVersion::recorded(version)?;
     Some(TunerSetup {
         space: spec.space.clone(),
         method,
@@ -20,6 +22,7 @@ pub(crate) fn setup(spec: &Arc<SweepSpec>, seed: u64) -> Option<TunerSetup> {
         noisy: spec.objective.noise == Noise::Declared,
         max_total_trials: u64::from(spec.limits.max_total_trials),
         max_concurrent_trials: u64::from(spec.limits.max_concurrent_trials),
+        version,
     })
 }
 
@@ -69,6 +72,10 @@ pub(crate) fn first_suggestions(
 ) -> Vec<Suggestion> {
     let mut tuner = Tuner::new(setup);
     tuner.inherit(&inheritance.for_model());
+    // What earlier sweeps have found is learned before the first trial.
+    if let Some(task) = tuner.fit_due().filter(FitTask::is_quick) {
+        tuner.use_fit(task.run());
+    }
     let mut made = Vec::new();
     for number in (0..most).take_while(|_| goes_on()) {
         let Some(suggestion) = suggest(&mut tuner, inheritance, number, 0) else { break };

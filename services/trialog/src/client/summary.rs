@@ -139,7 +139,9 @@ fn trials(sweep: &Value) -> String {
     let (made, total) = (field(sweep, "proposals"), field(sweep, "max_total_trials"));
     let at_once = field(sweep, "max_concurrent_trials");
     let counts = if counts.is_empty() { String::new() } else { format!(": {}", counts.join(", ")) };
-    format!("{made} of {total}, {at_once} at once{counts}")
+    let inherited = sweep.get("inherited_trials").and_then(Value::as_u64).unwrap_or_default();
+    let inherited = if inherited > 0 { format!(" and {inherited} inherited") } else { String::new() };
+    format!("{made}{inherited} of {total}, {at_once} at once{counts}")
 }
 
 /// `lr uniform, net.depth choice`.

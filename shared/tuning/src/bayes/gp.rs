@@ -243,6 +243,20 @@ impl Posterior {
         self.alpha[place] / lanes::dot(&unit, &unit).sqrt()
     }
 
+    /// Which part of the observations' squares the others foretell, each left out in its turn (the same equations).
+    pub(crate) fn foretold(&self) -> f64 {
+        let (mut missed, mut all) = (0.0, 0.0);
+        for place in 0..self.observed {
+            let mut unit = vec![0.0; self.observed];
+            unit[place] = 1.0;
+            lanes::solve_lower(&self.packed, &mut unit);
+            let residual = self.alpha[place] / lanes::dot(&unit, &unit);
+            missed += residual * residual;
+            all += self.y[place] * self.y[place];
+        }
+        1.0 - missed / all
+    }
+
     /// The mean at a row.
     pub(crate) fn mean(&self, row: &[f64]) -> f64 {
         let mut line = Line::default();

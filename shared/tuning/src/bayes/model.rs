@@ -26,6 +26,17 @@ impl Observed {
         self.rows.len()
     }
 
+    /// A copy of the first `count`.
+    pub(crate) fn first(&self, count: usize) -> Self {
+        Self {
+            trials: self.trials[..count].to_vec(),
+            rows: self.rows[..count].to_vec(),
+            values: self.values[..count].to_vec(),
+            noise: self.noise[..count].to_vec(),
+            about_zero: self.about_zero,
+        }
+    }
+
     /// How the first `count` values become the model's.
     fn scale(&self, count: usize, recipe: &Recipe) -> Scale {
         let values = &self.values[..count];

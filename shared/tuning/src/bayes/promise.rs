@@ -1,8 +1,8 @@
 //! How much a configuration promises where a trial has several outputs.
 
-use super::acquire::{Promise, ln_ok};
+use super::acquire::{Failures, Promise};
 use super::dims::Row;
-use super::gp::{Columns, Line, Posterior, Slopes};
+use super::gp::{Posterior, Slopes};
 use super::several::Norm;
 use super::special::{LN_SQRT_2_PI, ln_improvement, ln_normal_below};
 
@@ -31,7 +31,7 @@ pub(super) struct Several<'a> {
     /// Standard normal points; none with one objective, whose expectation has a closed form.
     pub normals: &'a [Vec<f64>],
     pub bounds: Vec<Bound<'a>>,
-    pub failures: Option<(Columns, Columns)>,
+    pub failures: Failures,
 }
 
 /// ln(ln(1 + exp(t))), and its slope.
@@ -137,10 +137,7 @@ impl Promise for Several<'_> {
                 *score += self.ln_gain(incumbent, &at);
             }
         }
-        let mut line = Line::default();
-        for (score, row) in scores.iter_mut().zip(rows) {
-            *score += ln_ok(self.objectives[0], self.failures.as_ref(), &mut line, row);
-        }
+        self.failures.weigh(self.objectives[0], rows, &mut scores);
         scores
     }
 
@@ -215,7 +212,7 @@ mod tests {
                 incumbent,
                 normals: &normals,
                 bounds: vec![Bound { posterior: &all[3], at: -0.4 }],
-                failures: None,
+                failures: Failures::None,
             };
             let row = [0.37, 0.81];
             let (mut gradient, mut unused) = ([0.0; 2], [0.0; 2]);

@@ -6,11 +6,12 @@ use super::acquire::Acquisition;
 use super::cma::Cma;
 use super::dims::{Dim, Row};
 use super::explained::{Expected, Explained, Near};
-use super::gp::{Columns, Line, Shape};
+use super::gp::{Line, Shape};
 use super::model::{Known, Model};
 use super::promise::{Bound, Several};
 use super::region;
 use super::search::Search;
+use super::seen::Seen;
 use super::stream::{Points, Stream};
 use super::tpe::Parzen;
 use super::tuner::{Fit, Suggestion, Tuner};
@@ -24,8 +25,6 @@ const REDRAWS: usize = 256;
 const WALK_MAX: u128 = 1 << 20;
 /// Inherited configurations that are tried first.
 const INHERITED_FIRST: usize = 3;
-/// Failures that the feasibility looks at, the latest.
-const FAILURES_MAX: usize = 400;
 /// From so many observations on `auto` leaves the Gaussian process: its fit would see a twelfth of them.
 const GP_OBSERVATIONS_MAX: usize = 5_000;
 /// .. and above so many parameters, where its lengthscales can no longer be learned.
@@ -54,24 +53,29 @@ impl Tuner {
         if let Some(first) = self.first(number, known) {
             return Some(first);
         }
-        let count = self.count(known);
-        if self.designing(number, count) {
-            return self.designed(number, known, "part of the initial design");
+        let (count, seen) = (self.count(known), self.seen(known));
+        let design = self.design().saturating_sub(self.base);
+        if (number as usize) < design {
+            let why = format!("part of the initial design: proposal {} of {design}", number + 1);
+            return self.designed(number, known, &why);
+        }
+        if self.designing(number, known, &seen) {
+            return self.designed(number, known, &self.idle(known, &seen));
         }
         let (method, why) = self.choice(number, count);
         let made = match method {
             Method::CmaEs => self.by_cma(number, known, count, why),
-            Method::Tpe => self.by_tpe(number, known, count, why),
+            Method::Tpe => self.by_tpe(number, known, &seen, why),
             Method::Gp | Method::Auto if self.fit.is_none() => None,
-            Method::Gp | Method::Auto if self.tracks.is_empty() => self.by_gp(number, known, count, why),
-            Method::Gp | Method::Auto => self.by_several(number, known, count, why),
+            Method::Gp | Method::Auto if self.tracks.is_empty() => self.by_gp(number, known, &seen, why),
+            Method::Gp | Method::Auto => self.by_several(number, known, &seen, why),
         };
-        made.or_else(|| self.designed(number, known, "the model has nothing new to offer yet"))
+        made.or_else(|| self.designed(number, known, &self.idle(known, &seen)))
     }
 
     /// Whether there is too little to learn from.
-    fn designing(&self, number: u32, count: usize) -> bool {
-        (number as usize) < self.design().saturating_sub(self.base) || count == 0 || !self.varied(count)
+    fn designing(&self, number: u32, known: u32, seen: &Seen) -> bool {
+        (number as usize) < self.design().saturating_sub(self.base) || seen.count == 0 || !self.varied(known, seen)
     }
 
     /// Whether a Gaussian process is in use at that number of observations.
@@ -117,7 +121,12 @@ impl Tuner {
 
     /// Whether a row may be proposed: not tried before, or, where noise is declared, not under way.
     fn is_fresh(&self, row: &[f64], number: u32, known: u32) -> bool {
-        let Some(trials) = self.tried.get(&self.dims.key(row)) else { return true };
+        let key = self.dims.key(row);
+        let was_inherited = !self.setup.noisy && self.setup.version.counts_early() && self.inherited.contains(&key);
+        if was_inherited {
+            return false;
+        }
+        let Some(trials) = self.tried.get(&key) else { return true };
         let mut before = trials.iter().filter(|trial| **trial < number);
         let ended = |trial: &u32| self.ended_at[*trial as usize].is_some_and(|at| at < known);
         if self.setup.noisy { before.all(ended) } else { before.next().is_none() }
@@ -137,7 +146,7 @@ impl Tuner {
             return Some(Suggestion { proposal: self.dims.proposal(&self.dims.row(&u), 0), explained });
         }
         let rank = (number as usize).checked_sub(usize::from(defaults))?;
-        if rank >= INHERITED_FIRST.min(self.base) {
+        if rank >= INHERITED_FIRST.min(self.base) || self.setup.version.counts_early() {
             return None;
         }
         let order = self.ranked_places(self.base);
@@ -149,20 +158,16 @@ impl Tuner {
         fresh.then(|| Suggestion { proposal: self.dims.proposal(row, u64::from(number)), explained })
     }
 
-    fn pending(&self, number: u32, known: u32) -> Vec<&Row> {
-        let below = self.rows.iter().zip(&self.ended_at).take(number as usize);
-        below.filter(|(_, ended)| ended.is_none_or(|at| at >= known)).map(|(row, _)| row).collect()
-    }
-
-    fn failed(&self, known: u32) -> Vec<&Row> {
-        let ended = self.ended[..known as usize].iter().rev();
-        let failed = ended.filter(|(_, outcome)| outcome.is_failure());
-        let rows = failed.filter_map(|(trial, _)| self.rows.get(*trial as usize));
-        rows.chain(&self.base_failures).take(FAILURES_MAX).collect()
-    }
-
     /// The model of the first objective, with all that is known by now.
-    fn current(&mut self, fit: &Fit, number: u32, known: u32, count: usize) -> Model {
+    fn current(&mut self, fit: &Fit, number: u32, known: u32, seen: &Seen) -> Model {
+        let (observed, count) = (&seen.observed, seen.count);
+        if seen.raw.is_some() {
+            // Values move with each trial that gets further: nothing of an earlier model can be kept.
+            let all = Known { fitted: count, count };
+            let mut model = Model::new(&self.dims, &self.recipe, observed, all, &fit.parameters);
+            model.extend(observed, count, &self.pending(number, known));
+            return model;
+        }
         let seen = Known { fitted: self.count(fit.known).min(count), count };
         let reusable = self.model.take().filter(|(of, model)| *of == fit.known && model.reaches(seen));
         let mut model = reusable.map_or_else(
@@ -173,22 +178,23 @@ impl Tuner {
         model
     }
 
-    fn by_gp(&mut self, number: u32, known: u32, count: usize, why: &str) -> Option<Suggestion> {
+    fn by_gp(&mut self, number: u32, known: u32, seen: &Seen, why: &str) -> Option<Suggestion> {
         let fit = self.fit.clone()?;
-        let model = self.current(&fit, number, known, count);
+        let (observed, count) = (&seen.observed, seen.count);
+        let model = self.current(&fit, number, known, seen);
         let fitted = model.posterior.fitted();
         let mut order: Vec<usize> = (0..fitted.len()).collect();
         order.sort_by(|a, b| fitted[*a].total_cmp(&fitted[*b]));
-        let ranked: Vec<Row> = order.iter().map(|at| self.observed.rows[model.members[*at]].clone()).collect();
+        let ranked: Vec<Row> = order.iter().map(|at| observed.rows[model.members[*at]].clone()).collect();
         let incumbent = if self.recipe.incumbent_mean {
             fitted[*order.first()?]
         } else {
-            model.members.iter().map(|at| model.scale.apply(self.observed.values[*at])).fold(f64::INFINITY, f64::min)
+            model.members.iter().map(|at| model.scale.apply(observed.values[*at])).fold(f64::INFINITY, f64::min)
         };
-        let failures = self.failures(&model, known);
+        let failures = self.failures(&model, &observed.rows, &fit, known);
         let acquisition = Acquisition { posterior: &model.posterior, incumbent, failures };
         // Every second proposal looks near the best when there are many observations.
-        let region = region::length(&self.observed, count, self.dims.len()).filter(|_| number % 2 == 1);
+        let region = region::length(observed, count, self.dims.len()).filter(|_| number % 2 == 1);
         let search = Search {
             dims: &self.dims,
             recipe: &self.recipe,
@@ -199,19 +205,19 @@ impl Tuner {
             region,
         };
         let (row, score) = search.best(&mut Stream::new(self.setup.seed, u64::from(number), "search"))?;
-        let explained = self.explain(&model, &row, score, incumbent, why);
+        let explained = self.explain(&model, seen, &row, score, incumbent, why);
         let proposal = self.dims.proposal(&row, u64::from(number));
-        self.model = Some((fit.known, model));
+        self.model = Some((fit.known, model)).filter(|_| seen.raw.is_none());
         Some(Suggestion { proposal, explained })
     }
 
     /// The same with further outputs.
-    fn by_several(&mut self, number: u32, known: u32, count: usize, why: &str) -> Option<Suggestion> {
+    fn by_several(&mut self, number: u32, known: u32, seen: &Seen, why: &str) -> Option<Suggestion> {
         let fit = self.fit.clone()?;
-        let model = self.current(&fit, number, known, count);
+        let model = self.current(&fit, number, known, seen);
         let pending: Vec<Row> = self.pending(number, known).into_iter().cloned().collect();
         let further = self.track_models(&fit, known, &pending.iter().collect::<Vec<&Row>>());
-        let made = self.promised(number, known, (&model, &further), why);
+        let made = self.promised(number, known, (&fit, &model, &further), seen, why);
         self.model = Some((fit.known, model));
         self.keep_models(fit.known, further);
         made
@@ -221,7 +227,8 @@ impl Tuner {
         &self,
         number: u32,
         known: u32,
-        (model, further): (&Model, &[Option<Model>]),
+        (fit, model, further): (&Fit, &Model, &[Option<Model>]),
+        seen: &Seen,
         why: &str,
     ) -> Option<Suggestion> {
         let aim = self.aim(number, model, further)?;
@@ -236,7 +243,7 @@ impl Tuner {
             }
         }
         let outputs = (objectives.len() + bounds.len()) as f64;
-        let failures = self.failures(model, known);
+        let failures = self.failures(model, &seen.observed.rows, fit, known);
         let (norm, incumbent, normals) = (&aim.norm, aim.incumbent, aim.normals.as_slice());
         let promise = Several { objectives, norm, incumbent, normals, bounds, failures };
         let search = Search {
@@ -259,7 +266,7 @@ impl Tuner {
             weights: if alone { Vec::new() } else { aim.norm.weights.clone() },
             outputs: self.expected(&row, further),
             feasible: constrained.then_some(chance),
-            ..self.explain(model, &row, score, 0.0, why)
+            ..self.explain(model, seen, &row, score, 0.0, why)
         };
         Some(Suggestion { proposal: self.dims.proposal(&row, u64::from(number)), explained })
     }
@@ -276,16 +283,7 @@ impl Tuner {
         expected.collect()
     }
 
-    /// Columns of what failed and of what gave a value; none while nothing has failed.
-    fn failures(&self, model: &Model, known: u32) -> Option<(Columns, Columns)> {
-        let shape = &model.posterior.shape;
-        let (mut bad, mut good) = (Columns::new(shape), Columns::new(shape));
-        self.failed(known).iter().for_each(|row| bad.push(shape, row));
-        model.members.iter().for_each(|at| good.push(shape, &self.observed.rows[*at]));
-        (bad.count > 0).then_some((bad, good))
-    }
-
-    fn explain(&self, model: &Model, row: &Row, score: f64, incumbent: f64, why: &str) -> Explained {
+    fn explain(&self, model: &Model, seen: &Seen, row: &Row, score: f64, incumbent: f64, why: &str) -> Explained {
         let sign = self.sign();
         let (mean, variance) = model.posterior.predict(std::slice::from_ref(row))[0];
         let spread = variance.sqrt();
@@ -297,7 +295,8 @@ impl Tuner {
         near.sort_by(|a, b| b.1.total_cmp(&a.1));
         let nearest = near.iter().take(NEAREST).map(|(at, correlation)| {
             let at = model.members[*at];
-            Near { trial: self.observed.trials[at], correlation: *correlation, value: sign * self.observed.values[at] }
+            let value = seen.raw.as_ref().map_or(seen.observed.values[at], |raw| raw[at].0);
+            Near { trial: seen.observed.trials[at], correlation: *correlation, value: sign * value }
         });
         let (a, b) = (shown(mean - spread), shown(mean + spread));
         Explained {
@@ -310,39 +309,48 @@ impl Tuner {
         }
     }
 
-    /// The first `count` observations, best first.
-    fn ranked(&self, count: usize) -> Vec<Row> {
+    /// What is seen, best first.
+    fn ranked(&self, seen: &Seen) -> Vec<Row> {
+        let (observed, count) = (&seen.observed, seen.count);
         if !self.tracks.is_empty() {
-            return self.ranked_places(count).into_iter().map(|at| self.observed.rows[at].clone()).collect();
+            return self.ranked_places(count).into_iter().map(|at| observed.rows[at].clone()).collect();
         }
-        let level = self.level(count);
+        let raw =
+            |at: usize| seen.raw.as_ref().map_or_else(|| (observed.values[at], self.reports[at]), |raw| raw[at]);
+        let level = self.level((0..count).map(|at| raw(at).1).collect());
         let mut order: Vec<usize> = (0..count).collect();
         // Those that reached the level by their values; behind them those that got less far, the farthest first.
-        let reached = |at: usize| self.reports[at].min(level);
-        order.sort_by(|a, b| {
-            reached(*b).cmp(&reached(*a)).then(self.observed.values[*a].total_cmp(&self.observed.values[*b]))
-        });
-        order.into_iter().map(|at| self.observed.rows[at].clone()).collect()
+        let reached = |at: usize| raw(at).1.min(level);
+        order.sort_by(|a, b| reached(*b).cmp(&reached(*a)).then(raw(*a).0.total_cmp(&raw(*b).0)));
+        order.into_iter().map(|at| observed.rows[at].clone()).collect()
     }
 
-    /// The most reports that enough of the first `count` observations have: values from fewer are not compared with
-    /// them (BOHB: Falkner, Klein and Hutter 2018, arXiv 1807.01774, section 3.2).
-    fn level(&self, count: usize) -> u32 {
-        let mut reports = self.reports[..count].to_vec();
+    /// The most reports that enough of the observations have: values from fewer are not compared with them (BOHB:
+    /// Falkner, Klein and Hutter 2018, arXiv 1807.01774, section 3.2).
+    fn level(&self, mut reports: Vec<u32>) -> u32 {
         reports.sort_unstable_by(|a, b| b.cmp(a));
         let enough = self.dims.len() + BOHB_BEYOND;
         reports.get(enough - 1).or(reports.last()).copied().unwrap_or(u32::MAX)
     }
 
-    fn by_tpe(&self, number: u32, known: u32, count: usize, why: &str) -> Option<Suggestion> {
+    fn by_tpe(&self, number: u32, known: u32, seen: &Seen, why: &str) -> Option<Suggestion> {
         let shape = Shape::new(&self.dims, &self.recipe);
-        let ranked = self.ranked(count);
+        let ranked = self.ranked(seen);
         let avoided: Vec<Row> = self.failed(known).into_iter().chain(self.pending(number, known)).cloned().collect();
-        let parzen = Parzen { dims: &self.dims, shape: &shape, ranked: &ranked, avoided: &avoided };
+        let failed: Vec<Row> = match self.setup.version.counts_early() {
+            true => self.failed(known).into_iter().cloned().collect(),
+            false => Vec::new(),
+        };
+        let parzen = Parzen { dims: &self.dims, shape: &shape, ranked: &ranked, avoided: &avoided, failed: &failed };
+        let runs = parzen.runs();
+        let safe = |row: &Row| runs.as_ref().is_none_or(|runs| parzen.is_safe(runs, row));
         let mut stream = Stream::new(self.setup.seed, u64::from(number), "tpe");
         let fresh = |row: &Row| self.is_fresh(row, number, known);
-        let apart = (number % 2 == 1).then(|| parzen.apart(&mut stream)).filter(fresh);
-        let row = apart.or_else(|| parzen.together(&mut stream).into_iter().find(fresh))?;
+        let apart = (number % 2 == 1).then(|| parzen.apart(&mut stream)).filter(|row| fresh(row) && safe(row));
+        let row = apart.or_else(|| {
+            let candidates: Vec<Row> = parzen.together(&mut stream).into_iter().filter(fresh).collect();
+            candidates.iter().find(|row| safe(row)).or(candidates.first()).cloned()
+        })?;
         let proposal = self.dims.proposal(&row, u64::from(number));
         Some(Suggestion { proposal, explained: Explained::by("tpe", why) })
     }
@@ -350,9 +358,13 @@ impl Tuner {
     fn by_cma(&mut self, number: u32, known: u32, count: usize, why: &str) -> Option<Suggestion> {
         let shape = Shape::new(&self.dims, &self.recipe);
         if shape.numbers.is_empty() {
-            return self.by_tpe(number, known, count, why);
+            return self.by_tpe(number, known, &self.seen(known), why);
         }
         let (rows, values) = (&self.observed.rows[..count], &self.observed.values[..count]);
+        // It steps from result to result: what trials have on their way is nothing to it.
+        if rows.is_empty() {
+            return None;
+        }
         let start = self.cma_start(number).unwrap_or(count).min(self.design());
         let reusable = self.cma.take().filter(|(from, cma)| *from == start && cma.seen <= count);
         let mut cma = reusable.map_or_else(
@@ -364,8 +376,8 @@ impl Tuner {
         let others: Vec<f64> = if shape.categories.is_empty() {
             vec![0.5; self.dims.len()]
         } else {
-            let ranked = self.ranked(count);
-            let parzen = Parzen { dims: &self.dims, shape: &shape, ranked: &ranked, avoided: &[] };
+            let ranked = self.ranked(&self.seen(known));
+            let parzen = Parzen { dims: &self.dims, shape: &shape, ranked: &ranked, avoided: &[], failed: &[] };
             let row = parzen.apart(&mut stream);
             (0..row.len()).map(|at| if row[at].is_nan() { 0.5 } else { self.dims.u(at, row[at]) }).collect()
         };
@@ -384,7 +396,7 @@ impl Tuner {
         let mut counted = based.map(|(trial, known)| (trial, known, self.count(known)));
         let asked = counted.find(|(trial, known, count)| {
             self.choice(*trial, *count).0 == Method::CmaEs
-                && !self.designing(*trial, *count)
+                && !self.designing(*trial, *known, &self.seen(*known))
                 && self.first(*trial, *known).is_none()
         });
         asked.map(|(.., count)| count)

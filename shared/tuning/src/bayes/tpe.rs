@@ -24,6 +24,8 @@ const CANDIDATES_OF_ONE: usize = 24;
 const BANDWIDTH: f64 = 0.2;
 /// The least bandwidth.
 const BANDWIDTH_MIN: f64 = 0.01;
+/// A configuration is kept where a value is so many times as likely as a failure.
+const ODDS_MIN: f64 = 20.0;
 /// The least share of other categories in a kernel.
 const SPREAD_MIN: f64 = 0.1;
 
@@ -36,6 +38,15 @@ pub(crate) struct Parzen<'a> {
     pub ranked: &'a [Row],
     /// What failed or is under way: not to be repeated.
     pub avoided: &'a [Row],
+    /// What failed, to keep away from; empty where that is not asked for.
+    pub failed: &'a [Row],
+}
+
+/// Where trials give a value, by the densities of those that did and of those that failed (after c-TPE: Watanabe and
+/// Hutter 2022, arXiv 2211.14411).
+pub(crate) struct Runs {
+    worked: Mixture,
+    failed: Mixture,
 }
 
 impl Parzen<'_> {
@@ -48,6 +59,21 @@ impl Parzen<'_> {
         let rest = &self.ranked[self.good().len()..];
         let every = rest.len().div_ceil(REST_MAX).max(1);
         rest.iter().step_by(every).chain(self.avoided.iter().rev().take(REST_MAX)).cloned().collect()
+    }
+
+    /// What tells where trials fail; none while none has.
+    pub(crate) fn runs(&self) -> Option<Runs> {
+        let all: Vec<usize> = (0..self.dims.len()).collect();
+        let every = self.ranked.len().div_ceil(REST_MAX).max(1);
+        let worked: Vec<Row> = self.ranked.iter().step_by(every).cloned().collect();
+        let of = |rows: &[Row]| Mixture::new(self, rows, &all);
+        (!self.failed.is_empty()).then(|| Runs { worked: of(&worked), failed: of(self.failed) })
+    }
+
+    /// Whether a value is likely enough there.
+    pub(crate) fn is_safe(&self, runs: &Runs, row: &[f64]) -> bool {
+        let weighed = |mixture: &Mixture| mixture.ln_density(self, row) + libm::log(mixture.rows.len() as f64);
+        weighed(&runs.worked) - weighed(&runs.failed) > libm::log(ODDS_MIN)
     }
 
     /// Candidates, best first.

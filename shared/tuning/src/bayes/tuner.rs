@@ -1,6 +1,6 @@
 //! The model of one sweep: what was noted, and the fits.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -10,10 +10,12 @@ use super::dims::{Dims, Row};
 use super::explained::Explained;
 use super::model::{Model, Observed, hyperparameters};
 use super::recipe::Recipe;
+use super::seen::{Note, Seen};
 use super::several::{Output, TrackTask, Tracks};
 use crate::policy::Goal;
 use crate::sampler::{Draw, Method, Proposal};
 use crate::space::SearchSpace;
+use crate::version::TunerVersion;
 
 /// Observations that a model needs at least.
 const OBSERVATIONS_MIN: usize = 3;
@@ -39,6 +41,8 @@ pub struct TunerSetup {
     pub max_total_trials: u64,
     /// As submitted.
     pub max_concurrent_trials: u64,
+    /// By which rules.
+    pub version: TunerVersion,
 }
 
 /// What the end of a trial says.
@@ -54,6 +58,13 @@ pub enum Outcome {
         /// After how many reports; 0 when that is not known.
         reports: u32,
     },
+    /// It has not ended: it has come to a rung.
+    Reached {
+        /// Its best value until then.
+        value: f64,
+        /// After how many reports.
+        reports: u32,
+    },
     /// It failed, or never gave a finite value.
     Failed,
     /// It was ended for reasons of its own and says nothing.
@@ -65,7 +76,7 @@ impl Outcome {
     fn value(self) -> Option<f64> {
         match self {
             Self::Value(value) | Self::Censored { value, .. } => Some(value).filter(|value| value.is_finite()),
-            Self::Failed | Self::Nothing => None,
+            Self::Failed | Self::Nothing | Self::Reached { .. } => None,
         }
     }
 
@@ -76,7 +87,7 @@ impl Outcome {
 
     /// Whether it says that the configuration does not run.
     pub(super) fn is_failure(self) -> bool {
-        self != Self::Nothing && self.value().is_none()
+        !matches!(self, Self::Nothing | Self::Reached { .. }) && self.value().is_none()
     }
 }
 
@@ -103,6 +114,9 @@ pub struct Fit {
     /// The same for each further output; empty for one that nothing is known of.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outputs: Vec<Vec<f64>>,
+    /// The same for where trials give no value; empty while none has failed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failures: Vec<f64>,
 }
 
 /// A suggestion, with its reason.
@@ -138,6 +152,10 @@ pub struct Tuner {
     pub(super) base: usize,
     /// Inherited configurations that failed.
     pub(super) base_failures: Vec<Row>,
+    /// Keys of the configurations that were inherited, with or without a value.
+    pub(super) inherited: HashSet<Vec<u64>>,
+    /// What trials had on their way, in log order.
+    pub(super) notes: Vec<Note>,
     /// How many observations there were after each ending.
     observed_after: Vec<usize>,
     pub(super) fit: Option<Fit>,
@@ -159,6 +177,8 @@ pub struct FitTask {
     count: usize,
     last: Option<Vec<f64>>,
     tracks: Vec<TrackTask>,
+    /// What failed and what did not, with what was learned of it last.
+    failures: Option<(Observed, Option<Vec<f64>>)>,
 }
 
 /// A fit to so many observations takes some 20 ms.
@@ -167,7 +187,8 @@ const QUICK_MAX: usize = 128;
 impl FitTask {
     /// Whether it takes no longer than somebody may be kept waiting.
     pub fn is_quick(&self) -> bool {
-        self.count * self.count * (1 + self.tracks.len()) <= QUICK_MAX * QUICK_MAX
+        let labels = self.failures.as_ref().map_or(0, |(labels, _)| labels.len());
+        self.count * self.count * (1 + self.tracks.len()) + labels * labels <= QUICK_MAX * QUICK_MAX
     }
 
     /// Computes it: up to about a second for some hundred observations.
@@ -181,7 +202,12 @@ impl FitTask {
             }
             hyperparameters(&self.dims, &self.recipe, &track.observed, track.count, track.last.as_deref(), cold)
         });
-        Fit { known: self.known, parameters, outputs: further.collect() }
+        let outputs = further.collect();
+        let failures = self.failures.as_ref().map_or_else(Vec::new, |(labels, last)| {
+            // Labels are few and have several explanations: the prior's mode is always tried too.
+            hyperparameters(&self.dims, &self.recipe, labels, labels.len(), last.as_deref(), true)
+        });
+        Fit { known: self.known, parameters, outputs, failures }
     }
 }
 
@@ -208,6 +234,8 @@ impl Tuner {
             reports: Vec::new(),
             base: 0,
             base_failures: Vec::new(),
+            inherited: HashSet::new(),
+            notes: Vec::new(),
             observed_after: Vec::new(),
             fit: None,
             model: None,
@@ -222,6 +250,7 @@ impl Tuner {
         let observed = Arc::make_mut(&mut self.observed);
         for trial in inherited {
             let row = self.dims.row_of(&trial.draws);
+            self.inherited.insert(self.dims.key(&row));
             let others = self.tracks.inside(&trial.others);
             let outcome = self.tracks.judged(trial.outcome, &others, false);
             match outcome.value() {
@@ -265,13 +294,20 @@ impl Tuner {
         }
     }
 
-    /// A trial has ended; in log order.
+    /// A trial has ended, or has come to a rung; in log order.
     pub fn ended(&mut self, trial: u32, outcome: Outcome) {
         self.ended_with(trial, outcome, &[]);
     }
 
     /// The same with the values of the further outputs. A trial that finished without one of them counts as failed.
     pub fn ended_with(&mut self, trial: u32, outcome: Outcome, others: &[Option<f64>]) {
+        if let Outcome::Reached { value, reports } = outcome {
+            self.note(trial, value, reports);
+            self.ended.push((trial, outcome));
+            self.tracks.note();
+            self.observed_after.push(self.observed.len());
+            return;
+        }
         let others = self.tracks.inside(others);
         let outcome = self.tracks.judged(outcome, &others, true);
         if let Some(at) = self.ended_at.get_mut(trial as usize) {
@@ -307,28 +343,34 @@ impl Tuner {
 
     /// A refit, when one is due for what is known.
     pub fn fit_due(&self) -> Option<FitTask> {
-        let count = self.count(self.known());
-        if !self.wants_fit(count) {
+        let (known, seen) = (self.known(), self.seen(self.known()));
+        if !self.wants_fit(seen.count) {
             return None;
         }
-        let fitted = self.fit.as_ref().map(|fit| self.count(fit.known));
-        let due = match fitted {
-            None => count >= self.design().max(OBSERVATIONS_MIN),
-            Some(fitted) => count >= fitted + (count / REFIT_SHARE).max(1),
+        let has = self.evidence(known);
+        let due = match &self.fit {
+            None => {
+                let (after, values_min) = self.begins_after();
+                has >= after && seen.count >= values_min && self.is_past_design()
+            }
+            Some(fit) => has >= self.evidence(fit.known) + (has / REFIT_SHARE).max(1),
         };
-        (due && self.varied(count)).then(|| self.fit_task(self.known(), self.fit.as_ref()))
+        (due && self.varied(known, &seen)).then(|| self.fit_task(known, self.fit.as_ref()))
     }
 
     /// The fit for the first `known` endings with that predecessor.
     pub fn fit_task(&self, known: u32, previous: Option<&Fit>) -> FitTask {
+        let seen = self.seen(known);
+        let before = |parameters: &Vec<f64>| Some(parameters.clone()).filter(|parameters| !parameters.is_empty());
         FitTask {
             known,
             dims: Arc::clone(&self.dims),
             recipe: Arc::clone(&self.recipe),
-            observed: Arc::clone(&self.observed),
-            count: self.count(known),
+            observed: seen.observed,
+            count: seen.count,
             last: previous.map(|fit| fit.parameters.clone()),
             tracks: self.track_tasks(known, previous),
+            failures: self.labels(known).map(|labels| (labels, previous.and_then(|fit| before(&fit.failures)))),
         }
     }
 
@@ -343,9 +385,27 @@ impl Tuner {
         (wanted.round() as usize).clamp(self.recipe.design_min, self.recipe.design_max)
     }
 
+    /// After how many observations the model begins, and how many of them must be values. What is under way is not
+    /// waited for: the last of the design's trials are as many as run at once, and the model knows that they run.
+    pub(super) fn begins_after(&self) -> (usize, usize) {
+        let design = self.design();
+        if !self.setup.version.counts_early() {
+            let after = design.max(OBSERVATIONS_MIN);
+            return (after, after);
+        }
+        let others = usize::try_from(self.setup.max_concurrent_trials.saturating_sub(1)).unwrap_or(usize::MAX);
+        let after = design.saturating_sub(others).max(design.div_ceil(2)).max(OBSERVATIONS_MIN);
+        (after, after.div_ceil(2).max(OBSERVATIONS_MIN))
+    }
+
+    /// Whether the next proposal is the model's; a fit before that is of no use.
+    fn is_past_design(&self) -> bool {
+        !self.setup.version.counts_early() || self.rows.len() + self.base >= self.design()
+    }
+
     /// Whether there is anything to learn from.
-    pub(super) fn varied(&self, count: usize) -> bool {
-        let values = &self.observed.values[..count];
-        values.iter().any(|value| *value != values[0]) || self.track_varies(count)
+    pub(super) fn varied(&self, known: u32, seen: &Seen) -> bool {
+        let values = &seen.observed.values[..seen.count];
+        values.iter().any(|value| *value != values[0]) || self.track_varies(self.count(known))
     }
 }

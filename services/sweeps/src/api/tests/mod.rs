@@ -3,6 +3,7 @@
 mod asking;
 mod breaking;
 mod changing;
+mod early;
 mod forking;
 mod importances;
 mod importing;

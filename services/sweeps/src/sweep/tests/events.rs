@@ -91,7 +91,7 @@ fn completed() -> TrialEnd {
 
 fn closing(counts: &[(&str, u32)], proposals: u32, preemptions: u32) -> Closing {
     let trial_counts = counts.iter().map(|(state, count)| ((*state).to_owned(), *count)).collect();
-    Closing { best: None, trial_counts, proposals, preemptions, without_value: 0 }
+    Closing { best: None, trial_counts, proposals, preemptions, without_value: 0, inherited: 0 }
 }
 
 #[test]
@@ -118,6 +118,7 @@ fn sweeps(forms: &mut StoredForms) {
         seed: 7,
         document: "{}".into(),
         warnings: Vec::new(),
+        tuner_version: 1,
         parent: None,
         at: at(),
     };
@@ -236,7 +237,7 @@ fn reports(forms: &mut StoredForms) {
     forms.is::<SweepEvent>(1, DecisionMade { trial: 0, decision: bandit(0.9, 1) });
     let expires_at = "2026-11-01T10:03:01Z".parse().unwrap();
     forms.is::<SweepEvent>(1, TrialLeaseRenewed { trial: 0, attempt: 2, expires_at });
-    let fit = Fit { known: 20, parameters: vec![-1.2, 0.3, 0.0, -4.0], outputs: Vec::new() };
+    let fit = Fit { known: 20, parameters: vec![-1.2, 0.3, 0.0, -4.0], outputs: Vec::new(), failures: Vec::new() };
     let fitted_at = "2026-11-01T10:02:01Z".parse().unwrap();
     forms.is::<SweepEvent>(1, ModelFitted { known: 20, previous: Some(41), fit, at: fitted_at });
 }

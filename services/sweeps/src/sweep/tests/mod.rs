@@ -69,6 +69,7 @@ impl Story {
             document: "{}".into(),
             warnings: Vec::new(),
             parent: None,
+            tuner_version: tuning::TUNER_VERSION,
             at: now,
         };
         story.when(Command::Submit(Box::new(submitted))).unwrap();
