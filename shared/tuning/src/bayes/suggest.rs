@@ -315,8 +315,7 @@ impl Tuner {
         if !self.tracks.is_empty() {
             return self.ranked_places(count).into_iter().map(|at| observed.rows[at].clone()).collect();
         }
-        let raw =
-            |at: usize| seen.raw.as_ref().map_or_else(|| (observed.values[at], self.reports[at]), |raw| raw[at]);
+        let raw = |at: usize| seen.raw.as_ref().map_or_else(|| (observed.values[at], self.reports[at]), |raw| raw[at]);
         let level = self.level((0..count).map(|at| raw(at).1).collect());
         let mut order: Vec<usize> = (0..count).collect();
         // Those that reached the level by their values; behind them those that got less far, the farthest first.
