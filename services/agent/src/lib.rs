@@ -19,6 +19,7 @@ mod connection;
 mod down;
 mod errors;
 mod folder;
+mod keep;
 mod link;
 mod node;
 mod orders;

@@ -2,9 +2,11 @@
 //! folder.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use runtime::process::Identity;
 use serde::{Deserialize, Serialize};
+use vocabulary::Clock;
 
 /// `plan.json`: everything that the shim needs. It holds the run's token and is readable by the owner only.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -57,6 +59,13 @@ pub struct Stop {
     pub decision: String,
 }
 
+impl Stop {
+    /// Between SIGTERM and SIGKILL.
+    pub fn grace(&self) -> Duration {
+        Duration::try_from_secs_f64(self.grace_seconds.max(0.0)).unwrap_or(Duration::ZERO)
+    }
+}
+
 /// `preempt.json`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Preempt {
@@ -70,6 +79,19 @@ pub struct Preempt {
     /// Whether the whole installation is taken down: nobody took the node.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub taken_down: bool,
+}
+
+impl Preempt {
+    /// How long the command may go on, from when it was written.
+    pub fn left(&self) -> Duration {
+        /// For a deadline that cannot be read.
+        const DEFAULT: Duration = Duration::from_secs(30);
+        if let Some(left) = self.seconds_left.and_then(|left| Duration::try_from_secs_f64(left.max(0.0)).ok()) {
+            return left;
+        }
+        let Ok(deadline) = self.deadline.parse::<jiff::Timestamp>() else { return DEFAULT };
+        Duration::try_from(deadline.duration_since(runtime::MachineClock.now())).unwrap_or(Duration::ZERO)
+    }
 }
 
 /// `exit.json`.

@@ -223,6 +223,22 @@ fn a_full_disk_is_told_by_readyz() {
     full.wait().expect("a child can be waited for");
 }
 
+#[test]
+fn a_server_that_cannot_print_answers_all_the_same() {
+    // Its log lies on the disk that is full. Once a line that could not be written cut the connection it was about.
+    let home = Home::new();
+    let _watchdog = Watchdog::new(LIMIT, home.path(), "the log on a full disk");
+    let mut server = Server::start(Options { log: "/dev/full".into(), ..Options::up(&home) });
+    let hash = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
+    let path = format!("objects/sha256:{hash}");
+    let client = server.client();
+    client.request("PUT", &path).body("application/octet-stream", "test").send().expect(201);
+    let file = home.join(&format!("d/objects/sha256/{}/{hash}", &hash[..2]));
+    fs::write(&file, "tess").expect("the object can be damaged");
+    client.request("GET", &path).once().send().refused(500, "ObjectDamaged");
+    server.stop();
+}
+
 /// What `/readyz` answers; empty while nobody does.
 fn readiness(home: &Home) -> String {
     let announced = fs::read(home.join("d/run/server.json")).unwrap_or_default();

@@ -84,6 +84,27 @@ fn report(faults: &[String]) {
     assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
 }
 
+/// The folders whose lines may be printed as a test or a command that ends at once prints them.
+const PRINTING: [&str; 6] =
+    ["/tests/", "/benches/", "build.rs", "shared/testkit/", "loadtests/", "trialog/src/client/"];
+
+#[test]
+fn what_lives_on_prints_without_a_panic() {
+    // println! and eprintln! panic when the line cannot be written: a full disk would end whatever has a line to print.
+    let mut faults = Vec::new();
+    for (path, text) in rust_files() {
+        if PRINTING.iter().any(|part| path.contains(part)) || path.ends_with("tests.rs") {
+            continue;
+        }
+        let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
+        let prints = |line: &str| line.contains("println!(") || line.contains("print!(");
+        let found = text.lines().enumerate().filter(|(_, line)| prints(line) && !line.trim_start().starts_with("//"));
+        faults
+            .extend(found.map(|(number, _)| format!("{path}:{}: use runtime::print_line or print_error", number + 1)));
+    }
+    report(&faults);
+}
+
 #[test]
 fn files_functions_and_lines_are_short() {
     // A house whose rooms are too large is one that nobody can find their way in.

@@ -11,7 +11,7 @@ use vocabulary::job::TAKEN_DOWN;
 
 use super::state::Attempt;
 use crate::folder;
-use crate::record::{Exit, FENCED, Preempt, Stop};
+use crate::record::{Exit, FENCED, Preempt};
 use crate::uplink::Mask;
 
 /// Bytes of the standard error that go with the end.
@@ -32,10 +32,10 @@ const CHECKPOINT_ENTRIES_MAX: usize = 10_000;
 /// lost, unless its node was to go anyway.
 pub(super) fn of(attempt: &Attempt, exit: Option<&Exit>, clock: &dyn Clock) -> JobEnd {
     let file = |name: &str| attempt.folder.join(name);
-    let stop = folder::read_json::<Stop>(&file(folder::STOP)).ok().flatten();
+    let stop = attempt.stop_order();
     let stopped = exit.map_or(stop.is_some(), |exit| exit.stopped);
     let fenced = stopped && stop.as_ref().is_some_and(|stop| stop.reason == FENCED);
-    let noticed = file(folder::PREEMPT).exists();
+    let noticed = attempt.is_noticed();
     let preempted = exit.map_or(noticed, |exit| exit.preempted || (fenced && noticed));
     let mut end = JobEnd {
         outcome: "completed".to_owned(),

@@ -6,6 +6,7 @@ mod end;
 mod environment;
 mod inputs;
 mod outputs;
+mod overdue;
 mod places;
 mod python;
 mod setup;
@@ -15,12 +16,12 @@ mod state;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use contracts::compute::JobEnd;
 use vocabulary::job::{Outcome, StopBy};
 
 use crate::folder;
+use crate::keep;
 use crate::node::Node;
 use crate::process;
 use crate::record::{Exit, Stage};
@@ -31,15 +32,10 @@ pub use state::{Attempt, phase_report};
 
 use places::Refused;
 
-/// How long an attempt waits before it tries again what the machine refused (a full disk, no more processes).
-const RETRY_WAIT: Duration = Duration::from_secs(1);
-
-/// Takes the attempt from where its folder stands to its acknowledged end.
+/// Takes the attempt from where its folder stands to its acknowledged end. What the machine refuses (a full disk, no
+/// more processes) is tried again, and what breaks too: nobody else looks after the attempt.
 pub async fn drive(node: Arc<Node>, attempt: Arc<Attempt>) {
-    while let Err(error) = live(&node, &attempt).await {
-        tracing::error!(job.id = attempt.order.job_id, attempt = attempt.order.attempt, "tried again: {error:#}");
-        tokio::time::sleep(RETRY_WAIT).await;
-    }
+    keep::until_done("attempt", &attempt, || live(&node, &attempt)).await;
     node.forget(&attempt);
 }
 
@@ -89,6 +85,7 @@ async fn run(node: &Arc<Node>, attempt: &Arc<Attempt>) -> anyhow::Result<JobEnd>
     let exit = tokio::select! {
         exit = shim::run(node, attempt) => exit?,
         never = follow_phases(node, attempt, &watched) => match never {},
+        never = overdue::enforce(attempt) => match never {},
     };
     // A short command may have ended before its stage was seen.
     report_stage(node, attempt).await;
@@ -102,7 +99,7 @@ async fn run(node: &Arc<Node>, attempt: &Arc<Attempt>) -> anyhow::Result<JobEnd>
     // Before its log ends: what is left out is said there.
     let files = if has_outputs { outputs::files(attempt) } else { Vec::new() };
     // What it wrote before its end belongs to it, whether anybody still waits for it or not.
-    uplink.finish().await;
+    uplink.finish().await?;
     Ok(finalize(node, attempt, end, files).await)
 }
 

@@ -2,10 +2,13 @@
 
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use contracts::compute::agent_report::Report;
 use contracts::compute::{AttemptEnded, AttemptPhase, JobEnd, ReplicaReady, StartAttempt};
 use contracts::job::{kind_of, with_kinds};
+use runtime::Stopwatch;
+use serde::Serialize;
 use tokio::sync::watch;
 
 use super::environment;
@@ -32,11 +35,34 @@ struct Known {
     address: Option<String>,
     end: Option<JobEnd>,
     gpus: Vec<u32>,
+    /// The order to stop, which holds whether the disk has taken it or not.
+    stop: Option<Order<Stop>>,
+    /// That its node goes.
+    notice: Option<Order<Preempt>>,
+}
+
+/// An order, since when it is known, and how long the command may go on from then.
+#[derive(Debug)]
+struct Order<T> {
+    order: T,
+    since: Stopwatch,
+    span: Duration,
+}
+
+impl<T> Order<T> {
+    fn new(order: T, span: impl FnOnce(&T) -> Duration) -> Self {
+        Self { span: span(&order), since: Stopwatch::start(), order }
+    }
+
+    fn time_left(&self, patience: Duration) -> Duration {
+        self.span.saturating_add(patience).saturating_sub(self.since.elapsed())
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Signals {
     stopped: bool,
+    noticed: bool,
     gone: bool,
     acknowledged: bool,
 }
@@ -54,8 +80,12 @@ impl Attempt {
             None => "starting",
         };
         let address = folder::read_json(&folder.join(folder::READY)).ok().flatten();
-        let known = Known { phase, address, gpus: gpus.unwrap_or_default(), ..Known::default() };
-        let signals = Signals { stopped: stop.is_some(), ..Signals::default() };
+        let notice = folder::read_json::<Preempt>(&folder.join(folder::PREEMPT)).ok().flatten();
+        // The seconds were counted when it was written.
+        let notice = notice.map(|notice| Order::new(Preempt { seconds_left: None, ..notice }, Preempt::left));
+        let signals = Signals { stopped: stop.is_some(), noticed: notice.is_some(), ..Signals::default() };
+        let stop = stop.map(|stop| Order::new(stop, Stop::grace));
+        let known = Known { phase, address, gpus: gpus.unwrap_or_default(), stop, notice, ..Known::default() };
         let mask = Mask::of(&order);
         Self { order, folder, mask, known: Mutex::new(known), signals: watch::Sender::new(signals) }
     }
@@ -127,14 +157,15 @@ impl Attempt {
 
     /// Stops it: by its shim when it runs, at once when it does not yet.
     pub fn stop(&self, stop: &Stop) {
-        let path = self.folder.join(folder::STOP);
-        if !path.exists()
-            && let Err(error) = folder::write_json(&path, stop)
-        {
-            tracing::error!(job.id = self.order.job_id, "cannot write the order to stop: {error}");
-        }
+        self.known().stop.get_or_insert_with(|| Order::new(stop.clone(), Stop::grace));
+        self.write_orders();
         self.signals.send_modify(|signals| signals.stopped = true);
         folder::poke(&self.folder);
+    }
+
+    /// The order to stop, if one has come.
+    pub fn stop_order(&self) -> Option<Stop> {
+        self.known().stop.as_ref().map(|stop| stop.order.clone())
     }
 
     /// Tells it that its node goes. A replica is not told: it serves on until compute has another one in its place and
@@ -143,14 +174,52 @@ impl Attempt {
         if self.is_service() {
             return;
         }
-        let path = self.folder.join(folder::PREEMPT);
-        if path.exists() || self.phase() == "ended" {
+        if self.phase() == "ended" {
             return;
         }
-        if let Err(error) = folder::write_json(&path, notice) {
-            tracing::error!(job.id = self.order.job_id, "cannot write the preemption notice: {error}");
+        self.known().notice.get_or_insert_with(|| Order::new(notice.clone(), Preempt::left));
+        self.write_orders();
+        self.signals.send_modify(|signals| signals.noticed = true);
+        folder::poke(&self.folder);
+    }
+
+    /// Whether it has been told that its node goes.
+    pub fn is_noticed(&self) -> bool {
+        self.known().notice.is_some()
+    }
+
+    /// Writes the orders down that do not lie in the folder yet, and wakes the shim; false when the disk refuses one.
+    pub fn write_orders(&self) -> bool {
+        let known = self.known();
+        let stop = known.stop.as_ref().is_none_or(|stop| self.write_order(folder::STOP, &stop.order));
+        let notice = known.notice.as_ref().is_none_or(|notice| self.write_order(folder::PREEMPT, &notice.order));
+        stop && notice
+    }
+
+    fn write_order<T: Serialize>(&self, name: &str, order: &T) -> bool {
+        let path = self.folder.join(name);
+        if path.exists() {
+            return true;
+        }
+        let written = folder::write_json(&path, order);
+        if let Err(error) = &written {
+            tracing::error!(job.id = self.order.job_id, "cannot write {name}: {error}");
         }
         folder::poke(&self.folder);
+        written.is_ok()
+    }
+
+    /// Orders and acknowledgements as they come.
+    pub fn orders(&self) -> watch::Receiver<impl Sized + use<>> {
+        self.signals.subscribe()
+    }
+
+    /// How long until the first of its orders is overdue by `patience`; `None` without an order.
+    pub fn time_left(&self, patience: Duration) -> Option<Duration> {
+        let known = self.known();
+        let stop = known.stop.as_ref().map(|stop| stop.time_left(patience));
+        let notice = known.notice.as_ref().map(|notice| notice.time_left(patience));
+        stop.into_iter().chain(notice).min()
     }
 
     /// Compute has taken note of the end.

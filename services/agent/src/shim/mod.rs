@@ -17,6 +17,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use runtime::process::Identity;
 use rustix::fs::{FlockOperation, OFlags};
@@ -25,6 +26,9 @@ use crate::folder;
 use crate::record::{Exit, Plan};
 pub use server::shim_server_main;
 use stage::{Orders, Stage};
+
+/// Between two tries to write down how it ended.
+const WRITE_AGAIN: Duration = Duration::from_millis(500);
 
 /// Runs the attempt whose folder this is; returns when its command and everything below it are gone and `exit.json` is
 /// written.
@@ -67,7 +71,24 @@ fn run(folder: &Path) -> io::Result<()> {
     let control = open_control(folder)?;
     let mut orders = Orders::new(folder, control);
     let exit = carry_out(folder, &plan, &mut orders, own.pid);
-    folder::write_durably(&folder.join(folder::EXIT), &serde_json::to_vec(&exit)?)
+    write_exit(folder, &serde_json::to_vec(&exit)?)
+}
+
+/// Writes how it ended, which nobody else knows. What the disk refuses (it is full) is written as soon as there is
+/// room, unless the folder goes; the agent ends this wait when the attempt is to stop.
+fn write_exit(folder: &Path, exit: &[u8]) -> io::Result<()> {
+    let mut is_noted = false;
+    loop {
+        match folder::write_durably(&folder.join(folder::EXIT), exit) {
+            Err(error) if folder.is_dir() => {
+                if !std::mem::replace(&mut is_noted, true) {
+                    note(&folder.join(folder::SHIM_LOG), &format!("exit.json is tried again: {error}"));
+                }
+                std::thread::sleep(WRITE_AGAIN);
+            }
+            written => return written,
+        }
+    }
 }
 
 /// The Python environment and the preparation, if any, and then the command.

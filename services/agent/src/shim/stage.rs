@@ -22,8 +22,6 @@ use crate::record::{self, Exit, Plan, Preempt, Stop};
 
 /// How long the shim sleeps at most: orphans are reaped and the size of the output is looked at in this rhythm.
 const TICK: Duration = Duration::from_secs(1);
-/// Grace of a notice whose deadline cannot be read.
-const NOTICE_DEFAULT: Duration = Duration::from_secs(30);
 /// Bytes of output that may wait on disk for an agent that does not come; older ones are given up beyond that.
 const OUTPUT_WAITING_MAX: u64 = 256 << 20;
 /// Bytes that are kept when output is given up.
@@ -56,15 +54,14 @@ impl<'a> Orders<'a> {
         {
             self.stop_seen = true;
             tell = true;
-            self.kill_in(Duration::try_from_secs_f64(stop.grace_seconds.max(0.0)).unwrap_or(Duration::ZERO));
+            self.kill_in(stop.grace());
         }
         if !self.preempt_seen
             && let Ok(Some(notice)) = folder::read_json::<Preempt>(&self.folder.join(folder::PREEMPT))
         {
             self.preempt_seen = true;
             tell = true;
-            let left = notice.seconds_left.and_then(|left| Duration::try_from_secs_f64(left.max(0.0)).ok());
-            self.kill_in(left.unwrap_or_else(|| until(&notice.deadline)));
+            self.kill_in(notice.left());
         }
         tell
     }
@@ -86,11 +83,6 @@ impl<'a> Orders<'a> {
 
 fn now() -> String {
     runtime::MachineClock.now().to_string()
-}
-
-fn until(deadline: &str) -> Duration {
-    let Ok(deadline) = deadline.parse::<jiff::Timestamp>() else { return NOTICE_DEFAULT };
-    Duration::try_from(deadline.duration_since(runtime::MachineClock.now())).unwrap_or(Duration::ZERO)
 }
 
 /// What is to be run.
@@ -147,13 +139,17 @@ impl Stage<'_> {
             .stderr(output(&self.folder.join(folder::STDERR))?)
             .process_group(0);
         die_with_parent(&mut command, self.own);
-        let child = command.spawn()?;
-        let pid = Pid::from_child(&child);
-        if let Some(process) = Identity::of(pid.as_raw_pid()) {
-            let stage = record::Stage { phase: self.name.to_owned(), process };
-            folder::write_json(&self.folder.join(folder::STATE), &stage)?;
-        }
-        Ok(pid)
+        Ok(Pid::from_child(&command.spawn()?))
+    }
+
+    /// Writes down what runs; what the disk refuses comes back, to be written later: the command goes on without it.
+    fn state(&self, child: Pid) -> Option<record::Stage> {
+        let stage = record::Stage { phase: self.name.to_owned(), process: Identity::of(child.as_raw_pid())? };
+        Some(stage).filter(|stage| self.write_state(stage).is_err())
+    }
+
+    fn write_state(&self, stage: &record::Stage) -> io::Result<()> {
+        folder::write_json(&self.folder.join(folder::STATE), stage)
     }
 
     /// Tells the log why nothing runs, in the words of the system.
@@ -167,6 +163,7 @@ impl Stage<'_> {
     }
 
     fn wait(&self, child: Pid, orders: &mut Orders<'_>) -> tree::End {
+        let mut unwritten = self.state(child);
         let handle = rustix::process::pidfd_open(child, PidfdFlags::empty()).ok();
         if orders.look() {
             process::signal_group(child.as_raw_pid(), Signal::TERM);
@@ -185,6 +182,7 @@ impl Stage<'_> {
             if orders.look() {
                 process::signal_group(child.as_raw_pid(), Signal::TERM);
             }
+            unwritten = unwritten.filter(|stage| self.write_state(stage).is_err());
             for name in [folder::STDOUT, folder::STDERR] {
                 give_up_old_output(&self.folder.join(name));
             }

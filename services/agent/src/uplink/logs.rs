@@ -56,9 +56,12 @@ struct Sender {
 }
 
 /// Sends until the output has ended and all of it is acknowledged.
-pub(super) async fn send(context: Context) {
+///
+/// # Errors
+/// When the journal cannot be read.
+pub(super) async fn send(context: Context) -> anyhow::Result<()> {
     let path = context.attempt.folder.join(folder::LOGS);
-    let journal: Journal = folder::read_json(&path).ok().flatten().unwrap_or_default();
+    let journal: Journal = folder::read_json(&path)?.unwrap_or_default();
     let remembered = journal.clone();
     let mut sender = Sender { context, journal, remembered, freed: [0; STREAMS.len()], over: false };
     loop {
@@ -74,7 +77,7 @@ pub(super) async fn send(context: Context) {
             continue;
         }
         if stage == Stage::Last {
-            return;
+            return Ok(());
         }
         sender.context.news().await;
         let live = *sender.context.stage.borrow() == Stage::Live;

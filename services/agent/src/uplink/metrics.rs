@@ -53,15 +53,19 @@ struct Piece {
 }
 
 /// Sends until the output has ended and all of it is acknowledged.
-pub(super) async fn send(context: Context) {
+///
+/// # Errors
+/// When the journal cannot be read.
+pub(super) async fn send(context: Context) -> anyhow::Result<()> {
     let path = context.attempt.folder.join(folder::UPLINK);
-    let journal = folder::read_json(&path).ok().flatten().unwrap_or_default();
+    // Without it nobody knows under which number what was sent.
+    let journal = folder::read_json(&path)?.unwrap_or_default();
     let mut sender = Sender { context, journal, over: false };
     sender.context.metrics_read.store(sender.journal.offset, Ordering::Relaxed);
     loop {
         let stage = sender.context.look();
         match sender.send_all(stage >= Stage::Drain).await {
-            Ok(()) if stage >= Stage::Drain => return,
+            Ok(()) if stage >= Stage::Drain => return Ok(()),
             Ok(()) => sender.context.news().await,
             Err(error) => {
                 tracing::error!(job.id = sender.context.attempt.order.job_id, "metrics: {error}");

@@ -11,10 +11,12 @@ mod metrics;
 
 use std::sync::Arc;
 
+use anyhow::Context as _;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::attempt::Attempt;
+use crate::keep;
 use crate::node::Node;
 use crate::watch::Watched;
 
@@ -41,16 +43,53 @@ impl Uplink {
             metrics_read: Arc::default(),
         };
         let (mut metrics, mut logs) = (JoinSet::new(), JoinSet::new());
-        metrics.spawn(metrics::send(context.clone()));
-        logs.spawn(logs::send(context));
+        let (sent, logged) = (context.clone(), context);
+        metrics.spawn(async move {
+            keep::until_done("metrics", &sent.attempt, || metrics::send(sent.clone())).await;
+        });
+        logs.spawn(async move {
+            keep::until_done("logs", &logged.attempt, || logs::send(logged.clone())).await;
+        });
         Self { stage, metrics, logs }
     }
 
     /// Sends what is left; returns when all of it is acknowledged.
-    pub async fn finish(mut self) {
+    ///
+    /// # Errors
+    /// When a sender is gone that has not said so.
+    pub async fn finish(mut self) -> anyhow::Result<()> {
         self.stage.send_replace(Stage::Drain);
-        while self.metrics.join_next().await.is_some() {}
+        while let Some(ended) = self.metrics.join_next().await {
+            ended.context("metrics")?;
+        }
         self.stage.send_replace(Stage::Last);
-        while self.logs.join_next().await.is_some() {}
+        while let Some(ended) = self.logs.join_next().await {
+            ended.context("logs")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_sender_that_is_gone_has_not_sent_everything() {
+        // Its run would be told as completed, without what was not sent.
+        for breaks in [Stage::Drain, Stage::Last] {
+            let (stage, receiver) = watch::channel(Stage::Live);
+            let sender = |ends: Stage| {
+                let mut receiver = receiver.clone();
+                async move {
+                    receiver.wait_for(|stage| *stage == ends).await.unwrap();
+                    assert_ne!(ends, breaks, "as it should");
+                }
+            };
+            let (mut metrics, mut logs) = (JoinSet::new(), JoinSet::new());
+            metrics.spawn(sender(Stage::Drain));
+            logs.spawn(sender(Stage::Last));
+            assert!(Uplink { stage, metrics, logs }.finish().await.is_err());
+        }
     }
 }

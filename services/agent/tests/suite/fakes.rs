@@ -49,6 +49,8 @@ pub const DAMAGED: &[u8] = b"damaged";
 pub struct Faults {
     /// So many answers to metric batches get lost after the batch was taken.
     pub answers_lost: u32,
+    /// So many calls with metrics break where they are answered, before anything is taken.
+    pub broken: u32,
     /// This metric is refused.
     pub refused: String,
     /// Every call is refused with this code.
@@ -219,6 +221,10 @@ impl RunsService for Fake {
         let request = request.into_inner();
         let faults = self.faults.lock().unwrap().clone();
         tokio::time::sleep(faults.slow).await;
+        if faults.broken > 0 {
+            self.faults.lock().unwrap().broken -= 1;
+            return Err(contracts::status_of(&Problem::new(500, "Internal", "the test says so")));
+        }
         if request.metrics.iter().any(|point| point.name == faults.refused) {
             return Err(contracts::status_of(&Problem::invalid("/metrics", "BadMetricValue", "the test says so")));
         }

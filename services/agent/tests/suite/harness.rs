@@ -26,6 +26,7 @@ const SHIM_SERVER: &str = "TRIALOG_TEST_SHIM_SERVER";
 /// The body of the agent's process.
 pub fn agent_process() {
     let Some(folder) = std::env::var_os(FOLDER).map(PathBuf::from) else { return };
+    runtime::telemetry::start("info");
     let command = |test: &str| {
         let mut command = vec![std::env::current_exe().unwrap().into_os_string()];
         command.extend(["--ignored", "--exact", test, "--nocapture", "--test-threads=1"].map(OsString::from));
@@ -61,6 +62,8 @@ pub struct Node {
     pub away: Option<f64>,
     /// A program that plays the shim server.
     pub shim_server: Option<&'static str>,
+    /// Where the agent's log goes, if not into the folder.
+    pub log: Option<&'static str>,
     agent: Option<Child>,
     _temporary: tempfile::TempDir,
 }
@@ -87,11 +90,12 @@ impl Node {
         // Differs in every test: leftovers are found by it.
         let seed = runtime::MachineEntropy::default().seed();
         let run_id = RunId::new(SeededEntropy::new(seed).uuid()).to_string();
-        Self { fake, folder, run_id, away: None, shim_server: None, agent: None, _temporary: temporary }
+        Self { fake, folder, run_id, away: None, shim_server: None, log: None, agent: None, _temporary: temporary }
     }
 
     pub fn start_agent(&mut self) {
-        let log = std::fs::OpenOptions::new().create(true).append(true).open(self.folder.join("agent.log")).unwrap();
+        let log = self.log.map_or_else(|| self.folder.join("agent.log"), PathBuf::from);
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(log).unwrap();
         let child = Command::new(std::env::current_exe().unwrap())
             .args(["--ignored", "--exact", "agent_process", "--nocapture", "--test-threads=1"])
             .env(FOLDER, &self.folder)
@@ -99,7 +103,7 @@ impl Node {
             .envs(self.shim_server.map(|program| (SHIM_SERVER, program)))
             .env("TRIALOG_NODE_TOKEN", "secret")
             .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
+            .stdout(Stdio::null())
             .stderr(log)
             .spawn()
             .unwrap();

@@ -4,6 +4,7 @@
 
 mod environments;
 mod fakes;
+mod full_disk;
 mod harness;
 mod latency;
 mod running;

@@ -96,6 +96,24 @@ async fn the_deadline_of_a_notice_is_kept() {
 }
 
 #[tokio::test]
+async fn a_stopped_shim_does_not_switch_off_stops_and_notices() {
+    // Any script can stop its parent, and would hold its node for ever: no timeout and no cancel would end it.
+    for is_notice in [false, true] {
+        let node = Node::start().await;
+        let up = node.folder.join("up");
+        let script = format!("kill -STOP $PPID; : > {}; setsid sleep 100 & sleep 100", up.display());
+        node.run("job_a", node.spec(&script)).await;
+        appears(&up).await;
+        let wait = Duration::from_millis(100);
+        node.fake.order(if is_notice { notice(wait) } else { stop("job_a", wait.as_secs_f64()) }).await;
+        let end = node.fake.end("job_a").await;
+        assert_eq!(end.outcome, if is_notice { "preempted" } else { "canceled" }, "{end:?}");
+        assert!(node.fake.log("trialog").contains("killed"), "{}", node.fake.log("trialog"));
+        node.assert_nothing_left().await;
+    }
+}
+
+#[tokio::test]
 async fn a_stop_that_comes_before_the_start_is_kept() {
     // The order to stop may overtake the preparation, or name what never came here.
     let node = Node::start().await;

@@ -29,7 +29,7 @@ mod resolve;
 mod runs;
 mod serving;
 mod shell;
-mod stdout;
+pub mod stdout;
 mod streams;
 mod submit;
 mod summary;

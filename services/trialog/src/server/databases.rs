@@ -156,7 +156,8 @@ pub async fn write_back(root: &Path) -> anyhow::Result<()> {
     let stores = in_folder(root);
     for store in KEEPERS.map(|service| stores.of(service)) {
         if store.is_there().await? && !store.write_back().await.with_context(|| store.to_string())? {
-            println!("{store}: somebody reads it, so its last commits stay in the file beside it");
+            let why = "somebody reads it, so its last commits stay in the file beside it";
+            runtime::print_line(format_args!("{store}: {why}"));
         }
     }
     Ok(())

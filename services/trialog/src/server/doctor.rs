@@ -6,6 +6,7 @@ use runtime::process::Identity;
 use serde_json::{Value, json};
 
 use super::{contents, databases, settings};
+use crate::client::stdout::line;
 
 /// Flags of `trialog doctor`.
 #[derive(clap::Args)]
@@ -39,18 +40,18 @@ pub async fn doctor(arguments: Arguments, is_json: bool) -> anyhow::Result<()> {
     }
     if is_json {
         let folder = json!({"path": root, "exists": exists, "server": server, "faults": faults});
-        println!("{}", json!({"configuration": settings, "data_folder": folder}));
+        line(&json!({"configuration": settings, "data_folder": folder}).to_string());
     } else {
-        println!("# configuration in force\n{}", toml::to_string_pretty(&settings)?);
-        println!("# data folder {}", root.display());
+        line(&format!("# configuration in force\n{}", toml::to_string_pretty(&settings)?));
+        line(&format!("# data folder {}", root.display()));
         match (exists, &server) {
-            (false, _) => println!("does not exist yet; `trialog up` makes it"),
-            (true, Value::Null) => println!("no server is announced"),
-            (true, server) => println!("{}", in_words(server)),
+            (false, _) => line("does not exist yet; `trialog up` makes it"),
+            (true, Value::Null) => line("no server is announced"),
+            (true, server) => line(&in_words(server)),
         }
-        faults.iter().for_each(|fault| println!("wrong: {fault}"));
+        faults.iter().for_each(|fault| line(&format!("wrong: {fault}")));
         if exists && faults.is_empty() {
-            println!("the databases and the objects are sound");
+            line("the databases and the objects are sound");
         }
     }
     match faults.len() {

@@ -46,7 +46,7 @@ pub async fn down(arguments: Arguments) -> anyhow::Result<()> {
     let server = if server { "the server" } else { "no server" };
     let counted = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
     let (agents, jobs) = (counted(ended.agents, "agent"), counted(ended.attempts, "job"));
-    println!("{}: ended {server}, {agents}, {jobs}", root.display());
+    runtime::print_line(format_args!("{}: ended {server}, {agents}, {jobs}", root.display()));
     // One that was killed leaves its last commits beside its databases: a copy of the files alone would lack them.
     databases::write_back(&root).await
 }

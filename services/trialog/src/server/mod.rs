@@ -31,14 +31,14 @@ pub fn run(command: impl Future<Output = anyhow::Result<()>>) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("trialog: no runtime: {error}");
+            runtime::print_error(format_args!("trialog: no runtime: {error}"));
             return ExitCode::FAILURE;
         }
     };
     match runtime.block_on(command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("trialog: {error:#}");
+            runtime::print_error(format_args!("trialog: {error:#}"));
             ExitCode::FAILURE
         }
     }
@@ -48,11 +48,11 @@ pub fn run(command: impl Future<Output = anyhow::Result<()>>) -> ExitCode {
 pub fn openapi() -> ExitCode {
     match gateway::openapi().to_pretty_json() {
         Ok(text) => {
-            println!("{text}");
+            crate::client::stdout::line(&text);
             ExitCode::SUCCESS
         }
         Err(error) => {
-            eprintln!("trialog: {error}");
+            runtime::print_error(format_args!("trialog: {error}"));
             ExitCode::FAILURE
         }
     }

@@ -113,7 +113,7 @@ pub async fn run(plan: Plan) -> anyhow::Result<()> {
     let mut running = runtime::supervise(tasks, &shutdown, &health);
     plan.folder.announce(&url)?;
     if plan.runs_here("gateway") {
-        println!("trialog {} at {url} (docs: {url}/docs)", env!("CARGO_PKG_VERSION"));
+        runtime::print_line(format_args!("trialog {} at {url} (docs: {url}/docs)", env!("CARGO_PKG_VERSION")));
     }
     shutdown.requested().await;
     if let Some(front) = front {
@@ -174,7 +174,8 @@ async fn assemble(
         let (token, is_new) = plan.folder.admin_token(entropy.as_ref())?;
         service.bootstrap(FIRST_WORKSPACE, &token).await?;
         if is_new && plan.shows_token {
-            println!("admin token (shown once; also in {}/admin.token): {token}", data.display());
+            let place = data.display();
+            runtime::print_line(format_args!("admin token (shown once; also in {place}/admin.token): {token}"));
         }
     }
     macro_rules! common {
