@@ -16,6 +16,7 @@
 
 mod agents;
 mod api;
+mod checkpoints;
 pub mod cluster;
 mod commands;
 mod endpoint;

@@ -9,9 +9,11 @@ use contracts::compute::routes_service_server::RoutesServiceServer;
 use contracts::peer::MESSAGE_BYTES_MAX;
 use eventlog::{EventLog, Options, Stores};
 use runtime::{Shutdown, Task};
+use tokio::sync::Notify;
 use vocabulary::{Clock, Entropy};
 
 use crate::agents::{Agents, Desk, Door};
+use crate::checkpoints::Checkpoints;
 use crate::commands::Commands;
 use crate::engine::Engine;
 use crate::fleet_state::FleetState;
@@ -25,6 +27,7 @@ pub(crate) const MIGRATIONS: &[(&str, &str)] = &[
     ("0001_compute", include_str!("../migrations/0001_compute.sql")),
     ("0100_endpoints", include_str!("../migrations/0100_endpoints.sql")),
     ("0200_totals", include_str!("../migrations/0200_totals.sql")),
+    ("0201_released_checkpoints", include_str!("../migrations/0201_released_checkpoints.sql")),
 ];
 
 /// What the service is built on.
@@ -52,6 +55,7 @@ pub struct Service {
     api: api::Api,
     desk: Arc<Desk>,
     engine: Arc<Engine>,
+    checkpoints: Arc<Checkpoints>,
     feeds: feed::Feeds,
 }
 
@@ -98,8 +102,14 @@ pub(crate) async fn open_with(dependencies: Dependencies, provider: Arc<dyn Prov
         endpoints: endpoints.clone(),
         wiring,
     };
+    let checkpoints = Arc::new(Checkpoints {
+        commands: commands.clone(),
+        fleet: Arc::clone(&fleet),
+        folder: data.join("checkpoints"),
+        released: Notify::new(),
+    });
     let api = api::Api { commands, fleet, provider, endpoints: api::EndpointCalls { commands: endpoints } };
-    Ok(Service { api, desk: Arc::new(desk), engine: Arc::new(engine), feeds })
+    Ok(Service { api, desk: Arc::new(desk), engine: Arc::new(engine), checkpoints, feeds })
 }
 
 impl Service {
@@ -139,7 +149,13 @@ impl Service {
     pub fn tasks(&self) -> Vec<Task> {
         let engine = Arc::clone(&self.engine);
         let mut tasks = vec![Task::new("scheduler", move || engine::run(Arc::clone(&engine)))];
-        tasks.extend(reactions::tasks(&self.api.commands, &self.api.fleet, &self.api.endpoints.commands, &self.feeds));
+        let Self { api, checkpoints, feeds, .. } = self;
+        tasks.extend(reactions::tasks((&api.commands, &api.fleet), checkpoints, &api.endpoints.commands, feeds));
+        let checkpoints = Arc::clone(checkpoints);
+        tasks.push(Task::new("checkpoints", move || {
+            let checkpoints = Arc::clone(&checkpoints);
+            async move { checkpoints.keep_removing().await }
+        }));
         tasks
     }
 }

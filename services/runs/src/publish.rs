@@ -98,8 +98,11 @@ fn of_run(run_id: String, event: RunEvent) -> Option<Publication> {
             let fact = facts::ArtifactsRecorded { workspace: event.subject.workspace, run_id, count: event.count };
             Publication::new("ArtifactsRecorded", &fact)
         }
-        // Who deletes the sweep tells of it.
-        RunEvent::RunUpdated(_) | RunEvent::RunDeleted(_) => return None,
+        RunEvent::RunDeleted(event) => {
+            let workspace = event.subject.workspace;
+            Publication::new("RunDeleted", &facts::RunDeleted { workspace, run_id })
+        }
+        RunEvent::RunUpdated(_) => return None,
     })
 }
 

@@ -41,7 +41,7 @@ about! {
     runs {
         ExperimentCreated(), RunCreated(run_id, sweep_id), RunStateChanged(run_id, sweep_id),
         RunStopRequested(run_id), RunReleased(run_id), MetricReported(run_id, sweep_id),
-        MetricNameSeen(run_id, sweep_id), RunEnded(run_id, sweep_id), RunRelabelled(run_id),
+        MetricNameSeen(run_id, sweep_id), RunEnded(run_id, sweep_id), RunRelabelled(run_id), RunDeleted(run_id),
         ArtifactsRecorded(run_id),
     }
     sweeps {

@@ -1,17 +1,18 @@
 //! A run with a job was created: its job is queued, and placed at once where it need not wait. A run is to end: so is
-//! its job.
+//! its job. A run was deleted: so are its checkpoints.
 
 use std::sync::Arc;
 
 use contracts::feed::Fact;
 use contracts::job::Word;
-use contracts::runs::{RunCreated, RunReleased, RunStopRequested};
+use contracts::runs::{RunCreated, RunDeleted, RunReleased, RunStopRequested};
 use eventlog::{BoxFuture, Context, ExecuteError};
 use feed::{ReactError, Reaction};
 use prost::Message;
-use vocabulary::JobId;
 use vocabulary::job::{JobSpec, StopBy};
+use vocabulary::{JobId, RunId};
 
+use crate::checkpoints::Checkpoints;
 use crate::commands::Commands;
 use crate::fleet_state::FleetState;
 use crate::job::{self, Command, Job, JobKey};
@@ -25,6 +26,7 @@ const NAME: &str = "follow_runs";
 pub(super) struct FollowRuns {
     pub commands: Commands,
     pub fleet: Arc<FleetState>,
+    pub checkpoints: Arc<Checkpoints>,
 }
 
 impl Reaction for FollowRuns {
@@ -42,6 +44,7 @@ impl Reaction for FollowRuns {
                 "RunCreated" => self.created(fact, decode(fact)?).await,
                 "RunStopRequested" => self.stop(fact, decode(fact)?).await,
                 "RunReleased" => self.release(fact, decode(fact)?).await,
+                "RunDeleted" => self.deleted(fact, decode(fact)?).await,
                 _ => Ok(()),
             }
         })
@@ -91,6 +94,12 @@ impl FollowRuns {
         let Some(job_id) = self.job_of(&released.run_id).await? else { return Ok(()) };
         let command = Command::Release { at_us: self.commands.clock.now_us() };
         self.execute(calls::reaction_context(fact, NAME), job_id, command).await.map(drop)
+    }
+
+    /// What it saved is of use to nobody, unless a job has begun with it.
+    async fn deleted(&self, fact: &Fact, deleted: RunDeleted) -> Result<(), ReactError> {
+        let run = RunId::parse(&deleted.run_id).map_err(|error| ReactError::Poison(error.to_string()))?;
+        self.checkpoints.release(run, calls::reaction_context(fact, NAME)).await.map_err(ReactError::from)
     }
 
     async fn job_of(&self, run_id: &str) -> Result<Option<JobId>, ReactError> {

@@ -9,18 +9,23 @@ use std::sync::Arc;
 use feed::Feeds;
 use runtime::Task;
 
+use crate::checkpoints::Checkpoints;
 use crate::commands::Commands;
 use crate::fleet_state::FleetState;
 use crate::serving::EndpointCommands;
 
 /// The followers.
 pub(crate) fn tasks(
-    commands: &Commands,
-    fleet: &Arc<FleetState>,
+    (commands, fleet): (&Commands, &Arc<FleetState>),
+    checkpoints: &Arc<Checkpoints>,
     endpoints: &EndpointCommands,
     feeds: &Feeds,
 ) -> Vec<Task> {
-    let reaction = follow_runs::FollowRuns { commands: commands.clone(), fleet: Arc::clone(fleet) };
+    let reaction = follow_runs::FollowRuns {
+        commands: commands.clone(),
+        fleet: Arc::clone(fleet),
+        checkpoints: Arc::clone(checkpoints),
+    };
     vec![feeds.follow(&commands.log, Arc::new(reaction), &commands.shutdown), keep_replicas(endpoints)]
 }
 

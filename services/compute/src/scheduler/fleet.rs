@@ -258,6 +258,12 @@ impl Fleet {
         self.jobs.get(&job_id)
     }
 
+    /// Whether a job that is not over is a run's or begins with what the run has saved, as far as that is known.
+    pub fn uses(&self, run_id: &str) -> bool {
+        let uses = |job: &Job| job.key.run_id == run_id || job.spec.checkpoint_from.as_deref() == Some(run_id);
+        !self.left_alone.is_empty() || self.jobs.values().any(|entry| uses(&entry.job))
+    }
+
     /// Whether something may run of the job though nothing is known of it.
     pub fn is_left_alone(&self, job_id: JobId) -> bool {
         self.left_alone.contains_key(&job_id)

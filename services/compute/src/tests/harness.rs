@@ -62,6 +62,11 @@ impl Runs {
         self.tell("RunCreated", &stream, &created);
     }
 
+    pub fn delete(&self, run_id: &str) {
+        let deleted = contracts::runs::RunDeleted { workspace: "w".into(), run_id: run_id.into() };
+        self.tell("RunDeleted", &format!("run-{run_id}"), &deleted);
+    }
+
     pub fn stop(&self, run_id: &str, by: &str) {
         let (workspace, by, decision) = ("w".to_owned(), by.to_owned(), "sweep_1@7".to_owned());
         let wanted =

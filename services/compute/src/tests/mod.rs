@@ -1,5 +1,6 @@
 //! The whole service on a temporary folder, with agents, a provider and runs that the tests play.
 
+mod checkpoints;
 pub(crate) mod harness;
 mod scenarios;
 mod speed;

@@ -2,6 +2,7 @@
 
 pub(crate) mod endpoints;
 mod jobs;
+pub(crate) mod released_checkpoints;
 mod totals;
 
 use std::sync::Arc;
