@@ -45,7 +45,7 @@ def run(argv, log):
 
 def make(folder, requirements):
     version = sys.version.split()[0]
-    say(f"the Python environment is made: {sys.executable} ({version}), {requirements or 'nothing to install'}")
+    say(f"making the Python environment with {sys.executable} ({version}), {requirements or 'nothing to install'} …")
     shutil.rmtree(folder, ignore_errors=True)
     with open(folder + ".log", "wb") as log:
         code = run([sys.executable, "-m", "venv", folder], log)

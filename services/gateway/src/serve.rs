@@ -23,6 +23,7 @@ pub fn configure(state: web::Data<Gateway>, config: &mut ServiceConfig) {
     };
     let scope = web::scope("")
         .configure(routes::register)
+        .service(web::redirect("/", "/docs"))
         .service(SwaggerUi::new("/docs/{_:.*}").config(Config::from("/openapi.json").use_base_layout()))
         .default_service(web::to(route_not_found))
         .app_data(PathConfig::default().error_handler(bad_path))

@@ -30,6 +30,18 @@ pub struct Nodes {
     pub gpus: u32,
 }
 
+/// Endings of files that an interpreter runs.
+const SCRIPTS: [&str; 7] = [".py", ".sh", ".R", ".jl", ".pl", ".rb", ".js"];
+
+/// The first word of a command that looks like a file to be run.
+pub fn script_of<'w>(words: impl IntoIterator<Item = &'w str>) -> Option<&'w str> {
+    let is_script = |word: &&str| {
+        let is_one = !word.is_empty() && !word.contains(char::is_whitespace) && !word.starts_with('-');
+        is_one && (word.starts_with("./") || SCRIPTS.iter().any(|ending| word.ends_with(ending)))
+    };
+    words.into_iter().find(is_script)
+}
+
 /// Checks ids of inputs or of outputs, each with its place: their spelling, and that no two are one in the environment.
 pub fn check_ids<'i>(ids: impl IntoIterator<Item = (&'i str, Field<'i>)>) {
     let mut forms: HashMap<String, &str> = HashMap::new();

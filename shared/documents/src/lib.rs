@@ -34,6 +34,7 @@
 //! assert_eq!(problem.errors.len(), 2); // name: required; workers: 700 is not in 1..=100
 //! ```
 
+mod archived;
 mod bounds;
 mod fast;
 mod fields;
@@ -50,9 +51,11 @@ mod spellings;
 mod suggest;
 pub mod texts;
 mod tree;
+mod version_name;
 pub mod work;
 mod yaml;
 
+pub use archived::ArchivedView;
 pub use fast::{ByName, read_fast};
 pub use fields::{Field, Fields};
 pub use findings::Findings;
@@ -60,6 +63,7 @@ pub use format::Format;
 pub use place::Place;
 pub use suggest::{did_you_mean, meant_field, not_one_of, one_of, unknown_field};
 pub use tree::{Node, Tree};
+pub use version_name::version_named;
 
 use bounds::{Bounds, Rows};
 use findings::Errors;

@@ -83,7 +83,22 @@ fn errors(deployment: &Deployment, now: jiff::Timestamp) -> Vec<String> {
     let broken = deployment.broken_slots(now).map(|((_, ordinal), slot)| {
         format!("replica {ordinal} ended {} times in a row; the last time: {}", slot.failures, slot.last_reason)
     });
-    deployment.failure.clone().into_iter().chain(broken).collect()
+    deployment.failure.clone().into_iter().chain(broken).map(advised).collect()
+}
+
+/// What cannot be imported is a matter of the Python: that is said with it.
+fn advised(error: String) -> String {
+    match error.rsplit_once("No module named ") {
+        None => error,
+        Some((_, rest)) => {
+            let module = rest.split(['\n', ';']).next().unwrap_or_default().trim();
+            format!(
+                "{}\nThe Python that loads the model does not have {module}: name one that has with --python \
+                 (environment.python), or what to install in environment.requirements",
+                error.trim_end()
+            )
+        }
+    }
 }
 
 #[cfg(test)]
@@ -150,6 +165,11 @@ mod tests {
         let update = shown.update.unwrap();
         assert_eq!((update.state.as_str(), update.revision_key, update.model_version), ("Failed", 102, 12));
         assert_eq!(shown.errors, ["no module x"]);
+        let failed = advised("exit code 78\nModuleNotFoundError: No module named 'sklearn'\n".to_owned());
+        assert!(
+            failed.starts_with("exit code 78\nModuleNotFoundError") && failed.contains("does not have 'sklearn': ")
+        );
+        assert!(failed.contains("--python") && failed.contains("environment.requirements"), "{failed}");
         let first = blue(vec![revised(1)], 1);
         assert_eq!((first.model_version, first.update), (11, None), "nothing answers yet: what is to");
     }

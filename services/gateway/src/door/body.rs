@@ -95,16 +95,32 @@ impl<const LIMIT: usize> Body<LIMIT> {
     /// 400 for syntax, duplicate keys and unknown fields, 413 for too many values, 422 for values of the wrong type,
     /// 429 when too many long bodies are read.
     pub async fn message<M: DeserializeOwned + ToSchema + Default + Send + 'static>(&self) -> Result<M, Problem> {
-        self.read(message).await?
+        self.message_from(|_| {}).await
+    }
+
+    /// The same where people may write some of it in another form: `form` gives it the one that the message has.
+    ///
+    /// # Errors
+    /// See [`Body::message`].
+    pub async fn message_from<M: DeserializeOwned + ToSchema + Default + Send + 'static>(
+        &self,
+        form: fn(&mut Node),
+    ) -> Result<M, Problem> {
+        self.read(move |bytes, format| message(bytes, format, form)).await?
     }
 }
 
 /// See [`Body::message`].
-pub(crate) fn message<M: DeserializeOwned + ToSchema + Default>(bytes: &[u8], format: Format) -> Result<M, Problem> {
+fn message<M: DeserializeOwned + ToSchema + Default>(
+    bytes: &[u8],
+    format: Format,
+    form: fn(&mut Node),
+) -> Result<M, Problem> {
     if bytes.is_empty() {
         return Ok(M::default());
     }
-    let tree = documents::read(bytes, format)?;
+    let mut tree = documents::read(bytes, format)?;
+    form(&mut tree);
     shape::check(&tree, &M::name())?;
     serde_json::from_value(tree.to_json()).map_err(|error| Problem::invalid("", "BadValue", error.to_string()))
 }

@@ -23,7 +23,7 @@ pub(super) const PATH_PARAMETERS: &[(&str, &str)] = &[
     ("alias", "The alias."),
     ("endpoint", "The endpoint's name."),
     ("deployment", "The deployment's name."),
-    ("id", "`req_…`, a run's id, or `MODEL/versions/N`."),
+    ("id", "`req_…`, a run's id, `SWEEP/INDEX`, `MODEL/versions/N` or `MODEL@ALIAS`."),
     ("hash", "The SHA-256 of the content, 64 hexadecimal digits."),
     ("document", "`sweep`, `run`, `cluster`, `endpoint` or `deployment`."),
 ];

@@ -8,7 +8,7 @@ use contracts::compute::{
 };
 use contracts::models::GetVersionRequest;
 use contracts::runs::GetRunRequest;
-use documents::{Node, Tree};
+use documents::{Node, Tree, version_named};
 use serde::Deserialize;
 use utoipa::IntoParams;
 use vocabulary::Problem;
@@ -76,7 +76,10 @@ pub(crate) async fn put_deployment(body: Document, call: Call) -> Reply {
 /// looked up.
 fn model_named(node: &Node) -> Option<(String, String)> {
     match &node.value {
-        Tree::Text(text) => reference(text),
+        Tree::Text(text) => {
+            let (model, version) = version_named(text)?;
+            Some((model.to_owned(), version.unwrap_or_else(|| "latest".to_owned())))
+        }
         Tree::Map(_) => {
             let word = |name: &str| match &node.get(name)?.value {
                 Tree::Text(text) | Tree::Number(text) => Some(text.clone()),
@@ -86,15 +89,6 @@ fn model_named(node: &Node) -> Option<(String, String)> {
         }
         _ => None,
     }
-}
-
-fn reference(text: &str) -> Option<(String, String)> {
-    let (model, version) = match (text.split_once("/versions/"), text.split_once('@')) {
-        (Some((model, version)), _) => (model, version.to_owned()),
-        (None, Some((model, alias))) => (model, format!("@{alias}")),
-        (None, None) => (text, "latest".to_owned()),
-    };
-    (!model.is_empty() && !version.is_empty()).then(|| (model.to_owned(), version))
 }
 
 /// The version with its files; absent when it does not exist, which compute answers after all other errors.
@@ -190,5 +184,6 @@ mod tests {
         assert_eq!(named("model: digits"), pair("digits", "latest"));
         assert_eq!(named("model: [digits]"), None);
         assert_eq!(named("model: '@champion'"), None);
+        assert_eq!(named("model: digits@"), None);
     }
 }

@@ -6,6 +6,7 @@ use contracts::compute::{GetRevisionRequest, Revision};
 use contracts::models::{GetVersionRequest, ModelVersion};
 use contracts::runs::{GetRunRequest, Run};
 use contracts::sweeps::{GetSweepRequest, GetTrialRequest};
+use documents::version_named;
 use serde_json::{Value, json};
 use vocabulary::{Problem, RunId, request_id};
 
@@ -16,8 +17,9 @@ use crate::door::{self, Call, Refusal, Reply, Service};
 
 super::routes!(get_lineage);
 
-/// Walks back from a request id of an endpoint (`req_…`), a version (`MODEL/versions/N`) or a run: `{"chain": [{kind,
-/// id, …}, …]}`.
+/// Walks back from a request id of an endpoint (`req_…`), a version (`MODEL/versions/N` or `MODEL@ALIAS`), a run or a
+/// trial (`SWEEP/INDEX`, where SWEEP is also the name of one that was archived or deleted): `{"chain": [{kind, id, …},
+/// …]}`.
 #[utoipa::path(tag = "lineage", responses((status = 200, body = serde_json::Value)))]
 #[get("/api/v1/workspaces/{workspace}/lineage/{id:.+}")]
 pub(crate) async fn get_lineage(call: Call) -> Reply {
@@ -25,18 +27,42 @@ pub(crate) async fn get_lineage(call: Call) -> Reply {
     let mut chain = Vec::new();
     let run_id = if id.starts_with("req_") {
         from_request(&call, &id, &mut chain).await?
-    } else if let Some((model, version)) = id.split_once("/versions/") {
-        from_version(&call, model, version, &mut chain).await?
+    } else if let Some((model, Some(version))) = version_named(&id) {
+        from_version(&call, model, &version, &mut chain).await?
     } else if RunId::parse(&id).is_ok() {
         id
+    } else if let Some((sweep, index)) = trial_named(&id) {
+        run_of_trial(&call, sweep, index).await?
     } else {
-        let detail = format!("'{id}': send a request id (req_…), a run id, or a version as MODEL/versions/N");
+        let detail = format!(
+            "'{id}': send a request id (req_…), a run id, a trial as SWEEP/INDEX, or a version as MODEL/versions/N or \
+             MODEL@ALIAS"
+        );
         return Err(Problem::new(422, "BadLineageId", detail).into());
     };
     if !run_id.is_empty() {
         from_run(&call, &run_id, &mut chain).await?;
     }
     door::json(StatusCode::OK, &json!({ "chain": chain }))
+}
+
+/// SWEEP/INDEX.
+fn trial_named(id: &str) -> Option<(&str, u32)> {
+    let (sweep, index) = id.rsplit_once('/')?;
+    Some((sweep, index.parse().ok()?))
+}
+
+/// The run of a trial, also of one whose sweep was archived or deleted.
+async fn run_of_trial(call: &Call, sweep: &str, index: u32) -> Result<String, Refusal> {
+    let (workspace, sweep) = (call.workspace.clone(), sweep.to_owned());
+    let request = GetTrialRequest { workspace, sweep, index, deleted: true };
+    let context = call.reading(Service::Sweeps)?;
+    let trial = call.peers().sweeps_client().get_trial(context.attach(request)).await?.into_inner();
+    if trial.run_id.is_empty() {
+        let detail = format!("trial {index} was imported: it has no run, and nothing here led to it");
+        return Err(Problem::new(404, "NotFound", detail).into());
+    }
+    Ok(trial.run_id)
 }
 
 async fn from_request(call: &Call, id: &str, chain: &mut Vec<Value>) -> Result<String, Refusal> {

@@ -7,6 +7,8 @@ use contracts::runs::{
     CancelRunRequest, CreateRunRequest, GetRunRequest, JobCluster, ListRunsReply, ListRunsRequest, ResolvedJob, Run,
     UpdateRunRequest,
 };
+use contracts::sweeps::GetSweepRequest;
+use documents::{Node, Tree};
 use serde::Deserialize;
 use serde_json::json;
 use utoipa::IntoParams;
@@ -31,7 +33,7 @@ pub struct RunsQuery {
     /// Only runs in this state.
     #[serde(default)]
     state: String,
-    /// Only runs of this sweep's trials.
+    /// Only runs of this sweep's trials, by its id or name.
     #[serde(default)]
     sweep: String,
     /// Only runs whose ids begin so, e.g. `run_01K7`.
@@ -50,7 +52,7 @@ pub struct RunsQuery {
 #[utoipa::path(tag = "runs", request_body = CreateRunRequest, responses((status = 201, body = Run)))]
 #[post("/api/v1/workspaces/{workspace}/runs")]
 pub(crate) async fn create_run(body: Document, call: Call) -> Reply {
-    let mut request = CreateRunRequest { workspace: call.workspace.clone(), ..body.message().await? };
+    let mut request = CreateRunRequest { workspace: call.workspace.clone(), ..body.message_from(as_message).await? };
     check_job(&request)?;
     if let Some(job) = request.job.as_ref().filter(|job| !job.cluster.is_empty()) {
         let cluster = cluster_named(&call, &job.cluster).await?.map(job_cluster);
@@ -58,6 +60,39 @@ pub(crate) async fn create_run(body: Document, call: Call) -> Reply {
     }
     let reply = call.peers().runs_client().create_run(call.writing(body.hash())?.attach(request)).await?;
     changed(StatusCode::CREATED, Service::Runs, reply)
+}
+
+/// A sweep takes its outputs as a map, and values of its parameters are numbers: who writes a run so means the same.
+fn as_message(run: &mut Node) {
+    if let Some(Tree::Map(params)) = field_mut(run, "params").map(|params| &mut params.value) {
+        for (_, param) in params {
+            match &param.value {
+                Tree::Number(text) => param.value = Tree::Text(text.clone()),
+                Tree::Bool(value) => param.value = Tree::Text(value.to_string()),
+                _ => {}
+            }
+        }
+    }
+    if let Some(outputs) = field_mut(run, "job").and_then(|job| field_mut(job, "outputs"))
+        && let Tree::Map(entries) = &outputs.value
+        && entries.iter().all(|(_, entry)| is_empty(&entry.value))
+    {
+        let id = |(id, entry): &(String, Node)| Node { value: Tree::Text(id.clone()), ..entry.clone() };
+        outputs.value = Tree::List(entries.iter().map(id).collect());
+    }
+}
+
+fn field_mut<'n>(node: &'n mut Node, name: &str) -> Option<&'n mut Node> {
+    let Tree::Map(entries) = &mut node.value else { return None };
+    entries.iter_mut().find(|(key, _)| key == name).map(|(_, node)| node)
+}
+
+fn is_empty(value: &Tree) -> bool {
+    match value {
+        Tree::Null => true,
+        Tree::Map(entries) => entries.is_empty(),
+        _ => false,
+    }
 }
 
 fn job_cluster(cluster: Cluster) -> JobCluster {
@@ -94,13 +129,14 @@ fn check_job(request: &CreateRunRequest) -> Result<(), Problem> {
 #[get("/api/v1/workspaces/{workspace}/runs")]
 pub(crate) async fn list_runs(call: Call, query: Query<RunsQuery>) -> Reply {
     let RunsQuery { experiment, parent, state, sweep, id_prefix, page_size, page_token } = query.into_inner();
+    let sweep_id = if sweep.is_empty() { sweep } else { sweep_named(&call, sweep).await? };
     let workspace = call.workspace.clone();
     let request = ListRunsRequest {
         workspace,
         experiment,
         parent,
         state,
-        sweep_id: sweep,
+        sweep_id,
         page_size,
         page_token,
         recursive: false,
@@ -109,6 +145,14 @@ pub(crate) async fn list_runs(call: Call, query: Query<RunsQuery>) -> Reply {
     let context = call.reading(Service::Runs)?;
     let reply = call.peers().runs_client().list_runs(context.attach(request)).await?;
     door::json(StatusCode::OK, reply.get_ref())
+}
+
+/// The id of a sweep; one that was deleted may have left its runs.
+async fn sweep_named(call: &Call, sweep: String) -> Result<String, Refusal> {
+    let workspace = call.workspace.clone();
+    let request = GetSweepRequest { workspace, sweep, deleted: true, ..GetSweepRequest::default() };
+    let context = call.reading(Service::Sweeps)?;
+    Ok(call.peers().sweeps_client().get_sweep(context.attach(request)).await?.into_inner().sweep_id)
 }
 
 /// Shows a run; of one that is queued also why it waits.
@@ -251,5 +295,23 @@ mod tests {
         let fields = ["contract_variables", "experiment", "service", "sweep_id", "trial_index", "watched_metrics"];
         assert_eq!(pointers, fields.map(|field| format!("/job/{field}")));
         assert!(check_job(&CreateRunRequest { job: Some(JobSpec::default()), ..CreateRunRequest::default() }).is_ok());
+    }
+
+    #[test]
+    fn a_run_may_be_written_as_a_sweep_is() {
+        let text = "{params: {lr: 0.10, fast: true, net: deep}, job: {outputs: {model: {}, report: null}}}";
+        let mut run = documents::read(text.as_bytes(), documents::Format::Yaml).unwrap();
+        as_message(&mut run);
+        let expected = json!({
+            "params": {"lr": "0.10", "fast": "true", "net": "deep"}, "job": {"outputs": ["model", "report"]},
+        });
+        assert_eq!(run.to_json(), expected);
+        let before = run.to_json();
+        as_message(&mut run);
+        assert_eq!(run.to_json(), before);
+        let other = documents::read(b"{job: {outputs: {model: {keep: 1}}}}", documents::Format::Yaml);
+        let mut other = other.unwrap();
+        as_message(&mut other);
+        assert!(other.to_json()["job"]["outputs"].is_object(), "what is more than an id is refused as it stands");
     }
 }

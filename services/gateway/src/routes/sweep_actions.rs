@@ -4,12 +4,14 @@ use actix_web::http::StatusCode;
 use actix_web::post;
 use contracts::sweeps::{
     ArchiveSweepRequest, CancelSweepRequest, ExtendSweepRequest, PauseSweepRequest, ResumeSweepRequest, Sweep,
-    VerifySweepRequest, WhatIfRequest,
+    UnarchiveSweepRequest, VerifySweepRequest, WhatIfRequest,
 };
 
 use crate::door::{Call, Document, Refusal, Reply, Service, changed, json};
 
-super::routes!(pause_sweep, resume_sweep, cancel_sweep, extend_sweep, archive_sweep, verify_sweep, what_if);
+super::routes!(
+    pause_sweep, resume_sweep, cancel_sweep, extend_sweep, archive_sweep, unarchive_sweep, verify_sweep, what_if,
+);
 
 /// Pauses a sweep: no new trials. Mode `drain` lets the running ones run on, `checkpoint` has them save their
 /// checkpoints and wait without a node until the sweep is resumed.
@@ -60,6 +62,16 @@ pub(crate) async fn archive_sweep(body: Document, call: Call) -> Reply {
     let (workspace, sweep) = named(&call);
     let request = ArchiveSweepRequest { workspace, sweep };
     let reply = call.peers().sweeps_client().archive_sweep(call.writing(body.hash())?.attach(request)).await?;
+    changed(StatusCode::OK, Service::Sweeps, reply)
+}
+
+/// Takes an archived sweep back: it is listed again, under its name. 409 NameTaken when another has the name by now.
+#[utoipa::path(tag = "sweeps", responses((status = 200, body = Sweep)))]
+#[post("/api/v1/workspaces/{workspace}/sweeps/{sweep:[^/:]+}:unarchive")]
+pub(crate) async fn unarchive_sweep(body: Document, call: Call) -> Reply {
+    let (workspace, sweep) = named(&call);
+    let request = UnarchiveSweepRequest { workspace, sweep };
+    let reply = call.peers().sweeps_client().unarchive_sweep(call.writing(body.hash())?.attach(request)).await?;
     changed(StatusCode::OK, Service::Sweeps, reply)
 }
 

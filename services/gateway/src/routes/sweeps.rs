@@ -36,6 +36,9 @@ pub struct SweepsQuery {
     /// Only sweeps in this state.
     #[serde(default)]
     state: String,
+    /// `active` (default), `archived` or `all`.
+    #[serde(default)]
+    view: String,
     /// Entries of the page, 1 to 1000; 100 when absent.
     #[serde(default, deserialize_with = "super::page::size")]
     #[param(minimum = 1, maximum = 1000, default = 100)]
@@ -138,8 +141,8 @@ pub(crate) fn absent_is_none<M>(reply: Result<tonic::Response<M>, tonic::Status>
 #[utoipa::path(tag = "sweeps", params(SweepsQuery), responses((status = 200, body = ListSweepsReply)))]
 #[get("/api/v1/workspaces/{workspace}/sweeps")]
 pub(crate) async fn list_sweeps(call: Call, query: Query<SweepsQuery>) -> Reply {
-    let SweepsQuery { state, page_size, page_token } = query.into_inner();
-    let request = ListSweepsRequest { workspace: call.workspace.clone(), state, page_size, page_token };
+    let SweepsQuery { state, view, page_size, page_token } = query.into_inner();
+    let request = ListSweepsRequest { workspace: call.workspace.clone(), state, view, page_size, page_token };
     let context = call.reading(Service::Sweeps)?;
     let reply = call.peers().sweeps_client().list_sweeps(context.attach(request)).await?;
     json(StatusCode::OK, reply.get_ref())

@@ -23,6 +23,8 @@ const BUFFERED_EVENTS: usize = 256;
 const SLOW_READER: Duration = Duration::from_secs(20);
 /// What a reader is given.
 const PACE: Pace = Pace { heartbeat: HEARTBEAT, patience: SLOW_READER };
+/// Instead of a position of each service.
+const BEGINNING: &str = "0";
 /// How much the clocks of the services' machines may differ.
 const CLOCKS_APART_US: i64 = 60_000_000;
 
@@ -84,9 +86,15 @@ impl EventsOf {
 type Merged = SelectAll<futures_util::stream::BoxStream<'static, (Service, Result<Fact, tonic::Status>)>>;
 type Positions = BTreeMap<&'static str, Seen>;
 
-/// The positions that a reader has seen: Last-Event-ID, which browsers send when they reconnect, else `from`.
-fn positions(request: &HttpRequest, from: &str) -> Result<Positions, Problem> {
+/// The positions that a reader has seen: Last-Event-ID, which browsers send when they reconnect, else `from`. A bare 0
+/// is the beginning, of the log or of what is followed.
+fn positions(request: &HttpRequest, from: &str, events: &EventsOf) -> Result<Positions, Problem> {
     let last = request.headers().get("last-event-id").and_then(|value| value.to_str().ok());
+    if last.unwrap_or(from).trim() == BEGINNING {
+        let all = events.services.iter().filter(|_| events.begin == Begin::Now);
+        let before = |service: &Service| Seen { source: service.name().to_owned(), position: 0 };
+        return Ok(all.map(|service| (service.name(), before(service))).collect());
+    }
     parse_positions(last.unwrap_or(from), if last.is_some() { "Last-Event-ID" } else { "from" })
 }
 
@@ -97,7 +105,7 @@ fn positions(request: &HttpRequest, from: &str) -> Result<Positions, Problem> {
 /// a service does not answer.
 pub async fn follow(call: &Call, from: &str, events: EventsOf) -> Reply {
     let gateway = call.gateway();
-    let mut seen = positions(&call.request, from)?;
+    let mut seen = positions(&call.request, from, &events)?;
     let mut merged = Merged::new();
     for &service in events.services {
         let Some(peer) = gateway.peers().by_name(service.name()) else { continue };
@@ -251,6 +259,20 @@ mod tests {
             assert_eq!(receiver.recv().await.unwrap(), ": still here\n\n");
         };
         tokio::time::timeout(Duration::from_secs(20), beats).await.expect("a heartbeat");
+    }
+
+    #[test]
+    fn zero_is_the_beginning_of_whatever_is_followed() {
+        // It is what the help says, and nobody knows the names of all services.
+        let request = actix_web::test::TestRequest::default().to_http_request();
+        let with = |begin| {
+            let services = &[Service::Runs, Service::Sweeps];
+            let (workspace, none) = ("lab".to_owned(), String::new());
+            let events = EventsOf { services, workspace, sweep_id: none.clone(), run_id: none, begin };
+            positions(&request, "0", &events).unwrap()
+        };
+        assert_eq!(with(Begin::Now), BTreeMap::from([("runs", at("runs", 0)), ("sweeps", at("sweeps", 0))]));
+        assert_eq!(with(Begin::Since(5)), BTreeMap::new());
     }
 
     #[test]

@@ -199,6 +199,7 @@ fake!(SweepsService, sweeps, {} {}
     pause_sweep: PauseSweepRequest => Sweep,
     resume_sweep: ResumeSweepRequest => Sweep,
     archive_sweep: ArchiveSweepRequest => Sweep,
+    unarchive_sweep: UnarchiveSweepRequest => Sweep,
     delete_sweep: DeleteSweepRequest => Sweep,
     cancel_sweep: CancelSweepRequest => CancelSweepReply,
     extend_sweep: ExtendSweepRequest => Sweep,

@@ -2,6 +2,7 @@
 
 use contracts::models as wire;
 use contracts::{CallContext, status_of, with_position};
+use documents::ArchivedView;
 use eventlog::sql;
 use tonic::{Request, Response, Status};
 use vocabulary::{Decider, Problem};
@@ -97,15 +98,8 @@ impl Api {
         calls::at_least(&self.log, &CallContext::of(&request)).await?;
         let request = request.into_inner();
         let (size, after) = calls::page(request.page_size, &request.page_token)?;
-        let (least, most) = match request.view.as_str() {
-            "" | "active" => (0, 0),
-            "archived" => (1, 1),
-            "all" => (0, 1),
-            other => {
-                let message = documents::not_one_of("view", other, &["active", "archived", "all"]);
-                return Err(status_of(&Problem::invalid("/view", "BadView", message)));
-            }
-        };
+        let view = ArchivedView::read(&request.view).map_err(|problem| status_of(&problem))?;
+        let (least, most) = (i32::from(!view.has(false)), i32::from(view.has(true)));
         let names: Vec<String> =
             sql("SELECT name FROM models_listed WHERE workspace = $1 AND name > $2 AND archived BETWEEN $3 AND $4 \
              ORDER BY name LIMIT $5")

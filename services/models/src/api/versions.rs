@@ -3,6 +3,7 @@
 use contracts::compute::ModelFile;
 use contracts::models as wire;
 use contracts::{CallContext, status_of, with_position};
+use documents::ArchivedView;
 use tonic::{Request, Response, Status};
 use vocabulary::Problem;
 
@@ -59,18 +60,6 @@ fn find<'a>(model: &'a Model, text: &str) -> Result<&'a Version, String> {
     model.version(number).ok_or_else(|| format!("version {number}; the versions are 1..={}", model.versions.len()))
 }
 
-fn wanted(view: &str, archived: bool) -> Result<bool, Status> {
-    match view {
-        "" | "active" => Ok(!archived),
-        "archived" => Ok(archived),
-        "all" => Ok(true),
-        other => {
-            let message = documents::not_one_of("view", other, &["active", "archived", "all"]);
-            Err(status_of(&Problem::invalid("/view", "BadView", message)))
-        }
-    }
-}
-
 impl Api {
     pub(super) async fn get_version(
         &self,
@@ -99,14 +88,13 @@ impl Api {
         calls::at_least(&self.log, &CallContext::of(&request)).await?;
         let request = request.into_inner();
         let (size, after) = calls::page(request.page_size, &request.page_token)?;
-        wanted(&request.view, false)?;
+        let view = ArchivedView::read(&request.view).map_err(|problem| status_of(&problem))?;
         let after: i64 = after.and_then(|token| token.parse().ok()).unwrap_or_default();
-        let view = request.view;
         let versions: Option<(Vec<wire::ModelVersion>, bool)> = self
             .log
             .inspect::<Model, _>(&stream(&request.workspace, &request.model), move |model, at| {
                 let later = model.versions.iter().filter(|version| version.registered.version > after);
-                let seen = later.filter(|version| wanted(&view, version.is_archived).unwrap_or_default());
+                let seen = later.filter(|version| view.has(version.is_archived));
                 (at > 0).then(|| calls::Page::fill(size, seen.map(|version| shown(model, version))))
             })
             .await

@@ -1,18 +1,20 @@
-//! Pauses, resumes, cancels, extends, changes, archives and deletes a sweep.
+//! Pauses, resumes, cancels, extends, changes, archives (and takes back) and deletes a sweep.
+
+use std::sync::Arc;
 
 use contracts::sweeps as wire;
 use contracts::{CallContext, status_of, with_position};
-use eventlog::Committed;
+use eventlog::{Committed, RecordError, Recorded};
 use strum::VariantNames;
 use tonic::{Request, Status};
-use vocabulary::{Problem, SweepId};
+use vocabulary::{Decider, Problem, SweepId};
 
 use super::Answer;
-use super::submit_sweep::format_of;
+use super::submit_sweep::{Name, format_of, take_name};
 use crate::document::read_changes;
 use crate::service::Core;
 use crate::stream::stream_of;
-use crate::sweep::{Changes, Command, PauseMode, Sweep, SweepEvent};
+use crate::sweep::{Changes, Command, PauseMode, Submitted, Sweep, SweepEvent};
 use crate::views;
 
 /// Events behind a submission that are looked at for what it inherits: a few for each of five sources.
@@ -45,6 +47,30 @@ impl Core {
         let request = request.into_inner();
         let command = Command::Archive { at: self.clock.now() };
         self.change(&call, &request.workspace, &request.sweep, command).await
+    }
+
+    pub(super) async fn unarchive_sweep(&self, request: Request<wire::UnarchiveSweepRequest>) -> Answer<wire::Sweep> {
+        let call = CallContext::of(&request);
+        let request = request.into_inner();
+        let sweep_id = self.find(&request.workspace, &request.sweep).await?;
+        let context = calls::context(&call, self.entropy.as_ref(), Vec::new());
+        let command = Arc::new(Command::Unarchive { at: self.clock.now() });
+        let done = self
+            .log
+            .record::<Sweep, _>(&stream_of(sweep_id), Some(Arc::clone(&command)), context, move |sweep, tx| {
+                let decided = sweep.decide(&command);
+                let holder = sweep.submitted.as_ref().map(name_of);
+                Box::pin(async move {
+                    let events = decided.map_err(RecordError::Rejected)?;
+                    if let Some(holder) = holder.filter(|_| !events.is_empty()) {
+                        take_name(tx, &holder).await?;
+                    }
+                    Ok(Recorded { events, reply: Vec::new() })
+                })
+            })
+            .await;
+        let committed = done.map_err(calls::refused)?;
+        Ok(with_position(self.show(sweep_id).await?, committed.position))
     }
 
     pub(super) async fn delete_sweep(&self, request: Request<wire::DeleteSweepRequest>) -> Answer<wire::Sweep> {
@@ -165,4 +191,10 @@ impl Core {
         let done = self.log.execute::<Sweep>(&stream_of(sweep_id), command, context).await;
         Ok((sweep_id, done.map_err(calls::refused)?))
     }
+}
+
+/// The name that a sweep was submitted under.
+fn name_of(submitted: &Submitted) -> Name {
+    let (workspace, name) = (submitted.workspace.clone(), submitted.spec.name.clone());
+    Name { workspace, name, sweep_id: submitted.sweep_id }
 }

@@ -10,7 +10,7 @@ use tonic::Request;
 use vocabulary::{Decider, SweepId};
 
 use super::Answer;
-use super::submit_sweep::{answer, format_of, refuse, reply_of, take_name};
+use super::submit_sweep::{Name, answer, format_of, refuse, reply_of, take_name};
 use crate::document::read_import;
 use crate::service::Core;
 use crate::stream::stream_of;
@@ -57,7 +57,7 @@ impl Core {
                 let submitted = Arc::clone(&named);
                 Box::pin(async move {
                     let events = decided.map_err(RecordError::Rejected)?;
-                    take_name(tx, &submitted).await?;
+                    take_name(tx, &Name::of(&submitted)).await?;
                     let reply = reply_of(&submitted, SweepState::Completed).encode_to_vec();
                     Ok(Recorded { events, reply })
                 })

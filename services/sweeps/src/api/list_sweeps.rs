@@ -2,6 +2,7 @@
 
 use contracts::sweeps as wire;
 use contracts::{CallContext, status_of};
+use documents::ArchivedView;
 use strum::VariantNames;
 use tonic::{Request, Response};
 use vocabulary::Problem;
@@ -27,22 +28,27 @@ impl Core {
                 status_of(&Problem::invalid("/page_token", "BadPageToken", message))
             })?,
         };
-        let rows = views::listed(self.log.reader(), &request.workspace, &request.state, before, size + 1)
+        let view = ArchivedView::read(&request.view).map_err(|problem| status_of(&problem))?;
+        let wanted = (view, request.state.as_str());
+        let rows = views::listed(self.log.reader(), &request.workspace, wanted, before, size + 1)
             .await
             .map_err(calls::unreadable)?;
-        let positions: Vec<i64> = rows.iter().map(|row| row.position).collect();
-        let mut sweeps = calls::Page::of(size);
+        let is_full = rows.len() > usize::try_from(size).unwrap_or_default();
+        let (mut sweeps, mut last) = (calls::Page::of(size), before);
         for row in rows {
-            let ended = row.state.parse().is_ok_and(SweepState::is_terminal);
-            // An open sweep is in memory; folding an ended one again only to list it would be a waste.
+            let (ended, position) = (row.state.parse().is_ok_and(SweepState::is_terminal), row.position);
+            // An open sweep is in memory; folding an ended one again only to list it would be a waste. In which state
+            // an archived one has ended is not in its row.
             let live = if ended { None } else { self.look(row.sweep_id, to_wire::sweep).await? };
-            if !sweeps.push(live.unwrap_or_else(|| to_wire::listed(row, &request.workspace))) {
+            let shown = live.unwrap_or_else(|| to_wire::listed(row, &request.workspace));
+            let is_wanted = request.state.is_empty() || shown.state == request.state || shown.archived_at.is_empty();
+            if is_wanted && !sweeps.push(shown) {
                 break;
             }
+            last = position;
         }
         let (sweeps, more) = sweeps.finish();
-        let last = positions[..sweeps.len()].last().filter(|_| more);
-        let next_page_token = last.map(i64::to_string).unwrap_or_default();
+        let next_page_token = if more || is_full { last.to_string() } else { String::new() };
         Ok(Response::new(wire::ListSweepsReply { sweeps, next_page_token }))
     }
 }

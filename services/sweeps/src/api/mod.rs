@@ -34,6 +34,9 @@ use crate::views;
 /// Sweeps whose ids begin with a text that are looked at: two are as many as a hundred.
 const BEGUN_MAX: i32 = 2;
 
+/// Sweeps of one former name that are looked through for a trial.
+const PAST_MAX: usize = 100;
+
 type Answer<T> = Result<Response<T>, Status>;
 
 /// Why a calculation gave nothing: one that panicked would again, a machine without threads recovers.
@@ -42,6 +45,15 @@ fn broken(error: Broken) -> Status {
         Broken::Panicked => Problem::internal(error.to_string()),
         Broken::NoThread(_) => Problem::unavailable("Busy", error.to_string(), 1),
     })
+}
+
+/// 404 for a name that an archived sweep had.
+fn archived(workspace: &str, name: &str, id: SweepId) -> Problem {
+    let detail = format!(
+        "sweep '{name}' in workspace '{workspace}': {id} was archived under that name; use its id, or take it back \
+         first (trialog sweep unarchive {id})"
+    );
+    Problem::new(404, "NotFound", detail).with("archived_sweep_id", id.to_string())
 }
 
 impl Core {
@@ -63,6 +75,35 @@ impl Core {
         if deleted { self.find_any(workspace, sweep).await } else { self.find(workspace, sweep).await }
     }
 
+    /// The sweep that has a trial: one that may have been deleted, by the name that it had too. For what is told of the
+    /// past, where the answer names the sweep that it is about; of several it is the newest that has such a trial.
+    async fn find_past(&self, workspace: &str, sweep: &str, index: u32) -> Result<SweepId, Status> {
+        let refused = match self.find_any(workspace, sweep).await {
+            Ok(id) => return Ok(id),
+            Err(refused) => refused,
+        };
+        let past = views::by_former_name(self.log.reader(), workspace, sweep, true).await;
+        for id in past.map_err(calls::unreadable)?.into_iter().take(PAST_MAX) {
+            if self.look(id, move |sweep, _| sweep.trials.len() > index as usize).await? {
+                return Ok(id);
+            }
+        }
+        Err(refused)
+    }
+
+    /// That there is no such sweep. A name is never that of an archived one by itself: it may be another's any time,
+    /// and who reads or deletes by it must not meet this one now and that one later. So its id is said instead.
+    async fn absent(&self, workspace: &str, sweep: &str) -> Status {
+        let problem = match views::by_former_name(self.log.reader(), workspace, sweep, false).await {
+            Err(error) => return calls::unreadable(error),
+            Ok(former) => match former.first() {
+                None => Problem::not_found("sweep", sweep, workspace),
+                Some(id) => archived(workspace, sweep, *id),
+            },
+        };
+        status_of(&problem)
+    }
+
     async fn find_any(&self, workspace: &str, sweep: &str) -> Result<SweepId, Status> {
         let absent = || status_of(&Problem::not_found("sweep", sweep, workspace));
         if let Ok(id) = SweepId::parse(sweep) {
@@ -72,7 +113,9 @@ impl Core {
         if let Some(id) = views::by_name(self.log.reader(), workspace, sweep).await.map_err(calls::unreadable)? {
             return Ok(id);
         }
-        let (first, last) = calls::begun::<SweepId>(sweep, "sweep_").ok_or_else(absent)?;
+        let Some((first, last)) = calls::begun::<SweepId>(sweep, "sweep_") else {
+            return Err(self.absent(workspace, sweep).await);
+        };
         let begun = views::between(self.log.reader(), workspace, first, last, BEGUN_MAX).await;
         match begun.map_err(calls::unreadable)?[..] {
             [] => Err(absent()),

@@ -175,7 +175,7 @@ impl Core {
                 let submitted = Arc::clone(&submitted);
                 Box::pin(async move {
                     let events = decided.map_err(RecordError::Rejected)?;
-                    take_name(tx, &submitted).await?;
+                    take_name(tx, &Name::of(&submitted)).await?;
                     let reply = reply_of(&submitted, state).encode_to_vec();
                     Ok(Recorded { events, reply })
                 })
@@ -275,21 +275,36 @@ fn name_taken(name: &str, holder: SweepId) -> Problem {
     Problem::conflict("NameTaken", detail).with("sweep_id", holder.to_string())
 }
 
-/// Takes the name, if one was given, in the transaction of the submission.
-pub(super) async fn take_name(tx: &mut Transaction, submitted: &SweepSubmitted) -> Result<(), RecordError<Rejection>> {
-    let Some(name) = &submitted.spec.name else { return Ok(()) };
-    let id = submitted.sweep_id.to_string();
+/// What a sweep is called in its workspace; without a name it is called by its id alone.
+pub(super) struct Name {
+    pub workspace: String,
+    pub name: Option<String>,
+    pub sweep_id: SweepId,
+}
+
+impl Name {
+    /// Of a submission.
+    pub(super) fn of(submitted: &SweepSubmitted) -> Self {
+        let (workspace, name) = (submitted.workspace.clone(), submitted.spec.name.clone());
+        Self { workspace, name, sweep_id: submitted.sweep_id }
+    }
+}
+
+/// Takes the name, if one was given, in the transaction of what makes the sweep its holder.
+pub(super) async fn take_name(tx: &mut Transaction, wanted: &Name) -> Result<(), RecordError<Rejection>> {
+    let Some(name) = &wanted.name else { return Ok(()) };
+    let id = wanted.sweep_id.to_string();
     let taken = "INSERT INTO sweep_names(workspace, name, sweep_id) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
-    let written = sql(taken).bind(&submitted.workspace).bind(name).bind(id).execute(&mut *tx).await?;
+    let written = sql(taken).bind(&wanted.workspace).bind(name).bind(id).execute(&mut *tx).await?;
     if written > 0 {
         return Ok(());
     }
     let holder: String = sql("SELECT sweep_id FROM sweep_names WHERE workspace = $1 AND name = $2")
-        .bind(&submitted.workspace)
+        .bind(&wanted.workspace)
         .bind(name)
         .fetch_one(&mut *tx)
         .await?;
-    let holder = SweepId::parse(&holder).unwrap_or(submitted.sweep_id);
+    let holder = SweepId::parse(&holder).unwrap_or(wanted.sweep_id);
     Err(RecordError::Rejected(name_taken(name, holder).into()))
 }
 

@@ -47,7 +47,6 @@ fn pareto(state: &Sweep, index: u32) -> Option<wire::ParetoTrial> {
 pub(super) fn sweep(state: &Sweep, version: i64) -> Option<wire::Sweep> {
     let submitted = state.submitted.as_ref()?;
     let time = |at: Option<jiff::Timestamp>| at.map(|at| at.to_string()).unwrap_or_default();
-    let counts = state.counts.iter().filter(|(_, count)| **count > 0);
     Some(wire::Sweep {
         sweep_id: submitted.sweep_id.to_string(),
         workspace: submitted.workspace.clone(),
@@ -61,7 +60,7 @@ pub(super) fn sweep(state: &Sweep, version: i64) -> Option<wire::Sweep> {
         goal: submitted.spec.objective.goal.to_string(),
         primary_metric: submitted.spec.objective.primary_metric.clone(),
         best: state.best().map(best),
-        trial_counts: counts.map(|(state, count)| (state.to_string(), *count)).collect(),
+        trial_counts: state.shown_counts().into_iter().map(|(state, count)| (state.to_string(), count)).collect(),
         proposals: state.proposals(),
         max_total_trials: submitted.limits.max_total_trials,
         max_concurrent_trials: submitted.limits.max_concurrent_trials,
@@ -174,7 +173,7 @@ pub(super) fn trial(state: &Sweep, index: u32, trial: &Trial, stop: Option<i64>)
     wire::Trial {
         index,
         run_id: run_text(trial.run_id),
-        state: trial.state.to_string(),
+        state: state.shown_state(index, trial).to_string(),
         parameters_json: parameters_json(&trial.draws),
         // With several objectives no single value is the result.
         best_value: state.curves.standing(index).map(|standing| standing.value).filter(|_| !has_several(state)),

@@ -35,7 +35,7 @@ impl Core {
                 let found = (0_u32..)
                     .zip(&sweep.trials)
                     .skip(from as usize)
-                    .filter(|(_, trial)| state.is_none_or(|state| trial.state == state));
+                    .filter(|(index, trial)| state.is_none_or(|state| sweep.shown_state(*index, trial) == state));
                 let shown = found.map(|(index, trial)| {
                     let stop = stops.get(&index).copied();
                     let decision = stop.and_then(|position| decisions.get(&position));
@@ -53,7 +53,10 @@ impl Core {
     pub(super) async fn get_trial(&self, request: Request<wire::GetTrialRequest>) -> Answer<wire::Trial> {
         calls::at_least(&self.log, &CallContext::of(&request)).await?;
         let request = request.into_inner();
-        let sweep_id = self.find_even(&request.workspace, &request.sweep, request.deleted).await?;
+        let sweep_id = match request.deleted {
+            true => self.find_past(&request.workspace, &request.sweep, request.index).await?,
+            false => self.find(&request.workspace, &request.sweep).await?,
+        };
         let index = request.index;
         let stop = views::stop_of(self.log.reader(), sweep_id, index).await.map_err(calls::unreadable)?;
         let decisions = self.decisions(stop).await?;

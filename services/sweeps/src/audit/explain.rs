@@ -15,14 +15,14 @@ pub(crate) fn explanation(audit: &Audit, index: u32) -> Option<Value> {
     let submitted = audit.sweep.submitted.as_ref()?;
     let trial = audit.sweep.trials.get(index as usize)?;
     let decisions: Vec<Value> = audit.judged.iter().map(|judged| decision(audit, judged)).collect();
-    let attempts: Vec<Value> = trial.attempts.iter().map(attempt).collect();
+    let attempts: Vec<Value> = trial.attempts.iter().map(|one| attempt(one, submitted.spec.is_external())).collect();
     let mut shown = json!({
         "trial": {
             "sweep_id": submitted.sweep_id,
             "sweep": submitted.name,
             "index": index,
             "run_id": Some(trial.run_id).filter(|run| *run != NO_RUN),
-            "state": trial.state.to_string(),
+            "state": audit.sweep.shown_state(index, trial).to_string(),
             "reason": trial.end.as_ref().map(crate::sweep::TrialEnd::reason),
             "stopped_by": trial.stop.map(|stop| stop.by.to_string()),
             "best_value": audit.sweep.curves.standing(index).map(|standing| standing.value),
@@ -186,11 +186,12 @@ fn decision(audit: &Audit, judged: &Judged) -> Value {
     shown
 }
 
-fn attempt(attempt: &Attempt) -> Value {
+fn attempt(attempt: &Attempt, is_external: bool) -> Value {
     let end = attempt.end.as_ref();
     json!({
         "number": attempt.number,
         "node": attempt.node,
+        "external": is_external,
         "started": attempt.started_at.map(|at| at.to_string()),
         "ended": attempt.ended_at.map(|at| at.to_string()),
         "end": end.map(|end| end.outcome.clone()),

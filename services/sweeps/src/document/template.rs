@@ -101,6 +101,11 @@ pub struct Filling<'a> {
 }
 
 impl Template {
+    /// The text of one without references.
+    pub fn as_text(&self) -> Option<&str> {
+        self.references().next().is_none().then_some(self.written.as_str())
+    }
+
     /// Reads a text. `$${{` is a literal `${{`.
     ///
     /// # Errors

@@ -20,7 +20,7 @@ pub(super) fn read(
     fields.described_by(&reference::TRIAL);
     let input_fields = fields.field("inputs");
     let inputs = ids(&input_fields, read_input);
-    let outputs = ids(&fields.field("outputs"), read_output);
+    let outputs = read_outputs(&fields.field("outputs"));
     let taken: HashSet<&String> = parameters.iter().flat_map(|names| &names.all).collect();
     for name in inputs.keys().filter(|id| taken.contains(id)) {
         let pointer = documents::pointer::child(&input_fields.pointer(), name);
@@ -33,6 +33,9 @@ pub(super) fn read(
     references.check(parameters, &inputs, &outputs, findings);
     let code = job::read_code(&fields.field("code"), "sha256:");
     let has_code = fields.field("code").is_present();
+    if !has_code && !fields.field("prepare").is_present() {
+        warn_of_absent_code(command.as_deref().unwrap_or_default(), findings);
+    }
     let environment = read_environment(&fields.field("environment"), has_code);
     let resources = read_resources(&fields.field("resources"), cluster);
     let checkpoint = fields.boolean("checkpoint").unwrap_or_default();
@@ -50,6 +53,21 @@ pub(super) fn read(
         checkpoint,
         prepare,
     })
+}
+
+/// A job begins in an empty folder, but for its code.
+fn warn_of_absent_code(command: &[Argument], findings: &Findings) {
+    let words = command.iter().filter_map(|argument| match argument {
+        Argument::Word(word) => word.as_text(),
+        Argument::Group(_) => None,
+    });
+    if let Some(script) = job::script_of(words).filter(|script| !script.starts_with('/')) {
+        let message = format!(
+            "trial.command: {script} is not there when the command runs: a trial has no files but those of trial.code, \
+             which is left out; name the folder that {script} is in, e.g. code: ./"
+        );
+        findings.warn("/trial/command", "NoCode", message);
+    }
 }
 
 fn read_command<'a>(field: &Field<'a>, references: &mut References<'a>) -> Option<Vec<Argument>> {
@@ -141,6 +159,17 @@ fn read_input(field: &Field<'_>) -> Option<Input> {
         vocabulary::job::InputMode::Download => InputMode::Download,
     };
     Some(Input { uri, mode })
+}
+
+/// A map by id, or a list of ids as a run has it.
+fn read_outputs(field: &Field<'_>) -> BTreeMap<String, Option<Output>> {
+    if !field.node().is_some_and(|node| matches!(node.value, Tree::List(_))) {
+        return ids(field, read_output);
+    }
+    let entries = field.list().unwrap_or_default();
+    let named: Vec<_> = entries.iter().filter_map(|entry| Some((entry.text()?, entry.clone()))).collect();
+    job::check_ids(named.iter().cloned());
+    named.into_iter().map(|(id, _)| (id.to_owned(), Some(Output {}))).collect()
 }
 
 fn read_output(field: &Field<'_>) -> Option<Output> {

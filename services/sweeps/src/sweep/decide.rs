@@ -6,7 +6,7 @@ use tuning::bayes::Fit;
 use vocabulary::{Decider, Problem};
 
 use super::command::{Ask, Changes, Heartbeat, ImportedTrial, NewTrial, Observation, RunEnd, RunMove, Tell};
-use super::events::{SweepArchived, SweepDeleted, SweepEvent, SweepSubmitted};
+use super::events::{SweepArchived, SweepDeleted, SweepEvent, SweepSubmitted, SweepUnarchived};
 use super::held::PauseMode;
 use super::rejection::{Decided, Rejection};
 use super::snapshot;
@@ -139,6 +139,11 @@ pub enum Command {
         /// Now.
         at: Timestamp,
     },
+    /// To be listed again, under its name.
+    Unarchive {
+        /// Now.
+        at: Timestamp,
+    },
     /// To be gone.
     Delete {
         /// With the runs of its trials.
@@ -176,6 +181,7 @@ impl Command {
             | Self::NoteFit { at, .. }
             | Self::Extend { at, .. }
             | Self::Archive { at }
+            | Self::Unarchive { at }
             | Self::Delete { at, .. } => *at,
         }
     }
@@ -221,9 +227,10 @@ impl Decider for Sweep {
             Command::Tell(tell) => self.tell(tell),
             Command::Heartbeat(heartbeat) => self.heartbeat(heartbeat),
             Command::Archive { at } => self.archive(*at),
+            Command::Unarchive { at } => self.unarchive(*at),
             Command::Delete { runs, used_by, at } => self.delete(*runs, used_by, *at),
             Command::Extend { .. } if self.archived_at.is_some() => {
-                Err(self.refuse("it is archived, and its name may be another's; fork it instead").into())
+                Err(self.refuse("it is archived; take it back with `unarchive` first, or fork it").into())
             }
             Command::Extend { max_total_trials, timeout_seconds, at } => {
                 self.extend(*max_total_trials, *timeout_seconds, *at)
@@ -253,6 +260,13 @@ impl Sweep {
             return Err(self.refuse("only one that has ended can be archived; cancel it first").into());
         }
         Ok(self.archived_at.map_or_else(|| vec![SweepArchived { at }.into()], |_| Vec::new()))
+    }
+
+    /// One that is not archived stays as it is.
+    fn unarchive(&self, at: Timestamp) -> Decided {
+        self.known()?;
+        let taken_back = SweepUnarchived { state: self.status.state(), at };
+        Ok(self.archived_at.map_or_else(Vec::new, |_| vec![taken_back.into()]))
     }
 
     /// Deleting twice changes nothing, unless its runs are to go that were to stay.

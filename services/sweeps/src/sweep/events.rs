@@ -436,6 +436,15 @@ pub struct SweepArchived {
     pub at: Timestamp,
 }
 
+/// It is listed again, under its name.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SweepUnarchived {
+    /// The state in which it had ended.
+    pub state: SweepState,
+    /// When.
+    pub at: Timestamp,
+}
+
 /// That trial has got somewhere, or has ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SweepUnstalled {
@@ -489,7 +498,7 @@ vocabulary::stored_events! {
         SweepWarned: 1,
         SweepStalled: 1,
         SweepUnstalled: 1,
-        SweepArchived: 1, SweepDeleted: 1,
+        SweepArchived: 1, SweepUnarchived: 1, SweepDeleted: 1,
         ObservationsInherited: 1,
         TrialsAdopted: 1,
         ModelFitted: 1,

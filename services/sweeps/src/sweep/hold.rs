@@ -3,16 +3,38 @@
 //! A held trial keeps its place, so nothing else takes it: when the sweep goes on, the held ones do before anything
 //! new. What it still reports counts, since its checkpoint has it.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use vocabulary::Problem;
 
+use super::TrialState;
 use super::events::{SweepEvent, SweepPaused, SweepResumed, SweepStarted};
 use super::held::{PauseMode, TrialHeld, TrialReleased};
 use super::rejection::{Decided, Rejection};
 use super::state::{Submitted, Sweep};
 use super::status::Status;
+use super::trial::Trial;
 
 impl Sweep {
+    /// The state that people see of a trial: one that is held waits for its sweep, not for a node.
+    pub fn shown_state(&self, index: u32, trial: &Trial) -> TrialState {
+        let is_held = trial.state == TrialState::Queued && self.held.contains(&index);
+        if is_held { TrialState::Paused } else { trial.state }
+    }
+
+    /// How many trials are in each state that people see.
+    pub fn shown_counts(&self) -> BTreeMap<TrialState, u32> {
+        let mut counts = self.counts.clone();
+        let held = self.held.iter().filter_map(|index| self.trials.get(*index as usize));
+        for _ in held.filter(|trial| trial.state == TrialState::Queued) {
+            *counts.entry(TrialState::Paused).or_default() += 1;
+            counts.entry(TrialState::Queued).and_modify(|count| *count = count.saturating_sub(1));
+        }
+        counts.retain(|_, count| *count > 0);
+        counts
+    }
+
     pub(super) fn pause(&self, mode: PauseMode, at: Timestamp) -> Decided {
         let submitted = self.known()?;
         let workspace = submitted.workspace.clone();

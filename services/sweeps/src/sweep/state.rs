@@ -206,6 +206,7 @@ impl Sweep {
             }
             SweepEvent::ModelFitted(event) => self.fit = Some((self.version, event.fit.clone())),
             SweepEvent::SweepArchived(event) => self.archived_at = Some(event.at),
+            SweepEvent::SweepUnarchived(_) => self.archived_at = None,
             SweepEvent::SweepDeleted(event) => {
                 self.deleted_at.get_or_insert(event.at);
                 self.deleted_with_runs |= event.runs;

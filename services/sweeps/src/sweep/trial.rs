@@ -208,8 +208,7 @@ impl Trial {
     pub fn failure(&self) -> Option<Failure> {
         let Some(TrialEnd::Failed { phase, .. }) = &self.end else { return None };
         let tail = self.last_end().map_or("", |end| end.stderr_tail.as_str());
-        let error = tail.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or_default();
-        Some(Failure { phase: phase.clone(), error: error.to_owned() })
+        Some(Failure { phase: phase.clone(), error: last_words(phase, tail).to_owned() })
     }
 
     /// Whether it began where another trial of the sweep was. It may then have nothing left to do or to report.
@@ -296,5 +295,27 @@ impl Trial {
     fn count_time(&mut self, runs: bool, at: Timestamp) {
         self.ran_us = self.running_us(at);
         self.running_since = runs.then_some(at);
+    }
+}
+
+/// The line of the standard error that says why. What could not be installed is said by pip above lines of ours.
+fn last_words<'a>(phase: &str, tail: &'a str) -> &'a str {
+    let lines = || tail.lines().map(str::trim).filter(|line| !line.is_empty());
+    let installer = lines().rfind(|line| phase == "prepare" && line.starts_with("ERROR:"));
+    installer.or_else(|| lines().next_back()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::last_words;
+
+    #[test]
+    fn a_failed_preparation_says_what_could_not_be_installed() {
+        let tail = "ERROR: Could not find a version that satisfies the requirement nosuch (from versions: none)\n\
+            ERROR: No matching distribution found for nosuch\n\n\
+            trialog: the Python environment cannot be made (exit code 1); nothing of it is kept, its log says why\n";
+        assert_eq!(last_words("prepare", tail), "ERROR: No matching distribution found for nosuch");
+        assert_eq!(last_words("run", "ERROR: a log line\nValueError: no\n\n"), "ValueError: no");
+        assert_eq!(last_words("prepare", "no such file\n"), "no such file");
     }
 }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use documents::ArchivedView;
 use eventlog::{BoxFuture, Error, Reader, RecordedEvent, Transaction, View, sql};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -97,11 +98,14 @@ async fn apply(tx: &mut Transaction, sweep_id: SweepId, event: &RecordedEvent) -
     if let Some(new) = summary.take(&decoded) {
         state = new.to_string();
     }
-    let out_of_the_way = match decoded {
+    let out_of_the_way = match &decoded {
         SweepEvent::SweepArchived(_) => Some(ARCHIVED),
         SweepEvent::SweepDeleted(_) => Some(DELETED),
         _ => None,
     };
+    if let SweepEvent::SweepUnarchived(taken_back) = &decoded {
+        state = taken_back.state.to_string();
+    }
     if let Some(instead) = out_of_the_way {
         instead.clone_into(&mut state);
         sql("DELETE FROM sweep_names WHERE sweep_id = $1").bind(&id).execute(&mut *tx).await?;
@@ -190,20 +194,22 @@ impl Summary {
     }
 }
 
-/// A page of a workspace's sweeps, the newest first, before a position.
+/// A page of a workspace's sweeps, the newest first, before a position. The row of an archived one does not have the
+/// state in which it ended, and is there whichever is asked for.
 pub(crate) async fn listed(
     reader: &Reader,
     workspace: &str,
-    state: &str,
+    (view, state): (ArchivedView, &str),
     before: i64,
     limit: i32,
 ) -> Result<Vec<ListedSweep>, Error> {
     let all = "SELECT sweep_id, position, state, summary FROM sweeps_listed
-               WHERE workspace = $1 AND position < $2 AND state NOT IN ('Archived', 'Deleted')
-               AND ($3 = '' OR state = $3)
-               ORDER BY position DESC LIMIT $4";
-    let rows: Vec<(String, i64, String, String)> =
-        sql(all).bind(workspace).bind(before).bind(state).bind(limit).fetch_all(reader).await?;
+               WHERE workspace = $1 AND position < $2 AND state <> 'Deleted'
+               AND ($3 = 'all' OR ($3 = 'archived') = (state = 'Archived'))
+               AND ($4 = '' OR state = $4 OR state = 'Archived')
+               ORDER BY position DESC LIMIT $5";
+    let query = sql(all).bind(workspace).bind(before).bind(view.as_str()).bind(state).bind(limit);
+    let rows: Vec<(String, i64, String, String)> = query.fetch_all(reader).await?;
     let read = |(id, position, state, summary): (String, i64, String, String)| {
         let summary = serde_json::from_str(&summary).unwrap_or_default();
         Some(ListedSweep { sweep_id: SweepId::parse(&id).ok()?, position, state, summary })
@@ -235,6 +241,26 @@ pub(crate) async fn by_name(reader: &Reader, workspace: &str, name: &str) -> Res
         .fetch_optional(reader)
         .await?;
     Ok(id.and_then(|id| SweepId::parse(&id).ok()))
+}
+
+/// The sweeps that had a name until they were archived, the newest first; with `deleted` also those that are gone.
+pub(crate) async fn by_former_name(
+    reader: &Reader,
+    workspace: &str,
+    name: &str,
+    deleted: bool,
+) -> Result<Vec<SweepId>, Error> {
+    // The members of a summary stand in their order, its name first.
+    let get = "SELECT sweep_id, summary FROM sweeps_listed
+               WHERE workspace = $1 AND (state = 'Archived' OR (state = 'Deleted' AND $2 = 'yes'))
+               AND summary LIKE $3 ORDER BY position DESC";
+    let begins = format!("{{\"name\":{}%", serde_json::Value::from(name));
+    let deleted = if deleted { "yes" } else { "no" };
+    let query = sql(get).bind(workspace).bind(deleted).bind(begins);
+    let rows: Vec<(String, String)> = query.fetch_all(reader).await?;
+    // In a pattern `_` stands for any character.
+    let is_it = |summary: &str| serde_json::from_str::<Summary>(summary).is_ok_and(|summary| summary.name == name);
+    Ok(rows.into_iter().filter(|(_, summary)| is_it(summary)).filter_map(|(id, _)| SweepId::parse(&id).ok()).collect())
 }
 
 /// The sweeps of a workspace with ids from one to another.

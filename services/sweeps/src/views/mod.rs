@@ -5,5 +5,5 @@ mod listed;
 mod stops;
 
 pub(crate) use ended_trials::{EndedTrials, ended_trials};
-pub(crate) use listed::{Listed, ListedSweep, active, between, by_command, by_name, listed};
+pub(crate) use listed::{Listed, ListedSweep, active, between, by_command, by_former_name, by_name, listed};
 pub(crate) use stops::{Stops, stop_of, stops_from};

@@ -1,6 +1,6 @@
 //! The document of a plain run.
 
-use super::trial::{CHECKPOINT, INPUT_MODE, PREPARE, URI, VARIABLES};
+use super::trial::{CHECKPOINT, INPUT_MODE, OUTPUTS, PREPARE, URI, VARIABLES};
 use super::{NOT_NEGATIVE, RESOURCES, Section, Type, field, integer};
 
 /// A run.
@@ -18,7 +18,8 @@ pub const RUN: Section = Section {
         field("name", Type::Text, "\"first try\"", "What to call it.").otherwise("a name is made").codes(&["BadName"]),
         field("parent_run_id", Type::Text, "\"run_01h455vb4pex5vsknk084sn02q\"", "The run that it is nested in.")
             .codes(&["NotFound", "ParentCanceled"]),
-        field("params", Type::Named("param", &Type::Text), "{\"lr\": \"0.1\"}", "What it was made with.").default("{}"),
+        field("params", Type::Named("param", &Type::Scalar), "{\"lr\": 0.1}", "What it was made with; kept as texts.")
+            .default("{}"),
         field("tags", Type::Named("tag", &Type::Text), "{\"team\": \"vision\"}", "Labels.").default("{}"),
         field(
             "job",
@@ -81,9 +82,10 @@ pub const JOB: Section = Section {
         .codes(&["BadName", "AmbiguousName"]),
         field(
             "outputs",
-            Type::List(&Type::Text),
+            OUTPUTS,
             "[\"model\"]",
-            "Ids of folders, TRIALOG_OUTPUT_ID, that are uploaded at the end to artifacts outputs/ID.",
+            "Ids of folders, TRIALOG_OUTPUT_ID, that are uploaded at the end to artifacts outputs/ID; a map by id says \
+             the same.",
         )
         .default("[]")
         .codes(&["BadName", "AmbiguousName"]),

@@ -18,7 +18,7 @@ pub const TRIAL: Section = Section {
              parameter of it is not there.",
         )
         .required()
-        .codes(&["TemplateSyntax", "UnknownReference", "ConditionalReference", "UnusedParameter"]),
+        .codes(&["TemplateSyntax", "UnknownReference", "ConditionalReference", "UnusedParameter", "NoCode"]),
         field(
             "code",
             Type::Text,
@@ -47,9 +47,10 @@ pub const TRIAL: Section = Section {
         .codes(&["BadName", "AmbiguousName", "NameCollision"]),
         field(
             "outputs",
-            Type::Named("id", &Type::Map(&OUTPUT)),
+            OUTPUTS,
             "{\"model\": {}}",
-            "Folders by id, TRIALOG_OUTPUT_ID, that are uploaded at the end to artifacts outputs/ID.",
+            "Folders by id, TRIALOG_OUTPUT_ID, that are uploaded at the end to artifacts outputs/ID. A list of ids \
+             says the same.",
         )
         .default("{}")
         .codes(&["BadName", "AmbiguousName", "BestWithoutOutputs"]),
@@ -60,6 +61,8 @@ pub const TRIAL: Section = Section {
     ],
 };
 
+/// Folders that are kept, by id; a list of ids says the same.
+pub(super) const OUTPUTS: Type = Type::Any(&[Type::Named("id", &Type::Map(&OUTPUT)), Type::List(&Type::Text)]);
 /// Variables of a command.
 pub(super) const VARIABLES: Entry = field(
     "environment_variables",

@@ -56,8 +56,8 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap().flatten() {
         let (path, name) = (entry.path(), entry.file_name().into_string().unwrap());
         if path.is_dir() {
-            // The command line shows codes; the reference lists them.
-            if !["tests", "client", "reference", "target", "testkit", "testdata"].contains(&name.as_str()) {
+            // The reference lists codes.
+            if !["tests", "reference", "target", "testkit", "testdata"].contains(&name.as_str()) {
                 sources(&path, found);
             }
         } else if name.ends_with(".rs") && !name.ends_with("tests.rs") && path.to_string_lossy().contains("/src/") {

@@ -216,6 +216,76 @@ async fn an_archived_sweep_is_out_of_the_way_and_can_be_read() {
 }
 
 #[tokio::test]
+async fn an_archived_sweep_is_found_again_and_can_be_taken_back() {
+    // Whoever archived by name has never seen the id, and all that is shown of the sweep is behind it.
+    let mut bench = Bench::new().await;
+    let sweep = bench.submit(&document(json!({"limits": {"max_total_trials": 1}}))).await;
+    let (id, workspace) = (sweep.to_string(), WORKSPACE.to_owned());
+    bench.reports(sweep, 0, 0, 0.5).await;
+    bench.ends(sweep, 0, "completed").await;
+    let archive = wire::ArchiveSweepRequest { workspace: workspace.clone(), sweep: "digits".into() };
+    bench.api().archive_sweep(Request::new(archive)).await.unwrap();
+    let get = || wire::GetSweepRequest { workspace: WORKSPACE.into(), sweep: "digits".into(), ..Default::default() };
+    let gone = problem(bench.api().get_sweep(Request::new(get())).await);
+    assert_eq!((gone.code.as_str(), &gone.extra["archived_sweep_id"]), ("NotFound", &json!(id)));
+    assert!(gone.detail.contains(&id), "{gone}");
+    let list = |view: &str, state: &str| wire::ListSweepsRequest {
+        workspace: WORKSPACE.into(),
+        view: view.into(),
+        state: state.into(),
+        ..wire::ListSweepsRequest::default()
+    };
+    for (view, state, count) in [
+        ("", "", 0),
+        ("active", "", 0),
+        ("archived", "", 1),
+        ("all", "Completed", 1),
+        ("archived", "Failed", 0),
+        ("archived", "Completed", 1),
+    ] {
+        let listed = bench.api().list_sweeps(Request::new(list(view, state))).await.unwrap().into_inner();
+        assert_eq!(listed.sweeps.len(), count, "{view} {state}");
+        assert!(listed.sweeps.iter().all(|row| row.sweep_id == id && row.state == "Completed"), "{view} {state}");
+    }
+    assert_eq!(problem(bench.api().list_sweeps(Request::new(list("gone", ""))).await).code, "BadView");
+    // What is told of the past takes the name too; the name is another's as soon as that has it.
+    let trial =
+        || wire::GetTrialRequest { workspace: WORKSPACE.into(), sweep: "digits".into(), index: 0, deleted: true };
+    assert_eq!(bench.api().get_trial(Request::new(trial())).await.unwrap().into_inner().best_value, Some(0.5));
+    let next = bench.submit(&document(json!({}))).await;
+    assert_eq!(bench.api().get_trial(Request::new(trial())).await.unwrap().into_inner().best_value, None);
+    let back = || wire::UnarchiveSweepRequest { workspace: WORKSPACE.into(), sweep: id.clone() };
+    let taken = problem(bench.api().unarchive_sweep(Request::new(back())).await);
+    assert_eq!(
+        (taken.status, taken.code.as_str(), &taken.extra["sweep_id"]),
+        (409, "NameTaken", &json!(next.to_string()))
+    );
+    assert!(!bench.sweep(sweep).await.archived_at.is_empty(), "it is as it was");
+    let cancel = wire::CancelSweepRequest { workspace: workspace.clone(), sweep: next.to_string() };
+    bench.api().cancel_sweep(Request::new(cancel)).await.unwrap();
+    for trial in bench.trials(next).await {
+        bench.ends(next, trial.index, "canceled").await;
+    }
+    let archive = wire::ArchiveSweepRequest { workspace, sweep: next.to_string() };
+    bench.api().archive_sweep(Request::new(archive)).await.unwrap();
+    let shown = bench.api().unarchive_sweep(Request::new(back())).await.unwrap().into_inner();
+    assert_eq!((shown.archived_at.as_str(), shown.state.as_str()), ("", "Completed"));
+    let again = bench.api().unarchive_sweep(Request::new(back())).await.unwrap().into_inner();
+    assert_eq!(again.version, shown.version, "twice is once");
+    let found = bench.api().get_sweep(Request::new(get())).await.unwrap().into_inner();
+    assert_eq!(found.sweep_id, id);
+    let listed = bench.api().list_sweeps(Request::new(list("", "Completed"))).await.unwrap().into_inner();
+    assert_eq!(listed.sweeps.len(), 1);
+    let extend = wire::ExtendSweepRequest {
+        workspace: WORKSPACE.into(),
+        sweep: id.clone(),
+        max_total_trials: Some(3),
+        timeout_seconds: None,
+    };
+    assert_eq!(bench.api().extend_sweep(Request::new(extend)).await.unwrap().into_inner().state, "Running");
+}
+
+#[tokio::test]
 async fn a_sweep_of_another_workspace_is_absent() {
     // Row 54: not forbidden, absent; its existence is nobody else's business.
     let bench = Bench::new().await;
@@ -247,6 +317,7 @@ async fn sweeps_are_listed_newest_first_in_pages_with_their_results() {
         state: state.into(),
         page_size: 2,
         page_token,
+        view: String::new(),
     };
     let first = bench.api().list_sweeps(Request::new(list("", String::new()))).await.unwrap().into_inner();
     let names = |page: &wire::ListSweepsReply| page.sweeps.iter().map(|sweep| sweep.name.clone()).collect::<Vec<_>>();

@@ -21,7 +21,7 @@ const BASE: [(&str, &str); 6] = [
     ("search_space", "{lr: {type: uniform, min_value: 0.1, max_value: 1}}"),
     ("sampling_algorithm", "random"),
     ("limits", "{max_total_trials: 40, max_concurrent_trials: 4}"),
-    ("trial", "{command: [python, train.py]}"),
+    ("trial", "{command: [python, /train.py]}"),
 ];
 
 /// Code and pointer of what is found.

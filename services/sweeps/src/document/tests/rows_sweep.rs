@@ -99,7 +99,7 @@ fn populations() {
             0,
             &[
                 ("early_termination", "{type: pbt, perturbation_interval: 5}"),
-                ("trial", "{command: [python, train.py], checkpoint: true}"),
+                ("trial", "{command: [python, /train.py], checkpoint: true}"),
             ],
             Accepted,
         ),
@@ -107,7 +107,7 @@ fn populations() {
             0,
             &[
                 ("early_termination", "{type: pbt, perturbation_interval: 1, quantile: 0.5, resample_probability: 0}"),
-                ("trial", "{command: [python, train.py], checkpoint: true}"),
+                ("trial", "{command: [python, /train.py], checkpoint: true}"),
             ],
             Accepted,
         ),
@@ -115,7 +115,7 @@ fn populations() {
             0,
             &[
                 ("early_termination", "{type: pbt, perturbation_interval: 5, quantile: 0.1}"),
-                ("trial", "{command: [python, train.py], checkpoint: true}"),
+                ("trial", "{command: [python, /train.py], checkpoint: true}"),
             ],
             Warned(&[("PopulationTooSmall", "/limits/max_concurrent_trials")]),
         ),
@@ -135,7 +135,7 @@ fn populations_that_cannot_be() {
             &[
                 ("early_termination", "{type: pbt, perturbation_interval: 5}"),
                 ("sampling_algorithm", "bayesian"),
-                ("trial", "{command: [python, train.py], checkpoint: true}"),
+                ("trial", "{command: [python, /train.py], checkpoint: true}"),
             ],
             Refused(422, &[("NotWithBayesian", "/sampling_algorithm")]),
         ),
@@ -154,7 +154,7 @@ fn populations_that_cannot_be() {
             0,
             &[
                 ("early_termination", "{type: pbt, perturbation_interval: 2, evaluation_interval: 2}"),
-                ("trial", "{command: [python, train.py], checkpoint: true}"),
+                ("trial", "{command: [python, /train.py], checkpoint: true}"),
             ],
             Refused(422, &[("UnknownField", "/early_termination/evaluation_interval")]),
         ),
@@ -273,7 +273,7 @@ fn promotion_needs_checkpoints() {
             0,
             &[
                 ("early_termination", "{type: asha, max_resource: 9, variant: promotion}"),
-                ("trial", "{command: [python, train.py], checkpoint: true}"),
+                ("trial", "{command: [python, /train.py], checkpoint: true}"),
             ],
             Accepted,
         ),

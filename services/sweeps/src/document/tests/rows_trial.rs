@@ -2,6 +2,8 @@
 
 use super::{Case, Expect::Accepted, Expect::Refused, Expect::Warned, check};
 
+const UNUSED: (&str, &str) = ("UnusedParameter", "/search_space/lr");
+
 #[test]
 fn references() {
     check(&[
@@ -44,6 +46,21 @@ fn references() {
             47,
             &[("trial", "{command: [x, '${{trial.index}}'], environment_variables: {LR: '${{search_space.lr}}'}}")],
             Accepted,
+        ),
+        // The job died of "can't open file", after a node was asked for.
+        Case(
+            47,
+            &[("trial", "{command: [python, train.py, '${{search_space.lr}}']}")],
+            Warned(&[("NoCode", "/trial/command")]),
+        ),
+        Case(47, &[("trial", "{command: './run.sh ${{search_space.lr}}'}")], Warned(&[("NoCode", "/trial/command")])),
+        Case(47, &[("trial", "{command: [sh, -c, 'python train.py']}")], Accepted),
+        Case(47, &[("trial", "{command: [python, train.py], prepare: [git, clone, 'file:///x', .]}")], Accepted),
+        Case(47, &[("trial", "{command: [x, '${{outputs.model}}'], outputs: [model]}")], Warned(&[UNUSED])),
+        Case(
+            47,
+            &[("trial", "{command: [x], outputs: [model, 'a b', model]}")],
+            Refused(422, &[("AmbiguousName", "/trial/outputs/2"), ("BadName", "/trial/outputs/1")]),
         ),
         Case(
             48,

@@ -138,6 +138,7 @@ fn sweeps(forms: &mut StoredForms) {
     forms.is::<SweepEvent>(1, SweepStalled { workspace: workspace(), trial: 2, reason, at: at() });
     forms.is::<SweepEvent>(1, SweepUnstalled { trial: 2 });
     forms.is::<SweepEvent>(1, SweepArchived { at: at() });
+    forms.is::<SweepEvent>(1, SweepUnarchived { state: SweepState::Completed, at: at() });
     forms.is::<SweepEvent>(1, SweepDeleted { workspace: "default".into(), runs: true, at: at() });
 }
 
