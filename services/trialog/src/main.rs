@@ -57,7 +57,13 @@ fn main() -> ExitCode {
     }
     match cli.command {
         Command::Up(arguments) => server::run(server::up::up(arguments)),
-        Command::Down(arguments) => server::run(server::down::down(arguments)),
+        Command::Down(arguments) => match client::named_data_folder() {
+            Ok(usual) => server::run(server::down::down(arguments, usual)),
+            Err(failure) => {
+                failure.print(cli.common.is_json());
+                ExitCode::from(failure.exit_code())
+            }
+        },
         Command::Serve(arguments) => server::run(server::serve::serve(arguments)),
         Command::Agent(arguments) => server::run(server::node::agent(arguments)),
         Command::Openapi => server::openapi(),

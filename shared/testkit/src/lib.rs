@@ -5,6 +5,7 @@
 //! is dropped, after a panic too, every process that names the folder is killed and the folder is removed.
 
 mod client;
+mod command_line;
 mod events;
 mod exposition;
 mod fixture;
@@ -22,6 +23,7 @@ mod stored;
 mod watchdog;
 
 pub use client::{Answer, Client, Request};
+pub use command_line::CommandLine;
 pub use events::{Event, Events};
 pub use exposition::{Exposition, promtool};
 pub use fixture::{Fixture, Recorded};

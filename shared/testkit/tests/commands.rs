@@ -3,11 +3,11 @@
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::json;
-use trialog_testkit::{Home, Options, Server, Watchdog, await_that, binary};
+use trialog_testkit::{CommandLine, Home, Options, Server, Watchdog, await_that};
 
 /// For everything: a debug build on a busy machine needs a fraction of it.
 const LIMIT: Duration = Duration::from_secs(240);
@@ -32,39 +32,6 @@ if [ "$1" = three ]; then echo "ValueError: a bad corner" >&2; exit 3; fi
 for step in 1 2; do echo "{\"trialog\": \"metric\", \"name\": \"rmse\", \"value\": NaN, \"step\": $step}"; done
 echo "model of $1" > "$TRIALOG_OUTPUT_MODEL/model.txt"
 "#;
-
-struct CommandLine<'a> {
-    server: &'a Server,
-    folder: &'a Path,
-}
-
-impl CommandLine<'_> {
-    fn command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(binary());
-        command.args(words).current_dir(self.folder).stdin(Stdio::null());
-        command.env("TRIALOG_API_URL", self.server.url()).env("TRIALOG_TOKEN", self.server.token());
-        command
-    }
-
-    fn output(&self, words: &[&str]) -> Output {
-        self.command(words).output().unwrap_or_else(|error| panic!("{}: {error}", binary().display()))
-    }
-
-    /// What a command that must succeed printed.
-    fn run(&self, words: &[&str]) -> String {
-        let output = self.output(words);
-        let err = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "trialog {}: {}\n{err}", words.join(" "), output.status);
-        String::from_utf8_lossy(&output.stdout).into_owned()
-    }
-
-    /// What a command that must be refused had to say.
-    fn refused(&self, words: &[&str], code: i32) -> String {
-        let output = self.output(words);
-        assert_eq!(output.status.code(), Some(code), "trialog {}: {output:?}", words.join(" "));
-        String::from_utf8_lossy(&output.stderr).into_owned()
-    }
-}
 
 #[test]
 fn what_goes_badly_is_seen_and_what_is_cut_goes_on() {
@@ -97,7 +64,7 @@ fn a_sweep_without_a_value_is_bad_news(cli: &CommandLine<'_>) {
     assert!(out.contains("trial 2 failed: run: exit code 3: ValueError: a bad corner"), "{out}");
     assert!(out.contains("1 Failed, 2 without a value"), "{out}");
     let table = cli.run(&["trial", "list", "hopeless"]);
-    assert!(table.contains("no value (2 x NaN)") && table.contains("CORNER"), "{table}");
+    assert!(table.contains("no value (2 x not finite)") && table.contains("CORNER"), "{table}");
     assert!(!table.contains(['{', '"']), "no JSON in cells: {table}");
     let why = cli.run(&["why", "hopeless/2"]);
     assert!(why.starts_with("Trial 2 of hopeless"), "{why}");

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use tokio::io::AsyncWriteExt;
 
 use super::http::{Body, Patience, encoded};
-use super::output::{self, List, View, column, entries, field};
+use super::output::{self, Format, List, View, column, entries, field};
 use super::{Client, Failure, resolve};
 
 /// Verbs of artifacts.
@@ -88,7 +88,7 @@ async fn upload(client: &Client, run: &str, file: &Path, path: Option<String>) -
     let run = resolve::run(client, run).await?;
     let there = format!("runs/{}/artifacts/{}", encoded(&run), parts(&path));
     let answer = client.send(Method::PUT, &there, &Body::Text("application/octet-stream", bytes)).await?;
-    output::thing(client, &answer);
+    output::thing_called(client, &answer, &path);
     Ok(())
 }
 
@@ -126,8 +126,12 @@ pub async fn download(client: &Client, wanted: Download) -> Result<(), Failure> 
     answer["folder"] = folder.display().to_string().into();
     let written = files.iter().map(|(_, target)| target.display().to_string()).collect::<Vec<_>>();
     match client.format() {
-        output::Format::Name => output::lines(&written),
-        _ => return output::describe(client, &answer, || written),
+        Format::Name => output::lines(&written),
+        Format::Csv => {
+            let columns = ["path", "size_bytes", "sha256"].map(column);
+            return output::list(client, &answer, List::new("artifacts", columns.into()), &View::default());
+        }
+        _ => output::describe(client, &answer, || written),
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::document::{self, Document};
 use super::http::Body;
-use super::{Client, Failure};
+use super::{Client, Failure, script};
 
 /// Names that are never part of the code.
 const LEFT_OUT: [&str; 7] = [".git", ".venv", "venv", "__pycache__", "node_modules", "trialog-data", ".trialog.toml"];
@@ -35,6 +35,10 @@ pub async fn upload(client: &Client, folder: &Path) -> Result<String, Failure> {
 /// A run's document whose `job.code` is a folder: packed and uploaded, its hash stands there instead.
 pub async fn with_job_code(client: &Client, file: &Path) -> Result<Document, Failure> {
     let mut document = document::read(file)?;
+    let code = document.text("job.code").map(|code| document.folder.join(code));
+    for warning in script::warnings(&document, "job", code.as_deref()) {
+        eprintln!("warning: {} ({})", warning.message, warning.code);
+    }
     if let Some(folder) = document.take("job.code") {
         let Tree::Text(folder) = folder.value else {
             return Err(Failure::Usage(format!("{}: job.code: expected the path of a folder", file.display())));

@@ -45,6 +45,7 @@ sweep submit: submit_sweep
 sweep list: list_sweeps
   trialog sweep list
   trialog sweep list --state Running --sort best --top 5
+  trialog sweep list --archived
 sweep show: get_sweep
   trialog sweep show digits
   trialog sweep show digits --spec
@@ -60,6 +61,8 @@ sweep cancel: cancel_sweep
   trialog sweep cancel digits
 sweep archive: archive_sweep
   trialog sweep archive digits
+sweep unarchive: unarchive_sweep
+  trialog sweep unarchive SWEEP_ID
 sweep delete: delete_sweep
   trialog sweep delete digits
   trialog sweep delete digits --runs
@@ -132,13 +135,17 @@ model update: update_model
   trialog model update digits 2 --tag checked=yes
 model archive: update_version
   trialog model archive digits 1
+model unarchive:
+  trialog model unarchive digits/versions/1
 model list: list_models
   trialog model list
 model versions: list_versions
   trialog model versions digits
+  trialog model versions digits --archived
 model show: get_model get_version
   trialog model show digits
-  trialog model show digits @champion
+  trialog model show digits@champion
+  trialog model show digits/versions/1
 model history:
   trialog model history digits
 alias set: set_alias
@@ -197,6 +204,7 @@ explain: document_schema
 lineage: get_lineage
   trialog lineage digits/3
   trialog lineage digits/versions/1
+  trialog lineage digits@champion
 feed list: list_consumers
   trialog feed list
 feed parked: list_parked_facts

@@ -82,6 +82,14 @@ pub fn find(common: &Common) -> Result<Target, Failure> {
     })
 }
 
+/// The data folder that a `.trialog.toml` upwards from here names.
+///
+/// # Errors
+/// When there is one that cannot be read.
+pub fn named_data_folder() -> Result<Option<PathBuf>, Failure> {
+    Ok(read_file()?.data)
+}
+
 fn here() -> PathBuf {
     std::env::current_dir().unwrap_or_else(|_| PathBuf::from("."))
 }

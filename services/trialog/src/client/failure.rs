@@ -59,7 +59,7 @@ impl Failure {
                 eprintln!("{}", serde_json::to_string(problem).unwrap_or_else(|_| problem.to_string()));
             }
             Self::Refused(problem) => {
-                eprintln!("refused ({}): {}", problem.code, problem.detail);
+                eprintln!("refused ({}): {}", problem.code, headline(problem));
                 for error in problem.errors.iter().filter(|_| problem.errors.len() > 1) {
                     eprintln!("  {}", placed(error));
                 }
@@ -72,10 +72,22 @@ impl Failure {
     }
 }
 
+/// What was wrong; with its place, where it is the only thing.
+fn headline(problem: &Problem) -> String {
+    match problem.errors.as_slice() {
+        [only] if only.message == problem.detail => placed(only),
+        _ => problem.detail.clone(),
+    }
+}
+
 /// An error with its place, which most messages begin with.
 fn placed(error: &FieldError) -> String {
     let path = error.pointer.trim_start_matches('/').replace('/', ".");
-    if error.message.starts_with(&path) { error.message.clone() } else { format!("{path}: {}", error.message) }
+    if path.is_empty() || error.message.starts_with(&path) {
+        error.message.clone()
+    } else {
+        format!("{path}: {}", error.message)
+    }
 }
 
 #[cfg(test)]
@@ -104,6 +116,12 @@ mod tests {
         assert_eq!(placed(&problem.errors[0]), messages[0], "a place is said once");
         let other = FieldError::new("/trial/code", "Missing", "there is no such object");
         assert_eq!(placed(&other), "trial.code: there is no such object");
+        // The only one was shown without its place: in a document of a hundred lines it had to be looked for.
+        let only = FieldError::new("/search_space/learning rate", "BadName", "\"learning rate\": no blanks");
+        let expected = "search_space.learning rate: \"learning rate\": no blanks";
+        assert_eq!(headline(&Problem::of_errors(422, vec![only])), expected);
+        let whole = FieldError::new("", "MalformedBody", "expected a map");
+        assert_eq!(headline(&Problem::of_errors(400, vec![whole])), "expected a map");
         assert_eq!(problem.detail, "--max: 0 is less than --min (and 2 more)");
     }
 }

@@ -56,7 +56,8 @@ pub async fn feed(client: &Client, command: Feed) -> Result<(), Failure> {
             let answer = consumers(client).await?;
             let names =
                 ["consumer", "follows", "state", "source", "position", "parked_facts", "parked_lanes", "reason"];
-            output::list(client, &answer, Rows::new("consumers", names.map(column).into()), &view)
+            let columns = names.map(|name| if name == "reason" { column(name).cut() } else { column(name) });
+            output::list(client, &answer, Rows::new("consumers", columns.into()), &view)
         }
         Feed::Parked { consumer, view } => list(client, consumer, &view).await,
         Feed::Retry(parked) => {
@@ -109,7 +110,7 @@ async fn list(client: &Client, consumer: Option<String>, view: &View) -> Result<
         column("lane"),
         column("type"),
         column("cause"),
-        column("error"),
+        column("error").cut(),
         column("parked").at("parked_at").age(),
     ];
     output::list(client, &json!({ "parked": parked }), Rows::new("parked", columns), view)

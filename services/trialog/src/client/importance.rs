@@ -30,7 +30,10 @@ pub async fn importance(client: &Client, arguments: Importance) -> Result<(), Fa
             let names = ["parameter", "importance", "low", "high"].map(output::column);
             output::list(client, &answer, output::List::new("parameters", names.into()), &output::View::default())
         }
-        _ => output::describe(client, &answer, || table(&answer)),
+        _ => {
+            output::describe(client, &answer, || table(&answer));
+            Ok(())
+        }
     }
 }
 

@@ -27,6 +27,7 @@ mod reasons;
 mod reference;
 mod resolve;
 mod runs;
+mod script;
 mod serving;
 mod shell;
 pub mod stdout;
@@ -46,6 +47,7 @@ use clap::{Args, Subcommand};
 #[cfg(test)]
 pub use commands::examples;
 pub use commands::with_examples;
+pub use connect::named_data_folder;
 pub use failure::Failure;
 pub use http::Client;
 pub use options::Common;

@@ -1,11 +1,13 @@
 //! `trialog model`.
 
+use std::collections::BTreeMap;
+
 use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::http::{Body, encoded};
-use super::output::{self, List as Rows, View, column};
+use super::output::{self, List as Rows, View, column, field};
 use super::{Client, Failure, resolve};
 
 /// Verbs of models.
@@ -39,10 +41,17 @@ pub enum Model {
     Update(UpdateModel),
     /// Hide a version from lists.
     Archive {
-        /// The model.
+        /// The model; or MODEL/versions/N, MODEL@ALIAS.
         model: String,
-        /// The version's number.
-        version: i64,
+        /// The version's number, latest or @alias, when it is not named with the model.
+        version: Option<String>,
+    },
+    /// Take an archived version back.
+    Unarchive {
+        /// The model; or MODEL/versions/N.
+        model: String,
+        /// The version's number, when it is not named with the model.
+        version: Option<String>,
     },
     /// List models.
     List {
@@ -53,12 +62,15 @@ pub enum Model {
     Versions {
         /// The model.
         model: String,
+        /// Only those that were archived.
+        #[arg(long)]
+        archived: bool,
         #[command(flatten)]
         view: View,
     },
     /// Show a model, or one of its versions.
     Show {
-        /// The model.
+        /// The model; or a version of it as MODEL/versions/N or MODEL@ALIAS.
         model: String,
         /// A number, latest, or @alias.
         version: Option<String>,
@@ -116,10 +128,10 @@ pub struct History {
 /// What to change of a model or a version.
 #[derive(Args)]
 pub struct UpdateModel {
-    /// The model.
+    /// The model; or a version of it as MODEL/versions/N.
     model: String,
     /// A version's number; the model itself when it is left out.
-    version: Option<i64>,
+    version: Option<String>,
     /// Another description.
     #[arg(long)]
     description: Option<String>,
@@ -158,18 +170,16 @@ pub async fn model(client: &Client, command: Model) -> Result<(), Failure> {
         Model::Unalias(wanted) => return alias(client, Alias::Delete(wanted)).await,
         Model::History(wanted) => return alias(client, Alias::History(wanted)).await,
         Model::Update(wanted) => {
-            let rest = wanted.version.map(|version| format!("/versions/{version}")).unwrap_or_default();
+            let (model, version) = named(&wanted.model, wanted.version)?;
+            let rest = version.map(|version| format!("/versions/{}", encoded(&version))).unwrap_or_default();
             let mut body = serde_json::Map::new();
             body.extend(wanted.description.map(|text| ("description".to_owned(), text.into())));
             body.extend((!wanted.tags.is_empty()).then(|| ("tags".to_owned(), map(wanted.tags))));
-            let answer = client.send(Method::PATCH, &path(&wanted.model, &rest), &Body::Json(body.into())).await?;
+            let answer = client.send(Method::PATCH, &path(&model, &rest), &Body::Json(body.into())).await?;
             output::thing(client, &answer);
         }
-        Model::Archive { model, version } => {
-            let body = Body::Json(json!({ "is_archived": true }));
-            let answer = client.send(Method::PATCH, &path(&model, &format!("/versions/{version}")), &body).await?;
-            output::thing(client, &answer);
-        }
+        Model::Archive { model, version } => archive(client, &model, version, true).await?,
+        Model::Unarchive { model, version } => archive(client, &model, version, false).await?,
         Model::List { view } => {
             let models = client.get_all("models", "models").await?;
             let columns = vec![
@@ -182,22 +192,88 @@ pub async fn model(client: &Client, command: Model) -> Result<(), Failure> {
             ];
             output::list(client, &models, Rows::new("models", columns), &view)?;
         }
-        Model::Versions { model, view } => {
-            let versions = client.get_all(&path(&model, "/versions"), "versions").await?;
-            let columns = vec![
-                column("version"),
-                column("aliases"),
-                column("run_id"),
-                column("path").at("artifact_path"),
-                column("created").at("created_at").age(),
-                column("content_sha256").wide(),
-                column("tags").wide(),
-            ];
-            output::list(client, &versions, Rows::new("versions", columns), &view)?;
-        }
+        Model::Versions { model, archived, view } => versions(client, &model, archived, &view).await?,
         Model::Show { model, version } => {
+            let (model, version) = named(&model, version)?;
             let rest = version.map(|version| format!("/versions/{}", encoded(&version))).unwrap_or_default();
             output::thing(client, &client.get(&path(&model, &rest)).await?);
+        }
+    }
+    Ok(())
+}
+
+/// A model, and the version that is named with it or beside it.
+fn named(text: &str, beside: Option<String>) -> Result<(String, Option<String>), Failure> {
+    match (documents::version_named(text), beside) {
+        (Some((model, None)), beside) => Ok((model.to_owned(), beside)),
+        (Some((model, with)), None) => Ok((model.to_owned(), with)),
+        (Some(_), Some(beside)) => Err(Failure::Usage(format!("{text} names a version, and so does {beside}"))),
+        (None, _) => Err(Failure::Usage(format!("{text:?} is no MODEL, MODEL/versions/N or MODEL@ALIAS"))),
+    }
+}
+
+async fn archive(client: &Client, model: &str, version: Option<String>, is_archived: bool) -> Result<(), Failure> {
+    let (model, version) = named(model, version)?;
+    let Some(version) = version else {
+        return Err(Failure::Usage(format!("which version? write {model}/versions/N")));
+    };
+    // Versions are changed by their numbers: an alias may be moved any time.
+    let number = match version.parse::<i64>() {
+        Ok(number) => number.to_string(),
+        Err(_) => {
+            let found = client.get(&path(&model, &format!("/versions/{}", encoded(&version)))).await?;
+            field(&found, "version")
+        }
+    };
+    let body = Body::Json(json!({ "is_archived": is_archived }));
+    let answer = client.send(Method::PATCH, &path(&model, &format!("/versions/{}", encoded(&number))), &body).await?;
+    output::thing(client, &answer);
+    Ok(())
+}
+
+async fn versions(client: &Client, model: &str, archived: bool, view: &View) -> Result<(), Failure> {
+    let which = if archived { "archived" } else { "active" };
+    let mut versions = client.get_all(&path(model, &format!("/versions?view={which}")), "versions").await?;
+    add_trials(client, &mut versions).await?;
+    let columns = vec![
+        column("version"),
+        column("aliases"),
+        column("trial"),
+        column("value"),
+        column("run_id"),
+        column("path").at("artifact_path"),
+        column("created").at("created_at").age(),
+        column("content_sha256").wide(),
+        column("tags").wide(),
+    ];
+    let name =
+        column("name").within(Vec::new()).words(move |row| format!("{model}/versions/{}", field(row, "version")));
+    output::list(client, &versions, Rows::new("versions", columns).named(name), view)
+}
+
+/// Adds what each version's trial is called and the best that it had. What cannot be read any more is left out.
+async fn add_trials(client: &Client, versions: &mut Value) -> Result<(), Failure> {
+    let mut names: BTreeMap<String, String> = BTreeMap::new();
+    for row in versions["versions"].as_array_mut().into_iter().flatten() {
+        let (sweep, Some(index)) = (field(row, "sweep_id"), row.get("trial_index").and_then(Value::as_u64)) else {
+            continue;
+        };
+        if sweep.is_empty() {
+            continue;
+        }
+        let name = match names.get(&sweep) {
+            Some(name) => name.clone(),
+            None => {
+                let found = resolve::sweep(client, &sweep).await?;
+                // The name of one that was archived is not its own.
+                let own = found.filter(|sweep| field(sweep, "archived_at").is_empty());
+                own.map_or_else(|| sweep.clone(), |sweep| field(&sweep, "name"))
+            }
+        };
+        row["trial"] = format!("{name}/{index}").into();
+        names.insert(sweep.clone(), name);
+        if let Ok(trial) = client.get(&format!("sweeps/{}/trials/{index}", encoded(&sweep))).await {
+            row["value"] = trial.get("best_value").cloned().unwrap_or_default();
         }
     }
     Ok(())
@@ -207,13 +283,15 @@ pub async fn model(client: &Client, command: Model) -> Result<(), Failure> {
 pub async fn alias(client: &Client, command: Alias) -> Result<(), Failure> {
     let to = |model: &str, alias: &str| path(model, &format!("/aliases/{}", encoded(alias)));
     let options = [("/version", "VERSION"), ("/alias", "ALIAS"), ("/reason", "--reason")];
-    let answer = match command {
+    let called = |model: &str, alias: &str| format!("{model}@{alias}");
+    let (name, answer) = match command {
         Alias::Set(SetAlias { model, alias, version, reason }) => {
             let body = Body::Json(json!({ "version": version, "reason": reason }));
-            client.send(Method::PUT, &to(&model, &alias), &body).await
+            (called(&model, &alias), client.send(Method::PUT, &to(&model, &alias), &body).await)
         }
         Alias::Delete(DeleteAlias { model, alias, reason }) => {
-            client.send(Method::DELETE, &to(&model, &alias), &Body::Json(json!({ "reason": reason }))).await
+            let body = Body::Json(json!({ "reason": reason }));
+            (called(&model, &alias), client.send(Method::DELETE, &to(&model, &alias), &body).await)
         }
         Alias::History(History { model, view }) => {
             let changes = client.get(&path(&model, "/aliases")).await?;
@@ -228,6 +306,6 @@ pub async fn alias(client: &Client, command: Alias) -> Result<(), Failure> {
             return output::list(client, &changes, Rows::new("changes", columns).named(column("alias")), &view);
         }
     };
-    output::thing(client, &answer.map_err(|failure| failure.in_options(&options))?);
+    output::thing_called(client, &answer.map_err(|failure| failure.in_options(&options))?, &name);
     Ok(())
 }

@@ -7,8 +7,10 @@ use std::process::Command;
 
 use documents::{Node, Tree};
 use serde_json::{Value, json};
+use vocabulary::FieldError;
 
 use super::document::Document;
+use super::script::warn;
 
 /// Lines of a script whose imports are looked at; later ones are mostly inside of functions.
 const LINES_MAX: usize = 200;
@@ -18,15 +20,15 @@ print(sys.version.split()[0])
 for name in sys.argv[1:]:
     if u.find_spec(name) is None: print(name)";
 
-/// Adds `python` and a warning for what is missing to the answer of a dry run.
-pub(super) fn describe(document: &Document, code: &Path, answer: &mut Value) {
-    let Some(program) = interpreter(document) else { return };
+/// Adds `python` to the answer of a dry run. What is missing is answered.
+pub(super) fn describe(document: &Document, code: &Path, answer: &mut Value) -> Option<FieldError> {
+    let program = interpreter(document)?;
     let requirements = document.get("trial.environment.requirements").map(Node::to_json);
     let script = script(document);
     let text = script.as_ref().and_then(|script| std::fs::read_to_string(code.join(script)).ok()).unwrap_or_default();
     let imports: Vec<String> = imports(&text).into_iter().filter(|name| !is_own(code, name)).collect();
     let looked = look(&program, &imports);
-    let Some(fields) = answer.as_object_mut() else { return };
+    let fields = answer.as_object_mut()?;
     let mut shown = json!({ "program": program, "version": looked.as_ref().map(|(version, _)| version) });
     if let Some(requirements) = &requirements {
         shown["requirements"] = requirements.clone();
@@ -35,7 +37,7 @@ pub(super) fn describe(document: &Document, code: &Path, answer: &mut Value) {
     let message = match looked {
         None => format!("{} cannot be run on this machine", program.display()),
         // What pip will bring is not known before it has.
-        Some((_, missing)) if missing.is_empty() || requirements.is_some() => return,
+        Some((_, missing)) if missing.is_empty() || requirements.is_some() => return None,
         Some((_, missing)) => format!(
             "{} imports {}, which {} does not have; list it in trial.environment.requirements",
             script.unwrap_or_default(),
@@ -43,15 +45,15 @@ pub(super) fn describe(document: &Document, code: &Path, answer: &mut Value) {
             program.display()
         ),
     };
-    let warning = json!({ "pointer": "/trial/environment", "code": "MissingImport", "message": message });
-    if let Some(warnings) = fields.entry("warnings").or_insert_with(|| json!([])).as_array_mut() {
-        warnings.push(warning);
-    }
+    Some(warn("/trial/environment", "MissingImport", message))
 }
 
-/// The words of the command, as far as they are plain.
-fn words(document: &Document) -> Vec<String> {
-    match document.get("trial.command").map(|command| &command.value) {
+/// Where the command of a sweep's trials is.
+const COMMAND: &str = "trial.command";
+
+/// The words of the command at a path, as far as they are plain.
+pub(super) fn words(document: &Document, path: &str) -> Vec<String> {
+    match document.get(path).map(|command| &command.value) {
         Some(Tree::Text(text)) => text.split_whitespace().map(str::to_owned).collect(),
         Some(Tree::List(items)) => items.iter().filter_map(text_of).collect(),
         _ => Vec::new(),
@@ -67,7 +69,7 @@ fn text_of(node: &Node) -> Option<String> {
 
 /// The script that the command runs.
 fn script(document: &Document) -> Option<String> {
-    words(document).into_iter().find(|word| word.ends_with(".py") && !word.starts_with('/'))
+    words(document, COMMAND).into_iter().find(|word| word.ends_with(".py") && !word.starts_with('/'))
 }
 
 /// The interpreter that the trials get; `None` when they run none.
@@ -76,7 +78,7 @@ fn interpreter(document: &Document) -> Option<PathBuf> {
     let program = match named.as_deref() {
         Some(path) if path.starts_with('/') => return Some(PathBuf::from(path)),
         Some(version) => format!("python{version}"),
-        None => words(document).into_iter().next().filter(|word| word.starts_with("python"))?,
+        None => words(document, COMMAND).into_iter().next().filter(|word| word.starts_with("python"))?,
     };
     let path = std::env::var("PATH").unwrap_or_default();
     let found = |name: &str| path.split(':').map(|folder| Path::new(folder).join(name)).find(|file| file.is_file());
@@ -139,12 +141,14 @@ mod tests {
         let described = |text: &str| {
             let file = folder.path().join("sweep.yaml");
             std::fs::write(&file, text).unwrap();
-            let mut answer = json!({"plan": {}, "warnings": []});
-            describe(&super::super::document::read(&file).unwrap(), folder.path(), &mut answer);
+            let mut answer = json!({"plan": {}});
+            let found = describe(&super::super::document::read(&file).unwrap(), folder.path(), &mut answer);
+            answer["warnings"] = json!(found.map(|found| vec![found]).unwrap_or_default());
             answer
         };
         let answer = described("trial: {command: [python3, train.py, --lr, 1]}");
         assert!(answer["python"]["version"].as_str().unwrap().starts_with("3."), "{answer}");
+        assert_eq!(answer["warnings"][0]["code"], "MissingImport");
         let message = answer["warnings"][0]["message"].as_str().unwrap();
         assert!(message.starts_with("train.py imports no_such_module, which /"), "{message}");
         let answer = described("trial: {command: python train.py, environment: {requirements: [no-such-module]}}");

@@ -44,7 +44,8 @@ fn stopped(stop: &Value) -> String {
 /// How a trial failed: phase and cause, and the last line that it wrote to stderr.
 pub fn failure(trial: &Value) -> String {
     let (reason, error) = (field(trial, "reason"), field(trial, "error"));
-    if error.is_empty() { reason } else { format!("{reason}: {error}") }
+    // What was told of an external trial is both.
+    if error.is_empty() || reason.ends_with(&error) { reason } else { format!("{reason}: {error}") }
 }
 
 /// Why a sweep is as it is; empty when there is nothing to say.
@@ -72,7 +73,7 @@ pub fn no_value(trial: &Value) -> Option<String> {
         return None;
     }
     let reports = trial.get("non_finite_reports").and_then(Value::as_u64).unwrap_or_default();
-    Some(if reports == 0 { "no value".to_owned() } else { format!("no value ({reports} x NaN)") })
+    Some(if reports == 0 { "no value".to_owned() } else { format!("no value ({reports} x not finite)") })
 }
 
 /// The best value of a trial, or what there is in its place.
@@ -102,6 +103,8 @@ mod tests {
         assert_eq!(of_trial(&json!({"stop": cut})), "truncation_selection: acc 0.5 at step 2");
         let failed = json!({"state": "Failed", "reason": "run: exit code 3", "error": "ValueError: no"});
         assert_eq!(of_trial(&failed), "run: exit code 3: ValueError: no");
+        let told = json!({"state": "Failed", "reason": "run: GPU gone", "error": "GPU gone"});
+        assert_eq!(of_trial(&told), "run: GPU gone");
         assert_eq!(of_trial(&json!({"state": "Completed", "reason": ""})), "");
         assert_eq!(of_sweep(&json!({"state": "Canceled", "reason": "ann"})), "canceled by ann");
         assert_eq!(
@@ -113,7 +116,7 @@ mod tests {
     #[test]
     fn a_trial_without_a_value_says_so() {
         // An empty cell looks like one that is still to come.
-        assert_eq!(value(&json!({"state": "Completed", "non_finite_reports": 3})), "no value (3 x NaN)");
+        assert_eq!(value(&json!({"state": "Completed", "non_finite_reports": 3})), "no value (3 x not finite)");
         assert_eq!(value(&json!({"state": "Failed"})), "no value");
         assert_eq!(value(&json!({"state": "Running"})), "");
         assert_eq!(value(&json!({"state": "Completed", "best_value": 0.25})), "0.25");

@@ -84,7 +84,7 @@ pub struct ListRuns {
     /// Only those of this experiment.
     #[arg(long, default_value = "")]
     experiment: String,
-    /// Only those of this sweep's trials, by its id.
+    /// Only those of this sweep's trials: its name or its id.
     #[arg(long, default_value = "")]
     sweep: String,
     /// Only the children of this run.

@@ -225,8 +225,9 @@ pub async fn deployment(client: &Client, command: Deployment) -> Result<(), Fail
             output::thing(client, &client.get(&path(&endpoint, &deployment)).await?);
         }
         Deployment::Logs { endpoint, deployment } => {
+            output::only_text(client)?;
             let logs = client.get(&format!("{}/logs", path(&endpoint, &deployment))).await?;
-            output::describe(client, &logs, || field(&logs, "text").lines().map(str::to_owned).collect())?;
+            output::describe(client, &logs, || field(&logs, "text").lines().map(str::to_owned).collect());
         }
         Deployment::Delete { endpoint, deployment, wait } => {
             let path = path(&endpoint, &deployment);

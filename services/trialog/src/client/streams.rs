@@ -105,6 +105,7 @@ fn event_line(event: &Value) -> String {
         fields.retain(|_, value| !value.is_object());
     }
     let data = output::text(&data);
+    let data = output::on_one_line(&data);
     let parts = [field(event, "time"), field(event, "type"), field(event, "stream"), data];
     parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("  ")
 }

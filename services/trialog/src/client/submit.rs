@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use clap::Args;
 use documents::Tree;
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
+use vocabulary::{FieldError, Problem};
 
 use super::document::Document;
 use super::http::{Body, encoded};
-use super::output::{self, field};
-use super::{Client, Failure, code, document, follow, python, resolve, summary};
+use super::output::{self, Format, field};
+use super::{Client, Failure, code, document, follow, python, resolve, script, summary};
 
 /// Numbers that are tried where a free name is wanted.
 const NUMBERS_MAX: u32 = 1_000;
@@ -45,6 +46,9 @@ pub struct Submit {
 
 /// Submits a document, and follows the sweep where that is wanted.
 pub async fn submit(client: &Client, wanted: Submit) -> Result<(), Failure> {
+    if wanted.dry_run {
+        output::only_text(client)?;
+    }
     let mut document = document::read(&wanted.file)?;
     wanted.set.iter().try_for_each(|change| document.set_text(change))?;
     if let Some(suffix) = &wanted.name_suffix {
@@ -56,17 +60,27 @@ pub async fn submit(client: &Client, wanted: Submit) -> Result<(), Failure> {
         let hash = code::upload(client, &code_folder).await?;
         document.set("trial.code", Tree::Text(hash))?;
     }
+    let mut found = script::warnings(&document, "trial", folder.is_some().then_some(code_folder.as_path()));
     let path = format!("sweeps?dry_run={}&strict={}", wanted.dry_run, wanted.strict);
     if wanted.replace && !wanted.dry_run {
         replace(client, &document, wanted.strict).await?;
     }
+    if wanted.strict && !found.is_empty() && !wanted.dry_run {
+        return Err(Failure::Refused(Box::new(Problem::of_errors(422, found))));
+    }
     let mut answer = client.send(Method::POST, &path, &document.body()).await?;
     if wanted.dry_run {
-        python::describe(&document, &code_folder, &mut answer);
-        return summary::plan(client, &answer);
+        found.extend(python::describe(&document, &code_folder, &mut answer));
+        if wanted.strict && !found.is_empty() {
+            return Err(Failure::Refused(Box::new(Problem::of_errors(422, found))));
+        }
+        add_warnings(&mut answer, &found);
+        summary::plan(client, &answer);
+        return Ok(());
     }
-    if wanted.follow && client.format().is_document() {
-        // One document a command: it is the sweep at its end.
+    add_warnings(&mut answer, &found);
+    if wanted.follow && !matches!(client.format(), Format::Table | Format::Wide) {
+        // One document or row a command: it is the sweep at its end.
         return follow::follow(client, &field(&answer, "id")).await;
     }
     output::submitted(client, &answer);
@@ -74,6 +88,15 @@ pub async fn submit(client: &Client, wanted: Submit) -> Result<(), Failure> {
         return follow::follow(client, &field(&answer, "id")).await;
     }
     Ok(())
+}
+
+/// Lays what was seen here beside what the server has seen; of the same code it is the more exact.
+fn add_warnings(answer: &mut Value, found: &[FieldError]) {
+    let Some(fields) = answer.as_object_mut() else { return };
+    if let Some(warnings) = fields.entry("warnings").or_insert_with(|| json!([])).as_array_mut() {
+        warnings.retain(|warning| found.iter().all(|found| field(warning, "code") != found.code));
+        warnings.extend(found.iter().map(|found| json!(found)));
+    }
 }
 
 fn name_of(document: &Document) -> Result<String, Failure> {

@@ -9,7 +9,8 @@ use super::{Client, Failure, reasons};
 pub fn show(client: &Client, sweep: &Value, spec: bool) -> Result<(), Failure> {
     if spec {
         let document = sweep.get("spec").cloned().unwrap_or_default();
-        return output::specification(client, &document);
+        output::specification(client, &document);
+        return Ok(());
     }
     if !matches!(client.format(), Format::Table | Format::Wide) {
         output::thing(client, sweep);
@@ -156,7 +157,7 @@ fn parent(sweep: &Value) -> String {
 }
 
 /// Prints what a dry run has found.
-pub fn plan(client: &Client, answer: &Value) -> Result<(), Failure> {
+pub fn plan(client: &Client, answer: &Value) {
     output::describe(client, answer, || {
         let mut lines = vec!["the document is good; nothing was written".to_owned()];
         let plan = answer.get("plan").cloned().unwrap_or_default();
@@ -169,7 +170,7 @@ pub fn plan(client: &Client, answer: &Value) -> Result<(), Failure> {
             warned.map(|warning| format!("warning: {} ({})", field(warning, "message"), field(warning, "code"))),
         );
         lines
-    })
+    });
 }
 
 /// The first proposals, and the plan without them.

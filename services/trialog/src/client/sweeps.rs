@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::http::{Body, encoded};
 use super::models::pair;
-use super::output::{self, List, View, column, field};
+use super::output::{self, Format, List, View, column, field};
 use super::{Client, Failure, document, follow, reasons, streams, submit, summary};
 
 /// Verbs of sweeps.
@@ -19,6 +19,9 @@ pub enum Sweep {
         /// Only those in this state.
         #[arg(long, default_value = "")]
         state: String,
+        /// Only those that were archived.
+        #[arg(long)]
+        archived: bool,
         #[command(flatten)]
         view: View,
     },
@@ -64,6 +67,11 @@ pub enum Sweep {
     /// Free the name of one that has ended, and have lists pass it over; its id still reads it.
     Archive {
         /// The sweep: its name, its id, or the beginning of that.
+        sweep: String,
+    },
+    /// Take an archived one back: it is listed again, under its name.
+    Unarchive {
+        /// Its id, or the beginning of that: see `trialog sweep list --archived`.
         sweep: String,
     },
     /// Delete one that has ended and that no version of a model comes from; lineage still tells of it.
@@ -124,8 +132,13 @@ pub async fn sweep(client: &Client, command: Sweep) -> Result<(), Failure> {
     let path = |sweep: &str, verb: &str| format!("sweeps/{}{verb}", encoded(sweep));
     let (sweep, verb, body) = match command {
         Sweep::Submit(wanted) => return submit::submit(client, wanted).await,
-        Sweep::List { state, view } => return list(client, &state, &view).await,
-        Sweep::Show { sweep, spec } => return summary::show(client, &client.get(&path(&sweep, "")).await?, spec),
+        Sweep::List { state, archived, view } => return list(client, &state, archived, &view).await,
+        Sweep::Show { sweep, spec } => {
+            if spec {
+                output::only_text(client)?;
+            }
+            return summary::show(client, &client.get(&path(&sweep, "")).await?, spec);
+        }
         Sweep::Follow { sweep } => return follow::follow(client, &sweep).await,
         Sweep::Events { sweep, from } => {
             return streams::events(client, &path(&sweep, "/events"), from.as_deref()).await;
@@ -140,7 +153,8 @@ pub async fn sweep(client: &Client, command: Sweep) -> Result<(), Failure> {
         Sweep::Pause { sweep, checkpoint: true } => (sweep, ":pause", json!({"mode": "checkpoint"})),
         Sweep::Resume { sweep } => (sweep, ":resume", json!({})),
         Sweep::Cancel { sweep } => (sweep, ":cancel", json!({})),
-        Sweep::Archive { sweep } => (sweep, ":archive", json!({})),
+        Sweep::Archive { sweep } => return archive(client, &path(&sweep, ":archive")).await,
+        Sweep::Unarchive { sweep } => (sweep, ":unarchive", json!({})),
         Sweep::Extend { sweep, max_total_trials, timeout_seconds } => {
             let mut body = serde_json::Map::new();
             body.extend(max_total_trials.map(|total| ("max_total_trials".to_owned(), json!(total))));
@@ -160,13 +174,29 @@ pub async fn sweep(client: &Client, command: Sweep) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn delete(client: &Client, path: &str) -> Result<(), Failure> {
-    let gone = client.send(Method::DELETE, path, &Body::None).await?;
-    output::describe(client, &gone, || vec![format!("deleted {} ({})", field(&gone, "name"), field(&gone, "sweep_id"))])
+/// Its id is all that leads to it from here on.
+async fn archive(client: &Client, path: &str) -> Result<(), Failure> {
+    let shown = client.send(Method::POST, path, &Body::Json(json!({}))).await?;
+    output::describe(client, &shown, || {
+        let (name, id) = (field(&shown, "name"), field(&shown, "sweep_id"));
+        vec![format!("archived {name} ({id}): the name is free, the id still reads it")]
+    });
+    Ok(())
 }
 
-async fn list(client: &Client, state: &str, view: &View) -> Result<(), Failure> {
-    let sweeps = client.get_all(&format!("sweeps?state={}", encoded(state)), "sweeps").await;
+async fn delete(client: &Client, path: &str) -> Result<(), Failure> {
+    let gone = client.send(Method::DELETE, path, &Body::None).await?;
+    let id = field(&gone, "sweep_id");
+    match client.format() {
+        Format::Table | Format::Wide => output::line(&format!("deleted {} ({id})", field(&gone, "name"))),
+        _ => output::thing_called(client, &gone, &id),
+    }
+    Ok(())
+}
+
+async fn list(client: &Client, state: &str, archived: bool, view: &View) -> Result<(), Failure> {
+    let which = if archived { "archived" } else { "active" };
+    let sweeps = client.get_all(&format!("sweeps?view={which}&state={}", encoded(state)), "sweeps").await;
     let sweeps = sweeps.map_err(|failure| failure.in_options(&[("/state", "--state")]))?;
     let columns = vec![
         column("name"),
@@ -175,7 +205,7 @@ async fn list(client: &Client, state: &str, view: &View) -> Result<(), Failure> 
             .at("proposals")
             .words(|row| format!("{}/{}", field(row, "proposals"), field(row, "max_total_trials"))),
         column("best").at("best.value"),
-        column("reason").within(Vec::new()).words(reasons::of_sweep),
+        column("reason").within(Vec::new()).words(reasons::of_sweep).cut(),
         column("created").at("created_at").age(),
         column("sweep_id"),
         column("metric").at("primary_metric").wide(),
@@ -183,6 +213,12 @@ async fn list(client: &Client, state: &str, view: &View) -> Result<(), Failure> 
         column("cluster").wide(),
         column("started").at("started_at").age().wide(),
         column("ended").at("ended_at").age().wide(),
+        column("archived").at("archived_at").age().wide(),
     ];
-    output::list(client, &sweeps, List::new("sweeps", columns), view)
+    let mut list = List::new("sweeps", columns);
+    if archived {
+        // By their names they are not found.
+        list = list.named(column("sweep_id"));
+    }
+    output::list(client, &sweeps, list, view)
 }

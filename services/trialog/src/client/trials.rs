@@ -155,7 +155,9 @@ pub async fn trial(client: &Client, command: Trial) -> Result<(), Failure> {
                 shown["reason"] = reasons::of_trial(&shown).into();
                 shown["stop"] = Value::Null;
             }
-            output::thing(client, &shown);
+            // What was imported has no run.
+            let run = field(&shown, "run_id");
+            output::thing_called(client, &shown, if run.is_empty() { &trial } else { &run });
             Ok(())
         }
         Trial::Compare { trials, view } => compare(client, &trials, &view).await,
@@ -167,20 +169,21 @@ pub async fn trial(client: &Client, command: Trial) -> Result<(), Failure> {
             let options = [("/count", "--count"), ("/lease_seconds", "--lease-seconds"), ("/worker", "--worker")];
             let path = format!("sweeps/{}/trials:ask", encoded(&sweep));
             let answer = client.send(Method::POST, &path, &Body::Json(body)).await;
-            asked(client, &answer.map_err(|failure| failure.in_options(&options))?)
+            asked(client, &sweep, &answer.map_err(|failure| failure.in_options(&options))?)
         }
         Trial::Tell(tell) => {
             let path = path(client, &tell.trial, ":tell").await?;
             let options =
                 [("/value", "--value"), ("/step", "--step"), ("/attempt", "--attempt"), ("/values", "--metric")];
             let answer = client.send(Method::POST, &path, &Body::Json(tell.body())).await;
-            output::thing(client, &answer.map_err(|failure| failure.in_options(&options))?);
+            output::thing_called(client, &answer.map_err(|failure| failure.in_options(&options))?, &tell.trial);
             Ok(())
         }
         Trial::Heartbeat { trial, attempt } => {
             let path = path(client, &trial, ":heartbeat").await?;
             let answer = client.send(Method::POST, &path, &Body::Json(json!({ "attempt": attempt }))).await;
-            output::thing(client, &answer.map_err(|failure| failure.in_options(&[("/attempt", "--attempt")]))?);
+            let answer = answer.map_err(|failure| failure.in_options(&[("/attempt", "--attempt")]))?;
+            output::thing_called(client, &answer, &trial);
             Ok(())
         }
     }
@@ -191,7 +194,7 @@ async fn path(client: &Client, called: &str, rest: &str) -> Result<String, Failu
     Ok(format!("sweeps/{}/trials/{index}{rest}", encoded(&sweep)))
 }
 
-fn asked(client: &Client, answer: &Value) -> Result<(), Failure> {
+fn asked(client: &Client, sweep: &str, answer: &Value) -> Result<(), Failure> {
     let columns = vec![
         column("index"),
         column("attempt"),
@@ -203,7 +206,7 @@ fn asked(client: &Client, answer: &Value) -> Result<(), Failure> {
     if entries(answer, "trials").next().is_none() && !client.format().is_document() {
         eprintln!("no trial now: {}", field(answer, "state"));
     }
-    output::list(client, answer, List::new("trials", columns), &View::default())
+    output::list(client, answer, List::new("trials", columns).named(called(sweep)), &View::default())
 }
 
 async fn list(client: &Client, sweep: &str, state: &str, view: &View) -> Result<(), Failure> {
@@ -241,8 +244,13 @@ fn columns(sweep: &Value, trials: &Value) -> Vec<Column<'static>> {
     }
     columns.push(column("steps").at("intervals"));
     columns.extend(names(trials, "parameters").into_iter().map(|parameter| of("parameters", parameter)));
+    // What no trial has drawn yet is a parameter too: it is there for whoever names it.
+    let drawn = names(trials, "parameters");
+    let space = sweep.pointer("/spec/search_space").and_then(Value::as_object);
+    let others = space.into_iter().flat_map(|space| space.keys()).filter(|name| !drawn.contains(name));
+    columns.extend(others.map(|parameter| of("parameters", parameter.clone()).wide()));
     columns.extend([
-        column("reason").within(Vec::new()).words(reasons::of_trial),
+        column("reason").within(Vec::new()).words(reasons::of_trial).cut(),
         column("last_value").descending(is_better_larger).wide(),
         column("attempt").wide(),
         column("preemptions").wide(),
@@ -326,6 +334,19 @@ fn compared(trials: &[(String, Value)]) -> Vec<Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_parameter_that_no_trial_has_drawn_is_a_column_too() {
+        let sweep = json!({"goal": "minimize", "spec": {"search_space": {"kind": {}, "alpha": {}}}});
+        let trials = json!({"trials": [{"index": 0, "parameters": {"kind": "plain"}}]});
+        let list = List::new("trials", columns(&sweep, &trials));
+        let view = View { columns: vec!["kind".to_owned(), "alpha".to_owned()], ..View::default() };
+        let chosen = list.chosen(&trials, &view, false).unwrap_or_else(|failure| panic!("{failure:?}"));
+        let cells: Vec<String> = chosen.iter().map(|column| column.exact(&trials["trials"][0])).collect();
+        assert_eq!(cells, ["plain", ""]);
+        let usual: Vec<_> = columns(&sweep, &trials).iter().map(|column| column.name().to_owned()).collect();
+        assert_eq!(usual.iter().filter(|name| *name == "kind" || *name == "alpha").count(), 2, "each once: {usual:?}");
+    }
 
     #[test]
     fn a_told_value_need_be_no_number() {

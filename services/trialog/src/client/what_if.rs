@@ -214,22 +214,52 @@ fn read_curves(file: &Path) -> Result<Vec<RecordedTrial>, Failure> {
     Ok(curves.collect())
 }
 
+/// Columns as programs know them.
+const CSV: [&str; 10] = [
+    "policy",
+    "reports_used",
+    "reports_saved",
+    "reports_saved_at_least",
+    "node_seconds_saved",
+    "regret_at_most",
+    "winner_survives",
+    "stopped",
+    "unknown",
+    "is_pareto",
+];
+
+/// What the columns of the table are.
+const LEGEND: [&str; 5] = [
+    "USED, SAVED: reports of the trials; AT_LEAST: saved less what cut curves could have gone on for",
+    "REGRET: how much worse the best that is left is than the best recorded, at most",
+    "BEST_FOUND: the best recorded value would still be reached; STOPPED: how many trials would be stopped",
+    "UNKNOWN: trials that the policy would have let go on beyond what was recorded",
+    "PARETO: no other policy here saves more and regrets less",
+];
+
 fn print(format: output::Format, answer: &Value) -> Result<(), Failure> {
     if matches!(format, output::Format::Table | output::Format::Wide) {
         let (trials, goal) = (field(answer, "trials"), field(answer, "goal"));
         output::line(&format!("{trials} trials, {goal}, clock {}", field(answer, "clock")));
     }
-    let columns = [
-        "policy",
-        "reports_used",
-        "reports_saved",
-        "reports_saved_at_least",
-        "node_seconds_saved",
-        "regret_at_most",
-        "winner_survives",
-        "stopped",
-        "unknown",
-        "is_pareto",
+    let mut columns = vec![
+        column("policy").cut(),
+        column("used").at("reports_used"),
+        column("saved").at("reports_saved"),
+        column("at_least").at("reports_saved_at_least"),
+        column("regret").at("regret_at_most"),
+        column("best_found").at("winner_survives"),
+        column("stopped"),
+        column("unknown"),
+        column("pareto").at("is_pareto"),
+        column("node_seconds_saved").wide(),
     ];
-    output::list_as(format, answer, List::new("policies", columns.map(column).into()), &View::default())
+    if format == output::Format::Csv {
+        columns = CSV.map(column).into();
+    }
+    output::list_as(format, answer, List::new("policies", columns), &View::default())?;
+    if matches!(format, output::Format::Table | output::Format::Wide) {
+        output::lines(&LEGEND.map(str::to_owned));
+    }
+    Ok(())
 }

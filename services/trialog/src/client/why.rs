@@ -159,15 +159,24 @@ fn proposed(proposal: &Value) -> Vec<String> {
     lines
 }
 
+/// What is said of an attempt that has not ended.
+const LIVES: &str = "it lives";
+
 fn attempt(attempt: &Value) -> String {
     let (number, node) = (field(attempt, "number"), field(attempt, "node"));
     let started = field(attempt, "started");
     let end = match (field(attempt, "end"), field(attempt, "ended")) {
-        (end, _) if end.is_empty() => "it lives".to_owned(),
+        (end, _) if end.is_empty() => LIVES.to_owned(),
         (end, ended) => format!("{end} {ended}"),
     };
-    let node = if node.is_empty() { "no node yet".to_owned() } else { node };
-    format!("Attempt {number} on {node}: from {started}, {end}.")
+    let place = match node {
+        node if !node.is_empty() => format!(" on {node}"),
+        // Of an external trial: whoever asked for it runs it.
+        _ if attempt["external"] == true => " elsewhere".to_owned(),
+        _ if end == LIVES => " on no node yet".to_owned(),
+        _ => String::new(),
+    };
+    format!("Attempt {number}{place}: from {started}, {end}.")
 }
 
 /// What a trial gave where several metrics are watched, and what it must not have given.
@@ -248,8 +257,11 @@ mod tests {
     fn a_failure_and_a_missing_value_are_said_first() {
         let failed = json!({"trial": {"index": 1, "sweep": "a", "state": "Failed", "reason": "run: exit code 3",
             "error": "ValueError: no", "non_finite_reports": 2}});
-        let expected =
-            ["Trial 1 of a: Failed.", "It has no value (2 x NaN).", "It failed: run: exit code 3: ValueError: no."];
+        let expected = [
+            "Trial 1 of a: Failed.",
+            "It has no value (2 x not finite).",
+            "It failed: run: exit code 3: ValueError: no.",
+        ];
         assert_eq!(lines(&failed), expected);
         let waits = json!({"run_id": "run_1", "state": "Queued", "reason": "no node has room"});
         assert_eq!(lines(&waits), ["Run run_1: Queued.", "It waits: no node has room."]);

@@ -5,7 +5,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::http::{Body, encoded};
-use super::output::{self, List as Rows, View, column, field};
+use super::output::{self, Format, List as Rows, View, column, field};
 use super::{Client, Failure};
 
 /// Verbs of workspaces.
@@ -109,6 +109,10 @@ async fn print(client: &Client, answer: reqwest::Response) -> Result<(), Failure
 pub async fn token(client: &Client, command: Token) -> Result<(), Failure> {
     match command {
         Token::Create { name, scope, endpoint, expires_in } => {
+            if client.format() == Format::Name {
+                let lost = "-o name would lose the token's text, which is shown once; nothing was done".to_owned();
+                return Err(Failure::Usage(lost));
+            }
             let body = Body::Json(json!({
                 "name": name, "scope": scope, "endpoint": endpoint,
                 "expires_in_seconds": expires_in.unwrap_or_default(),
@@ -121,7 +125,7 @@ pub async fn token(client: &Client, command: Token) -> Result<(), Failure> {
                 ("/expires_in_seconds", "--expires-in"),
             ];
             let made = made.map_err(|failure| failure.in_options(&options))?;
-            output::describe(client, &made, || vec![field(&made, "text")])?;
+            output::describe(client, &made, || vec![field(&made, "text")]);
         }
         Token::List { admin, view } => {
             let tokens = match admin {

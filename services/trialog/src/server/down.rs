@@ -19,9 +19,9 @@ const GRACE_SECONDS_MAX: f64 = 86_400.0;
 /// Flags of `trialog down`.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// The data folder whose server, nodes and jobs are ended.
-    #[arg(long, default_value = "./trialog-data", env = "TRIALOG_DATA")]
-    data: PathBuf,
+    /// The data folder whose server, nodes and jobs are ended; default: that of .trialog.toml, ./trialog-data.
+    #[arg(long, env = "TRIALOG_DATA")]
+    data: Option<PathBuf>,
     /// How long jobs may take to save what they have, in seconds; they are told as at a preemption, and the next
     /// `trialog up` queues them again.
     #[arg(long, default_value = "10", value_parser = grace)]
@@ -33,9 +33,14 @@ fn grace(text: &str) -> Result<Duration, String> {
     seconds.map(Duration::from_secs_f64).ok_or_else(|| format!("seconds from 0 to {GRACE_SECONDS_MAX}"))
 }
 
-/// Ends the server, then its agents, then the jobs. Nothing is lost: the data folder is as after a crash.
-pub async fn down(arguments: Arguments) -> anyhow::Result<()> {
+/// The data folder where none is named.
+const DATA_FOLDER: &str = "./trialog-data";
+
+/// Ends the server, then its agents, then the jobs. Nothing is lost: the data folder is as after a crash. `usual` is
+/// the data folder that the folder's own settings name.
+pub async fn down(arguments: Arguments, usual: Option<PathBuf>) -> anyhow::Result<()> {
     let Arguments { data, grace_seconds: grace } = arguments;
+    let data = data.or(usual).unwrap_or_else(|| PathBuf::from(DATA_FOLDER));
     let data = data.canonicalize().with_context(|| format!("the data folder {}", data.display()))?;
     let root = data.clone();
     let ended = tokio::task::spawn_blocking(move || {

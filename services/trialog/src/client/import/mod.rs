@@ -70,7 +70,8 @@ pub async fn import(client: &Client, command: Import) -> Result<(), Failure> {
         table.get("trials").map_or(0, |trials| if let Tree::List(rows) = &trials.value { rows.len() } else { 0 });
     output::describe(client, &answer, || {
         vec![format!("{}  {}  {trials} trials", field(&answer, "id"), field(&answer, "name"))]
-    })
+    });
+    Ok(())
 }
 
 fn renamed(mut table: Node, name: Option<String>) -> Node {

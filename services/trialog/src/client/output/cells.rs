@@ -47,6 +47,15 @@ fn plain(value: &Value, number: &dyn Fn(&serde_json::Number) -> String) -> Strin
     }
 }
 
+/// A text with a space in the place of whatever is not to be seen: a row is one line, whatever a program wrote.
+pub fn on_one_line(text: &str) -> String {
+    if !text.contains(char::is_control) {
+        return text.to_owned();
+    }
+    let spaced: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    spaced.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 /// A number with few digits; trailing zeros say nothing.
 pub fn rounded(number: f64) -> String {
     if number == 0.0 || !number.is_finite() {
@@ -135,6 +144,13 @@ mod tests {
             assert_eq!(text(&value), expected);
         }
         assert_eq!(exact(&json!(0.1 + 0.2)), "0.30000000000000004");
+    }
+
+    #[test]
+    fn a_cell_is_one_line() {
+        // What pip says goes over forty of them, and the table was none any more.
+        assert_eq!(on_one_line("ERROR: no\r\n\tsuch thing\u{1b}[0m"), "ERROR: no such thing [0m");
+        assert_eq!(on_one_line("as  it is"), "as  it is");
     }
 
     #[test]

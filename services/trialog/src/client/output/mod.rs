@@ -1,22 +1,21 @@
 //! Prints the answers of all commands: one place knows the formats.
 
 mod cells;
+mod named;
 mod rows;
+mod width;
 mod yaml;
 
 use runtime::MachineClock;
 use serde_json::Value;
 use vocabulary::Clock;
 
-pub use cells::{is_empty, rounded, text};
+pub use cells::{is_empty, on_one_line, rounded, text};
 pub use rows::{Column, List, View, column};
 
 pub use super::format::Format;
 pub use super::stdout::{bytes_as_they_are, line, lines};
 use super::{Client, Failure};
-
-/// Fields that a thing is called by, the first that it has.
-const NAMES: [&str; 7] = ["run_id", "token_id", "node_id", "name", "experiment_id", "id", "version"];
 
 /// Writes a whole document.
 fn document(format: Format, value: &Value) {
@@ -26,28 +25,38 @@ fn document(format: Format, value: &Value) {
     }
 }
 
-/// Prints an answer that is read as a text; a whole document where that is wanted.
+/// Refuses formats of rows for what is only a text. Asked before anything is done: an answer can be printed in any way,
+/// and whoever is refused after the deed does not know that it was done.
 ///
 /// # Errors
-/// When a table is wanted of what is none.
-pub fn describe(client: &Client, answer: &Value, make: impl FnOnce() -> Vec<String>) -> Result<(), Failure> {
-    match client.format() {
-        Format::Table | Format::Wide => lines(&make()),
-        format @ (Format::Json | Format::Yaml) => document(format, answer),
-        Format::Csv | Format::Name => {
-            return Err(Failure::Usage(
-                "-o csv and -o name are for lists; this command has table, json and yaml".into(),
-            ));
-        }
+/// For -o csv and -o name.
+pub fn only_text(client: &Client) -> Result<(), Failure> {
+    if matches!(client.format(), Format::Csv | Format::Name) {
+        return Err(Failure::Usage(
+            "this command prints a text: it has -o table, json and yaml; nothing was done".into(),
+        ));
     }
     Ok(())
 }
 
+/// Prints an answer that people read as a text; as any other thing where a format is asked for.
+pub fn describe(client: &Client, answer: &Value, make: impl FnOnce() -> Vec<String>) {
+    match client.format() {
+        Format::Table | Format::Wide => lines(&make()),
+        _ => thing(client, answer),
+    }
+}
+
 /// Prints one thing: its fields one a line, or as the format has it.
 pub fn thing(client: &Client, value: &Value) {
+    thing_called(client, value, &named::of(value));
+}
+
+/// The same of what its answer does not name.
+pub fn thing_called(client: &Client, value: &Value, name: &str) {
     match client.format() {
         format @ (Format::Json | Format::Yaml) => document(format, value),
-        Format::Name => line(&NAMES.iter().map(|name| field(value, name)).find(|n| !n.is_empty()).unwrap_or_default()),
+        Format::Name => line(name),
         Format::Csv => {
             let fields = cells::flat(value);
             let header: Vec<String> = fields.iter().map(|(name, _)| name.clone()).collect();
@@ -77,17 +86,17 @@ pub fn moment(time: &str) -> String {
 }
 
 /// Prints a document that can be sent again: as YAML, or as JSON where that is wanted.
-///
-/// # Errors
-/// When a table is wanted of what is none.
-pub fn specification(client: &Client, value: &Value) -> Result<(), Failure> {
+pub fn specification(client: &Client, value: &Value) {
     describe(client, value, || yaml::document(value).lines().map(str::to_owned).collect())
 }
 
 /// Names and what they are, in two columns.
 pub fn pairs(pairs: &[(String, String)]) -> Vec<String> {
     let width = pairs.iter().map(|(name, _)| name.chars().count()).max().unwrap_or_default();
-    pairs.iter().map(|(name, cell)| format!("{name:width$}  {cell}").trim_end().to_owned()).collect()
+    // What has several lines goes on below its first.
+    let below = format!("\n{:width$}  ", "");
+    let line = |(name, cell): &(String, String)| format!("{name:width$}  {}", cell.trim_end().replace('\n', &below));
+    pairs.iter().map(|pair| line(pair).trim_end().to_owned()).collect()
 }
 
 /// Prints a list: its rows in the order, and with the columns, that were asked for.
@@ -130,7 +139,13 @@ pub fn list_as(format: Format, answer: &Value, list: List<'_>, view: &View) -> R
     }
     let now = MachineClock.now();
     table[0].iter_mut().for_each(|name| *name = name.to_uppercase());
-    table.extend(rows.iter().map(|row| columns.iter().map(|column| column.cell(row, now)).collect()));
+    table.extend(
+        rows.iter().map(|row| columns.iter().map(|column| cells::on_one_line(&column.cell(row, now))).collect()),
+    );
+    if format == Format::Table {
+        let cut: Vec<bool> = columns.iter().map(Column::is_cut).collect();
+        width::fit(&mut table, &cut, width::of_terminal());
+    }
     lines(&aligned(&table));
     Ok(())
 }

@@ -38,12 +38,13 @@ pub struct Column<'a> {
     kind: Kind<'a>,
     is_wide: bool,
     is_descending: bool,
+    is_cut: bool,
 }
 
 /// A column that shows the field of its name.
 pub fn column<'a>(name: &str) -> Column<'a> {
     let path = vec![name.to_owned()];
-    Column { name: name.to_owned(), path, kind: Kind::Plain, is_wide: false, is_descending: false }
+    Column { name: name.to_owned(), path, kind: Kind::Plain, is_wide: false, is_descending: false, is_cut: false }
 }
 
 impl<'a> Column<'a> {
@@ -75,6 +76,16 @@ impl<'a> Column<'a> {
     /// Only with `-o wide`, `-o csv` and when it is asked for.
     pub fn wide(self) -> Self {
         Self { is_wide: true, ..self }
+    }
+
+    /// May be long: it is cut where the table would be wider than the terminal, but not with `-o wide`.
+    pub fn cut(self) -> Self {
+        Self { is_cut: true, ..self }
+    }
+
+    /// See [`Column::cut`].
+    pub fn is_cut(&self) -> bool {
+        self.is_cut
     }
 
     /// The largest come first when it is sorted by.
