@@ -65,7 +65,7 @@ pub(super) fn document(changes: Value) -> Value {
         "sampling_algorithm": {"type": "random", "seed": 7},
         "early_termination": {"type": "bandit", "slack_amount": 0.1},
         "limits": {"max_total_trials": 4, "max_concurrent_trials": 2},
-        "trial": {"command": ["python", "train.py", "--lr", "${{search_space.lr}}"]},
+        "trial": {"command": ["python", "/train.py", "--lr", "${{search_space.lr}}"]},
     });
     if let (Value::Object(document), Value::Object(changes)) = (&mut document, changes) {
         document.extend(changes);

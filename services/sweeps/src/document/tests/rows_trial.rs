@@ -60,7 +60,7 @@ fn references() {
         Case(
             47,
             &[("trial", "{command: [x], outputs: [model, 'a b', model]}")],
-            Refused(422, &[("AmbiguousName", "/trial/outputs/2"), ("BadName", "/trial/outputs/1")]),
+            Refused(422, &[("BadName", "/trial/outputs/1"), ("AmbiguousName", "/trial/outputs/2")]),
         ),
         Case(
             48,
