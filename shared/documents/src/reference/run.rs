@@ -18,8 +18,13 @@ pub const RUN: Section = Section {
         field("name", Type::Text, "\"first try\"", "What to call it.").otherwise("a name is made").codes(&["BadName"]),
         field("parent_run_id", Type::Text, "\"run_01h455vb4pex5vsknk084sn02q\"", "The run that it is nested in.")
             .codes(&["NotFound", "ParentCanceled"]),
-        field("params", Type::Named("param", &Type::Scalar), "{\"lr\": \"0.1\"}", "What it was made with; kept as texts.")
-            .default("{}"),
+        field(
+            "params",
+            Type::Named("param", &Type::Scalar),
+            "{\"lr\": \"0.1\"}",
+            "What it was made with; kept as texts.",
+        )
+        .default("{}"),
         field("tags", Type::Named("tag", &Type::Text), "{\"team\": \"vision\"}", "Labels.").default("{}"),
         field(
             "job",
