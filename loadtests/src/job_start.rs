@@ -25,7 +25,7 @@ pub fn warm_node(client: &Client, size: &str) {
         "vm_size": size, "vm_priority": "dedicated", "scale": {"min_nodes": 1, "max_nodes": 1},
         "provider": {"kind": "local", "boot_seconds": 0}
     });
-    client.put("clusters/warm", &cluster).expect(200);
+    client.put("clusters/warm", &cluster).expect(201);
     let is_there = |cluster: &Value| cluster["node_state_counts"]["idle"] == json!(1);
     client.await_version("clusters/warm", PATIENCE, is_there);
 }

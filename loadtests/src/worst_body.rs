@@ -167,7 +167,7 @@ pub fn measure(options: Options) -> anyhow::Result<Vec<Figure>> {
         "limits": {"max_total_trials": 1},
     });
     client.post("sweeps", &sweep).expect(201);
-    client.put("endpoints/endpoint", &json!({})).expect(200);
+    client.put("endpoints/endpoint", &json!({})).expect(201);
     let (mut seconds, mut mib) = (0.0f64, 0.0f64);
     for (template, item) in document["paths"].as_object().into_iter().flatten() {
         for (method, operation) in item.as_object().into_iter().flatten() {

@@ -14,6 +14,8 @@ pub struct Server {
     pub peers: Peers,
     /// TRIALOG_API_URL.
     pub api_url: String,
+    /// TRIALOG_CA_FILE; empty: none.
+    pub ca_file: String,
 }
 
 /// The way to compute, whether it is open or not.
@@ -68,7 +70,8 @@ impl Link {
     pub fn welcome(&self, welcome: &Welcome) -> anyhow::Result<()> {
         let runs = contracts::Peer::remote(&welcome.runs_address).map_err(anyhow::Error::msg)?;
         let peers = Peers { runs, ..Peers::default() };
-        self.server.send_replace(Some(Arc::new(Server { peers, api_url: welcome.api_url.clone() })));
+        let Welcome { api_url, ca_file, .. } = welcome.clone();
+        self.server.send_replace(Some(Arc::new(Server { peers, api_url, ca_file })));
         Ok(())
     }
 }

@@ -14,6 +14,8 @@ pub struct NodeWiring {
     pub runs_address: String,
     /// TRIALOG_API_URL of jobs.
     pub api_url: String,
+    /// TRIALOG_CA_FILE of jobs; empty where every machine knows who signed the certificate of `api_url`.
+    pub ca_file: String,
     /// How long agents stay when the server does not come back, once nothing runs on their nodes.
     pub agents_away: Duration,
     /// Seals the tokens of runs and nodes.

@@ -1,7 +1,7 @@
 //! Workspaces and the API tokens that open them. Members, datastores, environments and datasets will live here too.
 //!
-//! A workspace is created and never deleted; a token is created, perhaps revoked, never changed. Invariant: no token's
-//! text is stored anywhere, only its SHA-256.
+//! A workspace is created and, once nothing is in it, perhaps deleted, for good; a token is created, perhaps revoked,
+//! never changed. Invariant: no token's text is stored anywhere, only its SHA-256.
 
 mod api;
 pub mod publish;

@@ -4,7 +4,7 @@ use contracts::workspaces as wire;
 use eventlog::RecordedEvent;
 use feed::{Publication, Publish};
 
-use crate::workspace::WorkspaceEvent;
+use crate::workspace::{STREAM, WorkspaceEvent};
 
 /// The map of this service.
 pub struct Publisher;
@@ -14,6 +14,11 @@ impl Publish for Publisher {
         let fact = match event.decode::<WorkspaceEvent>().map_err(|error| error.to_string())? {
             WorkspaceEvent::WorkspaceCreated(event) => {
                 Publication::new("WorkspaceCreated", &wire::WorkspaceCreated { name: event.name })
+            }
+            WorkspaceEvent::WorkspaceDeleted(_) => {
+                let name = event.stream.strip_prefix(STREAM).unwrap_or_default().to_owned();
+                // The two messages have one form on the wire, and only this one says whom it is about.
+                Publication::new("WorkspaceDeleted", &wire::WorkspaceCreated { name })
             }
             WorkspaceEvent::TokenCreated(event) => Publication::new(
                 "TokenCreated",

@@ -32,6 +32,14 @@ pub fn context(call: &CallContext, entropy: &dyn Entropy, reply: Vec<u8>) -> Con
     }
 }
 
+/// The reply that is kept of a command that has made something: a repeat is answered as the first time.
+pub const MADE: &[u8] = b"made";
+
+/// The reply of a command whose events make something, or do not.
+pub fn made(is_made: bool) -> Vec<u8> {
+    if is_made { MADE.to_vec() } else { Vec::new() }
+}
+
 /// The command context of a reaction: its id is made of the fact, so that a second delivery changes nothing.
 pub fn reaction_context(fact: &Fact, reaction: &str) -> Context {
     Context {

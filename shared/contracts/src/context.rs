@@ -16,6 +16,8 @@ const AT_LEAST: &str = "trialog-at-least";
 const ATTEMPT: &str = "trialog-attempt";
 const NODE_SECRET: &str = "trialog-node-secret";
 const POSITION: &str = "trialog-position";
+/// In answers to PUTs: the thing was not there before.
+const MADE: &str = "trialog-made";
 
 /// The context of a call.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -134,6 +136,17 @@ pub fn with_position<T>(message: T, position: i64) -> Response<T> {
     let mut response = Response::new(message);
     put(response.metadata_mut(), POSITION, Some(position.to_string()));
     response
+}
+
+/// Says in an answer to a PUT whether the thing was not there before.
+pub fn with_made<T>(mut response: Response<T>, is_new: bool) -> Response<T> {
+    put(response.metadata_mut(), MADE, is_new.then(|| "1".to_owned()));
+    response
+}
+
+/// Whether the answer to a PUT says that the thing was not there before.
+pub fn is_made<T>(response: &Response<T>) -> bool {
+    response.metadata().contains_key(MADE)
 }
 
 /// The position in an answer; `None` in reads.

@@ -10,7 +10,7 @@ pub mod measure;
 pub mod peer;
 pub mod status;
 
-pub use context::{AttemptBearer, CallContext, NodeBearer, position_of, with_position};
+pub use context::{AttemptBearer, CallContext, NodeBearer, is_made, position_of, with_made, with_position};
 pub use peer::{Peer, Peers};
 pub use status::{problem_of, status_of};
 

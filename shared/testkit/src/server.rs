@@ -149,7 +149,8 @@ impl Server {
     }
 
     fn ask_ready(&self, url: &str) -> Result<(), String> {
-        let answer = reqwest::blocking::get(format!("{url}/readyz")).map_err(|error| error.to_string())?;
+        let http = crate::client::http().build().map_err(|error| error.to_string())?;
+        let answer = http.get(format!("{url}/readyz")).send().map_err(|error| error.to_string())?;
         let status = answer.status();
         if status.is_success() { Ok(()) } else { Err(format!("{status}: {}", answer.text().unwrap_or_default())) }
     }

@@ -82,7 +82,7 @@ fn what_an_attempt_writes_while_the_server_is_away_is_not_lost() {
         "scale": {"min_nodes": 0, "max_nodes": 1, "idle_seconds_before_scaledown": 300},
         "provider": {"kind": "local", "boot_seconds": 0, "notice_seconds": NOTICE_SECONDS, "preemption": "never"}
     });
-    client.put("clusters/spot", &cluster).expect(200);
+    client.put("clusters/spot", &cluster).expect(201);
     let ready = |cluster: &Value| cluster["provisioning_state"] == "Succeeded";
     client.await_version("clusters/spot", PATIENCE, ready);
     let sweep = client.post("sweeps", &document(&home)).expect(201)["id"].as_str().expect("an id").to_owned();
@@ -134,7 +134,7 @@ fn an_installation_is_taken_down_and_comes_up_again() {
         "scale": {"min_nodes": 0, "max_nodes": 1, "idle_seconds_before_scaledown": 300},
         "provider": {"kind": "local", "boot_seconds": 0}
     });
-    client.put("clusters/spot", &cluster).expect(200);
+    client.put("clusters/spot", &cluster).expect(201);
     let run = json!({"job": {
         "cluster": "spot", "command": ["/bin/sh", "-c", SAVES], "checkpoint": true,
         "environment_variables": {"UP": home.join("up").display().to_string()}

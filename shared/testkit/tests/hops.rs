@@ -128,7 +128,7 @@ fn warm(client: &Client) {
         "vm_size": "D2", "vm_priority": "dedicated", "scale": {"min_nodes": 1, "max_nodes": 1},
         "provider": {"kind": "local", "boot_seconds": 0}
     });
-    client.put("clusters/warm", &cluster).expect(200);
+    client.put("clusters/warm", &cluster).expect(201);
     client.await_version("clusters/warm", PATIENCE, |cluster| cluster["node_state_counts"]["idle"] == json!(1));
 }
 

@@ -88,7 +88,7 @@ fn four_processes_are_killed_once_each_and_the_sweep_is_right() {
         "scale": {"min_nodes": 0, "max_nodes": 1, "idle_seconds_before_scaledown": 300},
         "provider": {"kind": "local", "boot_seconds": 0.1}
     });
-    client.put("clusters/nodes", &cluster).expect(200);
+    client.put("clusters/nodes", &cluster).expect(201);
     let ready = |cluster: &Value| cluster["provisioning_state"] == "Succeeded";
     client.await_version("clusters/nodes", SWEEP_LIMIT, ready);
     let sweep = client.post("sweeps", &document()).expect(201)["id"].as_str().expect("an id").to_owned();

@@ -25,6 +25,8 @@ pub(super) struct Given<'a> {
     /// The interpreter; empty for none.
     pub python: &'a str,
     pub api_url: &'a str,
+    /// TRIALOG_CA_FILE; empty: none.
+    pub ca_file: &'a str,
     pub gpus: &'a [u32],
 }
 
@@ -75,7 +77,7 @@ pub(super) fn of(node_id: &str, given: &Given<'_>) -> Vec<(String, String)> {
 
 /// Who the job is and whom it reports to.
 fn identity(node_id: &str, given: &Given<'_>, set: &mut impl FnMut(&str, String)) {
-    let Given { order, spec, api_url, .. } = given;
+    let Given { order, spec, api_url, ca_file, .. } = given;
     let run = process::run_name(&order.run_id, &order.job_id);
     set("TRIALOG_NODE_ID", node_id.to_owned());
     set("TRIALOG_WORKSPACE", order.workspace.clone());
@@ -90,6 +92,7 @@ fn identity(node_id: &str, given: &Given<'_>, set: &mut impl FnMut(&str, String)
         ("TRIALOG_PRIMARY_METRIC", spec.primary_metric.clone()),
         ("TRIALOG_GOAL", spec.goal.clone()),
         ("TRIALOG_SEED", spec.seed.clone()),
+        ("TRIALOG_CA_FILE", (*ca_file).to_owned()),
     ];
     for (name, value) in optional.into_iter().filter(|(_, value)| !value.is_empty()) {
         set(name, value);

@@ -49,14 +49,21 @@ pub async fn prepare(node: &Arc<Node>, attempt: &Arc<Attempt>) -> anyhow::Result
     let gpus = if gpu_count > 0 { node.assign_gpus(attempt, gpu_count) } else { Vec::new() };
     let parameters = if spec.parameters_json.is_empty() { "{}" } else { &spec.parameters_json };
     folder::write_whole(&attempt.folder.join(folder::PARAMS), parameters.as_bytes())?;
-    let api_url = node.link.server().await.api_url.clone();
+    let server = node.link.server().await;
     let python = match python::of(&node.options.environments, &spec, &places, &environment::path())? {
         Ok(python) => python,
         Err(refused) => return Ok(Err(refused)),
     };
     let program = &python.program;
-    let given =
-        environment::Given { order, spec: &spec, places: &places, python: program, api_url: &api_url, gpus: &gpus };
+    let given = environment::Given {
+        order,
+        spec: &spec,
+        places: &places,
+        python: program,
+        api_url: &server.api_url,
+        ca_file: &server.ca_file,
+        gpus: &gpus,
+    };
     let environment = environment::of(&node.options.node_id, &given);
     let plan = plan(&spec, &places, python, environment);
     folder::write_json(&attempt.folder.join(folder::PLAN), &plan)?;

@@ -165,8 +165,11 @@ impl AgentService for Fake {
             while let Some(Ok(AgentReport { report: Some(report) })) = reports.next().await {
                 match &report {
                     Report::Hello(hello) => {
-                        let welcome =
-                            Welcome { runs_address: fake.address.clone(), api_url: "http://127.0.0.1:8080".into() };
+                        let welcome = Welcome {
+                            runs_address: fake.address.clone(),
+                            api_url: "http://127.0.0.1:8080".into(),
+                            ca_file: String::new(),
+                        };
                         let _ = sender.send(Ok(AgentOrder { order: Some(Order::Welcome(welcome)) })).await;
                         fake.change(|heard| {
                             heard.hellos.push(hello.clone());

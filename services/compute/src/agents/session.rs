@@ -104,7 +104,11 @@ async fn drain(desk: &Desk, node_id: NodeId, incoming: Streaming<AgentReport>, o
 
 fn welcome(desk: &Desk) -> Order {
     let wiring = &desk.wiring;
-    Order::Welcome(Welcome { runs_address: wiring.runs_address.clone(), api_url: wiring.api_url.clone() })
+    Order::Welcome(Welcome {
+        runs_address: wiring.runs_address.clone(),
+        api_url: wiring.api_url.clone(),
+        ca_file: wiring.ca_file.clone(),
+    })
 }
 
 /// Whose agent has connected.

@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use contracts::compute as wire;
-use contracts::{CallContext, status_of, with_position};
+use contracts::{CallContext, status_of, with_made, with_position};
 use eventlog::sql;
 use tonic::{Request, Response, Status};
 use vocabulary::Problem;
 
 use super::endpoints_document::read_endpoint;
 use super::endpoints_to_wire;
-use crate::endpoint::{Command, Endpoint, EndpointCreated, TrafficSet};
+use crate::endpoint::{Command, Endpoint, EndpointCreated, EndpointEvent, TrafficSet};
 use crate::serving::EndpointCommands;
 use crate::views::endpoints::stream;
 
@@ -77,8 +77,9 @@ impl EndpointCalls {
             spec,
             at: self.commands.now(),
         });
-        let position = self.execute(&call, &stream, command).await?;
-        Ok(with_position(self.endpoint_now(&workspace, &name).await?, position))
+        let is_new = |event: &EndpointEvent| matches!(event, EndpointEvent::EndpointCreated(_));
+        let (position, is_new) = self.put(&call, &stream, command, is_new).await?;
+        Ok(with_made(with_position(self.endpoint_now(&workspace, &name).await?, position), is_new))
     }
 
     async fn check_endpoint_limit(&self, workspace: &str) -> Result<(), Status> {
@@ -92,6 +93,21 @@ impl EndpointCalls {
         }
         let detail = format!("workspace '{workspace}' has {count} endpoints, its limit; delete one first");
         Err(status_of(&Problem::conflict("QuotaExceeded", detail).with("limit", ENDPOINTS_MAX).with("used", count)))
+    }
+
+    /// Has a document decided; answers the position, and whether an event says that the thing was not there before.
+    pub(crate) async fn put(
+        &self,
+        call: &CallContext,
+        stream: &str,
+        command: Command,
+        is_new: impl Fn(&EndpointEvent) -> bool + Send + 'static,
+    ) -> Result<(i64, bool), Status> {
+        let context = calls::context(call, self.commands.own.entropy.as_ref(), Vec::new());
+        let reply_of = move |_: &Endpoint, events: &[EndpointEvent]| calls::made(events.iter().any(&is_new));
+        let executed = self.commands.log().execute_answering(stream, command, context, reply_of);
+        let committed = executed.await.map_err(calls::refused)?;
+        Ok((committed.position, committed.reply == calls::MADE))
     }
 
     /// Has a user's wish decided; answers the position.

@@ -1,7 +1,7 @@
 //! The calls of deployments, their logs, and where a request id's key leads.
 
 use contracts::compute as wire;
-use contracts::{CallContext, status_of, with_position};
+use contracts::{CallContext, status_of, with_made, with_position};
 use eventlog::sql;
 use tonic::{Request, Response, Status};
 use vocabulary::Problem;
@@ -10,7 +10,7 @@ use vocabulary::job::Requirements;
 use super::endpoints::{EndpointCalls, absent};
 use super::endpoints_document::read_deployment;
 use super::endpoints_to_wire;
-use crate::endpoint::{Command, DeploymentRevised, DeploymentSpec, Endpoint, ModelFile, ServedModel};
+use crate::endpoint::{Command, DeploymentRevised, DeploymentSpec, Endpoint, EndpointEvent, ModelFile, ServedModel};
 use crate::views::endpoints::{revision_keys, stream};
 
 /// Deployments of a workspace.
@@ -40,7 +40,8 @@ impl EndpointCalls {
         if known.created.is_none() {
             return Err(absent(&workspace, &endpoint));
         }
-        if !known.deployments.contains_key(&name) {
+        let was_absent = !known.deployments.contains_key(&name);
+        if was_absent {
             self.check_deployment_limit(&workspace).await?;
         }
         let is_archived = resolved.is_archived;
@@ -53,9 +54,11 @@ impl EndpointCalls {
             spec,
             at: self.commands.now(),
         };
-        let position =
-            self.execute(&call, &stream, Command::Revise { revision: Box::new(revision), is_archived }).await?;
-        Ok(with_position(self.deployment_now(&workspace, &endpoint, &name).await?, position))
+        let command = Command::Revise { revision: Box::new(revision), is_archived };
+        // Numbers of revisions go on after a deletion, so the event alone does not say it.
+        let is_new = move |event: &EndpointEvent| was_absent && matches!(event, EndpointEvent::DeploymentRevised(_));
+        let (position, is_new) = self.put(&call, &stream, command, is_new).await?;
+        Ok(with_made(with_position(self.deployment_now(&workspace, &endpoint, &name).await?, position), is_new))
     }
 
     async fn check_deployment_limit(&self, workspace: &str) -> Result<(), Status> {

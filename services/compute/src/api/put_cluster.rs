@@ -2,13 +2,13 @@
 //! afterwards.
 
 use contracts::compute as wire;
-use contracts::{CallContext, status_of, with_position};
+use contracts::{CallContext, status_of, with_made, with_position};
 use documents::Format;
 use tonic::{Request, Response, Status};
 use vocabulary::Problem;
 
 use super::{Api, show};
-use crate::cluster::{Cluster, Command, read_change, read_spec};
+use crate::cluster::{Cluster, ClusterEvent, Command, read_change, read_spec};
 use crate::stream::ClusterName;
 use crate::views;
 
@@ -90,7 +90,9 @@ impl Api {
         command: Command,
     ) -> Result<Response<wire::Cluster>, Status> {
         let context = calls::context(call, self.commands.entropy.as_ref(), Vec::new());
-        let committed = self.commands.log.execute::<Cluster>(&cluster.stream(), command, context).await;
+        let is_new = |event: &ClusterEvent| matches!(event, ClusterEvent::ClusterCreated(_));
+        let reply_of = move |_: &Cluster, events: &[ClusterEvent]| calls::made(events.iter().any(is_new));
+        let committed = self.commands.log.execute_answering(&cluster.stream(), command, context, reply_of).await;
         let committed = committed.map_err(|error| match calls::problem(error) {
             problem if problem.status == 404 => status_of(&absent(cluster)),
             problem => status_of(&problem),
@@ -108,7 +110,7 @@ impl Api {
                 ..wire::Cluster::default()
             },
         };
-        Ok(with_position(now, committed.position))
+        Ok(with_made(with_position(now, committed.position), committed.reply == calls::MADE))
     }
 }
 

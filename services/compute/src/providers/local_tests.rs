@@ -54,6 +54,7 @@ pub(super) fn provider(data: &Path, script: &str) -> LocalProvider {
         compute_address: "unix:/nowhere".into(),
         runs_address: String::new(),
         api_url: String::new(),
+        ca_file: String::new(),
         agents_away: Duration::from_secs(600),
         signing_key: [0; 32],
     };

@@ -184,6 +184,7 @@ impl Running {
             compute_address: "unix:/nowhere".into(),
             runs_address: "unix:/runs".into(),
             api_url: "http://127.0.0.1:1".into(),
+            ca_file: String::new(),
             agents_away: Duration::from_secs(600),
             signing_key: KEY,
         };

@@ -7,7 +7,7 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use contracts::Peer;
 use contracts::feed::feed_service_client::FeedServiceClient;
 use contracts::feed::{Fact, ReadRequest};
-use contracts::workspaces::{TokenCreated, TokenRevoked, WorkspaceCreated};
+use contracts::workspaces::{TokenCreated, TokenRevoked, WorkspaceCreated, WorkspaceDeleted};
 use jiff::Timestamp;
 use prost::Message;
 use runtime::Shutdown;
@@ -54,6 +54,11 @@ impl Directory {
     /// Takes a workspace in before its fact arrives: who made it may use it at once.
     pub fn add_workspace(&self, name: &str) {
         self.write().workspaces.insert(name.to_owned());
+    }
+
+    /// Forgets a workspace before the fact of its end arrives: nobody gets into it any more.
+    pub fn remove_workspace(&self, name: &str) {
+        self.write().workspaces.remove(name);
     }
 
     /// Takes a token in before its fact arrives.
@@ -119,6 +124,9 @@ impl Directory {
         match fact.r#type.as_str() {
             "WorkspaceCreated" => {
                 table.workspaces.insert(WorkspaceCreated::decode(fact.payload.as_slice())?.name);
+            }
+            "WorkspaceDeleted" => {
+                table.workspaces.remove(&WorkspaceDeleted::decode(fact.payload.as_slice())?.name);
             }
             "TokenCreated" => {
                 let created = TokenCreated::decode(fact.payload.as_slice())?;

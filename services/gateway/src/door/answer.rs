@@ -69,6 +69,11 @@ pub fn changed<M: Serialize + Versioned>(status: StatusCode, service: Service, r
     finish(builder, response.get_ref())
 }
 
+/// The status of an answer to a PUT: 201 when the thing was not there before.
+pub fn put<M>(response: &tonic::Response<M>) -> StatusCode {
+    if contracts::is_made(response) { StatusCode::CREATED } else { StatusCode::OK }
+}
+
 /// The answer to a DELETE: 202 while the thing is still going.
 ///
 /// # Errors

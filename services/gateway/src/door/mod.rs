@@ -13,7 +13,7 @@ pub(crate) mod shape;
 mod template;
 mod wait;
 
-pub use answer::{Versioned, changed, found, json, removed, written};
+pub use answer::{Versioned, changed, found, json, put, removed, written};
 pub use body::{Body, Document, ImportBody, MetricsBody, RawBody};
 pub use call::{Call, parameters};
 pub use not_found::route_not_found;

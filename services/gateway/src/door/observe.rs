@@ -6,8 +6,9 @@ use actix_web::http::header::{
     CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use actix_web::middleware::Next;
-use actix_web::{HttpMessage, web};
+use actix_web::{HttpMessage, HttpRequest, web};
 use runtime::Stopwatch;
+use vocabulary::Problem;
 use vocabulary::ids::base32;
 
 use super::{Refusal, render, template_of};
@@ -49,11 +50,14 @@ pub async fn observe(
     request.extensions_mut().insert(RequestId(id.clone()));
 
     let answered = next.call(request).await?.map_into_boxed_body();
-    let refused = answered.response().error().and_then(|error| error.as_error::<Refusal>()).map(|refusal| {
-        if refusal.0.status >= 500 {
-            tracing::warn!(request_id = id, "{refusal}");
-        }
-        render(&refusal.0, &id)
+    let refused = answered
+        .response()
+        .error()
+        .and_then(|error| error.as_error::<Refusal>())
+        .map(|refusal| (render(&refusal.0, &id), refusal.0.clone()));
+    let refused = refused.map(|(response, problem)| {
+        tell(answered.request(), &id, &problem);
+        response
     });
     let mut answered = match refused {
         Some(response) => answered.into_response(response),
@@ -73,6 +77,16 @@ pub async fn observe(
     }
     count(&answered, &watch);
     Ok(answered)
+}
+
+/// What was refused, with the id that the client was given. Without the detail below 500: it repeats what was sent.
+fn tell(request: &HttpRequest, request_id: &str, problem: &Problem) {
+    let route = template_of(request).unwrap_or_else(|| "unmatched".to_owned());
+    let (method, status, code) = (request.method().as_str(), problem.status, problem.code.as_str());
+    match status {
+        500.. => tracing::warn!(request_id, method, route, status, code, "failed: {problem}"),
+        _ => tracing::info!(request_id, method, route, status, code, "refused"),
+    }
 }
 
 fn clean(id: &str) -> String {

@@ -6,7 +6,7 @@ use contracts::models::{Alias, GetModelRequest, ListAliasHistoryReply, RemoveAli
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use crate::door::{Query, Call, Document, Reply, Service, json, written};
+use crate::door::{self, Query, Call, Document, Reply, Service, json, written};
 
 super::routes!(list_alias_history, set_alias, remove_alias);
 
@@ -31,14 +31,15 @@ pub(crate) async fn list_alias_history(call: Call) -> Reply {
 }
 
 /// Points an alias to a version.
-#[utoipa::path(tag = "models", request_body = SetAliasRequest, responses((status = 200, body = Alias)))]
+#[utoipa::path(tag = "models", request_body = SetAliasRequest,
+    responses((status = 200, body = Alias), (status = 201, body = Alias)))]
 #[put("/api/v1/workspaces/{workspace}/models/{model}/aliases/{alias}")]
 pub(crate) async fn set_alias(body: Document, call: Call) -> Reply {
     let (workspace, model, alias) =
         (call.workspace.clone(), call.path("model").to_owned(), call.path("alias").to_owned());
     let request = SetAliasRequest { workspace, model, alias, ..body.message().await? };
     let reply = call.peers().models_client().set_alias(call.writing(body.hash())?.attach(request)).await?;
-    written(StatusCode::OK, Service::Models, reply)
+    written(door::put(&reply), Service::Models, reply)
 }
 
 /// Removes an alias. The reason may be sent in the body too, as when it is set.

@@ -14,7 +14,7 @@ use vocabulary::Problem;
 use super::page::PageQuery;
 use crate::access::Scope;
 use crate::door::{
-    Query, Call, Document, Refusal, Reply, Service, WaitQuery, Waiting, changed, found, json, removed, written,
+    self, Query, Call, Document, Refusal, Reply, Service, WaitQuery, Waiting, changed, found, json, removed, written,
 };
 
 super::routes!(
@@ -51,12 +51,12 @@ pub(crate) async fn list_clusters(call: Call, page: Query<PageQuery>) -> Reply {
 /// Creates a cluster, or changes the scale of an existing one.
 #[utoipa::path(tag = "clusters",
     request_body(content((Cluster = "application/json"), (Cluster = "application/yaml"))),
-    responses((status = 200, body = Cluster)))]
+    responses((status = 200, body = Cluster), (status = 201, body = Cluster)))]
 #[put("/api/v1/workspaces/{workspace}/clusters/{cluster}")]
 pub(crate) async fn put_cluster(body: Document, call: Call) -> Reply {
     let request = document(&body, &call).await?;
     let reply = call.peers().compute_client().put_cluster(call.writing(body.hash())?.attach(request)).await?;
-    changed(StatusCode::OK, Service::Compute, reply)
+    changed(door::put(&reply), Service::Compute, reply)
 }
 
 /// Shows a cluster; with `wait`, once it has changed.

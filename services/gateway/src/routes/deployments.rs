@@ -14,7 +14,9 @@ use utoipa::IntoParams;
 use vocabulary::Problem;
 
 use super::sweeps::absent_is_none;
-use crate::door::{Query, Call, Document, Refusal, Reply, Service, WaitQuery, Waiting, changed, found, json, removed};
+use crate::door::{
+    self, Query, Call, Document, Refusal, Reply, Service, WaitQuery, Waiting, changed, found, json, removed,
+};
 
 super::routes!(list_deployments, put_deployment, get_deployment, delete_deployment, read_deployment_logs);
 
@@ -42,7 +44,7 @@ pub(crate) async fn list_deployments(call: Call) -> Reply {
 /// alias is resolved now and recorded: moving it later moves nothing here.
 #[utoipa::path(tag = "endpoints",
     request_body(content((serde_json::Value = "application/json"), (serde_json::Value = "application/yaml"))),
-    responses((status = 200, body = Deployment)))]
+    responses((status = 200, body = Deployment), (status = 201, body = Deployment)))]
 #[put("/api/v1/workspaces/{workspace}/endpoints/{endpoint}/deployments/{deployment}")]
 pub(crate) async fn put_deployment(body: Document, call: Call) -> Reply {
     let tree = body.tree().await?;
@@ -69,7 +71,7 @@ pub(crate) async fn put_deployment(body: Document, call: Call) -> Reply {
         }
         (_, problem) => problem,
     })?;
-    changed(StatusCode::OK, Service::Compute, reply)
+    changed(door::put(&reply), Service::Compute, reply)
 }
 
 /// Model and version (a number, `latest` or `@alias`) that a document names; `None` when it names none that can be

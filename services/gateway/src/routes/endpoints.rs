@@ -7,7 +7,7 @@ use contracts::compute::{
 };
 
 use super::page::PageQuery;
-use crate::door::{Query, Call, Document, Reply, Service, WaitQuery, Waiting, changed, found, json, removed};
+use crate::door::{self, Query, Call, Document, Reply, Service, WaitQuery, Waiting, changed, found, json, removed};
 
 super::routes!(list_endpoints, put_endpoint, get_endpoint, delete_endpoint, put_traffic);
 
@@ -26,7 +26,7 @@ pub(crate) async fn list_endpoints(call: Call, page: Query<PageQuery>) -> Reply 
 /// Creates an endpoint, or changes its description, tags and auth.
 #[utoipa::path(tag = "endpoints",
     request_body(content((Endpoint = "application/json"), (Endpoint = "application/yaml"))),
-    responses((status = 200, body = Endpoint)))]
+    responses((status = 200, body = Endpoint), (status = 201, body = Endpoint)))]
 #[put("/api/v1/workspaces/{workspace}/endpoints/{endpoint}")]
 pub(crate) async fn put_endpoint(body: Document, call: Call) -> Reply {
     if !body.bytes.is_empty() {
@@ -40,7 +40,8 @@ pub(crate) async fn put_endpoint(body: Document, call: Call) -> Reply {
         format: body.format_name(),
     };
     let reply = call.peers().compute_client().put_endpoint(call.writing(body.hash())?.attach(request)).await?;
-    changed(StatusCode::OK, Service::Compute, reply.map(|endpoint| addressed(&call, endpoint)))
+    let status = door::put(&reply);
+    changed(status, Service::Compute, reply.map(|endpoint| addressed(&call, endpoint)))
 }
 
 /// Shows an endpoint; with `wait`, once it has changed.

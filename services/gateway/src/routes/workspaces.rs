@@ -1,16 +1,22 @@
 //! Workspaces.
 
 use actix_web::http::StatusCode;
-use actix_web::{get, put};
+use actix_web::{delete, get, put};
+use contracts::compute::{ListClustersRequest, ListEndpointsRequest};
+use contracts::models::ListModelsRequest;
+use contracts::runs::ListRunsRequest;
+use contracts::sweeps::ListSweepsRequest;
 use contracts::workspaces::{
     GetWorkspaceRequest, ListWorkspacesReply, ListWorkspacesRequest, PutWorkspaceRequest, Workspace,
 };
 
+use vocabulary::Problem;
+
 use super::page::PageQuery;
 use crate::access::{Principal, Scope};
-use crate::door::{Query, Call, Document, Reply, Service, Waiting, changed, found, json};
+use crate::door::{self, Query, Call, Document, Refusal, Reply, Service, Waiting, changed, found, json};
 
-super::routes!(list_workspaces, put_workspace, get_workspace);
+super::routes!(list_workspaces, put_workspace, get_workspace, delete_workspace);
 
 /// Lists workspaces: all of them for an admin, else the token's own.
 #[utoipa::path(tag = "workspaces", params(PageQuery), responses((status = 200, body = ListWorkspacesReply)))]
@@ -33,14 +39,15 @@ pub(crate) async fn list_workspaces(call: Call, page: Query<PageQuery>) -> Reply
 }
 
 /// Creates a workspace, or answers the existing one. For admins.
-#[utoipa::path(tag = "workspaces", request_body = PutWorkspaceRequest, responses((status = 200, body = Workspace)))]
+#[utoipa::path(tag = "workspaces", request_body = PutWorkspaceRequest,
+    responses((status = 200, body = Workspace), (status = 201, body = Workspace)))]
 #[put("/api/v1/workspaces/{workspace}")]
 pub(crate) async fn put_workspace(body: Document, call: Call) -> Reply {
     call.principal.require(Scope::Admin)?;
     let request = PutWorkspaceRequest { name: call.workspace.clone(), ..body.message().await? };
     let reply = call.peers().workspaces_client().put_workspace(call.writing(body.hash())?.attach(request)).await?;
     call.gateway().directory().add_workspace(&reply.get_ref().name);
-    changed(StatusCode::OK, Service::Workspaces, reply)
+    changed(door::put(&reply), Service::Workspaces, reply)
 }
 
 /// Shows a workspace.
@@ -50,4 +57,66 @@ pub(crate) async fn get_workspace(call: Call) -> Reply {
     let request = GetWorkspaceRequest { name: call.workspace.clone() };
     let context = call.reading(Service::Workspaces)?;
     found(call.peers().workspaces_client().get_workspace(context.attach(request)).await?, Waiting::default())
+}
+
+/// So many of a kind are counted; more are as many.
+const COUNTED_MAX: i32 = 1000;
+
+/// Deletes a workspace, with its tokens, for good: its name is not given again. 409 with what is in it unless it is
+/// empty. For admins.
+#[utoipa::path(tag = "workspaces", responses((status = 200, body = Workspace)))]
+#[delete("/api/v1/workspaces/{workspace}")]
+pub(crate) async fn delete_workspace(body: Document, call: Call) -> Reply {
+    call.principal.require(Scope::Admin)?;
+    let context = call.writing(body.hash())?;
+    // From here on nobody gets into it: what is counted does not grow.
+    let directory = call.gateway().directory();
+    directory.remove_workspace(&call.workspace);
+    let deleted = async {
+        let contents = contents(&call).await?;
+        if !contents.is_empty() {
+            return Err(not_empty(&call.workspace, &contents).into());
+        }
+        let request = GetWorkspaceRequest { name: call.workspace.clone() };
+        changed(
+            StatusCode::OK,
+            Service::Workspaces,
+            call.peers().workspaces_client().delete_workspace(context.attach(request)).await?,
+        )
+    };
+    let deleted = deleted.await;
+    if deleted.is_err() {
+        directory.add_workspace(&call.workspace);
+    }
+    deleted
+}
+
+/// What is in the workspace: how many of what, up to a thousand of each.
+async fn contents(call: &Call) -> Result<Vec<(&'static str, usize)>, Refusal> {
+    let (workspace, page_size, peers) = (call.workspace.clone(), COUNTED_MAX, call.peers());
+    let context = call.reading(Service::Workspaces)?;
+    let sweeps = ListSweepsRequest { workspace: workspace.clone(), page_size, ..Default::default() };
+    let runs = ListRunsRequest { workspace: workspace.clone(), page_size, ..Default::default() };
+    let view = "all".to_owned();
+    let models = ListModelsRequest { workspace: workspace.clone(), page_size, view, ..Default::default() };
+    let clusters = ListClustersRequest { workspace: workspace.clone(), page_size, ..Default::default() };
+    let endpoints = ListEndpointsRequest { workspace, page_size, ..Default::default() };
+    let counts = [
+        ("sweeps", peers.sweeps_client().list_sweeps(context.attach(sweeps)).await?.into_inner().sweeps.len()),
+        ("runs", peers.runs_client().list_runs(context.attach(runs)).await?.into_inner().runs.len()),
+        ("models", peers.models_client().list_models(context.attach(models)).await?.into_inner().models.len()),
+        ("clusters", peers.compute_client().list_clusters(context.attach(clusters)).await?.into_inner().clusters.len()),
+        (
+            "endpoints",
+            peers.compute_client().list_endpoints(context.attach(endpoints)).await?.into_inner().endpoints.len(),
+        ),
+    ];
+    Ok(counts.into_iter().filter(|(_, count)| *count > 0).collect())
+}
+
+fn not_empty(workspace: &str, contents: &[(&'static str, usize)]) -> Problem {
+    let words: Vec<_> = contents.iter().map(|(what, count)| format!("{count} {what}")).collect();
+    let detail = format!("workspace '{workspace}' is not empty: delete what is in it first: {}", words.join(", "));
+    let problem = Problem::conflict("WorkspaceNotEmpty", detail);
+    contents.iter().fold(problem, |problem, (what, count)| problem.with(what, *count))
 }

@@ -186,6 +186,7 @@ fake!(HealthService, health, {} {}
 fake!(WorkspacesService, workspaces, {} {}
     put_workspace: PutWorkspaceRequest => Workspace,
     get_workspace: GetWorkspaceRequest => Workspace,
+    delete_workspace: GetWorkspaceRequest => Workspace,
     list_workspaces: ListWorkspacesRequest => ListWorkspacesReply,
     create_token: CreateTokenRequest => CreatedToken,
     list_tokens: ListTokensRequest => ListTokensReply,

@@ -1,12 +1,12 @@
 //! Points aliases and shows where they pointed.
 
 use contracts::models as wire;
-use contracts::{CallContext, status_of, with_position};
+use contracts::{CallContext, status_of, with_made, with_position};
 use tonic::{Request, Response, Status};
 use vocabulary::{Problem, names};
 
 use super::{Api, absent, stream};
-use crate::model::{AliasChanged, Command, Model};
+use crate::model::{AliasChanged, Command, Model, ModelEvent};
 
 fn shown(change: &AliasChanged) -> wire::Alias {
     wire::Alias {
@@ -68,7 +68,11 @@ impl Api {
             AliasChanged { workspace, model, alias: alias.clone(), version, previous_version: 0, reason, by, at };
         let context = calls::context(&call, self.entropy.as_ref(), Vec::new());
         let command = Command::PointAlias(wish);
-        let committed = self.log.execute::<Model>(&stream, command, context).await.map_err(calls::refused)?;
+        let is_first = |changed: &AliasChanged| changed.previous_version == 0 && changed.version > 0;
+        let is_new = move |event: &ModelEvent| matches!(event, ModelEvent::AliasChanged(changed) if is_first(changed));
+        let reply_of = move |_: &Model, events: &[ModelEvent]| calls::made(events.iter().any(is_new));
+        let executed = self.log.execute_answering(&stream, command, context, reply_of);
+        let committed = executed.await.map_err(calls::refused)?;
         let latest = self
             .log
             .inspect::<Model, _>(&stream, move |model, _| {
@@ -76,7 +80,8 @@ impl Api {
             })
             .await
             .map_err(calls::unreadable)?;
-        Ok(with_position(latest.unwrap_or_default(), committed.position))
+        let answer = with_position(latest.unwrap_or_default(), committed.position);
+        Ok(with_made(answer, committed.reply == calls::MADE))
     }
 
     pub(super) async fn list_alias_history(

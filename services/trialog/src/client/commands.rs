@@ -6,6 +6,9 @@ use clap::Command;
 const COMMANDS: &str = r#"
 workspace create: put_workspace
   trialog workspace create vision
+  trialog workspace create vision --region eu-west
+workspace delete: delete_workspace
+  trialog workspace delete vision
 workspace list: list_workspaces
   trialog workspace list -o name
 workspace show: get_workspace

@@ -24,6 +24,8 @@ struct File {
     workspace: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     data: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ca_file: Option<PathBuf>,
 }
 
 /// Where to go and as whom.
@@ -33,6 +35,8 @@ pub struct Target {
     pub url: String,
     /// May be empty.
     pub token: String,
+    /// Who is trusted to have signed the server's certificate; `None`: whom this machine knows.
+    pub ca_file: Option<PathBuf>,
     /// The workspace.
     pub workspace: String,
 }
@@ -62,10 +66,9 @@ pub fn find(common: &Common) -> Result<Target, Failure> {
     let file = read_file()?;
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let data = file.data.clone().unwrap_or_else(|| data_folder(&here()));
-    let announced = || {
-        let text = std::fs::read_to_string(data.join(ANNOUNCED)).ok()?;
-        serde_json::from_str::<serde_json::Value>(&text).ok()?.get("url")?.as_str().map(str::to_owned)
-    };
+    let server = std::fs::read_to_string(data.join(ANNOUNCED)).unwrap_or_default();
+    let server: serde_json::Value = serde_json::from_str(&server).unwrap_or_default();
+    let announced = || server["url"].as_str().map(str::to_owned);
     let kept = || std::fs::read_to_string(data.join("admin.token")).ok().map(|text| text.trim().to_owned());
     let url = common.url.clone().or_else(|| variable("TRIALOG_API_URL")).or(file.url).or_else(announced);
     let token = common.token.clone().or_else(|| variable("TRIALOG_TOKEN")).or(file.token).or_else(kept);
@@ -75,7 +78,9 @@ pub fn find(common: &Common) -> Result<Target, Failure> {
              with `trialog init --url URL --token TOKEN` (looked for {DATA_FOLDER}/{ANNOUNCED} here and above)"
         )));
     };
+    let own_ca = server["ca_file"].as_str().filter(|_| announced().as_ref() == Some(&url)).map(PathBuf::from);
     Ok(Target {
+        ca_file: common.ca_file.clone().or(file.ca_file).or(own_ca),
         url: url.trim_end_matches('/').to_owned(),
         token: token.unwrap_or_default(),
         workspace: common.workspace.clone().or(file.workspace).unwrap_or_else(|| WORKSPACE.to_owned()),
@@ -108,9 +113,12 @@ fn read_file() -> Result<File, Failure> {
     let shown = path.display();
     let text = std::fs::read_to_string(&path).map_err(|error| Failure::Usage(format!("{shown}: {error}")))?;
     let mut file: File = toml::from_str(&text).map_err(|error| Failure::Usage(format!("{shown}: {error}")))?;
-    // A relative data folder is meant from the file's place.
+    // What is relative is meant from the file's place.
     if let (Some(data), Some(folder)) = (&file.data, path.parent()) {
         file.data = Some(folder.join(data));
+    }
+    if let (Some(ca_file), Some(folder)) = (&file.ca_file, path.parent()) {
+        file.ca_file = Some(folder.join(ca_file));
     }
     Ok(file)
 }
@@ -136,6 +144,7 @@ pub fn init(arguments: &Init, common: &Common) -> Result<(), Failure> {
         token: common.token.clone(),
         workspace: common.workspace.clone(),
         data: arguments.data.clone(),
+        ca_file: common.ca_file.clone().map(|path| std::path::absolute(&path).unwrap_or(path)),
     };
     let text = toml::to_string(&file).map_err(|error| Failure::Usage(error.to_string()))?;
     write(Path::new(FILE), &text, arguments.force)?;

@@ -42,13 +42,7 @@ impl Client {
     /// Finds the server; nothing is sent yet.
     pub fn connect(common: &Common) -> Result<Self, Failure> {
         let target = connect::find(common)?;
-        if target.url.starts_with("https:") {
-            return Err(Failure::Usage(format!(
-                "{}: this build speaks http only; put a local TLS proxy in front or use http",
-                target.url
-            )));
-        }
-        let http = reqwest::Client::builder()
+        let http = trusting(reqwest::Client::builder(), &target)?
             .user_agent(concat!("trialog/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|error| Failure::Usage(error.to_string()))?;
@@ -184,8 +178,41 @@ impl Client {
 
     /// That nobody answers.
     pub fn gone(&self, error: &reqwest::Error) -> Failure {
-        Failure::NoServer(format!("no answer from {}: {error}; is `trialog up` running there?", self.target.url))
+        Failure::NoServer(gone(&self.target.url, error))
     }
+}
+
+/// Whom the client trusts to have signed the server's certificate.
+fn trusting(builder: reqwest::ClientBuilder, target: &Target) -> Result<reqwest::ClientBuilder, Failure> {
+    // Another one that was set before would do as well.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let Some(path) = &target.ca_file else {
+        let is_secure = target.url.starts_with("https:");
+        // Reading all that this machine knows takes longer than most commands.
+        return Ok(if is_secure { builder } else { builder.tls_certs_only([]) });
+    };
+    let wrong = |error: &dyn std::fmt::Display| Failure::Usage(format!("--ca-file {}: {error}", path.display()));
+    let text = std::fs::read(path).map_err(|error| wrong(&error))?;
+    let known = reqwest::Certificate::from_pem_bundle(&text).map_err(|error| wrong(&error))?;
+    if known.is_empty() {
+        return Err(wrong(&"there is no certificate in it (PEM)"));
+    }
+    Ok(builder.tls_certs_only(known))
+}
+
+/// That nobody answers, with the innermost reason: what lies around it only says that something failed.
+fn gone(url: &str, error: &reqwest::Error) -> String {
+    let mut innermost: &dyn std::error::Error = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    let reason = innermost.to_string();
+    let way_out = if reason.contains("certificate") {
+        "name who signed the server's certificate with --ca-file or TRIALOG_CA_FILE"
+    } else {
+        "is `trialog up` running there?"
+    };
+    format!("no answer from {url}: {reason}; {way_out}")
 }
 
 /// How long nobody has answered whoever follows something.

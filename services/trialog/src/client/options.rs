@@ -13,6 +13,9 @@ pub struct Common {
     /// The token; default: TRIALOG_TOKEN, .trialog.toml, trialog-data/admin.token.
     #[arg(long, global = true, hide_env_values = true)]
     pub token: Option<String>,
+    /// A PEM file with the authority that signed the server's certificate, instead of those that this machine knows.
+    #[arg(long, global = true, env = "TRIALOG_CA_FILE")]
+    pub ca_file: Option<std::path::PathBuf>,
     /// The workspace.
     #[arg(long, short = 'w', global = true, env = "TRIALOG_WORKSPACE_NAME")]
     pub workspace: Option<String>,

@@ -15,6 +15,9 @@ pub enum Workspace {
     Create {
         /// Its name.
         name: String,
+        /// Where it is meant to be: a label, which stays.
+        #[arg(long, default_value = "")]
+        region: String,
     },
     /// List workspaces.
     List {
@@ -23,6 +26,11 @@ pub enum Workspace {
     },
     /// Show a workspace.
     Show {
+        /// Its name.
+        name: String,
+    },
+    /// Delete a workspace in which nothing is, with its tokens. Its name is not given again.
+    Delete {
         /// Its name.
         name: String,
     },
@@ -77,10 +85,15 @@ fn seconds(text: &str) -> Result<i64, String> {
 /// Runs a verb.
 pub async fn workspace(client: &Client, command: Workspace) -> Result<(), Failure> {
     match command {
-        Workspace::Create { name } => {
-            let answer =
-                client.open(Method::PUT, &format!("/workspaces/{}", encoded(&name)), &Body::Json(json!({}))).await?;
-            print(client, answer).await
+        Workspace::Create { name, region } => {
+            let path = format!("/workspaces/{}", encoded(&name));
+            let answer = client.open(Method::PUT, &path, &Body::Json(json!({ "region": region }))).await;
+            let options = [("/name", "NAME"), ("/region", "--region")];
+            print(client, answer.map_err(|failure| failure.in_options(&options))?).await
+        }
+        Workspace::Delete { name } => {
+            let path = format!("/workspaces/{}", encoded(&name));
+            print(client, client.open(Method::DELETE, &path, &Body::None).await?).await
         }
         Workspace::Show { name } => {
             let answer = client.open(Method::GET, &format!("/workspaces/{}", encoded(&name)), &Body::None).await?;
@@ -89,7 +102,7 @@ pub async fn workspace(client: &Client, command: Workspace) -> Result<(), Failur
         Workspace::List { view } => {
             let answer = client.open(Method::GET, "/workspaces?page_size=1000", &Body::None).await?;
             let value = answer.json().await.map_err(|error| Failure::NoServer(error.to_string()))?;
-            let columns = vec![column("name"), column("created").at("created_at").age()];
+            let columns = vec![column("name"), column("region"), column("created").at("created_at").age()];
             output::list(client, &value, Rows::new("workspaces", columns), &view)
         }
     }

@@ -1,10 +1,11 @@
-//! `trialog doctor`: what is in force, and whether the data folder is sound.
+//! `trialog doctor`: what is in force, whether the data folder is sound, and whether its machine is.
 
 use std::path::{Path, PathBuf};
 
 use runtime::process::Identity;
 use serde_json::{Value, json};
 
+use super::checks::{self, Check, State};
 use super::{contents, databases, settings};
 use crate::client::stdout::line;
 
@@ -22,11 +23,11 @@ pub struct Arguments {
     skip_contents: bool,
 }
 
-/// Prints the configuration in force and what is wrong with the data folder. Reads every database and every object
-/// whole; a server may run meanwhile.
+/// Prints the configuration in force, what is wrong with the data folder, and what its machine lacks. Reads every
+/// database and every object whole; a server may run meanwhile.
 ///
 /// # Errors
-/// When anything is wrong with the folder.
+/// When anything is wrong with the folder, or keeps a server from working.
 pub async fn doctor(arguments: Arguments, is_json: bool) -> anyhow::Result<()> {
     let settings = settings::load(arguments.config.as_deref())?;
     let root = arguments.data;
@@ -38,9 +39,11 @@ pub async fn doctor(arguments: Arguments, is_json: bool) -> anyhow::Result<()> {
         faults = databases::faults(&root, &stores).await?;
         faults.extend(contents::faults(&root, &stores, !arguments.skip_contents).await);
     }
+    let pid = server["pid"].as_i64().filter(|_| server["lives"] == true).and_then(|pid| i32::try_from(pid).ok());
+    let checks = checks::all(&root, &settings, pid);
     if is_json {
         let folder = json!({"path": root, "exists": exists, "server": server, "faults": faults});
-        line(&json!({"configuration": settings, "data_folder": folder}).to_string());
+        line(&json!({"configuration": settings, "data_folder": folder, "checks": checks}).to_string());
     } else {
         line(&format!("# configuration in force\n{}", toml::to_string_pretty(&settings)?));
         line(&format!("# data folder {}", root.display()));
@@ -53,12 +56,20 @@ pub async fn doctor(arguments: Arguments, is_json: bool) -> anyhow::Result<()> {
         if exists && faults.is_empty() {
             line("the databases and the objects are sound");
         }
+        line("# machine");
+        checks.iter().for_each(|check| line(&check.to_string()));
     }
-    match faults.len() {
-        0 => Ok(()),
-        count => {
-            let faults = if count == 1 { "fault" } else { "faults" };
-            anyhow::bail!("{count} {faults} in {}; put what is damaged back from a backup", root.display())
+    verdict(&root, faults.len(), &checks)
+}
+
+fn verdict(root: &Path, faults: usize, checks: &[Check]) -> anyhow::Result<()> {
+    let counted = |count: usize| format!("{count} {}", if count == 1 { "fault" } else { "faults" });
+    let wrong = checks.iter().filter(|check| check.state == State::Wrong).count();
+    match (faults, wrong) {
+        (0, 0) => Ok(()),
+        (0, wrong) => anyhow::bail!("{} of the machine; what to do is said with each", counted(wrong)),
+        (faults, _) => {
+            anyhow::bail!("{} in {}; put what is damaged back from a backup", counted(faults), root.display())
         }
     }
 }

@@ -84,9 +84,9 @@ impl DataFolder {
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn announce(&self, url: &str) -> anyhow::Result<()> {
+    pub fn announce(&self, url: &str, ca_file: Option<&Path>) -> anyhow::Result<()> {
         let own = runtime::process::Identity::own()?;
-        let facts = serde_json::json!({ "pid": own.pid, "start": own.start, "url": url });
+        let facts = serde_json::json!({ "pid": own.pid, "start": own.start, "url": url, "ca_file": ca_file });
         replace(&self.root.join("run/server.json"), facts.to_string().as_bytes())
     }
 
@@ -149,7 +149,7 @@ mod tests {
         // `trialog down` while a server starts would end whoever has the number of the one before.
         let folder = tempfile::tempdir().unwrap();
         let killed = DataFolder::open(folder.path()).unwrap();
-        killed.announce("http://127.0.0.1:1").unwrap();
+        killed.announce("http://127.0.0.1:1", None).unwrap();
         drop(killed);
         assert!(folder.path().join("run/server.json").exists(), "nobody has taken it back");
         let next = DataFolder::open(folder.path()).unwrap();

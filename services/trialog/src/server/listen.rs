@@ -45,6 +45,8 @@ async fn socket(path: std::path::PathBuf, routes: Routes, shutdown: Shutdown) ->
 async fn tcp(address: String, token: String, routes: Routes, shutdown: Shutdown) -> anyhow::Result<()> {
     let listener =
         tokio::net::TcpListener::bind(&address).await.with_context(|| format!("cannot listen on {address}"))?;
+    let way_out = "let it listen on a network of the services' own";
+    super::tls::warn_without(listener.local_addr()?, "gRPC", way_out);
     let incoming = tokio_stream::wrappers::TcpListenerStream::new(listener);
     let guard = tonic::service::InterceptorLayer::new(move |request: Request<()>| {
         let given = request.metadata().get(PEER_TOKEN).map(|value| value.as_bytes());
@@ -85,7 +87,7 @@ pub struct Door {
 /// Starts REST and scoring on a bound listener.
 pub fn http(
     door: Door,
-    listener: std::net::TcpListener,
+    (listener, tls): (std::net::TcpListener, Option<rustls::ServerConfig>),
     workers: usize,
     tasks: &mut Vec<Task>,
 ) -> anyhow::Result<actix_web::dev::ServerHandle> {
@@ -119,9 +121,12 @@ pub fn http(
     })
     .workers(workers)
     .disable_signals()
-    .shutdown_timeout(3)
-    .listen(listener)?
-    .run();
+    .shutdown_timeout(3);
+    let server = match tls {
+        Some(tls) => server.listen_rustls_0_23(listener, tls)?,
+        None => server.listen(listener)?,
+    };
+    let server = server.run();
     let handle = server.handle();
     tokio::spawn(async move {
         let ended = server.await;

@@ -1,5 +1,6 @@
 //! The server side of the binary: which services run here, how they meet, and how the process ends.
 
+mod checks;
 mod contents;
 mod databases;
 mod disk;
@@ -7,6 +8,7 @@ pub mod doctor;
 pub mod down;
 pub mod folder;
 mod health;
+mod journal;
 mod listen;
 mod measures;
 pub mod node;
@@ -14,6 +16,7 @@ mod plan;
 mod private;
 pub mod serve;
 pub mod settings;
+mod tls;
 pub mod up;
 mod wiring;
 

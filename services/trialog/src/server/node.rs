@@ -45,7 +45,7 @@ pub struct ShimArguments {
 
 /// Runs an agent until it is told to leave.
 pub async fn agent(arguments: AgentArguments) -> anyhow::Result<()> {
-    runtime::telemetry::start("info");
+    runtime::telemetry::start("info", runtime::telemetry::Format::Text);
     let shutdown = Shutdown::new();
     shutdown.watch_signals()?;
     // In the environment, not in argv: other users of the machine can read argv.

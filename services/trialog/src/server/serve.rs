@@ -39,9 +39,8 @@ pub struct Arguments {
     /// repeated.
     #[arg(long = "accept-database", value_name = "SERVICE")]
     accepted: Vec<String>,
-    /// A TOML file.
-    #[arg(long)]
-    config: Option<PathBuf>,
+    #[command(flatten)]
+    flags: settings::Flags,
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {
@@ -51,8 +50,7 @@ fn pair(text: &str) -> Result<(String, String), String> {
 
 /// Runs the services until SIGINT or SIGTERM.
 pub async fn serve(arguments: Arguments) -> anyhow::Result<()> {
-    runtime::telemetry::start("warn");
-    let mut settings = settings::load(arguments.config.as_deref())?;
+    let mut settings = arguments.flags.begin()?;
     if let Some(http) = arguments.http {
         settings.http.listen = http;
     }

@@ -1,5 +1,8 @@
 //! The configuration of a server process; flags win over it.
 
+use std::path::{Path, PathBuf};
+
+use runtime::telemetry::Format;
 use serde::{Deserialize, Serialize};
 
 /// Keys of `--config`; each can be set by `TRIALOG_SERVER__SECTION__KEY`.
@@ -26,11 +29,33 @@ pub struct Http {
     pub listen: String,
     /// Worker threads of the front door; parsing is short, two keep both cores of a small machine busy.
     pub workers: usize,
+    /// A PEM file with the certificate and what it is signed by, up to a known authority: REST speaks https then. It
+    /// is read at the start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_certificate: Option<PathBuf>,
+    /// A PEM file with its key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_key: Option<PathBuf>,
+    /// A PEM file with the authority that signed the certificate, when it is none that every machine knows: clients on
+    /// this machine trust it, and jobs get its path as TRIALOG_CA_FILE.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_ca: Option<PathBuf>,
+    /// The address under which clients and jobs reach REST, e.g. https://trialog.example.org; where it listens by
+    /// default. A certificate is good for the names that are in it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub public_url: Option<String>,
 }
 
 impl Default for Http {
     fn default() -> Self {
-        Self { listen: "127.0.0.1:8080".to_owned(), workers: 2 }
+        Self {
+            listen: "127.0.0.1:8080".to_owned(),
+            workers: 2,
+            tls_certificate: None,
+            tls_key: None,
+            tls_ca: None,
+            public_url: None,
+        }
     }
 }
 
@@ -131,6 +156,46 @@ impl Default for Compute {
 ///
 /// # Errors
 /// When the file cannot be read or a key is unknown.
-pub fn load(file: Option<&std::path::Path>) -> anyhow::Result<Settings> {
+pub fn load(file: Option<&Path>) -> anyhow::Result<Settings> {
     Ok(runtime::config::load(file, std::env::vars())?)
+}
+
+/// Flags of every server process.
+#[derive(clap::Args)]
+pub struct Flags {
+    /// A PEM file with the certificate of REST, which speaks https then.
+    #[arg(long, requires = "tls_key")]
+    tls_certificate: Option<PathBuf>,
+    /// A PEM file with the certificate's key.
+    #[arg(long, requires = "tls_certificate")]
+    tls_key: Option<PathBuf>,
+    /// A PEM file with the authority that signed the certificate, when it is none that every machine knows.
+    #[arg(long)]
+    tls_ca: Option<PathBuf>,
+    /// The address under which clients and jobs reach REST; where it listens by default.
+    #[arg(long)]
+    public_url: Option<String>,
+    /// How the log is written: text, or json for what collects logs.
+    #[arg(long, env = "TRIALOG_LOG_FORMAT", default_value = "text")]
+    log_format: Format,
+    /// A TOML file.
+    #[arg(long)]
+    config: Option<PathBuf>,
+}
+
+impl Flags {
+    /// Starts the log and reads the configuration, with these flags over it.
+    ///
+    /// # Errors
+    /// See [`load`].
+    pub fn begin(self) -> anyhow::Result<Settings> {
+        runtime::telemetry::start(runtime::telemetry::SERVER, self.log_format);
+        let mut settings = load(self.config.as_deref())?;
+        let http = &mut settings.http;
+        http.tls_certificate = self.tls_certificate.or(http.tls_certificate.take());
+        http.tls_key = self.tls_key.or(http.tls_key.take());
+        http.tls_ca = self.tls_ca.or(http.tls_ca.take());
+        http.public_url = self.public_url.or(http.public_url.take());
+        Ok(settings)
+    }
 }

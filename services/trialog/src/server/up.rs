@@ -20,15 +20,13 @@ pub struct Arguments {
     /// repeated.
     #[arg(long = "accept-database", value_name = "SERVICE")]
     accepted: Vec<String>,
-    /// A TOML file.
-    #[arg(long)]
-    config: Option<PathBuf>,
+    #[command(flatten)]
+    flags: settings::Flags,
 }
 
 /// Runs the server until SIGINT or SIGTERM. Nodes and their jobs outlive it and are found again by the next start.
 pub async fn up(arguments: Arguments) -> anyhow::Result<()> {
-    runtime::telemetry::start("warn");
-    let mut settings = settings::load(arguments.config.as_deref())?;
+    let mut settings = arguments.flags.begin()?;
     if let Some(listen) = arguments.listen {
         settings.http.listen = listen;
     }

@@ -1,6 +1,7 @@
 //! How the services that run here meet. The difference between a laptop and a fleet is in the plan and in
 //! configuration.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,6 +40,7 @@ macro_rules! add {
         let store = $assembly.stores.of($name);
         health::watch_writer($name, store.clone(), source.log().clone(), $assembly.shutdown.clone(), &$assembly.health);
         $assembly.measures.add_log($name, source.log(), store);
+        $assembly.tasks.push(super::journal::task($name, source.log(), &$assembly.shutdown));
         $assembly.logs.push(source.log().clone());
         $assembly.feeds.add($name, source);
         $assembly.tasks.extend(service.tasks().into_iter().map(|task| task.of($name)));
@@ -70,22 +72,13 @@ pub async fn run(plan: Plan) -> anyhow::Result<()> {
         None => plan.folder.signing_key(entropy.as_ref())?,
     };
     let peers = plan.peers()?;
-    let address = plan.settings.http.listen.clone();
+    let (tls, ca_file) = (super::tls::of(&plan.settings.http)?, super::tls::ca_file(&plan.settings.http)?);
     // Bound before anything is opened: with port 0 the jobs' environment needs the real port.
-    let listener = if plan.runs_here("gateway") {
-        let listener = std::net::TcpListener::bind(&address).with_context(|| format!("cannot listen on {address}"))?;
-        listener.set_nonblocking(true)?;
-        Some(listener)
-    } else {
-        None
-    };
-    let url = match &listener {
-        Some(listener) => format!("http://{}", listener.local_addr()?),
-        None => plan.place.peers.get("gateway").cloned().unwrap_or_else(|| format!("http://{address}")),
-    };
+    let (listener, url) = bound(&plan, tls.is_some())?;
     let health = Health::new();
     let (routes, mut tasks, logs) =
-        assemble(&plan, &peers, (&shutdown, &health), (&clock, &entropy), signing_key, &url).await?;
+        assemble(&plan, &peers, (&shutdown, &health), (&clock, &entropy), signing_key, (&url, ca_file.as_deref()))
+            .await?;
     super::databases::remember(plan.folder.root(), &plan.stores).await?;
     for service in SERVICES.iter().filter(|service| plan.runs_here(service)) {
         if let Some(peer) = peers.by_name(service) {
@@ -104,18 +97,22 @@ pub async fn run(plan: Plan) -> anyhow::Result<()> {
         Some(listener) => {
             let (url, shutdown, health) = (url.clone(), shutdown.clone(), health.clone());
             let door = super::listen::Door { peers, signing_key, url, clock, entropy, shutdown, health };
-            Some(super::listen::http(door, listener, plan.settings.http.workers, &mut tasks)?)
+            Some(super::listen::http(door, (listener, tls), plan.settings.http.workers, &mut tasks)?)
         }
         None => None,
     };
     let (root, free) = (plan.folder.root(), plan.settings.disk.free_bytes_min);
     tasks.push(super::disk::watch(root, &plan.place.services, free, &health, &shutdown));
     let mut running = runtime::supervise(tasks, &shutdown, &health);
-    plan.folder.announce(&url)?;
+    plan.folder.announce(&url, ca_file.as_deref())?;
+    let (version, services) = (env!("CARGO_PKG_VERSION"), plan.place.services.join(","));
+    let data = plan.folder.root().display();
+    tracing::info!(version, url, %data, services, "the server has started");
     if plan.runs_here("gateway") {
         runtime::print_line(format_args!("trialog {} at {url} (docs: {url}/docs)", env!("CARGO_PKG_VERSION")));
     }
     shutdown.requested().await;
+    tracing::info!(reason = shutdown.failure().unwrap_or("asked to"), "the server ends");
     if let Some(front) = front {
         front.stop(true).await;
     }
@@ -123,10 +120,34 @@ pub async fn run(plan: Plan) -> anyhow::Result<()> {
     // What lies beside the databases is written back: a copy of the files of a server that has ended is a backup.
     futures_util::future::join_all(logs.into_iter().map(eventlog::EventLog::close)).await;
     plan.folder.withdraw();
+    tracing::info!("the server has ended");
     match shutdown.failure() {
         Some(reason) => anyhow::bail!("{reason}"),
         None => Ok(()),
     }
+}
+
+/// The listener of REST when it is here, and the address under which it is reached.
+fn bound(plan: &Plan, is_secure: bool) -> anyhow::Result<(Option<std::net::TcpListener>, String)> {
+    let (http, scheme) = (&plan.settings.http, if is_secure { "https" } else { "http" });
+    let address = &http.listen;
+    let listener = if plan.runs_here("gateway") {
+        let listener = std::net::TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"))?;
+        listener.set_nonblocking(true)?;
+        if !is_secure {
+            let way_out = "give --tls-certificate and --tls-key, or let a proxy with TLS listen there";
+            super::tls::warn_without(listener.local_addr()?, "REST", way_out);
+        }
+        Some(listener)
+    } else {
+        None
+    };
+    let url = match (&http.public_url, &listener) {
+        (Some(url), _) => url.trim_end_matches('/').to_owned(),
+        (None, Some(listener)) => format!("{scheme}://{}", listener.local_addr()?),
+        (None, None) => plan.place.peers.get("gateway").cloned().unwrap_or_else(|| format!("{scheme}://{address}")),
+    };
+    Ok((listener, url))
 }
 
 /// Where a service failed to open.
@@ -135,12 +156,17 @@ fn database_of(plan: &Plan, service: &str) -> String {
 }
 
 /// What nodes and their agents are told of this installation.
-fn node_wiring(plan: &Plan, url: &str, signing_key: [u8; 32]) -> anyhow::Result<compute::NodeWiring> {
+fn node_wiring(
+    plan: &Plan,
+    (url, ca_file): (&str, Option<&Path>),
+    signing_key: [u8; 32],
+) -> anyhow::Result<compute::NodeWiring> {
     Ok(compute::NodeWiring {
         executable: std::env::current_exe()?,
         compute_address: format!("unix:{}", plan.folder.socket().display()),
         runs_address: plan.address("runs"),
         api_url: url.to_owned(),
+        ca_file: ca_file.map(|path| path.display().to_string()).unwrap_or_default(),
         agents_away: Duration::try_from_secs_f64(plan.settings.compute.agents_away_seconds)
             .context("compute.agents_away_seconds")?,
         signing_key,
@@ -153,7 +179,7 @@ async fn assemble(
     (shutdown, health): (&Shutdown, &Health),
     (clock, entropy): (&Arc<dyn Clock>, &Arc<dyn Entropy>),
     signing_key: [u8; 32],
-    url: &str,
+    reached: (&str, Option<&Path>),
 ) -> anyhow::Result<(Routes, Vec<Task>, Vec<eventlog::EventLog>)> {
     let (stores, data) = (plan.stores.clone(), plan.folder.root().to_path_buf());
     let mut assembly = Assembly {
@@ -205,7 +231,7 @@ async fn assemble(
         add!(assembly, "models", models::open(dependencies).await.with_context(|| database_of(plan, "models"))?);
     }
     if plan.runs_here("compute") {
-        let wiring = node_wiring(plan, url, signing_key)?;
+        let wiring = node_wiring(plan, reached, signing_key)?;
         let dependencies = common!(compute { feeds: assembly.feeds.clone(), data: data.clone(), wiring });
         let service = compute::open(dependencies).await.with_context(|| database_of(plan, "compute"))?;
         measured!(assembly, "compute", add!(assembly, "compute", service));

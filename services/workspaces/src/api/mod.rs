@@ -21,8 +21,8 @@ pub(crate) struct Api {
 }
 
 /// The stream of a workspace; tokens without one belong to the installation.
-fn stream(workspace: &str) -> String {
-    if workspace.is_empty() { workspace::INSTALLATION.to_owned() } else { format!("workspace-{workspace}") }
+fn stream(name: &str) -> String {
+    if name.is_empty() { workspace::INSTALLATION.to_owned() } else { format!("{}{name}", workspace::STREAM) }
 }
 
 contracts::workspaces_calls!(Api);

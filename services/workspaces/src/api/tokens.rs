@@ -175,9 +175,14 @@ impl Api {
 
     pub(crate) async fn bootstrap(&self, workspace: &str, token: &str) -> anyhow::Result<()> {
         let at = self.clock.now();
-        let create = Command::Create { name: workspace.to_owned(), tags: Default::default(), at };
-        let context = calls::context(&CallContext::default(), self.entropy.as_ref(), Vec::new());
-        self.log.execute::<Workspace>(&stream(workspace), create, context).await.map_err(calls::problem)?;
+        let was_there = self.log.inspect::<Workspace, _>(&stream(workspace), |_, version| version > 0).await?;
+        // One that was deleted since stays so.
+        if !was_there {
+            let (name, tags, region) = (workspace.to_owned(), Default::default(), String::new());
+            let create = Command::Create { name, tags, region, at };
+            let context = calls::context(&CallContext::default(), self.entropy.as_ref(), Vec::new());
+            self.log.execute::<Workspace>(&stream(workspace), create, context).await.map_err(calls::problem)?;
+        }
         let token_id = id_of(token);
         let created = TokenCreated {
             token_id,

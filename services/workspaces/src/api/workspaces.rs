@@ -1,21 +1,27 @@
 //! Creates, shows and lists workspaces.
 
 use contracts::workspaces as wire;
-use contracts::{CallContext, status_of, with_position};
+use contracts::{CallContext, status_of, with_made, with_position};
 use eventlog::sql;
 use tonic::{Request, Response, Status};
 use vocabulary::{Problem, names};
 
 use super::{Api, stream};
-use crate::workspace::{Command, Workspace};
+use crate::workspace::{Command, Workspace, WorkspaceEvent};
 
 fn shown(state: &Workspace, version: i64) -> Option<wire::Workspace> {
     state.created_at.map(|at| wire::Workspace {
         name: state.name.clone(),
         tags: state.tags.clone(),
+        region: state.region.clone(),
+        deleted_at: state.deleted_at.map(|at| at.to_string()).unwrap_or_default(),
         created_at: at.to_string(),
         version,
     })
+}
+
+fn absent(name: &str) -> Status {
+    status_of(&Problem::new(404, "NotFound", format!("workspace '{name}'")))
 }
 
 impl Api {
@@ -29,16 +35,41 @@ impl Api {
             return Err(status_of(&Problem::invalid("/name", "BadName", wrong)));
         }
         documents::texts::check(&wanted.tags, "tags").map_err(|problem| status_of(&problem))?;
-        let command = Command::Create { name: wanted.name.clone(), tags: wanted.tags, at: self.clock.now() };
+        if let Some(wrong) = names::title(&wanted.region).filter(|_| !wanted.region.is_empty()) {
+            return Err(status_of(&Problem::invalid("/region", "BadName", wrong)));
+        }
+        let (tags, region, at) = (wanted.tags, wanted.region, self.clock.now());
+        let command = Command::Create { name: wanted.name.clone(), tags, region, at };
+        let context = calls::context(&call, self.entropy.as_ref(), Vec::new());
+        let reply_of = |_: &Workspace, events: &[WorkspaceEvent]| calls::made(!events.is_empty());
+        let stream = stream(&wanted.name);
+        let executed = self.log.execute_answering(&stream, command, context, reply_of);
+        let committed = executed.await.map_err(calls::refused)?;
+        let answer = with_position(self.look(&wanted.name).await?, committed.position);
+        Ok(with_made(answer, committed.reply == calls::MADE))
+    }
+
+    pub(super) async fn delete_workspace(
+        &self,
+        request: Request<wire::GetWorkspaceRequest>,
+    ) -> Result<Response<wire::Workspace>, Status> {
+        let call = CallContext::of(&request);
+        let name = request.into_inner().name;
+        let command = Command::Delete { name: name.clone(), at: self.clock.now() };
         let context = calls::context(&call, self.entropy.as_ref(), Vec::new());
         let committed =
-            self.log.execute::<Workspace>(&stream(&wanted.name), command, context).await.map_err(calls::refused)?;
-        Ok(with_position(self.look(&wanted.name).await?, committed.position))
+            self.log.execute::<Workspace>(&stream(&name), command, context).await.map_err(calls::refused)?;
+        Ok(with_position(self.look_also_deleted(&name).await?, committed.position))
     }
 
     async fn look(&self, name: &str) -> Result<wire::Workspace, Status> {
+        let found = self.look_also_deleted(name).await?;
+        if found.deleted_at.is_empty() { Ok(found) } else { Err(absent(name)) }
+    }
+
+    async fn look_also_deleted(&self, name: &str) -> Result<wire::Workspace, Status> {
         let found = self.log.inspect::<Workspace, _>(&stream(name), shown).await.map_err(calls::unreadable)?;
-        found.ok_or_else(|| status_of(&Problem::new(404, "NotFound", format!("workspace '{name}'"))))
+        found.ok_or_else(|| absent(name))
     }
 
     pub(super) async fn get_workspace(
@@ -99,7 +130,8 @@ mod tests {
             (0..count).map(|number| (format!("note-{number}"), "x".repeat(64 << 10))).collect()
         };
         let put = |number: usize, count| {
-            let request = wire::PutWorkspaceRequest { name: format!("w{number}"), tags: tags(count) };
+            let (name, tags) = (format!("w{number}"), tags(count));
+            let request = wire::PutWorkspaceRequest { name, tags, region: String::new() };
             api.put_workspace(Request::new(request))
         };
         let refused = contracts::problem_of(&put(0, 17).await.unwrap_err());

@@ -12,6 +12,15 @@ pub struct WorkspaceCreated {
     pub name: String,
     /// Labels.
     pub tags: BTreeMap<String, String>,
+    /// Where it is meant to be; may be empty.
+    pub region: String,
+    /// When.
+    pub at: jiff::Timestamp,
+}
+
+/// A workspace is gone. Its name is not given again: what was in it stays in the logs under this name.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WorkspaceDeleted {
     /// When.
     pub at: jiff::Timestamp,
 }
@@ -48,7 +57,15 @@ pub struct TokenRevoked {
 
 vocabulary::stored_events! {
     /// What can happen to a workspace.
-    pub enum WorkspaceEvent { WorkspaceCreated: 1, TokenCreated: 2 upcast token_created, TokenRevoked: 1 }
+    pub enum WorkspaceEvent {
+        WorkspaceCreated: 2 upcast created, WorkspaceDeleted: 1, TokenCreated: 2 upcast token_created, TokenRevoked: 1,
+    }
+}
+
+/// Schema 1 had no region.
+fn created(event: &mut Value, _: i16) -> Result<(), String> {
+    event["region"] = "".into();
+    Ok(())
 }
 
 /// Schema 1 had no end.
@@ -69,7 +86,10 @@ mod tests {
         let at = "2026-11-01T10:00:00Z".parse().unwrap();
         let mut forms = StoredForms::of(env!("CARGO_MANIFEST_DIR"));
         let tags = [("team".to_owned(), "vision".to_owned())].into();
-        forms.is::<WorkspaceEvent>(1, WorkspaceCreated { name: "default".into(), tags, at });
+        let first = WorkspaceCreated { name: "default".into(), tags, region: String::new(), at };
+        forms.is::<WorkspaceEvent>(1, first.clone());
+        forms.is::<WorkspaceEvent>(2, WorkspaceCreated { region: "eu-west".into(), ..first });
+        forms.is::<WorkspaceEvent>(1, WorkspaceDeleted { at });
         let created = TokenCreated {
             token_id: "ab12".into(),
             sha256: "00ff".into(),

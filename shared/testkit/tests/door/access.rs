@@ -44,7 +44,7 @@ pub fn scopes(client: &Client) {
 
 /// Row 54, second half: 404 instead of 403.
 pub fn a_workspace_is_not_seen_from_another(client: &Client) {
-    client.put("/api/v1/workspaces/other", &json!({})).expect(200);
+    client.put("/api/v1/workspaces/other", &json!({})).expect(201);
     let other = client.in_workspace("other");
     await_status(&other, "sweeps", 200);
     let (_, stranger) = token(&other, "stranger", "owner");
@@ -83,4 +83,50 @@ pub fn a_token_that_ends_by_itself(client: &Client) {
     assert_eq!(end["reason"], "Zoë");
     await_status(&brief, "sweeps", 401);
     brief.get("sweeps").refused(401, "TokenExpired");
+}
+
+/// Whether something was there before is said by the status, and a repeat says what the first time was.
+pub fn the_first_put_makes_and_the_second_does_not(client: &Client) {
+    let cluster = json!({"vm_size": "D2", "vm_priority": "dedicated", "scale": {"min_nodes": 0, "max_nodes": 1}});
+    for (path, body) in [
+        ("/api/v1/workspaces/made-once", json!({})),
+        ("clusters/made-once", cluster),
+        ("endpoints/made-once", json!({"description": "made once"})),
+    ] {
+        let put = || client.request("PUT", path).header("Idempotency-Key", &format!("first {path}")).json(&body).send();
+        let statuses = [put().status, put().status, client.put(path, &body).status];
+        assert_eq!(statuses, [201, 201, 200], "{path}");
+    }
+}
+
+/// A workspace is deleted once nothing is in it; its tokens end with it, and its name is not given again.
+pub fn a_workspace_is_deleted_when_it_is_empty(client: &Client) {
+    let path = "/api/v1/workspaces/brief";
+    let made = client.put(path, &json!({"region": "eu-west"})).expect(201);
+    assert_eq!(made["region"], "eu-west");
+    client.put(path, &json!({"region": "us-east"})).refused(409, "Immutable");
+    let brief = client.in_workspace("brief");
+    await_status(&brief, "sweeps", 200);
+    let (_, owner) = token(&brief, "owner", "owner");
+    await_status(&owner, "sweeps", 200);
+    brief.put("endpoints/held", &json!({})).expect(201);
+    let refused = client.delete(path).refused(409, "WorkspaceNotEmpty");
+    let detail = refused["detail"].as_str().expect("a detail");
+    assert!(refused["endpoints"] == 1 && detail.contains("1 endpoints"), "{refused}");
+    assert_eq!(owner.get("endpoints").status, 200, "it is there as before");
+    owner.request("DELETE", path).send().refused(403, "Forbidden");
+    brief.delete("endpoints/held");
+    await_that(PATIENCE, || match client.delete(path) {
+        answer if answer.status == 200 => Ok(()),
+        answer => Err(answer.text()),
+    });
+    client.get(path).refused(404, "NotFound");
+    brief.get("sweeps").refused(404, "NotFound");
+    await_that(PATIENCE, || match owner.get("sweeps") {
+        answer if answer.status == 401 => Ok(()),
+        answer => Err(answer.text()),
+    });
+    let names = client.list("/api/v1/workspaces", "workspaces");
+    assert!(names.iter().all(|workspace| workspace["name"] != "brief"), "{names:?}");
+    client.put(path, &json!({})).refused(409, "NameIsSpent");
 }

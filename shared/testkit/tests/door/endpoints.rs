@@ -31,7 +31,7 @@ fn register(client: &Client, model: &str, script: &str) {
 /// Rows R12, R13 and the first part of R14.
 pub fn traffic_of_an_endpoint(client: &Client) {
     register(client, "echo", "def init(): pass\ndef run(raw): return raw\n");
-    client.put("endpoints/echo", &json!({"description": "says it again"})).expect(200);
+    client.put("endpoints/echo", &json!({"description": "says it again"})).expect(201);
     let score = |token: &Client| token.request("POST", "/endpoints/default/echo/score").json(&json!([1])).once().send();
     // Nothing carries weight.
     await_that(PATIENCE, || match score(client) {
@@ -41,7 +41,7 @@ pub fn traffic_of_an_endpoint(client: &Client) {
     score(&client.with_token("")).refused(401, "Unauthenticated");
     let deployment = json!({"model": "echo/versions/1", "cluster": STILL, "instance_count": 1});
     for name in ["blue", "green"] {
-        client.put(&format!("endpoints/echo/deployments/{name}"), &deployment).expect(200);
+        client.put(&format!("endpoints/echo/deployments/{name}"), &deployment).expect(201);
     }
     // Row 49: what a document refers to must be there.
     for (model, cluster) in [("nothing/versions/1", STILL), ("echo/versions/1", "nc7")] {
@@ -71,14 +71,14 @@ pub fn traffic_of_an_endpoint(client: &Client) {
 /// The rest of row R14: a model error, an answer that comes too late, and more than there is room for.
 pub fn answers_that_a_model_does_not_give(client: &Client) {
     register(client, "moody", MOODY);
-    client.put("endpoints/moody", &json!({})).expect(200);
+    client.put("endpoints/moody", &json!({})).expect(201);
     let deployment = json!({
         "model": "moody/versions/1", "cluster": LIVELY, "instance_count": 1, "resources": {"cpu_count": 1},
         "request_settings":
             {"request_timeout_seconds": 1, "max_concurrent_requests_per_instance": 1, "max_queue_wait_seconds": 0.2}
     });
     let path = "endpoints/moody/deployments/only";
-    client.put(path, &deployment).expect(200);
+    client.put(path, &deployment).expect(201);
     let made = client.await_version(path, PATIENCE, |made| made["provisioning_state"] != "Creating");
     assert_eq!((&made["provisioning_state"], &made["ready_count"]), (&json!("Succeeded"), &json!(1)), "{made}");
     client.put("endpoints/moody/traffic", &json!({"traffic": {"only": 100}})).expect(200);

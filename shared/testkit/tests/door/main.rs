@@ -36,7 +36,7 @@ pub fn put_cluster(client: &Client, name: &str, size: &str, max_nodes: u32, boot
         "scale": {"min_nodes": 0, "max_nodes": max_nodes, "idle_seconds_before_scaledown": 600},
         "provider": {"kind": "local", "boot_seconds": boot_seconds, "notice_seconds": 1}
     });
-    client.put(&format!("clusters/{name}"), &cluster).expect(200);
+    client.put(&format!("clusters/{name}"), &cluster).expect(201);
     let is_ready = |cluster: &Value| cluster["provisioning_state"] == "Succeeded";
     client.await_version(&format!("clusters/{name}"), PATIENCE, is_ready);
 }
@@ -77,6 +77,8 @@ const STORIES: &[(&str, Story)] = &[
     ("nothing of another workspace is there", tenants::nothing_of_another_workspace_is_there),
     ("a revoked token", access::a_revoked_token),
     ("a token that ends by itself", access::a_token_that_ends_by_itself),
+    ("a workspace is deleted when it is empty", access::a_workspace_is_deleted_when_it_is_empty),
+    ("the first PUT makes and the second does not", access::the_first_put_makes_and_the_second_does_not),
     ("points of a plain run", metrics::points_of_a_plain_run),
     ("batches of a writer", metrics::batches_of_a_writer),
     ("values that are none", metrics::values_that_are_none),

@@ -29,8 +29,8 @@ pub fn registering_models(client: &Client) {
     assert_eq!(first["content_sha256"], second["content_sha256"]);
     client.patch("models/digits/versions/1", &json!({"properties": {"b": "2"}})).expect(200);
     client.patch("models/digits/versions/1", &json!({"properties": {"a": "2"}})).refused(409, "PropertyFixed");
-    for (version, reason) in [(1, "first"), (2, "better")] {
-        client.put("models/digits/aliases/champion", &json!({"version": version, "reason": reason})).expect(200);
+    for (version, reason, status) in [(1, "first", 201), (2, "better", 200)] {
+        client.put("models/digits/aliases/champion", &json!({"version": version, "reason": reason})).expect(status);
     }
     client.put("models/digits/aliases/champion", &json!({"version": 9})).refused(404, "NotFound");
     let history = client.get("models/digits/aliases").expect(200);

@@ -28,7 +28,7 @@ const REFERENCES: [(&str, &str, u16, &str); 6] = [
 
 /// Texts that name nothing, or something of the caller's workspace by its name: a stranger's own. Members that only the
 /// platform may fill are refused as such.
-const NO_REFERENCES: [&str; 40] = [
+const NO_REFERENCES: [&str; 41] = [
     // Of the installation, and for its administrators only.
     "source",
     "consumer",
@@ -59,6 +59,7 @@ const NO_REFERENCES: [&str; 40] = [
     "endpoint",
     "scope",
     "expires_at",
+    "region",
     "mode",
     "reason",
     "artifacts.path",
@@ -89,10 +90,10 @@ impl Theirs {
         client.post(&format!("runs/{run}/metrics"), &json!({"metrics": [{"name": "a", "value": 1}]})).expect(200);
         let version = json!({"run_id": run, "artifact_path": "outputs/model", "force": true});
         client.post("models/theirs/versions", &version).expect(201);
-        client.put("models/theirs/aliases/best", &json!({"version": 1})).expect(200);
-        client.put("endpoints/theirs", &json!({})).expect(200);
+        client.put("models/theirs/aliases/best", &json!({"version": 1})).expect(201);
+        client.put("endpoints/theirs", &json!({})).expect(201);
         let deployment = json!({"model": "theirs@best", "cluster": STILL});
-        client.put("endpoints/theirs/deployments/theirs", &deployment).expect(200);
+        client.put("endpoints/theirs/deployments/theirs", &deployment).expect(201);
         let mut external = sound("theirs");
         external.as_object_mut().expect("a map").retain(|name, _| name != "cluster" && name != "trial");
         external["mode"] = json!("external");
@@ -181,7 +182,7 @@ fn referring(theirs: &Theirs, stranger: &Client, message: &str, member: &str) ->
 /// here.
 pub fn nothing_of_another_workspace_is_there(client: &Client) {
     let theirs = Theirs::make(client);
-    client.put(&format!("/api/v1/workspaces/{OWN}"), &json!({})).expect(200);
+    client.put(&format!("/api/v1/workspaces/{OWN}"), &json!({})).expect(201);
     let own = client.in_workspace(OWN);
     await_status(&own, "sweeps", 200);
     let (_, stranger) = token(&own, "stranger", "owner");
@@ -281,7 +282,7 @@ fn documents(theirs: &Theirs, stranger: &Client) -> Vec<String> {
             document["resume_from"] = json!([name]);
         })
     };
-    stranger.put("endpoints/own", &json!({})).expect(200);
+    stranger.put("endpoints/own", &json!({})).expect(201);
     let deployed = |model: &str, cluster: &str| {
         stranger.put("endpoints/own/deployments/own", &json!({"model": model, "cluster": cluster}))
     };

@@ -82,7 +82,7 @@ fn trials_wait_and_go_on_and_end_early() {
         "scale": {"min_nodes": 0, "max_nodes": 1, "idle_seconds_before_scaledown": 600},
         "provider": {"kind": "local", "boot_seconds": 0}
     });
-    client.put("clusters/lively", &cluster).expect(200);
+    client.put("clusters/lively", &cluster).expect(201);
     client.await_version("clusters/lively", PATIENCE, |cluster| cluster["provisioning_state"] == "Succeeded");
     paused_with_checkpoints(&client);
     promoted_from_rungs(&client);

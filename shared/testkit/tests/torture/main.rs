@@ -93,7 +93,7 @@ fn put_cluster(client: &Client) {
         "scale": {"min_nodes": 0, "max_nodes": 3, "idle_seconds_before_scaledown": 300},
         "provider": {"kind": "local", "boot_seconds": 0.1, "notice_seconds": NOTICE_SECONDS, "preemption": "never"}
     });
-    client.put(&format!("clusters/{CLUSTER}"), &cluster).expect(200);
+    client.put(&format!("clusters/{CLUSTER}"), &cluster).expect(201);
     let ready = |cluster: &Value| cluster["provisioning_state"] == "Succeeded";
     client.await_version(&format!("clusters/{CLUSTER}"), Duration::from_secs(30), ready);
 }
