@@ -26,7 +26,7 @@ const SHIM_SERVER: &str = "TRIALOG_TEST_SHIM_SERVER";
 /// The body of the agent's process.
 pub fn agent_process() {
     let Some(folder) = std::env::var_os(FOLDER).map(PathBuf::from) else { return };
-    runtime::telemetry::start("info");
+    runtime::telemetry::start("info", runtime::telemetry::Format::Text);
     let command = |test: &str| {
         let mut command = vec![std::env::current_exe().unwrap().into_os_string()];
         command.extend(["--ignored", "--exact", test, "--nocapture", "--test-threads=1"].map(OsString::from));
