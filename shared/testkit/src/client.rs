@@ -111,7 +111,7 @@ pub struct Request<'a> {
 }
 
 /// Without TLS: nobody is trusted, and nothing is read that this machine knows.
-pub(crate) fn http() -> reqwest::blocking::ClientBuilder {
+pub fn http() -> reqwest::blocking::ClientBuilder {
     // It is not used, and has to be there; another one that was set before would do as well.
     let _ = rustls::crypto::ring::default_provider().install_default();
     reqwest::blocking::Client::builder().tls_certs_only([])

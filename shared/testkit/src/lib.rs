@@ -22,7 +22,7 @@ mod server;
 mod stored;
 mod watchdog;
 
-pub use client::{Answer, Client, Request};
+pub use client::{Answer, Client, Request, http};
 pub use command_line::CommandLine;
 pub use events::{Event, Events};
 pub use exposition::{Exposition, promtool};

@@ -244,5 +244,9 @@ fn readiness(home: &Home) -> String {
     let announced = fs::read(home.join("d/run/server.json")).unwrap_or_default();
     let announced: serde_json::Value = serde_json::from_slice(&announced).unwrap_or_default();
     let Some(url) = announced["url"].as_str() else { return String::new() };
-    reqwest::blocking::get(format!("{url}/readyz")).and_then(|answer| answer.text()).unwrap_or_default()
+    trialog_testkit::http()
+        .build()
+        .and_then(|http| http.get(format!("{url}/readyz")).send())
+        .and_then(|answer| answer.text())
+        .unwrap_or_default()
 }

@@ -52,7 +52,8 @@ fn names(consumers: &[Value], state: &str) -> Vec<String> {
 
 /// What `/readyz` waits for, when somebody answers.
 fn waiting(server: &Server) -> Option<Vec<String>> {
-    let answer = reqwest::blocking::get(format!("{}/readyz", server.url())).ok()?;
+    let answer =
+        trialog_testkit::http().build().and_then(|http| http.get(format!("{}/readyz", server.url())).send()).ok()?;
     let body: Value = serde_json::from_str(&answer.text().ok()?).ok()?;
     serde_json::from_value(body["waiting"].clone()).ok()
 }
