@@ -161,6 +161,13 @@ impl Trials {
         self.curve(trial).map_or(0, Curve::interval)
     }
 
+    /// The best value of a trial through its first `interval` intervals; `None` for one that has not come so far, or
+    /// has no finite value there.
+    pub fn best_through(&self, trial: u32, interval: u32) -> Option<f64> {
+        let curve = self.curve(trial).filter(|curve| curve.interval() >= interval)?;
+        curve.running(interval).best(self.goal)
+    }
+
     /// Whether the policy has a rung at that interval, in whichever bracket.
     pub fn is_rung(&self, interval: u32) -> bool {
         (0..self.ladder.brackets.len()).any(|bracket| self.ladder.rung_at(bracket, interval).is_some())

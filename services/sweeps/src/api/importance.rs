@@ -8,7 +8,7 @@ use vocabulary::Problem;
 
 use super::Answer;
 use crate::service::Core;
-use crate::sweep::{Sweep, TrialState};
+use crate::sweep::{Sweep, Trial, TrialState};
 
 /// What a forest is grown from.
 struct Question {
@@ -16,6 +16,11 @@ struct Question {
     goal: Goal,
     seed: u64,
     trials: Vec<(Vec<Draw>, f64)>,
+    /// Reports through which values are compared; 0 for results.
+    interval: u32,
+    stopped_early: u32,
+    /// Nothing more comes.
+    over: bool,
     version: i64,
 }
 
@@ -31,18 +36,18 @@ impl Core {
         let question = self.look(sweep_id, move |sweep, version| question(sweep, &metric, version)).await?;
         let question = question.ok_or_else(|| absent(&request))?.map_err(|problem| status_of(&problem))?;
         let known = question.trials.len();
-        if known < IMPORTANCE_TRIALS_MIN {
+        if known < IMPORTANCE_TRIALS_MIN && !question.over {
             let detail = format!(
-                "sweep '{}' has {known} completed trials with a value; ask again when there are \
-                 {IMPORTANCE_TRIALS_MIN} or more",
+                "sweep '{}' has {known} ended trials with a value; ask again when there are {IMPORTANCE_TRIALS_MIN} or \
+                 more, or when it has ended",
                 request.sweep
             );
             return Err(status_of(&Problem::conflict("TooFewTrials", detail)));
         }
         // A forest takes its time, and must not keep others from this thread.
-        let grown = runtime::background::run(move || (answer(&question), question.version));
-        let (importance, version) = grown.await.map_err(super::broken)?;
-        Ok(Response::new(reply(importance, version)))
+        let grown = runtime::background::run(move || (answer(&question), question));
+        let (importance, question) = grown.await.map_err(super::broken)?;
+        Ok(Response::new(reply(importance, &question)))
     }
 }
 
@@ -50,8 +55,8 @@ fn absent(request: &wire::ParameterImportanceRequest) -> Status {
     status_of(&Problem::not_found("sweep", &request.sweep, &request.workspace))
 }
 
-/// Only trials that completed count: the value of one that was stopped early is not its result. Without a metric the
-/// first objective is meant.
+/// Trials that completed count by their results. Where some were stopped early, whose values are no results, all of
+/// both kinds are compared at the same number of reports. Without a metric the first objective is meant.
 fn question(sweep: &Sweep, metric: &str, version: i64) -> Option<Result<Question, Problem>> {
     let submitted = sweep.submitted.as_ref()?;
     let spec = &submitted.spec;
@@ -61,16 +66,43 @@ fn question(sweep: &Sweep, metric: &str, version: i64) -> Option<Result<Question
         let message = documents::not_one_of("watched metric", metric, &watched);
         return Some(Err(Problem::invalid("/metric", "UnknownMetric", message)));
     };
-    let completed = (0_u32..).zip(&sweep.trials).filter(|(_, trial)| trial.state == TrialState::Completed);
-    let trials = completed.filter_map(|(index, trial)| {
-        let value = if place == 0 && !spec.has_several() {
-            sweep.curves.standing(index)?.value
-        } else {
-            trial.values.get(place).copied().flatten()?
+    let by_curve = place == 0 && !spec.has_several();
+    let interval = if by_curve { common_interval(sweep) } else { 0 };
+    let (mut trials, mut stopped_early) = (Vec::new(), 0);
+    for (index, trial) in (0_u32..).zip(&sweep.trials) {
+        let stopped = trial.state == TrialState::EarlyStopped;
+        if !(trial.state == TrialState::Completed || (stopped && interval > 0)) {
+            continue;
+        }
+        let value = match (by_curve, interval) {
+            (true, 0) => sweep.curves.standing(index).map(|standing| standing.value),
+            (true, interval) => sweep.curves.best_through(index, interval),
+            (false, _) => trial.values.get(place).copied().flatten(),
         };
-        value.is_finite().then(|| (trial.draws.clone(), value))
-    });
-    Some(Ok(Question { space: spec.space.clone(), goal, seed: submitted.seed, trials: trials.collect(), version }))
+        if let Some(value) = value.filter(|value| value.is_finite()) {
+            stopped_early += u32::from(stopped);
+            trials.push((trial.draws.clone(), value));
+        }
+    }
+    let (space, seed, over) = (spec.space.clone(), submitted.seed, sweep.status.state().is_terminal());
+    Some(Ok(Question { space, goal, seed, trials, interval, stopped_early, over, version }))
+}
+
+/// The deepest interval that half of the trials with a value have, at least as many as a forest wants, where some of
+/// them were stopped early; 0 where none was.
+fn common_interval(sweep: &Sweep) -> u32 {
+    let ended = |trial: &Trial| matches!(trial.state, TrialState::Completed | TrialState::EarlyStopped);
+    let counted =
+        (0_u32..).zip(&sweep.trials).filter(|(index, trial)| ended(trial) && sweep.curves.standing(*index).is_some());
+    let mut intervals = Vec::new();
+    let mut stopped = false;
+    for (index, trial) in counted {
+        stopped |= trial.state == TrialState::EarlyStopped;
+        intervals.push(sweep.curves.interval(index));
+    }
+    intervals.sort_unstable_by(|a, b| b.cmp(a));
+    let enough = intervals.len().div_ceil(2).max(IMPORTANCE_TRIALS_MIN).min(intervals.len());
+    enough.checked_sub(1).filter(|_| stopped).map_or(0, |last| intervals[last])
 }
 
 fn answer(question: &Question) -> Importance {
@@ -78,9 +110,19 @@ fn answer(question: &Question) -> Importance {
     tuning::importance(&question.space, &trials, question.goal, question.seed)
 }
 
-fn reply(importance: Importance, version: i64) -> wire::ParameterImportanceReply {
+fn reply(importance: Importance, question: &Question) -> wire::ParameterImportanceReply {
     let Importance { parameters, interactions, trials, clipped, trees } = importance;
     let shown = |Share { parameter, importance, low, high }| wire::ParameterShare { parameter, importance, low, high };
     let parameters = parameters.into_iter().map(shown).collect();
-    wire::ParameterImportanceReply { parameters, interactions, trials, clipped, trees, version }
+    let Question { interval, stopped_early, version, .. } = *question;
+    wire::ParameterImportanceReply {
+        parameters,
+        interactions,
+        trials,
+        clipped,
+        trees,
+        version,
+        interval,
+        stopped_early,
+    }
 }

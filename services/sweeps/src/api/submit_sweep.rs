@@ -197,7 +197,8 @@ impl Core {
             return Err(refuse(name_taken(name, holder)));
         }
         let mut plan = plan(&spec, cluster);
-        plan.trials = plan.trials.min(u64::from(spec.limits.max_total_trials.saturating_sub(inherited.spent())));
+        let most = inherited.most_trials(&spec.limits);
+        plan.trials = plan.trials.min(u64::from(most.saturating_sub(inherited.spent())));
         let basis = ProposalBasis {
             seed: spec.seed.unwrap_or_else(|| self.entropy.seed()),
             allowed: spec.limits.max_total_trials,

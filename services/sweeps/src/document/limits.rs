@@ -31,6 +31,7 @@ pub(super) fn defaults(server: &ServerLimits) -> Limits {
     let total = server.max_total_trials.min(ServerLimits::default().max_total_trials);
     Limits {
         max_total_trials: total,
+        max_new_trials: None,
         max_concurrent_trials: concurrent_default(total, server),
         timeout_seconds: TIMEOUT_DEFAULT_SECONDS,
         trial_timeout_seconds: None,
@@ -67,11 +68,8 @@ fn read_fields(
     let trial_timeout = seconds(&trial_timeout, in_compat, base.trial_timeout_seconds);
     let failed = failed_trials(&fields.field("max_failed_trials"), base.max_failed_trials);
     let retries = count(&mut fields, "max_retries", base.max_retries, 0, RETRIES_MAX);
-    let patience = fields.field("max_trials_without_improvement");
-    let patience = match patience.is_present() {
-        true => patience.integer_in(1..=u32::MAX).map(Some),
-        false => Some(base.max_trials_without_improvement),
-    };
+    let new_trials = optional(&fields.field("max_new_trials"), base.max_new_trials);
+    let patience = optional(&fields.field("max_trials_without_improvement"), base.max_trials_without_improvement);
     let convergence = fields.field("convergence");
     let convergence = match convergence.is_present() {
         true => convergence.map().and_then(read_convergence).map(Some),
@@ -79,6 +77,7 @@ fn read_fields(
     };
     Some(Limits {
         max_total_trials: total?,
+        max_new_trials: new_trials?,
         max_concurrent_trials: concurrent?,
         timeout_seconds: timeout??,
         trial_timeout_seconds: trial_timeout?,
@@ -121,6 +120,11 @@ fn failed_trials(field: &Field<'_>, default: FailedTrials) -> Option<FailedTrial
     let how = "must be an integer >= 1, or a share of the ended trials: > 0 and < 1";
     field.refuse("OutOfRange", format_args!("{number} {how}"));
     None
+}
+
+/// `None` for a wrong value, `Some(None)` for no limit.
+fn optional(field: &Field<'_>, default: Option<u32>) -> Option<Option<u32>> {
+    if field.is_present() { field.integer_in(1..=u32::MAX).map(Some) } else { Some(default) }
 }
 
 fn count(fields: &mut Fields<'_>, name: &'static str, default: u32, least: u32, most: u32) -> Option<u32> {

@@ -21,11 +21,13 @@ pub struct Plan {
 
 /// The plan of a sweep. The gates need what is known about the cluster.
 pub fn plan(spec: &SweepSpec, cluster: Option<&ClusterFacts>) -> Plan {
-    let limit = u64::from(spec.limits.max_total_trials);
+    let limits = &spec.limits;
+    let limit =
+        u64::from(limits.max_new_trials.map_or(limits.max_total_trials, |new| new.min(limits.max_total_trials)));
     let points = finite_size(&spec.space).map_or(limit, |size| u64::try_from(size).unwrap_or(u64::MAX));
     let mut gates = vec![format!("max_concurrent_trials: at most {} at once", spec.limits.max_concurrent_trials)];
     if points < limit {
-        gates.push(format!("search_space: {points} configurations, fewer than max_total_trials {limit}"));
+        gates.push(format!("search_space: {points} configurations, fewer than the {limit} trials of the limits"));
     }
     if let Some(cluster) = cluster {
         let at_once = cluster.trials_at_once(&spec.trial.resources);

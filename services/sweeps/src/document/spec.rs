@@ -195,6 +195,9 @@ pub enum OnNonFinite {
 pub struct Limits {
     /// Proposals; a preempted trial stays one trial.
     pub max_total_trials: u32,
+    /// Proposals of the sweep itself, whatever it has from others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_new_trials: Option<u32>,
     /// Live trials.
     pub max_concurrent_trials: u32,
     /// Wall clock from the start, pauses included.

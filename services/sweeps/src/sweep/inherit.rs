@@ -11,11 +11,21 @@ use super::rejection::{Decided, Rejection};
 use super::state::Sweep;
 use super::trial::Trial;
 use super::trial_end::TrialEnd;
+use crate::document::Limits;
 
 impl Sweep {
     /// How much of the trial limit is used up: proposals, and what was inherited.
     pub fn spent(&self) -> u32 {
         self.proposals().saturating_add(self.inherited())
+    }
+
+    /// The trial limit in force, of what is used up: the total, or what the sweep has from others and the limit of its
+    /// own.
+    pub fn most_trials(&self, limits: &Limits) -> u32 {
+        let Some(new) = limits.max_new_trials else { return limits.max_total_trials };
+        let before = self.trials.iter().take_while(|trial| trial.basis.imported).count();
+        let before = self.inherited().saturating_add(u32::try_from(before).unwrap_or(u32::MAX));
+        limits.max_total_trials.min(before.saturating_add(new))
     }
 
     /// How many trials of earlier sweeps are observations of this one.

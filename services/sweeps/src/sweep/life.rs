@@ -57,10 +57,12 @@ impl Sweep {
         let state = self.status.state();
         let again = matches!(
             self.status,
-            Status::Completed(CompletedReason::MaxTotalTrials) | Status::Completed(CompletedReason::Timeout)
+            Status::Completed(
+                CompletedReason::MaxTotalTrials | CompletedReason::MaxNewTrials | CompletedReason::Timeout
+            )
         );
         if !again && !state.is_open() {
-            let how = "only an open sweep, or one that completed for max_total_trials or timeout, can be extended";
+            let how = "only an open sweep, or one that completed for a number of trials or timeout, can be extended";
             return Err(self.refuse(how).into());
         }
         let limits = self.extended(submitted, total, timeout)?;
@@ -90,6 +92,8 @@ impl Sweep {
                 errors.push(FieldError::new("/max_total_trials", "OutOfRange", message));
             }
             limits.max_total_trials = total;
+            // Who names a new total wants that many, however many of them are new.
+            limits.max_new_trials = None;
         }
         if let Some(timeout) = timeout {
             // Written so that NaN is refused too.
@@ -107,7 +111,7 @@ impl Sweep {
     /// Whether a sweep that had completed could do anything under the limits.
     fn check_room(&self, limits: &Limits, at: Timestamp) -> Result<(), Problem> {
         let mut errors = Vec::new();
-        if self.spent() >= limits.max_total_trials {
+        if self.spent() >= self.most_trials(limits) {
             let (total, made) = (limits.max_total_trials, self.spent());
             let message = format!("max_total_trials {total} must be > {made}, the trials that were proposed");
             errors.push(FieldError::new("/max_total_trials", "OutOfRange", message));

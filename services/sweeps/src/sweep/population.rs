@@ -47,8 +47,10 @@ impl Sweep {
 
     /// Why nothing more comes once nothing is left that lives.
     pub(super) fn spent_for(&self, limits: &Limits) -> Option<CompletedReason> {
-        if self.spent() >= limits.max_total_trials {
-            return Some(CompletedReason::MaxTotalTrials);
+        let most = self.most_trials(limits);
+        if self.spent() >= most {
+            let by_total = most == limits.max_total_trials;
+            return Some(if by_total { CompletedReason::MaxTotalTrials } else { CompletedReason::MaxNewTrials });
         }
         // Whoever could be followed lives, so there is nobody.
         let is_over = self.is_population_based() && self.initial_members >= limits.max_concurrent_trials;
@@ -67,7 +69,7 @@ impl Sweep {
     }
 
     fn may_replace(&self) -> bool {
-        let total = self.submitted.as_ref().map_or(0, |submitted| submitted.limits.max_total_trials);
+        let total = self.submitted.as_ref().map_or(0, |submitted| self.most_trials(&submitted.limits));
         let coming = u32::try_from(self.vacancies.len()).unwrap_or(u32::MAX);
         matches!(self.status, Status::Running | Status::Paused) && self.spent().saturating_add(coming) < total
     }

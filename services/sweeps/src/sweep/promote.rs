@@ -16,7 +16,8 @@ impl Sweep {
         match &self.status {
             Status::Running => true,
             Status::Completing(Outcome::Completed { reason }) => {
-                matches!(reason, CompletedReason::MaxTotalTrials | CompletedReason::SpaceExhausted)
+                use CompletedReason::{MaxNewTrials, MaxTotalTrials, SpaceExhausted};
+                matches!(reason, MaxTotalTrials | MaxNewTrials | SpaceExhausted)
             }
             _ => false,
         }
@@ -24,7 +25,7 @@ impl Sweep {
 
     /// Whether new trials may still come, now or when a place is free.
     fn may_propose(&self) -> bool {
-        let total = self.submitted.as_ref().map_or(0, |submitted| submitted.limits.max_total_trials);
+        let total = self.submitted.as_ref().map_or(0, |submitted| self.most_trials(&submitted.limits));
         matches!(self.status, Status::Queued | Status::Running | Status::Paused) && self.spent() < total
     }
 
@@ -73,7 +74,8 @@ impl Sweep {
         }
         let mut events = Vec::with_capacity(self.paused.len() + 1);
         if !matches!(self.status, Status::Completing(_)) {
-            let outcome = Outcome::Completed { reason: CompletedReason::MaxTotalTrials };
+            let reason = self.spent_for(&submitted.limits).unwrap_or(CompletedReason::MaxTotalTrials);
+            let outcome = Outcome::Completed { reason };
             events.push(SweepCompleting { workspace: workspace.clone(), outcome, at }.into());
         }
         let stop = |trial: u32, waiting: &Trial| {

@@ -95,7 +95,7 @@ impl Sweep {
             return 0;
         }
         let live = u32::try_from(self.live.len() + promoted).unwrap_or(u32::MAX);
-        let left = submitted.limits.max_total_trials.saturating_sub(self.spent());
+        let left = self.most_trials(&submitted.limits).saturating_sub(self.spent());
         let room = left.min(submitted.limits.max_concurrent_trials.saturating_sub(live));
         if room == 0 { 0 } else { self.population_room(&submitted.limits).map_or(room, |most| room.min(most)) }
     }

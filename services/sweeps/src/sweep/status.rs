@@ -44,6 +44,8 @@ impl SweepState {
 pub enum CompletedReason {
     /// All trials have been proposed.
     MaxTotalTrials,
+    /// So many as it was to propose itself have been.
+    MaxNewTrials,
     /// There is no configuration left.
     SpaceExhausted,
     /// The time is up.

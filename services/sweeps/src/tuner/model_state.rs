@@ -84,7 +84,7 @@ fn news(sweep: &Sweep, version: i64, logged: u32, known: u32, fit: Option<i64>) 
         allowed: sweep.allowed(),
         concurrency: submitted.limits.max_concurrent_trials,
         open: matches!(sweep.status.state(), SweepState::Queued | SweepState::Running)
-            && sweep.spent() < submitted.limits.max_total_trials,
+            && sweep.spent() < sweep.most_trials(&submitted.limits),
         more,
     })
 }

@@ -49,7 +49,12 @@ fn table(answer: &Value) -> Vec<String> {
     rows.push(vec!["(interactions)".to_owned(), format!("{share:.3}"), String::new(), bar(share)]);
     let mut lines = aligned(&rows);
     let (trials, clipped) = (field(answer, "trials"), field(answer, "clipped"));
-    lines.push(format!("from {trials} completed trials, {clipped} of them clipped as outliers"));
+    let (interval, stopped) = (field(answer, "interval"), field(answer, "stopped_early"));
+    let of = match interval.as_str() {
+        "" | "0" => format!("from the results of {trials} completed trials"),
+        interval => format!("from what {trials} trials had at step {interval}, {stopped} of them stopped early"),
+    };
+    lines.push(format!("{of}; {clipped} clipped as outliers"));
     lines
 }
 
@@ -70,15 +75,17 @@ mod tests {
                 {"parameter": "lr", "importance": 0.5, "low": 0.4, "high": 0.61},
                 {"parameter": "depth", "importance": 0.0, "low": 0.0, "high": 0.0},
             ],
-            "interactions": 0.1, "trials": 12, "clipped": 1,
+            "interactions": 0.1, "trials": 12, "clipped": 1, "interval": 3, "stopped_early": 5,
         });
         let expected = [
             "PARAMETER       SHARE  10-90 %",
             "lr              0.500  0.400 to 0.610  ███████████████",
             "depth           0.000  0.000 to 0.000",
             "(interactions)  0.100                  ███",
-            "from 12 completed trials, 1 of them clipped as outliers",
+            "from what 12 trials had at step 3, 5 of them stopped early; 1 clipped as outliers",
         ];
         assert_eq!(table(&answer), expected);
+        let of_results = table(&json!({"parameters": [], "interactions": 0.0, "trials": 9, "clipped": 0}));
+        assert_eq!(of_results.last().unwrap(), "from the results of 9 completed trials; 0 clipped as outliers");
     }
 }

@@ -52,7 +52,7 @@ pub fn failure(trial: &Value) -> String {
 pub fn of_sweep(sweep: &Value) -> String {
     let reason = field(sweep, "reason");
     let words = match reason.as_str() {
-        "max_total_trials" => "all its trials were made",
+        "max_total_trials" | "max_new_trials" => "all its trials were made",
         "space_exhausted" => "every configuration was tried",
         "timeout" => "its time was up",
         "target_reached" => "the target was reached",

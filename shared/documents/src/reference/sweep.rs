@@ -109,7 +109,8 @@ pub const SWEEP: Section = Section {
             "resume_from",
             Type::Any(&[Type::List(&Type::Text), Type::Map(&RESUME_FROM)]),
             "[\"before\"]",
-            "One to five earlier sweeps, by id or name, whose trials are observations for this one.",
+            "One to five earlier sweeps, by id or name, whose trials are observations for this one: they count in \
+             max_total_trials, and none of them is proposed again.",
         )
         .codes(&["WarmStartMismatch", "NotFound"]),
         field(
@@ -261,6 +262,14 @@ pub const LIMITS: Section = Section {
         )
         .otherwise("1000, or what the server allows")
         .codes(&["GridTruncated"]),
+        field(
+            "max_new_trials",
+            integer(1, u32::MAX as i128),
+            "20",
+            "Proposals of this sweep alone, beside the total: trials of resume_from, and those that a fork begins \
+             with, do not count.",
+        )
+        .otherwise("as many as the total leaves"),
         field("max_concurrent_trials", integer_from(1), "4", "Trials that live at the same time.")
             .otherwise("as many as may be run, up to what the server allows")
             .codes(&["ConcurrencyAboveTotal", "GatedByCluster", "PopulationTooSmall"]),

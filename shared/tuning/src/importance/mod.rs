@@ -25,7 +25,7 @@ use crate::sampler::Draw;
 use crate::space::SearchSpace;
 use tree::{Feature, Kind, Sample};
 
-/// Trials below which no tree says anything.
+/// Trials below which no tree says much: the intervals are widened then, the more the fewer there are.
 pub const IMPORTANCE_TRIALS_MIN: usize = 8;
 /// Trees of a forest: an interval from the 10th to the 90th percentile needs tens of them.
 const TREES: u32 = 64;
@@ -67,9 +67,35 @@ pub struct Importance {
     pub trees: u32,
 }
 
+impl Share {
+    /// With an interval that goes the farther to both ends, the less of it is sure.
+    fn widened(self, sure: f64) -> Self {
+        Self { low: self.low * sure, high: 1.0 - (1.0 - self.high) * sure, ..self }
+    }
+}
+
+impl Importance {
+    /// Of nothing that could be compared: anything may matter.
+    fn unknown(table: &Table) -> Self {
+        let anything =
+            |feature: &Feature| Share { parameter: feature.name.clone(), importance: 0.0, low: 0.0, high: 1.0 };
+        Self {
+            parameters: table.features.iter().map(anything).collect(),
+            interactions: 0.0,
+            trials: u32::try_from(table.values.len()).unwrap_or(u32::MAX),
+            clipped: 0,
+            trees: 0,
+        }
+    }
+}
+
 /// The importance of each parameter, from trials that ended with a finite value. All are zero when nothing varies.
 pub fn importance(space: &SearchSpace, trials: &[(&[Draw], f64)], goal: Goal, seed: u64) -> Importance {
     let table = Table::new(space, trials, goal);
+    if table.values.len() < 2 {
+        return Importance::unknown(&table);
+    }
+    let sure = (table.values.len() as f64 / IMPORTANCE_TRIALS_MIN as f64).min(1.0);
     // One list a parameter, by name: the written order must not matter.
     let mut shares: Vec<Vec<f64>> = vec![Vec::with_capacity(TREES as usize); table.features.len()];
     let mut explained = 0.0;
@@ -82,7 +108,7 @@ pub fn importance(space: &SearchSpace, trials: &[(&[Draw], f64)], goal: Goal, se
     }
     let count = f64::from(TREES);
     let mut parameters: Vec<Share> =
-        table.features.iter().zip(shares).map(|(feature, of)| share(feature, of)).collect();
+        table.features.iter().zip(shares).map(|(feature, of)| share(feature, of).widened(sure)).collect();
     parameters.sort_by(|a, b| b.importance.total_cmp(&a.importance).then_with(|| a.parameter.cmp(&b.parameter)));
     let varies = parameters.iter().any(|share| share.importance > 0.0);
     Importance {

@@ -92,7 +92,8 @@ async fn what_was_inherited_is_never_proposed_again() {
     let first = runs(&bench, cold, 4).await;
     for (name, sampler) in [("b", json!({"type": "bayesian", "seed": 3})), ("r", json!({"type": "random", "seed": 3}))]
     {
-        let limits = json!({"max_total_trials": 9, "max_concurrent_trials": 2, "max_failed_trials": 60});
+        // Five of its own, beside the four that are inherited.
+        let limits = json!({"max_new_trials": 5, "max_concurrent_trials": 2, "max_failed_trials": 60});
         let warm = modelled(json!({"name": name, "resume_from": ["cold"], "search_space": space, "limits": limits,
             "sampling_algorithm": sampler}));
         let dry = wire::SubmitSweepRequest { dry_run: true, ..submission(&warm) };
@@ -110,6 +111,8 @@ async fn what_was_inherited_is_never_proposed_again() {
         all.dedup();
         assert_eq!(all.len(), 9, "{name}: {all:?}");
         is_verified(&bench, warm, 5).await;
-        assert_eq!(bench.sweep(warm).await.inherited_trials, 4, "also at its end");
+        let over = bench.sweep(warm).await;
+        assert_eq!((over.state.as_str(), over.reason.as_str()), ("Completed", "max_new_trials"));
+        assert_eq!(over.inherited_trials, 4, "also at its end");
     }
 }

@@ -44,6 +44,7 @@ fn workspace() -> String {
 fn limits(max_total_trials: u32) -> Limits {
     Limits {
         max_total_trials,
+        max_new_trials: None,
         max_concurrent_trials: 3,
         timeout_seconds: 5_184_000.0,
         trial_timeout_seconds: None,
