@@ -133,7 +133,7 @@ fn messages_say_what_was_meant() {
     for (changes, message) in [
         (
             [("limits", "{max_trails: 3}")],
-            "limits.max_trails: unknown; did you mean max_total_trials? The fields here are max_total_trials, \
+            "limits.max_trails: unknown; did you mean max_new_trials? The fields here are max_total_trials, \
              max_new_trials, max_concurrent_trials, timeout_seconds, trial_timeout_seconds, max_failed_trials, \
              max_retries, max_trials_without_improvement, convergence",
         ),
