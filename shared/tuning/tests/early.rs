@@ -50,7 +50,7 @@ fn setup(space: SearchSpace, at_once: u64, seed: u64, version: u32) -> TunerSetu
         noisy: false,
         max_total_trials: 100,
         max_concurrent_trials: at_once,
-        version: TunerVersion::recorded(version).unwrap(),
+        version: TunerVersion::recorded(version).expect("as it should"),
     }
 }
 
@@ -106,8 +106,8 @@ impl Sweep {
             if let Some(task) = self.tuner.fit_due() {
                 self.tuner.use_fit(task.run());
             }
-            let (number, known) = (u32::try_from(self.made.len()).unwrap(), self.tuner.known());
-            let suggestion = self.tuner.suggest(number, known).unwrap();
+            let (number, known) = (u32::try_from(self.made.len()).expect("few"), self.tuner.known());
+            let suggestion = self.tuner.suggest(number, known).expect("as it should");
             self.tuner.proposed(number, &suggestion.proposal.draws, Some(known));
             self.made.push(suggestion);
             self.live.push(number);
@@ -146,7 +146,7 @@ impl Sweep {
     }
 
     fn run(setup: TunerSetup, total: u32) -> Self {
-        let at_once = usize::try_from(setup.max_concurrent_trials).unwrap();
+        let at_once = usize::try_from(setup.max_concurrent_trials).expect("as it should");
         let mut sweep = Self::new(setup);
         sweep.fill(total, at_once);
         while !sweep.live.is_empty() {
@@ -263,12 +263,12 @@ fn in_the_corner(corner: &Corner, method: Method, seed: u64) -> usize {
     for number in 0..100 {
         let random = SamplerSpec::Random { rule: Rule::Random };
         let (draws, of_model) = if number < 40 {
-            (propose(&space, &random, seed, u64::from(number), 0, &|_| false).unwrap().draws, false)
+            (propose(&space, &random, seed, u64::from(number), 0, &|_| false).expect("as it should").draws, false)
         } else {
             if let Some(task) = tuner.fit_due() {
                 tuner.use_fit(task.run());
             }
-            let suggestion = tuner.suggest(number, number).unwrap();
+            let suggestion = tuner.suggest(number, number).expect("as it should");
             assert_ne!(suggestion.explained.by, "sobol", "{}", suggestion.explained.why);
             (suggestion.proposal.draws, true)
         };
