@@ -50,7 +50,7 @@ impl Cli<'_> {
 
 /// The server's log, a JSON object a line.
 fn lines(log: &Path) -> Vec<Value> {
-    let text = std::fs::read_to_string(log).unwrap();
+    let text = std::fs::read_to_string(log).expect("the log");
     let lines = text.lines().filter(|line| line.starts_with('{'));
     lines.map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()
 }
