@@ -92,7 +92,9 @@ fn a_folder_of_an_older_build_reads_verifies_and_goes_on() {
     let mut faults = Vec::new();
     for (path, before) in &recorded {
         let now = client.get(&full(path));
-        assert_eq!(now.status, before.status, "{path}: {}", now.text());
+        // Importance has an answer of few trials, too, once its sweep is over.
+        let answers_now = path.ends_with(":importance") && before.status == 409 && now.status == 200;
+        assert!(now.status == before.status || answers_now, "{path}: {} {}", now.status, now.text());
         if before.status == 200 {
             missing(path, "", &before.answer, &now.json(), &mut faults);
         }
