@@ -73,8 +73,7 @@ fn of_run(run_id: String, event: RunEvent) -> Option<Publication> {
             Publication::new("RunStopRequested", &facts::RunStopRequested { workspace, run_id, decision, by, by_kind })
         }
         RunEvent::RunReleased(event) => {
-            let workspace = event.subject.workspace;
-            Publication::new("RunReleased", &facts::RunReleased { workspace, run_id })
+            Publication::new("RunReleased", &facts::RunReleased { workspace: event.subject.workspace, run_id })
         }
         RunEvent::RunEnded(event) => ended(run_id, event),
         RunEvent::RunRelabelled(event) => {
@@ -99,8 +98,7 @@ fn of_run(run_id: String, event: RunEvent) -> Option<Publication> {
             Publication::new("ArtifactsRecorded", &fact)
         }
         RunEvent::RunDeleted(event) => {
-            let workspace = event.subject.workspace;
-            Publication::new("RunDeleted", &facts::RunDeleted { workspace, run_id })
+            Publication::new("RunDeleted", &facts::RunDeleted { workspace: event.subject.workspace, run_id })
         }
         RunEvent::RunUpdated(_) => return None,
     })

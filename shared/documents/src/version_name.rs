@@ -8,6 +8,6 @@ pub fn version_named(text: &str) -> Option<(&str, Option<String>)> {
         (None, Some((model, alias))) => (model, Some(format!("@{alias}"))),
         (None, None) => (text, None),
     };
-    let is_said = !model.is_empty() && !matches!(version.as_deref(), Some("" | "@"));
-    is_said.then_some((model, version))
+    let is_whole = !model.is_empty() && !matches!(version.as_deref(), Some("" | "@"));
+    is_whole.then_some((model, version))
 }

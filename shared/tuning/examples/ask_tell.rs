@@ -1,7 +1,8 @@
 //! A tuner on standard input and output, one JSON document a line, for measurements beside other tuners.
 //!
 //! First `{"space", "method", "seed", "budget", "batch", "rules"}`, then `{"ask": 1}`, answered by `{"index",
-//! "parameters", "explained"}`, and `{"tell": index, "value": number or null}`. The environment's RECIPE may hold other constants.
+//! "parameters", "explained"}`, and `{"tell": index, "value": number or null}`. The environment's RECIPE may hold other
+//! constants.
 
 use std::io::{BufRead, Write};
 

@@ -328,14 +328,11 @@ fn earlier_trials_warm_the_models_of_all_outputs() {
         });
         earlier.collect()
     };
-    let best = suggestions(&log)
-        .filter(|made| branin(&numbers(made)).1 <= 20.0)
-        .min_by(|a, b| branin(&numbers(a)).0.total_cmp(&branin(&numbers(b)).0))
-        .expect("some are feasible");
     let mut warm = Tuner::new(setup.clone());
     warm.inherit(&inherited(&|disk| vec![Some(disk)]));
     let first = warm.suggest(0, 0).expect("one");
-    assert_eq!((first.explained.by.as_str(), &first.proposal.draws), ("inherited", &best.proposal.draws));
+    let is_tried = suggestions(&log).any(|made| made.proposal.draws == first.proposal.draws);
+    assert!(!is_tried, "what is inherited is not tried again: {first:?}");
     // It has learned both outputs before its first trial.
     let fit = warm.fit_due().expect("due").run();
     assert!(fit.outputs.len() == 1 && !fit.outputs[0].is_empty(), "{fit:?}");

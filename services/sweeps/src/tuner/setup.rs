@@ -8,8 +8,8 @@ use tuning::{SamplerSpec, TunerVersion};
 use crate::document::{ConstraintOperator, Noise, SweepSpec};
 use crate::sweep::Inheritance;
 
-/// The setup of a sweep's model; `None` when no model proposes, or one by rules that this build does not know. It is the
-/// same whatever has become of the limits since.
+/// The setup of a sweep's model; `None` when no model proposes, or one by rules that this build does not know. It is
+/// the same whatever has become of the limits since.
 pub(crate) fn setup(spec: &Arc<SweepSpec>, seed: u64, version: u32) -> Option<TunerSetup> {
     let SamplerSpec::Bayesian { method } = spec.sampler else { return None };
     let version = TunerVersion::recorded(version)?;

@@ -10,7 +10,6 @@ use serde_json::{Value, json};
 use vocabulary::FieldError;
 
 use super::document::Document;
-use super::script::warn;
 
 /// Lines of a script whose imports are looked at; later ones are mostly inside of functions.
 const LINES_MAX: usize = 200;
@@ -45,7 +44,7 @@ pub(super) fn describe(document: &Document, code: &Path, answer: &mut Value) -> 
             program.display()
         ),
     };
-    Some(warn("/trial/environment", "MissingImport", message))
+    Some(FieldError::new("/trial/environment", "MissingImport", message))
 }
 
 /// Where the command of a sweep's trials is.

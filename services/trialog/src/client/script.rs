@@ -18,22 +18,17 @@ pub fn warnings(document: &Document, section: &str, code: Option<&Path>) -> Vec<
     match code {
         Some(folder) if !makes && !folder.join(script).exists() => {
             let message = format!("{section}.command: there is no {script} in the code, {}", folder.display());
-            vec![warn(&pointer, "MissingScript", message)]
+            vec![FieldError::new(&pointer, "MissingScript", message)]
         }
         None if !is_named && !makes && document.folder.join(script).exists() => {
             let message = format!(
                 "{section}.command: {script} lies beside the document and does not go with it: write code: ./ into \
                  {section}"
             );
-            vec![warn(&pointer, "NoCode", message)]
+            vec![FieldError::new(&pointer, "NoCode", message)]
         }
         _ => Vec::new(),
     }
-}
-
-/// A warning of the command line.
-pub fn warn(pointer: &str, code: &str, message: String) -> FieldError {
-    FieldError::new(pointer, code, message)
 }
 
 #[cfg(test)]

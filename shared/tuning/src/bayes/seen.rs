@@ -30,8 +30,8 @@ pub(super) struct Seen {
     /// Those that count are the first; on one scale.
     pub observed: Arc<Observed>,
     pub count: usize,
-    /// By observation the value as it was reported and from how many reports it is; none while no trial was noted on its
-    /// way, and the observations are all that the tuner has.
+    /// By observation the value as it was reported and from how many reports it is; none while no trial was noted on
+    /// its way, and the observations are all that the tuner has.
     pub raw: Option<Vec<(f64, u32)>>,
 }
 

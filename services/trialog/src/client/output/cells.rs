@@ -25,6 +25,11 @@ pub fn exact(value: &Value) -> String {
     plain(value, &|number| number.to_string())
 }
 
+/// A field's text; empty when absent.
+pub fn field(value: &Value, name: &str) -> String {
+    value.get(name).map(text).unwrap_or_default()
+}
+
 /// A value on one line; a number with the digits that say something.
 pub fn text(value: &Value) -> String {
     plain(value, &|number| match number.as_f64() {

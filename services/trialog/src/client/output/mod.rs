@@ -10,7 +10,7 @@ use runtime::MachineClock;
 use serde_json::Value;
 use vocabulary::Clock;
 
-pub use cells::{is_empty, on_one_line, rounded, text};
+pub use cells::{field, is_empty, on_one_line, rounded, text};
 pub use rows::{Column, List, View, column};
 
 pub use super::format::Format;
@@ -181,11 +181,6 @@ pub fn submitted(client: &Client, answer: &Value) {
         eprintln!("warning: {} ({})", field(warning, "message"), field(warning, "code"));
     }
     line(&format!("{}  {}", field(answer, "id"), field(answer, "name")));
-}
-
-/// A field's text; empty when absent.
-pub fn field(value: &Value, name: &str) -> String {
-    value.get(name).map(text).unwrap_or_default()
 }
 
 /// The entries of a list; none when there is no such list.

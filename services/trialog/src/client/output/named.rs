@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::field;
+use super::cells::field;
 
 /// Fields that a thing is called by, the first that it has.
 const NAMES: [&str; 9] = ["run_id", "token_id", "node_id", "name", "experiment_id", "id", "alias", "path", "version"];
