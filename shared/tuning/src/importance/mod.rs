@@ -70,7 +70,8 @@ pub struct Importance {
 impl Share {
     /// With an interval that goes the farther to both ends, the less of it is sure.
     fn widened(self, sure: f64) -> Self {
-        Self { low: self.low * sure, high: 1.0 - (1.0 - self.high) * sure, ..self }
+        // Written so that what is wholly sure stays what it is, to the bit.
+        Self { low: self.low * sure, high: self.high + (1.0 - self.high) * (1.0 - sure), ..self }
     }
 }
 
