@@ -63,7 +63,8 @@ pub async fn keep_connected(node: &Arc<Node>, compute: &Peers) {
 async fn session(node: &Arc<Node>, compute: &Peers, welcomed: &mut bool) -> anyhow::Result<Infallible> {
     let (sender, reports) = mpsc::channel(REPORTS_WAITING_MAX);
     node.link.open(sender, || node.hello());
-    let mut orders = compute.agent_client().connect(ReceiverStream::new(reports)).await?.into_inner();
+    let call = node.call().attach(ReceiverStream::new(reports));
+    let mut orders = compute.agent_client().connect(call).await?.into_inner();
     let mut heartbeat = tokio::time::interval(HEARTBEAT);
     loop {
         let order = tokio::select! {

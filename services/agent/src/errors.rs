@@ -3,6 +3,8 @@
 use tonic::Status;
 use vocabulary::Problem;
 
+use crate::node::Node;
+
 /// What to do after a refusal.
 #[derive(Debug)]
 pub enum Refusal {
@@ -12,6 +14,17 @@ pub enum Refusal {
     Skip(Problem),
     /// Nothing of this attempt will be taken any more.
     Over(Problem),
+}
+
+/// What an answer of runs means, which the node takes note of: see [`Node::heard_of_runs`].
+pub async fn of_runs<T>(node: &Node, answer: Result<T, Status>) -> Result<T, Refusal> {
+    let read = answer.map_err(|status| (refusal(&status), status));
+    let trouble = match &read {
+        Err((Refusal::Again, status)) => Some(status),
+        Ok(_) | Err(_) => None,
+    };
+    node.heard_of_runs(trouble).await;
+    read.map_err(|(refusal, _)| refusal)
 }
 
 /// Reads a status.

@@ -119,6 +119,23 @@ pub fn read_json<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
     }
 }
 
+/// Reads what a sender has written down of its way. A damaged journal is set aside, and it begins anew: what was sent
+/// before may be there twice then, which is less than everything that comes being lost.
+///
+/// # Errors
+/// When it cannot be read, or not be set aside.
+pub fn read_journal<T: DeserializeOwned + Default>(path: &Path) -> io::Result<T> {
+    match read_json(path) {
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+            let aside = path.with_extension("damaged");
+            tracing::error!("{error}: it is set aside as {}, and what it was about is sent again", aside.display());
+            fs::rename(path, aside)?;
+            Ok(T::default())
+        }
+        read => read.map(Option::unwrap_or_default),
+    }
+}
+
 /// Tells a living shim to look at its orders. Without a shim there is nobody to tell; it reads them when it starts.
 pub fn poke(folder: &Path) {
     let control = OpenOptions::new()
@@ -154,5 +171,23 @@ pub fn free_front(path: &Path, length: u64) {
     if let Ok(file) = OpenOptions::new().write(true).open(path) {
         let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
         let _ = rustix::fs::fallocate(&file, flags, 0, length);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_damaged_journal_is_set_aside_and_begins_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(UPLINK);
+        assert_eq!(read_journal::<Vec<u64>>(&path).unwrap(), [0; 0], "none");
+        fs::write(&path, "[1, 2]").unwrap();
+        assert_eq!(read_journal::<Vec<u64>>(&path).unwrap(), [1, 2]);
+        fs::write(&path, "[1, 2").unwrap();
+        assert_eq!(read_journal::<Vec<u64>>(&path).unwrap(), [0; 0]);
+        assert!(!path.exists(), "the next start reads the new one");
+        assert_eq!(fs::read_to_string(path.with_extension("damaged")).unwrap(), "[1, 2", "for whoever looks into it");
     }
 }

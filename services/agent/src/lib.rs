@@ -27,6 +27,7 @@ mod process;
 mod record;
 mod shim;
 mod shims;
+mod trouble;
 mod uplink;
 mod watch;
 

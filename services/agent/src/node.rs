@@ -7,16 +7,19 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use contracts::compute::{AttemptStatus, Hello, NodeNotice, StartAttempt};
+use contracts::compute::agent_report::Report;
+use contracts::compute::{AttemptStatus, Hello, NodeNotice, NodeTrouble, StartAttempt};
 use contracts::{CallContext, NodeBearer};
 use runtime::Stopwatch;
 use tokio::sync::watch;
+use tonic::Status;
 use vocabulary::{Clock, Entropy};
 
 use crate::attempt::Attempt;
 use crate::link::Link;
 use crate::record::Preempt;
 use crate::shims::Shims;
+use crate::trouble::Trouble;
 use crate::watch::Watcher;
 
 /// What the agent of a node is told at its start.
@@ -66,6 +69,7 @@ pub struct Node {
     /// That the node goes, and when that was told.
     notice: Mutex<Option<(Stopwatch, NodeNotice)>>,
     stay: watch::Sender<Stay>,
+    trouble: Trouble,
     /// Attempts that have ended since the start.
     pub ended: AtomicUsize,
 }
@@ -90,6 +94,7 @@ impl Node {
             attempts: Mutex::default(),
             notice: Mutex::default(),
             stay: watch::Sender::default(),
+            trouble: Trouble::default(),
             ended: AtomicUsize::new(0),
         }
     }
@@ -156,8 +161,18 @@ impl Node {
         }
     }
 
+    /// Takes note of an answer of runs: of what keeps the node from its work compute learns, and of its end.
+    pub async fn heard_of_runs(&self, failure: Option<&Status>) {
+        if let Some(reason) = self.trouble.note(failure) {
+            self.link.report(Report::Trouble(NodeTrouble { reason })).await;
+        }
+    }
+
     /// Says again what an earlier connection may have lost.
     pub async fn repeat_reports(&self) {
+        if let Some(reason) = self.trouble.standing() {
+            self.link.report(Report::Trouble(NodeTrouble { reason })).await;
+        }
         for attempt in self.all() {
             for report in attempt.standing_reports() {
                 self.link.report(report).await;

@@ -1,8 +1,9 @@
 //! Removes the checkpoints of deleted runs, once no job that is not over begins with them or saves there.
 //!
 //! What is to go is written down before the deletion counts as handled, and removed by a task of its own: so it goes on
-//! after a crash, and neither the writer nor the follower of runs waits for a disk. A sweep that others are built on is
-//! not deleted before they have ended, so no job comes later that begins with what a deleted run has.
+//! after a crash, and the writer does not wait for a disk; the follower of runs only looks whether anything is there. A
+//! sweep that others are built on is not deleted before they have ended, so no job comes later that begins with what a
+//! deleted run has.
 
 use std::convert::Infallible;
 use std::io;
@@ -54,7 +55,10 @@ impl Checkpoints {
     /// When that cannot be written.
     pub async fn release(&self, run: RunId, context: Context) -> Result<(), Problem> {
         let run_id = run.to_string();
-        if !places(&self.folder, &run_id).iter().any(|path| path.exists()) {
+        let places = places(&self.folder, &run_id);
+        // What cannot be looked at is taken for there: it is tried again when it is removed.
+        let looked = move || places.iter().any(|path| path.try_exists().unwrap_or(true));
+        if !tokio::task::spawn_blocking(looked).await.unwrap_or(true) {
             return Ok(());
         }
         self.record(vec![run_id], Step::Release, context).await?;

@@ -105,14 +105,14 @@ async fn write(core: &Core, hashes: &Arc<Vec<Hash>>, step: Step) -> Result<Strin
 
 /// Whether anything refers to an object; when nothing does, nobody has it from then on.
 async fn is_named(hash: &Hash, tx: &mut Transaction) -> Result<bool, Error> {
-    let count = "SELECT (SELECT count(*) FROM artifacts WHERE sha256 = $1)
-        + (SELECT count(*) FROM superseded_artifacts WHERE sha256 = $1)
-        + (SELECT count(*) FROM code_objects WHERE sha256 = $1)
-        + (SELECT count(*) FROM kept_objects WHERE sha256 = $1)
-        + (SELECT count(*) FROM object_owners WHERE sha256 = $1 AND put = 1)";
-    let count: i64 = sql(count).bind(hash.as_str()).fetch_one(&mut *tx).await?;
-    if count == 0 {
+    let is_named = "SELECT CASE WHEN EXISTS(SELECT 1 FROM artifacts WHERE sha256 = $1)
+        OR EXISTS(SELECT 1 FROM superseded_artifacts WHERE sha256 = $1)
+        OR EXISTS(SELECT 1 FROM code_objects WHERE sha256 = $1)
+        OR EXISTS(SELECT 1 FROM kept_objects WHERE sha256 = $1)
+        OR EXISTS(SELECT 1 FROM object_owners WHERE sha256 = $1 AND put = 1) THEN 1 ELSE 0 END";
+    let is_named: i64 = sql(is_named).bind(hash.as_str()).fetch_one(&mut *tx).await?;
+    if is_named == 0 {
         sql("DELETE FROM object_owners WHERE sha256 = $1").bind(hash.as_str()).execute(&mut *tx).await?;
     }
-    Ok(count > 0)
+    Ok(is_named != 0)
 }

@@ -4,7 +4,7 @@
 use contracts::feed::Fact;
 use eventlog::{Error, ExecuteError, RecordError, Recorded, Transaction, sql};
 use feed::ReactError;
-use futures_util::future;
+use futures_util::future::{self, BoxFuture};
 use vocabulary::RunId;
 
 use crate::core::Core;
@@ -89,13 +89,27 @@ async fn remember(core: &Core, fact: &Fact, workspace: String, sweep_id: String)
 }
 
 /// Deletes a run, and before it those nested in it that have ended, the innermost first: what a crash leaves between is
-/// found again. One that goes on belongs to whoever drives it.
-async fn with_nested(core: &Core, fact: &Fact, workspace: &str, run: RunId) -> Result<(), ReactError> {
-    let nested = runs::below(core.log.reader(), workspace, run, usize::MAX).await.map_err(unreadable)?;
-    for child in nested.into_iter().rev().filter(|child| child.state.is_terminal()) {
-        delete(core, fact, child.run).await?;
-    }
-    delete(core, fact, run).await
+/// found again. One that goes on belongs to whoever drives it, with what is nested in it. Runs are nested a few deep
+/// only, so this calls itself no more often.
+fn with_nested<'a>(
+    core: &'a Core,
+    fact: &'a Fact,
+    workspace: &'a str,
+    run: RunId,
+) -> BoxFuture<'a, Result<(), ReactError>> {
+    Box::pin(async move {
+        let mut after = -1;
+        loop {
+            let page = runs::children(core.log.reader(), workspace, run, after, RUNS_AT_ONCE).await;
+            let page = page.map_err(unreadable)?;
+            let Some(last) = page.last() else { break };
+            after = last.seq;
+            for child in page.iter().filter(|child| child.state.is_terminal()) {
+                with_nested(core, fact, workspace, child.run).await?;
+            }
+        }
+        delete(core, fact, run).await
+    })
 }
 
 fn unreadable(error: Error) -> ReactError {

@@ -34,6 +34,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("009_deleted_runs", include_str!("../migrations/009_deleted_runs.sql")),
     ("010_own_rows", include_str!("../migrations/010_own_rows.sql")),
     ("011_what_stays", include_str!("../migrations/011_what_stays.sql")),
+    ("012_owners_by_object", include_str!("../migrations/012_owners_by_object.sql")),
 ];
 
 /// What the service is given.

@@ -32,7 +32,7 @@ async fn by_state(core: &Core) -> Result<[Family; 2], Error> {
     let (mut sweeps, mut trials) = (BTreeMap::new(), BTreeMap::new());
     // An open sweep is in memory anyway.
     for sweep_id in views::active(core.log.reader()).await? {
-        let look = |sweep: &Sweep, _| (sweep.status.state().to_string(), sweep.counts.clone());
+        let look = |sweep: &Sweep, _| (sweep.status.state().to_string(), sweep.shown_counts());
         let (state, counts) = core.log.inspect::<Sweep, _>(&stream_of(sweep_id), look).await?;
         *sweeps.entry(state).or_insert(0.0) += 1.0;
         for (state, count) in counts {

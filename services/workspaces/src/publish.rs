@@ -17,8 +17,7 @@ impl Publish for Publisher {
             }
             WorkspaceEvent::WorkspaceDeleted(_) => {
                 let name = event.stream.strip_prefix(STREAM).unwrap_or_default().to_owned();
-                // The two messages have one form on the wire, and only this one says whom it is about.
-                Publication::new("WorkspaceDeleted", &wire::WorkspaceCreated { name })
+                Publication::new("WorkspaceDeleted", &wire::WorkspaceDeleted { name })
             }
             WorkspaceEvent::TokenCreated(event) => Publication::new(
                 "TokenCreated",

@@ -58,6 +58,12 @@ impl About for workspaces::WorkspaceCreated {
     }
 }
 
+impl About for workspaces::WorkspaceDeleted {
+    fn workspace(&self) -> &str {
+        &self.name
+    }
+}
+
 impl About for workspaces::TokenRevoked {
     fn workspace(&self) -> &str {
         ""

@@ -67,6 +67,14 @@ impl std::fmt::Debug for NodeBearer {
     }
 }
 
+impl NodeBearer {
+    /// The node whose agent has sent a call with these headers.
+    pub fn of_headers(headers: &http::HeaderMap) -> Option<Self> {
+        let (node_id, secret) = headers.get(NODE_SECRET)?.to_str().ok()?.split_once('.')?;
+        Some(Self { node_id: node_id.to_owned(), secret: secret.to_owned() })
+    }
+}
+
 impl CallContext {
     /// Puts the context beside a message.
     pub fn attach<T>(&self, message: T) -> Request<T> {
@@ -107,9 +115,7 @@ impl CallContext {
             attempt: text(ATTEMPT).and_then(|text| text.rsplit_once('.')).and_then(|(run_id, attempt)| {
                 Some(AttemptBearer { run_id: run_id.to_owned(), attempt: attempt.parse().ok()? })
             }),
-            node: text(NODE_SECRET)
-                .and_then(|text| text.split_once('.'))
-                .map(|(node_id, secret)| NodeBearer { node_id: node_id.to_owned(), secret: secret.to_owned() }),
+            node: NodeBearer::of_headers(metadata.as_ref()),
         }
     }
 }

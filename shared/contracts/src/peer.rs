@@ -3,8 +3,10 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use http::{Request, Response};
 use tonic::body::Body;
@@ -14,6 +16,15 @@ use tower::{BoxError, Service, ServiceExt};
 
 /// The header that carries the shared secret between the processes of one installation.
 pub const PEER_TOKEN: &str = "trialog-peer-token";
+
+/// How long a connection over TCP may take to be made.
+const CONNECT_MAX: Duration = Duration::from_secs(2);
+/// How often a server over TCP is asked whether it is there, and how long it may take to say so: one that is starved on
+/// a busy machine takes a second or two.
+const PING_EVERY: Duration = Duration::from_secs(1);
+const PONG_MAX: Duration = Duration::from_secs(2);
+/// The number of `UNAVAILABLE` among the status codes of gRPC.
+const UNAVAILABLE: &[u8] = b"14";
 
 type Boxed = BoxCloneSyncService<Request<Body>, Response<Body>, BoxError>;
 
@@ -30,29 +41,30 @@ impl Peer {
         Self::default()
     }
 
-    /// A peer behind `unix:PATH` or `http://HOST:PORT`; connects on first use and again after a loss.
+    /// A peer behind `unix:PATH` or `http://HOST:PORT`, or behind several of them with commas between: replicas, each
+    /// of which answers or forwards. Connects on first use and again after a loss.
     ///
     /// # Errors
-    /// When the address is neither.
-    pub fn remote(address: &str) -> Result<Self, String> {
+    /// When an address is neither.
+    pub fn remote(addresses: &str) -> Result<Self, String> {
         let peer = Self::deferred();
-        peer.connect_channel(channel(address)?);
+        let _ = peer.inner.set(replicas(addresses)?);
         Ok(peer)
     }
 
     /// The same for a peer that asks for the installation's peer token.
     ///
     /// # Errors
-    /// When the address is neither form, or the token cannot stand in a header.
-    pub fn remote_with_token(address: &str, token: &str) -> Result<Self, String> {
+    /// When an address is neither form, or the token cannot stand in a header.
+    pub fn remote_with_token(addresses: &str, token: &str) -> Result<Self, String> {
         let value: http::HeaderValue =
             token.parse().map_err(|_| "the peer token has characters that a header cannot hold")?;
         let peer = Self::deferred();
-        let channel = channel(address)?.map_request(move |mut request: Request<Body>| {
+        let service = replicas(addresses)?.map_request(move |mut request: Request<Body>| {
             request.headers_mut().insert(PEER_TOKEN, value.clone());
             request
         });
-        let _ = peer.inner.set(BoxCloneSyncService::new(channel.map_err(BoxError::from)));
+        let _ = peer.inner.set(BoxCloneSyncService::new(service));
         Ok(peer)
     }
 
@@ -65,8 +77,42 @@ impl Peer {
 
     /// Connects to a remote server.
     pub fn connect_channel(&self, channel: Channel) {
-        let _ = self.inner.set(BoxCloneSyncService::new(channel.map_err(BoxError::from)));
+        let _ = self.inner.set(boxed(channel));
     }
+}
+
+fn boxed(channel: Channel) -> Boxed {
+    BoxCloneSyncService::new(channel.map_err(BoxError::from))
+}
+
+/// One of several servers that answer for each other: the one that answered last, until it fails. What failed is not
+/// tried again here, for nobody knows what became of it; who called tries again, and comes to the next one.
+fn replicas(addresses: &str) -> Result<Boxed, String> {
+    let channels = addresses.split(',').map(|address| channel(address.trim()));
+    let channels = channels.collect::<Result<Vec<_>, _>>()?;
+    if let [only] = &channels[..] {
+        return Ok(boxed(only.clone()));
+    }
+    let (channels, turn) = (Arc::new(channels), Arc::new(AtomicUsize::new(0)));
+    Ok(BoxCloneSyncService::new(tower::service_fn(move |request: Request<Body>| {
+        let (channels, turn) = (Arc::clone(&channels), Arc::clone(&turn));
+        async move {
+            let place = turn.load(Ordering::Relaxed);
+            let answered = channels[place % channels.len()].clone().oneshot(request).await;
+            if is_away(&answered) {
+                // Of many calls that fail together the first one turns.
+                let _ = turn.compare_exchange(place, place.wrapping_add(1), Ordering::Relaxed, Ordering::Relaxed);
+            }
+            answered.map_err(BoxError::from)
+        }
+    })))
+}
+
+/// Whether a server was not reached, or says itself that it cannot answer now.
+fn is_away<E>(answered: &Result<Response<Body>, E>) -> bool {
+    let Ok(answer) = answered else { return true };
+    let status = answer.headers().get("grpc-status");
+    status.is_some_and(|status| status.as_bytes() == UNAVAILABLE)
 }
 
 /// A lazy channel to `unix:PATH` or `http://HOST:PORT`.
@@ -76,7 +122,14 @@ impl Peer {
 pub fn channel(address: &str) -> Result<Channel, String> {
     let Some(path) = address.strip_prefix("unix:") else {
         let endpoint = Endpoint::from_shared(address.to_owned()).map_err(|error| format!("{address:?}: {error}"))?;
-        return Ok(endpoint.http2_max_header_list_size(HEADER_BYTES_MAX).connect_lazy());
+        let endpoint = endpoint
+            .http2_max_header_list_size(HEADER_BYTES_MAX)
+            .connect_timeout(CONNECT_MAX)
+            // A server that stands still answers no ping: its calls fail then, and do not wait for it.
+            .http2_keep_alive_interval(PING_EVERY)
+            .keep_alive_timeout(PONG_MAX)
+            .keep_alive_while_idle(true);
+        return Ok(endpoint.connect_lazy());
     };
     let path = Arc::new(std::path::PathBuf::from(path));
     let endpoint = Endpoint::from_static("http://socket.invalid").http2_max_header_list_size(HEADER_BYTES_MAX);

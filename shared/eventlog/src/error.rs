@@ -1,8 +1,11 @@
 //! What can go wrong, and how it is told to users.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use vocabulary::{Problem, Unsettled};
+
+use crate::lease::Holder;
 
 /// Seconds after which a refused caller may try again: the queue drains in well under one.
 const RETRY_AFTER_SECONDS: u32 = 1;
@@ -85,6 +88,12 @@ pub enum Error {
     /// Another process has opened the same database and is the writer now.
     #[error("another process has taken over the log")]
     Deposed,
+    /// Another process holds the log under a lease that is not over.
+    #[error("{} writes the log (at {})", .0.name, if .0.address.is_empty() { "no address" } else { &.0.address })]
+    Held(Holder),
+    /// The lease could not be renewed: another process may write the log by now.
+    #[error("the lease of the log was not renewed for {} ms", .0.as_millis())]
+    Lapsed(Duration),
     /// The wait for a position was in vain.
     #[error("position {wanted} is not reached, the log is at {head}")]
     Behind {
@@ -143,7 +152,7 @@ impl Error {
                 _ => false,
             },
             // Another process has the log, or whoever wrote in between: decided again it may go through.
-            Self::Deposed | Self::Taken(_) => true,
+            Self::Deposed | Self::Held(_) | Self::Lapsed(_) | Self::Taken(_) => true,
             Self::Overloaded | Self::Closed | Self::Behind { .. } | Self::Unknown(_) => true,
             _ => false,
         }
@@ -373,6 +382,8 @@ mod tests {
             Error::Deposed,
             Error::Taken("version 7 of 's'".to_owned()),
             Error::Behind { wanted: 7, head: 6 },
+            Error::Held(Holder { name: "a".to_owned(), address: String::new() }),
+            Error::Lapsed(Duration::from_secs(3)),
             sqlx::Error::PoolTimedOut.into(),
             sqlx::Error::PoolClosed.into(),
             sqlx::Error::WorkerCrashed.into(),

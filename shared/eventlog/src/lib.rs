@@ -7,6 +7,7 @@
 //! - [`EventLog::execute`] decides a command; [`EventLog::record`] does so together with rows of the caller's own
 //!   tables.
 //! - [`EventLog::inspect`] looks at the committed state of an aggregate, without the writer.
+//! - Where several processes reach a log, one holds it under a lease ([`Store::held_by`]); the others wait.
 //! - [`EventLog::ended`] and [`EventLog::health`] tell when nothing can be written any more.
 //! - [`EventLog::read`] and [`EventLog::head`] are the feed: a page after a position, and a watch that says when to
 //!   ask again.
@@ -23,6 +24,7 @@ mod event;
 mod examine;
 mod identity;
 mod known;
+mod lease;
 mod load;
 mod log;
 mod open;
@@ -44,6 +46,7 @@ pub use event::RecordedEvent;
 pub use examine::{Examined, ExaminedCursor};
 pub use futures_util::future::BoxFuture;
 pub use identity::command_id;
+pub use lease::Holder;
 pub use log::EventLog;
 pub use open::Options;
 pub use sql::{Column, FromRow, Insert, Row, Source, Statement, Value, insert, sql};

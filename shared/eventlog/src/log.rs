@@ -12,6 +12,7 @@ use vocabulary::Decider;
 
 use crate::aggregates::{Aggregates, Found, Seen};
 use crate::event::is_separable;
+use crate::lease::Renewed;
 use crate::load::Loader;
 use crate::parked::Parked;
 use crate::snapshots::Wanted;
@@ -46,6 +47,7 @@ struct Inner {
     snapshots: mpsc::Sender<Wanted>,
     reader: Arc<Reader>,
     source: String,
+    renewed: Arc<Renewed>,
 }
 
 impl EventLog {
@@ -64,6 +66,7 @@ impl EventLog {
         let (tail, aggregates, reader) = (Arc::new(Tail::default()), Arc::default(), Arc::new(opened.reader));
         let damaged = reader.damage();
         let loader = Loader::new(Arc::clone(&reader), Arc::clone(&aggregates), done, snapshots.clone());
+        let renewed = Arc::new(Renewed::new(Arc::clone(&opened.start.clock), opened.connection.is_leased()));
         let writer = Writer {
             connection: opened.connection,
             start: opened.start,
@@ -76,13 +79,14 @@ impl EventLog {
             parked: Parked::default(),
             recent: opened.recent,
             written: false,
+            renewed: Arc::clone(&renewed),
         };
         let (end, ended) = watch::channel(None);
         tokio::spawn(snapshots::make(asked, Arc::clone(&aggregates), queue.downgrade()));
         let writing = writer.run(items, close, damaged);
         tokio::spawn(work_until_the_end(writing, Arc::clone(&aggregates), end));
-        let inner =
-            Inner { queue, closing, ended, head, tail, aggregates, loader, snapshots, reader, source: opened.source };
+        let source = opened.source;
+        let inner = Inner { queue, closing, ended, head, tail, aggregates, loader, snapshots, reader, source, renewed };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -241,6 +245,15 @@ impl EventLog {
             Some(Ok(())) => Err(Error::Closed),
             Some(Err(error)) => Err(error.clone()),
         }
+    }
+
+    /// Whether what is read here is what the log is: it was a moment ago, for a process that holds it under a lease.
+    /// Others may have written since, when it has stood still for a while.
+    ///
+    /// # Errors
+    /// When the lease was not renewed in time.
+    pub fn assert_current(&self) -> Result<(), Error> {
+        self.inner.renewed.over_since().map_or(Ok(()), |age| Err(Error::Lapsed(age)))
     }
 
     fn enqueue(&self, item: Item) -> Result<(), Error> {

@@ -68,6 +68,8 @@ pub(crate) async fn open(options: Options) -> Result<Opened, Error> {
     }
     let shelf = Shelf::open(&mut connection, owned.recorded_at_us, options.clock.now_us()).await?;
     let recent = Recent::of(connection.newest_commands(RECENT_MAX).await?);
+    // Old events may have taken longer than a lease lasts.
+    connection.renew().await?;
     connection.commit().await?;
     let reader = options.store.reader().await?;
     let start = Start {

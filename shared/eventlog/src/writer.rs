@@ -11,6 +11,7 @@ use uuid::Uuid;
 use crate::aggregates::{Aggregates, Entry, Standing};
 use crate::append::{Batch, Taken};
 use crate::known::{Known, Recent};
+use crate::lease::{RENEWED_EVERY, Renewed};
 use crate::load::{self, Loaded, Loader};
 use crate::open::Start;
 use crate::parked::Parked;
@@ -45,6 +46,8 @@ pub(crate) struct Writer {
     pub recent: Recent,
     /// Whether something was appended since the last tidying.
     pub written: bool,
+    /// When the lease was renewed last.
+    pub renewed: Arc<Renewed>,
 }
 
 impl Writer {
@@ -59,6 +62,9 @@ impl Writer {
         let mut tidy = tokio::time::interval(TIDY_EVERY);
         tidy.set_missed_tick_behavior(MissedTickBehavior::Delay);
         tidy.reset();
+        let mut renew = tokio::time::interval(RENEWED_EVERY);
+        renew.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let is_leased = self.connection.is_leased();
         let (mut closing, mut drained) = (false, false);
         while !(drained && self.parked.is_empty()) {
             let served = tokio::select! {
@@ -66,6 +72,7 @@ impl Writer {
                 // what may always be there.
                 biased;
                 Ok(_) = damage.changed() => damage.borrow_and_update().clone().map_or(Ok(()), Err),
+                _ = renew.tick(), if is_leased => self.renew().await,
                 Some((stream, loaded)) = self.loaded.recv() => self.resume(&stream, loaded).await,
                 _ = close.changed(), if !closing => {
                     // Also when every handle is gone; what is queued is still served.
@@ -87,6 +94,17 @@ impl Writer {
             self.aggregates.trim();
         }
         self.connection.close().await
+    }
+
+    /// What cannot be renewed now may be a second later. Until then nothing is answered, and what is written is fenced.
+    async fn renew(&mut self) -> Result<(), Error> {
+        let sent_us = self.start.clock.now_us();
+        match self.connection.renew().await {
+            Ok(()) => self.renewed.put(sent_us),
+            Err(error) if error.is_fatal() => return Err(error),
+            Err(error) => tracing::warn!(%error, "the lease of the event log could not be renewed"),
+        }
+        Ok(())
     }
 
     async fn tidy(&mut self) -> Result<(), Error> {

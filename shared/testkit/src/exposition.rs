@@ -61,9 +61,12 @@ impl Exposition {
             }
         }
         page.check_histograms()?;
-        let sampled = |family: &String| page.samples.iter().any(|(name, ..)| name.starts_with(family.as_str()));
-        match page.kinds.keys().find(|family| !sampled(family)) {
-            Some(empty) => Err(format!("{empty} has no sample")),
+        let sampled = |(family, kind): &(&String, &String)| {
+            let first = if *kind == "histogram" { format!("{family}_count") } else { (*family).clone() };
+            page.samples.iter().any(|(name, ..)| *name == first)
+        };
+        match page.kinds.iter().find(|one| !sampled(one)) {
+            Some((empty, _)) => Err(format!("{empty} has no sample")),
             None => Ok(page),
         }
     }

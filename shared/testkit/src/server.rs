@@ -101,6 +101,16 @@ impl Server {
         server
     }
 
+    /// Starts a server and waits for nothing: one that stands by announces itself when it has taken over.
+    ///
+    /// # Panics
+    /// When the program cannot be started.
+    pub fn launch(options: Options) -> Self {
+        let mut server = Self { options, child: None };
+        server.begin();
+        server
+    }
+
     /// Starts a server and waits until it has announced itself, whether or not it is ready.
     ///
     /// # Panics
@@ -189,6 +199,21 @@ impl Server {
     /// Its process id while it lives.
     pub fn pid(&self) -> Option<u32> {
         self.child.as_ref().map(Child::id)
+    }
+
+    /// Whether it has announced itself: a process that stands by has not.
+    pub fn is_announced(&self) -> bool {
+        announced(&self.options.data).is_some_and(|(pid, _)| self.pid().is_some_and(|own| u64::from(own) == pid))
+    }
+
+    /// Lets it stand still, as a machine that swaps or a paused virtual one does; `false` lets it go on.
+    ///
+    /// # Panics
+    /// When it does not live.
+    pub fn freeze(&self, stands_still: bool) {
+        let pid = self.pid().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?)).expect("it lives");
+        let signal = if stands_still { Signal::STOP } else { Signal::CONT };
+        rustix::process::kill_process(pid, signal).expect("a signal");
     }
 
     /// Kills it as a power failure would: SIGKILL, no warning.

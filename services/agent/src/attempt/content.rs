@@ -97,7 +97,8 @@ async fn fetch(node: &Node, sha256: &str, path: &Path) -> anyhow::Result<Result<
             }
         };
         let _ = fs::remove_file(&part);
-        if let Refusal::Skip(problem) | Refusal::Over(problem) = errors::refusal(&status) {
+        let refused = errors::of_runs::<()>(node, Err(status.clone())).await;
+        if let Err(Refusal::Skip(problem) | Refusal::Over(problem)) = refused {
             return Ok(Err(Refused(format!("object sha256:{sha256} cannot be fetched: {problem}"))));
         }
         if damaged >= DAMAGED_TRIES {

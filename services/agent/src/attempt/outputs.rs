@@ -109,7 +109,7 @@ pub(super) async fn upload(node: &Arc<Node>, attempt: &Arc<Attempt>, files: Vec<
             .await
             .map_err(|error| error.to_string())?
             .map_err(|error| format!("{name}: {error}"))?;
-        patiently(|| put(node, &path, &sha256)).await.map_err(|reason| format!("{name}: {reason}"))?;
+        patiently(node, || put(node, &path, &sha256)).await.map_err(|reason| format!("{name}: {reason}"))?;
         let attempt = attempt.order.attempt;
         artifacts.push(Artifact { path: name, sha256, size_bytes, attempt, superseded: false });
     }
@@ -119,7 +119,7 @@ pub(super) async fn upload(node: &Arc<Node>, attempt: &Arc<Attempt>, files: Vec<
         attempt: attempt.order.attempt,
         artifacts,
     };
-    patiently(|| async {
+    patiently(node, || async {
         let server = node.link.server().await;
         let call = node.call().attach(request.clone());
         server.peers.runs_client().record_artifacts(call).await.map(drop)
@@ -127,21 +127,18 @@ pub(super) async fn upload(node: &Arc<Node>, attempt: &Arc<Attempt>, files: Vec<
     .await
 }
 
-async fn patiently<T, F, A>(mut call: F) -> Result<T, String>
+async fn patiently<T, F, A>(node: &Node, mut call: F) -> Result<T, String>
 where
     F: FnMut() -> A,
     A: Future<Output = Result<T, tonic::Status>>,
 {
     let mut backoff = Backoff::new(BACK_OFF_MIN, BACK_OFF_MAX);
     loop {
-        let status = match call().await {
+        match errors::of_runs(node, call().await).await {
             Ok(answer) => return Ok(answer),
-            Err(status) => status,
-        };
-        if let Refusal::Skip(problem) | Refusal::Over(problem) = errors::refusal(&status) {
-            return Err(problem.to_string());
+            Err(Refusal::Skip(problem) | Refusal::Over(problem)) => return Err(problem.to_string()),
+            Err(Refusal::Again) => tracing::warn!("an output is sent again"),
         }
-        tracing::warn!("an output is sent again: {status}");
         backoff.wait().await;
     }
 }

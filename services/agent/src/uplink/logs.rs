@@ -61,7 +61,7 @@ struct Sender {
 /// When the journal cannot be read.
 pub(super) async fn send(context: Context) -> anyhow::Result<()> {
     let path = context.attempt.folder.join(folder::LOGS);
-    let journal: Journal = folder::read_json(&path)?.unwrap_or_default();
+    let journal: Journal = folder::read_journal(&path)?;
     let remembered = journal.clone();
     let mut sender = Sender { context, journal, remembered, freed: [0; STREAMS.len()], over: false };
     loop {
@@ -212,7 +212,7 @@ impl Sender {
         };
         let server = self.context.node.link.server().await;
         let answer = server.peers.runs_client().append_logs(self.context.node.call().attach(request)).await;
-        answer.map(drop).map_err(|status| errors::refusal(&status))
+        errors::of_runs(&self.context.node, answer).await.map(drop)
     }
 
     /// Gives back to the disk what is sent and, of the standard output, read for metrics.

@@ -59,7 +59,7 @@ struct Piece {
 pub(super) async fn send(context: Context) -> anyhow::Result<()> {
     let path = context.attempt.folder.join(folder::UPLINK);
     // Without it nobody knows under which number what was sent.
-    let journal = folder::read_json(&path)?.unwrap_or_default();
+    let journal = folder::read_journal(&path)?;
     let mut sender = Sender { context, journal, over: false };
     sender.context.metrics_read.store(sender.journal.offset, Ordering::Relaxed);
     loop {
@@ -194,7 +194,7 @@ impl Sender {
         };
         let server = self.context.node.link.server().await;
         let answer = server.peers.runs_client().record_metrics(self.context.node.call().attach(request)).await;
-        match answer.map_err(|status| errors::refusal(&status)) {
+        match errors::of_runs(&self.context.node, answer).await {
             Ok(_) => Ok(()),
             Err(Refusal::Skip(problem)) if problem.code == "SequenceGap" => {
                 // Our journal is older than what runs has: its number is the true one.

@@ -43,7 +43,7 @@ fn job_of(report: &Report) -> &str {
         Report::Ended(report) => &report.job_id,
         Report::ReplicaReady(report) => &report.job_id,
         Report::ReplicaLog(report) => &report.job_id,
-        Report::Hello(_) | Report::Heartbeat(_) | Report::Notice(_) => "",
+        Report::Hello(_) | Report::Heartbeat(_) | Report::Notice(_) | Report::Trouble(_) => "",
     }
 }
 
@@ -53,11 +53,21 @@ async fn in_order(desk: &Desk, node_id: NodeId, reports: Vec<Report>, orders: &O
             Report::Phase(report) => phase(desk, node_id, report).await,
             Report::Ended(report) => ended(desk, node_id, report, orders).await,
             Report::Notice(report) => notice(desk, node_id, report),
+            Report::Trouble(report) => trouble(desk, node_id, report.reason),
             Report::ReplicaReady(report) => desk.endpoints.replica_ready(&node_id.to_string(), report).await,
             Report::ReplicaLog(report) => desk.endpoints.replica_log(&report).await,
             Report::Hello(_) | Report::Heartbeat(_) => {}
         }
     }
+}
+
+/// What an agent says about its node. It is shown as long as it lasts, and nothing is decided on it.
+fn trouble(desk: &Desk, node_id: NodeId, reason: String) {
+    match reason.is_empty() {
+        true => tracing::info!(node.id = %node_id, "the node's trouble is over"),
+        false => tracing::warn!(node.id = %node_id, "the node has trouble: {reason}"),
+    }
+    desk.fleet.lock().set_trouble(node_id, reason);
 }
 
 async fn phase(desk: &Desk, node_id: NodeId, report: wire::AttemptPhase) {

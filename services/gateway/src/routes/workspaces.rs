@@ -69,36 +69,25 @@ const COUNTED_MAX: i32 = 1000;
 pub(crate) async fn delete_workspace(body: Document, call: Call) -> Reply {
     call.principal.require(Scope::Admin)?;
     let context = call.writing(body.hash())?;
-    // From here on nobody gets into it: what is counted does not grow.
-    let directory = call.gateway().directory();
-    directory.remove_workspace(&call.workspace);
-    let deleted = async {
-        let contents = contents(&call).await?;
-        if !contents.is_empty() {
-            return Err(not_empty(&call.workspace, &contents).into());
-        }
-        let request = GetWorkspaceRequest { name: call.workspace.clone() };
-        changed(
-            StatusCode::OK,
-            Service::Workspaces,
-            call.peers().workspaces_client().delete_workspace(context.attach(request)).await?,
-        )
-    };
-    let deleted = deleted.await;
-    if deleted.is_err() {
-        directory.add_workspace(&call.workspace);
+    let contents = contents(&call).await?;
+    if !contents.is_empty() {
+        return Err(not_empty(&call.workspace, &contents).into());
     }
-    deleted
+    let request = GetWorkspaceRequest { name: call.workspace.clone() };
+    let deleted = call.peers().workspaces_client().delete_workspace(context.attach(request)).await?;
+    call.gateway().directory().remove_workspace(&call.workspace);
+    changed(StatusCode::OK, Service::Workspaces, deleted)
 }
 
 /// What is in the workspace: how many of what, up to a thousand of each.
 async fn contents(call: &Call) -> Result<Vec<(&'static str, usize)>, Refusal> {
     let (workspace, page_size, peers) = (call.workspace.clone(), COUNTED_MAX, call.peers());
     let context = call.reading(Service::Workspaces)?;
-    let sweeps = ListSweepsRequest { workspace: workspace.clone(), page_size, ..Default::default() };
+    // Archived ones, too: whoever may not be reached any more is not nothing.
+    let all = "all".to_owned();
+    let sweeps = ListSweepsRequest { workspace: workspace.clone(), page_size, view: all.clone(), ..Default::default() };
     let runs = ListRunsRequest { workspace: workspace.clone(), page_size, ..Default::default() };
-    let view = "all".to_owned();
-    let models = ListModelsRequest { workspace: workspace.clone(), page_size, view, ..Default::default() };
+    let models = ListModelsRequest { workspace: workspace.clone(), page_size, view: all, ..Default::default() };
     let clusters = ListClustersRequest { workspace: workspace.clone(), page_size, ..Default::default() };
     let endpoints = ListEndpointsRequest { workspace, page_size, ..Default::default() };
     let counts = [

@@ -31,7 +31,7 @@ readers! {
     Models: models { VersionRegistered, AliasChanged, VersionArchived }
     Runs: runs {
         ExperimentCreated, RunCreated, RunStateChanged, RunStopRequested, MetricReported, MetricNameSeen, RunEnded,
-        RunRelabelled, ArtifactsRecorded,
+        RunRelabelled, RunDeleted, ArtifactsRecorded,
     }
     Sweeps: sweeps {
         SweepSubmitted, SweepStateChanged, TrialProposed, TrialStopRequested, TrialEnded, SweepWarned, SweepDeleted,

@@ -86,9 +86,9 @@ impl Sweep {
             errors.push(FieldError::new("", "Required", message));
         }
         if let Some(total) = total {
-            if total < limits.max_total_trials {
-                let message =
-                    format!("max_total_trials {total} must be >= {}, the one in force", limits.max_total_trials);
+            let in_force = self.most_trials(&limits);
+            if total < in_force {
+                let message = format!("max_total_trials {total} must be >= {in_force}, the one in force");
                 errors.push(FieldError::new("/max_total_trials", "OutOfRange", message));
             }
             limits.max_total_trials = total;

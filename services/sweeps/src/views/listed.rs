@@ -17,6 +17,9 @@ const ARCHIVED: &str = "Archived";
 /// The same of one that is gone.
 const DELETED: &str = "Deleted";
 
+/// Sweeps of one former name that are looked at: a name that is used again and again has a long past.
+const FORMER_MAX: i64 = 100;
+
 /// One row a sweep.
 pub(crate) struct Listed;
 
@@ -243,7 +246,8 @@ pub(crate) async fn by_name(reader: &Reader, workspace: &str, name: &str) -> Res
     Ok(id.and_then(|id| SweepId::parse(&id).ok()))
 }
 
-/// The sweeps that had a name until they were archived, the newest first; with `deleted` also those that are gone.
+/// The sweeps that had a name until they were archived, the newest first, and so many of them at most; with `deleted`
+/// also those that are gone.
 pub(crate) async fn by_former_name(
     reader: &Reader,
     workspace: &str,
@@ -251,16 +255,16 @@ pub(crate) async fn by_former_name(
     deleted: bool,
 ) -> Result<Vec<SweepId>, Error> {
     // The members of a summary stand in their order, its name first.
-    let get = "SELECT sweep_id, summary FROM sweeps_listed
+    let get = "SELECT sweep_id FROM sweeps_listed
                WHERE workspace = $1 AND (state = 'Archived' OR (state = 'Deleted' AND $2 = 'yes'))
-               AND summary LIKE $3 ORDER BY position DESC";
-    let begins = format!("{{\"name\":{}%", serde_json::Value::from(name));
+               AND substr(summary, 1, $3) = $4 ORDER BY position DESC LIMIT $5";
+    let begins = format!("{{\"name\":{}", serde_json::Value::from(name));
+    // Both stores count characters.
+    let length = i64::try_from(begins.chars().count()).unwrap_or(i64::MAX);
     let deleted = if deleted { "yes" } else { "no" };
-    let query = sql(get).bind(workspace).bind(deleted).bind(begins);
-    let rows: Vec<(String, String)> = query.fetch_all(reader).await?;
-    // In a pattern `_` stands for any character.
-    let is_it = |summary: &str| serde_json::from_str::<Summary>(summary).is_ok_and(|summary| summary.name == name);
-    Ok(rows.into_iter().filter(|(_, summary)| is_it(summary)).filter_map(|(id, _)| SweepId::parse(&id).ok()).collect())
+    let query = sql(get).bind(workspace).bind(deleted).bind(length).bind(begins).bind(FORMER_MAX);
+    let ids: Vec<String> = query.fetch_all(reader).await?;
+    Ok(ids.iter().filter_map(|id| SweepId::parse(id).ok()).collect())
 }
 
 /// The sweeps of a workspace with ids from one to another.

@@ -93,17 +93,18 @@ impl Store {
     }
 }
 
-/// What is printed hides what stands between `:` and `@`.
+/// What is printed hides what stands between `:` and `@`, and the query, where a password may be, too.
 fn without_password<S: serde::Serializer>(url: &str, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&hidden(url))
 }
 
 fn hidden(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
-    match rest.rsplit_once('@').map(|(user, host)| (user.split_once(':'), host)) {
+    let shown = match rest.rsplit_once('@').map(|(user, host)| (user.split_once(':'), host)) {
         Some((Some((user, _)), host)) => format!("{scheme}://{user}:***@{host}"),
         _ => url.to_owned(),
-    }
+    };
+    shown.split_once('?').map(|(place, _)| format!("{place}?***")).unwrap_or(shown)
 }
 
 /// Limits of sweeps on this server.
@@ -197,5 +198,21 @@ impl Flags {
         http.tls_ca = self.tls_ca.or(http.tls_ca.take());
         http.public_url = self.public_url.or(http.public_url.take());
         Ok(settings)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::hidden;
+
+    #[test]
+    fn what_is_printed_of_a_database_has_no_password_wherever_it_stands() {
+        assert_eq!(hidden("postgres://ann:secret@host:5432/db"), "postgres://ann:***@host:5432/db");
+        assert_eq!(hidden("postgres://ann@host/db?password=secret&host=/run"), "postgres://ann@host/db?***");
+        assert_eq!(hidden("postgres://ann:sec?ret@host/db"), "postgres://ann:***@host/db");
+        assert_eq!(hidden("postgres://ann@host/db?password=a@b"), "postgres://ann@host/db?***");
+        assert_eq!(hidden("postgres://host/db?password=a:b@c"), "postgres://host/db?***");
+        assert_eq!(hidden("postgres://host/db"), "postgres://host/db");
+        assert_eq!(hidden(""), "");
     }
 }

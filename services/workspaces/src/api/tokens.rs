@@ -219,7 +219,7 @@ mod tests {
     async fn api(folder: &tempfile::TempDir) -> Api {
         std::fs::create_dir_all(folder.path().join("db")).unwrap();
         let dependencies = crate::Dependencies {
-            stores: eventlog::Stores::in_folder(folder.path().join("db")),
+            stores: testkit::stores(&folder.path().join("db")),
             clock: Arc::new(ManualClock::new(Timestamp::UNIX_EPOCH)),
             entropy: Arc::new(SeededEntropy::new(7)),
         };

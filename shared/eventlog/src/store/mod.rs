@@ -25,6 +25,7 @@ use transaction::Connection;
 pub use transaction::Transaction;
 
 use crate::Error;
+use crate::lease::Holder;
 
 /// Where one log is kept.
 #[derive(Clone)]
@@ -66,6 +67,33 @@ impl Store {
     #[cfg(feature = "postgres")]
     pub fn postgres(url: &str, schema: &str) -> Result<Self, Error> {
         Ok(Self(Place::Postgres(Arc::new(postgres::Address::new(url, schema)?))))
+    }
+
+    /// The same log for a process that others may take it over from, and it from them: it holds it under a lease,
+    /// where the store has leases. A file has one process.
+    #[must_use]
+    pub fn held_by(self, holder: Holder) -> Self {
+        match self.0 {
+            #[cfg(feature = "postgres")]
+            Place::Postgres(address) => Self(Place::Postgres(Arc::new(address.held_by(holder)))),
+            place => {
+                drop(holder);
+                Self(place)
+            }
+        }
+    }
+
+    /// Takes the lease for a process that is about to open the log; who has it, when it is not over and somebody
+    /// else's.
+    ///
+    /// # Errors
+    /// When the database cannot be asked.
+    pub async fn claim(&self) -> Result<Option<Holder>, Error> {
+        match &self.0 {
+            #[cfg(feature = "postgres")]
+            Place::Postgres(address) => address.claim().await,
+            _ => Ok(None),
+        }
     }
 
     /// A log in memory, for tests. It has no tables for views and records.
@@ -135,6 +163,11 @@ impl Store {
     }
 }
 
+/// Characters of what the schemas of an installation begin with: a server's names have 63, of which `_SERVICE` takes
+/// the rest.
+#[cfg(feature = "postgres")]
+const PREFIX_MAX: usize = 40;
+
 /// The stores of an installation, one for each service.
 #[derive(Clone, Debug)]
 pub struct Stores(Folder);
@@ -142,9 +175,9 @@ pub struct Stores(Folder);
 #[derive(Clone, Debug)]
 enum Folder {
     Sqlite(PathBuf),
-    /// The URL of a database; what begins the names of its schemas.
+    /// A database, and what the names of its schemas begin with.
     #[cfg(feature = "postgres")]
-    Postgres(Arc<str>, Arc<str>),
+    Postgres(Arc<postgres::Address>),
 }
 
 impl Stores {
@@ -156,11 +189,26 @@ impl Stores {
     /// Schemas of a PostgreSQL database: `PREFIX_SERVICE`.
     ///
     /// # Errors
-    /// When the URL is none, or the prefix is no plain name.
+    /// When the URL is none, or the prefix is no plain name that leaves room for a service's.
     #[cfg(feature = "postgres")]
     pub fn in_postgres(url: &str, prefix: &str) -> Result<Self, Error> {
-        Store::postgres(url, prefix)?;
-        Ok(Self(Folder::Postgres(url.into(), prefix.into())))
+        if prefix.len() > PREFIX_MAX {
+            return Err(Error::Address(format!("prefix {prefix:?}: at most {PREFIX_MAX} characters")));
+        }
+        Ok(Self(Folder::Postgres(Arc::new(postgres::Address::new(url, prefix)?))))
+    }
+
+    /// The same for a process that holds leases; see [`Store::held_by`].
+    #[must_use]
+    pub fn held_by(self, holder: Holder) -> Self {
+        match self.0 {
+            #[cfg(feature = "postgres")]
+            Folder::Postgres(address) => Self(Folder::Postgres(Arc::new(address.held_by(holder)))),
+            folder => {
+                drop(holder);
+                Self(folder)
+            }
+        }
     }
 
     /// The store of a service.
@@ -168,9 +216,7 @@ impl Stores {
         match &self.0 {
             Folder::Sqlite(folder) => Store::sqlite(folder.join(format!("{service}.sqlite"))),
             #[cfg(feature = "postgres")]
-            Folder::Postgres(url, prefix) => {
-                Store::postgres(url, &format!("{prefix}_{service}")).expect("both were looked at before")
-            }
+            Folder::Postgres(address) => Store(Place::Postgres(Arc::new(address.of(service)))),
         }
     }
 }

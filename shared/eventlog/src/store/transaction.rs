@@ -112,6 +112,24 @@ impl Transaction {
         ask!(self, store => store.take_over(service, seed).await)
     }
 
+    /// Whether the log is held under a lease.
+    pub(crate) fn is_leased(&self) -> bool {
+        match &self.0 {
+            #[cfg(feature = "postgres")]
+            Connection::Postgres(store) => store.is_leased(),
+            _ => false,
+        }
+    }
+
+    /// Renews the lease under which the log is held, if there is one.
+    pub(crate) async fn renew(&mut self) -> Result<(), Error> {
+        match &mut self.0 {
+            #[cfg(feature = "postgres")]
+            Connection::Postgres(store) => store.renew().await,
+            _ => Ok(()),
+        }
+    }
+
     /// The commands among the ids that were accepted before.
     pub(crate) async fn known(&mut self, ids: &[Uuid]) -> Result<HashMap<Uuid, Known>, Error> {
         ask!(self, store => store.known(ids).await)

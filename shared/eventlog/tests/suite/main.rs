@@ -11,6 +11,9 @@ mod faults;
 #[cfg(test)]
 mod history;
 #[cfg(test)]
+#[cfg(feature = "postgres")]
+mod leases;
+#[cfg(test)]
 mod model;
 #[cfg(test)]
 mod reads;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
-use trialog_eventlog::{Error, EventLog, ExecuteError, Recorded, Store, sql};
+use trialog_eventlog::{Error, EventLog, ExecuteError, Recorded, Store, Stores, sql};
 
 use crate::account::*;
 
@@ -150,8 +150,15 @@ async fn a_server_that_is_away_is_said_to_be_away_at_once() {
     };
     let opened = tokio::time::timeout(Duration::from_secs(3), EventLog::open(options)).await.expect("at once");
     assert!(opened.is_err_and(|error| error.problem().passes_by_itself()));
-    let wrong = [("nonsense", "a"), ("postgres://h/d", ""), ("postgres://h/d", "a b"), ("postgres://h/d", "A;--")];
+    let place = "postgres://h/d";
+    // The server would cut the long one off, and two services could share a schema.
+    let long = "a".repeat(64);
+    let wrong = [("nonsense", "a"), (place, ""), (place, "a b"), (place, "A;--"), (place, "1a"), (place, &long)];
     for (url, schema) in wrong {
         assert!(matches!(Store::postgres(url, schema).map(drop), Err(Error::Address(_))), "{url} {schema}");
     }
+    assert!(Store::postgres(place, &long[1..]).is_ok());
+    assert!(matches!(Stores::in_postgres(place, &long[..41]).map(drop), Err(Error::Address(_))));
+    let shown = format!("{:?}", Stores::in_postgres("postgres://ann:secret@h/d", "ours").unwrap());
+    assert!(shown.contains("ours") && !shown.contains("secret"), "{shown}");
 }

@@ -71,7 +71,7 @@ impl FeedService for FeedServer {
             return Err(contracts::status_of(&Problem::invalid("/from", "Contradiction", detail)));
         }
         let from = source.begin(begin).await.map_err(|error| contracts::status_of(&problem(&error)))?;
-        let seen = Uuid::try_parse(&request.from_event_id).ok();
+        let seen = read_event_id(&request.from_event_id).map_err(|problem| contracts::status_of(&problem))?;
         source.assert_same(from, seen).await.map_err(|error| contracts::status_of(&problem(&error)))?;
         let head = *source.log().head().borrow();
         let ReadRequest { workspace, stream, sweep_id, run_id, until_head, .. } = request;
@@ -88,6 +88,15 @@ impl FeedService for FeedServer {
         answer.metadata_mut().insert(HEAD_HEADER, MetadataValue::from(head));
         Ok(answer)
     }
+}
+
+/// The event that a reader has seen last, where it says so: one that cannot be read is no reason to believe it.
+fn read_event_id(text: &str) -> Result<Option<Uuid>, Problem> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let wrong = || format!("'{text}': the id of the last event that was read, as its fact has it, or nothing");
+    Uuid::try_parse(text).map(Some).map_err(|_| Problem::invalid("/from_event_id", "BadEventId", wrong()))
 }
 
 /// Why a source cannot be read, as callers see it.
@@ -120,5 +129,20 @@ fn problem(error: &OpenError) -> Problem {
             Problem::new(412, "OtherHistory", detail).with(SOURCE_HEADER, source_name.clone()).with("from", *from)
         }
         OpenError::Away(text) => Problem::unavailable("LogUnavailable", text.clone(), 1),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_that_cannot_be_read_is_refused_and_none_is_none() {
+        assert_eq!(read_event_id("").unwrap(), None);
+        let id = "0f0e0d0c-0b0a-0908-0706-050403020100";
+        assert_eq!(read_event_id(id).unwrap().map(|id| id.to_string()).as_deref(), Some(id));
+        let refused = read_event_id("event 7").unwrap_err();
+        assert_eq!((refused.status, refused.code.as_str()), (422, "BadEventId"));
+        assert!(refused.detail.contains("event 7"), "{}", refused.detail);
     }
 }

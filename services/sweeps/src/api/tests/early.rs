@@ -114,5 +114,16 @@ async fn what_was_inherited_is_never_proposed_again() {
         let over = bench.sweep(warm).await;
         assert_eq!((over.state.as_str(), over.reason.as_str()), ("Completed", "max_new_trials"));
         assert_eq!(over.inherited_trials, 4, "also at its end");
+        // What an extension is compared with is the limit in force: nine trials, whatever the total would allow.
+        let extend = |total| wire::ExtendSweepRequest {
+            workspace: "default".into(),
+            sweep: warm.to_string(),
+            max_total_trials: Some(total),
+            timeout_seconds: None,
+        };
+        let refused = problem(bench.api().extend_sweep(Request::new(extend(8))).await);
+        assert!(refused.detail.contains("must be >= 9"), "{refused:?}");
+        let extended = bench.api().extend_sweep(Request::new(extend(12))).await.unwrap().into_inner();
+        assert_eq!(extended.state, "Running");
     }
 }

@@ -7,7 +7,9 @@ use std::time::Duration;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions, PgConnection, PgPool};
 
+use super::lease;
 use crate::Error;
+use crate::lease::Holder;
 
 /// How long a connection may take to be made: a server that is away is said to be away within a second.
 const CONNECT_MAX: Duration = Duration::from_secs(1);
@@ -19,11 +21,16 @@ const IDLE_IN_TRANSACTION_MAX: &str = "2s";
 /// Connections for reading.
 const READERS: u32 = 8;
 
+/// Bytes of a schema's name: the server cuts longer ones off, and two of them could become one.
+const SCHEMA_MAX: usize = 63;
+
 /// Where the log of a service is kept: a database and a schema in it.
 #[derive(Clone)]
 pub struct Address {
     options: PgConnectOptions,
     schema: String,
+    /// Who asks for the lease of the log.
+    holder: Option<Holder>,
 }
 
 impl fmt::Debug for Address {
@@ -35,21 +42,48 @@ impl fmt::Debug for Address {
 }
 
 impl Address {
-    /// Reads `postgres://USER:PASSWORD@HOST:PORT/DATABASE`; the schema is a name of letters, digits and underscores.
+    /// Reads `postgres://USER:PASSWORD@HOST:PORT/DATABASE`; the schema is a name of letters, digits and underscores
+    /// that begins with no digit.
     ///
     /// # Errors
     /// When it is no such URL.
     pub fn new(url: &str, schema: &str) -> Result<Self, Error> {
-        let is_plain =
-            |name: &str| name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
-        if schema.is_empty() || !is_plain(schema) {
-            let wrong = format!("schema {schema:?}: lower case letters, digits and underscores");
+        let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+        let begins = schema.bytes().next().is_some_and(|first| !first.is_ascii_digit());
+        if !begins || schema.len() > SCHEMA_MAX || !schema.bytes().all(is_plain) {
+            let wrong = format!(
+                "schema {schema:?}: at most {SCHEMA_MAX} lower case letters, digits and underscores, the first of them \
+                 no digit"
+            );
             return Err(Error::Address(wrong));
         }
         // The reason, without what may hold a password.
         let options = PgConnectOptions::from_str(url).map_err(|error| Error::Address(error.to_string()))?;
-        let options = options.application_name(&format!("trialog {schema}")).disable_statement_logging();
-        Ok(Self { options, schema: schema.to_owned() })
+        Ok(Self { options: options.disable_statement_logging(), schema: schema.to_owned(), holder: None })
+    }
+
+    /// The schema of a service beside others, whose names begin with that of this one: `PREFIX_SERVICE`.
+    pub(in crate::store) fn of(&self, service: &str) -> Self {
+        Self { schema: format!("{}_{service}", self.schema), ..self.clone() }
+    }
+
+    /// The same for a holder of leases.
+    pub(in crate::store) fn held_by(&self, holder: Holder) -> Self {
+        Self { holder: Some(holder), ..self.clone() }
+    }
+
+    pub(super) fn holder(&self) -> Option<&Holder> {
+        self.holder.as_ref()
+    }
+
+    /// Takes the lease before the log is opened; who else has it, when somebody does.
+    pub(in crate::store) async fn claim(&self) -> Result<Option<Holder>, Error> {
+        let Some(holder) = &self.holder else { return Ok(None) };
+        let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(CONNECT_MAX);
+        let pool = pool.connect_with(self.session()).await?;
+        let claimed = lease::claim(&pool, holder).await;
+        pool.close().await;
+        claimed
     }
 
     pub(super) fn schema(&self) -> &str {
@@ -58,7 +92,8 @@ impl Address {
 
     fn session(&self) -> PgConnectOptions {
         // Rows that were acknowledged are on the disk, whatever the server's own default is.
-        self.options.clone().options([
+        let name = format!("trialog {}", self.schema);
+        self.options.clone().application_name(&name).options([
             ("search_path", self.schema.as_str()),
             ("statement_timeout", STATEMENT_MAX),
             ("synchronous_commit", "on"),

@@ -12,7 +12,7 @@ use crate::store::{Fence, Rows};
 /// rows, which are written with it or not at all. `greatest` keeps cursors from going back.
 const WRITE: &str = "WITH head AS (
         UPDATE log_head SET commits = commits + 1,
-            last_position = CASE WHEN epoch = $1 AND last_position = $2 THEN $3 END
+            last_position = CASE WHEN epoch = $1 AND last_position = $2 AND commits = $26 THEN $3 END
         WHERE id = 1
     ), put_events AS (
         INSERT INTO events(position, stream_id, version, event_id, type, schema, command_id, recorded_at, data, meta)
@@ -30,12 +30,13 @@ const WRITE: &str = "WITH head AS (
                 CASE WHEN excluded.last_position > old.last_position THEN excluded.event_id ELSE old.event_id END,
             last_position = greatest(old.last_position, excluded.last_position)";
 
-/// Writes a batch: in the open transaction, or in one of its own.
-pub(super) async fn write(connection: &mut PgConnection, fence: Fence, rows: Rows) -> Result<(), Error> {
+/// Writes a batch: in the open transaction, or in one of its own. `commits` is how many there were before it: a batch
+/// that the server still has from a connection that was given up moves the head no more.
+pub(super) async fn write(connection: &mut PgConnection, fence: Fence, commits: i64, rows: Rows) -> Result<(), Error> {
     let query = sqlx::query(WRITE).bind(fence.epoch).bind(fence.from).bind(fence.to);
     let query = bind_events(query, &rows);
     let query = bind_commands(query, &rows);
-    bind_cursors(query, rows).execute(connection).await.map_err(deposed_or_failed)?;
+    bind_cursors(query, rows).bind(commits).execute(connection).await.map_err(deposed_or_failed)?;
     Ok(())
 }
 

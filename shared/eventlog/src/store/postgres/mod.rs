@@ -7,6 +7,7 @@
 mod connect;
 mod insert;
 mod known;
+mod lease;
 mod pages;
 mod readers;
 mod schema;

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::connect::within;
 use super::known::{self, Pruner};
 use super::schema::{TABLES, translate};
-use super::{Address, bind, insert, pages, query};
+use super::{Address, bind, insert, lease, pages, query};
 use crate::known::Known;
 use crate::snapshots::SnapshotRow;
 use crate::sql::{Insert, ROWS_AT_ONCE, Row, Statement, Stored};
@@ -23,6 +23,8 @@ use crate::{Error, RecordedEvent};
 const ANSWER_MAX: Duration = Duration::from_secs(65);
 /// How long whoever has lost the answer to a COMMIT tries to find out what became of it.
 const SETTLE_MAX: Duration = Duration::from_secs(5);
+/// How long the end of a writer waits for its lease to be given back.
+const GIVEN_BACK_MAX: Duration = Duration::from_secs(1);
 /// Between two tries.
 const SETTLE_EVERY: Duration = Duration::from_millis(50);
 
@@ -55,13 +57,17 @@ macro_rules! answer {
 impl Writer {
     pub async fn connect(address: &Address) -> Result<Self, Error> {
         let mut connection = address.writing().await?;
-        let make = format!("CREATE SCHEMA IF NOT EXISTS {}", address.schema());
-        // Two that begin at once: the second one finds it made.
-        if let Err(error) = sqlx::query(AssertSqlSafe(make.clone())).execute(&mut connection).await {
-            if error.as_database_error().is_none() {
-                return Err(error.into());
+        // Whoever may write in a schema that was made for it needs no right to make one.
+        let is_there = "SELECT EXISTS(SELECT 1 FROM pg_namespace WHERE nspname = $1)";
+        if !sqlx::query_scalar(is_there).bind(address.schema()).fetch_one(&mut connection).await? {
+            let make = format!("CREATE SCHEMA IF NOT EXISTS {}", address.schema());
+            // Two that begin at once: the second one finds it made.
+            if let Err(error) = sqlx::query(AssertSqlSafe(make.clone())).execute(&mut connection).await {
+                if error.as_database_error().is_none() {
+                    return Err(error.into());
+                }
+                sqlx::query(AssertSqlSafe(make)).execute(&mut connection).await?;
             }
-            sqlx::query(AssertSqlSafe(make)).execute(&mut connection).await?;
         }
         let address = address.clone();
         let pruner = Pruner::default();
@@ -96,7 +102,9 @@ impl Writer {
         Ok(row.map(|row| Row(Stored::Postgres(row))))
     }
 
+    /// A migration, which takes the time that it needs: a history may be long.
     pub async fn script(&mut self, text: &'static str) -> Result<(), Error> {
+        answer!(self, sqlx::raw_sql("SET LOCAL statement_timeout = 0").execute(&mut self.connection))?;
         answer!(self, sqlx::raw_sql(AssertSqlSafe(translate(text))).execute(&mut self.connection))?;
         Ok(())
     }
@@ -137,7 +145,7 @@ impl Writer {
     }
 
     pub async fn write(&mut self, fence: Fence, rows: Rows) -> Result<(), Error> {
-        answer!(self, insert::write(&mut self.connection, fence, rows))?;
+        answer!(self, insert::write(&mut self.connection, fence, self.commits, rows))?;
         self.moved = true;
         Ok(())
     }
@@ -145,7 +153,7 @@ impl Writer {
     pub async fn write_alone(&mut self, fence: Fence, rows: Rows) -> Result<(), Error> {
         self.settle().await?;
         self.moved = true;
-        let written = answer!(self, insert::write(&mut self.connection, fence, rows));
+        let written = answer!(self, insert::write(&mut self.connection, fence, self.commits, rows));
         self.concluded(written).await
     }
 
@@ -200,8 +208,11 @@ impl Writer {
             return Err(Error::OtherService { expected: service.to_owned(), found });
         }
         let incarnation = sqlx::query_scalar(get).bind("incarnation").fetch_one(&mut *tx).await?;
+        // Before the head, which a holder that stands still inside of a transaction holds on to.
+        lease::take(&mut *tx, self.address.holder()).await?;
         let take = "UPDATE log_head SET epoch = epoch + 1 WHERE id = 1 RETURNING last_position, epoch, commits";
         let (head, epoch, commits): (i64, i64, i64) = sqlx::query_as(take).fetch_one(&mut *tx).await?;
+        lease::begin(&mut *tx, epoch).await?;
         let end = "SELECT position, recorded_at FROM events ORDER BY position DESC LIMIT 1";
         let last: Option<(i64, i64)> = sqlx::query_as(end).fetch_optional(tx).await?;
         let (last, recorded_at_us) = last.unwrap_or((0, 0));
@@ -261,7 +272,25 @@ impl Writer {
         Ok(())
     }
 
-    pub async fn close(self) -> Result<(), Error> {
+    /// Whether the log is held under a lease.
+    pub fn is_leased(&self) -> bool {
+        self.address.holder().is_some()
+    }
+
+    /// Renews the lease, where there is one.
+    pub async fn renew(&mut self) -> Result<(), Error> {
+        if !self.is_leased() {
+            return Ok(());
+        }
+        self.settle().await?;
+        answer!(self, lease::renew(&mut self.connection, self.epoch))
+    }
+
+    pub async fn close(mut self) -> Result<(), Error> {
+        if self.is_leased() {
+            // Otherwise it is over by itself.
+            let _ = within(GIVEN_BACK_MAX, lease::give_back(&mut self.connection, self.epoch)).await;
+        }
         Ok(self.connection.close().await?)
     }
 }
