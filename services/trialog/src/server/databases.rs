@@ -65,8 +65,10 @@ pub async fn check(root: &Path, stores: &Stores, services: &[String], accepted: 
     let full: Vec<&str> = found.iter().filter(|(_, log)| log.head > 0).map(|(service, _)| *service).collect();
     for service in KEEPERS.into_iter().filter(|name| services.iter().any(|here| here == name)) {
         let incarnation = known.as_ref().and_then(|known| known.get(service));
-        // A folder of a version that remembered nothing has had every service that it is started with.
-        let was_there = incarnation.is_some() || (known.is_none() && !full.is_empty());
+        // A folder of a version that remembered nothing has had every service that it is started with. What is in a
+        // database that others reach as well says nothing about this folder.
+        let is_file = stores.of(service).file().is_some();
+        let was_there = incarnation.is_some() || (known.is_none() && is_file && !full.is_empty());
         let wrong = match found.get(service) {
             None if was_there => "missing or empty",
             Some(log) if incarnation.is_some_and(|known| *known != log.incarnation) => "another one than before",

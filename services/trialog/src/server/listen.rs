@@ -1,30 +1,40 @@
 //! The doors of a server process: gRPC on a Unix socket (and on TCP where asked for), REST and scoring on HTTP.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use actix_web::web::Data;
 use anyhow::Context;
-use contracts::Peers;
 use contracts::peer::PEER_TOKEN;
+use contracts::{NodeBearer, Peers};
 use runtime::{Health, Shutdown, Task};
 use subtle::ConstantTimeEq;
+use tonic::Status;
+use tonic::body::Body;
+use tonic::codegen::http::{HeaderMap, HeaderValue, Request, Response};
 use tonic::service::Routes;
-use tonic::{Request, Status};
-use vocabulary::{Clock, Entropy};
+use tower::ServiceExt;
+use vocabulary::{Clock, Entropy, token};
 
 use super::plan::Plan;
 
 /// Listens for gRPC: the socket is the owner's alone; the TCP door asks for the installation's secret.
-pub async fn grpc(plan: &Plan, routes: Routes, shutdown: &Shutdown, tasks: &mut Vec<Task>) -> anyhow::Result<()> {
+pub fn grpc(
+    plan: &Plan,
+    signing_key: [u8; 32],
+    routes: Routes,
+    shutdown: &Shutdown,
+    tasks: &mut Vec<Task>,
+) -> anyhow::Result<()> {
     let path = plan.folder.socket();
     tasks.push(Task::new("grpc-socket", {
         let (routes, shutdown) = (routes.clone(), shutdown.clone());
         move || socket(path.clone(), routes.clone(), shutdown.clone())
     }));
     let Some(address) = plan.place.grpc_listen.clone() else { return Ok(()) };
-    let token = plan.place.peer_token.clone().unwrap_or_default();
-    let (routes, shutdown) = (routes, shutdown.clone());
-    tasks.push(Task::new("grpc-tcp", move || tcp(address.clone(), token.clone(), routes.clone(), shutdown.clone())));
+    let guard = Guard { peer_token: plan.place.peer_token.clone().unwrap_or_default(), signing_key };
+    let (routes, shutdown) = (guarded(routes, guard), shutdown.clone());
+    tasks.push(Task::new("grpc-tcp", move || tcp(address.clone(), routes.clone(), shutdown.clone())));
     Ok(())
 }
 
@@ -42,24 +52,67 @@ async fn socket(path: std::path::PathBuf, routes: Routes, shutdown: Shutdown) ->
     Ok(())
 }
 
-async fn tcp(address: String, token: String, routes: Routes, shutdown: Shutdown) -> anyhow::Result<()> {
+/// Whom the TCP door lets in: the processes of the installation, by its secret, and agents of its nodes, by theirs.
+#[derive(Clone)]
+struct Guard {
+    peer_token: String,
+    signing_key: [u8; 32],
+}
+
+/// What agents call, which looks at what the node may do itself.
+const OF_AGENTS: [&str; 6] = [
+    "/trialog.compute.v1.AgentService/Connect",
+    "/trialog.runs.v1.RunsService/GetObject",
+    "/trialog.runs.v1.RunsService/PutObject",
+    "/trialog.runs.v1.RunsService/RecordArtifacts",
+    "/trialog.runs.v1.RunsService/RecordMetrics",
+    "/trialog.runs.v1.RunsService/AppendLogs",
+];
+
+impl Guard {
+    fn lets_in(&self, path: &str, headers: &HeaderMap) -> bool {
+        let given = headers.get(PEER_TOKEN).map(HeaderValue::as_bytes).unwrap_or_default();
+        if bool::from(given.ct_eq(self.peer_token.as_bytes())) {
+            return true;
+        }
+        let node = OF_AGENTS.contains(&path).then(|| NodeBearer::of_headers(headers)).flatten();
+        node.is_some_and(|node| token::is_node_secret(&node.node_id, &node.secret, &self.signing_key))
+    }
+}
+
+fn guarded(routes: Routes, guard: Guard) -> Routes {
+    routed(move |request: Request<Body>| {
+        let (routes, is_let_in) = (routes.clone(), guard.lets_in(request.uri().path(), request.headers()));
+        async move {
+            if is_let_in {
+                return routes.oneshot(request).await.unwrap_or_else(|never| match never {});
+            }
+            let wanted = "the peer token is missing or wrong: every process needs the same --token-file, and nodes the \
+                          --signing-key-file that compute and runs have";
+            Status::unauthenticated(wanted).into_http()
+        }
+    })
+}
+
+/// Routes that answer every call in one way.
+pub fn routed<A>(answer: impl Fn(Request<Body>) -> A + Clone + Send + Sync + 'static) -> Routes
+where
+    A: Future<Output = Response<Body>> + Send + 'static,
+{
+    let service = tower::service_fn(move |request: Request<_>| {
+        let answered = answer(request.map(Body::new));
+        async move { Ok::<_, Infallible>(answered.await) }
+    });
+    Routes::default().into_axum_router().fallback_service(service).into()
+}
+
+async fn tcp(address: String, routes: Routes, shutdown: Shutdown) -> anyhow::Result<()> {
     let listener =
         tokio::net::TcpListener::bind(&address).await.with_context(|| format!("cannot listen on {address}"))?;
     let way_out = "let it listen on a network of the services' own";
     super::tls::warn_without(listener.local_addr()?, "gRPC", way_out);
     let incoming = tokio_stream::wrappers::TcpListenerStream::new(listener);
-    let guard = tonic::service::InterceptorLayer::new(move |request: Request<()>| {
-        let given = request.metadata().get(PEER_TOKEN).map(|value| value.as_bytes());
-        if bool::from(given.unwrap_or_default().ct_eq(token.as_bytes())) {
-            Ok(request)
-        } else {
-            Err(Status::unauthenticated(
-                "the peer token is missing or wrong; every process needs the same --token-file",
-            ))
-        }
-    });
     tonic::transport::Server::builder()
-        .layer(guard)
         .add_routes(routes)
         .serve_with_incoming_shutdown(incoming, async move { shutdown.requested().await })
         .await?;

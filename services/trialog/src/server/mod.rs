@@ -16,6 +16,7 @@ mod plan;
 mod private;
 pub mod serve;
 pub mod settings;
+mod standby;
 mod tls;
 pub mod up;
 mod wiring;

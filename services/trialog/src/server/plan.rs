@@ -47,6 +47,11 @@ impl Plan {
         Self { folder, settings, stores, place, shows_token: true }
     }
 
+    /// Whether other processes reach the same logs.
+    pub(super) fn is_shared(&self) -> bool {
+        !self.settings.store.url.is_empty()
+    }
+
     /// Whether a service runs in this process.
     pub(super) fn runs_here(&self, service: &str) -> bool {
         self.place.services.iter().any(|here| here == service)

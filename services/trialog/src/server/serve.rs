@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 use super::folder::{self, DataFolder};
 use super::plan::{Place, Plan, SERVICES};
 use super::wiring;
-use super::{databases, settings};
+use super::{databases, settings, standby};
 
 /// Flags of `trialog serve`.
 #[derive(clap::Args)]
@@ -22,10 +22,15 @@ pub struct Arguments {
     /// Where gRPC listens besides the Unix socket in the data folder: HOST:PORT.
     #[arg(long)]
     listen: Option<String>,
+    /// The address under which other processes reach its gRPC, which stand by for this one: http://HOST:PORT; where
+    /// it listens by default.
+    #[arg(long)]
+    address: Option<String>,
     /// Where the gateway's REST listens.
     #[arg(long)]
     http: Option<String>,
-    /// Where another service is: NAME=http://HOST:PORT or NAME=unix:PATH; once a service.
+    /// Where another service is: NAME=http://HOST:PORT or NAME=unix:PATH; once a service. Of replicas all, with commas
+    /// between: NAME=http://A:PORT,http://B:PORT.
     #[arg(long = "peer", value_parser = pair)]
     peers: Vec<(String, String)>,
     /// A file with the secret that all processes of the installation share; asked for on the TCP listener.
@@ -70,7 +75,12 @@ pub async fn serve(arguments: Arguments) -> anyhow::Result<()> {
         bail!("--listen opens a TCP port for gRPC: give the installation's secret with --token-file");
     }
     let folder = DataFolder::open(&arguments.data)?;
-    let stores = settings.store.stores(folder.root())?;
+    let address = match (&arguments.address, &arguments.listen) {
+        (Some(address), _) => address.clone(),
+        (None, Some(listen)) => format!("http://{listen}"),
+        (None, None) => format!("unix:{}", folder.socket().display()),
+    };
+    let stores = standby::stores(&settings, &folder, address)?;
     databases::check(folder.root(), &stores, &arguments.services, &arguments.accepted).await?;
     let signing_key = match &arguments.signing_key_file {
         Some(path) => Some(folder::signing_key(path, &runtime::MachineEntropy::default())?),

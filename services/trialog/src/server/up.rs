@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::folder::DataFolder;
 use super::plan::Plan;
 use super::wiring;
-use super::{databases, settings};
+use super::{databases, settings, standby};
 
 /// Flags of `trialog up`.
 #[derive(clap::Args)]
@@ -31,7 +31,7 @@ pub async fn up(arguments: Arguments) -> anyhow::Result<()> {
         settings.http.listen = listen;
     }
     let folder = DataFolder::open(&arguments.data)?;
-    let stores = settings.store.stores(folder.root())?;
+    let stores = standby::stores(&settings, &folder, String::new())?;
     databases::check(folder.root(), &stores, &databases::KEEPERS.map(str::to_owned), &arguments.accepted).await?;
     wiring::run(Plan::everything(folder, settings, stores)).await
 }

@@ -73,26 +73,26 @@ pub async fn run(plan: Plan) -> anyhow::Result<()> {
     };
     let peers = plan.peers()?;
     let (tls, ca_file) = (super::tls::of(&plan.settings.http)?, super::tls::ca_file(&plan.settings.http)?);
+    if !super::standby::wait(&plan, signing_key, &shutdown).await? {
+        return Ok(());
+    }
+    let keeping = super::standby::keep(&plan);
     // Bound before anything is opened: with port 0 the jobs' environment needs the real port.
     let (listener, url) = bound(&plan, tls.is_some())?;
     let health = Health::new();
     let (routes, mut tasks, logs) =
         assemble(&plan, &peers, (&shutdown, &health), (&clock, &entropy), signing_key, (&url, ca_file.as_deref()))
             .await?;
+    drop(keeping);
     super::databases::remember(plan.folder.root(), &plan.stores).await?;
+    let routes = if plan.is_shared() { super::standby::while_held(routes, logs.clone()) } else { routes };
     for service in SERVICES.iter().filter(|service| plan.runs_here(service)) {
         if let Some(peer) = peers.by_name(service) {
             peer.connect_routes(routes.clone());
         }
     }
-    tasks.push(Task::new("clock", {
-        let shutdown = shutdown.clone();
-        move || {
-            let (steady, shutdown) = (Arc::clone(&steady), shutdown.clone());
-            async move { steady.keep(&shutdown).await }
-        }
-    }));
-    super::listen::grpc(&plan, routes, &shutdown, &mut tasks).await?;
+    tasks.push(kept(steady, &shutdown));
+    super::listen::grpc(&plan, signing_key, routes, &shutdown, &mut tasks)?;
     let front = match listener {
         Some(listener) => {
             let (url, shutdown, health) = (url.clone(), shutdown.clone(), health.clone());
@@ -125,6 +125,15 @@ pub async fn run(plan: Plan) -> anyhow::Result<()> {
         Some(reason) => anyhow::bail!("{reason}"),
         None => Ok(()),
     }
+}
+
+/// The task of the clock, which leaves its time for the next start.
+fn kept(steady: Arc<SteadyClock>, shutdown: &Shutdown) -> Task {
+    let shutdown = shutdown.clone();
+    Task::new("clock", move || {
+        let (steady, shutdown) = (Arc::clone(&steady), shutdown.clone());
+        async move { steady.keep(&shutdown).await }
+    })
 }
 
 /// The listener of REST when it is here, and the address under which it is reached.

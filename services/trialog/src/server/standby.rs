@@ -1,0 +1,216 @@
+//! A process whose logs another one writes: it forwards what it is asked to the one that does, and takes over when
+//! that one is gone. Only where logs lie in a database that several processes reach.
+//!
+//! Replicas run the same services, so one process has all of their logs or none.
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use anyhow::bail;
+use contracts::Peer;
+use eventlog::{EventLog, Holder, Stores};
+use runtime::{MachineEntropy, Shutdown, Stopwatch};
+use tokio::task::JoinSet;
+use tonic::Status;
+use tonic::body::Body;
+use tonic::codegen::http::Request;
+use tonic::service::Routes;
+use tower::ServiceExt;
+use vocabulary::Entropy;
+
+use super::plan::Plan;
+use super::settings::Settings;
+use super::{databases, folder, listen};
+
+/// Between two looks whether a lease is free: a third of a second in which nobody writes costs less than asking more
+/// often.
+const LOOK_EVERY: Duration = Duration::from_millis(300);
+/// How often leases are kept while logs are opened.
+const KEEP_EVERY: Duration = Duration::from_secs(1);
+/// Longer than a lease lasts: what is held then is held by somebody who lives.
+const LEASE_OVER: Duration = Duration::from_secs(5);
+/// Services whose files lie in the data folder of the process that writes their logs.
+const BOUND_TO_FOLDER: [&str; 2] = ["runs", "compute"];
+
+/// The stores of an installation as this process holds them, reached by others at `address`.
+///
+/// # Errors
+/// When the URL of the database is none, or the process has no name and cannot be given one.
+pub fn stores(settings: &Settings, folder: &folder::DataFolder, address: String) -> anyhow::Result<Stores> {
+    let stores = settings.store.stores(folder.root())?;
+    if settings.store.url.is_empty() {
+        return Ok(stores);
+    }
+    Ok(stores.held_by(holder(folder, address, &MachineEntropy::default())?))
+}
+
+/// Who this process is among those that write logs: by a name that its data folder keeps.
+fn holder(folder: &folder::DataFolder, address: String, entropy: &dyn Entropy) -> anyhow::Result<Holder> {
+    let path = folder.root().join("db/holder");
+    let kept = std::fs::read_to_string(&path).unwrap_or_default();
+    let kept = if kept.trim().is_empty() {
+        let new = format!("holder_{:016x}", entropy.seed());
+        folder::replace(&path, new.as_bytes())?;
+        new
+    } else {
+        kept.trim().to_owned()
+    };
+    Ok(Holder { name: kept, address })
+}
+
+/// Waits until this process holds the leases of all its logs; forwards until then. False when it is to end before.
+///
+/// # Errors
+/// When another process has logs whose files are with it, or the listener cannot be opened.
+pub async fn wait(plan: &Plan, signing_key: [u8; 32], shutdown: &Shutdown) -> anyhow::Result<bool> {
+    if !plan.is_shared() {
+        return Ok(true);
+    }
+    let services: Vec<&str> = databases::KEEPERS.into_iter().filter(|name| plan.runs_here(name)).collect();
+    let (since, mut forwarding) = (Stopwatch::start(), None::<Forwarding>);
+    loop {
+        let elsewhere = match held_elsewhere(plan, &services).await {
+            Ok(None) => break,
+            Ok(Some((service, holder))) => {
+                let bound = services.iter().find(|name| BOUND_TO_FOLDER.contains(name));
+                if let Some(bound) = bound.filter(|_| since.elapsed() > LEASE_OVER) {
+                    bail!(
+                        "{} runs {service}: {bound} keeps files in that process's data folder, so nobody can stand by \
+                         for it; stop that one first, or leave {bound} out of --services here",
+                        holder.name
+                    );
+                }
+                Some(holder)
+            }
+            Err(error) => {
+                tracing::warn!("it is not known who writes the logs: {error}");
+                None
+            }
+        };
+        let forwarding = match &mut forwarding {
+            Some(forwarding) => forwarding,
+            none => {
+                let writes = elsewhere.as_ref().map_or("nobody", |holder| &holder.name);
+                tracing::info!(services = services.join(","), writes, "standing by");
+                none.insert(Forwarding::begin(plan, signing_key)?)
+            }
+        };
+        forwarding.turn_to(elsewhere)?;
+        tokio::select! {
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+            () = shutdown.requested() => return Ok(false),
+        }
+    }
+    if forwarding.take().is_some() {
+        tracing::info!(services = services.join(","), "taking over");
+    }
+    Ok(true)
+}
+
+/// Keeps the leases while the logs are opened, one after the other, which may take longer than a lease lasts; until the
+/// answer is dropped. An opened log keeps its own.
+pub fn keep(plan: &Plan) -> JoinSet<()> {
+    let mut keeping = JoinSet::new();
+    for service in databases::KEEPERS.into_iter().filter(|name| plan.is_shared() && plan.runs_here(name)) {
+        let store = plan.stores.of(service);
+        keeping.spawn(async move {
+            loop {
+                tokio::time::sleep(KEEP_EVERY).await;
+                if let Err(error) = store.claim().await {
+                    tracing::warn!(service, "its lease could not be kept: {error}");
+                }
+            }
+        });
+    }
+    keeping
+}
+
+/// Takes the leases that are free; the first that is not.
+async fn held_elsewhere(plan: &Plan, services: &[&str]) -> Result<Option<(String, Holder)>, eventlog::Error> {
+    let mut elsewhere = None;
+    // All of them: what this process has it keeps while it waits for the rest.
+    for service in services {
+        if let Some(holder) = plan.stores.of(service).claim().await? {
+            elsewhere.get_or_insert(((*service).to_owned(), holder));
+        }
+    }
+    Ok(elsewhere)
+}
+
+/// Where calls are sent on to; nowhere while nobody is known.
+#[derive(Clone, Default)]
+struct Target(Arc<RwLock<Option<(String, Peer)>>>);
+
+/// The gRPC door of a process that stands by.
+struct Forwarding {
+    target: Target,
+    token: String,
+    /// The door is open until this is dropped.
+    door: Shutdown,
+    _tasks: JoinSet<()>,
+}
+
+impl Forwarding {
+    fn begin(plan: &Plan, signing_key: [u8; 32]) -> anyhow::Result<Self> {
+        let (target, door) = (Target::default(), Shutdown::new());
+        let mut tasks = Vec::new();
+        listen::grpc(plan, signing_key, forwarded(target.clone()), &door, &mut tasks)?;
+        let _tasks = runtime::supervise(tasks, &door, &runtime::Health::new());
+        Ok(Self { target, token: plan.place.peer_token.clone().unwrap_or_default(), door, _tasks })
+    }
+
+    fn turn_to(&self, holder: Option<Holder>) -> anyhow::Result<()> {
+        let address = holder.map(|holder| holder.address).filter(|address| !address.is_empty());
+        let mut target = self.target.0.write().unwrap_or_else(PoisonError::into_inner);
+        if target.as_ref().map(|(at, _)| at) == address.as_ref() {
+            return Ok(());
+        }
+        *target = match address {
+            None => None,
+            Some(address) => {
+                let peer = Peer::remote_with_token(&address, &self.token).map_err(anyhow::Error::msg)?;
+                Some((address, peer))
+            }
+        };
+        Ok(())
+    }
+}
+
+impl Drop for Forwarding {
+    fn drop(&mut self) {
+        self.door.request();
+    }
+}
+
+/// Routes that send every call on, with its streams, as it is.
+fn forwarded(target: Target) -> Routes {
+    listen::routed(move |request: Request<Body>| {
+        let target = target.0.read().unwrap_or_else(PoisonError::into_inner).clone();
+        async move {
+            let away = |why: &str| Status::unavailable(format!("this process stands by: {why}")).into_http();
+            match target {
+                None => away("nobody writes the logs at the moment; try again"),
+                Some((address, peer)) => {
+                    peer.oneshot(request).await.unwrap_or_else(|error| away(&format!("{address}: {error}")))
+                }
+            }
+        }
+    })
+}
+
+/// Routes that answer only while the logs are held here: what was read after they were taken over is not sent.
+pub fn while_held(routes: Routes, logs: Vec<EventLog>) -> Routes {
+    let logs: Arc<[EventLog]> = logs.into();
+    listen::routed(move |request: Request<Body>| {
+        let (routes, logs) = (routes.clone(), Arc::clone(&logs));
+        async move {
+            let is_held = || logs.iter().try_for_each(EventLog::assert_current);
+            let refused = |error: &eventlog::Error| contracts::status_of(&error.problem()).into_http();
+            if let Err(error) = is_held() {
+                return refused(&error);
+            }
+            let answer = routes.oneshot(request).await.unwrap_or_else(|never| match never {});
+            is_held().map_or_else(|error| refused(&error), |()| answer)
+        }
+    })
+}

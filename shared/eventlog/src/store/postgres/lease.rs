@@ -1,0 +1,71 @@
+//! The lease of a log: one row beside its head.
+
+use sqlx::{PgConnection, PgPool};
+
+use crate::Error;
+use crate::lease::{Holder, LEASE};
+
+/// The holder of the lease, when it is somebody else's and not over.
+const ELSEWHERE: &str =
+    "SELECT holder, address FROM leases WHERE holder <> $1 AND expires_at > clock_timestamp() AND name = 'writer'";
+
+/// Takes the lease, unless somebody else has it.
+///
+/// # Errors
+/// Who has it.
+pub(super) async fn take(connection: &mut PgConnection, holder: Option<&Holder>) -> Result<(), Error> {
+    let (name, address) = holder.map_or(("", ""), |holder| (&holder.name, &holder.address));
+    // Whoever has no name keeps it for no time: it is there alone.
+    let seconds = if holder.is_some() { LEASE.as_secs_f64() } else { 0.0 };
+    let take = "INSERT INTO leases AS old (name, holder, address, epoch, expires_at)
+        VALUES ('writer', $1, $2, 0, clock_timestamp() + make_interval(secs => $3))
+        ON CONFLICT(name) DO UPDATE
+            SET holder = excluded.holder, address = excluded.address, expires_at = excluded.expires_at
+            WHERE old.holder = excluded.holder OR old.expires_at <= clock_timestamp()";
+    let taken = sqlx::query(take).bind(name).bind(address).bind(seconds).execute(&mut *connection).await?;
+    if taken.rows_affected() == 1 {
+        return Ok(());
+    }
+    let found: Option<(String, String)> = sqlx::query_as(ELSEWHERE).bind(name).fetch_optional(connection).await?;
+    let (name, address) = found.unwrap_or_default();
+    Err(Error::Held(Holder { name, address }))
+}
+
+/// Makes the lease that of an epoch, for its whole time from now on.
+pub(super) async fn begin(connection: &mut PgConnection, epoch: i64) -> Result<(), Error> {
+    let begin = "UPDATE leases SET epoch = $1, expires_at = CASE WHEN holder = '' THEN expires_at
+            ELSE clock_timestamp() + make_interval(secs => $2) END WHERE name = 'writer'";
+    sqlx::query(begin).bind(epoch).bind(LEASE.as_secs_f64()).execute(connection).await?;
+    Ok(())
+}
+
+/// Renews the lease of an epoch.
+///
+/// # Errors
+/// When another epoch has begun.
+pub(super) async fn renew(connection: &mut PgConnection, epoch: i64) -> Result<(), Error> {
+    let renew = "UPDATE leases SET expires_at = clock_timestamp() + make_interval(secs => $2)
+        WHERE name = 'writer' AND epoch = $1";
+    let renewed = sqlx::query(renew).bind(epoch).bind(LEASE.as_secs_f64()).execute(connection).await?;
+    if renewed.rows_affected() == 1 { Ok(()) } else { Err(Error::Deposed) }
+}
+
+/// Gives the lease of an epoch back, so that nobody waits until it is over.
+pub(super) async fn give_back(connection: &mut PgConnection, epoch: i64) -> Result<(), Error> {
+    let end = "UPDATE leases SET expires_at = clock_timestamp() WHERE name = 'writer' AND epoch = $1";
+    sqlx::query(end).bind(epoch).execute(connection).await?;
+    Ok(())
+}
+
+/// Takes the lease for a holder that is about to open the log; `None` when it has it, or the log is not made yet.
+pub(super) async fn claim(pool: &PgPool, holder: &Holder) -> Result<Option<Holder>, Error> {
+    let is_made: bool = sqlx::query_scalar("SELECT to_regclass('leases') IS NOT NULL").fetch_one(pool).await?;
+    if !is_made {
+        return Ok(None);
+    }
+    match take(&mut *pool.acquire().await?, Some(holder)).await {
+        Ok(()) => Ok(None),
+        Err(Error::Held(other)) => Ok(Some(other)),
+        Err(error) => Err(error),
+    }
+}
