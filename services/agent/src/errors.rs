@@ -16,14 +16,14 @@ pub enum Refusal {
     Over(Problem),
 }
 
-/// What an answer of runs means, which the node takes note of: see [`Node::heard_of_runs`].
+/// What an answer of runs means, which the node takes note of: see [`Node::note_runs`].
 pub async fn of_runs<T>(node: &Node, answer: Result<T, Status>) -> Result<T, Refusal> {
     let read = answer.map_err(|status| (refusal(&status), status));
     let trouble = match &read {
         Err((Refusal::Again, status)) => Some(status),
         Ok(_) | Err(_) => None,
     };
-    node.heard_of_runs(trouble).await;
+    node.note_runs(trouble).await;
     read.map_err(|(refusal, _)| refusal)
 }
 

@@ -162,7 +162,7 @@ impl Node {
     }
 
     /// Takes note of an answer of runs: of what keeps the node from its work compute learns, and of its end.
-    pub async fn heard_of_runs(&self, failure: Option<&Status>) {
+    pub async fn note_runs(&self, failure: Option<&Status>) {
         if let Some(reason) = self.trouble.note(failure) {
             self.link.report(Report::Trouble(NodeTrouble { reason })).await;
         }

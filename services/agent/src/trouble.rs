@@ -10,7 +10,7 @@ use tonic::{Code, Status};
 /// How long runs may stay away before that is trouble: a restart or a take-over is over by then.
 const AWAY: Duration = Duration::from_secs(10);
 
-/// What was said last, and since when there is something to say.
+/// What was reported last, and since when there is something to say.
 #[derive(Default)]
 pub struct Trouble {
     state: Mutex<State>,
@@ -19,7 +19,7 @@ pub struct Trouble {
 #[derive(Default)]
 struct State {
     failing: Option<Stopwatch>,
-    said: String,
+    standing: String,
 }
 
 impl Trouble {
@@ -27,13 +27,13 @@ impl Trouble {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes note of an answer of runs, or of a failure that may pass; what is to be said now, if that is news: nothing
-    /// but an empty text when the trouble is over.
+    /// Takes note of an answer of runs, or of a failure that may pass; what is to be reported now, if that is news: an
+    /// empty text when the trouble is over.
     pub fn note(&self, failure: Option<&Status>) -> Option<String> {
         let mut state = self.state();
         let Some(failure) = failure else {
             state.failing = None;
-            let was = std::mem::take(&mut state.said);
+            let was = std::mem::take(&mut state.standing);
             return (!was.is_empty()).then(String::new);
         };
         let lasts = state.failing.get_or_insert_with(Stopwatch::start).elapsed() >= AWAY;
@@ -43,16 +43,16 @@ impl Trouble {
             _ => return None,
         };
         // One text at a time: each of many calls that fail has its own.
-        if !state.said.is_empty() {
+        if !state.standing.is_empty() {
             return None;
         }
-        state.said.clone_from(&text);
+        state.standing.clone_from(&text);
         Some(text)
     }
 
     /// What stands, for whoever has not heard it.
     pub fn standing(&self) -> Option<String> {
-        Some(self.state().said.clone()).filter(|said| !said.is_empty())
+        Some(self.state().standing.clone()).filter(|standing| !standing.is_empty())
     }
 }
 
@@ -66,9 +66,9 @@ mod tests {
         assert_eq!(trouble.note(Some(&away)), None);
         assert_eq!((trouble.note(None), trouble.standing()), (None, None));
         let refused = Status::unauthenticated("the peer token is wrong");
-        let said = trouble.note(Some(&refused)).unwrap();
-        assert!(said.contains("refuses") && said.contains("the peer token is wrong"), "{said}");
-        assert_eq!((trouble.note(Some(&refused)), trouble.standing()), (None, Some(said)));
+        let standing = trouble.note(Some(&refused)).unwrap();
+        assert!(standing.contains("refuses") && standing.contains("the peer token is wrong"), "{standing}");
+        assert_eq!((trouble.note(Some(&refused)), trouble.standing()), (None, Some(standing)));
         assert_eq!((trouble.note(None), trouble.note(None)), (Some(String::new()), None));
     }
 }

@@ -3,8 +3,9 @@
 
 #![cfg(feature = "postgres")]
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use runtime::Stopwatch;
 use serde_json::{Value, json};
 use trialog_testkit::{Client, Home, Options, Server, Watchdog, await_that, new_schema, postgres};
 
@@ -79,7 +80,7 @@ fn sweep() -> Value {
 
 /// Asks for a trial and tells its value; its parameter. Whoever is told to try again does, under the same key.
 fn round(client: &Client) -> f64 {
-    let begin = Instant::now();
+    let begin = Stopwatch::start();
     let asked = client.post("sweeps/told/trials:ask", &json!({"count": 1})).expect(200);
     let trial = &asked["trials"][0];
     let x = trial["parameters"]["x"].as_f64().unwrap_or_else(|| panic!("a number: {asked}"));
@@ -105,7 +106,7 @@ fn who_stands_by_takes_over_from_one_that_is_killed_and_from_one_that_stands_sti
 
     eprintln!("standby: the writer is killed");
     first.kill();
-    let begin = Instant::now();
+    let begin = Stopwatch::start();
     seen.extend((TRIALS / 4..TRIALS / 2).map(|_| round(&client)));
     eprintln!("standby: six rounds are done {:.1} s later", begin.elapsed().as_secs_f64());
     await_that(TAKEN_OVER_MAX, || second.is_announced().then_some(()).ok_or_else(|| "not taken over".to_owned()));
@@ -114,7 +115,7 @@ fn who_stands_by_takes_over_from_one_that_is_killed_and_from_one_that_stands_sti
     first.begin();
     eprintln!("standby: the writer stands still");
     second.freeze(true);
-    let begin = Instant::now();
+    let begin = Stopwatch::start();
     seen.extend((TRIALS / 2..TRIALS * 3 / 4).map(|_| round(&client)));
     eprintln!("standby: six rounds are done {:.1} s later", begin.elapsed().as_secs_f64());
     await_that(TAKEN_OVER_MAX, || first.is_announced().then_some(()).ok_or_else(|| "not taken over".to_owned()));

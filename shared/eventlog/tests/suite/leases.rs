@@ -1,10 +1,11 @@
 //! A log that several processes reach has one writer at a time, and the next one soon after it is gone.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use trialog_eventlog::{Error, EventLog, ExecuteError, Holder, Options, Recorded, sql};
 use vocabulary::Clock;
 
