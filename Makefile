@@ -56,6 +56,20 @@ demo: build $(DEMO)/venv/ready ## a sweep from submission to served answers (DEM
 	rm -rf $(DEMO_DATA)
 	TRIALOG=$(TARGET)/debug/trialog DEMO_DATA=$(DEMO_DATA) DEMO_KEEP=$(DEMO_KEEP) $(DEMO)/venv/bin/python examples/digits/demo.py
 
+SCALED := $(DEMO)/scaled
+.PHONY: up-scaled
+up-scaled: tools $(DEMO)/venv/ready ## every service as its own process, over TCP, on PostgreSQL, and the demo's sweep on it (DEMO_KEEP=0 ends by itself)
+	cargo build -p trialog --features postgres
+	rm -rf $(SCALED)
+	mkdir -p $(SCALED)
+	deploy/scaled/scaled $(SCALED) --trialog $(TARGET)/debug/trialog --listen $(or $(DEMO_LISTEN),127.0.0.1:8080) --replicas sweeps=2,models=2 \
+	  > $(SCALED)/scaled.log & \
+	scaled=$$!; trap 'kill -TERM '$$scaled' 2>/dev/null; wait '$$scaled'; cat $(SCALED)/scaled.log' EXIT; \
+	until grep -q 'trialog at' $(SCALED)/scaled.log; do kill -0 $$scaled; sleep 0.2; done; \
+	url=$$(sed -nE 's/^trialog at ([^,]+),.*/\1/p' $(SCALED)/scaled.log); \
+	TRIALOG=$(TARGET)/debug/trialog DEMO_URL=$$url TRIALOG_TOKEN=$$(cat $(SCALED)/workspaces/admin.token) DEMO_KEEP=0 $(DEMO)/venv/bin/python examples/digits/demo.py; \
+	if [ $(DEMO_KEEP) != 0 ]; then echo "Trialog stays up at $$url (token in $(SCALED)/workspaces/admin.token); Ctrl-C ends it"; wait $$scaled; fi
+
 .PHONY: test
 test: tools lint $(DEMO)/venv/ready $(DEMO)/bin/promtool ## everything that must hold
 	cargo build -p trialog --features postgres

@@ -17,7 +17,9 @@ import train
 
 FOLDER = pathlib.Path(__file__).resolve().parent
 TRIALOG = os.environ["TRIALOG"]  # the binary
-DATA = pathlib.Path(os.environ["DEMO_DATA"]).resolve()
+DATA = pathlib.Path(os.environ.get("DEMO_DATA", "./demo-data")).resolve()
+URL = os.environ.get("DEMO_URL")  # of a server that runs; without it one is started
+TOKEN = os.environ.get("TRIALOG_TOKEN")  # of that server
 LISTEN = os.environ.get("DEMO_LISTEN", "127.0.0.1:8080")
 KEEP = os.environ.get("DEMO_KEEP", "1") != "0"
 START_SECONDS = 30  # a debug build on a busy machine is ready within 2
@@ -112,10 +114,13 @@ def deploy(sweep):
 
 
 def demo(began):
-    say("Starting trialog up")
-    server, url = start_server()
-    try:
+    if URL:
+        server, url, token = None, URL, TOKEN
+    else:
+        say("Starting trialog up")
+        server, url = start_server()
         token = (DATA / "admin.token").read_text().strip()
+    try:
         ENVIRONMENT.update(TRIALOG_API_URL=url, TRIALOG_TOKEN=token)
         sweep = run_sweep()
         trials, stopped = explain(sweep)
@@ -140,18 +145,19 @@ def demo(began):
             and served > 0.9 and sweep["best"]["value"] > 0.9 and not verified["differences"]
             and sweep["preemptions"] > 0
             and all(trial["state"] in ("Completed", "EarlyStopped") for trial in trials))
-        if KEEP:
+        if KEEP and server:
             say(f"Trialog stays up at {url} (token in {DATA}/admin.token); Ctrl-C ends it")
         print(json.dumps(result), flush=True)
         if not good:
             raise DemoError("the result is not what the demo promises; see the line above")
-        if KEEP:
+        if KEEP and server:
             try:
                 server.wait()
             except KeyboardInterrupt:
                 pass
     finally:
-        stop(server)
+        if server:
+            stop(server)
 
 
 def stop(server):

@@ -173,6 +173,11 @@ impl Server {
         Client::of_data(&self.options.data, &self.token())
     }
 
+    /// A client with a token of its caller's: another process keeps the admin's.
+    pub fn client_with(&self, token: &str) -> Client {
+        Client::of_data(&self.options.data, token)
+    }
+
     /// Where its REST interface is.
     ///
     /// # Panics

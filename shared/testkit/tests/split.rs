@@ -1,19 +1,19 @@
-//! The same services as four processes that talk gRPC over TCP: a small sweep goes through although each process is
-//! killed once in the middle; and a node whose agent is refused says so.
+//! The same services as several processes that talk gRPC over TCP: a small sweep goes through although each process is
+//! killed once in the middle, and the database with them; and a node whose agent is refused says so.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use trialog_testkit::{Client, Home, Options, Server, Watchdog, processes_of};
 
-/// Every service and the process that it runs in.
-const PLACES: [(&str, &str); 6] = [
-    ("workspaces", "front"),
-    ("gateway", "front"),
-    ("runs", "runs"),
-    ("sweeps", "sweeps"),
-    ("models", "sweeps"),
-    ("compute", "compute"),
+const FOUR: Layout = &[
+    ("workspaces", &["front"]),
+    ("gateway", &["front"]),
+    ("runs", &["runs"]),
+    ("sweeps", &["sweeps"]),
+    ("models", &["sweeps"]),
+    ("compute", &["compute"]),
 ];
 const PROCESSES: [&str; 4] = ["front", "runs", "sweeps", "compute"];
 const TRIALS: u64 = 8;
@@ -39,42 +39,53 @@ fn free_port() -> u16 {
     listener.local_addr().expect("a bound address").port()
 }
 
+/// Every service and its processes, of which one writes.
+type Layout = &'static [(&'static str, &'static [&'static str])];
+
 /// Where everything is.
 struct Places {
     home: Home,
+    layout: Layout,
     token: String,
     key: String,
-    /// Where each process listens for gRPC, and the front for REST.
-    ports: [u16; 4],
+    /// The configuration; none: files in each data folder.
+    config: Option<String>,
+    /// Where each process listens for gRPC, and the gateway for REST.
+    ports: BTreeMap<&'static str, u16>,
     http: u16,
 }
 
 impl Places {
-    fn new() -> Self {
+    fn new(layout: Layout) -> Self {
         let home = Home::new();
         let key = home.write("signing.key", &"5a".repeat(32)).display().to_string();
         let token = home.write("token", "a secret of this installation").display().to_string();
-        Self { home, token, key, ports: std::array::from_fn(|_| free_port()), http: free_port() }
+        let ports = layout.iter().flat_map(|(_, names)| *names).map(|name| (*name, free_port())).collect();
+        Self { home, layout, token, key, config: None, ports, http: free_port() }
     }
 
     fn listen(&self, process: &str) -> String {
-        let place = PROCESSES.iter().position(|name| *name == process).expect("a process");
-        format!("127.0.0.1:{}", self.ports[place])
+        format!("127.0.0.1:{}", self.ports[process])
     }
 
     fn options(&self, process: &str, key: &str) -> Options {
-        let here: Vec<_> = PLACES.iter().filter(|(_, place)| *place == process).map(|(service, _)| *service).collect();
+        let is_here = |names: &[&str]| names.contains(&process);
+        let here = self.layout.iter().filter(|(_, names)| is_here(names)).map(|(service, _)| *service);
+        let here: Vec<&str> = here.collect();
         let mut options = Options::serve(&self.home, process, &here.join(","));
         options = options.with(&["--signing-key-file", key, "--token-file", &self.token]);
         options = options.with(&["--listen", &self.listen(process)]);
-        for (service, place) in PLACES.iter().filter(|(_, place)| *place != process) {
-            let address = match *service {
-                "gateway" => format!("127.0.0.1:{}", self.http),
-                _ => self.listen(place),
-            };
-            options = options.with(&["--peer", &format!("{service}=http://{address}")]);
+        if let Some(config) = &self.config {
+            options = options.with(&["--config", config]);
         }
-        if process == "front" { options.with(&["--http", &format!("127.0.0.1:{}", self.http)]) } else { options }
+        for (service, names) in self.layout.iter().filter(|(_, names)| !is_here(names)) {
+            let addresses: Vec<String> = match *service {
+                "gateway" => vec![format!("http://127.0.0.1:{}", self.http)],
+                _ => names.iter().map(|name| format!("http://{}", self.listen(name))).collect(),
+            };
+            options = options.with(&["--peer", &format!("{service}={}", addresses.join(","))]);
+        }
+        if here.contains(&"gateway") { options.with(&["--http", &format!("127.0.0.1:{}", self.http)]) } else { options }
     }
 
     fn start(&self, process: &str) -> Server {
@@ -112,7 +123,7 @@ fn document() -> Value {
 
 #[test]
 fn four_processes_are_killed_once_each_and_the_sweep_is_right() {
-    let places = Places::new();
+    let places = Places::new(FOUR);
     let _watchdog = Watchdog::new(LIMIT, places.home.path(), "the split sweep");
     // The others are begun first: the front says that it is ready only when all answer.
     let mut servers: Vec<Server> = ["runs", "sweeps", "compute", "front"].map(|name| places.start(name)).into();
@@ -129,7 +140,13 @@ fn four_processes_are_killed_once_each_and_the_sweep_is_right() {
         eprintln!("split: killing {}", PROCESSES[place]);
         server.restart();
     }
-    let end = client.await_version(&path, SWEEP_LIMIT, |sweep| sweep["state"] == "Completed");
+    is_right(&client, &path);
+    all_ends(&client, &places, servers);
+}
+
+/// The sweep has made its trials, each once and whole, and everything that was decided is decided again.
+fn is_right(client: &Client, path: &str) {
+    let end = client.await_version(path, SWEEP_LIMIT, |sweep| sweep["state"] == "Completed");
     assert_eq!(end["best"]["value"], json!(1.0), "{end}");
     assert_eq!(end["best"]["parameters"], json!({"whole": 1}), "{end}");
     let trials = client.list(&format!("{path}/trials"), "trials");
@@ -139,7 +156,10 @@ fn four_processes_are_killed_once_each_and_the_sweep_is_right() {
     }
     let verified = client.post(&format!("{path}:verify"), &json!({})).expect(200);
     assert_eq!(verified["differences"], json!([]), "{verified}");
+}
 
+/// Nothing is left of nodes and processes.
+fn all_ends(client: &Client, places: &Places, mut servers: Vec<Server>) {
     assert!([200, 202].contains(&client.delete("clusters/nodes").status));
     let watch = runtime::Stopwatch::start();
     while client.get("clusters/nodes?wait=1s").status != 404 {
@@ -150,10 +170,110 @@ fn four_processes_are_killed_once_each_and_the_sweep_is_right() {
     assert!(left.is_empty(), "left over: {left:#?}");
 }
 
+#[cfg(feature = "postgres")]
+mod scaled {
+    use std::path::{Path, PathBuf};
+    use std::process::Command;
+
+    use trialog_testkit::{await_that, postgres};
+
+    use super::*;
+
+    /// Each service by itself, sweeps twice.
+    const SEVEN: Layout = &[
+        ("workspaces", &["workspaces"]),
+        ("runs", &["runs"]),
+        ("sweeps", &["sweeps-a", "sweeps-b"]),
+        ("models", &["models"]),
+        ("compute", &["compute"]),
+        ("gateway", &["gateway"]),
+    ];
+
+    /// A PostgreSQL server of the test's own, which it can kill.
+    struct Database {
+        folder: PathBuf,
+        url: String,
+    }
+
+    impl Database {
+        fn start(folder: PathBuf) -> Self {
+            let url = Self::run(&folder, "up");
+            Self { folder, url }
+        }
+
+        fn run(folder: &Path, what: &str) -> String {
+            let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/postgres-dev/postgres-dev");
+            let ended = Command::new(script).arg(what).arg(folder).output().expect("postgres-dev");
+            assert!(ended.status.success(), "{what}: {}", String::from_utf8_lossy(&ended.stderr));
+            String::from_utf8_lossy(&ended.stdout).trim().to_owned()
+        }
+
+        /// As a power failure would end it; it starts again and finds what it had acknowledged.
+        fn kill(&self) {
+            let pid = std::fs::read_to_string(self.folder.join("cluster/postmaster.pid")).expect("it runs");
+            let pid = pid.lines().next().expect("its number").to_owned();
+            // Its children too: they notice by themselves, but not at once.
+            let killed = Command::new("pkill").args(["-KILL", "-P", &pid]).status().expect("pkill");
+            let first = Command::new("kill").args(["-KILL", &pid]).status().expect("kill");
+            assert!(killed.success() && first.success());
+            // What is dead and not fetched yet counts as alive for those that look by its number.
+            let is_gone = || !Path::new("/proc").join(&pid).exists();
+            await_that(SWEEP_LIMIT, || is_gone().then_some(()).ok_or_else(|| format!("{pid} lives")));
+            Self::run(&self.folder, "up");
+        }
+    }
+
+    impl Drop for Database {
+        fn drop(&mut self) {
+            Self::run(&self.folder, "down");
+        }
+    }
+
+    #[test]
+    fn each_service_by_itself_and_the_database_are_killed_in_turn_and_the_sweep_is_right() {
+        if postgres().is_none() {
+            return;
+        }
+        let mut places = Places::new(SEVEN);
+        // Beside the home, whose owner's secrets others must not read: a server does not run as root.
+        let outside = tempfile::Builder::new().prefix("trialog-scaled-").tempdir_in("/tmp").expect("a folder");
+        let database = Database::start(outside.path().to_owned());
+        let text = format!("[store]\nurl = {:?}\n", database.url);
+        places.config = Some(places.home.write("trialog.toml", &text).display().to_string());
+        let _watchdog = Watchdog::new(LIMIT, places.home.path(), "the scaled sweep");
+        let mut servers: Vec<Server> =
+            ["workspaces", "runs", "sweeps-a", "models", "compute"].map(|name| places.start(name)).into();
+        servers.push(Server::launch(places.options("sweeps-b", &places.key)));
+        let gateway = places.start("gateway");
+        let token = servers[0].token();
+        let client = gateway.client_with(&token);
+        servers.push(gateway);
+        make_cluster(&client);
+        let sweep = client.post("sweeps", &document()).expect(201)["id"].as_str().expect("an id").to_owned();
+        let path = format!("sweeps/{sweep}");
+        // A writer that is started again at once goes on with its lease; of sweeps it stays away, and the other one
+        // takes over.
+        for (wanted, place) in [1, 4, 2, 0, 3, 6].into_iter().enumerate() {
+            client.await_version(&path, SWEEP_LIMIT, |sweep| ended_trials(sweep) >= wanted as u64);
+            eprintln!("scaled: killing {}", servers[place].data().display());
+            servers[place].kill();
+            if place == 2 {
+                eprintln!("scaled: killing the database");
+                database.kill();
+            } else {
+                servers[place].restart();
+            }
+        }
+        is_right(&client, &path);
+        servers[2].begin();
+        all_ends(&client, &places, servers);
+    }
+}
+
 #[test]
 fn a_node_whose_agent_runs_refuses_says_so_until_it_does_not() {
     // Its trials were starting for ever, and nobody said why.
-    let places = Places::new();
+    let places = Places::new(FOUR);
     let _watchdog = Watchdog::new(LIMIT, places.home.path(), "a refused agent");
     let other = places.home.write("other.key", &"6b".repeat(32)).display().to_string();
     let mut runs = Server::start(places.options("runs", &other));

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions, PgConnection, PgPool};
+use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection, PgPool};
 
 use super::lease;
 use crate::Error;
@@ -79,15 +79,7 @@ impl Address {
     /// Takes the lease before the log is opened; who else has it, when somebody does.
     pub(in crate::store) async fn claim(&self) -> Result<Option<Holder>, Error> {
         let Some(holder) = &self.holder else { return Ok(None) };
-        let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(CONNECT_MAX);
-        let pool = pool.connect_with(self.session()).await?;
-        let claimed = lease::claim(&pool, holder).await;
-        pool.close().await;
-        claimed
-    }
-
-    pub(super) fn schema(&self) -> &str {
-        &self.schema
+        lease::claim(&mut self.making().await?, holder).await
     }
 
     fn session(&self) -> PgConnectOptions {
@@ -103,6 +95,24 @@ impl Address {
     pub(super) async fn writing(&self) -> Result<PgConnection, Error> {
         let options = self.session().options([("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION_MAX)]);
         within(CONNECT_MAX, options.connect()).await
+    }
+
+    /// The same, after the schema was made if it is not there.
+    pub(super) async fn making(&self) -> Result<PgConnection, Error> {
+        let mut connection = self.writing().await?;
+        // Whoever may write in a schema that was made for it needs no right to make one.
+        let is_there = "SELECT EXISTS(SELECT 1 FROM pg_namespace WHERE nspname = $1)";
+        if !sqlx::query_scalar(is_there).bind(&self.schema).fetch_one(&mut connection).await? {
+            let make = format!("CREATE SCHEMA IF NOT EXISTS {}", self.schema);
+            // Two that begin at once: the second one finds it made.
+            if let Err(error) = sqlx::query(AssertSqlSafe(make.clone())).execute(&mut connection).await {
+                if error.as_database_error().is_none() {
+                    return Err(error.into());
+                }
+                sqlx::query(AssertSqlSafe(make)).execute(&mut connection).await?;
+            }
+        }
+        Ok(connection)
     }
 
     pub(super) async fn reading(&self) -> Result<PgPool, Error> {

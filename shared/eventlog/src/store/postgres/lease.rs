@@ -1,6 +1,8 @@
 //! The lease of a log: one row beside its head.
 
-use sqlx::{PgConnection, PgPool};
+use sqlx::{Connection, PgConnection};
+
+use super::schema::LEASES;
 
 use crate::Error;
 use crate::lease::{Holder, LEASE};
@@ -57,13 +59,24 @@ pub(super) async fn give_back(connection: &mut PgConnection, epoch: i64) -> Resu
     Ok(())
 }
 
-/// Takes the lease for a holder that is about to open the log; `None` when it has it, or the log is not made yet.
-pub(super) async fn claim(pool: &PgPool, holder: &Holder) -> Result<Option<Holder>, Error> {
-    let is_made: bool = sqlx::query_scalar("SELECT to_regclass('leases') IS NOT NULL").fetch_one(pool).await?;
-    if !is_made {
-        return Ok(None);
+/// Makes the table, in the open transaction: one after the other, since two that make tables at once are in each
+/// other's way.
+pub(super) async fn make(connection: &mut PgConnection) -> Result<(), Error> {
+    let alone = "SELECT pg_advisory_xact_lock(hashtext(current_schema()))";
+    sqlx::query(alone).execute(&mut *connection).await?;
+    sqlx::raw_sql(LEASES).execute(connection).await?;
+    Ok(())
+}
+
+/// Takes the lease for a holder that is about to open the log; who else has it.
+pub(super) async fn claim(connection: &mut PgConnection, holder: &Holder) -> Result<Option<Holder>, Error> {
+    let is_made = "SELECT to_regclass('leases') IS NOT NULL";
+    if !sqlx::query_scalar(is_made).fetch_one(&mut *connection).await? {
+        let mut tx = connection.begin().await?;
+        make(&mut tx).await?;
+        tx.commit().await?;
     }
-    match take(&mut *pool.acquire().await?, Some(holder)).await {
+    match take(connection, Some(holder)).await {
         Ok(()) => Ok(None),
         Err(Error::Held(other)) => Ok(Some(other)),
         Err(error) => Err(error),

@@ -23,11 +23,15 @@ CREATE TABLE IF NOT EXISTS snapshots(
     stream_id TEXT COLLATE "C" PRIMARY KEY, schema SMALLINT NOT NULL, version BIGINT NOT NULL, bytes BYTEA NOT NULL);
 CREATE TABLE IF NOT EXISTS log_meta(key TEXT COLLATE "C" PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS log_migrations(name TEXT COLLATE "C" PRIMARY KEY, hash BYTEA NOT NULL);
+CREATE TABLE IF NOT EXISTS log_views(
+    name TEXT COLLATE "C" PRIMARY KEY, position BIGINT NOT NULL, live BIGINT NOT NULL);
+"#;
+
+/// The lease, which is there before the log: of several processes that begin at once one makes it.
+pub(super) const LEASES: &str = r#"
 CREATE TABLE IF NOT EXISTS leases(
     name TEXT COLLATE "C" PRIMARY KEY, holder TEXT NOT NULL, address TEXT NOT NULL, epoch BIGINT NOT NULL,
     expires_at TIMESTAMPTZ NOT NULL) WITH (fillfactor = 10);
-CREATE TABLE IF NOT EXISTS log_views(
-    name TEXT COLLATE "C" PRIMARY KEY, position BIGINT NOT NULL, live BIGINT NOT NULL);
 "#;
 
 /// Words of the types that migrations name, and what they are here. Texts are compared byte by byte, as elsewhere.

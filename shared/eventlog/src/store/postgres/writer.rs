@@ -56,20 +56,7 @@ macro_rules! answer {
 
 impl Writer {
     pub async fn connect(address: &Address) -> Result<Self, Error> {
-        let mut connection = address.writing().await?;
-        // Whoever may write in a schema that was made for it needs no right to make one.
-        let is_there = "SELECT EXISTS(SELECT 1 FROM pg_namespace WHERE nspname = $1)";
-        if !sqlx::query_scalar(is_there).bind(address.schema()).fetch_one(&mut connection).await? {
-            let make = format!("CREATE SCHEMA IF NOT EXISTS {}", address.schema());
-            // Two that begin at once: the second one finds it made.
-            if let Err(error) = sqlx::query(AssertSqlSafe(make.clone())).execute(&mut connection).await {
-                if error.as_database_error().is_none() {
-                    return Err(error.into());
-                }
-                sqlx::query(AssertSqlSafe(make)).execute(&mut connection).await?;
-            }
-        }
-        let address = address.clone();
+        let (connection, address) = (address.making().await?, address.clone());
         let pruner = Pruner::default();
         Ok(Self { connection, address, settled: true, epoch: 0, commits: 0, moved: false, pruner })
     }
@@ -195,9 +182,7 @@ impl Writer {
 
     pub async fn take_over(&mut self, service: &str, seed: u64) -> Result<Owned, Error> {
         let tx = &mut self.connection;
-        // One after the other: two that make tables at once are in each other's way.
-        let alone = "SELECT pg_advisory_xact_lock(hashtext(current_schema()))";
-        sqlx::query(alone).execute(&mut *tx).await?;
+        lease::make(&mut *tx).await?;
         sqlx::raw_sql(TABLES).execute(&mut *tx).await?;
         let put = "INSERT INTO log_meta(key, value) VALUES ($1, $2) ON CONFLICT DO NOTHING";
         sqlx::query(put).bind("service").bind(service).execute(&mut *tx).await?;
