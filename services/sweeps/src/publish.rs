@@ -146,6 +146,8 @@ fn proposed(sweep_id: String, event: TrialProposed) -> wire::TrialProposed {
         (None, Some(external)) => (external.experiment.clone(), external.run_name.clone()),
         (None, None) => Default::default(),
     };
+    let told = event.external.and_then(|external| external.objective);
+    let (primary_metric, goal) = told.map(|told| (told.metric, told.goal.to_string())).unwrap_or_default();
     wire::TrialProposed {
         workspace: event.workspace,
         sweep_id: sweep_id.clone(),
@@ -156,6 +158,8 @@ fn proposed(sweep_id: String, event: TrialProposed) -> wire::TrialProposed {
         params,
         tags: tags.map(|(name, value)| (name.to_owned(), value)).into(),
         job: event.job.map(|job| job_of(sweep_id, event.trial, parameters, job)),
+        primary_metric,
+        goal,
     }
 }
 

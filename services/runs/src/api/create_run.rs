@@ -85,6 +85,7 @@ fn created(
         params: request.params.clone(),
         tags: request.tags.clone(),
         job,
+        objective: None,
         at_us: core.clock.now_us(),
     })))
 }

@@ -35,7 +35,8 @@ pub(super) async fn record(
     Ok(contracts::with_position(reply, committed.position))
 }
 
-fn unreadable(error: read::Error) -> Status {
+/// Rows of points that cannot be read.
+pub(super) fn unreadable(error: read::Error) -> Status {
     match error {
         read::Error::Log(error) => calls::unreadable(error),
         damaged @ read::Error::Damaged { .. } => {

@@ -6,8 +6,9 @@ use strum::VariantNames;
 use tonic::{Request, Response, Status};
 use vocabulary::{Problem, RunId, SweepId};
 
-use super::{bad_token, run_in, run_named, status, to_wire};
-use crate::run::RunState;
+use super::{bad_token, metrics, run_in, run_named, status, to_wire};
+use crate::metrics::standing;
+use crate::run::{Objective, RunState};
 use crate::service::Core;
 use crate::views::{experiments, runs};
 
@@ -19,9 +20,22 @@ pub(super) async fn get_run(core: &Core, request: Request<wire::GetRunRequest>) 
     let wire::GetRunRequest { workspace, run_id } = request.into_inner();
     let run = run_named(&run_id, &workspace)?;
     let found = runs::find(core.log.reader(), &workspace, run).await.map_err(calls::unreadable)?;
-    found
-        .map(|found| Response::new(to_wire::run(found.run_id, &found.run)))
-        .ok_or_else(|| status(Problem::not_found("run", &run_id, &workspace)))
+    let found = found.ok_or_else(|| status(Problem::not_found("run", &run_id, &workspace)))?;
+    let objectives: Vec<_> = found.run.objective().map(|objective| (run, objective)).into_iter().collect();
+    let mut runs = [to_wire::run(found.run_id, &found.run)];
+    fill_in_values(core, &mut runs, &objectives).await?;
+    let [run] = runs;
+    Ok(Response::new(run))
+}
+
+/// Says of each run how it stands by its objective.
+async fn fill_in_values(core: &Core, runs: &mut [wire::Run], objectives: &[(RunId, Objective)]) -> Result<(), Status> {
+    let standings = standing::of(core.log.reader(), objectives).await.map_err(metrics::unreadable)?;
+    for run in runs {
+        let found = RunId::parse(&run.run_id).ok().and_then(|run| standings.get(&run));
+        (run.best_value, run.last_value) = found.map(|found| (found.best, found.last)).unwrap_or_default();
+    }
+    Ok(())
 }
 
 pub(super) async fn list_runs(
@@ -37,17 +51,21 @@ pub(super) async fn list_runs(
     };
     let recursive = request.recursive;
     let filter = filter(core, request).await?;
-    let (mut page, mut last) = (calls::Page::of(size), before);
+    let (mut page, mut last, mut objectives) = (calls::Page::of(size), before, Vec::new());
     let mut take = |row: runs::Shown| {
         let is_taken = page.push(to_wire::run(row.run_id, &row.run));
-        last = if is_taken { row.seq } else { last };
+        if is_taken {
+            last = row.seq;
+            objectives.extend(row.run.objective().map(|objective| (row.run_id, objective)));
+        }
         is_taken
     };
     match RunId::parse(&filter.parent) {
         Ok(parent) if recursive => each_below(core, &filter.workspace, parent, before, take).await?,
         _ => runs::each(core.log.reader(), &filter, before, size + 1, &mut take).await.map_err(calls::unreadable)?,
     }
-    let (runs, more) = page.finish();
+    let (mut runs, more) = page.finish();
+    fill_in_values(core, &mut runs, &objectives).await?;
     let next_page_token = if more { last.to_string() } else { String::new() };
     Ok(Response::new(wire::ListRunsReply { runs, next_page_token }))
 }

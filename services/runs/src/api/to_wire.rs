@@ -32,6 +32,9 @@ pub(crate) fn run(run_id: RunId, run: &Run) -> wire::Run {
         deleted_at: details.deleted_us.map(shown_time).unwrap_or_default(),
         // Compute knows that.
         reason: String::new(),
+        // Whoever shows it reads them: reports do not touch what a run is.
+        best_value: None,
+        last_value: None,
     }
 }
 

@@ -5,6 +5,7 @@ pub mod batch;
 pub mod codec;
 mod late;
 pub mod read;
+pub mod standing;
 mod steps;
 pub mod store;
 

@@ -105,6 +105,16 @@ pub async fn summaries(pool: &Reader, run: RunId, after: &str, limit: i32) -> Re
     Ok(exact.into_values().collect())
 }
 
+/// The summary of one key, counted from its points.
+///
+/// # Errors
+/// When the points cannot be read.
+pub(super) async fn counted(pool: &Reader, run: RunId, name: &str) -> Result<wire::MetricSummary, Error> {
+    let mut counts = BTreeMap::from([(name.to_owned(), Count::default())]);
+    recount(pool, run.uuid().as_bytes(), &mut counts).await?;
+    Ok(counts.remove(name).unwrap_or_default().summary(name.to_owned()))
+}
+
 /// A summary counted from the points themselves.
 #[derive(Default)]
 struct Count {

@@ -22,7 +22,7 @@ use crate::core::Core;
 use crate::deletion;
 use crate::experiments::find_or_make;
 use crate::metrics::{Batch, store};
-use crate::run::{self, Command, Rejection, Run, RunCreated, RunState, Subject, Writer, name_of};
+use crate::run::{self, Command, Objective, Rejection, Run, RunCreated, RunState, Subject, Writer, name_of};
 
 /// Microseconds of a millisecond.
 const US_A_MS: i64 = 1_000;
@@ -77,6 +77,9 @@ impl FollowTrials {
         let context = calls::reaction_context(fact, "create_runs.experiment");
         let job = proposed.job.map(JobSpec::try_from).transpose();
         let job = job.map_err(|error| ReactError::Poison(format!("job: {error}")))?;
+        let goal = Some(proposed.goal.as_str()).filter(|goal| !goal.is_empty()).map(str::parse).transpose();
+        let goal = goal.map_err(|_| ReactError::Poison(format!("goal: {:?}", proposed.goal)))?;
+        let metric = Some(proposed.primary_metric).filter(|metric| !metric.is_empty());
         let experiment = find_or_make(&self.0, &proposed.workspace, &proposed.experiment, context).await?;
         let created = RunCreated {
             subject: Subject {
@@ -92,6 +95,7 @@ impl FollowTrials {
             params: proposed.params,
             tags: proposed.tags,
             job,
+            objective: metric.map(|metric| Objective { metric, goal }),
             at_us: fact.recorded_at_us,
         };
         execute(&self.0, fact, "create_runs", run, Command::Create(Box::new(created))).await?;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use vocabulary::RunId;
-use vocabulary::job::{JobEnd, JobSpec, RequeueCause, StopBy, upcast_end, upcast_spec};
+use vocabulary::job::{Goal, JobEnd, JobSpec, RequeueCause, StopBy, upcast_end, upcast_spec};
 
 use super::RunState;
 
@@ -20,6 +20,16 @@ pub struct Subject {
     /// The trial's index in the sweep.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trial_index: Option<u32>,
+}
+
+/// The metric that a run is about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Objective {
+    /// Its key.
+    pub metric: String,
+    /// Which way it is better; `None` when nobody has said it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub goal: Option<Goal>,
 }
 
 /// The run exists. With a job it is Proposed, without one its client drives it and it is Running.
@@ -45,6 +55,9 @@ pub struct RunCreated {
     /// What compute is to run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub job: Option<JobSpec>,
+    /// What a trial without a job is about; a job says it itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub objective: Option<Objective>,
     /// Microseconds since 1970.
     pub at_us: i64,
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use vocabulary::job::{JobEnd, JobSpec, Outcome, RequeueCause, StopBy};
 
 use super::RunState;
-use super::events::{AttemptEnded, RunCreated, RunEnded, RunEvent, RunStateChanged, RunUpdated, Subject};
+use super::events::{AttemptEnded, Objective, RunCreated, RunEnded, RunEvent, RunStateChanged, RunUpdated, Subject};
 use super::series::Series;
 
 /// Names of keys that are not watched that a run remembers: enough for a hint, little in an event.
@@ -56,6 +56,9 @@ pub struct Details {
     pub tags: BTreeMap<String, String>,
     /// What compute runs; `None` when its client drives it.
     pub job: Option<Arc<JobSpec>>,
+    /// What a trial without a job is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub objective: Option<Objective>,
     /// Microseconds since 1970.
     pub created_us: i64,
     /// When its first attempt ran first.
@@ -105,6 +108,12 @@ impl Run {
     /// Whether compute runs it.
     pub fn has_job(&self) -> bool {
         self.details.job.is_some()
+    }
+
+    /// The metric that it is about, if it has been told.
+    pub fn objective(&self) -> Option<Objective> {
+        let Some(job) = &self.details.job else { return self.details.objective.clone() };
+        job.primary_metric.clone().map(|metric| Objective { metric, goal: job.goal })
     }
 
     /// The state when the run is over.
@@ -162,6 +171,7 @@ impl Run {
             params: event.params.clone(),
             tags: event.tags.clone(),
             job: event.job.clone().map(Arc::new),
+            objective: event.objective.clone(),
             created_us: event.at_us,
             ..Details::default()
         };

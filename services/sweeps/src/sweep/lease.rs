@@ -3,6 +3,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
+use tuning::Goal;
 use vocabulary::RunId;
 
 /// Who holds a trial, and until when.
@@ -58,6 +59,18 @@ pub struct ExternalTrial {
     pub run_name: String,
     /// Who holds it first.
     pub lease: Lease,
+    /// What it is about; absent in what older versions wrote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub objective: Option<Box<ToldObjective>>,
+}
+
+/// The metric that an external trial is about, for its run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToldObjective {
+    /// The key.
+    pub metric: String,
+    /// Whether larger or smaller is better.
+    pub goal: Goal,
 }
 
 /// What a told report says beside its point: enough to make a fact of it alone.

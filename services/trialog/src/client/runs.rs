@@ -204,6 +204,8 @@ fn columns() -> List<'static> {
         column("name"),
         column("experiment"),
         column("state"),
+        column("best_value"),
+        column("last_value"),
         column("attempt"),
         column("created").at("created_at").age(),
         column("ended").at("ended_at").age(),

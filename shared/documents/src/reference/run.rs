@@ -112,8 +112,13 @@ pub const JOB: Section = Section {
             "The parameters with their types, for TRIALOG_PARAMS_FILE.",
         )
         .otherwise("the run's params"),
-        field("primary_metric", Type::Text, "\"val_acc\"", "The metric that matters, for its environment.")
-            .default("\"\""),
+        field(
+            "primary_metric",
+            Type::Text,
+            "\"val_acc\"",
+            "The metric that matters: the run's best_value and last_value are of it, and its environment names it.",
+        )
+        .default("\"\""),
         field("goal", Type::OneOf(&["minimize", "maximize"]), "\"maximize\"", "Whether larger or smaller is better.")
             .codes(&["BadGoal"]),
         field("seed", Type::Text, "\"7\"", "A seed for its environment: a 64-bit integer as a text.").default("\"\""),

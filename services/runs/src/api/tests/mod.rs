@@ -7,6 +7,7 @@ mod follow;
 mod lists;
 mod metrics;
 mod reactions;
+mod standing;
 mod throughput;
 mod walk;
 

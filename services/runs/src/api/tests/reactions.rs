@@ -54,6 +54,7 @@ impl Stories {
             params: [("lr".to_owned(), "0.1".to_owned())].into(),
             tags: [("team".to_owned(), "vision".to_owned())].into(),
             job: Some(JobSpec { parameters_json: r#"{"lr": 0.10}"#.into(), ..job() }),
+            ..TrialProposed::default()
         };
         self.tell("sweeps", 1, "TrialProposed", &proposed).await.unwrap();
     }
@@ -189,6 +190,8 @@ impl Stories {
             run_id: self.run_id.clone(),
             experiment: "digits".into(),
             run_name: "trial 4".into(),
+            primary_metric: "loss".into(),
+            goal: "minimize".into(),
             ..TrialProposed::default()
         };
         self.tell("sweeps", 1, "TrialProposed", &proposed).await.unwrap();
@@ -222,6 +225,8 @@ async fn an_external_trial_has_a_run_with_what_was_told_and_ends_with_it() {
     stories.report(2, 0, 0.5).await;
     stories.report(2, 0, 0.5).await;
     stories.report(3, 1, f64::NAN).await;
+    let run = stories.run().await;
+    assert_eq!((run.best_value, run.last_value), (Some(0.5), None), "it stands by the objective of its sweep");
     stories.end_trial(4, "Completed").await;
     let list = ListMetricsRequest { workspace: WORKSPACE.into(), run_id: stories.run_id.clone(), ..Default::default() };
     let listed = stories.fixture.api.list_metrics(Request::new(list)).await.unwrap().into_inner();

@@ -30,6 +30,7 @@ fn created(job: Option<JobSpec>) -> Command {
         params: [("lr".to_owned(), "0.1".to_owned())].into(),
         tags: [("team".to_owned(), "vision".to_owned())].into(),
         job,
+        objective: None,
         at_us: 1,
     }))
 }

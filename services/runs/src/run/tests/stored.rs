@@ -55,6 +55,7 @@ fn created(job: JobSpec) -> RunCreated {
         params: texts([("lr", "0.1")]),
         tags: texts([("team", "vision")]),
         job: Some(job),
+        objective: None,
         at_us: AT_US,
     }
 }

@@ -66,6 +66,7 @@ async fn a_worker_asks_tells_and_is_told_to_stop() {
     assert_eq!(kinds[2..], expected);
     let proposed = wire::TrialProposed::decode(facts[2].1.as_slice()).unwrap();
     assert_eq!((proposed.job, proposed.run_name.as_str(), proposed.experiment.as_str()), (None, "digits-0", "Default"));
+    assert_eq!((proposed.primary_metric.as_str(), proposed.goal.as_str()), ("val_acc", "maximize"), "for its run");
     let reported = wire::TrialReported::decode(facts[4].1.as_slice()).unwrap();
     assert_eq!((reported.metric.as_str(), reported.points[0].step, reported.points[0].value), ("val_acc", 0, 0.9));
     let ended = wire::TrialEnded::decode(facts[7].1.as_slice()).unwrap();
