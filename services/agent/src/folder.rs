@@ -32,6 +32,8 @@ pub const PARAMS: &str = "params.json";
 pub const ENDED: &str = "ended.json";
 /// The same file once compute has taken note of the end.
 pub const ACKNOWLEDGED: &str = "acknowledged";
+/// Which copy of what is kept of the best value stands; in the folder of the copies.
+pub const BEST: &str = "best.json";
 /// How far metrics have been sent.
 pub const UPLINK: &str = "uplink.json";
 /// How far logs have been sent.

@@ -134,14 +134,16 @@ impl Checkpoints {
     }
 }
 
-/// What there may be of a run: a folder that is being removed, its own, and a copy that an agent has broken off.
-fn places(folder: &Path, run_id: &str) -> [PathBuf; 3] {
-    [format!(".{run_id}.removed"), run_id.to_owned(), format!(".{run_id}.partial")].map(|name| folder.join(name))
+/// What there may be of a run: a folder that is being removed, its own, a copy that an agent has broken off, and what
+/// one has kept of its best value.
+fn places(folder: &Path, run_id: &str) -> [PathBuf; 4] {
+    let name = |what: &str| format!(".{run_id}.{what}");
+    [name("removed"), run_id.to_owned(), name("partial"), name("best")].map(|name| folder.join(name))
 }
 
 /// Removes what there is of a run; false when it is to be tried again.
 fn remove(folder: &Path, run_id: &str) -> bool {
-    let [going, own, partial] = places(folder, run_id);
+    let [going, own, partial, best] = places(folder, run_id);
     let gone = |path: &Path| match std::fs::remove_dir_all(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
@@ -151,7 +153,8 @@ fn remove(folder: &Path, run_id: &str) -> bool {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     };
-    let removed = gone(&going).and_then(|()| moved()).and_then(|()| gone(&going)).and_then(|()| gone(&partial));
+    let removed = gone(&going).and_then(|()| moved()).and_then(|()| gone(&going));
+    let removed = removed.and_then(|()| gone(&partial)).and_then(|()| gone(&best));
     if let Err(error) = &removed {
         tracing::warn!(run.id = run_id, "its checkpoints stay for now: {error}");
     }

@@ -146,8 +146,8 @@ fn proposed(sweep_id: String, event: TrialProposed) -> wire::TrialProposed {
         (None, Some(external)) => (external.experiment.clone(), external.run_name.clone()),
         (None, None) => Default::default(),
     };
-    let told = event.external.and_then(|external| external.objective);
-    let (primary_metric, goal) = told.map(|told| (told.metric, told.goal.to_string())).unwrap_or_default();
+    let sought = event.external.and_then(|external| external.objective);
+    let (primary_metric, goal) = sought.map(|sought| (sought.metric, sought.goal.to_string())).unwrap_or_default();
     wire::TrialProposed {
         workspace: event.workspace,
         sweep_id: sweep_id.clone(),
@@ -179,6 +179,7 @@ fn job_of(sweep_id: String, trial: u32, parameters_json: String, wanted: TrialJo
         requirements_file,
         inputs: inputs.collect(),
         outputs: wanted.outputs,
+        keep_best: wanted.keep_best,
         resources: Some(job::Resources {
             cpu_count: wanted.resources.cpu_count,
             gpu_count: wanted.resources.gpu_count,

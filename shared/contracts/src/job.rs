@@ -202,6 +202,7 @@ impl From<JobSpec> for wire::JobSpec {
             python: spec.python.unwrap_or_default(),
             inputs: spec.inputs.into_iter().map(input).collect(),
             outputs: spec.outputs,
+            keep_best: spec.keep_best,
             resources: Some(resources),
             checkpoint: spec.checkpoint,
             prepare: spec.prepare,
@@ -250,6 +251,7 @@ impl TryFrom<wire::JobSpec> for JobSpec {
             requirements: requirements_of(spec.requirements, spec.requirements_file),
             inputs: spec.inputs.into_iter().map(input).collect::<Result<_, String>>()?,
             outputs: spec.outputs,
+            keep_best: spec.keep_best,
             resources: Resources {
                 cpu_count,
                 gpu_count: resources.gpu_count,

@@ -142,6 +142,11 @@ fn read_requirement(item: &Field<'_>) -> Option<String> {
     Some(line.to_owned())
 }
 
+/// Whether what remains of a folder is as it was at the best value; `last` when it does not say.
+pub fn keeps_best(fields: &mut Fields<'_>) -> bool {
+    fields.field("keep").one_of("BadKeep", &["last", "best"]) == Some("best")
+}
+
 /// Checks the name of a variable whose value is at `field`.
 pub fn check_variable(name: &str, field: &Field<'_>) {
     if name.starts_with("TRIALOG_") {

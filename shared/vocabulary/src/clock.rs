@@ -24,8 +24,7 @@ pub trait Clock: Send + Sync + 'static {
 }
 
 /// Time that passes as the monotonic clock says and never jumps: it nears the machine's clock by a twentieth of what
-/// passes, at most. So a clock that is set by an hour is followed within a day, and what falls due falls due at its
-/// time, give or take a twentieth.
+/// passes, at most. So a clock that is set by an hour is followed within a day, and what falls due does so in time.
 #[derive(Clone, Copy, Debug)]
 pub struct SteadyTime {
     elapsed_us: i64,
@@ -36,8 +35,7 @@ pub struct SteadyTime {
 impl SteadyTime {
     /// The part of what passes by which the machine's clock is followed.
     const FOLLOWED_PART: i64 = 20;
-    /// A process that has not asked for the time for so long, in microseconds, has stood still: everything here asks
-    /// far more often.
+    /// Microseconds. A process that has not asked for the time for so long has stood still: all ask far more often.
     const STOOD_STILL_US: i64 = 90_000_000;
 
     /// Begins at the machine's time; `elapsed_us` is what the monotonic clock shows.

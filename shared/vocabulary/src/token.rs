@@ -2,8 +2,7 @@
 //! with, and a node's secret, which its agent proves itself with. Nothing is stored: whoever has the key can check a
 //! token, and make the same one again.
 //!
-//! A run's token is `tlr_<workspace>.<run_id>.<attempt>.<hex mac>`; the MAC is HMAC-SHA256 over the three, each on a
-//! line.
+//! A run's token is `tlr_<workspace>.<run_id>.<attempt>.<hex mac>`, the MAC HMAC-SHA256 over the three, a line each.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};

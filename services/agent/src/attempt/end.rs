@@ -126,7 +126,7 @@ pub(super) fn clean_up(folder: &Path) -> io::Result<()> {
     // what a later agent would take up, to clean it up again.
     folder::empty(&folder.join(folder::PLAN))?;
     folder::empty(&folder.join(folder::JOB))?;
-    for path in ["work", "model", "inputs", "outputs"].map(|name| folder.join(name)) {
+    for path in ["work", "model", "inputs", "outputs", "best"].map(|name| folder.join(name)) {
         if let Err(error) = remove_filled(&path) {
             // It is the job's, and no reason to hold its end up.
             tracing::warn!("{} stays on the disk: {error}", path.display());

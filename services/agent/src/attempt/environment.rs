@@ -6,6 +6,7 @@ use std::path::Path;
 
 use contracts::compute::{JobSpec, StartAttempt};
 
+use super::best;
 use super::places::Places;
 use crate::folder;
 use crate::process;
@@ -110,6 +111,9 @@ fn files(given: &Given<'_>, set: &mut impl FnMut(&str, String)) {
     }
     for (id, path) in &places.outputs {
         set(&format!("TRIALOG_OUTPUT_{}", upper(id)), shown(path));
+    }
+    if let Some(kept) = best::kept_file(given.order, &places.attempt) {
+        set("TRIALOG_KEPT_FILE", shown(&kept));
     }
     let checkpoint = &given.order.checkpoint_folder;
     let holds_one = std::fs::read_dir(checkpoint).is_ok_and(|mut entries| entries.next().is_some());

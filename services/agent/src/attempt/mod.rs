@@ -1,10 +1,13 @@
 //! One attempt of a job on this node, from the order to the acknowledged end. Every step can be taken again by a later
 //! agent.
 
+mod best;
 mod content;
+mod copies;
 mod end;
 mod environment;
 mod inputs;
+mod keeper;
 mod outputs;
 mod overdue;
 mod places;
@@ -30,6 +33,7 @@ use crate::watch::Watched;
 
 pub use state::{Attempt, phase_report};
 
+use keeper::Keeper;
 use places::Refused;
 
 /// Takes the attempt from where its folder stands to its acknowledged end. What the machine refuses (a full disk, no
@@ -52,11 +56,16 @@ async fn live(node: &Arc<Node>, attempt: &Arc<Attempt>) -> anyhow::Result<()> {
         }
     };
     attempt.set_gone();
+    let is_over = is_over(&end);
     node.link.report(attempt.set_end(end)).await;
     attempt.acknowledged().await;
     let (node_folder, folder) = (node.options.folder.clone(), attempt.folder.clone());
     let is_time_to_look = node.ended.fetch_add(1, Ordering::Relaxed).is_multiple_of(end::ENDED_PER_LOOK);
+    let owned = Arc::clone(attempt);
     let clean_up = move || {
+        if let Some(best) = owned.best.as_ref().filter(|_| is_over) {
+            best.clean_up()?;
+        }
         end::clean_up(&folder)?;
         // The attempt is over from here on: nothing may lead back to its beginning.
         if is_time_to_look && let Err(error) = end::drop_oldest(&node_folder) {
@@ -81,7 +90,7 @@ async fn run(node: &Arc<Node>, attempt: &Arc<Attempt>) -> anyhow::Result<JobEnd>
         }
     }
     let watched = node.watcher.watch(&attempt.folder);
-    let uplink = Uplink::start(node, attempt, &watched);
+    let (mut uplink, keeper) = (Uplink::start(node, attempt, &watched), Keeper::start(attempt));
     let exit = tokio::select! {
         exit = shim::run(node, attempt) => exit?,
         never = follow_phases(node, attempt, &watched) => match never {},
@@ -96,11 +105,17 @@ async fn run(node: &Arc<Node>, attempt: &Arc<Attempt>) -> anyhow::Result<JobEnd>
     attempt.set_gone();
     let end = end::of(attempt, exit.as_ref(), clock);
     let has_outputs = has_completed(&end) && exit.as_ref().is_some_and(Exit::is_success) && !attempt.is_service();
+    uplink.finish_metrics().await?;
     // Before its log ends: what is left out is said there.
+    keeper.finish(attempt).await?;
     let files = if has_outputs { outputs::files(attempt) } else { Vec::new() };
     // What it wrote before its end belongs to it, whether anybody still waits for it or not.
     uplink.finish().await?;
-    Ok(finalize(node, attempt, end, files).await)
+    let end = finalize(node, attempt, end, files).await;
+    if let Some(best) = attempt.best.as_ref().filter(|_| is_over(&end)) {
+        best.leave_checkpoint()?;
+    }
+    Ok(end)
 }
 
 /// Whether the attempt has come to its end, be it on the notice that its trial had gone on for too long: such a trial
@@ -108,6 +123,12 @@ async fn run(node: &Arc<Node>, attempt: &Arc<Attempt>) -> anyhow::Result<JobEnd>
 fn has_completed(end: &JobEnd) -> bool {
     let is_over = end.outcome == Outcome::Canceled.to_string() && end.by == StopBy::MaxResource.to_string();
     end.outcome == Outcome::Completed.to_string() || is_over
+}
+
+/// Whether no other attempt can follow. After a failure one may.
+fn is_over(end: &JobEnd) -> bool {
+    let holds = end.by.parse().is_ok_and(StopBy::holds);
+    end.outcome == Outcome::Completed.to_string() || (end.outcome == Outcome::Canceled.to_string() && !holds)
 }
 
 /// Uploads the outputs of a command that has ended well.

@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
+use super::best::Best;
 use super::state::Attempt;
 use crate::errors::{self, Refusal};
 use crate::folder;
@@ -35,13 +36,16 @@ pub(super) type File = (PathBuf, String);
 /// said.
 pub(super) fn files(attempt: &Attempt) -> Vec<File> {
     let outputs = attempt.order.spec.as_ref().map_or(&[][..], |spec| &spec.outputs);
-    files_of(&attempt.folder, outputs)
+    let kept = attempt.best.as_ref().and_then(Best::kept);
+    files_of(&attempt.folder, outputs, kept.as_deref())
 }
 
-fn files_of(attempt: &Path, outputs: &[String]) -> Vec<File> {
+/// Of an output that lies in the copy `kept`, that one.
+fn files_of(attempt: &Path, outputs: &[String], kept: Option<&Path>) -> Vec<File> {
     let mut found = Vec::new();
     for id in outputs {
-        let all = attempt.join("outputs");
+        let kept = kept.map(|kept| kept.join("outputs")).filter(|kept| kept.join(id).is_dir());
+        let all = kept.unwrap_or_else(|| attempt.join("outputs"));
         let read = real_folder(&all)
             .and_then(|()| real_folder(&all.join(id)))
             .and_then(|()| walk(&all.join(id), &format!("outputs/{id}"), attempt, &mut found));
@@ -209,7 +213,7 @@ mod tests {
         for name in odd.iter().chain([&OsStr::new("good.bin"), &OsStr::new("sub/ä b")]) {
             fs::write(root.join(name), "x").unwrap();
         }
-        let found = files_of(attempt.path(), &["model".to_owned()]);
+        let found = files_of(attempt.path(), &["model".to_owned()], None);
         let names: Vec<&str> = found.iter().map(|(_, name)| name.as_str()).collect();
         assert_eq!(names, ["outputs/model/good.bin", "outputs/model/sub/ä b"]);
         let said = notices(attempt.path());
@@ -225,13 +229,13 @@ mod tests {
         fs::write(attempt.path().join("outputs/good/a"), "x").unwrap();
         symlink(other.path(), attempt.path().join("outputs/model")).unwrap();
         let both = ["good".to_owned(), "model".to_owned()];
-        let found = files_of(attempt.path(), &both);
+        let found = files_of(attempt.path(), &both, None);
         assert_eq!(found.iter().map(|(_, name)| name.as_str()).collect::<Vec<_>>(), ["outputs/good/a"]);
         assert!(notices(attempt.path()).contains("'model' cannot be read whole"), "{}", notices(attempt.path()));
         // Nor where all of them are.
         fs::rename(attempt.path().join("outputs"), attempt.path().join("before")).unwrap();
         symlink(attempt.path().join("before"), attempt.path().join("outputs")).unwrap();
-        assert_eq!(files_of(attempt.path(), &both), []);
+        assert_eq!(files_of(attempt.path(), &both, None), []);
         // A file that has become a link since the folder was read is not opened.
         let (file, link) = (other.path().join("secret"), attempt.path().join("before/good/link"));
         symlink(&file, &link).unwrap();

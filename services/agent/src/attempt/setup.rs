@@ -1,9 +1,8 @@
 //! From an order to a plan that the shim can carry out: folders, code, model, inputs, parameters, environment.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use contracts::compute::{JobSpec, StartAttempt};
@@ -11,7 +10,7 @@ use vocabulary::RunId;
 
 use super::places::{Places, Refused};
 use super::state::Attempt;
-use super::{content, environment, inputs, python};
+use super::{content, copies, environment, inputs, python};
 use crate::folder;
 use crate::node::Node;
 use crate::record::Plan;
@@ -104,33 +103,16 @@ fn make_checkpoints(folder: &Path, from: &str) -> io::Result<()> {
         if partial.exists() {
             fs::remove_dir_all(&partial)?;
         }
-        let before = listing(&earlier);
+        let before = copies::listing(&earlier);
         match copy_folder(&earlier, &partial) {
             Err(error) if left > 0 && error.kind() == io::ErrorKind::NotFound => continue,
             copied => copied?,
         }
-        if left == 0 || before.is_ok_and(|before| listing(&earlier).is_ok_and(|after| before == after)) {
+        if left == 0 || before.is_ok_and(|before| copies::listing(&earlier).is_ok_and(|after| before == after)) {
             break;
         }
     }
     fs::rename(&partial, folder)
-}
-
-/// What is in a folder: paths, sizes and times of the last change, in no order.
-fn listing(folder: &Path) -> io::Result<BTreeSet<(PathBuf, u64, Option<std::time::SystemTime>)>> {
-    let mut found = BTreeSet::new();
-    let mut folders = vec![folder.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder)? {
-            let entry = entry?;
-            let facts = entry.metadata()?;
-            found.insert((entry.path(), facts.len(), facts.modified().ok()));
-            if facts.is_dir() {
-                folders.push(entry.path());
-            }
-        }
-    }
-    Ok(found)
 }
 
 fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {

@@ -11,6 +11,7 @@ use runtime::Stopwatch;
 use serde::Serialize;
 use tokio::sync::watch;
 
+use super::best::Best;
 use super::environment;
 use crate::folder;
 use crate::process;
@@ -24,6 +25,8 @@ pub struct Attempt {
     pub folder: PathBuf,
     /// What must not leave the node.
     pub mask: Mask,
+    /// What is to be kept of it at its best value, if anything.
+    pub best: Option<Best>,
     known: Mutex<Known>,
     /// Orders and acknowledgements that have come.
     signals: watch::Sender<Signals>,
@@ -86,8 +89,8 @@ impl Attempt {
         let signals = Signals { stopped: stop.is_some(), noticed: notice.is_some(), ..Signals::default() };
         let stop = stop.map(|stop| Order::new(stop, Stop::grace));
         let known = Known { phase, address, gpus: gpus.unwrap_or_default(), stop, notice, ..Known::default() };
-        let mask = Mask::of(&order);
-        Self { order, folder, mask, known: Mutex::new(known), signals: watch::Sender::new(signals) }
+        let (mask, best) = (Mask::of(&order), Best::of(&order, &folder));
+        Self { order, folder, mask, best, known: Mutex::new(known), signals: watch::Sender::new(signals) }
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {

@@ -123,6 +123,9 @@ impl Sender {
         let attempt = &self.context.attempt;
         match message.payload {
             Payload::Metric(mut point) => {
+                if let Some(best) = attempt.best.as_ref().filter(|_| !attempt.is_service()) {
+                    best.report(&point);
+                }
                 point.name = attempt.mask.cover_text(&point.name);
                 let at = |place: usize| start + u64::try_from(place).unwrap_or_default();
                 points.push(Placed { start: at(message.start), end: at(message.end), point });

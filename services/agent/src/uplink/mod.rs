@@ -53,15 +53,24 @@ impl Uplink {
         Self { stage, metrics, logs }
     }
 
+    /// Sends what is left of the metrics; returns when all of them are acknowledged.
+    ///
+    /// # Errors
+    /// When their sender is gone and has not said so.
+    pub async fn finish_metrics(&mut self) -> anyhow::Result<()> {
+        self.stage.send_replace(Stage::Drain);
+        while let Some(ended) = self.metrics.join_next().await {
+            ended.context("metrics")?;
+        }
+        Ok(())
+    }
+
     /// Sends what is left; returns when all of it is acknowledged.
     ///
     /// # Errors
     /// When a sender is gone that has not said so.
     pub async fn finish(mut self) -> anyhow::Result<()> {
-        self.stage.send_replace(Stage::Drain);
-        while let Some(ended) = self.metrics.join_next().await {
-            ended.context("metrics")?;
-        }
+        self.finish_metrics().await?;
         self.stage.send_replace(Stage::Last);
         while let Some(ended) = self.logs.join_next().await {
             ended.context("logs")?;

@@ -95,7 +95,7 @@ impl<const LIMIT: usize> Body<LIMIT> {
     /// 400 for syntax, duplicate keys and unknown fields, 413 for too many values, 422 for values of the wrong type,
     /// 429 when too many long bodies are read.
     pub async fn message<M: DeserializeOwned + ToSchema + Default + Send + 'static>(&self) -> Result<M, Problem> {
-        self.message_from(|_| {}).await
+        self.message_from(|_| Ok(())).await
     }
 
     /// The same where people may write some of it in another form: `form` gives it the one that the message has.
@@ -104,7 +104,7 @@ impl<const LIMIT: usize> Body<LIMIT> {
     /// See [`Body::message`].
     pub async fn message_from<M: DeserializeOwned + ToSchema + Default + Send + 'static>(
         &self,
-        form: fn(&mut Node),
+        form: fn(&mut Node) -> Result<(), Problem>,
     ) -> Result<M, Problem> {
         self.read(move |bytes, format| message(bytes, format, form)).await?
     }
@@ -114,13 +114,13 @@ impl<const LIMIT: usize> Body<LIMIT> {
 fn message<M: DeserializeOwned + ToSchema + Default>(
     bytes: &[u8],
     format: Format,
-    form: fn(&mut Node),
+    form: fn(&mut Node) -> Result<(), Problem>,
 ) -> Result<M, Problem> {
     if bytes.is_empty() {
         return Ok(M::default());
     }
     let mut tree = documents::read(bytes, format)?;
-    form(&mut tree);
+    form(&mut tree)?;
     shape::check(&tree, &M::name())?;
     serde_json::from_value(tree.to_json()).map_err(|error| Problem::invalid("", "BadValue", error.to_string()))
 }

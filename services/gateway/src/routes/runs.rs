@@ -8,7 +8,8 @@ use contracts::runs::{
     UpdateRunRequest,
 };
 use contracts::sweeps::GetSweepRequest;
-use documents::{Node, Tree};
+use documents::reference::{KEPT_CHECKPOINT, OUTPUT, Section};
+use documents::{Field, Findings, Node, Tree};
 use serde::Deserialize;
 use serde_json::json;
 use utoipa::IntoParams;
@@ -63,7 +64,7 @@ pub(crate) async fn create_run(body: Document, call: Call) -> Reply {
 }
 
 /// A sweep takes its outputs as a map, and values of its parameters are numbers: who writes a run so means the same.
-fn as_message(run: &mut Node) {
+fn as_message(run: &mut Node) -> Result<(), Problem> {
     if let Some(Tree::Map(params)) = field_mut(run, "params").map(|params| &mut params.value) {
         for (_, param) in params {
             match &param.value {
@@ -73,26 +74,60 @@ fn as_message(run: &mut Node) {
             }
         }
     }
-    if let Some(outputs) = field_mut(run, "job").and_then(|job| field_mut(job, "outputs"))
+    let findings = Findings::new();
+    let kept = kept_at_best(run, &findings);
+    let (kept, _) = findings.finish(Some(kept))?;
+    let Some(job) = field_mut(run, "job") else { return Ok(()) };
+    if let Some(outputs) = field_mut(job, "outputs")
         && let Tree::Map(entries) = &outputs.value
-        && entries.iter().all(|(_, entry)| is_empty(&entry.value))
     {
         let id = |(id, entry): &(String, Node)| Node { value: Tree::Text(id.clone()), ..entry.clone() };
         outputs.value = Tree::List(entries.iter().map(id).collect());
     }
+    if let Some(checkpoint) = field_mut(job, "checkpoint").filter(|checkpoint| matches!(checkpoint.value, Tree::Map(_)))
+    {
+        checkpoint.value = Tree::Bool(true);
+    }
+    let here = job.clone();
+    if let (false, Tree::Map(fields)) = (kept.is_empty(), &mut job.value) {
+        let texts = kept.into_iter().map(|name| Node { value: Tree::Text(name), ..here.clone() });
+        fields.push(("keep_best".to_owned(), Node { value: Tree::List(texts.collect()), ..here.clone() }));
+    }
+    Ok(())
+}
+
+/// What the document wants to remain as it was at the best value.
+fn kept_at_best(run: &Node, findings: &Findings) -> Vec<String> {
+    let mut kept = Vec::new();
+    let Some(mut run) = Field::root(run, findings).map() else { return kept };
+    // What is wrong elsewhere is found where the message is checked.
+    run.ignore_rest();
+    let job = run.field("job");
+    let Some(mut job) = job.node().filter(|job| matches!(job.value, Tree::Map(_))).and_then(|_| job.map()) else {
+        return kept;
+    };
+    job.ignore_rest();
+    let (checkpoint, outputs) = (job.field("checkpoint"), job.field("outputs"));
+    let is_map = |field: &Field<'_>| field.node().is_some_and(|node| matches!(node.value, Tree::Map(_)));
+    let mut read = |field: &Field<'_>, name: String, section: &'static Section| {
+        if let Some(mut fields) = field.map() {
+            fields.described_by(section);
+            kept.extend(documents::job::keeps_best(&mut fields).then_some(name));
+        }
+    };
+    if is_map(&checkpoint) {
+        read(&checkpoint, "checkpoint".to_owned(), &KEPT_CHECKPOINT);
+    }
+    let entries = if is_map(&outputs) { outputs.entries().unwrap_or_default() } else { Vec::new() };
+    for (id, entry) in entries.iter().filter(|(_, entry)| entry.node().is_some_and(|node| node.value != Tree::Null)) {
+        read(entry, format!("outputs/{id}"), &OUTPUT);
+    }
+    kept
 }
 
 fn field_mut<'n>(node: &'n mut Node, name: &str) -> Option<&'n mut Node> {
     let Tree::Map(entries) = &mut node.value else { return None };
     entries.iter_mut().find(|(key, _)| key == name).map(|(_, node)| node)
-}
-
-fn is_empty(value: &Tree) -> bool {
-    match value {
-        Tree::Null => true,
-        Tree::Map(entries) => entries.is_empty(),
-        _ => false,
-    }
 }
 
 fn job_cluster(cluster: Cluster) -> JobCluster {
@@ -301,17 +336,36 @@ mod tests {
     fn a_run_may_be_written_as_a_sweep_is() {
         let text = "{params: {lr: 0.10, fast: true, net: deep}, job: {outputs: {model: {}, report: null}}}";
         let mut run = documents::read(text.as_bytes(), documents::Format::Yaml).unwrap();
-        as_message(&mut run);
+        as_message(&mut run).unwrap();
         let expected = json!({
             "params": {"lr": "0.10", "fast": "true", "net": "deep"}, "job": {"outputs": ["model", "report"]},
         });
         assert_eq!(run.to_json(), expected);
         let before = run.to_json();
-        as_message(&mut run);
+        as_message(&mut run).unwrap();
         assert_eq!(run.to_json(), before);
-        let other = documents::read(b"{job: {outputs: {model: {keep: 1}}}}", documents::Format::Yaml);
-        let mut other = other.unwrap();
-        as_message(&mut other);
-        assert!(other.to_json()["job"]["outputs"].is_object(), "what is more than an id is refused as it stands");
+    }
+
+    #[test]
+    fn what_a_run_is_to_keep_is_read_as_a_sweep_has_it() {
+        let read = |text: &str| documents::read(text.as_bytes(), documents::Format::Yaml).unwrap();
+        let outputs = "{model: {keep: best}, a: {keep: last}, b: null}";
+        let mut run = read(&format!("{{job: {{checkpoint: {{keep: best}}, outputs: {outputs}}}}}"));
+        as_message(&mut run).unwrap();
+        let job = json!({
+            "checkpoint": true, "outputs": ["model", "a", "b"], "keep_best": ["checkpoint", "outputs/model"],
+        });
+        assert_eq!(run.to_json(), json!({ "job": job }));
+        for (text, code, pointer) in [
+            ("{job: {outputs: {model: {keep: worst}}}}", "BadKeep", "/job/outputs/model/keep"),
+            ("{job: {outputs: {model: {kepe: best}}}}", "UnknownField", "/job/outputs/model/kepe"),
+            ("{job: {checkpoint: {keep: 1}}}", "WrongType", "/job/checkpoint/keep"),
+            ("{job: {outputs: {model: 7}}}", "WrongType", "/job/outputs/model"),
+        ] {
+            let problem = as_message(&mut read(text)).unwrap_err();
+            let of = |error: &FieldError| (error.code.clone(), error.pointer.clone());
+            let found: Vec<_> = problem.errors.iter().map(of).collect();
+            assert_eq!(found, [(code.to_owned(), pointer.to_owned())], "{text}");
+        }
     }
 }

@@ -64,6 +64,7 @@ fn read(mut fields: Fields<'_>, cluster: Option<&wire::JobCluster>, findings: &F
     let outputs: Vec<_> = outputs.iter().filter_map(|output| Some((output.text()?, output.clone()))).collect();
     documents::job::check_ids(outputs.iter().cloned());
     let outputs = outputs.into_iter().map(|(id, _)| id).collect();
+    check_kept(&mut fields, &outputs);
     let _ = fields.required("cluster").text();
     let command = fields.required("command");
     let words = command.list().unwrap_or_default();
@@ -104,6 +105,30 @@ fn read(mut fields: Fields<'_>, cluster: Option<&wire::JobCluster>, findings: &F
     let _ = documents::job::read_resources(&fields.field("resources"), nodes.as_ref());
     // The other fields were checked by the message's own form.
     fields.ignore_rest();
+}
+
+/// What remains as it was at the best value, of a metric and a goal that are named.
+fn check_kept(fields: &mut Fields<'_>, outputs: &BTreeSet<&str>) {
+    let has_checkpoint = fields.boolean("checkpoint").unwrap_or_default();
+    let kept = fields.field("keep_best");
+    let entries = kept.list().unwrap_or_default();
+    for entry in &entries {
+        let is_there = match entry.text().and_then(|text| text.strip_prefix("outputs/")) {
+            Some(id) => outputs.contains(id),
+            None => has_checkpoint && entry.text() == Some("checkpoint"),
+        };
+        if !is_there {
+            let message = "checkpoint, when the job has one, or outputs/ID of one of its outputs, received";
+            entry.refuse("BadKeep", format_args!("{message} {}", entry.received()));
+        }
+    }
+    let metric = fields.field("primary_metric");
+    let is_clear = metric.text().is_some_and(|name| !name.is_empty()) && fields.field("goal").is_present();
+    if !entries.is_empty() && !is_clear {
+        let message = "keep: best is that of the best value of a metric; name primary_metric and goal in the job, or \
+                       keep the last";
+        kept.refuse("NeedsObjective", message);
+    }
 }
 
 /// The ids of the inputs.

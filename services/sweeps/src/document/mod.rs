@@ -124,6 +124,7 @@ fn read_fields(
     sought.rules().check(sampler.as_ref().map(|sampler| &sampler.spec), findings);
     sought.rules().check_policy(policy.as_ref(), findings);
     sought.rules().check_limits(limits.as_ref(), findings);
+    trial::check_kept(trial.as_ref(), sought.objectives.as_ref().map(|(_, further)| further.len()), findings);
     let sampler = sampler?;
     let (objective, further_objectives) = sought.objectives?;
     Some(SweepSpec {

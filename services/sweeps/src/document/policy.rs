@@ -96,7 +96,7 @@ fn read_map(mut fields: Fields<'_>, compat: bool) -> Option<PolicySpec> {
 
 /// Promotion stops a trial at each rung and lets it go on later, which needs a checkpoint.
 pub(super) fn check_checkpoint(policy: Option<&PolicySpec>, trial: Option<&TrialSpec>, findings: &Findings) {
-    if policy.is_some_and(PolicySpec::promotes) && trial.is_some_and(|trial| !trial.checkpoint) {
+    if policy.is_some_and(PolicySpec::promotes) && trial.is_some_and(|trial| !trial.checkpoint.is_saved()) {
         let message = "variant promotion stops a trial at each rung and goes on from its checkpoint: set \
                        trial.checkpoint to true and save one, or use variant stopping";
         findings.refuse("/early_termination/variant", "NeedsCheckpoint", message);
@@ -106,7 +106,7 @@ pub(super) fn check_checkpoint(policy: Option<&PolicySpec>, trial: Option<&Trial
 
 /// A child goes on from a donor's checkpoint.
 fn check_population(policy: Option<&PolicySpec>, trial: Option<&TrialSpec>, findings: &Findings) {
-    if policy.is_some_and(PolicySpec::is_population_based) && trial.is_some_and(|trial| !trial.checkpoint) {
+    if policy.is_some_and(PolicySpec::is_population_based) && trial.is_some_and(|trial| !trial.checkpoint.is_saved()) {
         let message = "pbt starts trials from the checkpoints of others: set trial.checkpoint to true and save one, or \
                        use another policy";
         findings.refuse("/early_termination/type", "NeedsCheckpoint", message);

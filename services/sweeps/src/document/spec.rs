@@ -261,10 +261,20 @@ pub struct TrialSpec {
     pub resources: Resources,
     /// Whether the command saves checkpoints and resumes from them.
     #[serde(default)]
-    pub checkpoint: bool,
+    pub checkpoint: Checkpoint,
     /// Words of a command that runs before, once an attempt.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub prepare: Vec<String>,
+}
+
+impl TrialSpec {
+    /// What remains as it was at the best value: `checkpoint` and `outputs/ID`.
+    pub fn kept_at_best(&self) -> Vec<String> {
+        let best = self.outputs.iter().filter(|(_, output)| output.keep == Keep::Best);
+        let outputs = best.map(|(id, _)| format!("outputs/{id}"));
+        let checkpoint = (self.checkpoint.keep() == Keep::Best).then(|| "checkpoint".to_owned());
+        checkpoint.into_iter().chain(outputs).collect()
+    }
 }
 
 /// The software that a trial runs with.
@@ -300,9 +310,64 @@ pub enum InputMode {
     Download,
 }
 
-/// An output folder of a trial; it has no settings yet.
+/// An output folder of a trial.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Output {}
+pub struct Output {
+    /// Which state of it is uploaded.
+    #[serde(default, skip_serializing_if = "Keep::is_last")]
+    pub keep: Keep,
+}
+
+/// Which state of a folder remains.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Keep {
+    /// As it is at the end.
+    #[default]
+    Last,
+    /// As it was at the best value of the objective.
+    Best,
+}
+
+impl Keep {
+    fn is_last(&self) -> bool {
+        *self == Self::Last
+    }
+}
+
+/// Whether the command saves checkpoints, and which one remains.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Checkpoint {
+    /// Whether it does; the last one remains.
+    Saved(bool),
+    /// It does, and another one remains.
+    Kept {
+        /// Which one.
+        keep: Keep,
+    },
+}
+
+impl Default for Checkpoint {
+    fn default() -> Self {
+        Self::Saved(false)
+    }
+}
+
+impl Checkpoint {
+    /// Whether the command saves checkpoints.
+    pub fn is_saved(self) -> bool {
+        self != Self::Saved(false)
+    }
+
+    /// Which one remains.
+    pub fn keep(self) -> Keep {
+        match self {
+            Self::Saved(_) => Keep::Last,
+            Self::Kept { keep } => keep,
+        }
+    }
+}
 
 /// What a trial occupies.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

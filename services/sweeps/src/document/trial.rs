@@ -7,7 +7,7 @@ use documents::{Field, Fields, Findings, Tree, reference};
 
 use super::references::References;
 use super::space::Names;
-use super::spec::{ClusterFacts, Environment, Input, InputMode, Output, Resources, TrialSpec};
+use super::spec::{Checkpoint, ClusterFacts, Environment, Input, InputMode, Keep, Output, Resources, TrialSpec};
 use super::template::{Argument, Template};
 
 /// Reads the section. `parameters` are the names in the search space, if that could be read.
@@ -38,7 +38,7 @@ pub(super) fn read(
     }
     let environment = read_environment(&fields.field("environment"), has_code);
     let resources = read_resources(&fields.field("resources"), cluster);
-    let checkpoint = fields.boolean("checkpoint").unwrap_or_default();
+    let checkpoint = read_checkpoint(&fields.field("checkpoint"));
     let prepare = read_prepare(&fields.field("prepare"));
     let inputs = inputs.into_iter().map(|(id, input)| Some((id, input?))).collect::<Option<_>>();
     let outputs = outputs.into_iter().map(|(id, output)| Some((id, output?))).collect::<Option<_>>();
@@ -169,16 +169,49 @@ fn read_outputs(field: &Field<'_>) -> BTreeMap<String, Option<Output>> {
     let entries = field.list().unwrap_or_default();
     let named: Vec<_> = entries.iter().filter_map(|entry| Some((entry.text()?, entry.clone()))).collect();
     job::check_ids(named.iter().cloned());
-    named.into_iter().map(|(id, _)| (id.to_owned(), Some(Output {}))).collect()
+    named.into_iter().map(|(id, _)| (id.to_owned(), Some(Output::default()))).collect()
 }
 
 fn read_output(field: &Field<'_>) -> Option<Output> {
     match field.node()?.value {
-        Tree::Null => Some(Output {}),
+        Tree::Null => Some(Output::default()),
         _ => field.map().map(|mut fields| {
             fields.described_by(&reference::OUTPUT);
-            Output {}
+            Output { keep: read_keep(&mut fields) }
         }),
+    }
+}
+
+fn read_keep(fields: &mut Fields<'_>) -> Keep {
+    if job::keeps_best(fields) { Keep::Best } else { Keep::Last }
+}
+
+/// Whether there is one, or a map that says which one remains.
+fn read_checkpoint(field: &Field<'_>) -> Checkpoint {
+    if !field.node().is_some_and(|node| matches!(node.value, Tree::Map(_))) {
+        return Checkpoint::Saved(field.boolean().unwrap_or_default());
+    }
+    let keep = field.map().map(|mut fields| {
+        fields.described_by(&reference::KEPT_CHECKPOINT);
+        read_keep(&mut fields)
+    });
+    match keep {
+        Some(Keep::Best) => Checkpoint::Kept { keep: Keep::Best },
+        _ => Checkpoint::Saved(true),
+    }
+}
+
+/// Refuses to keep what is of the best value where several values say what is good.
+pub(super) fn check_kept(trial: Option<&TrialSpec>, further_objectives: Option<usize>, findings: &Findings) {
+    let further = further_objectives.unwrap_or_default();
+    for kept in trial.into_iter().flat_map(TrialSpec::kept_at_best).filter(|_| further > 0) {
+        let message = format!(
+            "trial.{}.keep: best is that of one value, and this sweep has {} objectives; keep the last, or name one \
+             objective",
+            kept.replace('/', "."),
+            further + 1
+        );
+        findings.refuse(format!("/trial/{kept}/keep"), "NeedsObjective", message);
     }
 }
 

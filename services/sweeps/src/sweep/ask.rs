@@ -6,7 +6,7 @@ use vocabulary::RunId;
 use super::command::Ask;
 use super::events::{Basis, SweepEvent, SweepStarted, TrialLeased, TrialProposed};
 use super::exploit::Exploit;
-use super::lease::{ExternalTrial, Lease, ToldObjective};
+use super::lease::{ExternalObjective, ExternalTrial, Lease};
 use super::model::Made;
 use super::propose::{Planned, ProposalBasis, proposals};
 use super::rejection::{Decided, Rejection};
@@ -120,7 +120,7 @@ fn offered(submitted: &Submitted, ask: &Ask, trial: u32, run_id: RunId, new: New
         experiment: submitted.spec.experiment.clone(),
         run_name: format!("{}-{trial}", submitted.name),
         lease: Lease::new(&ask.worker, ask.lease_seconds, ask.at),
-        objective: Some(Box::new(ToldObjective {
+        objective: Some(Box::new(ExternalObjective {
             metric: submitted.spec.objective.primary_metric.clone(),
             goal: submitted.spec.objective.goal,
         })),

@@ -61,7 +61,7 @@ impl Sweep {
                            stop them; use drain: asks answer paused, and what is out can still be told";
             return Err(Problem::invalid("/mode", "NotInExternal", message).into());
         }
-        if !submitted.spec.trial.checkpoint {
+        if !submitted.spec.trial.checkpoint.is_saved() {
             let message = "mode checkpoint: the trials save no checkpoint (trial.checkpoint is false), so what they \
                            have done would be lost; use drain: live trials run on and no new ones come";
             return Err(Problem::invalid("/mode", "NeedsCheckpoint", message).into());

@@ -39,6 +39,9 @@ pub struct TrialJob {
     pub inputs: BTreeMap<String, Input>,
     /// Ids of the output folders.
     pub outputs: Vec<String>,
+    /// What remains as it was at the best value: `outputs/ID` and `checkpoint`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keep_best: Vec<String>,
     /// What it occupies.
     pub resources: Resources,
     /// Whether it saves checkpoints.
@@ -116,8 +119,9 @@ impl TrialJob {
             requirements: wanted.environment.requirements.clone(),
             inputs: wanted.inputs.clone(),
             outputs: wanted.outputs.keys().cloned().collect(),
+            keep_best: wanted.kept_at_best(),
             resources: wanted.resources.clone(),
-            checkpoint: wanted.checkpoint,
+            checkpoint: wanted.checkpoint.is_saved(),
             checkpoint_from: String::new(),
             prepare: wanted.prepare.clone(),
             max_retries: limits.max_retries,

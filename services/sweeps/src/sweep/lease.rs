@@ -61,12 +61,12 @@ pub struct ExternalTrial {
     pub lease: Lease,
     /// What it is about; absent in what older versions wrote.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub objective: Option<Box<ToldObjective>>,
+    pub objective: Option<Box<ExternalObjective>>,
 }
 
 /// The metric that an external trial is about, for its run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ToldObjective {
+pub struct ExternalObjective {
     /// The key.
     pub metric: String,
     /// Whether larger or smaller is better.

@@ -53,7 +53,7 @@ pub use inheritance::{
     AdoptedTrial, Inheritance, InheritedTrial, ObservationsInherited, Parent, TrialsAdopted, configuration_of,
 };
 pub use job::{TrialJob, parameters_json};
-pub use lease::{ExternalTrial, Lease, TellDetails, ToldObjective};
+pub use lease::{ExternalObjective, ExternalTrial, Lease, TellDetails};
 pub use model::{Ended, Made, ModelBasis, Suggested, outcome_of};
 pub use point::{NamedValue, Point};
 pub use propose::{Planned, ProposalBasis, proposals};

@@ -29,7 +29,7 @@ pub use space::PARAMETERS;
 pub use sweep::{
     CONSTRAINT, CONVERGENCE, FURTHER_OBJECTIVE, LIMITS, OBJECTIVE, RESUME_FROM, RESUME_TRIAL, SAMPLERS, SWEEP,
 };
-pub use trial::{ENVIRONMENT, INPUT, OUTPUT, RESOURCES, TRIAL};
+pub use trial::{ENVIRONMENT, INPUT, KEPT_CHECKPOINT, OUTPUT, RESOURCES, TRIAL};
 
 /// The documents, by the names of their schemas.
 pub const DOCUMENTS: [(&str, &Section); 5] =

@@ -90,10 +90,20 @@ pub const JOB: Section = Section {
             OUTPUTS,
             "[\"model\"]",
             "Ids of folders, TRIALOG_OUTPUT_ID, that are uploaded at the end to artifacts outputs/ID; a map by id says \
-             the same.",
+             the same, and which state of each.",
         )
         .default("[]")
         .codes(&["BadName", "AmbiguousName"]),
+        field(
+            "keep_best",
+            Type::List(&Type::Text),
+            "[\"outputs/model\", \"checkpoint\"]",
+            "What has keep: best, in the form in which it is sent on and shown; primary_metric and goal say what is \
+             best.",
+        )
+        .default("[]")
+        .codes(&["BadKeep", "NeedsObjective"])
+        .goes_with_others(),
         field("resources", Type::Map(&RESOURCES), "{\"cpu_count\": 1}", "What it occupies of a node.")
             .otherwise("one CPU and 1 GiB"),
         CHECKPOINT,

@@ -56,7 +56,7 @@ pub const TRIAL: Section = Section {
         .codes(&["BadName", "AmbiguousName", "BestWithoutOutputs"]),
         field("resources", Type::Map(&RESOURCES), "{\"cpu_count\": 1}", "What a trial occupies of a node.")
             .otherwise("one CPU and 1 GiB"),
-        CHECKPOINT.codes(&["NeedsCheckpoint"]),
+        CHECKPOINT,
         PREPARE,
     ],
 };
@@ -75,11 +75,13 @@ pub(super) const VARIABLES: Entry = field(
 /// Whether the command goes on where it was.
 pub(super) const CHECKPOINT: Entry = field(
     "checkpoint",
-    Type::Boolean,
+    Type::Any(&[Type::Boolean, Type::Map(&KEPT_CHECKPOINT)]),
     "true",
-    "Whether the command saves into TRIALOG_CHECKPOINT_DIR and resumes from it; the variable is set only then.",
+    "Whether the command saves into TRIALOG_CHECKPOINT_DIR and resumes from it; the variable is set only then. A map \
+     is true, and says what remains.",
 )
-.default("false");
+.default("false")
+.codes(&["NeedsCheckpoint"]);
 /// What runs before the command.
 pub(super) const PREPARE: Entry = field(
     "prepare",
@@ -127,8 +129,22 @@ pub(super) const INPUT_MODE: Entry =
         .codes(&["BadInputMode"]);
 
 /// An output.
-pub const OUTPUT: Section =
-    Section { meaning: "A folder that is uploaded at the end; it has no settings.", fields: &[] };
+pub const OUTPUT: Section = Section { meaning: "A folder that is uploaded at the end.", fields: &[KEEP] };
+/// A checkpoint of which it is said what remains.
+pub const KEPT_CHECKPOINT: Section = Section {
+    meaning: "The checkpoint that remains at the end; the next attempt begins with the last one.",
+    fields: &[KEEP],
+};
+
+/// Which state of a folder remains.
+const KEEP: Entry = field(
+    "keep",
+    Type::OneOf(&["last", "best"]),
+    "\"best\"",
+    "What remains: the folder as it is at the end, or as it was at the best value of the objective.",
+)
+.default("\"last\"")
+.codes(&["BadKeep", "NeedsObjective"]);
 
 /// What a job occupies.
 pub const RESOURCES: Section = Section {

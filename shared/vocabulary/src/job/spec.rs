@@ -27,6 +27,9 @@ pub struct JobSpec {
     pub inputs: Vec<JobInput>,
     /// Ids of output folders, uploaded when the command has ended well.
     pub outputs: Vec<String>,
+    /// What remains as it was at the best value of the primary metric: `outputs/ID` and `checkpoint`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keep_best: Vec<String>,
     /// What it claims.
     pub resources: Resources,
     /// Whether it keeps a checkpoint folder over its attempts.

@@ -1,6 +1,8 @@
 //! The reference against the reader: what the tables of the sweep document promise is so.
 
-use documents::reference::{FURTHER_OBJECTIVE, PARAMETERS, POLICIES, RESUME_TRIAL, SAMPLERS, SWEEP, probes, probes_at};
+use documents::reference::{
+    FURTHER_OBJECTIVE, KEPT_CHECKPOINT, PARAMETERS, POLICIES, RESUME_TRIAL, SAMPLERS, SWEEP, probes, probes_at,
+};
 use serde_json::{Value, json};
 
 use super::*;
@@ -31,6 +33,9 @@ fn what_the_reference_says_of_a_field_is_what_the_reader_does() {
     let mut probes = probes(&SWEEP, &base, &[("bandit", "slack_amount", "0.1")]);
     probes.extend(probes_at("/objectives/0", &FURTHER_OBJECTIVE, &several, &[]));
     probes.extend(probes_at("/resume_trials/0", &RESUME_TRIAL, &resumed, &[]));
+    let mut kept = base.clone();
+    kept["trial"]["checkpoint"] = json!({"keep": "last"});
+    probes.extend(probes_at("/trial/checkpoint", &KEPT_CHECKPOINT, &kept, &[]));
     assert!(probes.len() > 400, "{} probes", probes.len());
     let faults: Vec<String> = probes.iter().filter_map(|probe| probe.check(&read).err()).collect();
     assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));

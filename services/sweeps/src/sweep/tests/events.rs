@@ -160,7 +160,7 @@ fn endings(forms: &mut StoredForms) {
     forms.is::<SweepEvent>(1, SweepCanceled { workspace: workspace(), by, closing: closed, at: at() });
 }
 
-fn trials(forms: &mut StoredForms) {
+fn variables() -> BTreeMap<String, String> {
     let variables = [
         ("MLFLOW_RUN_ID", "00000000000000000000000000001001"),
         ("TRIALOG_EXPERIMENT", "Default"),
@@ -173,18 +173,23 @@ fn trials(forms: &mut StoredForms) {
         ("TRIALOG_TRIAL_INDEX", "0"),
         ("TRIALOG_WORKSPACE", "default"),
     ];
+    variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
+}
+
+fn trials(forms: &mut StoredForms) {
     let job = TrialJob {
         cluster: "spot".into(),
         experiment: "Default".into(),
         run_name: "digits-0".into(),
         command: ["python", "train.py", "--lr", "0.090716886524845"].map(str::to_owned).to_vec(),
         environment_variables: BTreeMap::new(),
-        contract_variables: variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
+        contract_variables: variables(),
         code_sha256: String::new(),
         python: String::new(),
         requirements: None,
         inputs: BTreeMap::new(),
         outputs: Vec::new(),
+        keep_best: Vec::new(),
         resources: Resources { cpu_count: 1.0, gpu_count: 0, memory_bytes: 1 << 30, node_count: 1 },
         checkpoint: false,
         checkpoint_from: String::new(),

@@ -1,0 +1,291 @@
+//! What is kept of an attempt at its best value. As soon as a line of its output says that the objective has become
+//! better, the folders of which the best is to be kept are copied. What is uploaded, or remains, is the copy; the next
+//! attempt goes on from the checkpoint as it is.
+//!
+//! There is one copy, and one in the making: values that come while a copy is made wait for its end, and only the best
+//! of them counts. A copy stands when `best.json` names it. The folder of the copies lies beside that of the
+//! checkpoints, so that a later attempt knows what an earlier one has kept; without checkpoints each attempt begins
+//! anew, and it lies in the attempt's own.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use contracts::compute::{JobSpec, StartAttempt};
+use contracts::runs::MetricPoint;
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+use vocabulary::job::Goal;
+
+use super::copies::{self, Copied};
+use crate::folder;
+
+/// Two names, one of which stands while a copy is made under the other.
+const NAMES: [&str; 2] = ["a", "b"];
+const CHECKPOINT: &str = "checkpoint";
+
+/// A value of the objective and where it was reported.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Value {
+    value: f64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    step: Option<i64>,
+    attempt: u32,
+}
+
+/// `best.json`: which copy stands, and of which value it is. TRIALOG_KEPT_FILE leads to it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Kept {
+    #[serde(flatten)]
+    of: Value,
+    copy: String,
+}
+
+/// What has been reported so far.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Seen {
+    pub best: Option<Value>,
+    /// No value has come after it.
+    pub is_latest: bool,
+    /// Nothing comes any more.
+    pub is_over: bool,
+}
+
+/// What is to be kept of an attempt at its best value, and what is.
+#[derive(Debug)]
+pub struct Best {
+    metric: String,
+    goal: Goal,
+    attempt: u32,
+    /// The folders of which copies are made, each with its name in the copy.
+    folders: Vec<(PathBuf, PathBuf)>,
+    home: PathBuf,
+    seen: watch::Sender<Seen>,
+    /// Held while a copy is made.
+    copying: Mutex<()>,
+}
+
+/// The folder of the copies of an attempt; `None` when nothing is to be kept at its best value.
+pub(super) fn home(order: &StartAttempt, attempt: &Path) -> Option<PathBuf> {
+    let spec = order.spec.as_ref().filter(|spec| keeps_best(spec))?;
+    let checkpoints = Path::new(&order.checkpoint_folder);
+    let beside = || Some(checkpoints.with_file_name(format!(".{}.best", checkpoints.file_name()?.to_string_lossy())));
+    if spec.checkpoint { beside() } else { Some(attempt.join("best")) }
+}
+
+fn keeps_best(spec: &JobSpec) -> bool {
+    spec.service.is_none() && !spec.keep_best.is_empty()
+}
+
+/// Where the attempt's program reads which value is kept.
+pub(super) fn kept_file(order: &StartAttempt, attempt: &Path) -> Option<PathBuf> {
+    Some(home(order, attempt)?.join(folder::BEST))
+}
+
+impl Best {
+    /// Of an attempt that keeps something, with what an earlier agent or attempt has kept.
+    pub fn of(order: &StartAttempt, attempt: &Path) -> Option<Self> {
+        let home = home(order, attempt)?;
+        let spec = order.spec.as_ref()?;
+        let goal = spec.goal.parse().ok()?;
+        let folder = |name: &String| match name.as_str() {
+            CHECKPOINT => (PathBuf::from(&order.checkpoint_folder), PathBuf::from(CHECKPOINT)),
+            output => (attempt.join(output), PathBuf::from(output)),
+        };
+        let folders = spec.keep_best.iter().map(folder).collect();
+        let best = read(&home).map(|kept| kept.of);
+        let seen = watch::Sender::new(Seen { best, ..Seen::default() });
+        let (metric, attempt) = (spec.primary_metric.clone(), order.attempt);
+        Some(Self { metric, goal, attempt, folders, home, seen, copying: Mutex::default() })
+    }
+
+    /// A point that the attempt has reported.
+    pub fn report(&self, point: &MetricPoint) {
+        if point.name != self.metric {
+            return;
+        }
+        let value = Value { value: point.value, step: point.step, attempt: self.attempt };
+        self.seen.send_modify(|seen| {
+            seen.is_latest = self.is_better(&value, seen.best.as_ref());
+            if seen.is_latest {
+                seen.best = Some(value);
+            }
+        });
+    }
+
+    fn is_better(&self, value: &Value, than: Option<&Value>) -> bool {
+        let Some(best) = than else { return value.value.is_finite() };
+        // What a later attempt has reported anew counts for nothing, however good it was.
+        let is_superseded = best.attempt < value.attempt && best.step.is_some() && value.step <= best.step;
+        let improves = match self.goal {
+            Goal::Minimize => value.value < best.value,
+            Goal::Maximize => value.value > best.value,
+        };
+        value.value.is_finite() && (improves || (is_superseded && value.step.is_some()))
+    }
+
+    /// What is reported, as it comes.
+    pub(super) fn news(&self) -> watch::Receiver<Seen> {
+        self.seen.subscribe()
+    }
+
+    /// Nothing is reported any more.
+    pub(super) fn end(&self) {
+        self.seen.send_modify(|seen| seen.is_over = true);
+    }
+
+    /// The value of the copy that stands.
+    pub(super) fn kept_value(&self) -> Option<Value> {
+        read(&self.home).map(|kept| kept.of)
+    }
+
+    /// The copy that stands.
+    pub(super) fn kept(&self) -> Option<PathBuf> {
+        read(&self.home).map(|kept| self.home.join(kept.copy))
+    }
+
+    /// Copies the folders as they are at a value; false when they had changed before they were copied.
+    pub(super) fn copy(&self, value: &Value) -> io::Result<bool> {
+        let _one = self.copying.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = read(&self.home);
+        if before.as_ref().is_some_and(|kept| kept.of.attempt > self.attempt) {
+            return Ok(false);
+        }
+        let standing = before.map(|kept| kept.copy);
+        let name = NAMES.iter().find(|name| standing.as_deref() != Some(**name)).copied().unwrap_or(NAMES[0]);
+        let target = self.home.join(name);
+        let is_current = || {
+            let seen = self.seen.borrow();
+            seen.is_latest && seen.best.as_ref() == Some(value)
+        };
+        if copies::make(&self.folders, &target, is_current)? == Copied::Changed {
+            return Ok(false);
+        }
+        let kept = Kept { of: value.clone(), copy: name.to_owned() };
+        folder::write_durably(&self.home.join(folder::BEST), &serde_json::to_vec(&kept)?)?;
+        if let Some(older) = standing {
+            copies::remove(&self.home.join(older))?;
+        }
+        Ok(true)
+    }
+
+    /// Puts the checkpoint of the best value in the place of the last one, once.
+    pub(super) fn leave_checkpoint(&self) -> io::Result<()> {
+        let Some((place, _)) = self.folders.iter().find(|(_, name)| name == Path::new(CHECKPOINT)) else {
+            return Ok(());
+        };
+        let Some(kept) = self.kept().map(|copy| copy.join(CHECKPOINT)).filter(|kept| kept.is_dir()) else {
+            return Ok(());
+        };
+        let last = self.home.join("last");
+        copies::remove(&last)?;
+        match fs::rename(place, &last) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        fs::rename(kept, place)
+    }
+
+    /// Takes the copies away, when nobody reads them any more.
+    pub(super) fn clean_up(&self) -> io::Result<()> {
+        copies::remove(&self.home)
+    }
+
+    /// What the attempt's user should know: the best value and what is kept instead.
+    pub(super) fn unkept(&self) -> Option<String> {
+        let best = self.seen.borrow().best.clone()?;
+        let kept = self.kept_value();
+        if kept.as_ref() == Some(&best) {
+            return None;
+        }
+        let instead = kept.map_or_else(|| "that of the end".to_owned(), |kept| format!("that of {}", kept.value));
+        let (metric, value) = (&self.metric, best.value);
+        Some(format!(
+            "what belongs to the best {metric}, {value}, had changed before it was copied: what is kept is {instead}; \
+             a script that writes that fast waits until {value} stands in TRIALOG_KEPT_FILE"
+        ))
+    }
+}
+
+fn read(home: &Path) -> Option<Kept> {
+    folder::read_json(&home.join(folder::BEST)).ok().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MODEL: &str = "outputs/model";
+
+    fn order(attempt: u32, goal: &str, checkpoints: &Path) -> StartAttempt {
+        let spec = JobSpec {
+            primary_metric: "acc".into(),
+            goal: goal.into(),
+            keep_best: vec![MODEL.into(), CHECKPOINT.into()],
+            checkpoint: true,
+            ..JobSpec::default()
+        };
+        let checkpoint_folder = checkpoints.join("run_1").display().to_string();
+        StartAttempt { attempt, spec: Some(spec), checkpoint_folder, ..StartAttempt::default() }
+    }
+
+    /// Writes the folders anew, reports, and copies; the value that is kept then.
+    fn goes_on(best: &Best, attempt: &Path, checkpoints: &Path, step: i64, value: f64) -> Option<f64> {
+        for folder in [attempt.join(MODEL), checkpoints.join("run_1")] {
+            fs::create_dir_all(&folder).unwrap();
+            fs::write(folder.join("of"), value.to_string()).unwrap();
+        }
+        let point = |name: &str| MetricPoint { name: name.into(), value, step: Some(step), ..MetricPoint::default() };
+        best.report(&point("loss"));
+        best.report(&point("acc"));
+        let seen = best.news().borrow().clone();
+        if let Some(value) = seen.best.filter(|_| seen.is_latest) {
+            assert!(best.copy(&value).unwrap());
+        }
+        best.kept_value().map(|kept| kept.value)
+    }
+
+    #[test]
+    fn what_is_kept_is_of_the_best_value_over_all_attempts_that_count() {
+        // A model that was good once is lost with the next epoch, or with its node.
+        let (node, checkpoints) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (first, second) = (node.path().join("1"), node.path().join("2"));
+        let best = Best::of(&order(1, "maximize", checkpoints.path()), &first).unwrap();
+        let values = [(1, f64::NAN, None), (2, 0.5, Some(0.5)), (3, 0.9, Some(0.9)), (4, 0.7, Some(0.9))];
+        for (step, value, kept) in values {
+            assert_eq!(goes_on(&best, &first, checkpoints.path(), step, value), kept, "{step}");
+        }
+        let kept = |best: &Best| fs::read_to_string(best.kept().unwrap().join(MODEL).join("of")).unwrap();
+        assert_eq!(kept(&best), "0.9");
+        // The next attempt goes on behind it, then one anew from before it.
+        let later = Best::of(&order(2, "maximize", checkpoints.path()), &second).unwrap();
+        assert_eq!(goes_on(&later, &second, checkpoints.path(), 5, 0.8), Some(0.9));
+        let last = Best::of(&order(3, "maximize", checkpoints.path()), &second).unwrap();
+        assert_eq!(goes_on(&last, &second, checkpoints.path(), 3, 0.6), Some(0.6), "a superseded value counts no more");
+        assert!(last.unkept().is_none());
+        // A zombie of the first attempt takes nothing of that away.
+        best.report(&MetricPoint { name: "acc".into(), value: 0.99, step: Some(6), ..MetricPoint::default() });
+        assert!(!best.copy(&best.news().borrow().best.clone().unwrap()).unwrap());
+        assert!(best.unkept().is_some_and(|text| text.contains("0.99") && text.contains("that of 0.6")));
+        // At the end that of the best value remains, once, and nothing beside it.
+        goes_on(&last, &second, checkpoints.path(), 7, 0.1);
+        last.leave_checkpoint().unwrap();
+        last.leave_checkpoint().unwrap();
+        assert_eq!(fs::read_to_string(checkpoints.path().join("run_1/of")).unwrap(), "0.6");
+        last.clean_up().unwrap();
+        assert_eq!(fs::read_dir(checkpoints.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn the_goal_says_what_is_better_and_without_a_wish_nothing_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let best = Best::of(&order(1, "minimize", folder.path()), folder.path()).unwrap();
+        let values = [(1, 0.5), (2, 0.9), (3, 0.1), (4, 0.1)];
+        let kept = values.map(|(step, value)| goes_on(&best, folder.path(), folder.path(), step, value));
+        assert_eq!(kept, [Some(0.5), Some(0.5), Some(0.1), Some(0.1)]);
+        let mut other = order(1, "minimize", folder.path());
+        other.spec = other.spec.map(|spec| JobSpec { keep_best: Vec::new(), ..spec });
+        assert!(Best::of(&other, folder.path()).is_none());
+    }
+}
