@@ -174,10 +174,11 @@ struct Greeted {
 /// goes to the registered connection later.
 fn greet(desk: &Desk, node_id: NodeId, hello: &Hello, orders: &OrderSender) -> Greeted {
     let mut fleet = desk.fleet.lock();
+    // Before anybody else can send: it is the first order of every connection.
+    let _ = orders.try_send(Ok(AgentOrder { order: Some(welcome(desk)) }));
     let (number, cut) = desk.agents.open(node_id, orders.clone());
     fleet.set_connected(node_id, true, desk.commands.clock.now_us());
     fleet.found_on(node_id, &attempts_of(hello.attempts.iter().filter(|status| status.phase != ENDED)));
-    desk.agents.send(node_id, welcome(desk));
     let Some((_, pool, place)) = fleet.node(node_id) else {
         return Greeted { number, cut, lost: Vec::new(), outcome: Outcome::Lost };
     };

@@ -8,8 +8,8 @@ use std::time::Duration;
 use contracts::compute::agent_order::Order;
 use contracts::compute::agent_report::Report;
 use contracts::compute::{
-    AgentOrder, AgentReport, AttemptEnded, AttemptPhase, AttemptStatus, Hello, Job, JobEnd, JobSpec, Resources,
-    StartAttempt,
+    AgentOrder, AgentReport, AttemptEnded, AttemptPhase, AttemptStatus, Heartbeat, Hello, Job, JobEnd, JobSpec,
+    Resources, StartAttempt,
 };
 use contracts::feed::feed_service_server::{FeedService, FeedServiceServer};
 use contracts::feed::{Fact, ReadRequest};
@@ -34,6 +34,8 @@ use crate::wiring::NodeWiring;
 
 /// Longer than anything takes on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(20);
+/// Between two signs of life of an agent.
+const HEARTBEAT: Duration = Duration::from_secs(1);
 pub const KEY: [u8; 32] = [7; 32];
 
 /// Runs as compute sees it: its facts.
@@ -354,6 +356,15 @@ impl Running {
         let (sender, receiver) = mpsc::channel(64);
         sender.send(AgentReport { report: Some(Report::Hello(hello)) }).await.unwrap();
         let orders = self.peers.agent_client().connect(ReceiverStream::new(receiver)).await.unwrap().into_inner();
+        // As a real one, it says that it is there: on a busy machine a test takes longer than an agent may be silent.
+        let living = sender.downgrade();
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(HEARTBEAT).await;
+                let Some(reports) = living.upgrade() else { return };
+                drop(reports.try_send(AgentReport { report: Some(Report::Heartbeat(Heartbeat {})) }));
+            }
+        });
         Agent { reports: sender, orders }
     }
 }
