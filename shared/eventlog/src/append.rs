@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::aggregates::Entry;
 use crate::identity::{event_id, fingerprint};
 use crate::known::Known;
-use crate::store::{CommandRow, Rows};
+use crate::store::{CommandRow, CursorAt, Rows};
 use crate::view::{self, View};
 use crate::work::{Answer, Append, Decision, Refusal};
 use crate::{Committed, Context, CursorMove, Error, RecordedEvent, Transaction};
@@ -71,11 +71,9 @@ impl Batch {
 
     /// Moves a cursor with the commit; never back.
     pub fn move_cursor(&mut self, cursor: &CursorMove) {
-        let CursorMove { projection, source, partition, position, event_id } = cursor.clone();
-        let at = self.rows.cursors.entry((projection, source, partition)).or_insert((position, event_id));
-        if position > at.0 {
-            *at = (position, event_id);
-        }
+        let CursorMove { projection, source, partition, position, event_id, resume } = cursor.clone();
+        let to = CursorAt { position, event_id, resume };
+        self.rows.cursors.entry((projection, source, partition)).or_insert(to).move_to(to);
     }
 
     /// Decides everything that needs no transaction.

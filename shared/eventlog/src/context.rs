@@ -54,6 +54,8 @@ pub struct CursorMove {
     /// The event that stands there, where that is known: in a log that was set back and has grown again it is another
     /// one.
     pub event_id: Option<Uuid>,
+    /// Where what carries the facts goes on after it, when that is no position: a hint. 0: not known.
+    pub resume: i64,
 }
 
 /// What a command has led to. It is durable when this arrives.

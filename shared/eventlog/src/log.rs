@@ -333,7 +333,7 @@ impl EventLog {
     /// When the queue is full, the log is closed, or the database fails.
     pub async fn move_cursor(&self, projection: &str, source: &str, position: i64) -> Result<(), Error> {
         let (projection, source) = (projection.to_owned(), source.to_owned());
-        self.move_to(CursorMove { projection, source, partition: 0, position, event_id: None }).await
+        self.move_to(CursorMove { projection, source, partition: 0, position, event_id: None, resume: 0 }).await
     }
 
     /// The same in a partition of the source, and with the event that stands there.

@@ -16,6 +16,7 @@ const FEED_TABLES: &[(&str, &str)] = &[
     ("eventlog_002_parked_order", include_str!("../migrations/002_parked_order.sql")),
     ("eventlog_003_snapshot_events", include_str!("../migrations/003_snapshot_events.sql")),
     ("eventlog_004_cursor_events", include_str!("../migrations/004_cursor_events.sql")),
+    ("eventlog_005_cursor_resume", include_str!("../migrations/005_cursor_resume.sql")),
 ];
 
 /// How a log is opened.

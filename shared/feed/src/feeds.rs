@@ -19,12 +19,22 @@ pub struct Feeds {
     peers: Peers,
     here: FeedServer,
     consumers: Consumers,
+    /// What carries facts between processes, where something does.
+    #[cfg(feature = "kafka")]
+    kafka: Option<crate::kafka::Kafka>,
 }
 
 impl Feeds {
     /// Feeds of services behind `peers`, until they are added as running here.
     pub fn new(peers: Peers) -> Self {
         Self { peers, ..Self::default() }
+    }
+
+    /// Followers read what Kafka carries, and services that run here are relayed to it.
+    #[cfg(feature = "kafka")]
+    #[must_use]
+    pub fn through(self, kafka: crate::kafka::Kafka) -> Self {
+        Self { kafka: Some(kafka), ..self }
     }
 
     /// A service runs in this process: its facts are read from its log.
@@ -35,7 +45,27 @@ impl Feeds {
     /// Where a service's facts come from. Services know each other before they are there: it is looked up at each
     /// opening.
     pub fn of(&self, service: &'static str) -> Arc<dyn FactSource> {
-        Arc::new(Somewhere { feeds: self.clone(), service })
+        let log = Somewhere { feeds: self.clone(), service };
+        #[cfg(feature = "kafka")]
+        if let Some(kafka) = &self.kafka {
+            return Arc::new(crate::kafka::Carried::new(kafka.clone(), service, log));
+        }
+        Arc::new(log)
+    }
+
+    /// A task that sends a service's facts on to what carries them, if something does.
+    pub fn relay(&self, source: &Source, shutdown: &Shutdown) -> Option<Task> {
+        #[cfg(feature = "kafka")]
+        if let Some(kafka) = &self.kafka {
+            let relay = crate::kafka::Relay::new(kafka.clone(), source.clone(), &self.consumers, shutdown.clone());
+            let relay = Arc::new(relay);
+            return Some(Task::telling(crate::kafka::RELAY, move |part| {
+                let relay = Arc::clone(&relay);
+                async move { relay.run(&part).await }
+            }));
+        }
+        let _ = (source, shutdown);
+        None
     }
 
     /// A task that lets a story follow its service, with its cursor in `log`.

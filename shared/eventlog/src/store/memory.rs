@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use uuid::Uuid;
 
 use super::reader::Take;
-use super::rows::{CommandRow, Fence, Rows};
+use super::rows::{CommandRow, CursorAt, Fence, Rows};
 use super::transaction::Owned;
 use crate::known::Known;
 use crate::snapshots::SnapshotRow;
@@ -27,7 +27,7 @@ struct Tables {
     /// The places of a stream's events in `events`.
     streams: HashMap<String, Vec<usize>>,
     commands: HashMap<Uuid, CommandRow>,
-    cursors: BTreeMap<(String, String, i32), (i64, Option<Uuid>)>,
+    cursors: BTreeMap<(String, String, i32), CursorAt>,
     /// With the id of the event at their version.
     snapshots: HashMap<String, (SnapshotRow, Uuid)>,
 }
@@ -85,19 +85,20 @@ impl MemoryStore {
     }
 
     pub(super) async fn cursor(&self, projection: &str, source: &str) -> Result<Option<i64>, Error> {
-        Ok(self.tables().cursors.get(&(projection.to_owned(), source.to_owned(), 0)).map(|at| at.0))
+        Ok(self.tables().cursors.get(&(projection.to_owned(), source.to_owned(), 0)).map(|at| at.position))
     }
 
     pub(super) async fn cursors(&self, projection: &str) -> Result<Vec<CursorMove>, Error> {
         let tables = self.tables();
         let own = tables.cursors.iter().filter(|((of, ..), _)| of == projection);
-        type Row<'a> = (&'a (String, String, i32), &'a (i64, Option<Uuid>));
-        let cursor = |((projection, source, partition), (position, event_id)): Row<'_>| CursorMove {
+        type Row<'a> = (&'a (String, String, i32), &'a CursorAt);
+        let cursor = |((projection, source, partition), at): Row<'_>| CursorMove {
             projection: projection.clone(),
             source: source.clone(),
             partition: *partition,
-            position: *position,
-            event_id: *event_id,
+            position: at.position,
+            event_id: at.event_id,
+            resume: at.resume,
         };
         Ok(own.map(cursor).collect())
     }
@@ -269,10 +270,7 @@ impl Tables {
         }
         self.commands.extend(rows.commands.into_iter().map(|row| (row.command_id, row)));
         for (key, to) in rows.cursors {
-            let at = self.cursors.entry(key).or_insert(to);
-            if to.0 > at.0 {
-                *at = to;
-            }
+            self.cursors.entry(key).or_insert(to).move_to(to);
         }
         Ok(())
     }

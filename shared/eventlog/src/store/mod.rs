@@ -20,7 +20,7 @@ use std::sync::Arc;
 pub use memory::MemoryStore;
 pub use reader::Reader;
 use reader::Reading;
-pub(crate) use rows::{CommandRow, Fence, Rows};
+pub(crate) use rows::{CommandRow, CursorAt, Fence, Rows};
 use transaction::Connection;
 pub use transaction::Transaction;
 

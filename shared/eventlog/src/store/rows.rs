@@ -23,8 +23,26 @@ pub(crate) struct CommandRow {
 pub(crate) struct Rows {
     pub events: Vec<RecordedEvent>,
     pub commands: Vec<CommandRow>,
-    /// By projection, source and partition: the position, and the event that stands there, where it is known.
-    pub cursors: BTreeMap<(String, String, i32), (i64, Option<Uuid>)>,
+    /// By projection, source and partition.
+    pub cursors: BTreeMap<(String, String, i32), CursorAt>,
+}
+
+/// Where a cursor stands.
+#[derive(Clone, Copy)]
+pub(crate) struct CursorAt {
+    pub position: i64,
+    /// The event that stands there, where it is known.
+    pub event_id: Option<Uuid>,
+    pub resume: i64,
+}
+
+impl CursorAt {
+    /// Goes on to another place; never back.
+    pub fn move_to(&mut self, to: Self) {
+        if to.position > self.position {
+            *self = to;
+        }
+    }
 }
 
 impl Rows {

@@ -65,8 +65,10 @@ impl Desk {
         if from < 0 {
             return Err(Problem::invalid("/from", "OutOfRange", format!("{from}: a position from 0 on")));
         }
+        // The relay of a service takes care of itself.
+        let followers = self.consumers.of(&service).into_iter().filter(|entry| entry.follows != entry.service);
         let (mut consumers, mut refused) = (Vec::new(), Vec::new());
-        for entry in self.consumers.of(&service).into_iter().filter(|entry| entry.follows == follows) {
+        for entry in followers.filter(|entry| entry.follows == follows) {
             if !adopt_in(&entry, &Cursor::at(source.clone(), from), &by).await? {
                 refused.push(entry.consumer());
                 continue;
@@ -115,7 +117,7 @@ async fn adopt_in(entry: &Entry, cursor: &Cursor, by: &Actor) -> Result<bool, Pr
     }
     assert_there(entry, cursor).await?;
     entry.park().follow_from(cursor, "adopt", by).await.map_err(|error| error.problem())?;
-    entry.stand(|standing| (standing.source, standing.position) = (cursor.source.clone(), cursor.position(0)));
+    entry.stand(|standing| (standing.source, standing.position) = (cursor.source.clone(), cursor.reached()));
     entry.adopted.notify_one();
     Ok(true)
 }
@@ -140,7 +142,9 @@ async fn assert_there(entry: &Entry, cursor: &Cursor) -> Result<(), Problem> {
             Err(Problem::new(412, "BeyondHead", detail).with("head", head))
         }
         // What is adopted is a position alone, with no event that another one could stand in the place of.
-        Ok(Err(error @ (OpenError::Away(_) | OpenError::OtherHistory { .. }))) => away(&error.to_string()),
+        Ok(Err(error @ (OpenError::Away(_) | OpenError::Expired { .. } | OpenError::OtherHistory { .. }))) => {
+            away(&error.to_string())
+        }
     }
 }
 

@@ -15,7 +15,7 @@ const REQUESTS_MAX: usize = 16;
 
 /// What an operator wants of a follower.
 #[derive(Debug)]
-pub(super) struct Request {
+pub(crate) struct Request {
     pub key: Key,
     pub verb: Verb,
     pub by: Actor,
@@ -23,14 +23,14 @@ pub(super) struct Request {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verb {
+pub(crate) enum Verb {
     Retry,
     Skip,
 }
 
 /// What became of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Settled {
+pub(crate) enum Settled {
     /// It went through.
     Done,
     Skipped,
@@ -42,14 +42,14 @@ pub(super) enum Settled {
 
 /// Where a follower is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Standing {
+pub(crate) struct Standing {
     pub state: State,
     pub source: String,
     pub position: i64,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) enum State {
+pub(crate) enum State {
     #[default]
     Connecting,
     Following,
@@ -60,10 +60,10 @@ pub(super) enum State {
 }
 
 /// A follower, as others see it.
-pub(super) struct Entry {
+pub(crate) struct Entry {
     pub service: String,
     pub name: &'static str,
-    pub follows: &'static str,
+    pub follows: String,
     pub log: EventLog,
     /// What it follows: asked before a cursor in it is taken over.
     pub source: Arc<dyn FactSource>,
@@ -80,11 +80,12 @@ impl Entry {
     pub fn new(
         log: EventLog,
         name: &'static str,
-        follows: &'static str,
+        follows: &str,
         source: Arc<dyn FactSource>,
     ) -> (Arc<Self>, mpsc::Receiver<Request>) {
         let (requests, receiver) = mpsc::channel(REQUESTS_MAX);
         let service = log.source().split('@').next().unwrap_or_default().to_owned();
+        let follows = follows.to_owned();
         let (adopted, cursors, standing) = (Notify::new(), tokio::sync::Mutex::default(), Mutex::default());
         (Arc::new(Self { service, name, follows, log, source, adopted, cursors, requests, standing }), receiver)
     }
@@ -119,7 +120,7 @@ impl Entry {
         };
         Ok(wire::Consumer {
             consumer: self.consumer(),
-            follows: self.follows.to_owned(),
+            follows: self.follows.clone(),
             source,
             position,
             state: state.to_owned(),
@@ -137,7 +138,7 @@ pub struct Consumers {
 }
 
 impl Consumers {
-    pub(super) fn add(&self, entry: &Arc<Entry>) {
+    pub(crate) fn add(&self, entry: &Arc<Entry>) {
         self.entries().insert(entry.consumer(), Arc::clone(entry));
     }
 

@@ -31,7 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Why a lane is parked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Cause {
+pub(crate) enum Cause {
     /// Its first fact does not go through: somebody has to settle it.
     Poison,
     /// What its first fact refers to is not there: tried again by itself.

@@ -14,7 +14,7 @@ mod follow;
 mod lanes;
 mod pace;
 mod parked;
-mod progress;
+pub(crate) mod progress;
 mod reaction;
 mod session;
 
@@ -22,4 +22,9 @@ pub use desk::Desk;
 pub use entry::Consumers;
 pub use follow::Follower;
 pub use parked::parked_for_good;
+// A relay is shown as a follower is, and keeps its cursor as one does.
+#[cfg(feature = "kafka")]
+pub(crate) use entry::{Entry, State};
+#[cfg(feature = "kafka")]
+pub(crate) use parked::{Actor, Park};
 pub use reaction::{Place, ReactError, Reaction};

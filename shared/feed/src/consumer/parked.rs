@@ -23,7 +23,7 @@ const STREAM: &str = "feed-parked";
 
 /// A fact's place in a source.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Key {
+pub(crate) struct Key {
     pub source: String,
     pub partition: i32,
     pub position: i64,
@@ -37,7 +37,7 @@ impl Key {
 
 /// A parked fact.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Parked {
+pub(crate) struct Parked {
     pub projection: String,
     pub lane: String,
     /// Why; absent in a fact that only waits behind its lane's first.
@@ -48,7 +48,7 @@ pub(super) struct Parked {
 
 /// Who settles something.
 #[derive(Clone, Debug)]
-pub(super) struct Actor {
+pub(crate) struct Actor {
     pub name: String,
     pub request_id: String,
 }
@@ -62,9 +62,9 @@ impl Actor {
 
 /// One consumer's parked facts.
 #[derive(Clone)]
-pub(super) struct Park {
+pub(crate) struct Park {
     log: EventLog,
-    projection: &'static str,
+    pub projection: &'static str,
 }
 
 impl Park {
@@ -105,16 +105,12 @@ impl Park {
         query.fetch_optional(self.log.reader()).await
     }
 
-    /// Positions after a cursor that were skipped: a re-send of one is not handled again.
-    pub async fn skipped(&self, source: &str, after: i64) -> Result<BTreeSet<(i32, i64)>, Error> {
-        let get = "SELECT partition, position FROM feed_actions
+    /// Positions after a cursor that were skipped: a re-send of one is not handled again, whatever carries it.
+    pub async fn skipped(&self, source: &str, after: i64) -> Result<BTreeSet<i64>, Error> {
+        let get = "SELECT position FROM feed_actions
             WHERE projection = $1 AND source = $2 AND position > $3 AND action = 'skip'";
         let query = sql(get).bind(self.projection).bind(source).bind(after);
-        let rows: Vec<(i64, i64)> = query.fetch_all(self.log.reader()).await?;
-        Ok(rows
-            .into_iter()
-            .map(|(partition, position)| (i32::try_from(partition).unwrap_or_default(), position))
-            .collect())
+        Ok(query.fetch_all::<i64>(self.log.reader()).await?.into_iter().collect())
     }
 
     /// Parks facts, behind those that are parked; what is parked already stays as and where it is.
@@ -229,7 +225,7 @@ impl Park {
                     rows.row(row![projection, &cursor.source, *partition, *position]);
                 }
                 rows.execute(&mut *tx).await?;
-                let (detail, from) = (format!("left {}", left.join(", ")), cursor.position(0));
+                let (detail, from) = (format!("left {}", left.join(", ")), cursor.reached());
                 let source = cursor.source;
                 act(tx, row![action_id, at_us, by.name, by.request_id, action, projection, source, 0, from, detail])
                     .await

@@ -1,6 +1,6 @@
 //! What is done: a cursor for each partition, which stays before the first fact that is not.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use contracts::feed::Fact;
@@ -40,25 +40,40 @@ pub(super) struct Progress {
 
 #[derive(Default)]
 struct Partition {
-    seen: i64,
-    /// The event at `seen`.
-    event_id: Option<Uuid>,
+    seen: Mark,
     saved: i64,
-    open: BTreeSet<i64>,
+    /// What was seen before each of these, which are not done.
+    open: BTreeMap<i64, Mark>,
+}
+
+/// What was seen, and all that is to be remembered of it.
+#[derive(Clone, Copy, Default)]
+struct Mark {
+    position: i64,
+    event_id: Option<Uuid>,
+    resume: i64,
 }
 
 impl Partition {
     /// Everything up to here is done.
     fn reached(&self) -> i64 {
-        self.open.first().map_or(self.seen, |first| first - 1)
+        self.open.keys().next().map_or(self.seen.position, |first| first - 1)
+    }
+
+    /// The last of what is done: nothing is between it and [`Partition::reached`].
+    fn done(&self) -> Mark {
+        self.open.values().next().copied().unwrap_or(self.seen)
     }
 }
 
 impl Progress {
+    /// Of a cursor that counts in the partitions of the source.
     pub fn begin(projection: &'static str, cursor: &Cursor, source: String) -> Self {
         let partition = |(number, position): (&i32, &i64)| {
             let event_id = cursor.events.get(number).copied();
-            (*number, Partition { seen: *position, event_id, saved: *position, open: BTreeSet::new() })
+            let resume = cursor.resumes.get(number).copied().unwrap_or_default();
+            let seen = Mark { position: *position, event_id, resume };
+            (*number, Partition { seen, saved: *position, open: BTreeMap::new() })
         };
         let partitions = cursor.positions.iter().map(partition).collect();
         let timer = tokio::time::interval(CURSOR_EVERY);
@@ -73,17 +88,21 @@ impl Progress {
     /// Takes a fact in; a new one is open until it is done.
     pub fn take_in(&mut self, fact: &Fact) -> Taken {
         let partition = self.partitions.entry(fact.partition).or_default();
-        if fact.position <= partition.seen {
+        if fact.position <= partition.seen.position {
             return Taken::Repeat;
         }
-        if fact.previous > partition.seen {
+        if fact.previous > partition.seen.position {
             return Taken::Hole(fact.previous);
         }
-        (partition.seen, partition.event_id) = (fact.position, Uuid::try_parse(&fact.event_id).ok());
+        let (position, resume) = (fact.position, fact.resume);
+        let before = std::mem::replace(
+            &mut partition.seen,
+            Mark { position, event_id: Uuid::try_parse(&fact.event_id).ok(), resume },
+        );
         if fact.watermark {
             self.lag();
         } else {
-            partition.open.insert(fact.position);
+            partition.open.insert(position, before);
         }
         Taken::New
     }
@@ -124,13 +143,12 @@ impl Progress {
     pub async fn save(&mut self, log: &EventLog) -> Result<(), Error> {
         (self.lags, self.facts) = (false, 0);
         for (number, partition) in &mut self.partitions {
-            let reached = partition.reached();
-            if reached > partition.saved {
+            let Mark { position, event_id, resume } = partition.done();
+            if position > partition.saved {
                 let (projection, source) = (self.projection.to_owned(), self.source.clone());
-                let event_id = partition.event_id.filter(|_| reached == partition.seen);
-                let cursor = CursorMove { projection, source, partition: *number, position: reached, event_id };
+                let cursor = CursorMove { projection, source, partition: *number, position, event_id, resume };
                 log.move_to(cursor).await?;
-                partition.saved = reached;
+                partition.saved = position;
             }
         }
         Ok(())
@@ -144,7 +162,7 @@ impl Progress {
 ///
 /// # Errors
 /// When the log cannot be read.
-pub(super) async fn load(
+pub(crate) async fn load(
     log: &EventLog,
     projection: &str,
     service: &str,
@@ -155,9 +173,11 @@ pub(super) async fn load(
     let mut bare = Cursor::default();
     for row in rows {
         if row.source.starts_with(&incarnation) {
-            let cursor = named.entry(row.source.clone()).or_insert_with(|| Cursor::at(row.source.clone(), 0));
+            let new = || Cursor { source: row.source.clone(), ..Cursor::default() };
+            let cursor = named.entry(row.source.clone()).or_insert_with(new);
             cursor.positions.insert(row.partition, row.position);
             cursor.events.extend(row.event_id.map(|id| (row.partition, id)));
+            cursor.resumes.insert(row.partition, row.resume);
         } else if row.source == service {
             bare.positions.insert(row.partition, row.position);
         }

@@ -1,6 +1,6 @@
 //! One reading of a source, from the cursor until it breaks off.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -79,23 +79,21 @@ impl Session<'_> {
             Ok(cursor) => cursor,
             Err(several) => return Ok(End::Halted(several)),
         };
-        self.entry.stand(|standing| (standing.source, standing.position) = (cursor.source.clone(), cursor.position(0)));
+        self.entry.stand(|standing| (standing.source, standing.position) = (cursor.source.clone(), cursor.reached()));
         let opened = tokio::select! {
             opened = self.entry.source.open(&cursor) => opened,
             () = self.shutdown.requested() => return Ok(End::Shutdown),
         };
         let opened = match opened {
             Ok(opened) => opened,
-            Err(OpenError::Away(error)) => anyhow::bail!("feed of {}: {error}", self.reaction.service()),
+            Err(error @ (OpenError::Away(_) | OpenError::Expired { .. })) => {
+                anyhow::bail!("feed of {}: {error}", self.reaction.service())
+            }
             Err(error) => return Ok(End::Halted(self.advice(&error))),
         };
         let park = self.entry.park();
+        let cursor = begun(cursor, (&opened.source, &opened.from), &park).await?;
         let progress = Progress::begin(name, &cursor, opened.source.clone());
-        if cursor.source.is_empty() {
-            let mut begun = Cursor { source: opened.source.clone(), ..cursor };
-            begun.positions.entry(0).or_default();
-            park.follow_from(&begun, "begin", &Actor::itself(name)).await?;
-        }
         let skipped = park.skipped(&opened.source, progress.reached()).await?;
         let parked = park.lanes().await?.into_iter().map(|(lane, cause)| (lane, ParkedLane::new(cause))).collect();
         let facts = park.count().await?;
@@ -143,9 +141,25 @@ impl Session<'_> {
                 "{consumer} has seen {source_name} up to {from}, and another event stands there now: {}",
                 set_back(source_name)
             ),
-            OpenError::Away(text) => text.clone(),
+            OpenError::Away(_) | OpenError::Expired { .. } => error.to_string(),
         }
     }
+}
+
+/// The cursor in the partitions of what was opened. One that counted in nothing, or in other partitions since something
+/// else carried the facts, is stored so before the first fact: never is a part of it of the one and a part of the other.
+async fn begun(
+    cursor: Cursor,
+    (source, from): (&str, &BTreeMap<i32, i64>),
+    park: &Park,
+) -> Result<Cursor, eventlog::Error> {
+    if !cursor.source.is_empty() && cursor.positions.keys().eq(from.keys()) {
+        return Ok(cursor);
+    }
+    let action = if cursor.source.is_empty() { "begin" } else { "carry" };
+    let begun = Cursor { source: source.to_owned(), positions: from.clone(), ..Cursor::default() };
+    park.follow_from(&begun, action, &Actor::itself(park.projection)).await?;
+    Ok(begun)
 }
 
 /// What is said of a log that was set back: its positions come again with other events, so that it must be told from
@@ -172,7 +186,7 @@ struct Work<'a> {
     is_full: bool,
     /// Whether something has come through in this session.
     is_proved: bool,
-    skipped: BTreeSet<(i32, i64)>,
+    skipped: BTreeSet<i64>,
     drains: FuturesUnordered<Drain>,
 }
 
@@ -283,7 +297,7 @@ impl Work<'_> {
                 self.prove();
                 continue;
             };
-            if self.skipped.remove(&(fact.partition, fact.position)) {
+            if self.skipped.remove(&fact.position) {
                 self.progress.done(fact.partition, fact.position);
             } else if self.parked.contains_key(&place.lane) {
                 behind.push(self.row(place.lane, fact, None));

@@ -14,21 +14,34 @@ pub struct Cursor {
     /// `service@incarnation`; empty: whatever the source is now.
     pub source: String,
     /// The position of each partition; one that is absent begins at its beginning. A log that is read directly has the
-    /// one partition 0.
+    /// one partition 0; what has several numbers them from 1, so that nobody takes one for the other.
     pub positions: BTreeMap<i32, i64>,
     /// The event at each of these, where it is known: in a log that was set back and has grown again it is another one.
     pub events: BTreeMap<i32, Uuid>,
+    /// Where what carries the facts goes on after these, when that is no position: hints, which it verifies.
+    pub resumes: BTreeMap<i32, i64>,
 }
 
 impl Cursor {
     /// A position in the one partition of a log.
     pub fn at(source: impl Into<String>, position: i64) -> Self {
-        Self { source: source.into(), positions: BTreeMap::from([(0, position)]), events: BTreeMap::new() }
+        Self { source: source.into(), positions: BTreeMap::from([(0, position)]), ..Self::default() }
     }
 
     /// The position in a partition; 0 before its first fact.
     pub fn position(&self, partition: i32) -> i64 {
         self.positions.get(&partition).copied().unwrap_or_default()
+    }
+
+    /// The position up to which nothing is missing in any partition: where the log is read on that has only one.
+    pub fn reached(&self) -> i64 {
+        self.positions.values().min().copied().unwrap_or_default()
+    }
+
+    /// The event at [`Cursor::reached`], where it is known.
+    pub fn reached_event(&self) -> Option<Uuid> {
+        let lowest = self.positions.iter().min_by_key(|(_, position)| **position)?.0;
+        self.events.get(lowest).copied()
     }
 }
 
@@ -41,6 +54,9 @@ pub struct Opened {
     pub source: String,
     /// The position of its last event when it was opened, where that is told.
     pub head: Option<i64>,
+    /// Its partitions, and the position in each after which its facts are read: those of the cursor, unless that
+    /// counts in what has other partitions.
+    pub from: BTreeMap<i32, i64>,
     /// Its facts after the cursor. Per stream in order; in a partition positions increase, except that what was sent
     /// before may be sent again; never a hole. Watermarks say that nothing up to their position is missing.
     pub facts: Facts,
@@ -76,6 +92,14 @@ pub enum OpenError {
     /// Another event stands where the cursor is: the log was set back and has grown again.
     #[error("another event than before is at position {from} of {source_name}")]
     OtherHistory {
+        /// The source.
+        source_name: String,
+        /// The cursor's position.
+        from: i64,
+    },
+    /// What carries the facts has those no more that come next: they are read from the log itself.
+    #[error("the facts of {source_name} after {from} are no more where they are carried")]
+    Expired {
         /// The source.
         source_name: String,
         /// The cursor's position.

@@ -214,6 +214,7 @@ fn fact(source: &str, event: &RecordedEvent, previous: i64, publication: Publica
         request_id: meta.request_id,
         traceparent: meta.traceparent.unwrap_or_default(),
         unreadable: String::new(),
+        resume: 0,
     };
     (Arc::new(fact), Arc::new(publication.about))
 }

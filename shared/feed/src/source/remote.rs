@@ -1,5 +1,6 @@
 //! Facts of a service in another process, through its `FeedService`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use contracts::Peer;
@@ -31,8 +32,8 @@ impl FactSource for Remote {
         Box::pin(async move {
             let mut client =
                 FeedServiceClient::new(self.peer.clone()).max_decoding_message_size(contracts::peer::MESSAGE_BYTES_MAX);
-            let (service, source, from) = (self.service.clone(), cursor.source.clone(), cursor.position(0));
-            let from_event_id = cursor.events.get(&0).map(ToString::to_string).unwrap_or_default();
+            let (service, source, from) = (self.service.clone(), cursor.source.clone(), cursor.reached());
+            let from_event_id = cursor.reached_event().map(|event| event.to_string()).unwrap_or_default();
             let request = ReadRequest { service, source, from, from_event_id, ..ReadRequest::default() };
             let answer = client.read(request).await.map_err(|status| refused(&status))?;
             let source = header(&answer, SOURCE_HEADER);
@@ -44,7 +45,7 @@ impl FactSource for Remote {
             // A build that names no source yet: positions count in what they counted in, or under the bare name.
             let bare = || if cursor.source.is_empty() { self.service.clone() } else { cursor.source.clone() };
             let source = source.unwrap_or_else(bare);
-            Ok(Opened { source, head, facts: facts.boxed() })
+            Ok(Opened { source, head, from: BTreeMap::from([(0, from)]), facts: facts.boxed() })
         })
     }
 }

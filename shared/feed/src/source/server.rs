@@ -128,6 +128,8 @@ fn problem(error: &OpenError) -> Problem {
             );
             Problem::new(412, "OtherHistory", detail).with(SOURCE_HEADER, source_name.clone()).with("from", *from)
         }
+        // Of a log nothing expires.
+        OpenError::Expired { .. } => Problem::unavailable("LogUnavailable", error.to_string(), 1),
         OpenError::Away(text) => Problem::unavailable("LogUnavailable", text.clone(), 1),
     }
 }

@@ -1,6 +1,6 @@
 //! The log of a service in this process, read directly: no server, no encoding, no copy of a fact.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use contracts::feed::Fact;
@@ -53,10 +53,11 @@ impl FactSource for Source {
             if !cursor.source.is_empty() && cursor.source != name {
                 return Err(OpenError::OtherIncarnation { known: cursor.source.clone(), met: name.to_owned() });
             }
-            let from = self.begin(Begin::After(cursor.position(0))).await?;
-            self.assert_same(from, cursor.events.get(&0).copied()).await?;
+            let from = self.begin(Begin::After(cursor.reached())).await?;
+            self.assert_same(from, cursor.reached_event()).await?;
             let head = Some(*self.log().head().borrow());
-            Ok(Opened { source: name.to_owned(), head, facts: self.facts(from, Filter::default(), false) })
+            let (facts, from) = (self.facts(from, Filter::default(), false), BTreeMap::from([(0, from)]));
+            Ok(Opened { source: name.to_owned(), head, from, facts })
         })
     }
 }

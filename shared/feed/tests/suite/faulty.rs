@@ -37,11 +37,11 @@ impl FactSource for Faulty {
     fn open<'a>(&'a self, cursor: &'a Cursor) -> BoxFuture<'a, Result<Opened, OpenError>> {
         Box::pin(async move {
             self.opened.fetch_add(1, Ordering::SeqCst);
-            let Opened { source, head, facts } = self.inner.open(cursor).await?;
+            let Opened { source, head, from, facts } = self.inner.open(cursor).await?;
             let Faults { cut_after, resend, lose, breaks } = self.faults;
             if breaks {
                 let facts = stream::iter([Err("cut".to_owned())]).boxed();
-                return Ok(Opened { source, head, facts });
+                return Ok(Opened { source, head, from, facts });
             }
             let (mut sent, mut number) = (Vec::new(), 0_usize);
             let facts = facts.flat_map(move |fact| {
@@ -64,7 +64,7 @@ impl FactSource for Faulty {
                 let ended = std::mem::replace(cut, fact.is_err());
                 std::future::ready((!ended).then_some(fact))
             });
-            Ok(Opened { source, head, facts: facts.boxed() })
+            Ok(Opened { source, head, from, facts: facts.boxed() })
         })
     }
 }

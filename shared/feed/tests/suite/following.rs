@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use trialog_feed::ReactError;
+use trialog_feed::source::Cursor;
 
-use crate::CARRIERS;
+use crate::carriers;
 use crate::faulty::{Faults, Faulty};
 use crate::world::{Following, Listener, Noted, Said, Talk, Trouble, noted, open, until, until_noted};
 
@@ -30,7 +31,7 @@ async fn comes_to(listener: &Arc<Listener>, wanted: &Noted) {
 
 #[tokio::test]
 async fn effects_come_once_in_order_through_cuts_resends_and_restarts_at_every_point() {
-    for (name, carrier) in CARRIERS {
+    for (name, carrier) in carriers() {
         let folder = tempfile::tempdir().unwrap();
         let (log, ear) = (Talk::open(folder.path()).await, open(folder.path(), "ear").await);
         let listener = Listener::new(&ear);
@@ -60,10 +61,13 @@ async fn effects_come_once_in_order_through_cuts_resends_and_restarts_at_every_p
         }
         let following = Following::begin(&listener, carrier(&log));
         comes_to(&listener, &wanted).await;
-        until("all is stored", async || ear.cursors("listen").await.unwrap()[0].position == 360).await;
+        let reached = async || ear.cursors("listen").await.unwrap().iter().all(|cursor| cursor.position == 360);
+        until("all is stored", reached).await;
         following.stop().await;
-        let cursor = ear.cursors("listen").await.unwrap();
-        assert_eq!((cursor.len(), cursor[0].source.as_str()), (1, log.log.source()), "{name}");
+        let cursors = ear.cursors("listen").await.unwrap();
+        assert!(cursors.iter().all(|cursor| cursor.source == log.log.source()), "{name}: {cursors:?}");
+        let opened = carrier(&log).open(&Cursor::default()).await.unwrap();
+        assert_eq!(cursors.len(), opened.from.len(), "{name}: one for each partition");
         assert_eq!(noted(&ear).await, wanted, "{name}");
     }
 }

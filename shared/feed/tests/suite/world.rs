@@ -93,12 +93,20 @@ pub async fn open(folder: &Path, service: &'static str) -> EventLog {
 pub struct Talk {
     pub log: EventLog,
     pub source: Source,
+    /// Its topic, when somebody has asked for it.
+    #[cfg(feature = "kafka")]
+    pub relayed: std::sync::OnceLock<crate::kafka::Relayed>,
 }
 
 impl Talk {
     pub async fn open(folder: &Path) -> Self {
         let log = open(folder, "talk").await;
-        Self { source: Source::new(log.clone(), Publisher { is_newer: false }), log }
+        Self {
+            source: Source::new(log.clone(), Publisher { is_newer: false }),
+            log,
+            #[cfg(feature = "kafka")]
+            relayed: std::sync::OnceLock::new(),
+        }
     }
 
     /// A newer build of the service.

@@ -23,11 +23,13 @@ const WRITE: &str = "WITH head AS (
         SELECT * FROM unnest($14::uuid[], $15::bytea[], $16::bigint[], $17::bigint[], $18::bigint[], $19::bytea[],
                              $20::bigint[])
     )
-    INSERT INTO projection_cursor AS old (projection, source, partition, last_position, event_id)
-    SELECT * FROM unnest($21::text[], $22::text[], $23::integer[], $24::bigint[], $25::bytea[])
+    INSERT INTO projection_cursor AS old (projection, source, partition, last_position, event_id, resume)
+    SELECT * FROM unnest($21::text[], $22::text[], $23::integer[], $24::bigint[], $25::bytea[],
+                         $26::bigint[])
     ON CONFLICT(projection, source, partition) DO UPDATE
         SET event_id =
                 CASE WHEN excluded.last_position > old.last_position THEN excluded.event_id ELSE old.event_id END,
+            resume = CASE WHEN excluded.last_position > old.last_position THEN excluded.resume ELSE old.resume END,
             last_position = greatest(old.last_position, excluded.last_position)";
 
 /// Writes a batch: in the open transaction, or in one of its own. `commits` is how many there were before it: a batch
@@ -73,15 +75,16 @@ fn bind_commands(query: Query, rows: &Rows) -> Query {
 }
 
 fn bind_cursors(query: Query, rows: Rows) -> Query {
-    let mut columns = (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    for ((projection, source, partition), (position, event_id)) in rows.cursors {
+    let mut columns = (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for ((projection, source, partition), at) in rows.cursors {
         columns.0.push(projection);
         columns.1.push(source);
         columns.2.push(partition);
-        columns.3.push(position);
-        columns.4.push(event_id.map(|id| id.as_bytes().to_vec()));
+        columns.3.push(at.position);
+        columns.4.push(at.event_id.map(|id| id.as_bytes().to_vec()));
+        columns.5.push(at.resume);
     }
-    query.bind(columns.0).bind(columns.1).bind(columns.2).bind(columns.3).bind(columns.4)
+    query.bind(columns.0).bind(columns.1).bind(columns.2).bind(columns.3).bind(columns.4).bind(columns.5)
 }
 
 /// Only the fence puts a NULL into `log_head`; and who finds an event where its own was to be is not alone. The parts

@@ -80,12 +80,13 @@ impl Readers {
     }
 
     pub async fn cursors(&self, projection: &str) -> Result<Vec<CursorMove>, Error> {
-        let get = "SELECT source, partition, last_position, event_id FROM projection_cursor WHERE projection = $1";
-        let rows: Vec<(String, i32, i64, Option<Vec<u8>>)> =
-            sqlx::query_as(get).bind(projection).fetch_all(&self.pool).await?;
-        let cursor = |(source, partition, position, event_id): (String, i32, i64, Option<Vec<u8>>)| {
+        let get = "SELECT source, partition, last_position, event_id, resume FROM projection_cursor
+            WHERE projection = $1";
+        type Found = (String, i32, i64, Option<Vec<u8>>, i64);
+        let rows: Vec<Found> = sqlx::query_as(get).bind(projection).fetch_all(&self.pool).await?;
+        let cursor = |(source, partition, position, event_id, resume): Found| {
             let (projection, event_id) = (projection.to_owned(), event_id.and_then(|id| Uuid::from_slice(&id).ok()));
-            CursorMove { projection, source, partition, position, event_id }
+            CursorMove { projection, source, partition, position, event_id, resume }
         };
         Ok(rows.into_iter().map(cursor).collect())
     }

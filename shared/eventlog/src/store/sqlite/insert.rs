@@ -8,10 +8,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use sqlx::{AssertSqlSafe, SqliteConnection};
-use uuid::Uuid;
 
 use super::Query;
-use crate::store::{CommandRow, Fence, Rows};
+use crate::store::{CommandRow, CursorAt, Fence, Rows};
 use crate::{Error, RecordedEvent};
 
 /// Rows of one kind up to which a batch is one call.
@@ -26,15 +25,18 @@ const COLUMNS: &str = "position, stream_id, version, event_id, type, schema, com
 const COMMAND_COLUMNS: &str = "command_id, fingerprint, first_position, last_position, version, reply, at";
 const EVENT_PLACES: &str = "(?,?,?,?,?,?,?,?,?,?)";
 const COMMAND_PLACES: &str = "(?,?,?,?,?,?,?)";
-const CURSOR_PLACES: &str = "(?,?,?,?,?)";
+const CURSOR_PLACES: &str = "(?,?,?,?,?,?)";
 pub(super) const BEGIN: &str = "BEGIN IMMEDIATE";
 /// Fails on the NOT NULL when another writer has taken over: the check and the move are one statement.
 const MOVE_HEAD: &str =
     "UPDATE log_head SET last_position = CASE WHEN epoch = ? AND last_position = ? THEN ? END WHERE id = 1";
-const MOVE_CURSOR: &str = "INSERT INTO projection_cursor(projection, source, partition, last_position, event_id)";
+const MOVE_CURSOR: &str =
+    "INSERT INTO projection_cursor(projection, source, partition, last_position, event_id, resume)";
 const NEVER_BACK: &str = "ON CONFLICT(projection, source, partition) DO UPDATE SET \
                           event_id = CASE WHEN excluded.last_position > last_position \
                           THEN excluded.event_id ELSE event_id END, \
+                          resume = CASE WHEN excluded.last_position > last_position \
+                          THEN excluded.resume ELSE resume END, \
                           last_position = max(last_position, excluded.last_position)";
 
 /// Splits into pieces of few lengths.
@@ -204,11 +206,11 @@ fn bind_command(query: Query, command: CommandRow) -> Query {
         .bind(command.at_us)
 }
 
-type CursorRow = ((String, String, i32), (i64, Option<Uuid>));
+type CursorRow = ((String, String, i32), CursorAt);
 
-fn bind_cursor(query: Query, ((projection, source, partition), (position, event_id)): CursorRow) -> Query {
-    let event_id = event_id.map(|id| id.as_bytes().to_vec());
-    query.bind(projection).bind(source).bind(partition).bind(position).bind(event_id)
+fn bind_cursor(query: Query, ((projection, source, partition), at): CursorRow) -> Query {
+    let event_id = at.event_id.map(|id| id.as_bytes().to_vec());
+    query.bind(projection).bind(source).bind(partition).bind(at.position).bind(event_id).bind(at.resume)
 }
 
 #[cfg(test)]

@@ -1,0 +1,74 @@
+//! The Kafka of tests that need one: `TRIALOG_TEST_KAFKA`, which `make test` starts, and brokers of a test's own, which
+//! can be killed.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::required::missing;
+
+/// Its bootstrap servers; `None` where there are none and they are not required.
+///
+/// # Panics
+/// When there are none and `TRIALOG_REQUIRE` names `kafka`.
+pub fn kafka() -> Option<String> {
+    let found = std::env::var("TRIALOG_TEST_KAFKA").ok().filter(|servers| !servers.is_empty());
+    if found.is_none() {
+        missing(
+            "kafka",
+            "TRIALOG_TEST_KAFKA names no brokers: make test starts one where Java and Maven are installed (apt-get \
+             install openjdk-17-jre-headless maven)",
+        );
+    }
+    found
+}
+
+/// A broker of a test's own. It ends, and its data goes, when it is dropped.
+pub struct Broker {
+    folder: PathBuf,
+    /// Its bootstrap server.
+    pub servers: String,
+}
+
+impl Broker {
+    /// Starts one, with its data in a folder.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn start(folder: &Path) -> Self {
+        let folder = folder.join("kafka");
+        let servers = run(["up".as_ref(), folder.as_os_str()]).trim().to_owned();
+        Self { folder, servers }
+    }
+
+    /// Ends it as a power failure of its machine would, but for the disk.
+    pub fn kill(&self) {
+        self.fault("kill");
+    }
+
+    /// Starts it again, with the data that it had.
+    pub fn restart(&self) {
+        self.fault("start");
+    }
+
+    fn fault(&self, fault: &str) {
+        run(["node".as_ref(), self.folder.as_os_str(), "1".as_ref(), fault.as_ref()]);
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        // It may have been killed already.
+        drop(Command::new(program()).arg("node").arg(&self.folder).args(["1", "kill"]).output());
+    }
+}
+
+fn program() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/kafka-dev/kafka-dev")
+}
+
+fn run<'a>(arguments: impl IntoIterator<Item = &'a std::ffi::OsStr>) -> String {
+    let output = Command::new(program()).args(arguments).output().expect("kafka-dev");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "kafka-dev: {said}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
