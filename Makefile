@@ -18,7 +18,7 @@ PROFILE ?= dist
 BUILT = $(TARGET)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))/trialog
 DIST := $(CURDIR)/dist
 # Parts that release builds and tests have, and a laptop does without.
-FEATURES := --features trialog/postgres,trialog-testkit/postgres
+FEATURES := --features trialog/postgres,trialog/kafka,trialog-testkit/postgres
 # What must not be skipped in tests; the others say what they miss.
 export TRIALOG_REQUIRE ?= python,promtool
 
@@ -72,10 +72,12 @@ up-scaled: tools $(DEMO)/venv/ready ## every service as its own process, over TC
 
 .PHONY: test
 test: tools lint $(DEMO)/venv/ready $(DEMO)/bin/promtool ## everything that must hold
-	cargo build -p trialog --features postgres
+	cargo build -p trialog --features postgres,kafka
 	postgres=$$(mktemp -d /tmp/trialog-postgres-XXXXXX); \
-	trap 'deploy/postgres-dev/postgres-dev down '$$postgres'; rm -rf '$$postgres EXIT; \
+	kafka=$$(mktemp -d /tmp/trialog-kafka-XXXXXX); \
+	trap 'deploy/postgres-dev/postgres-dev down '$$postgres'; deploy/kafka-dev/kafka-dev down '$$kafka'; rm -rf '$$postgres' '$$kafka EXIT; \
 	export TRIALOG_TEST_POSTGRES=$$(FSYNC=off deploy/postgres-dev/postgres-dev up $$postgres); \
+	export TRIALOG_TEST_KAFKA=$$(deploy/kafka-dev/kafka-dev up $$kafka); \
 	export TRIALOG=$(TARGET)/debug/trialog TRIALOG_TEST_PYTHON=$(DEMO)/venv/bin/python TRIALOG_TEST_PROMTOOL=$(DEMO)/bin/promtool; \
 	cargo test --workspace $(FEATURES); \
 	if [ -n "$$TRIALOG_TEST_POSTGRES" ]; then TRIALOG_TEST_STORE=postgres cargo test --workspace $(FEATURES) --lib -- api:: scenarios serving_tests; fi
@@ -113,7 +115,7 @@ check: tools ## formatting, lints and unit tests of the crates that differ from 
 
 .PHONY: stage
 stage: tools
-	cargo build -p trialog --profile $(PROFILE) --features postgres
+	cargo build -p trialog --profile $(PROFILE) --features postgres,kafka
 	rm -rf $(DIST)/stage
 	install -D -m 755 $(BUILT) $(DIST)/stage/bin/trialog
 	cd $(DIST)/stage && mkdir -p share/bash-completion/completions share/zsh/site-functions share/fish/vendor_completions.d share/doc/trialog \

@@ -68,7 +68,7 @@ fn program() -> PathBuf {
 
 fn run<'a>(arguments: impl IntoIterator<Item = &'a std::ffi::OsStr>) -> String {
     let output = Command::new(program()).args(arguments).output().expect("kafka-dev");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "kafka-dev: {said}");
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "kafka-dev: {error}");
     String::from_utf8_lossy(&output.stdout).into_owned()
 }

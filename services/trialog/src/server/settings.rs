@@ -13,6 +13,8 @@ pub struct Settings {
     pub http: Http,
     /// Where the services keep their logs.
     pub store: Store,
+    /// How services get each other's facts.
+    pub feed: Feed,
     /// Sweeps.
     pub sweeps: Sweeps,
     /// The disk of the data folder.
@@ -106,6 +108,62 @@ fn hidden(url: &str) -> String {
     };
     shown.split_once('?').map(|(place, _)| format!("{place}?***")).unwrap_or(shown)
 }
+
+/// How services get each other's facts: from the logs themselves, unless something carries them.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Feed {
+    /// Apache Kafka, 2.4 or later.
+    pub kafka: Kafka,
+}
+
+/// Facts through Kafka.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Kafka {
+    /// Brokers to ask first, `HOST:PORT`, separated by commas; empty: no Kafka.
+    pub bootstrap: String,
+    /// What the names of topics begin with, `PREFIX.SERVICE.v1`: each installation has its own.
+    pub prefix: String,
+    /// Partitions of each topic, when it is made: they are never changed in place.
+    pub partitions: i32,
+    /// Replicas of each partition; 0: as many as the brokers make by themselves. 3 survive the loss of one.
+    pub replication: i32,
+}
+
+impl Default for Kafka {
+    fn default() -> Self {
+        Self { bootstrap: String::new(), prefix: "trialog".to_owned(), partitions: 6, replication: 0 }
+    }
+}
+
+impl Feed {
+    /// The feeds of services behind `peers`.
+    ///
+    /// # Errors
+    /// When the settings are none, or this build has no Kafka.
+    pub fn feeds(&self, peers: contracts::Peers) -> anyhow::Result<feed::Feeds> {
+        let feeds = feed::Feeds::new(peers);
+        let Kafka { bootstrap, prefix, partitions, replication } = self.kafka.clone();
+        if bootstrap.is_empty() {
+            return Ok(feeds);
+        }
+        anyhow::ensure!((1..=PARTITIONS_MAX).contains(&partitions), "feed.kafka.partitions: 1 to {PARTITIONS_MAX}");
+        anyhow::ensure!((0..=16).contains(&replication), "feed.kafka.replication: 0 to 16");
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || ['.', '_', '-'].contains(&c);
+        let is_name = !prefix.is_empty() && prefix.len() <= PREFIX_MAX && prefix.chars().all(is_plain);
+        anyhow::ensure!(is_name, "feed.kafka.prefix: letters, digits, '.', '_' and '-', at most {PREFIX_MAX}");
+        #[cfg(feature = "kafka")]
+        return Ok(feeds.through(feed::kafka::Kafka { bootstrap, prefix, partitions, replication }));
+        #[cfg(not(feature = "kafka"))]
+        anyhow::bail!("feed.kafka.bootstrap: this build has no Kafka; build it with `cargo build --features kafka`");
+    }
+}
+
+/// More partitions of a topic than this help nobody: each is asked at every start.
+const PARTITIONS_MAX: i32 = 256;
+/// Kafka's names have 249 characters at most.
+const PREFIX_MAX: usize = 200;
 
 /// Limits of sweeps on this server.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -42,6 +42,7 @@ macro_rules! add {
         $assembly.measures.add_log($name, source.log(), store);
         $assembly.tasks.push(super::journal::task($name, source.log(), &$assembly.shutdown));
         $assembly.logs.push(source.log().clone());
+        $assembly.tasks.extend($assembly.feeds.relay(&source, &$assembly.shutdown).map(|task| task.of($name)));
         $assembly.feeds.add($name, source);
         $assembly.tasks.extend(service.tasks().into_iter().map(|task| task.of($name)));
         service
@@ -194,7 +195,7 @@ async fn assemble(
     let mut assembly = Assembly {
         stores: stores.clone(),
         routes: Routes::builder(),
-        feeds: feed::Feeds::new(peers.clone()),
+        feeds: plan.settings.feed.feeds(peers.clone())?,
         logs: Vec::new(),
         tasks: Vec::new(),
         health: health.clone(),

@@ -146,8 +146,9 @@ impl Session<'_> {
     }
 }
 
-/// The cursor in the partitions of what was opened. One that counted in nothing, or in other partitions since something
-/// else carried the facts, is stored so before the first fact: never is a part of it of the one and a part of the other.
+/// The cursor in the partitions of what was opened. One that counted in nothing, or in other partitions since
+/// something else carried the facts, is stored so before the first fact: never is a part of it of the one and a part
+/// of the other.
 async fn begun(
     cursor: Cursor,
     (source, from): (&str, &BTreeMap<i32, i64>),

@@ -10,8 +10,8 @@ use super::Kafka;
 /// Bytes of the largest record: a fact is at most as large as a message between services.
 const RECORD_BYTES_MAX: &str = "33554432";
 
-/// Whoever uses a client says by itself what has failed, once; what the library says of each connection is for those who
-/// look for it.
+/// Whoever uses a client says by itself what has failed, once; what the library says of each connection is for those
+/// who look for it.
 pub(super) struct Quiet;
 
 impl ClientContext for Quiet {

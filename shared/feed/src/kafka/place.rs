@@ -1,5 +1,5 @@
-//! Where in a partition a reader begins. Offsets are no positions: one is kept with each cursor as a hint, and what lies
-//! there has to be what the cursor says; else the partition is looked through, up to the first new fact.
+//! Where in a partition a reader begins. Offsets are no positions: one is kept with each cursor as a hint, and what
+//! lies there has to be what the cursor says; else the partition is looked through, up to the first new fact.
 
 use uuid::Uuid;
 

@@ -144,9 +144,9 @@ impl Relay {
         }
         if i32::try_from(found) != Ok(wanted) {
             return Ok(Some(format!(
-                "the topic {topic} has {found} partitions, and feed.kafka.partitions is {wanted}: they are never changed \
-                 in place, since streams would move between them. Set it to {found}, or take another feed.kafka.prefix, \
-                 under which topics are made anew and filled from the logs"
+                "the topic {topic} has {found} partitions, and feed.kafka.partitions is {wanted}: they are never \
+                 changed in place, since streams would move between them. Set it to {found}, or take another \
+                 feed.kafka.prefix, under which topics are made anew and filled from the logs"
             )));
         }
         let last = ends::last_of(self.log().source(), ends);
@@ -218,7 +218,7 @@ impl Run<'_> {
                     Some(Err(error)) => anyhow::bail!("the log of {}: {error}", self.relay.service),
                     None => anyhow::bail!("the log of {} was closed", self.relay.service),
                 },
-                delivered = self.sending.next() => self.hear(delivered?),
+                delivered = self.sending.next() => self.arrived(delivered?),
                 () = over(&mut self.mark_in) => self.mark()?,
                 () = over(&mut self.save_in) => self.save().await?,
                 // The first comes at once: whoever reads knows from it what the topic is of.
@@ -251,7 +251,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn hear(&mut self, delivered: Delivered) {
+    fn arrived(&mut self, delivered: Delivered) {
         self.waits = Stopwatch::start();
         if delivered.position > self.delivered.position {
             self.delivered = delivered;
@@ -301,7 +301,7 @@ impl Run<'_> {
         let rest = async {
             while !self.sending.is_idle() {
                 let delivered = self.sending.next().await?;
-                self.hear(delivered);
+                self.arrived(delivered);
             }
             Ok::<_, anyhow::Error>(())
         };
