@@ -58,8 +58,8 @@ demo: build $(DEMO)/venv/ready ## a sweep from submission to served answers (DEM
 
 SCALED := $(DEMO)/scaled
 .PHONY: up-scaled
-up-scaled: tools $(DEMO)/venv/ready ## every service as its own process, over TCP, on PostgreSQL, and the demo's sweep on it (DEMO_KEEP=0 ends by itself)
-	cargo build -p trialog --features postgres
+up-scaled: tools $(DEMO)/venv/ready ## every service as its own process, over TCP, on PostgreSQL and Kafka, and the demo's sweep on it (DEMO_KEEP=0 ends by itself)
+	cargo build -p trialog --features postgres,kafka
 	rm -rf $(SCALED)
 	mkdir -p $(SCALED)
 	deploy/scaled/scaled $(SCALED) --trialog $(TARGET)/debug/trialog --listen $(or $(DEMO_LISTEN),127.0.0.1:8080) --replicas sweeps=2,models=2 \

@@ -1,5 +1,5 @@
 //! The same services as several processes that talk gRPC over TCP: a small sweep goes through although each process is
-//! killed once in the middle, and the database with them; and a node whose agent is refused says so.
+//! killed once in the middle, the database and Kafka with them; and a node whose agent is refused says so.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -175,7 +175,7 @@ mod scaled {
     use std::path::{Path, PathBuf};
     use std::process::Command;
 
-    use trialog_testkit::{await_that, postgres};
+    use trialog_testkit::{Broker, await_that, kafka, postgres};
 
     use super::*;
 
@@ -230,7 +230,7 @@ mod scaled {
     }
 
     #[test]
-    fn each_service_by_itself_and_the_database_are_killed_in_turn_and_the_sweep_is_right() {
+    fn each_service_by_itself_the_database_and_the_broker_are_killed_in_turn_and_the_sweep_is_right() {
         if postgres().is_none() {
             return;
         }
@@ -238,7 +238,11 @@ mod scaled {
         // Beside the home, whose owner's secrets others must not read: a server does not run as root.
         let outside = tempfile::Builder::new().prefix("trialog-scaled-").tempdir_in("/tmp").expect("a folder");
         let database = Database::start(outside.path().to_owned());
-        let text = format!("[store]\nurl = {:?}\n", database.url);
+        let broker = kafka().map(|_| Broker::start(outside.path()));
+        let mut text = format!("[store]\nurl = {:?}\n", database.url);
+        if let Some(broker) = &broker {
+            text += &format!("[feed.kafka]\nbootstrap = {:?}\npartitions = 3\n", broker.servers);
+        }
         places.config = Some(places.home.write("trialog.toml", &text).display().to_string());
         let _watchdog = Watchdog::new(LIMIT, places.home.path(), "the scaled sweep");
         let mut servers: Vec<Server> =
@@ -257,12 +261,20 @@ mod scaled {
             client.await_version(&path, SWEEP_LIMIT, |sweep| ended_trials(sweep) >= wanted as u64);
             eprintln!("scaled: killing {}", servers[place].data().display());
             servers[place].kill();
-            if place == 2 {
-                eprintln!("scaled: killing the database");
-                database.kill();
-            } else {
-                servers[place].restart();
+            match (place, &broker) {
+                (2, _) => {
+                    eprintln!("scaled: killing the database");
+                    database.kill();
+                    continue;
+                }
+                (3, Some(broker)) => {
+                    eprintln!("scaled: killing the broker");
+                    broker.kill();
+                    broker.restart();
+                }
+                _ => {}
             }
+            servers[place].restart();
         }
         is_right(&client, &path);
         servers[2].begin();

@@ -1,6 +1,5 @@
 //! What holds of Kafka beside what holds of every carrier.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 

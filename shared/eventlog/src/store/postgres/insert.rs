@@ -12,7 +12,7 @@ use crate::store::{Fence, Rows};
 /// rows, which are written with it or not at all. `greatest` keeps cursors from going back.
 const WRITE: &str = "WITH head AS (
         UPDATE log_head SET commits = commits + 1,
-            last_position = CASE WHEN epoch = $1 AND last_position = $2 AND commits = $26 THEN $3 END
+            last_position = CASE WHEN epoch = $1 AND last_position = $2 AND commits = $27 THEN $3 END
         WHERE id = 1
     ), put_events AS (
         INSERT INTO events(position, stream_id, version, event_id, type, schema, command_id, recorded_at, data, meta)
