@@ -4,7 +4,6 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use runtime::process::Identity;
 use serde::{Deserialize, Serialize};
 use vocabulary::Clock;
 
@@ -32,8 +31,6 @@ pub struct Plan {
 pub struct Stage {
     /// preparing | running
     pub phase: String,
-    /// Its first process, also the number of its group.
-    pub process: Identity,
 }
 
 impl Stage {

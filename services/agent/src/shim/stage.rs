@@ -10,7 +10,6 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use runtime::Stopwatch;
-use runtime::process::Identity;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, PidfdFlags, Signal};
 use vocabulary::Clock;
@@ -106,9 +105,10 @@ impl Stage<'_> {
         let mut exit = Exit { phase: self.phase.to_owned(), started_at: now(), ..Exit::default() };
         orders.look();
         if !(orders.stop_seen || orders.preempt_seen) {
-            match self.start() {
+            let (unwritten, started) = self.begin();
+            match started {
                 Ok(child) => {
-                    let end = self.wait(child, orders);
+                    let end = self.wait(child, unwritten, orders);
                     (exit.exit_code, exit.signal) = (end.exit_code, end.signal);
                 }
                 Err(error) => {
@@ -122,6 +122,13 @@ impl Stage<'_> {
         tree::end(self.own);
         exit.ended_at = now();
         exit
+    }
+
+    /// Writes down that it runs, before it can do anything, and starts it: a program may stop its parent, and the time
+    /// of one that nobody knows to run is not counted.
+    fn begin(&self) -> (Option<record::Stage>, io::Result<Pid>) {
+        let unwritten = self.note();
+        (unwritten, self.start())
     }
 
     fn start(&self) -> io::Result<Pid> {
@@ -143,8 +150,8 @@ impl Stage<'_> {
     }
 
     /// Writes down what runs; what the disk refuses comes back, to be written later: the command goes on without it.
-    fn state(&self, child: Pid) -> Option<record::Stage> {
-        let stage = record::Stage { phase: self.name.to_owned(), process: Identity::of(child.as_raw_pid())? };
+    fn note(&self) -> Option<record::Stage> {
+        let stage = record::Stage { phase: self.name.to_owned() };
         Some(stage).filter(|stage| self.write_state(stage).is_err())
     }
 
@@ -162,8 +169,7 @@ impl Stage<'_> {
         text
     }
 
-    fn wait(&self, child: Pid, orders: &mut Orders<'_>) -> tree::End {
-        let mut unwritten = self.state(child);
+    fn wait(&self, child: Pid, mut unwritten: Option<record::Stage>, orders: &mut Orders<'_>) -> tree::End {
         let handle = rustix::process::pidfd_open(child, PidfdFlags::empty()).ok();
         if orders.look() {
             process::signal_group(child.as_raw_pid(), Signal::TERM);
@@ -233,5 +239,26 @@ fn give_up_old_output(path: &Path) {
     let Ok(facts) = std::fs::metadata(path) else { return };
     if facts.blocks() * BLOCK > OUTPUT_WAITING_MAX {
         folder::free_front(path, facts.len().saturating_sub(OUTPUT_KEPT));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_runs_is_written_down_before_it_can_do_anything() {
+        // A script that stops its parent at once would run for ever: its time is counted from when it is known to run.
+        let folder = tempfile::tempdir().unwrap();
+        let plan = Plan { working_folder: folder.path().to_owned(), ..Plan::default() };
+        let argv = ["/nowhere/program".to_owned()];
+        let own = rustix::process::getpid().as_raw_pid();
+        let stage =
+            Stage { folder: folder.path(), plan: &plan, name: "running", phase: "run", argv: &argv, more: &[], own };
+        // It never ran, so nothing was written after its start.
+        let (unwritten, started) = stage.begin();
+        assert!(unwritten.is_none() && started.is_err());
+        let state = folder::read_json::<record::Stage>(&folder.path().join(folder::STATE)).unwrap();
+        assert_eq!(state.map(|state| state.phase).as_deref(), Some("running"));
     }
 }
