@@ -17,6 +17,8 @@ use crate::service::Core;
 /// What a node's agent fills in.
 const OPEN: &str = "${{";
 const CLOSE: &str = "}}";
+/// Characters of what was received that a message shows.
+const SHOWN: usize = 80;
 
 /// Checks a job's document.
 pub(super) fn check(job: &job::JobSpec, resolved: Option<&wire::ResolvedJob>) -> Result<(), Problem> {
@@ -39,8 +41,13 @@ pub(super) fn check(job: &job::JobSpec, resolved: Option<&wire::ResolvedJob>) ->
 
 /// A message has no absent texts and numbers: what is empty was not said.
 fn document(job: &job::JobSpec) -> Result<Node, Problem> {
-    let mut fields = serde_json::to_value(job)
-        .map_err(|error| Problem::invalid("/job", "BadJob", format!("job: it has no JSON form: {error}")))?;
+    // Of a message only the parameters are JSON in a text, which peers fill as they like.
+    let no_json = |error| {
+        let received: String = job.parameters_json.chars().take(SHOWN).collect();
+        let message = format!("job.parameters: expected a JSON object, received {received:?}: {error}");
+        Problem::invalid("/job/parameters", "BadJob", message)
+    };
+    let mut fields = serde_json::to_value(job).map_err(no_json)?;
     if let Some(fields) = fields.as_object_mut() {
         for name in ["cluster", "code_sha256", "python", "requirements_file", "goal", "checkpoint_from"] {
             if fields.get(name).is_some_and(|value| value == "") {

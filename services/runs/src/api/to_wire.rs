@@ -2,8 +2,9 @@
 
 use contracts::runs as wire;
 use vocabulary::RunId;
+use vocabulary::job::StopBy;
 
-use crate::run::{Attempt, Run, shown_time};
+use crate::run::{Attempt, Run, RunState, shown_time};
 
 /// A run that was created.
 pub(crate) fn run(run_id: RunId, run: &Run) -> wire::Run {
@@ -14,7 +15,7 @@ pub(crate) fn run(run_id: RunId, run: &Run) -> wire::Run {
         experiment_id: details.experiment_id.clone(),
         experiment: details.experiment.clone(),
         name: details.name.clone(),
-        state: run.state.map(|state| state.to_string()).unwrap_or_default(),
+        state: run.shown_state().map(|state| state.to_string()).unwrap_or_default(),
         parent_run_id: details.parent_run_id.clone(),
         sweep_id: run.subject.sweep_id.clone(),
         trial_index: run.subject.trial_index,
@@ -30,12 +31,21 @@ pub(crate) fn run(run_id: RunId, run: &Run) -> wire::Run {
         preemptions: details.preemptions,
         version: run.version,
         deleted_at: details.deleted_us.map(shown_time).unwrap_or_default(),
-        // Compute knows that.
-        reason: String::new(),
+        reason: reason(run),
         // Whoever shows it reads them: reports do not touch what a run is.
         best_value: None,
         last_value: None,
     }
+}
+
+/// Why it waits; for what a queued one waits compute knows.
+fn reason(run: &Run) -> String {
+    let words = match run.held_by.filter(|_| run.shown_state() == Some(RunState::Paused)) {
+        Some(StopBy::Pause) => "its sweep is paused: it goes on when the sweep does",
+        Some(StopBy::Rung) => "it waits at a rung of its sweep until it is promoted or stopped",
+        _ => "",
+    };
+    words.to_owned()
 }
 
 fn attempt(attempt: &Attempt) -> wire::Attempt {

@@ -88,6 +88,9 @@ pub struct Run {
     pub version: i64,
     /// The current attempt.
     pub attempt: u32,
+    /// Who wants that it waits, if anybody does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_by: Option<StopBy>,
     /// What else is known.
     pub details: Details,
     /// The first stop that was asked for.
@@ -116,6 +119,12 @@ impl Run {
         job.primary_metric.clone().map(|metric| Objective { metric, goal: job.goal })
     }
 
+    /// The state that people see: a run that is to wait waits for its sweep, not for a node.
+    pub fn shown_state(&self) -> Option<RunState> {
+        let waits = |state| matches!(state, RunState::Proposed | RunState::Queued | RunState::Preempted);
+        self.state.map(|state| if self.held_by.is_some() && waits(state) { RunState::Paused } else { state })
+    }
+
     /// The state when the run is over.
     pub fn ended(&self) -> Option<RunState> {
         self.state.filter(|state| state.is_terminal())
@@ -136,8 +145,9 @@ impl Run {
             RunEvent::AttemptEnded(event) => self.attempt_ended(event),
             RunEvent::RunStopRequested(event) => {
                 self.stop = Some(Stop { decision: event.decision.clone(), by: event.by });
+                self.held_by = Some(event.by).filter(|by| by.holds());
             }
-            RunEvent::RunReleased(_) => self.stop = None,
+            RunEvent::RunReleased(_) => (self.stop, self.held_by) = (None, None),
             RunEvent::MetricReported(event) => {
                 for point in &event.points {
                     if let Some(series) = self.watched.get_mut(&point.name) {
@@ -229,6 +239,7 @@ impl Run {
 
     fn over(&mut self, event: &RunEnded) {
         self.state = Some(event.state);
+        self.held_by = None;
         self.attempt = event.attempt;
         self.watched.clear();
         let details = &mut self.details;

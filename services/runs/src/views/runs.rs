@@ -24,7 +24,7 @@ impl View for RunsView {
     }
 
     fn wants(&self, event: &RecordedEvent) -> bool {
-        let silent = ["MetricReported", "MetricNameSeen", "ArtifactsRecorded", "RunStopRequested", "RunReleased"];
+        let silent = ["MetricReported", "MetricNameSeen", "ArtifactsRecorded"];
         run::of_stream(&event.stream).is_some() && !silent.contains(&event.kind.as_str())
     }
 
@@ -100,9 +100,9 @@ async fn load(tx: &mut Transaction, run: RunId) -> Result<Changed, Error> {
 async fn save(tx: &mut Transaction, run: RunId, row: Changed) -> Result<(), Error> {
     let Changed { shown, created } = row;
     let text = serde_json::to_string(&shown).map_err(|error| Error::Encode(error.to_string()))?;
-    let state = match (shown.details.deleted_us, shown.state) {
-        (Some(_), _) => DELETED.to_owned(),
-        (None, state) => state.map(|state| state.to_string()).unwrap_or_default(),
+    let state = match shown.details.deleted_us {
+        Some(_) => DELETED.to_owned(),
+        None => shown.shown_state().map(|state| state.to_string()).unwrap_or_default(),
     };
     let Some((seq, command)) = created else {
         let set = "UPDATE runs SET state = $1, shown = $2 WHERE run = $3";

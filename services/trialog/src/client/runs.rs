@@ -206,6 +206,7 @@ fn columns() -> List<'static> {
         column("state"),
         column("best_value"),
         column("last_value"),
+        column("reason").cut(),
         column("attempt"),
         column("created").at("created_at").age(),
         column("ended").at("ended_at").age(),

@@ -1,6 +1,9 @@
 //! Lists: by experiment, parent, state and sweep, in pages that inserts do not move.
 
+use vocabulary::job::StopBy;
+
 use super::*;
+use crate::run::{self, Command, JobNews};
 
 async fn list(fixture: &Fixture, request: ListRunsRequest) -> (Vec<String>, String) {
     let request = ListRunsRequest { workspace: WORKSPACE.into(), ..request };
@@ -154,4 +157,76 @@ async fn a_page_of_large_entries_is_one_that_can_be_sent() {
         token = reply.next_page_token;
     }
     assert_eq!((found, token.as_str()), (experiments, ""));
+}
+
+#[tokio::test]
+async fn a_run_that_is_to_wait_for_its_sweep_is_not_shown_as_waiting_for_a_node() {
+    // Whoever saw Queued looked for nodes, and nothing was wrong with them: the sweep was paused.
+    let fixture = Fixture::new().await;
+    let run_id = fixture.watched_run().await;
+    let run = vocabulary::RunId::parse(&run_id).unwrap();
+    let tell = async |key: u128, command: Command| {
+        let context = eventlog::Context::new(Uuid::from_u128(key << 32), "test", "");
+        fixture.log().execute::<run::Run>(&run::stream(run), command, context).await.unwrap();
+    };
+    let shown = async || {
+        let alone = fixture.get(&run_id).await;
+        let listed = answer(fixture.api.list_runs(Request::new(in_workspace(""))).await).unwrap().runs.remove(0);
+        assert_eq!((&alone.state, &alone.reason), (&listed.state, &listed.reason));
+        let by_state = answer(fixture.api.list_runs(Request::new(in_workspace(&alone.state))).await).unwrap();
+        assert_eq!(by_state.runs.len(), 1, "it is found by the state that it shows");
+        (alone.state, alone.reason)
+    };
+    let queued = |attempt| Command::Job(JobNews::Queued { attempt, at_us: 1 });
+    tell(1, queued(1)).await;
+    assert_eq!(shown().await, ("Queued".into(), String::new()));
+    for (by, word) in [(StopBy::Pause, "its sweep is paused"), (StopBy::Rung, "at a rung")] {
+        tell(2 + by as u128, Command::Stop { decision: String::new(), by, at_us: 2 }).await;
+        let (state, reason) = shown().await;
+        assert!(state == "Paused" && reason.contains(word), "{state} {reason}");
+        tell(100 + by as u128, Command::Release { at_us: 3 }).await;
+        assert_eq!(shown().await, ("Queued".into(), String::new()));
+    }
+    tell(3, Command::Stop { decision: String::new(), by: StopBy::Pause, at_us: 4 }).await;
+    tell(4, Command::Cancel { workspace: WORKSPACE.into(), run: run_id.clone(), at_us: 5 }).await;
+    assert_eq!(shown().await.0, "Queued", "it is to end, not to wait");
+    let fixture = fixture.reopen().await;
+    assert_eq!(fixture.get(&run_id).await.state, "Queued");
+}
+
+fn in_workspace(state: &str) -> ListRunsRequest {
+    ListRunsRequest { workspace: WORKSPACE.into(), state: state.into(), ..ListRunsRequest::default() }
+}
+
+#[tokio::test]
+async fn a_read_of_what_is_not_there_yet_says_so() {
+    // Never stale silently: what the caller has just made would be missing in the list.
+    let fixture = Fixture::new().await;
+    let call = CallContext { at_least: Some(7), ..CallContext::default() };
+    let refused = answer(fixture.api.list_runs(call.attach(in_workspace(""))).await).unwrap_err();
+    let found = (refused.status, refused.code.as_str(), refused.retry_after_seconds);
+    assert_eq!(found, (503, "NotThereYet", Some(1)));
+    assert_eq!(refused.detail, "position 7 is not here yet; try again");
+}
+
+#[tokio::test]
+async fn a_job_that_no_document_can_hold_is_refused_by_what_is_wrong_with_it() {
+    // Peers over gRPC send texts where documents have maps.
+    let fixture = Fixture::new().await;
+    let job = JobSpec { parameters_json: "[1".into(), ..job() };
+    let request = CreateRunRequest { workspace: WORKSPACE.into(), job: Some(job), ..CreateRunRequest::default() };
+    let refused = answer(fixture.api.create_run(Request::new(request)).await).unwrap_err();
+    assert_eq!((refused.status, refused.code.as_str()), (422, "BadJob"));
+    assert!(refused.errors[0].message.contains("job.parameters: expected a JSON object, received \"[1\""), "{refused}");
+}
+
+#[tokio::test]
+async fn an_object_store_that_fails_is_not_taken_for_one_without_the_object() {
+    let fixture = Fixture::new().await;
+    std::fs::remove_dir_all(fixture.folder.path().join("objects")).unwrap();
+    std::fs::write(fixture.folder.path().join("objects"), "").unwrap();
+    let refused = super::artifacts::put(&fixture, "", b"x").await.unwrap_err();
+    let found = (refused.status, refused.code.as_str(), refused.retry_after_seconds);
+    assert_eq!(found, (503, "ObjectsUnavailable", Some(1)));
+    assert!(refused.detail.starts_with("the object store failed: "), "{refused}");
 }
