@@ -13,7 +13,7 @@ use tonic::Status;
 use vocabulary::{Entropy, Problem};
 
 pub use begun::begun;
-pub use page::{PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, Page, page};
+pub use page::{PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, Page, bad_token, page, page_of};
 
 /// How long a read waits for the position that the caller has seen, before 503.
 const AT_LEAST_WAIT: Duration = Duration::from_secs(2);
@@ -129,6 +129,8 @@ mod tests {
         assert_eq!(contracts::problem_of(&unreadable(no_message)).code, "DataCorrupt");
         let busy = contracts::problem_of(&unreadable(Error::Behind { wanted: 7, head: 6 }));
         assert_eq!((busy.status, busy.retry_after_seconds), (503, Some(1)));
+        assert_eq!(busy.code, "PositionNotReached");
+        assert_eq!(busy.detail, "position 7 was asked for, 6 is reached; try again shortly");
         assert_eq!(contracts::problem_of(&unreadable(Error::Closed)).status, 503);
         assert_eq!(contracts::problem_of(&unreadable(Error::Panicked("as it should".to_owned()))).status, 500);
     }

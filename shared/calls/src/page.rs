@@ -24,6 +24,26 @@ pub fn page(page_size: i32, page_token: &str) -> Result<(i32, Option<String>), S
     Ok((size, Some(page_token.to_owned()).filter(|token| !token.is_empty())))
 }
 
+/// What a token that no answer has handed out is told.
+pub fn bad_token(token: &str) -> Status {
+    let message = format!("page_token {token:?} is none of this list's; use next_page_token of the page before");
+    contracts::status_of(&Problem::invalid("/page_token", "BadPageToken", message))
+}
+
+/// A page of entries that are in memory, each with the token of the page that begins behind it, and the token of the
+/// next page; empty behind the last.
+pub fn page_of<M: Message>(size: i32, entries: impl IntoIterator<Item = (String, M)>) -> (Vec<M>, String) {
+    let (mut page, mut last) = (Page::of(size), String::new());
+    for (token, entry) in entries {
+        if !page.push(entry) {
+            break;
+        }
+        last = token;
+    }
+    let (entries, more) = page.finish();
+    (entries, if more { last } else { String::new() })
+}
+
 /// The entries of a page while it is made.
 #[derive(Debug)]
 pub struct Page<M> {
@@ -66,6 +86,26 @@ impl<M: Message> Page<M> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_list_in_memory_is_read_to_its_end_page_by_page() {
+        // Whoever has many nodes saw none of them, or all in one answer that no message holds.
+        let all: Vec<(String, String)> = (0..5).map(|place| (place.to_string(), format!("entry {place}"))).collect();
+        let (mut read, mut token) = (Vec::new(), String::new());
+        loop {
+            let behind = all.iter().skip(token.parse::<usize>().map_or(0, |place| place + 1));
+            let (page, next) = page_of(2, behind.cloned());
+            assert!(page.len() <= 2);
+            read.extend(page);
+            token = next;
+            if token.is_empty() {
+                break;
+            }
+        }
+        assert_eq!(read, all.iter().map(|(_, entry)| entry.clone()).collect::<Vec<_>>());
+        let refused = contracts::problem_of(&bad_token("x\"y"));
+        assert!(refused.detail.contains("next_page_token"), "{refused}");
+    }
 
     #[test]
     fn a_page_ends_where_a_message_would_become_too_large() {

@@ -1,5 +1,7 @@
 //! The calls of deployments, their logs, and where a request id's key leads.
 
+use std::ops::Bound;
+
 use contracts::compute as wire;
 use contracts::{CallContext, status_of, with_made, with_position};
 use eventlog::sql;
@@ -109,21 +111,25 @@ impl EndpointCalls {
 
     pub(crate) async fn list_deployments(
         &self,
-        request: Request<wire::GetEndpointRequest>,
+        request: Request<wire::ListDeploymentsRequest>,
     ) -> Result<Response<wire::ListDeploymentsReply>, Status> {
         calls::at_least(self.commands.log(), &CallContext::of(&request)).await?;
-        let wire::GetEndpointRequest { workspace, name: endpoint, .. } = request.into_inner();
+        let wire::ListDeploymentsRequest { workspace, name: endpoint, page_size, page_token } = request.into_inner();
+        let (size, after) = calls::page(page_size, &page_token)?;
         let (state, version) = self.commands.look(&stream(&workspace, &endpoint)).await.map_err(calls::unreadable)?;
         if state.created.is_none() {
             return Err(absent(&workspace, &endpoint));
         }
         let keys =
             revision_keys(self.commands.log().reader(), &workspace, &endpoint).await.map_err(calls::unreadable)?;
-        let shown = state.deployments.iter().map(|(name, deployment)| {
+        let after = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let shown = state.deployments.range((after, Bound::Unbounded)).map(|(name, deployment)| {
             let key_of = |revision| keys.get(&(name.clone(), revision)).copied().unwrap_or_default();
-            endpoints_to_wire::deployment(name, deployment, version, key_of, self.commands.now())
+            let shown = endpoints_to_wire::deployment(name, deployment, version, key_of, self.commands.now());
+            (name.clone(), shown)
         });
-        Ok(Response::new(wire::ListDeploymentsReply { deployments: shown.collect() }))
+        let (deployments, next_page_token) = calls::page_of(size, shown);
+        Ok(Response::new(wire::ListDeploymentsReply { deployments, next_page_token }))
     }
 
     pub(crate) async fn delete_deployment(

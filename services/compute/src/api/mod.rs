@@ -58,7 +58,7 @@ calls! {
         get_cluster(wire::GetClusterRequest) -> wire::Cluster;
         list_clusters(wire::ListClustersRequest) -> wire::ListClustersReply;
         delete_cluster(wire::GetClusterRequest) -> wire::Cluster;
-        list_nodes(wire::GetClusterRequest) -> wire::ListNodesReply;
+        list_nodes(wire::ListNodesRequest) -> wire::ListNodesReply;
         preempt_node(wire::PreemptNodeRequest) -> wire::Node;
         list_sizes(wire::ListSizesRequest) -> wire::ListSizesReply;
         get_job(wire::GetJobRequest) -> wire::Job;
@@ -71,7 +71,7 @@ calls! {
         delete_endpoint(wire::GetEndpointRequest) -> wire::Endpoint;
         put_deployment(wire::PutDeploymentRequest) -> wire::Deployment;
         get_deployment(wire::GetDeploymentRequest) -> wire::Deployment;
-        list_deployments(wire::GetEndpointRequest) -> wire::ListDeploymentsReply;
+        list_deployments(wire::ListDeploymentsRequest) -> wire::ListDeploymentsReply;
         delete_deployment(wire::GetDeploymentRequest) -> wire::Deployment;
         put_traffic(wire::PutTrafficRequest) -> wire::Endpoint;
         read_deployment_logs(wire::ReadDeploymentLogsRequest) -> wire::DeploymentLogs;

@@ -1,5 +1,7 @@
 //! Shows a cluster's nodes and takes one away as its provider would.
 
+use std::ops::Bound;
+
 use contracts::compute as wire;
 use contracts::{CallContext, status_of, with_position};
 use tonic::{Request, Response, Status};
@@ -17,15 +19,22 @@ const REASON_DEFAULT: &str = "asked for";
 impl Api {
     pub(super) async fn list_nodes(
         &self,
-        request: Request<wire::GetClusterRequest>,
+        request: Request<wire::ListNodesRequest>,
     ) -> Result<Response<wire::ListNodesReply>, Status> {
         self.at_least(&request).await?;
-        let wire::GetClusterRequest { workspace, name, .. } = request.into_inner();
+        let wire::ListNodesRequest { workspace, name, page_size, page_token } = request.into_inner();
+        let (size, token) = calls::page(page_size, &page_token)?;
+        let after = match token {
+            None => Bound::Unbounded,
+            Some(token) => Bound::Excluded(NodeId::parse(&token).map_err(|_| calls::bad_token(&token))?),
+        };
         let cluster = ClusterName::new(workspace, name);
         let fleet = self.fleet.lock();
         let pool = fleet.pool(&cluster).ok_or_else(|| status_of(&absent(&cluster)))?;
-        let nodes = pool.places.iter().map(|(node, place)| show::node(&fleet, pool, *node, place)).collect();
-        Ok(Response::new(wire::ListNodesReply { nodes }))
+        let nodes = pool.places.range((after, Bound::Unbounded));
+        let shown = nodes.map(|(node, place)| (node.to_string(), show::node(&fleet, pool, *node, place)));
+        let (nodes, next_page_token) = calls::page_of(size, shown);
+        Ok(Response::new(wire::ListNodesReply { nodes, next_page_token }))
     }
 
     pub(super) async fn preempt_node(

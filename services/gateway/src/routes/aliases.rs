@@ -2,10 +2,13 @@
 
 use actix_web::http::StatusCode;
 use actix_web::{delete, get, put};
-use contracts::models::{Alias, GetModelRequest, ListAliasHistoryReply, RemoveAliasRequest, SetAliasRequest};
+use contracts::models::{
+    Alias, ListAliasHistoryReply, ListAliasHistoryRequest, RemoveAliasRequest, SetAliasRequest,
+};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
+use super::page::PageQuery;
 use crate::door::{self, Query, Call, Document, Reply, Service, json, written};
 
 super::routes!(list_alias_history, set_alias, remove_alias);
@@ -20,12 +23,13 @@ pub struct ReasonQuery {
 }
 
 /// Shows every move of a model's aliases, the newest first.
-#[utoipa::path(tag = "models", responses((status = 200, body = ListAliasHistoryReply)))]
+#[utoipa::path(tag = "models", params(PageQuery), responses((status = 200, body = ListAliasHistoryReply)))]
 #[get("/api/v1/workspaces/{workspace}/models/{model}/aliases")]
-pub(crate) async fn list_alias_history(call: Call) -> Reply {
+pub(crate) async fn list_alias_history(call: Call, page: Query<PageQuery>) -> Reply {
+    let PageQuery { page_size, page_token } = page.into_inner();
     let (workspace, model) = (call.workspace.clone(), call.path("model").to_owned());
     let context = call.reading(Service::Models)?;
-    let request = GetModelRequest { workspace, model, at: String::new() };
+    let request = ListAliasHistoryRequest { workspace, model, page_size, page_token };
     let reply = call.peers().models_client().list_alias_history(context.attach(request)).await?;
     json(StatusCode::OK, reply.get_ref())
 }

@@ -4,8 +4,8 @@ use actix_web::http::StatusCode;
 use actix_web::{delete, get, patch, post, put};
 use contracts::sweeps::ListSweepsRequest;
 use contracts::compute::{
-    Cluster, GetClusterRequest, ListClustersReply, ListClustersRequest, ListNodesReply, ListSizesReply,
-    ListSizesRequest, Node, PreemptNodeRequest, PutClusterRequest,
+    Cluster, GetClusterRequest, ListClustersReply, ListClustersRequest, ListNodesReply, ListNodesRequest,
+    ListSizesReply, ListSizesRequest, Node, PreemptNodeRequest, PutClusterRequest,
 };
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -118,11 +118,13 @@ async fn sweeps_on(call: &Call, cluster: &str) -> Result<Vec<String>, Refusal> {
 }
 
 /// Lists a cluster's nodes and what runs on them.
-#[utoipa::path(tag = "clusters", responses((status = 200, body = ListNodesReply)))]
+#[utoipa::path(tag = "clusters", params(PageQuery), responses((status = 200, body = ListNodesReply)))]
 #[get("/api/v1/workspaces/{workspace}/clusters/{cluster}/nodes")]
-pub(crate) async fn list_nodes(call: Call) -> Reply {
+pub(crate) async fn list_nodes(call: Call, page: Query<PageQuery>) -> Reply {
+    let PageQuery { page_size, page_token } = page.into_inner();
+    let (workspace, name) = (call.workspace.clone(), call.path("cluster").to_owned());
     let context = call.reading(Service::Compute)?;
-    let request = named(&call, Waiting::default());
+    let request = ListNodesRequest { workspace, name, page_size, page_token };
     let reply = call.peers().compute_client().list_nodes(context.attach(request)).await?;
     json(StatusCode::OK, reply.get_ref())
 }

@@ -3,7 +3,7 @@
 use actix_web::http::StatusCode;
 use actix_web::{delete, get, put};
 use contracts::compute::{
-    Deployment, DeploymentLogs, Environment, GetDeploymentRequest, GetEndpointRequest, ListDeploymentsReply,
+    Deployment, DeploymentLogs, Environment, GetDeploymentRequest, ListDeploymentsReply, ListDeploymentsRequest,
     PutDeploymentRequest, ReadDeploymentLogsRequest, ResolvedModel,
 };
 use contracts::models::GetVersionRequest;
@@ -13,6 +13,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 use vocabulary::Problem;
 
+use super::page::PageQuery;
 use super::sweeps::absent_is_none;
 use crate::door::{
     self, Query, Call, Document, Refusal, Reply, Service, WaitQuery, Waiting, changed, found, json, removed,
@@ -30,12 +31,13 @@ pub struct TailQuery {
 }
 
 /// Lists an endpoint's deployments.
-#[utoipa::path(tag = "endpoints", responses((status = 200, body = ListDeploymentsReply)))]
+#[utoipa::path(tag = "endpoints", params(PageQuery), responses((status = 200, body = ListDeploymentsReply)))]
 #[get("/api/v1/workspaces/{workspace}/endpoints/{endpoint}/deployments")]
-pub(crate) async fn list_deployments(call: Call) -> Reply {
+pub(crate) async fn list_deployments(call: Call, page: Query<PageQuery>) -> Reply {
+    let PageQuery { page_size, page_token } = page.into_inner();
     let (workspace, name) = (call.workspace.clone(), call.path("endpoint").to_owned());
     let context = call.reading(Service::Compute)?;
-    let request = GetEndpointRequest { workspace, name, ..GetEndpointRequest::default() };
+    let request = ListDeploymentsRequest { workspace, name, page_size, page_token };
     let reply = call.peers().compute_client().list_deployments(context.attach(request)).await?;
     json(StatusCode::OK, reply.get_ref())
 }

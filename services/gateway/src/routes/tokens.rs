@@ -9,8 +9,9 @@ use contracts::workspaces::{
 use sha2::{Digest, Sha256};
 use vocabulary::Problem;
 
+use super::page::PageQuery;
 use crate::access::{Scope, UserToken};
-use crate::door::{Call, Document, Reply, Service, json, written};
+use crate::door::{Call, Document, Query, Reply, Service, json, written};
 
 super::routes!(create_token, list_tokens, revoke_token, list_admin_tokens, revoke_admin_token);
 
@@ -42,11 +43,11 @@ pub(crate) async fn create_token(body: Document, call: Call) -> Reply {
 }
 
 /// Lists the workspace's tokens, without their texts.
-#[utoipa::path(tag = "tokens", responses((status = 200, body = ListTokensReply)))]
+#[utoipa::path(tag = "tokens", params(PageQuery), responses((status = 200, body = ListTokensReply)))]
 #[get("/api/v1/workspaces/{workspace}/tokens")]
-pub(crate) async fn list_tokens(call: Call) -> Reply {
+pub(crate) async fn list_tokens(call: Call, page: Query<PageQuery>) -> Reply {
     call.principal.require(Scope::Owner)?;
-    list(&call).await
+    list(&call, page.into_inner()).await
 }
 
 /// Revokes a token.
@@ -58,11 +59,11 @@ pub(crate) async fn revoke_token(body: Document, call: Call) -> Reply {
 }
 
 /// Lists the tokens that are good for all workspaces, without their texts.
-#[utoipa::path(tag = "tokens", responses((status = 200, body = ListTokensReply)))]
+#[utoipa::path(tag = "tokens", params(PageQuery), responses((status = 200, body = ListTokensReply)))]
 #[get("/api/v1/tokens")]
-pub(crate) async fn list_admin_tokens(call: Call) -> Reply {
+pub(crate) async fn list_admin_tokens(call: Call, page: Query<PageQuery>) -> Reply {
     call.principal.require(Scope::Admin)?;
-    list(&call).await
+    list(&call, page.into_inner()).await
 }
 
 /// Revokes a token that is good for all workspaces. When it was the last one, a server makes another one if its file
@@ -75,8 +76,9 @@ pub(crate) async fn revoke_admin_token(body: Document, call: Call) -> Reply {
 }
 
 /// Those of the workspace in the path; without one those of the installation.
-async fn list(call: &Call) -> Reply {
-    let request = ListTokensRequest { workspace: call.workspace.clone() };
+async fn list(call: &Call, page: PageQuery) -> Reply {
+    let PageQuery { page_size, page_token } = page;
+    let request = ListTokensRequest { workspace: call.workspace.clone(), page_size, page_token };
     let context = call.reading(Service::Workspaces)?;
     let reply = call.peers().workspaces_client().list_tokens(context.attach(request)).await?;
     json(StatusCode::OK, reply.get_ref())

@@ -226,7 +226,7 @@ fake!(ModelsService, models, {} {}
     update_model: UpdateModelRequest => Model,
     set_alias: SetAliasRequest => Alias,
     remove_alias: RemoveAliasRequest => Alias,
-    list_alias_history: GetModelRequest => ListAliasHistoryReply,
+    list_alias_history: ListAliasHistoryRequest => ListAliasHistoryReply,
 );
 fake!(ComputeService, compute, {} {}
     put_cluster: PutClusterRequest => Cluster,
@@ -234,7 +234,7 @@ fake!(ComputeService, compute, {} {}
     get_cluster: GetClusterRequest => Cluster,
     list_clusters: ListClustersRequest => ListClustersReply,
     delete_cluster: GetClusterRequest => Cluster,
-    list_nodes: GetClusterRequest => ListNodesReply,
+    list_nodes: ListNodesRequest => ListNodesReply,
     preempt_node: PreemptNodeRequest => Node,
     list_sizes: ListSizesRequest => ListSizesReply,
     get_job: GetJobRequest => Job,
@@ -245,7 +245,7 @@ fake!(ComputeService, compute, {} {}
     delete_endpoint: GetEndpointRequest => Endpoint,
     put_deployment: PutDeploymentRequest => Deployment,
     get_deployment: GetDeploymentRequest => Deployment,
-    list_deployments: GetEndpointRequest => ListDeploymentsReply,
+    list_deployments: ListDeploymentsRequest => ListDeploymentsReply,
     delete_deployment: GetDeploymentRequest => Deployment,
     put_traffic: PutTrafficRequest => Endpoint,
     read_deployment_logs: ReadDeploymentLogsRequest => DeploymentLogs,

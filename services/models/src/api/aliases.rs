@@ -86,19 +86,25 @@ impl Api {
 
     pub(super) async fn list_alias_history(
         &self,
-        request: Request<wire::GetModelRequest>,
+        request: Request<wire::ListAliasHistoryRequest>,
     ) -> Result<Response<wire::ListAliasHistoryReply>, Status> {
         calls::at_least(&self.log, &CallContext::of(&request)).await?;
-        let request = request.into_inner();
-        let changes: Option<Vec<wire::Alias>> = self
-            .log
-            .inspect::<Model, _>(&stream(&request.workspace, &request.model), |model, version| {
-                (version > 0).then(|| model.history.iter().map(shown).collect())
-            })
-            .await
-            .map_err(calls::unreadable)?;
-        let changes = changes.ok_or_else(|| absent(&request.workspace, &request.model))?;
-        Ok(Response::new(wire::ListAliasHistoryReply { changes }))
+        let wire::ListAliasHistoryRequest { workspace, model: name, page_size, page_token } = request.into_inner();
+        let (size, token) = calls::page(page_size, &page_token)?;
+        // The history only grows at its end: how many were before a change stays so.
+        let before: usize = match token {
+            None => usize::MAX,
+            Some(token) => token.parse().map_err(|_| calls::bad_token(&token))?,
+        };
+        let stream = stream(&workspace, &name);
+        let listed = self.log.inspect::<Model, _>(&stream, move |model, version| {
+            let newest_first = model.history.iter().enumerate().take(before).rev();
+            (version > 0)
+                .then(|| calls::page_of(size, newest_first.map(|(at, change)| (at.to_string(), shown(change)))))
+        });
+        let listed = listed.await.map_err(calls::unreadable)?;
+        let (changes, next_page_token) = listed.ok_or_else(|| absent(&workspace, &name))?;
+        Ok(Response::new(wire::ListAliasHistoryReply { changes, next_page_token }))
     }
 }
 

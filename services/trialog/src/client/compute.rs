@@ -236,7 +236,7 @@ pub(super) async fn gone(client: &Client, path: &str, answer: Value, wait: u32) 
 pub async fn node(client: &Client, command: Node) -> Result<(), Failure> {
     match command {
         Node::List { cluster, view } => {
-            let nodes = client.get(&format!("clusters/{}/nodes", encoded(&cluster))).await?;
+            let nodes = client.get_all(&format!("clusters/{}/nodes", encoded(&cluster)), "nodes").await?;
             let columns = vec![
                 column("node_id"),
                 column("state").at("node_state"),

@@ -85,11 +85,17 @@ impl Client {
 
     /// Reads every page of a list below the workspace; `field` names the list in the answer.
     pub async fn get_all(&self, path: &str, field: &str) -> Result<Value, Failure> {
+        self.all_pages(&format!("/workspaces/{}/{path}", encoded(self.workspace())), field).await
+    }
+
+    /// The same below `/api/v1`, for a list that belongs to no workspace.
+    pub async fn all_pages(&self, path: &str, field: &str) -> Result<Value, Failure> {
         let mut all = Vec::new();
         let mut token = String::new();
         loop {
             let joint = if path.contains('?') { '&' } else { '?' };
-            let mut page = self.get(&format!("{path}{joint}page_size=1000&page_token={}", encoded(&token))).await?;
+            let path = format!("{path}{joint}page_size=1000&page_token={}", encoded(&token));
+            let mut page = self.send_to(Method::GET, &path, &Body::None).await?;
             if let Some(Value::Array(entries)) = page.get_mut(field).map(Value::take) {
                 all.extend(entries);
             }
@@ -102,7 +108,11 @@ impl Client {
 
     /// Sends below the workspace and reads the answer.
     pub async fn send(&self, method: Method, path: &str, body: &Body) -> Result<Value, Failure> {
-        let response = self.open(method, &format!("/workspaces/{}/{path}", encoded(self.workspace())), body).await?;
+        self.send_to(method, &format!("/workspaces/{}/{path}", encoded(self.workspace())), body).await
+    }
+
+    async fn send_to(&self, method: Method, path: &str, body: &Body) -> Result<Value, Failure> {
+        let response = self.open(method, path, body).await?;
         let bytes = response.bytes().await.map_err(|error| self.gone(&error))?;
         if bytes.is_empty() {
             return Ok(Value::Null);

@@ -294,7 +294,7 @@ pub async fn alias(client: &Client, command: Alias) -> Result<(), Failure> {
             (called(&model, &alias), client.send(Method::DELETE, &to(&model, &alias), &body).await)
         }
         Alias::History(History { model, view }) => {
-            let changes = client.get(&path(&model, "/aliases")).await?;
+            let changes = client.get_all(&path(&model, "/aliases"), "changes").await?;
             let columns = vec![
                 column("changed").at("changed_at").age(),
                 column("alias"),

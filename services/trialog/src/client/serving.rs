@@ -209,7 +209,8 @@ pub async fn deployment(client: &Client, command: Deployment) -> Result<(), Fail
     match command {
         Deployment::Create(wanted) => return create(client, &wanted).await,
         Deployment::List { endpoint, view } => {
-            let deployments = client.get(&format!("endpoints/{}/deployments", encoded(&endpoint))).await?;
+            let deployments =
+                client.get_all(&format!("endpoints/{}/deployments", encoded(&endpoint)), "deployments").await?;
             let ready = |row: &Value| format!("{}/{}", field(row, "ready_count"), field(row, "instance_count"));
             let columns = vec![
                 column("name"),

@@ -142,8 +142,8 @@ pub async fn token(client: &Client, command: Token) -> Result<(), Failure> {
         }
         Token::List { admin, view } => {
             let tokens = match admin {
-                true => read(client.open(Method::GET, "/tokens", &Body::None).await?).await?,
-                false => client.get("tokens").await?,
+                true => client.all_pages("/tokens", "tokens").await?,
+                false => client.get_all("tokens", "tokens").await?,
             };
             let columns = vec![
                 column("token_id"),

@@ -1,5 +1,7 @@
 //! Makes, lists and revokes tokens: `tlg_<id>_<32 random bytes, base 62>`.
 
+use std::ops::Bound;
+
 use contracts::workspaces as wire;
 use contracts::{CallContext, status_of, with_position};
 use jiff::{SignedDuration, Timestamp};
@@ -146,13 +148,16 @@ impl Api {
         request: Request<wire::ListTokensRequest>,
     ) -> Result<Response<wire::ListTokensReply>, Status> {
         calls::at_least(&self.log, &CallContext::of(&request)).await?;
-        let stream = stream(&request.into_inner().workspace);
-        let tokens = self
-            .log
-            .inspect::<Workspace, _>(&stream, |state, _| state.tokens.values().map(shown).collect())
-            .await
-            .map_err(calls::unreadable)?;
-        Ok(Response::new(wire::ListTokensReply { tokens }))
+        let wire::ListTokensRequest { workspace, page_size, page_token } = request.into_inner();
+        let (size, after) = calls::page(page_size, &page_token)?;
+        let after = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let stream = stream(&workspace);
+        let listed = self.log.inspect::<Workspace, _>(&stream, move |state, _| {
+            let tokens = state.tokens.range((after, Bound::Unbounded));
+            calls::page_of(size, tokens.map(|(id, token)| (id.clone(), shown(token))))
+        });
+        let (tokens, next_page_token) = listed.await.map_err(calls::unreadable)?;
+        Ok(Response::new(wire::ListTokensReply { tokens, next_page_token }))
     }
 
     pub(super) async fn revoke_token(
@@ -243,7 +248,7 @@ mod tests {
         for request in [request("for ever"), in_a_day, at] {
             make(request).await.unwrap();
         }
-        let list = wire::ListTokensRequest { workspace: "lab".to_owned() };
+        let list = wire::ListTokensRequest { workspace: "lab".to_owned(), ..Default::default() };
         let listed = api.list_tokens(Request::new(list)).await.unwrap().into_inner().tokens;
         let mut ends: Vec<_> = listed.iter().map(|token| (token.name.as_str(), token.expires_at.as_str())).collect();
         ends.sort_unstable();
