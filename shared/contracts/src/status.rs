@@ -88,3 +88,25 @@ impl From<vocabulary::Warning> for wire::Warning {
         Self { code: warning.code, pointer: warning.pointer, message: warning.message }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_service_answers_over_grpc_alone_is_a_problem_with_its_words() {
+        // A client would be told "internal", and nobody whether to ask again or what to change.
+        let cases = [
+            (Code::DeadlineExceeded, 504, "Timeout", None),
+            (Code::Unavailable, 503, "ServiceUnavailable", Some(1)),
+            (Code::Unknown, 503, "ServiceUnavailable", Some(1)),
+            (Code::InvalidArgument, 422, "Invalid", None),
+        ];
+        for (code, status, expected, retry) in cases {
+            let problem = problem_of(&Status::new(code, "compute: received 7, allowed are 1 to 3"));
+            let found = (problem.status, problem.code.as_str(), problem.retry_after_seconds);
+            assert_eq!(found, (status, expected, retry), "{problem}");
+            assert!(problem.detail.contains("received 7, allowed are 1 to 3"), "{problem}");
+        }
+    }
+}

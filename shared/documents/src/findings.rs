@@ -134,3 +134,21 @@ impl Findings {
             .ok_or_else(|| Problem::internal("the document was refused without a reason"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_warnings_than_an_answer_tells_are_counted() {
+        // Whoever mends those that are told would think that no others are left.
+        let findings = Findings::new();
+        for place in 0..ERRORS_MAX + 3 {
+            findings.warn(format!("/{place}"), "UnusedParameter", "is never referred to");
+        }
+        let (_, warnings) = findings.finish(Some(())).unwrap();
+        let last = warnings.last().unwrap();
+        assert_eq!((warnings.len(), last.code.as_str()), (ERRORS_MAX + 1, "WarningsLeftOut"));
+        assert_eq!(last.message, "3 more warnings are left out");
+    }
+}

@@ -216,3 +216,26 @@ async fn a_reader_may_begin_now_or_with_a_time() {
     log.say("lab/a", "new").await;
     assert_eq!(later.message().await.unwrap().unwrap().position, 21);
 }
+
+#[tokio::test]
+async fn a_reader_that_contradicts_itself_or_the_log_is_told_how() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = Talk::open(folder.path()).await;
+    for number in 0..3 {
+        log.say("lab/a", &number.to_string()).await;
+    }
+    let mut client = FeedServiceClient::new(peer(&log));
+    let at = |from| ReadRequest { service: "talk".to_owned(), from, until_head: true, ..ReadRequest::default() };
+    let both = ReadRequest { from_now: true, ..at(2) };
+    let refused = contracts::problem_of(&client.read(both).await.unwrap_err());
+    assert_eq!((refused.status, refused.errors[0].code.as_str()), (422, "Contradiction"));
+    assert!(
+        refused.errors[0].message.contains("from_now and since_us") && refused.errors[0].message.contains("'from'")
+    );
+    // What it had read at that position was another event.
+    let other = ReadRequest { from_event_id: uuid::Uuid::from_u128(7).to_string(), ..at(2) };
+    let refused = contracts::problem_of(&client.read(other).await.unwrap_err());
+    assert_eq!((refused.status, refused.code.as_str()), (412, "OtherHistory"));
+    assert_eq!(refused.extra["from"], 2);
+    assert!(refused.detail.contains(" 2"), "{refused}");
+}

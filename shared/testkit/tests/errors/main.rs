@@ -5,6 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -199,6 +201,29 @@ fn the_requests_of_the_table_are_refused_with_their_codes() {
         assert!(detail.contains(meant) && detail.contains("one of"), "{path}: {detail}");
         assert!(meant.contains(',') || detail.ends_with(&format!("did you mean {meant}?")), "{path}: {detail}");
     }
+}
+
+#[test]
+fn a_body_that_ends_early_is_refused_as_that() {
+    let home = Home::new();
+    let _watchdog = Watchdog::new(LIMIT, home.path(), "a broken body");
+    let server = Server::start(Options::up(&home));
+    let address = server.url();
+    let mut stream = TcpStream::connect(address.trim_start_matches("http://")).unwrap();
+    let head = format!(
+        "POST /api/v1/workspaces/default/runs HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\n\
+         Content-Type: application/json\r\nContent-Length: 100\r\nConnection: close\r\n\r\n{{\"name\":",
+        server.token()
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let code = "BrokenBody";
+    assert!(
+        answer.starts_with("HTTP/1.1 400") && answer.contains(code) && answer.contains("the body ended early"),
+        "{answer}"
+    );
 }
 
 #[test]
