@@ -75,6 +75,16 @@ impl NodeBearer {
     }
 }
 
+/// Makes the headers of a call those of the agent of a node, which has proved it: who acts is not its own word.
+pub fn act_as_agent(headers: &mut http::HeaderMap, node_id: &str) {
+    headers.remove(ATTEMPT);
+    headers.remove(ACTOR_BYTES);
+    headers.remove(ACTOR);
+    if let Ok(actor) = http::HeaderValue::from_str(&format!("agent:{node_id}")) {
+        headers.insert(ACTOR, actor);
+    }
+}
+
 impl CallContext {
     /// Puts the context beside a message.
     pub fn attach<T>(&self, message: T) -> Request<T> {

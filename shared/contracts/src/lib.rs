@@ -10,9 +10,11 @@ pub mod measure;
 pub mod peer;
 pub mod status;
 
-pub use context::{AttemptBearer, CallContext, NodeBearer, is_made, position_of, with_made, with_position};
+pub use context::{
+    AttemptBearer, CallContext, NodeBearer, act_as_agent, is_made, position_of, with_made, with_position,
+};
 pub use peer::{Peer, Peers};
-pub use status::{problem_of, status_of};
+pub use status::{bounded, problem_of, status_of};
 
 /// What `proto/` generates, at the paths that the packages have.
 #[expect(

@@ -6,8 +6,42 @@ use vocabulary::{FieldError, Problem};
 
 use crate::problem as wire;
 
+/// Characters of a text in a problem: what was received stands in some, and may be as long as a request.
+const TEXT_MAX: usize = 1_000;
+/// Bytes of a problem. It travels in the headers of an answer, which have a mebibyte in base64 with their frames: one
+/// that is larger breaks the connection, with every other call on it.
+const PROBLEM_BYTES_MAX: usize = 256 << 10;
+
+/// A problem as it may be told: its texts are cut, and the errors left out that would make it too large.
+pub fn bounded(problem: &Problem) -> Problem {
+    let mut bounded = problem.clone();
+    bounded.detail = cut(&problem.detail);
+    for error in &mut bounded.errors {
+        [&mut error.pointer, &mut error.message, &mut error.hint].into_iter().for_each(|text| *text = cut(text));
+    }
+    let mut bytes = 0;
+    let fitting = bounded.errors.iter().take_while(|error| {
+        bytes += error.pointer.len() + error.code.len() + error.message.len() + error.hint.len();
+        bytes <= PROBLEM_BYTES_MAX
+    });
+    let fitting = fitting.count();
+    if fitting < bounded.errors.len() {
+        bounded.detail += &format!(" ({} more errors are left out)", bounded.errors.len() - fitting);
+        bounded.errors.truncate(fitting);
+    }
+    bounded
+}
+
+fn cut(text: &str) -> String {
+    match text.char_indices().nth(TEXT_MAX) {
+        None => text.to_owned(),
+        Some((end, _)) => format!("{}… ({} characters)", &text[..end], text.chars().count()),
+    }
+}
+
 /// The status that carries a problem.
 pub fn status_of(problem: &Problem) -> Status {
+    let problem = &bounded(problem);
     let code = match problem.status {
         400 | 413 | 415 | 422 => Code::InvalidArgument,
         401 => Code::Unauthenticated,
@@ -37,7 +71,7 @@ pub fn status_of(problem: &Problem) -> Status {
             serde_json::Value::Object(problem.extra.clone()).to_string()
         },
     };
-    Status::with_details(code, problem.to_string(), details.encode_to_vec().into())
+    Status::with_details(code, cut(&problem.to_string()), details.encode_to_vec().into())
 }
 
 /// The problem that a status carries; a plain status becomes one of its own.
@@ -66,11 +100,14 @@ pub fn problem_of(status: &Status) -> Problem {
         Code::Unauthenticated => Problem::new(401, "Unauthenticated", status.message()),
         Code::PermissionDenied => Problem::new(403, "Forbidden", status.message()),
         Code::FailedPrecondition | Code::OutOfRange => Problem::new(412, "FailedPrecondition", status.message()),
-        Code::ResourceExhausted => Problem::overloaded(status.message(), 1),
+        // What the connection says of itself is no word of the service: nobody knows what became of the call.
+        Code::ResourceExhausted if std::error::Error::source(status).is_none() => {
+            Problem::overloaded(status.message(), 1)
+        }
         Code::DeadlineExceeded => Problem::new(504, "Timeout", status.message()),
         Code::Unimplemented => Problem::new(501, "NotOfferedYet", status.message()),
         // A peer that cannot be reached shows as Unknown (transport error) or Unavailable.
-        Code::Unavailable | Code::Unknown | Code::Cancelled => {
+        Code::Unavailable | Code::Unknown | Code::Cancelled | Code::ResourceExhausted => {
             Problem::unavailable("ServiceUnavailable", format!("a service did not answer: {}", status.message()), 1)
         }
         _ => Problem::internal(status.message()),
@@ -92,6 +129,21 @@ impl From<vocabulary::Warning> for wire::Warning {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_problem_is_cut_to_what_the_headers_of_an_answer_can_carry() {
+        // One that echoed a name of 900,000 characters broke the connection, and all calls on it with it.
+        let long = "y\u{2028}".repeat(450_000);
+        let errors = (0..400).map(|number| FieldError::new(format!("/{number}"), "BadName", long.clone()));
+        let problem = Problem { errors: errors.collect(), detail: long.clone(), ..Problem::new(422, "BadName", "") };
+        let status = status_of(&problem);
+        assert!(status.details().len() < 400 << 10 && status.message().len() < 8 << 10, "{}", status.details().len());
+        let told = problem_of(&status);
+        assert!(told.detail.contains("(900000 characters)") && told.detail.ends_with("more errors are left out)"));
+        assert!(told.errors.len() > 50 && told.errors[0].message.starts_with("y\u{2028}y"), "{}", told.errors.len());
+        let short = Problem::new(404, "NotFound", "run 'r'");
+        assert_eq!(bounded(&short), short);
+    }
 
     #[test]
     fn what_a_service_answers_over_grpc_alone_is_a_problem_with_its_words() {

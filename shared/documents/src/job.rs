@@ -13,6 +13,8 @@ use crate::{Field, Fields, Tree, reference};
 const SHA256_DIGITS: usize = 64;
 /// Longest id of an input or output: it becomes a folder's name and a variable's.
 const ID_LENGTH_MAX: usize = 64;
+/// Most inputs, and most outputs: each is a folder and two variables of the job's environment.
+const IDS_MAX: usize = 256;
 /// What a job gets that names nothing: one CPU and 1 GiB of one node.
 pub const RESOURCES_DEFAULT: Resources =
     Resources { cpu_count: 1.0, gpu_count: 0, memory_bytes: 1 << 30, node_count: 1 };
@@ -45,7 +47,11 @@ pub fn script_of<'w>(words: impl IntoIterator<Item = &'w str>) -> Option<&'w str
 /// Checks ids of inputs or of outputs, each with its place: their spelling, and that no two are one in the environment.
 pub fn check_ids<'i>(ids: impl IntoIterator<Item = (&'i str, Field<'i>)>) {
     let mut forms: HashMap<String, &str> = HashMap::new();
-    for (id, entry) in ids {
+    for (number, (id, entry)) in ids.into_iter().enumerate() {
+        if number == IDS_MAX {
+            entry.refuse("OutOfRange", format_args!("at most {IDS_MAX} inputs, and as many outputs, received more"));
+            return;
+        }
         let starts_well = id.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
         let goes_well = id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-'));
         if !(starts_well && goes_well && id.len() <= ID_LENGTH_MAX) {

@@ -28,6 +28,9 @@ pub enum Error {
     /// Where the database is cannot be read.
     #[error("the address of the database: {0}")]
     Address(String),
+    /// A text has the character U+0000, which the database has no form for.
+    #[error("a text has the character U+0000, which no text here can have: {0:?}")]
+    Nul(String),
     /// The answer to a commit was lost, and what became of it could not be found out.
     #[error("it is not known whether the last commit took place: {0}")]
     Unknown(Box<Error>),
@@ -123,6 +126,7 @@ impl Error {
                 format!("position {wanted} was asked for, {head} is reached; try again shortly"),
                 RETRY_AFTER_SECONDS,
             ),
+            Self::Nul(_) => Problem::new(422, "BadText", self.to_string()),
             passing if passing.is_transient() => Problem::unavailable(
                 "LogUnavailable",
                 format!("the event log cannot be used now: {passing}"),

@@ -2,6 +2,8 @@
 //! Idempotency-Key.
 
 use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -241,6 +243,30 @@ impl Client {
                 events = self.events(&format!("{path}/events"));
             }
         }
+    }
+
+    /// Sends a JSON body that stops after its first bytes until `meanwhile` is done; the status of the answer.
+    ///
+    /// # Panics
+    /// When the server cannot be reached without TLS, or does not answer.
+    pub fn send_with_pause(&self, method: &str, path: &str, body: &Value, meanwhile: impl FnOnce()) -> u16 {
+        let url = self.address().expect("a server is announced");
+        let host = url.strip_prefix("http://").expect("without TLS");
+        let (path, body) = (format!("/api/v1/workspaces/{}/{path}", self.workspace), body.to_string());
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\nConnection: close\r\n\r\n",
+            self.token,
+            body.len()
+        );
+        let mut stream = TcpStream::connect(host).expect("a connection");
+        let (first, rest) = body.split_at(body.len() / 2);
+        stream.write_all(format!("{head}{first}").as_bytes()).expect("the first half");
+        meanwhile();
+        stream.write_all(rest.as_bytes()).expect("the second half");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        answer.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status")
     }
 
     /// Opens a stream of events.

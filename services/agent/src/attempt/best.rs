@@ -24,13 +24,15 @@ use crate::folder;
 /// Two names, one of which stands while a copy is made under the other.
 const NAMES: [&str; 2] = ["a", "b"];
 const CHECKPOINT: &str = "checkpoint";
+/// The name of what was reported, beside the copies.
+const VALUES: &str = "values.json";
 
 /// A value of the objective and where it was reported.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Value {
     value: f64,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    step: Option<i64>,
+    /// As runs counts them: a point without one has that after the last.
+    step: i64,
     attempt: u32,
 }
 
@@ -42,14 +44,25 @@ struct Kept {
     copy: String,
 }
 
+/// `values.json`: what all attempts have reported, as far as it matters.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Reported {
+    /// Each better than those before it. What a later attempt has reported anew counts no more, and is not here.
+    counted: Vec<Value>,
+    /// The newest attempt that has reported, and its greatest step.
+    last: Option<(u32, i64)>,
+}
+
 /// What has been reported so far.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Seen {
+    /// The best of the values whose state can still be copied, or is.
     pub best: Option<Value>,
     /// No value has come after it.
     pub is_latest: bool,
     /// Nothing comes any more.
     pub is_over: bool,
+    reported: Reported,
 }
 
 /// What is to be kept of an attempt at its best value, and what is.
@@ -95,7 +108,8 @@ impl Best {
         };
         let folders = spec.keep_best.iter().map(folder).collect();
         let best = read(&home).map(|kept| kept.of);
-        let seen = watch::Sender::new(Seen { best, ..Seen::default() });
+        let reported = folder::read_json(&home.join(VALUES)).ok().flatten().unwrap_or_default();
+        let seen = watch::Sender::new(Seen { best, reported, ..Seen::default() });
         let (metric, attempt) = (spec.primary_metric.clone(), order.attempt);
         Some(Self { metric, goal, attempt, folders, home, seen, copying: Mutex::default() })
     }
@@ -105,24 +119,59 @@ impl Best {
         if point.name != self.metric {
             return;
         }
-        let value = Value { value: point.value, step: point.step, attempt: self.attempt };
         self.seen.send_modify(|seen| {
-            seen.is_latest = self.is_better(&value, seen.best.as_ref());
-            if seen.is_latest {
-                seen.best = Some(value);
+            let before = seen.reported.counted.clone();
+            self.take(seen, point);
+            if before != seen.reported.counted {
+                // After a restart of the agent it is only what is said of the best value that would be wrong.
+                let _ = fs::create_dir_all(&self.home);
+                let _ = folder::write_json(&self.home.join(VALUES), &seen.reported);
             }
         });
     }
 
+    fn take(&self, seen: &mut Seen, point: &MetricPoint) {
+        let reported = &mut seen.reported;
+        let step = point.step.unwrap_or_else(|| reported.last.map_or(0, |(_, step)| step.saturating_add(1)));
+        if reported.last.is_some_and(|(attempt, _)| attempt > self.attempt) {
+            // A later attempt goes on from here.
+            seen.is_latest = false;
+            return;
+        }
+        let greatest =
+            reported.last.filter(|(attempt, _)| *attempt == self.attempt).map_or(step, |(_, last)| last.max(step));
+        reported.last = Some((self.attempt, greatest));
+        // What this attempt reports anew, also without a value, counts no more of earlier ones.
+        let counts = |value: &Value| value.attempt >= self.attempt || value.step < step;
+        reported.counted.retain(counts);
+        if seen.best.as_ref().is_some_and(|best| !counts(best)) {
+            seen.best = None;
+            self.forget_kept(counts);
+        }
+        let value = Value { value: point.value, step, attempt: self.attempt };
+        if self.is_better(&value, reported.counted.last()) {
+            reported.counted.push(value.clone());
+        }
+        seen.is_latest = self.is_better(&value, seen.best.as_ref());
+        if seen.is_latest {
+            seen.best = Some(value);
+        }
+    }
+
+    /// The copy of a value that counts no more stands no more.
+    fn forget_kept(&self, counts: impl Fn(&Value) -> bool) {
+        let _one = self.copying.lock().unwrap_or_else(PoisonError::into_inner);
+        if read(&self.home).is_some_and(|kept| !counts(&kept.of)) {
+            let _ = fs::remove_file(self.home.join(folder::BEST));
+        }
+    }
+
     fn is_better(&self, value: &Value, than: Option<&Value>) -> bool {
-        let Some(best) = than else { return value.value.is_finite() };
-        // What a later attempt has reported anew counts for nothing, however good it was.
-        let is_superseded = best.attempt < value.attempt && best.step.is_some() && value.step <= best.step;
-        let improves = match self.goal {
+        let improves = |best: &Value| match self.goal {
             Goal::Minimize => value.value < best.value,
             Goal::Maximize => value.value > best.value,
         };
-        value.value.is_finite() && (improves || (is_superseded && value.step.is_some()))
+        value.value.is_finite() && than.is_none_or(improves)
     }
 
     /// What is reported, as it comes.
@@ -194,7 +243,7 @@ impl Best {
 
     /// What the attempt's user should know: the best value and what is kept instead.
     pub(super) fn unkept(&self) -> Option<String> {
-        let best = self.seen.borrow().best.clone()?;
+        let best = self.seen.borrow().reported.counted.last().cloned()?;
         let kept = self.kept_value();
         if kept.as_ref() == Some(&best) {
             return None;
@@ -202,8 +251,9 @@ impl Best {
         let instead = kept.map_or_else(|| "that of the end".to_owned(), |kept| format!("that of {}", kept.value));
         let (metric, value) = (&self.metric, best.value);
         Some(format!(
-            "what belongs to the best {metric}, {value}, had changed before it was copied: what is kept is {instead}; \
-             a script that writes that fast waits until {value} stands in TRIALOG_KEPT_FILE"
+            "what belongs to the best {metric}, {value}, is not kept: it had changed before it was copied, or belonged \
+             to an attempt that did not come to its end. What is kept is {instead}; a script that writes fast waits \
+             until {value} stands in TRIALOG_KEPT_FILE"
         ))
     }
 }
@@ -265,9 +315,10 @@ mod tests {
         assert_eq!(goes_on(&last, &second, checkpoints.path(), 3, 0.6), Some(0.6), "a superseded value counts no more");
         assert!(last.unkept().is_none());
         // A zombie of the first attempt takes nothing of that away.
-        best.report(&MetricPoint { name: "acc".into(), value: 0.99, step: Some(6), ..MetricPoint::default() });
-        assert!(!best.copy(&best.news().borrow().best.clone().unwrap()).unwrap());
-        assert!(best.unkept().is_some_and(|text| text.contains("0.99") && text.contains("that of 0.6")));
+        let zombie = Best::of(&order(1, "maximize", checkpoints.path()), &first).unwrap();
+        zombie.report(&MetricPoint { name: "acc".into(), value: 0.99, step: Some(6), ..MetricPoint::default() });
+        assert!(!zombie.news().borrow().is_latest);
+        assert!(!best.copy(&Value { value: 0.99, step: 6, attempt: 1 }).unwrap());
         // At the end that of the best value remains, once, and nothing beside it.
         goes_on(&last, &second, checkpoints.path(), 7, 0.1);
         last.leave_checkpoint().unwrap();
@@ -275,6 +326,29 @@ mod tests {
         assert_eq!(fs::read_to_string(checkpoints.path().join("run_1/of")).unwrap(), "0.6");
         last.clean_up().unwrap();
         assert_eq!(fs::read_dir(checkpoints.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_is_uploaded_is_never_of_a_value_that_counts_no_more() {
+        // The best value said 0.8, and the model was another one without a word; or one of 0.9 that nobody has.
+        let (node, checkpoints) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (first, second) = (node.path().join("1"), node.path().join("2"));
+        let best = Best::of(&order(1, "maximize", checkpoints.path()), &first).unwrap();
+        for (step, value) in [(1, 0.5), (2, 0.8), (3, 0.9)] {
+            assert_eq!(goes_on(&best, &first, checkpoints.path(), step, value), Some(value));
+        }
+        assert_eq!(best.unkept(), None);
+        let later = Best::of(&order(2, "maximize", checkpoints.path()), &second).unwrap();
+        for (step, value, kept) in [(3, f64::NAN, None), (4, 0.5, Some(0.5)), (5, 0.2, Some(0.5))] {
+            assert_eq!(goes_on(&later, &second, checkpoints.path(), step, value), kept, "{step}");
+        }
+        let said = later.unkept().unwrap();
+        assert!(said.contains("the best acc, 0.8, is not kept") && said.contains("that of 0.5"), "{said}");
+        // The agent begins again, and knows the same.
+        let again = Best::of(&order(2, "maximize", checkpoints.path()), &second).unwrap();
+        assert_eq!(again.unkept().as_ref(), Some(&said));
+        assert_eq!(goes_on(&again, &second, checkpoints.path(), 6, 0.85), Some(0.85));
+        assert_eq!(again.unkept(), None);
     }
 
     #[test]

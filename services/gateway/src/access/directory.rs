@@ -24,6 +24,15 @@ struct Table {
     tokens: HashMap<Hash, UserToken>,
     hashes: HashMap<String, Hash>,
     workspaces: BTreeSet<String>,
+    /// Those that are no more; their names are not given again.
+    deleted: BTreeSet<String>,
+}
+
+impl Table {
+    fn delete(&mut self, workspace: &str) {
+        self.workspaces.remove(workspace);
+        self.deleted.insert(workspace.to_owned());
+    }
 }
 
 /// The projection. Until its first reading has reached the head, it is not ready.
@@ -51,6 +60,11 @@ impl Directory {
         self.read().workspaces.contains(name)
     }
 
+    /// Whether there was a workspace of this name, which was deleted.
+    pub fn was_deleted(&self, name: &str) -> bool {
+        self.read().deleted.contains(name)
+    }
+
     /// Takes a workspace in before its fact arrives: who made it may use it at once.
     pub fn add_workspace(&self, name: &str) {
         self.write().workspaces.insert(name.to_owned());
@@ -58,7 +72,7 @@ impl Directory {
 
     /// Forgets a workspace before the fact of its end arrives: nobody gets into it any more.
     pub fn remove_workspace(&self, name: &str) {
-        self.write().workspaces.remove(name);
+        self.write().delete(name);
     }
 
     /// Takes a token in before its fact arrives.
@@ -126,7 +140,7 @@ impl Directory {
                 table.workspaces.insert(WorkspaceCreated::decode(fact.payload.as_slice())?.name);
             }
             "WorkspaceDeleted" => {
-                table.workspaces.remove(&WorkspaceDeleted::decode(fact.payload.as_slice())?.name);
+                table.delete(&WorkspaceDeleted::decode(fact.payload.as_slice())?.name);
             }
             "TokenCreated" => {
                 let created = TokenCreated::decode(fact.payload.as_slice())?;

@@ -86,8 +86,9 @@ impl Call {
     /// The context of a write: `request_hash` is that of the body.
     ///
     /// # Errors
-    /// 400 when Idempotency-Key or If-Match cannot be read.
+    /// 400 when Idempotency-Key or If-Match cannot be read; 404 when the workspace was deleted while the body came.
     pub fn writing(&self, request_hash: [u8; 32]) -> Result<CallContext, Problem> {
+        self.check_workspace()?;
         let key = self.header("idempotency-key")?;
         if let Some(key) = key.filter(|key| key.is_empty() || key.len() > KEY_LENGTH_MAX) {
             let detail = format!("Idempotency-Key has {} characters: send 1 to {KEY_LENGTH_MAX}", key.len());
@@ -151,11 +152,28 @@ impl Call {
         if made_here {
             principal.require(Scope::Admin)?;
         }
-        if let Some(workspace) = workspace.filter(|name| !made_here && !gateway.directory().has_workspace(name)) {
-            return Err(Problem::new(404, "NotFound", format!("workspace '{workspace}'")));
-        }
         let workspace = workspace.unwrap_or_default().to_owned();
-        Ok(Self { principal, workspace, request: request.clone(), gateway, path })
+        let call = Self { principal, workspace, request: request.clone(), gateway, path };
+        call.check_workspace()?;
+        Ok(call)
+    }
+
+    /// Refuses a call about a workspace that is not there. What was made there while it was deleted an admin sees and
+    /// ends still.
+    fn check_workspace(&self) -> Result<(), Problem> {
+        let (name, directory, template) = (&self.workspace, self.gateway.directory(), template_of(&self.request));
+        let template = template.unwrap_or_default();
+        let method = self.request.method();
+        let made_here = template == PUT_WORKSPACE && *method == Method::PUT;
+        if name.is_empty() || made_here || directory.has_workspace(name) {
+            return Ok(());
+        }
+        let looks_or_ends =
+            [Method::GET, Method::HEAD, Method::DELETE].contains(method) || template.ends_with(":cancel");
+        if looks_or_ends && directory.was_deleted(name) && self.principal.require(Scope::Admin).is_ok() {
+            return Ok(());
+        }
+        Err(Problem::new(404, "NotFound", format!("workspace '{name}'")))
     }
 }
 

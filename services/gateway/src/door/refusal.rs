@@ -46,6 +46,7 @@ impl ResponseError for Refusal {
 /// The answer that says what is wrong. Actix gives no request to errors, so `observe` renders them again with the
 /// request's id.
 pub fn render(problem: &Problem, request_id: &str) -> HttpResponse {
+    let problem = &contracts::bounded(problem);
     let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = HttpResponse::build(status);
     response.content_type(PROBLEM_JSON);

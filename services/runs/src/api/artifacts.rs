@@ -37,7 +37,7 @@ pub(super) async fn record(
     let call = CallContext::of(&request);
     let wire::RecordArtifactsRequest { workspace, run_id, attempt, artifacts } = request.into_inner();
     let run = run_named(&run_id, &workspace)?;
-    let owner = Some(workspace.as_str()).filter(|_| !objects::is_agent(&call));
+    let owner = Some(workspace.as_str()).filter(|_| !objects::is_agent(core, &call));
     let _naming = core.naming.read().await;
     let artifacts = check(core, owner, artifacts).await.map_err(status)?;
     let context = calls::context(&call, core.entropy.as_ref(), Vec::new());

@@ -16,13 +16,14 @@ use vocabulary::Problem;
 use super::{Chunks, status};
 use crate::experiment::{self, Experiments};
 use crate::objects::Hash;
+use crate::run::Writer;
 use crate::service::Core;
 use crate::views::{kept_objects, object_owners};
 
-/// Whether the caller is an agent. It is told hashes by the platform itself, in orders whose parts were looked up in
-/// their workspace.
-pub(super) fn is_agent(call: &CallContext) -> bool {
-    call.actor.starts_with("agent:")
+/// Whether the caller is the agent of a node, which has proved it. It is told hashes by the platform itself, in orders
+/// whose parts were looked up in their workspace.
+pub(super) fn is_agent(core: &Core, call: &CallContext) -> bool {
+    matches!(core.writer(call), Writer::Agent(_))
 }
 
 pub(super) async fn put(
@@ -39,7 +40,7 @@ pub(super) async fn put(
     let rest = chunks.map_ok(|chunk| Bytes::from(chunk.data)).map_err(|status| contracts::problem_of(&status));
     let content = stream::iter([Ok(Bytes::from(first.data))]).chain(rest);
     let workspace = first.workspace;
-    if workspace.is_empty() && !is_agent(&call) {
+    if workspace.is_empty() && !is_agent(core, &call) {
         return Err(status(Problem::invalid("/workspace", "Required", "workspace: required")));
     }
     // One that is named by its hash is put for its own sake, and stays; the others are a run's.
@@ -126,7 +127,7 @@ pub(super) async fn keep(
 async fn find(core: &Core, call: &CallContext, workspace: &str, text: &str) -> Result<(Hash, u64), Status> {
     let hash = Hash::parse(text).map_err(status)?;
     let seen = match workspace {
-        "" => is_agent(call),
+        "" => is_agent(core, call),
         _ => object_owners::has(core.log.reader(), workspace, &hash).await.map_err(calls::unreadable)?,
     };
     match if seen { core.objects.size(&hash).await.map_err(status)? } else { None } {

@@ -31,13 +31,15 @@ impl Run {
     /// # Errors
     /// When the run is not in the workspace, or a writer that is not the attempt's own agent comes too late.
     pub fn admit(&self, workspace: &str, run: &str, attempt: u32, writer: &Writer) -> Result<Admitted, Rejection> {
-        if let Writer::Agent(node) = writer
-            && self.has_job()
-            && self.is_of_node(attempt, node)
-        {
+        if let Writer::Agent(node) = writer {
             self.in_workspace(workspace, run)?;
             let current = self.attempt;
+            // What its own node does not run an agent has no business with.
+            if !self.has_job() {
+                return Err(Rejection::NotFound { run: run.to_owned(), workspace: workspace.to_owned() });
+            }
             return match attempt {
+                attempt if !self.is_of_node(attempt, node) => Err(Rejection::StaleAttempt { attempt, current }),
                 attempt if attempt > current => Err(Rejection::EarlyAttempt { attempt, current }),
                 attempt if self.is_over(attempt) => Ok(Admitted::Late(attempt)),
                 attempt => Ok(Admitted::Live(attempt)),

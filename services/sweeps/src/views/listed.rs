@@ -257,7 +257,7 @@ pub(crate) async fn by_former_name(
     // The members of a summary stand in their order, its name first.
     let get = "SELECT sweep_id FROM sweeps_listed
                WHERE workspace = $1 AND (state = 'Archived' OR (state = 'Deleted' AND $2 = 'yes'))
-               AND substr(summary, 1, $3) = $4 ORDER BY position DESC LIMIT $5";
+               AND substr(summary, 1, CAST($3 AS INTEGER)) = $4 ORDER BY position DESC LIMIT $5";
     let begins = format!("{{\"name\":{}", serde_json::Value::from(name));
     // Both stores count characters.
     let length = i64::try_from(begins.chars().count()).unwrap_or(i64::MAX);

@@ -70,19 +70,25 @@ const OF_AGENTS: [&str; 6] = [
 ];
 
 impl Guard {
-    fn lets_in(&self, path: &str, headers: &HeaderMap) -> bool {
+    /// Whether a call comes in. One of an agent is the agent's then, whoever it says that acts.
+    fn lets_in(&self, path: &str, headers: &mut HeaderMap) -> bool {
         let given = headers.get(PEER_TOKEN).map(HeaderValue::as_bytes).unwrap_or_default();
         if bool::from(given.ct_eq(self.peer_token.as_bytes())) {
             return true;
         }
         let node = OF_AGENTS.contains(&path).then(|| NodeBearer::of_headers(headers)).flatten();
-        node.is_some_and(|node| token::is_node_secret(&node.node_id, &node.secret, &self.signing_key))
+        let node = node.filter(|node| token::is_node_secret(&node.node_id, &node.secret, &self.signing_key));
+        if let Some(node) = &node {
+            contracts::act_as_agent(headers, &node.node_id);
+        }
+        node.is_some()
     }
 }
 
 fn guarded(routes: Routes, guard: Guard) -> Routes {
-    routed(move |request: Request<Body>| {
-        let (routes, is_let_in) = (routes.clone(), guard.lets_in(request.uri().path(), request.headers()));
+    routed(move |mut request: Request<Body>| {
+        let (routes, path) = (routes.clone(), request.uri().path().to_owned());
+        let is_let_in = guard.lets_in(&path, request.headers_mut());
         async move {
             if is_let_in {
                 return routes.oneshot(request).await.unwrap_or_else(|never| match never {});

@@ -77,7 +77,16 @@ pub async fn serve(arguments: Arguments) -> anyhow::Result<()> {
     let folder = DataFolder::open(&arguments.data)?;
     let address = match (&arguments.address, &arguments.listen) {
         (Some(address), _) => address.clone(),
-        (None, Some(listen)) => format!("http://{listen}"),
+        (None, Some(listen)) => {
+            let host = listen.rsplit_once(':').map_or(listen.as_str(), |(host, _)| host);
+            if !settings.store.url.is_empty() && ["0.0.0.0", "[::]", "::", ""].contains(&host) {
+                bail!(
+                    "--listen {listen} is every address of this machine: say with --address http://HOST:PORT under \
+                     which one other processes reach this one, which stand by for it"
+                );
+            }
+            format!("http://{listen}")
+        }
         (None, None) => format!("unix:{}", folder.socket().display()),
     };
     let stores = standby::stores(&settings, &folder, address)?;

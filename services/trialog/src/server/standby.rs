@@ -13,7 +13,7 @@ use runtime::{MachineEntropy, Shutdown, Stopwatch};
 use tokio::task::JoinSet;
 use tonic::Status;
 use tonic::body::Body;
-use tonic::codegen::http::Request;
+use tonic::codegen::http::{HeaderValue, Request};
 use tonic::service::Routes;
 use tower::ServiceExt;
 use vocabulary::Entropy;
@@ -29,6 +29,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(300);
 const KEEP_EVERY: Duration = Duration::from_secs(1);
 /// Longer than a lease lasts: what is held then is held by somebody who lives.
 const LEASE_OVER: Duration = Duration::from_secs(5);
+/// The header of a call that one that stands by has sent on: it is sent on once.
+const FORWARDED: &str = "trialog-forwarded";
 /// Services whose files lie in the data folder of the process that writes their logs.
 const BOUND_TO_FOLDER: [&str; 2] = ["runs", "compute"];
 
@@ -184,12 +186,16 @@ impl Drop for Forwarding {
 
 /// Routes that send every call on, with its streams, as it is.
 fn forwarded(target: Target) -> Routes {
-    listen::routed(move |request: Request<Body>| {
+    listen::routed(move |mut request: Request<Body>| {
         let target = target.0.read().unwrap_or_else(PoisonError::into_inner).clone();
         async move {
             let away = |why: &str| Status::unavailable(format!("this process stands by: {why}")).into_http();
+            let (is_marked, mark) = (request.headers().contains_key(FORWARDED), HeaderValue::from_static("1"));
+            request.headers_mut().insert(FORWARDED, mark);
             match target {
                 None => away("nobody writes the logs at the moment; try again"),
+                // Two that take each other for the writer, or an address that leads back here.
+                Some((address, _)) if is_marked => away(&format!("a call that was forwarded here from {address}")),
                 Some((address, peer)) => {
                     peer.oneshot(request).await.unwrap_or_else(|error| away(&format!("{address}: {error}")))
                 }

@@ -162,3 +162,22 @@ async fn a_server_that_is_away_is_said_to_be_away_at_once() {
     let shown = format!("{:?}", Stores::in_postgres("postgres://ann:secret@h/d", "ours").unwrap());
     assert!(shown.contains("ours") && !shown.contains("secret"), "{shown}");
 }
+
+#[tokio::test]
+async fn a_text_that_the_server_has_no_form_for_is_the_askers_fault() {
+    // A NUL in a query was "internal", and the log said that what is stored cannot be read.
+    let Some(home) = Home::postgres() else { return };
+    let log = home.viewed().await;
+    let asked = sql("SELECT balance FROM balances WHERE stream = $1").bind("a\0b");
+    let refused = asked.fetch_optional::<i64>(log.reader()).await.unwrap_err().problem();
+    assert_eq!((refused.status, refused.code.as_str()), (422, "BadText"));
+    assert!(refused.detail.contains("a\\0b"), "{}", refused.detail);
+    let work = log.record::<Account, _>("a", None, context(1), move |_, tx| {
+        Box::pin(async move {
+            sql("INSERT INTO notes(text) VALUES ($1)").bind("\0").execute(tx).await?;
+            Ok(Recorded { events: Vec::new(), reply: Vec::new() })
+        })
+    });
+    assert!(matches!(work.await, Err(ExecuteError::Storage(Error::Nul(_)))));
+    log.execute::<Account>("a", Ask::Deposit(vec![1]), context(2)).await.unwrap();
+}

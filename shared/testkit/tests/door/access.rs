@@ -116,12 +116,21 @@ pub fn a_workspace_is_deleted_when_it_is_empty(client: &Client) {
     assert_eq!(owner.get("endpoints").status, 200, "it is there as before");
     owner.request("DELETE", path).send().refused(403, "Forbidden");
     brief.delete("endpoints/held");
-    await_that(PATIENCE, || match client.delete(path) {
-        answer if answer.status == 200 => Ok(()),
-        answer => Err(answer.text()),
+    // What was on its way while the workspace was deleted is not made in it.
+    let status = brief.send_with_pause("PUT", "clusters/ghost", &json!({"vm_size": "D2"}), || {
+        await_that(PATIENCE, || match client.delete(path) {
+            answer if answer.status == 200 => Ok(()),
+            answer => Err(answer.text()),
+        });
     });
+    assert_eq!(status, 404);
     client.get(path).refused(404, "NotFound");
-    brief.get("sweeps").refused(404, "NotFound");
+    brief.post("runs", &json!({})).refused(404, "NotFound");
+    // What a creation of the same moment may have left an admin sees and ends.
+    for list in ["sweeps", "clusters", "runs"] {
+        assert_eq!(brief.get(list).expect(200)[list], json!([]), "{list}");
+    }
+    brief.delete("clusters/ghost").refused(404, "NotFound");
     await_that(PATIENCE, || match owner.get("sweeps") {
         answer if answer.status == 401 => Ok(()),
         answer => Err(answer.text()),

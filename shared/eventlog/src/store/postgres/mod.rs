@@ -20,20 +20,30 @@ pub(super) use writer::Writer;
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::{PgArguments, Postgres};
 
+use crate::Error;
 use crate::sql::{Statement, Value};
 
 type Query = sqlx::query::Query<'static, Postgres, PgArguments>;
 
 /// A statement as the driver has it.
-fn query(statement: Statement) -> Query {
-    statement.values.into_iter().fold(sqlx::query(AssertSqlSafe(statement.text)), bind)
+///
+/// # Errors
+/// When a text is none here.
+fn query(statement: Statement) -> Result<Query, Error> {
+    statement.values.into_iter().try_fold(sqlx::query(AssertSqlSafe(statement.text)), bind)
 }
 
-fn bind(query: Query, value: Value) -> Query {
-    match value {
+/// Characters that are shown of a text.
+const SHOWN: usize = 100;
+
+fn bind(query: Query, value: Value) -> Result<Query, Error> {
+    Ok(match value {
         Value::Integer(value) => query.bind(value),
         Value::Real(value) => query.bind(value),
+        Value::Text(Some(value)) if value.contains('\0') => {
+            return Err(Error::Nul(value.chars().take(SHOWN).collect()));
+        }
         Value::Text(value) => query.bind(value),
         Value::Bytes(value) => query.bind(value),
-    }
+    })
 }

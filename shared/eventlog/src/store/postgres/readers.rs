@@ -22,7 +22,7 @@ impl Readers {
     }
 
     pub async fn all(&self, statement: Statement) -> Result<Vec<Row>, Error> {
-        let rows = query(statement).fetch_all(&self.pool).await?;
+        let rows = query(statement)?.fetch_all(&self.pool).await?;
         Ok(rows.into_iter().map(|row| Row(Stored::Postgres(row))).collect())
     }
 
@@ -44,7 +44,7 @@ impl Readers {
     }
 
     pub async fn each(&self, statement: Statement, take: &mut Take<'_>) -> Result<(), Error> {
-        let mut rows = query(statement).fetch(&self.pool);
+        let mut rows = query(statement)?.fetch(&self.pool);
         while let Some(row) = rows.try_next().await? {
             if !take(Row(Stored::Postgres(row)))? {
                 break;
@@ -54,7 +54,7 @@ impl Readers {
     }
 
     pub async fn first(&self, statement: Statement) -> Result<Option<Row>, Error> {
-        Ok(query(statement).fetch_optional(&self.pool).await?.map(|row| Row(Stored::Postgres(row))))
+        Ok(query(statement)?.fetch_optional(&self.pool).await?.map(|row| Row(Stored::Postgres(row))))
     }
 
     pub async fn page(&self, after: i64, limit: u32) -> Result<Vec<RecordedEvent>, Error> {

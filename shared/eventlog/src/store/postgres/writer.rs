@@ -62,7 +62,7 @@ impl Writer {
     }
 
     pub async fn execute(&mut self, statement: Statement) -> Result<u64, Error> {
-        Ok(answer!(self, query(statement).execute(&mut self.connection))?.rows_affected())
+        Ok(answer!(self, query(statement)?.execute(&mut self.connection))?.rows_affected())
     }
 
     pub async fn insert(&mut self, insert: Insert) -> Result<(), Error> {
@@ -71,8 +71,8 @@ impl Writer {
         for rows in ROWS_AT_ONCE {
             while values.len() >= rows * columns && values.len() > 0 {
                 let text = format!("{into} VALUES {} {then}", places(rows, columns));
-                let some = values.by_ref().take(rows * columns);
-                let query = some.fold(sqlx::query(AssertSqlSafe(text)), bind);
+                let mut some = values.by_ref().take(rows * columns);
+                let query = some.try_fold(sqlx::query(AssertSqlSafe(text)), bind)?;
                 answer!(self, query.execute(&mut self.connection))?;
             }
         }
@@ -80,12 +80,12 @@ impl Writer {
     }
 
     pub async fn all(&mut self, statement: Statement) -> Result<Vec<Row>, Error> {
-        let rows = answer!(self, query(statement).fetch_all(&mut self.connection))?;
+        let rows = answer!(self, query(statement)?.fetch_all(&mut self.connection))?;
         Ok(rows.into_iter().map(|row| Row(Stored::Postgres(row))).collect())
     }
 
     pub async fn first(&mut self, statement: Statement) -> Result<Option<Row>, Error> {
-        let row = answer!(self, query(statement).fetch_optional(&mut self.connection))?;
+        let row = answer!(self, query(statement)?.fetch_optional(&mut self.connection))?;
         Ok(row.map(|row| Row(Stored::Postgres(row))))
     }
 
