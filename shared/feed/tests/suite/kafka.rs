@@ -368,7 +368,12 @@ async fn appends_go_on_without_a_broker_and_everything_arrives_once_it_is_back()
     talk(&log, 80..200, &mut wanted).await;
     let reason = halted(&relayed).await;
     assert!(reason.contains(&kafka.bootstrap) && reason.contains("nothing is lost"), "{reason}");
-    talk(&log, 200..250, &mut wanted).await;
+    talk(&log, 200..220, &mut wanted).await;
+    // What it holds goes with its process.
+    relayed.kill().await;
+    assert!(log.log.cursor("kafka_relay", log.log.source()).await.unwrap() < 220, "it is not delivered");
+    let relayed = Relayed::begin(&log, &kafka);
+    talk(&log, 220..250, &mut wanted).await;
     let back = Arc::clone(&broker);
     tokio::task::spawn_blocking(move || back.restart()).await.unwrap();
     comes_to(&ear, &wanted).await;
