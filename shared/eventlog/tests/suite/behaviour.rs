@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use trialog_eventlog::{Error, EventLog, ExecuteError, RecordError, Recorded, sql};
+use trialog_eventlog::{CursorMove, Error, EventLog, ExecuteError, RecordError, Recorded, sql};
+use uuid::Uuid;
 use vocabulary::{Decider, ManualClock};
 
 use crate::account::*;
@@ -183,6 +184,21 @@ async fn a_cursor_never_moves_back(home: Home) {
     assert_eq!(log.cursor("p", "runs@1").await.unwrap(), 9);
     assert_eq!(log.cursor("p", "runs@2").await.unwrap(), 0);
     assert_eq!(log.cursor("q", "runs@1").await.unwrap(), 0);
+    // With it go the event that stands there and where what carries the facts goes on, in each partition.
+    let at = |partition, position, resume| CursorMove {
+        projection: "carried".to_owned(),
+        source: "runs@1".to_owned(),
+        partition,
+        position,
+        event_id: Some(Uuid::from_u128(u128::try_from(position).unwrap())),
+        resume,
+    };
+    for cursor in [at(1, 5, 50), at(2, 3, 30), at(1, 7, 70), at(1, 6, 60)] {
+        log.move_to(cursor).await.unwrap();
+    }
+    let mut cursors = log.cursors("carried").await.unwrap();
+    cursors.sort_by_key(|cursor| cursor.partition);
+    assert_eq!(cursors, [at(1, 7, 70), at(2, 3, 30)]);
 }
 
 async fn the_head_moves_and_can_be_waited_for(home: Home) {
