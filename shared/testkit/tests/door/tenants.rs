@@ -28,7 +28,7 @@ const REFERENCES: [(&str, &str, u16, &str); 6] = [
 
 /// Texts that name nothing, or something of the caller's workspace by its name: a stranger's own. Members that only the
 /// platform may fill are refused as such.
-const NO_REFERENCES: [&str; 41] = [
+const NO_REFERENCES: [&str; 42] = [
     // Of the installation, and for its administrators only.
     "source",
     "consumer",
@@ -42,6 +42,7 @@ const NO_REFERENCES: [&str; 41] = [
     "job.inputs.id",
     "job.inputs.mode",
     "job.inputs.uri",
+    "job.keep_best",
     "job.outputs",
     "job.prepare",
     "job.primary_metric",

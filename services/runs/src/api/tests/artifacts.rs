@@ -1,8 +1,10 @@
 //! Objects by content, artifacts by path.
 
+use contracts::NodeBearer;
 use futures_util::{StreamExt, stream};
 use sha2::Digest;
 
+use super::metrics::next_attempt;
 use super::*;
 use crate::api::objects;
 
@@ -31,8 +33,10 @@ pub(super) async fn put_in(
     answer(objects::put(&fixture.api.0, call, stream::iter(chunks.into_iter().map(Ok))).await)
 }
 
+/// The context of a node's agent, which proves it.
 fn agent() -> CallContext {
-    CallContext { actor: "agent:node_1".into(), ..CallContext::default() }
+    let secret = vocabulary::token::node_secret("node_1", &KEY);
+    CallContext { node: Some(NodeBearer { node_id: "node_1".into(), secret }), ..CallContext::default() }
 }
 
 pub(super) async fn head(fixture: &Fixture, workspace: &str, sha256: &str) -> Result<ObjectFacts, Problem> {
@@ -277,7 +281,12 @@ async fn what_an_agent_brings_belongs_to_the_workspace_of_its_run() {
     let fixture = Fixture::new().await;
     let hash = put_in(&fixture, "", "", b"weights").await.unwrap().sha256;
     assert_eq!(code(head(&fixture, WORKSPACE, &hash).await), (404, "NotFound".into()));
-    let run = fixture.own_run().await;
+    // What no node runs an agent has no business with.
+    let own = fixture.own_run().await;
+    let refused = fixture.api.record_artifacts(agent().attach(recorded(WORKSPACE, &own, &hash))).await;
+    assert_eq!(code(answer(refused)), (404, "NotFound".into()));
+    let run = fixture.watched_run().await;
+    next_attempt(&fixture, &run, 1).await;
     let request = agent().attach(recorded(WORKSPACE, &run, &hash));
     assert_eq!(answer(fixture.api.record_artifacts(request).await).unwrap().recorded, 1);
     assert_eq!(get(&fixture, &hash, 0, 0).await.unwrap(), b"weights");

@@ -230,7 +230,7 @@ mod tests {
     #[test]
     fn one_call_has_a_place_for_every_value() {
         let sql = build(Text::All { sizes: [2, 1, 2], alone: true });
-        assert_eq!(sql.matches('?').count(), 3 + 2 * 10 + 7 + 2 * 5, "{sql}");
+        assert_eq!(sql.matches('?').count(), 3 + 2 * 10 + 7 + 2 * 6, "{sql}");
         assert_eq!(sql.matches(';').count(), 5, "{sql}");
         assert_eq!(build(Text::All { sizes: [0, 0, 1], alone: true }).matches(';').count(), 3);
         let inside = build(Text::All { sizes: [1, 1, 0], alone: false });
