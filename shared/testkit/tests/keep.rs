@@ -107,7 +107,43 @@ fn what_remains_is_of_the_best_value_and_an_attempt_goes_on_from_the_last() {
             std::fs::read_dir(&checkpoints).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert!(besides.iter().all(|name| !name.to_string_lossy().starts_with('.')), "{besides:?}");
     }
+    stopped_early(&client);
     server.stop();
+}
+
+/// The second trial is stopped at its first value, and goes on in vain until then.
+const STOPPED: &str = r#"
+value=$(echo "0.9 0.5" | cut -d ' ' -f "$1")
+echo "$value" > "$TRIALOG_OUTPUT_MODEL/weights"
+echo "$value" > "$TRIALOG_OUTPUT_REPORT/said"
+echo "{\"trialog\": \"metric\", \"name\": \"acc\", \"value\": $value, \"step\": 1}"
+until grep -qs "\"value\":$value" "$TRIALOG_KEPT_FILE"; do sleep 0.02; done
+if [ "$1" = 2 ]; then while true; do sleep 0.05; done; fi
+"#;
+
+/// What a trial had at its best value is there, also when it was stopped early.
+fn stopped_early(client: &Client) {
+    let sweep = json!({
+        "name": "stopped", "cluster": "lively",
+        "objective": {"goal": "maximize", "primary_metric": "acc"},
+        "search_space": {"lr": {"type": "choice", "values": [1, 2]}},
+        "sampling_algorithm": "grid",
+        "early_termination": {"type": "bandit", "slack_amount": 0.1, "evaluation_interval": 1},
+        "limits": {"max_total_trials": 2, "max_concurrent_trials": 1},
+        "trial": {
+            "command": ["/bin/sh", "-c", STOPPED, "trial", "${{search_space.lr}}"],
+            "resources": {"cpu_count": 1, "memory_bytes": 1 << 26},
+            "outputs": {"model": {"keep": "best"}, "report": {"keep": "last"}},
+        },
+    });
+    client.post("sweeps", &sweep).expect(201);
+    client.await_version("sweeps/stopped", PATIENCE, |sweep| sweep["state"] == "Completed");
+    let trial = client.get("sweeps/stopped/trials/1").expect(200);
+    assert_eq!(trial["state"], "EarlyStopped", "{trial}");
+    let run = trial["run_id"].as_str().unwrap();
+    let left = |path: &str| client.get(&format!("runs/{run}/artifacts/outputs/{path}"));
+    assert_eq!(left("model/weights").text(), "0.5\n");
+    assert_eq!(left("report/said").status, 404, "only of what has ended by itself");
 }
 
 /// Nobody knows which value is the best where none is named, or several are.

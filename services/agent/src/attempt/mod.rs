@@ -108,7 +108,11 @@ async fn run(node: &Arc<Node>, attempt: &Arc<Attempt>) -> anyhow::Result<JobEnd>
     uplink.finish_metrics().await?;
     // Before its log ends: what is left out is said there.
     keeper.finish(attempt).await?;
-    let files = if has_outputs { outputs::files(attempt) } else { Vec::new() };
+    let files = match has_outputs {
+        true => outputs::files(attempt),
+        false if is_stopped_early(&end) => outputs::kept_files(attempt),
+        false => Vec::new(),
+    };
     // What it wrote before its end belongs to it, whether anybody still waits for it or not.
     uplink.finish().await?;
     let end = finalize(node, attempt, end, files).await;
@@ -123,6 +127,11 @@ async fn run(node: &Arc<Node>, attempt: &Arc<Attempt>) -> anyhow::Result<JobEnd>
 fn has_completed(end: &JobEnd) -> bool {
     let is_over = end.outcome == Outcome::Canceled.to_string() && end.by == StopBy::MaxResource.to_string();
     end.outcome == Outcome::Completed.to_string() || is_over
+}
+
+/// Whether a policy has stopped its trial.
+fn is_stopped_early(end: &JobEnd) -> bool {
+    end.outcome == Outcome::Canceled.to_string() && end.by == StopBy::Policy.to_string()
 }
 
 /// Whether no other attempt can follow. After a failure one may.

@@ -40,6 +40,17 @@ pub(super) fn files(attempt: &Attempt) -> Vec<File> {
     files_of(&attempt.folder, outputs, kept.as_deref())
 }
 
+/// The files of the outputs that are kept at the best value, of an attempt that did not come to its own end: what was
+/// whole then is worth as much as if it had.
+pub(super) fn kept_files(attempt: &Attempt) -> Vec<File> {
+    let Some(kept) = attempt.best.as_ref().and_then(Best::kept).map(|kept| kept.join("outputs")) else {
+        return Vec::new();
+    };
+    let mut outputs = attempt.order.spec.as_ref().map(|spec| spec.outputs.clone()).unwrap_or_default();
+    outputs.retain(|id| kept.join(id).is_dir());
+    files_of(&attempt.folder, &outputs, kept.parent())
+}
+
 /// Of an output that lies in the copy `kept`, that one.
 fn files_of(attempt: &Path, outputs: &[String], kept: Option<&Path>) -> Vec<File> {
     let mut found = Vec::new();
