@@ -57,7 +57,7 @@ fn messages(text: &str) -> Vec<Message> {
 /// `name` and its type of `type name = 1`.
 fn field(code: &str) -> Option<String> {
     let (declared, number) = code.split("//").next()?.split_once('=')?;
-    number.trim().split_whitespace().next()?.parse::<u32>().ok()?;
+    number.split_whitespace().next()?.parse::<u32>().ok()?;
     let (kind, name) = declared.trim().rsplit_once(' ')?;
     let kind = kind.replace("trialog.compute.v1.", "").replace("optional ", "");
     Some(if kind == "string" { format!("`{name}`") } else { format!("`{name}` {}", kind.replace('<', "\\<")) })

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use eventlog::{Examined, ExaminedCursor, Store, Stores};
@@ -41,6 +42,28 @@ fn remembered(root: &Path) -> anyhow::Result<Option<Remembered>> {
 /// # Errors
 /// When a database is missing or empty though the folder had it, is another one than it had, or cannot be read.
 pub async fn check(root: &Path, stores: &Stores, services: &[String], accepted: &[String]) -> anyhow::Result<()> {
+    let mut backoff = runtime::Backoff::new(AWAY_MIN, AWAY_MAX);
+    // A server that starts with its database waits for it, rather than to be started again and again.
+    while let Looked::Away(reason) = look(root, stores, services, accepted).await? {
+        tracing::warn!("{reason}; it is waited for");
+        backoff.wait().await;
+    }
+    Ok(())
+}
+
+/// Waits for a database that is away.
+const AWAY_MIN: Duration = Duration::from_millis(200);
+const AWAY_MAX: Duration = Duration::from_secs(5);
+
+/// What came of a look at the databases.
+enum Looked {
+    /// They are as they should be.
+    Good,
+    /// The server that has them does not answer.
+    Away(String),
+}
+
+async fn look(root: &Path, stores: &Stores, services: &[String], accepted: &[String]) -> anyhow::Result<Looked> {
     let known = remembered(root)?;
     let mut found: BTreeMap<&str, Examined> = BTreeMap::new();
     for service in KEEPERS {
@@ -49,8 +72,11 @@ pub async fn check(root: &Path, stores: &Stores, services: &[String], accepted: 
             Ok(Some(examined)) => drop(found.insert(service, examined)),
             Ok(None) => {}
             Err(_) if accepted.iter().any(|name| name == service) => {}
+            Err(error) if error.problem().passes_by_itself() && store.file().is_none() => {
+                return Ok(Looked::Away(format!("the database ({store}) cannot be reached: {error}")));
+            }
             Err(error) if error.problem().passes_by_itself() => {
-                bail!("the database of {service} ({store}) cannot be reached: {error}")
+                bail!("the database of {service} ({store}) cannot be opened: {error}")
             }
             Err(error) => bail!(
                 "the database of {service} ({store}) cannot be read: {error}; it is damaged: put it back from a \
@@ -60,7 +86,8 @@ pub async fn check(root: &Path, stores: &Stores, services: &[String], accepted: 
     }
     if known.is_none() && found.is_empty() {
         // A new folder: from its first moment on it knows that it has none, whenever the first start breaks off.
-        return remember_all(root, &Remembered::new());
+        remember_all(root, &Remembered::new())?;
+        return Ok(Looked::Good);
     }
     let full: Vec<&str> = found.iter().filter(|(_, log)| log.head > 0).map(|(service, _)| *service).collect();
     for service in KEEPERS.into_iter().filter(|name| services.iter().any(|here| here == name)) {
@@ -83,7 +110,8 @@ pub async fn check(root: &Path, stores: &Stores, services: &[String], accepted: 
             );
         }
     }
-    check_set_back(stores, services, accepted, &found, &MachineEntropy::default()).await
+    check_set_back(stores, services, accepted, &found, &MachineEntropy::default()).await?;
+    Ok(Looked::Good)
 }
 
 /// Logs that end before what others have seen of them, or have other events there: they were set back, and their

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::bail;
 use contracts::Peer;
-use eventlog::{EventLog, Holder, Stores};
+use eventlog::{Error, EventLog, Holder, Stores};
 use runtime::{MachineEntropy, Shutdown, Stopwatch};
 use tokio::task::JoinSet;
 use tonic::Status;
@@ -71,6 +71,7 @@ pub async fn wait(plan: &Plan, signing_key: [u8; 32], shutdown: &Shutdown) -> an
     let services: Vec<&str> = databases::KEEPERS.into_iter().filter(|name| plan.runs_here(name)).collect();
     let (since, mut forwarding) = (Stopwatch::start(), None::<Forwarding>);
     loop {
+        let mut failure = None;
         let elsewhere = match held_elsewhere(plan, &services).await {
             Ok(None) => break,
             Ok(Some((service, holder))) => {
@@ -86,6 +87,7 @@ pub async fn wait(plan: &Plan, signing_key: [u8; 32], shutdown: &Shutdown) -> an
             }
             Err(error) => {
                 tracing::warn!("it is not known who writes the logs: {error}");
+                failure = Some(error);
                 None
             }
         };
@@ -97,7 +99,7 @@ pub async fn wait(plan: &Plan, signing_key: [u8; 32], shutdown: &Shutdown) -> an
                 none.insert(Forwarding::begin(plan, signing_key)?)
             }
         };
-        forwarding.turn_to(elsewhere)?;
+        forwarding.turn_to(elsewhere, failure)?;
         tokio::select! {
             () = tokio::time::sleep(LOOK_EVERY) => {}
             () = shutdown.requested() => return Ok(false),
@@ -139,9 +141,15 @@ async fn held_elsewhere(plan: &Plan, services: &[&str]) -> Result<Option<(String
     Ok(elsewhere)
 }
 
-/// Where calls are sent on to; nowhere while nobody is known.
+/// Where calls are sent on to; nowhere while nobody is known, and why not, if that is not known either.
 #[derive(Clone, Default)]
-struct Target(Arc<RwLock<Option<(String, Peer)>>>);
+struct Target(Arc<RwLock<Known>>);
+
+#[derive(Clone, Default)]
+struct Known {
+    writer: Option<(String, Peer)>,
+    failure: Option<Error>,
+}
 
 /// The gRPC door of a process that stands by.
 struct Forwarding {
@@ -161,13 +169,14 @@ impl Forwarding {
         Ok(Self { target, token: plan.place.peer_token.clone().unwrap_or_default(), door, _tasks })
     }
 
-    fn turn_to(&self, holder: Option<Holder>) -> anyhow::Result<()> {
+    fn turn_to(&self, holder: Option<Holder>, failure: Option<Error>) -> anyhow::Result<()> {
         let address = holder.map(|holder| holder.address).filter(|address| !address.is_empty());
         let mut target = self.target.0.write().unwrap_or_else(PoisonError::into_inner);
-        if target.as_ref().map(|(at, _)| at) == address.as_ref() {
+        target.failure = failure;
+        if target.writer.as_ref().map(|(at, _)| at) == address.as_ref() {
             return Ok(());
         }
-        *target = match address {
+        target.writer = match address {
             None => None,
             Some(address) => {
                 let peer = Peer::remote_with_token(&address, &self.token).map_err(anyhow::Error::msg)?;
@@ -192,7 +201,9 @@ fn forwarded(target: Target) -> Routes {
             let away = |why: &str| Status::unavailable(format!("this process stands by: {why}")).into_http();
             let (is_marked, mark) = (request.headers().contains_key(FORWARDED), HeaderValue::from_static("1"));
             request.headers_mut().insert(FORWARDED, mark);
-            match target {
+            match target.writer {
+                // The same as from one that writes: the database is away.
+                None if let Some(error) = target.failure => contracts::status_of(&error.problem()).into_http(),
                 None => away("nobody writes the logs at the moment; try again"),
                 // Two that take each other for the writer, or an address that leads back here.
                 Some((address, _)) if is_marked => away(&format!("a call that was forwarded here from {address}")),

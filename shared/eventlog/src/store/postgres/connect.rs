@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection, PgPool};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection, PgPool};
 
 use super::lease;
 use crate::Error;
@@ -36,8 +36,14 @@ pub struct Address {
 impl fmt::Debug for Address {
     /// Without the password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (host, database) = (self.options.get_host(), self.options.get_database().unwrap_or_default());
-        write!(f, "postgres://{host}:{}/{database} schema {}", self.options.get_port(), self.schema)
+        let database = self.options.get_database().unwrap_or_default();
+        match self.options.get_socket() {
+            Some(folder) => write!(f, "postgres:{}/{database} schema {}", folder.display(), self.schema),
+            None => {
+                let (host, port) = (self.options.get_host(), self.options.get_port());
+                write!(f, "postgres://{host}:{port}/{database} schema {}", self.schema)
+            }
+        }
     }
 }
 
@@ -118,7 +124,11 @@ impl Address {
     pub(super) async fn reading(&self) -> Result<PgPool, Error> {
         let options = PgPoolOptions::new().max_connections(READERS).acquire_timeout(CONNECT_MAX);
         let session = self.session().options([("default_transaction_read_only", "on")]);
-        Ok(options.connect_with(session).await?)
+        // A pool only says that it has waited in vain, not what for.
+        let first = within(CONNECT_MAX, session.connect()).await?;
+        let pool = options.connect_lazy_with(session);
+        drop(first.close().await);
+        Ok(pool)
     }
 }
 
