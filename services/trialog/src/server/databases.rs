@@ -158,6 +158,29 @@ async fn is_set_back(store: &Store, log: &Examined, cursor: &ExaminedCursor) -> 
     })
 }
 
+/// Who writes each log that several processes reach, and who stands by, in words.
+pub async fn processes(stores: &Stores) -> Vec<String> {
+    let mut lines = Vec::new();
+    for service in KEEPERS {
+        let Ok(reader) = stores.of(service).reader().await else { continue };
+        let found = reader.processes().await.unwrap_or_default();
+        reader.close().await;
+        let words = found.iter().map(|(writes, holder)| {
+            let does = if *writes { "writes" } else { "stands by" };
+            format!(
+                "{} ({}) {does}",
+                holder.name,
+                if holder.address.is_empty() { "no address" } else { &holder.address }
+            )
+        });
+        let words: Vec<String> = words.collect();
+        if !words.is_empty() {
+            lines.push(format!("{service}: {}", words.join(", ")));
+        }
+    }
+    lines
+}
+
 /// Notes which databases the folder has, once all services are open.
 ///
 /// # Errors

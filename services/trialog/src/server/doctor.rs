@@ -33,16 +33,19 @@ pub async fn doctor(arguments: Arguments, is_json: bool) -> anyhow::Result<()> {
     let root = arguments.data;
     let exists = root.exists();
     let server = announced(&root);
-    let mut faults = Vec::new();
+    let (mut faults, mut processes) = (Vec::new(), Vec::new());
     if exists {
         let stores = settings.store.stores(&root)?;
+        processes = databases::processes(&stores).await;
         faults = databases::faults(&root, &stores).await?;
         faults.extend(contents::faults(&root, &stores, !arguments.skip_contents).await);
     }
     let pid = server["pid"].as_i64().filter(|_| server["lives"] == true).and_then(|pid| i32::try_from(pid).ok());
     let checks = checks::all(&root, &settings, pid);
     if is_json {
-        let folder = json!({"path": root, "exists": exists, "server": server, "faults": faults});
+        let folder = json!({
+            "path": root, "exists": exists, "server": server, "faults": faults, "processes": processes
+        });
         line(&json!({"configuration": settings, "data_folder": folder, "checks": checks}).to_string());
     } else {
         line(&format!("# configuration in force\n{}", toml::to_string_pretty(&settings)?));
@@ -52,6 +55,7 @@ pub async fn doctor(arguments: Arguments, is_json: bool) -> anyhow::Result<()> {
             (true, Value::Null) => line("no server is announced"),
             (true, server) => line(&in_words(server)),
         }
+        processes.iter().for_each(|process| line(process));
         faults.iter().for_each(|fault| line(&format!("wrong: {fault}")));
         if exists && faults.is_empty() {
             line("the databases and the objects are sound");

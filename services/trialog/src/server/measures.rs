@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use contracts::health::Family;
-use eventlog::{EventLog, Store};
+use eventlog::{EventLog, Holder, Store};
 use futures_util::future::BoxFuture;
 
 use super::disk;
@@ -49,6 +49,7 @@ impl Measures {
                     .with(&[("service", service)], appended as f64);
                 let mut families = sizes.unwrap_or_default();
                 families.push(appended);
+                families.extend(standby(service, &log.reader().processes().await.unwrap_or_default()));
                 families
             }
         });
@@ -59,6 +60,14 @@ impl Measures {
         let measures = self.0.get(service).into_iter().flatten();
         futures_util::future::join_all(measures.map(|measure| measure())).await.into_iter().flatten().collect()
     }
+}
+
+/// Who else could write a log that several processes reach.
+fn standby(service: &str, processes: &[(bool, Holder)]) -> Option<Family> {
+    let count = processes.iter().filter(|(writes, _)| !writes).count();
+    let help = "Processes that stand by for the one that writes a service's log.";
+    let family = || Family::gauge("trialog_log_standbys", help).with(&[("service", service)], count as f64);
+    (!processes.is_empty()).then(family)
 }
 
 fn taken(service: &str, bytes: u64) -> Family {

@@ -94,7 +94,8 @@ pub async fn wait(plan: &Plan, signing_key: [u8; 32], shutdown: &Shutdown) -> an
         let forwarding = match &mut forwarding {
             Some(forwarding) => forwarding,
             none => {
-                let writes = elsewhere.as_ref().map_or("nobody", |holder| &holder.name);
+                let named = |holder: &Holder| format!("{} at {}", holder.name, holder.address);
+                let writes = elsewhere.as_ref().map_or("nobody".to_owned(), named);
                 tracing::info!(services = services.join(","), writes, "standing by");
                 none.insert(Forwarding::begin(plan, signing_key)?)
             }

@@ -4,6 +4,7 @@ use tokio::sync::watch;
 
 use super::memory::MemoryStore;
 use super::sqlite;
+use crate::lease::Holder;
 use crate::snapshots::SnapshotRow;
 use crate::sql::{Row, Statement};
 use crate::{CursorMove, Error, RecordedEvent};
@@ -51,6 +52,19 @@ impl Reader {
             #[cfg(feature = "postgres")]
             Reading::Postgres(store) => self.trusting(store.bytes().await).map(Some),
             _ => Ok(None),
+        }
+    }
+
+    /// The processes that live of a log which several reach: whether it is the one that writes, and who. None where a
+    /// log has one process.
+    ///
+    /// # Errors
+    /// When it cannot be asked.
+    pub async fn processes(&self) -> Result<Vec<(bool, Holder)>, Error> {
+        match &self.store {
+            #[cfg(feature = "postgres")]
+            Reading::Postgres(store) => self.trusting(store.processes().await),
+            _ => Ok(Vec::new()),
         }
     }
 

@@ -57,6 +57,8 @@ async fn a_log_that_is_held_is_opened_by_nobody_else_until_it_is_given_back() {
     let nameless = EventLog::open(home.options(clock(), Vec::new())).await.map(drop).unwrap_err();
     assert!(matches!(&nameless, Error::Held(by) if *by == holder("a")), "{nameless}");
     assert_eq!(home.store().held_by(holder("b")).claim().await.unwrap(), Some(holder("a")));
+    let processes = first.reader().processes().await.unwrap();
+    assert_eq!(processes, [(true, holder("a")), (false, holder("b"))], "for whoever wants to know");
     first.execute::<Account>("a", Ask::Deposit(vec![1]), context(2)).await.unwrap();
     first.assert_current().unwrap();
     first.close().await;

@@ -1,6 +1,6 @@
 //! The lease of a log: one row beside its head.
 
-use sqlx::{Connection, PgConnection};
+use sqlx::{Connection, PgConnection, PgPool};
 
 use super::schema::LEASES;
 
@@ -78,7 +78,32 @@ pub(super) async fn claim(connection: &mut PgConnection, holder: &Holder) -> Res
     }
     match take(connection, Some(holder)).await {
         Ok(()) => Ok(None),
-        Err(Error::Held(other)) => Ok(Some(other)),
+        Err(Error::Held(other)) => {
+            stand_by(connection, holder).await?;
+            Ok(Some(other))
+        }
         Err(error) => Err(error),
     }
+}
+
+/// Leaves word that a process stands by: for people, nothing is decided on it.
+async fn stand_by(connection: &mut PgConnection, holder: &Holder) -> Result<(), Error> {
+    let put = "INSERT INTO leases(name, holder, address, epoch, expires_at)
+        VALUES ('standby ' || $1, $1, $2, 0, clock_timestamp() + make_interval(secs => $3))
+        ON CONFLICT(name) DO UPDATE SET address = excluded.address, expires_at = excluded.expires_at";
+    let put = sqlx::query(put).bind(&holder.name).bind(&holder.address).bind(LEASE.as_secs_f64());
+    put.execute(connection).await?;
+    Ok(())
+}
+
+/// The processes of a log that live: whether it is the one that writes, and who.
+pub(super) async fn processes(pool: &PgPool) -> Result<Vec<(bool, Holder)>, Error> {
+    let is_made = "SELECT to_regclass('leases') IS NOT NULL";
+    if !sqlx::query_scalar(is_made).fetch_one(pool).await? {
+        return Ok(Vec::new());
+    }
+    let get = "SELECT name = 'writer', holder, address FROM leases
+        WHERE expires_at > clock_timestamp() ORDER BY name DESC, holder";
+    let rows: Vec<(bool, String, String)> = sqlx::query_as(get).fetch_all(pool).await?;
+    Ok(rows.into_iter().map(|(writes, name, address)| (writes, Holder { name, address })).collect())
 }

@@ -3,7 +3,8 @@
 use futures_util::TryStreamExt;
 use sqlx::PgPool;
 
-use super::{Address, pages, query};
+use super::{Address, lease, pages, query};
+use crate::lease::Holder;
 use uuid::Uuid;
 
 use crate::snapshots::SnapshotRow;
@@ -36,6 +37,11 @@ impl Readers {
                    WHERE relnamespace = current_schema()::regnamespace AND relkind = 'r'";
         let bytes: i64 = sqlx::query_scalar(get).fetch_one(&self.pool).await?;
         Ok(bytes.unsigned_abs())
+    }
+
+    /// The processes of the log that live.
+    pub async fn processes(&self) -> Result<Vec<(bool, Holder)>, Error> {
+        lease::processes(&self.pool).await
     }
 
     pub async fn has_table(&self, name: &str) -> Result<bool, Error> {
