@@ -14,9 +14,10 @@ async fn shims_are_forked_and_look_like_shims() {
     // Whoever looks for the process of a job finds it by its command line.
     let mut node = Node::start().await;
     let go = node.folder.join("go");
-    node.run("job_a", node.spec(&format!("touch begun; {}", until(&go)))).await;
+    let begun = node.folder.join("begun");
+    node.run("job_a", node.spec(&format!("touch {}; {}", begun.display(), until(&go)))).await;
     // Not before its program runs: until then it is a second process that looks like the shim.
-    appears(&node.attempt_folder("job_a").join("begun")).await;
+    appears(&begun).await;
     let server = node.parent_of_the_shim("job_a");
     assert_eq!(runtime::process::parent_of(server.pid), Some(node.agent_id()), "forked by a process of the agent's");
     let shims = node.shims();
