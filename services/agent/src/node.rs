@@ -158,6 +158,7 @@ impl Node {
             pid: std::process::id(),
             attempts: self.attempts().values().map(status).collect(),
             leaving: self.stay.borrow().leaving,
+            trouble: self.trouble.standing().unwrap_or_default(),
         }
     }
 
@@ -170,9 +171,6 @@ impl Node {
 
     /// Says again what an earlier connection may have lost.
     pub async fn repeat_reports(&self) {
-        if let Some(reason) = self.trouble.standing() {
-            self.link.report(Report::Trouble(NodeTrouble { reason })).await;
-        }
         for attempt in self.all() {
             for report in attempt.standing_reports() {
                 self.link.report(report).await;

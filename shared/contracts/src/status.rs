@@ -65,11 +65,9 @@ pub fn status_of(problem: &Problem) -> Status {
         detail: problem.detail.clone(),
         errors: errors.collect(),
         retry_after_seconds: problem.retry_after_seconds,
-        extra_json: if problem.extra.is_empty() {
-            String::new()
-        } else {
-            serde_json::Value::Object(problem.extra.clone()).to_string()
-        },
+        extra_json: Some(serde_json::Value::Object(problem.extra.clone()).to_string())
+            .filter(|json| !problem.extra.is_empty() && json.len() <= PROBLEM_BYTES_MAX)
+            .unwrap_or_default(),
     };
     Status::with_details(code, cut(&problem.to_string()), details.encode_to_vec().into())
 }

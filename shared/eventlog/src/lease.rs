@@ -38,10 +38,9 @@ pub(crate) struct Renewed {
 const NEVER_OVER: i64 = i64::MAX;
 
 impl Renewed {
-    /// A lease that was taken just now, by a clock that never jumps.
-    pub fn new(clock: Arc<dyn Clock>, is_leased: bool) -> Self {
-        let at_us = AtomicI64::new(if is_leased { clock.now_us() } else { NEVER_OVER });
-        Self { clock, at_us }
+    /// A lease that was asked for at a time of a clock that never jumps; `None` where there is none.
+    pub fn new(clock: Arc<dyn Clock>, held_since: Option<i64>) -> Self {
+        Self { clock, at_us: AtomicI64::new(held_since.unwrap_or(NEVER_OVER)) }
     }
 
     /// It was renewed by a request that was sent then.
@@ -67,7 +66,7 @@ mod tests {
     #[test]
     fn a_lease_is_over_for_its_holder_before_it_is_for_others_and_a_log_without_one_never() {
         let clock = Arc::new(ManualClock::new(jiff::Timestamp::UNIX_EPOCH));
-        let (leased, alone) = (Renewed::new(clock.clone(), true), Renewed::new(clock.clone(), false));
+        let (leased, alone) = (Renewed::new(clock.clone(), Some(0)), Renewed::new(clock.clone(), None));
         clock.advance_us(2_000_000);
         assert_eq!(leased.over_since(), None);
         clock.advance_us(500_000);

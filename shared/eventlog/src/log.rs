@@ -66,7 +66,8 @@ impl EventLog {
         let (tail, aggregates, reader) = (Arc::new(Tail::default()), Arc::default(), Arc::new(opened.reader));
         let damaged = reader.damage();
         let loader = Loader::new(Arc::clone(&reader), Arc::clone(&aggregates), done, snapshots.clone());
-        let renewed = Arc::new(Renewed::new(Arc::clone(&opened.start.clock), opened.connection.is_leased()));
+        let held_since = opened.connection.is_leased().then_some(opened.start.renewed_us);
+        let renewed = Arc::new(Renewed::new(Arc::clone(&opened.start.clock), held_since));
         let writer = Writer {
             connection: opened.connection,
             start: opened.start,

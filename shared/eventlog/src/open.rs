@@ -43,6 +43,8 @@ pub(crate) struct Start {
     pub shelf: Shelf,
     pub views: Vec<Arc<dyn View>>,
     pub clock: Arc<dyn Clock>,
+    /// When the lease was asked for.
+    pub renewed_us: i64,
 }
 
 /// An opened database.
@@ -70,6 +72,7 @@ pub(crate) async fn open(options: Options) -> Result<Opened, Error> {
     let shelf = Shelf::open(&mut connection, owned.recorded_at_us, options.clock.now_us()).await?;
     let recent = Recent::of(connection.newest_commands(RECENT_MAX).await?);
     // Old events may have taken longer than a lease lasts.
+    let renewed_us = options.clock.now_us();
     connection.renew().await?;
     connection.commit().await?;
     let reader = options.store.reader().await?;
@@ -80,6 +83,7 @@ pub(crate) async fn open(options: Options) -> Result<Opened, Error> {
         shelf,
         views: options.views,
         clock: options.clock,
+        renewed_us,
     };
     let source = format!("{}@{}", options.service, owned.incarnation);
     Ok(Opened { connection, reader, recent, source, start })

@@ -21,7 +21,8 @@ use vocabulary::job::Goal;
 use super::copies::{self, Copied};
 use crate::folder;
 
-/// Two names, one of which stands while a copy is made under the other.
+/// Of the two names of an attempt's copies one stands while a copy is made under the other: `1-a`. Those of others it
+/// leaves alone, which may lie on storage that its successor works on.
 const NAMES: [&str; 2] = ["a", "b"];
 const CHECKPOINT: &str = "checkpoint";
 /// The name of what was reported, beside the copies.
@@ -51,6 +52,9 @@ struct Reported {
     counted: Vec<Value>,
     /// The newest attempt that has reported, and its greatest step.
     last: Option<(u32, i64)>,
+    /// The newest attempt that has begun.
+    #[serde(default)]
+    newest: u32,
 }
 
 /// What has been reported so far.
@@ -114,20 +118,49 @@ impl Best {
         Some(Self { metric, goal, attempt, folders, home, seen, copying: Mutex::default() })
     }
 
-    /// A point that the attempt has reported.
-    pub fn report(&self, point: &MetricPoint) {
+    /// The attempt begins: earlier ones whose agents do not know it yet change nothing any more.
+    ///
+    /// # Errors
+    /// When the disk does not go along.
+    pub(super) fn begin(&self) -> io::Result<()> {
+        let mut reported = self.seen.borrow().reported.clone();
+        if reported.newest >= self.attempt {
+            return Ok(());
+        }
+        reported.newest = self.attempt;
+        fs::create_dir_all(&self.home)?;
+        folder::write_json(&self.home.join(VALUES), &reported)?;
+        self.seen.send_modify(|seen| seen.reported = reported);
+        Ok(())
+    }
+
+    /// Whether a later attempt has begun.
+    fn is_superseded(&self) -> bool {
+        let reported: Option<Reported> = folder::read_json(&self.home.join(VALUES)).ok().flatten();
+        reported.is_some_and(|reported| reported.newest > self.attempt)
+    }
+
+    /// A point that the attempt has reported; `again`, when nobody knows how long ago: what the folders held then is
+    /// gone.
+    pub fn report(&self, point: &MetricPoint, again: bool) {
         if point.name != self.metric {
             return;
         }
+        let mut written = None;
         self.seen.send_modify(|seen| {
             let before = seen.reported.counted.clone();
+            let (was_best, was_latest) = (seen.best.clone(), seen.is_latest);
             self.take(seen, point);
-            if before != seen.reported.counted {
-                // After a restart of the agent it is only what is said of the best value that would be wrong.
-                let _ = fs::create_dir_all(&self.home);
-                let _ = folder::write_json(&self.home.join(VALUES), &seen.reported);
+            if again {
+                (seen.best, seen.is_latest) = (was_best, was_latest);
             }
+            written = (before != seen.reported.counted).then(|| seen.reported.clone());
         });
+        if let Some(reported) = written {
+            // After a restart of the agent it is only what is said of the best value that would be wrong.
+            let _ = fs::create_dir_all(&self.home);
+            let _ = folder::write_json(&self.home.join(VALUES), &reported);
+        }
     }
 
     fn take(&self, seen: &mut Seen, point: &MetricPoint) {
@@ -198,12 +231,13 @@ impl Best {
     pub(super) fn copy(&self, value: &Value) -> io::Result<bool> {
         let _one = self.copying.lock().unwrap_or_else(PoisonError::into_inner);
         let before = read(&self.home);
-        if before.as_ref().is_some_and(|kept| kept.of.attempt > self.attempt) {
+        if self.is_superseded() || before.as_ref().is_some_and(|kept| kept.of.attempt > self.attempt) {
             return Ok(false);
         }
         let standing = before.map(|kept| kept.copy);
-        let name = NAMES.iter().find(|name| standing.as_deref() != Some(**name)).copied().unwrap_or(NAMES[0]);
-        let target = self.home.join(name);
+        let mut names = NAMES.iter().map(|name| format!("{}-{name}", self.attempt));
+        let name = names.find(|name| standing.as_ref() != Some(name)).unwrap_or_default();
+        let target = self.home.join(&name);
         let is_current = || {
             let seen = self.seen.borrow();
             seen.is_latest && seen.best.as_ref() == Some(value)
@@ -211,7 +245,10 @@ impl Best {
         if copies::make(&self.folders, &target, is_current)? == Copied::Changed {
             return Ok(false);
         }
-        let kept = Kept { of: value.clone(), copy: name.to_owned() };
+        if self.is_superseded() {
+            return Ok(false);
+        }
+        let kept = Kept { of: value.clone(), copy: name };
         folder::write_durably(&self.home.join(folder::BEST), &serde_json::to_vec(&kept)?)?;
         if let Some(older) = standing {
             copies::remove(&self.home.join(older))?;
@@ -221,6 +258,9 @@ impl Best {
 
     /// Puts the checkpoint of the best value in the place of the last one, once.
     pub(super) fn leave_checkpoint(&self) -> io::Result<()> {
+        if self.is_superseded() {
+            return Ok(());
+        }
         let Some((place, _)) = self.folders.iter().find(|(_, name)| name == Path::new(CHECKPOINT)) else {
             return Ok(());
         };
@@ -238,7 +278,7 @@ impl Best {
 
     /// Takes the copies away, when nobody reads them any more.
     pub(super) fn clean_up(&self) -> io::Result<()> {
-        copies::remove(&self.home)
+        if self.is_superseded() { Ok(()) } else { copies::remove(&self.home) }
     }
 
     /// What the attempt's user should know: the best value and what is kept instead.
@@ -287,8 +327,8 @@ mod tests {
             fs::write(folder.join("of"), value.to_string()).unwrap();
         }
         let point = |name: &str| MetricPoint { name: name.into(), value, step: Some(step), ..MetricPoint::default() };
-        best.report(&point("loss"));
-        best.report(&point("acc"));
+        best.report(&point("loss"), false);
+        best.report(&point("acc"), false);
         let seen = best.news().borrow().clone();
         if let Some(value) = seen.best.filter(|_| seen.is_latest) {
             assert!(best.copy(&value).unwrap());
@@ -316,7 +356,7 @@ mod tests {
         assert!(last.unkept().is_none());
         // A zombie of the first attempt takes nothing of that away.
         let zombie = Best::of(&order(1, "maximize", checkpoints.path()), &first).unwrap();
-        zombie.report(&MetricPoint { name: "acc".into(), value: 0.99, step: Some(6), ..MetricPoint::default() });
+        zombie.report(&MetricPoint { name: "acc".into(), value: 0.99, step: Some(6), ..MetricPoint::default() }, false);
         assert!(!zombie.news().borrow().is_latest);
         assert!(!best.copy(&Value { value: 0.99, step: 6, attempt: 1 }).unwrap());
         // At the end that of the best value remains, once, and nothing beside it.
@@ -349,6 +389,33 @@ mod tests {
         assert_eq!(again.unkept().as_ref(), Some(&said));
         assert_eq!(goes_on(&again, &second, checkpoints.path(), 6, 0.85), Some(0.85));
         assert_eq!(again.unkept(), None);
+    }
+
+    #[test]
+    fn an_attempt_that_was_replaced_leaves_what_its_successor_has() {
+        // Its end came late, and it put its own checkpoint under the hands of the one that went on.
+        let (node, checkpoints) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (first, second) = (node.path().join("1"), node.path().join("2"));
+        let best = Best::of(&order(1, "maximize", checkpoints.path()), &first).unwrap();
+        best.begin().unwrap();
+        assert_eq!(goes_on(&best, &first, checkpoints.path(), 1, 0.9), Some(0.9));
+        let later = Best::of(&order(2, "maximize", checkpoints.path()), &second).unwrap();
+        later.begin().unwrap();
+        fs::write(checkpoints.path().join("run_1/of"), "of the second").unwrap();
+        best.leave_checkpoint().unwrap();
+        best.clean_up().unwrap();
+        assert_eq!(fs::read_to_string(checkpoints.path().join("run_1/of")).unwrap(), "of the second");
+        assert_eq!(later.kept_value().map(|kept| kept.value), Some(0.9), "what counts still is kept still");
+    }
+
+    #[test]
+    fn what_is_said_again_after_a_restart_is_not_taken_for_what_the_folders_hold_now() {
+        let folder = tempfile::tempdir().unwrap();
+        let best = Best::of(&order(1, "maximize", folder.path()), folder.path()).unwrap();
+        let point = MetricPoint { name: "acc".into(), value: 0.9, step: Some(3), ..MetricPoint::default() };
+        best.report(&point, true);
+        assert!(!best.news().borrow().is_latest);
+        assert!(best.unkept().is_some_and(|text| text.contains("the best acc, 0.9, is not kept")));
     }
 
     #[test]

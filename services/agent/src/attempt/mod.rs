@@ -90,6 +90,9 @@ async fn run(node: &Arc<Node>, attempt: &Arc<Attempt>) -> anyhow::Result<JobEnd>
         }
     }
     let watched = node.watcher.watch(&attempt.folder);
+    if let Some(best) = &attempt.best {
+        best.begin()?;
+    }
     let (mut uplink, keeper) = (Uplink::start(node, attempt, &watched), Keeper::start(attempt));
     let exit = tokio::select! {
         exit = shim::run(node, attempt) => exit?,

@@ -44,6 +44,8 @@ struct Sender {
     journal: Journal,
     /// Runs takes nothing of this attempt any more.
     over: bool,
+    /// What is handled was handled before, some time ago.
+    again: bool,
 }
 
 /// A piece of output that ends with a line.
@@ -60,7 +62,7 @@ pub(super) async fn send(context: Context) -> anyhow::Result<()> {
     let path = context.attempt.folder.join(folder::UPLINK);
     // Without it nobody knows under which number what was sent.
     let journal = folder::read_journal(&path)?;
-    let mut sender = Sender { context, journal, over: false };
+    let mut sender = Sender { context, journal, over: false, again: false };
     sender.context.metrics_read.store(sender.journal.offset, Ordering::Relaxed);
     loop {
         let stage = sender.context.look();
@@ -85,7 +87,10 @@ impl Sender {
         if let Some(end) = self.journal.pending {
             let mut bytes = vec![0; usize::try_from(end.saturating_sub(self.journal.offset)).unwrap_or_default()];
             file.read_exact_at(&mut bytes, self.journal.offset)?;
-            self.take(Piece { bytes, ends_in_long_line: false }).await?;
+            self.again = true;
+            let taken = self.take(Piece { bytes, ends_in_long_line: false }).await;
+            self.again = false;
+            taken?;
         }
         while let Some(piece) = next_piece(&file, &self.journal, is_last)? {
             self.take(piece).await?;
@@ -124,7 +129,7 @@ impl Sender {
         match message.payload {
             Payload::Metric(mut point) => {
                 if let Some(best) = attempt.best.as_ref().filter(|_| !attempt.is_service()) {
-                    best.report(&point);
+                    best.report(&point, self.again);
                 }
                 point.name = attempt.mask.cover_text(&point.name);
                 let at = |place: usize| start + u64::try_from(place).unwrap_or_default();

@@ -178,6 +178,7 @@ fn greet(desk: &Desk, node_id: NodeId, hello: &Hello, orders: &OrderSender) -> G
     let _ = orders.try_send(Ok(AgentOrder { order: Some(welcome(desk)) }));
     let (number, cut) = desk.agents.open(node_id, orders.clone());
     fleet.set_connected(node_id, true, desk.commands.clock.now_us());
+    fleet.set_trouble(node_id, hello.trouble.clone());
     fleet.found_on(node_id, &attempts_of(hello.attempts.iter().filter(|status| status.phase != ENDED)));
     let Some((_, pool, place)) = fleet.node(node_id) else {
         return Greeted { number, cut, lost: Vec::new(), outcome: Outcome::Lost };

@@ -349,7 +349,8 @@ impl Running {
     }
 
     pub async fn connect(&self, node_id: &str, token: &str, attempts: Vec<AttemptStatus>) -> Agent {
-        self.hello(Hello { node_id: node_id.into(), token: token.into(), pid: 1, attempts, leaving: false }).await
+        let (node_id, token) = (node_id.into(), token.into());
+        self.hello(Hello { node_id, token, pid: 1, attempts, ..Hello::default() }).await
     }
 
     pub async fn hello(&self, hello: Hello) -> Agent {

@@ -6,7 +6,7 @@
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use contracts::Peer;
 use eventlog::{Error, EventLog, Holder, Stores};
 use runtime::{MachineEntropy, Shutdown, Stopwatch};
@@ -49,7 +49,12 @@ pub fn stores(settings: &Settings, folder: &folder::DataFolder, address: String)
 /// Who this process is among those that write logs: by a name that its data folder keeps.
 fn holder(folder: &folder::DataFolder, address: String, entropy: &dyn Entropy) -> anyhow::Result<Holder> {
     let path = folder.root().join("db/holder");
-    let kept = std::fs::read_to_string(&path).unwrap_or_default();
+    let kept = match std::fs::read_to_string(&path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(error).with_context(|| path.display().to_string());
+        }
+        kept => kept.unwrap_or_default(),
+    };
     let kept = if kept.trim().is_empty() {
         let new = format!("holder_{:016x}", entropy.seed());
         folder::replace(&path, new.as_bytes())?;
@@ -72,7 +77,11 @@ pub async fn wait(plan: &Plan, signing_key: [u8; 32], shutdown: &Shutdown) -> an
     let (since, mut forwarding) = (Stopwatch::start(), None::<Forwarding>);
     loop {
         let mut failure = None;
-        let elsewhere = match held_elsewhere(plan, &services).await {
+        let looked = tokio::select! {
+            looked = held_elsewhere(plan, &services) => looked,
+            () = shutdown.requested() => return Ok(false),
+        };
+        let elsewhere = match looked {
             Ok(None) => break,
             Ok(Some((service, holder))) => {
                 let bound = services.iter().find(|name| BOUND_TO_FOLDER.contains(name));
@@ -130,16 +139,15 @@ pub fn keep(plan: &Plan) -> JoinSet<()> {
     keeping
 }
 
-/// Takes the leases that are free; the first that is not.
+/// Takes the leases, one after the other, up to the first that somebody else has. Those behind it are given up by the
+/// way: two processes that each hold what the other one waits for would wait for ever.
 async fn held_elsewhere(plan: &Plan, services: &[&str]) -> Result<Option<(String, Holder)>, eventlog::Error> {
-    let mut elsewhere = None;
-    // All of them: what this process has it keeps while it waits for the rest.
     for service in services {
         if let Some(holder) = plan.stores.of(service).claim().await? {
-            elsewhere.get_or_insert(((*service).to_owned(), holder));
+            return Ok(Some(((*service).to_owned(), holder)));
         }
     }
-    Ok(elsewhere)
+    Ok(None)
 }
 
 /// Where calls are sent on to; nowhere while nobody is known, and why not, if that is not known either.

@@ -73,6 +73,36 @@ async fn a_log_that_is_held_is_opened_by_nobody_else_until_it_is_given_back() {
 }
 
 #[tokio::test]
+async fn who_wakes_up_while_another_one_takes_over_renews_nothing_and_gives_nothing_back() {
+    // The other one had the lease, and had not begun its epoch: the sleeper renewed the other one's, and answered.
+    let Some(home) = Home::postgres() else { return };
+    let first = EventLog::open(options_of(&home, "a")).await.unwrap();
+    let Home::Postgres(url, schema) = &home else { unreachable!() };
+    let other = EventLog::open(Options {
+        store: trialog_eventlog::Store::postgres(url, &format!("{schema}_other")).unwrap(),
+        ..home.options(clock(), Vec::new())
+    });
+    let other = other.await.unwrap();
+    // It may renew its lease just between the two.
+    for number in 1.. {
+        let lapse = format!("UPDATE {schema}.leases SET expires_at = clock_timestamp()");
+        let work = other.record::<Account, _>("a", None, context(number), move |_, tx| {
+            let lapse = lapse.clone();
+            Box::pin(async move {
+                sql(lapse).execute(tx).await?;
+                Ok(Recorded { events: Vec::new(), reply: Vec::new() })
+            })
+        });
+        work.await.unwrap();
+        if home.store().held_by(holder("b")).claim().await.unwrap().is_none() {
+            break;
+        }
+    }
+    assert!(matches!(first.ended().await, Err(Error::Deposed)));
+    assert_eq!(home.store().held_by(holder("c")).claim().await.unwrap(), Some(holder("b")), "it has it still");
+}
+
+#[tokio::test]
 async fn a_holder_that_is_gone_is_replaced_when_its_lease_is_over() {
     let Some(home) = Home::postgres() else { return };
     EventLog::open(options_of(&home, "a")).await.unwrap().close().await;

@@ -142,16 +142,19 @@ impl Progress {
     /// When the log does not take it for now.
     pub async fn save(&mut self, log: &EventLog) -> Result<(), Error> {
         (self.lags, self.facts) = (false, 0);
-        for (number, partition) in &mut self.partitions {
+        let (projection, source) = (self.projection, &self.source);
+        // At once: the writer takes them in one commit.
+        let moves = self.partitions.iter_mut().map(async |(number, partition)| {
             let Mark { position, event_id, resume } = partition.done();
             if position > partition.saved {
-                let (projection, source) = (self.projection.to_owned(), self.source.clone());
+                let (projection, source) = (projection.to_owned(), source.clone());
                 let cursor = CursorMove { projection, source, partition: *number, position, event_id, resume };
                 log.move_to(cursor).await?;
                 partition.saved = position;
             }
-        }
-        Ok(())
+            Ok(())
+        });
+        futures_util::future::try_join_all(moves).await.map(drop)
     }
 }
 

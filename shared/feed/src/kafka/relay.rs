@@ -290,8 +290,16 @@ impl Run<'_> {
         if position > self.saved {
             let (log, source) = (self.relay.log(), self.relay.log().source().to_owned());
             let (projection, partition, resume) = (NAME.to_owned(), 0, 0);
-            log.move_to(eventlog::CursorMove { projection, source, partition, position, event_id, resume }).await?;
-            self.saved = position;
+            let moved =
+                log.move_to(eventlog::CursorMove { projection, source, partition, position, event_id, resume }).await;
+            match moved {
+                Ok(()) => self.saved = position,
+                // A log that has much to do is no reason to send everything again.
+                Err(error) if error.problem().passes_by_itself() => {
+                    self.save_in = Some(Box::pin(tokio::time::sleep(SAVE_AFTER)));
+                }
+                Err(error) => return Err(error.into()),
+            }
         }
         Ok(())
     }

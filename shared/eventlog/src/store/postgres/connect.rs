@@ -13,6 +13,8 @@ use crate::lease::Holder;
 
 /// How long a connection may take to be made: a server that is away is said to be away within a second.
 const CONNECT_MAX: Duration = Duration::from_secs(1);
+/// How long the lease may take to be asked for; whoever opens the log holds its row meanwhile.
+const CLAIM_MAX: Duration = Duration::from_secs(2);
 /// How long a statement may take before the server gives it up: a view that catches up reads long histories.
 const STATEMENT_MAX: &str = "60s";
 /// How long the server waits for a writer that stopped inside of a transaction, which holds the head of the log: then
@@ -85,7 +87,8 @@ impl Address {
     /// Takes the lease before the log is opened; who else has it, when somebody does.
     pub(in crate::store) async fn claim(&self) -> Result<Option<Holder>, Error> {
         let Some(holder) = &self.holder else { return Ok(None) };
-        lease::claim(&mut self.making().await?, holder).await
+        let mut connection = self.making().await?;
+        within(CLAIM_MAX, lease::claim(&mut connection, holder)).await
     }
 
     fn session(&self) -> PgConnectOptions {

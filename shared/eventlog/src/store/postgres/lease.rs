@@ -41,21 +41,23 @@ pub(super) async fn begin(connection: &mut PgConnection, epoch: i64) -> Result<(
     Ok(())
 }
 
-/// Renews the lease of an epoch.
+/// Renews the lease of an epoch. Whoever has taken it has not always begun another epoch yet.
 ///
 /// # Errors
-/// When another epoch has begun.
-pub(super) async fn renew(connection: &mut PgConnection, epoch: i64) -> Result<(), Error> {
-    let renew = "UPDATE leases SET expires_at = clock_timestamp() + make_interval(secs => $2)
-        WHERE name = 'writer' AND epoch = $1";
-    let renewed = sqlx::query(renew).bind(epoch).bind(LEASE.as_secs_f64()).execute(connection).await?;
+/// When it is somebody else's.
+pub(super) async fn renew(connection: &mut PgConnection, holder: &Holder, epoch: i64) -> Result<(), Error> {
+    let renew = "UPDATE leases SET expires_at = clock_timestamp() + make_interval(secs => $3)
+        WHERE name = 'writer' AND holder = $1 AND epoch = $2";
+    let renew = sqlx::query(renew).bind(&holder.name).bind(epoch).bind(LEASE.as_secs_f64());
+    let renewed = renew.execute(connection).await?;
     if renewed.rows_affected() == 1 { Ok(()) } else { Err(Error::Deposed) }
 }
 
 /// Gives the lease of an epoch back, so that nobody waits until it is over.
-pub(super) async fn give_back(connection: &mut PgConnection, epoch: i64) -> Result<(), Error> {
-    let end = "UPDATE leases SET expires_at = clock_timestamp() WHERE name = 'writer' AND epoch = $1";
-    sqlx::query(end).bind(epoch).execute(connection).await?;
+pub(super) async fn give_back(connection: &mut PgConnection, holder: &Holder, epoch: i64) -> Result<(), Error> {
+    let end = "UPDATE leases SET expires_at = clock_timestamp()
+        WHERE name = 'writer' AND holder = $1 AND epoch = $2";
+    sqlx::query(end).bind(&holder.name).bind(epoch).execute(connection).await?;
     Ok(())
 }
 
@@ -92,7 +94,10 @@ async fn stand_by(connection: &mut PgConnection, holder: &Holder) -> Result<(), 
         VALUES ('standby ' || $1, $1, $2, 0, clock_timestamp() + make_interval(secs => $3))
         ON CONFLICT(name) DO UPDATE SET address = excluded.address, expires_at = excluded.expires_at";
     let put = sqlx::query(put).bind(&holder.name).bind(&holder.address).bind(LEASE.as_secs_f64());
-    put.execute(connection).await?;
+    put.execute(&mut *connection).await?;
+    // Of those that are gone nobody else does.
+    let old = "DELETE FROM leases WHERE name <> 'writer' AND expires_at < clock_timestamp() - interval '1 hour'";
+    sqlx::query(old).execute(connection).await?;
     Ok(())
 }
 

@@ -92,7 +92,8 @@ impl Writer {
     /// A migration, which takes the time that it needs: a history may be long.
     pub async fn script(&mut self, text: &'static str) -> Result<(), Error> {
         answer!(self, sqlx::raw_sql("SET LOCAL statement_timeout = 0").execute(&mut self.connection))?;
-        answer!(self, sqlx::raw_sql(AssertSqlSafe(translate(text))).execute(&mut self.connection))?;
+        // Not as long as other answers are waited for: a connection that is dead the system finds out about.
+        sqlx::raw_sql(AssertSqlSafe(translate(text))).execute(&mut self.connection).await?;
         Ok(())
     }
 
@@ -264,17 +265,15 @@ impl Writer {
 
     /// Renews the lease, where there is one.
     pub async fn renew(&mut self) -> Result<(), Error> {
-        if !self.is_leased() {
-            return Ok(());
-        }
+        let Some(holder) = self.address.holder().cloned() else { return Ok(()) };
         self.settle().await?;
-        answer!(self, lease::renew(&mut self.connection, self.epoch))
+        answer!(self, lease::renew(&mut self.connection, &holder, self.epoch))
     }
 
     pub async fn close(mut self) -> Result<(), Error> {
-        if self.is_leased() {
+        if let Some(holder) = self.address.holder() {
             // Otherwise it is over by itself.
-            let _ = within(GIVEN_BACK_MAX, lease::give_back(&mut self.connection, self.epoch)).await;
+            let _ = within(GIVEN_BACK_MAX, lease::give_back(&mut self.connection, holder, self.epoch)).await;
         }
         Ok(self.connection.close().await?)
     }
