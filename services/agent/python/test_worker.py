@@ -189,6 +189,9 @@ class WorkerTest(unittest.TestCase):
             for body in (*odd, both, ragged):
                 header, _ = ask(connection, "invocations", body)
                 self.assertEqual((header["status"], header["reason"]), ("error", "BadRequest"), body)
+            for body, place in ((b'{"inputs": [[1, 2], [3, NaN]]}', "/inputs/1/1"), (b"-Infinity", "/")):
+                header, _ = ask(connection, "invocations", body)
+                self.assertIn(f", which stands at {place}", header["error"])
             header, _ = ask(connection, "invocations", b"a,b", content_type="text/csv")
             self.assertEqual(header["reason"], "UnsupportedMediaType")
             # The model has not been asked yet; a bare answer is wrapped, a whole one is not wrapped again.

@@ -140,13 +140,26 @@ def as_text(body):
         raise Refused("BadRequest", f"the body is not UTF-8: {error}")
 
 
+class Constant(str):
+    """A number that JSON does not have, as it was written."""
+
+
 def strict(text):
     """JSON to the letter: Python alone takes NaN and Infinity."""
 
     def refuse(word):
-        raise ValueError(f"JSON has no {word}")
+        # Only the whole document says where the word stands in it.
+        place = place_of_constant(json.loads(text, parse_constant=Constant))
+        raise ValueError(f"JSON has no {word}" + (f", which stands at {place}" if place else ""))
 
     return json.loads(text, parse_constant=refuse)
+
+
+def place_of_constant(value, place=""):
+    if isinstance(value, Constant):
+        return place or "/"
+    parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return next(filter(None, (place_of_constant(part, f"{place}/{key}") for key, part in parts)), None)
 
 
 def parsed(body):

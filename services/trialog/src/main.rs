@@ -67,7 +67,16 @@ fn main() -> ExitCode {
         Command::Serve(arguments) => server::run(server::serve::serve(arguments)),
         Command::Agent(arguments) => server::run(server::node::agent(arguments)),
         Command::Openapi => server::openapi(),
-        Command::Doctor(arguments) => server::run(server::doctor::doctor(arguments, cli.common.is_json())),
+        Command::Doctor(arguments) => match client::named() {
+            Ok((data, url)) => {
+                let named = server::doctor::Named { data, url };
+                server::run(server::doctor::doctor(arguments, named, cli.common.is_json()))
+            }
+            Err(failure) => {
+                failure.print(cli.common.is_json());
+                ExitCode::from(failure.exit_code())
+            }
+        },
         Command::Client(command) => client::run(command, &cli.common, Cli::command()),
     }
 }

@@ -38,6 +38,7 @@ fn a_first_look_finds_its_way() {
     what_is_archived_is_found_again(&cli);
     versions_are_named_in_one_way(&cli);
     a_format_is_known_before_the_deed(&cli);
+    every_name_leads_to_what_it_names(&cli);
     server.stop();
 }
 
@@ -132,6 +133,46 @@ fn versions_are_named_in_one_way(cli: &CommandLine<'_>) {
     assert_eq!(cli.run(&["model", "versions", "kept", "--archived", "-o", "name"]).trim(), "kept/versions/1");
     cli.run(&["model", "unarchive", "kept/versions/1"]);
     assert_eq!(cli.run(&["model", "versions", "kept", "-o", "name"]).trim(), "kept/versions/1");
+}
+
+/// What `-o name` prints of a thing is what the command takes that shows it, whoever printed it.
+fn every_name_leads_to_what_it_names(cli: &CommandLine<'_>) {
+    cli.run(&["sweep", "submit", "mine.yaml", "--set", "name=open"]);
+    cli.run(&["trial", "ask", "open"]);
+    cli.run(&["endpoint", "create", "asked"]);
+    let idle = ["cluster", "create", "idle", "--vm-size", "D2", "--max", "0"];
+    let blue = ["deployment", "create", "asked", "blue", "--model", "kept/versions/1", "--cluster", "idle"];
+    let ways: [(&[&str], &[&str]); 13] = [
+        (&idle, &["cluster", "show"]),
+        (&["cluster", "list"], &["cluster", "show"]),
+        (&blue, &["deployment", "show", "asked"]),
+        (&["deployment", "list", "asked"], &["deployment", "show", "asked"]),
+        (&["endpoint", "list"], &["endpoint", "show"]),
+        (&["experiment", "list"], &["experiment", "show"]),
+        (&["model", "list"], &["model", "show"]),
+        (&["model", "show", "kept", "1"], &["model", "show"]),
+        (&["run", "list", "--sweep", "open"], &["run", "show"]),
+        (&["run", "list", "--sweep", "open"], &["trial", "show"]),
+        (&["sweep", "list"], &["sweep", "show"]),
+        (&["trial", "list", "open"], &["trial", "show"]),
+        (&["workspace", "list"], &["workspace", "show"]),
+    ];
+    let name = |words: &[&str]| {
+        // Views of other services follow.
+        await_that(LIMIT, || {
+            let printed = cli.run(&[words, &["-o", "name"]].concat());
+            printed.lines().next().map(str::to_owned).ok_or("nothing is listed yet")
+        })
+    };
+    for (asked, show) in ways {
+        let named = name(asked);
+        let shown = name(&[show, &[named.as_str()]].concat());
+        // A trial is shown by its run's id, which leads to it again.
+        let again = name(&[show, &[shown.as_str()]].concat());
+        assert_eq!(again, shown, "{asked:?} gave {named}");
+        assert!(shown == named || show[0] == "trial", "{asked:?} gave {named}, {show:?} {shown}");
+    }
+    assert_eq!(name(&["deployment", "show", "asked", "blue"]), "blue");
 }
 
 fn a_format_is_known_before_the_deed(cli: &CommandLine<'_>) {

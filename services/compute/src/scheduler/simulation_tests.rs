@@ -34,6 +34,31 @@ fn a_small_job_is_not_blocked_by_large_ones() {
 }
 
 #[test]
+fn what_waits_says_who_holds_the_node() {
+    // A node full of replicas: whoever waited for it looked at "all nodes are busy" and never learned of what.
+    let mut world = World::new(&SPOT.replace("max_nodes: 3", "max_nodes: 1"), 1);
+    let runs = [3.0, 1.0, 1.0].map(|cpus| world.submit(cpus, 0, 0));
+    for deployment in ["blue", "blue", "green"] {
+        world.replica(deployment);
+    }
+    world.settle();
+    world.boot();
+    world.settle();
+    assert_eq!(world.live().len(), 6, "the node is full");
+    world.submit(2.0, 0, 0);
+    let waiting = world.submit(1.0, 0, 0);
+    world.settle();
+    let held = format!("run {} 3 vCPU, deployment digits/blue 2 vCPU, deployment digits/green 1 vCPU", runs[0]);
+    let standing = "its only node is busy (scale.max_nodes is 1)";
+    let expected = format!("claims 1 vCPU; 1 job is before it; {standing}; busy: {held}, and 2 more");
+    assert_eq!(world.fleet.explain(waiting), expected);
+    // Who waits for itself knows it.
+    world.end(runs[0], Outcome::Completed);
+    world.settle();
+    assert!(!world.fleet.explain(waiting).contains("busy"), "there is room now");
+}
+
+#[test]
 fn a_node_has_time_to_connect_after_a_restart() {
     // The server was away while the node came up: it must not be given up because of that.
     let mut world = World::new(SPOT, 1);

@@ -56,10 +56,8 @@ pub fn authenticate(
 }
 
 fn expired(token: &UserToken, end: Timestamp) -> Problem {
-    let (id, name) = (&token.token_id, &token.name);
     let detail = format!(
-        "the token '{name}' ({id}) expired at {end}: an owner of the workspace makes another one with `trialog token \
-         create`; {WHERE}"
+        "the {token} expired at {end}: an owner of the workspace makes another one with `trialog token create`; {WHERE}"
     );
     Problem::new(401, "TokenExpired", detail)
 }

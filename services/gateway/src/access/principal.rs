@@ -38,6 +38,14 @@ pub struct UserToken {
     pub expires_at: Option<Timestamp>,
 }
 
+impl std::fmt::Display for UserToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (id, name) = (&self.token_id, &self.name);
+        // Lists have both; older tokens may have no name.
+        if name.is_empty() { write!(f, "token {id}") } else { write!(f, "token '{name}' ({id})") }
+    }
+}
+
 impl UserToken {
     /// Who does what is done with it. Older tokens may have no name, or one that reads as somebody else: an agent's, a
     /// run's.
@@ -84,7 +92,7 @@ impl Principal {
             Self::User(token) if token.scope >= least => Ok(()),
             Self::User(token) => {
                 let (has, needs) = (token.scope, least);
-                Err(forbidden(format!("token '{}' has scope {has}; this needs {needs}", token.token_id)))
+                Err(forbidden(format!("{token} has scope {has}; this needs {needs}")))
             }
             Self::Run(token) => {
                 let what = "write the metrics, logs, artifacts and objects of its own run and read that run";
@@ -102,11 +110,11 @@ impl Principal {
             return Err(Problem::not_found("endpoint", endpoint, workspace));
         }
         match self {
-            Self::User(UserToken { scope: Scope::Scorer, endpoint: only, token_id, .. }) => {
+            Self::User(token @ UserToken { scope: Scope::Scorer, endpoint: only, .. }) => {
                 if only.is_empty() || only == endpoint {
                     return Ok(());
                 }
-                Err(forbidden(format!("token '{token_id}' scores endpoint '{only}', not '{endpoint}'")))
+                Err(forbidden(format!("{token} scores endpoint '{only}', not '{endpoint}'")))
             }
             other => other.require(Scope::Contributor),
         }
@@ -137,6 +145,15 @@ mod tests {
         };
         assert_eq!([actor("ada"), actor("Zoë at night")], ["ada", "Zoë at night"]);
         assert_eq!([actor(""), actor("agent:n1"), actor("run:r#1")], ["token:t1"; 3].map(str::to_owned));
+    }
+
+    #[test]
+    fn a_refusal_names_the_token_as_its_owner_knows_it() {
+        // An id alone is looked up in a list that whoever is refused may not read.
+        let refused = user(Scope::Reader, "").require(Scope::Owner).unwrap_err();
+        assert_eq!(refused.detail, "token 'ada' (t1) has scope reader; this needs owner");
+        let elsewhere = user(Scope::Scorer, "other").may_score("lab", "digits").unwrap_err();
+        assert_eq!(elsewhere.detail, "token 'ada' (t1) scores endpoint 'other', not 'digits'");
     }
 
     #[test]

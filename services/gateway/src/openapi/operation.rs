@@ -60,7 +60,7 @@ const BODIES: &[(&str, &str)] = &[
 const OBJECTS: &[(&str, &str)] = &[
     ("get_lineage", "The chain from an answer back to what it was made of; a member for each kind of thing."),
     ("explain_run", "`run_id`, `state`, `reason`, `placements`, `attempts`, `end`."),
-    ("explain_trial", "`trial`, `reason`, `proposal`, `decisions`, `placements`, `attempts`."),
+    ("explain_trial", "`trial`, `reason`, `reported`, `proposal`, `decisions`, `placements`, `attempts`."),
     ("verify_sweep", "`checked`, `differences`, `unverifiable`, `log`."),
     ("what_if", "For each policy: what it would have stopped, saved and lost."),
     ("openapi_document", "An OpenAPI document."),

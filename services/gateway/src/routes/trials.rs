@@ -3,6 +3,7 @@
 use actix_web::get;
 use actix_web::http::StatusCode;
 use contracts::compute::{GetJobRequest, Job};
+use contracts::runs::ListMetricsRequest;
 use contracts::sweeps::{ExplainTrialRequest, GetTrialRequest, ListTrialsReply, ListTrialsRequest, Trial};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -30,7 +31,7 @@ pub struct TrialsQuery {
     page_token: String,
 }
 
-/// Lists a sweep's trials by index.
+/// Lists a sweep's trials by index; of the first 100 that are queued also why they wait.
 #[utoipa::path(tag = "trials", params(TrialsQuery), responses((status = 200, body = ListTrialsReply)))]
 #[get("/api/v1/workspaces/{workspace}/sweeps/{sweep}/trials")]
 pub(crate) async fn list_trials(call: Call, query: Query<TrialsQuery>) -> Reply {
@@ -38,23 +39,40 @@ pub(crate) async fn list_trials(call: Call, query: Query<TrialsQuery>) -> Reply 
     let (workspace, sweep) = (call.workspace.clone(), call.path("sweep").to_owned());
     let request = ListTrialsRequest { workspace, sweep, state, page_size, page_token };
     let context = call.reading(Service::Sweeps)?;
-    let reply = call.peers().sweeps_client().list_trials(context.attach(request)).await?;
-    door::json(StatusCode::OK, reply.get_ref())
+    let mut reply = call.peers().sweeps_client().list_trials(context.attach(request)).await?.into_inner();
+    explain_waiting(&call, &mut reply.trials).await;
+    door::json(StatusCode::OK, &reply)
 }
 
-/// Shows a trial.
+/// Shows a trial; of one that is queued also why it waits.
 #[utoipa::path(tag = "trials", responses((status = 200, body = Trial)))]
 #[get("/api/v1/workspaces/{workspace}/sweeps/{sweep}/trials/{index:[^/:]+}")]
 pub(crate) async fn get_trial(call: Call) -> Reply {
     let (workspace, sweep, index) = (call.workspace.clone(), call.path("sweep").to_owned(), call.number("index")?);
     let context = call.reading(Service::Sweeps)?;
     let request = GetTrialRequest { workspace, sweep, index, deleted: false };
-    let reply = call.peers().sweeps_client().get_trial(context.attach(request)).await?;
-    door::json(StatusCode::OK, reply.get_ref())
+    let mut trial = call.peers().sweeps_client().get_trial(context.attach(request)).await?.into_inner();
+    explain_waiting(&call, std::slice::from_mut(&mut trial)).await;
+    door::json(StatusCode::OK, &trial)
+}
+
+/// The state of a trial whose job waits for a node.
+const QUEUED: &str = "Queued";
+/// Trials of one page whose jobs are asked why they wait: a page may have a thousand.
+const EXPLAINED_MAX: usize = 100;
+
+/// Says of trials that are queued why they wait. They are worth showing even when compute does not answer.
+async fn explain_waiting(call: &Call, trials: &mut [Trial]) {
+    let queued = trials.iter_mut().filter(|trial| trial.state == QUEUED && trial.reason.is_empty());
+    let asked = queued.take(EXPLAINED_MAX).map(|trial| async move {
+        let job = job_of(call, &trial.run_id).await.ok().flatten();
+        trial.reason = job.filter(|job| job.state == WAITING).map(|job| job.reason).unwrap_or_default();
+    });
+    futures_util::future::join_all(asked).await;
 }
 
 /// Says why a trial has its parameters, ran where it ran and ended as it did: `{trial, proposal, decisions,
-/// placements, attempts}`.
+/// placements, attempts}`, and `reported`, the metrics of one that never reported its own.
 #[utoipa::path(tag = "trials", responses((status = 200, body = serde_json::Value)))]
 #[get("/api/v1/workspaces/{workspace}/sweeps/{sweep}/trials/{index:[^/:]+}/why")]
 pub(crate) async fn explain_trial(call: Call) -> Reply {
@@ -69,7 +87,9 @@ pub(crate) async fn explain(call: &Call, sweep: &str, index: u32, deleted: bool)
     let reply = call.peers().sweeps_client().explain_trial(context.attach(request)).await?.into_inner();
     let mut explanation = embedded(&reply.explanation_json)?;
     let job = job_of(call, &reply.run_id).await?.unwrap_or_default();
+    let reported = reported_instead(call, &explanation, &reply.run_id).await;
     if let Some(members) = explanation.as_object_mut() {
+        members.extend(reported.map(|names| ("reported".to_owned(), names.into())));
         if job.state == WAITING {
             members.insert("reason".to_owned(), job.reason.clone().into());
         }
@@ -79,6 +99,22 @@ pub(crate) async fn explain(call: &Call, sweep: &str, index: u32, deleted: bool)
     Ok(explanation)
 }
 
+/// The metrics that a trial reported which never reported the one that counts; nothing for any other trial.
+async fn reported_instead(call: &Call, explanation: &Value, run_id: &str) -> Option<Vec<String>> {
+    let trial = explanation.get("trial")?;
+    if trial.get("reason")? != NO_OBJECTIVE || trial.get("non_finite_reports")? != 0 || run_id.is_empty() {
+        return None;
+    }
+    let context = call.reading(Service::Runs).ok()?;
+    let request =
+        ListMetricsRequest { workspace: call.workspace.clone(), run_id: run_id.to_owned(), ..Default::default() };
+    // The rest of the answer is worth having also when the run is gone.
+    let reply = call.peers().runs_client().list_metrics(context.attach(request)).await.ok()?;
+    Some(reply.into_inner().metrics.into_iter().map(|metric| metric.name).collect())
+}
+
+/// Why a trial has ended that has no value.
+const NO_OBJECTIVE: &str = "no_objective";
 /// The state of a job that has no node.
 pub(super) const WAITING: &str = "queued";
 

@@ -7,7 +7,8 @@ use contracts::models::{
     GetVersionRequest, ListVersionsReply, ListVersionsRequest, ModelVersion, RegisterVersionRequest, ResolvedArtifact,
     UpdateVersionRequest,
 };
-use contracts::runs::{Artifact, GetRunRequest, KeepObjectsRequest, ListArtifactsRequest};
+use contracts::runs::{Artifact, GetRunRequest, KeepObjectsRequest, ListArtifactsRequest, Run};
+use contracts::sweeps::{GetTrialRequest, PolicyStop};
 use vocabulary::{Problem, RunId};
 
 use super::models::ViewQuery;
@@ -48,7 +49,8 @@ async fn resolve(call: &Call, run_id: &str, artifact_path: &str) -> Result<Resol
     let run = call.peers().runs_client().get_run(context.attach(request)).await?.into_inner();
     let files = files_below(artifact_path, artifacts(call, run_id, artifact_path).await?);
     if files.is_empty() {
-        let message = format!("artifact_path '{artifact_path}': run '{run_id}' has no artifact there");
+        let stopped = stopped_early(call, &run).await;
+        let message = format!("artifact_path '{artifact_path}': run '{run_id}' has no artifact there{stopped}");
         return Err(Problem::invalid("/artifact_path", "ArtifactMissing", message).into());
     }
     Ok(ResolvedArtifact {
@@ -58,6 +60,33 @@ async fn resolve(call: &Call, run_id: &str, artifact_path: &str) -> Result<Resol
         code_sha256: run.job.map(|job| job.code_sha256).unwrap_or_default(),
         files,
     })
+}
+
+/// The state of a run that was stopped by a policy: its outputs were not uploaded, but for those with keep: best.
+const EARLY_STOPPED: &str = "EarlyStopped";
+
+/// Why a run that was stopped early left nothing, as the end of a sentence.
+async fn stopped_early(call: &Call, run: &Run) -> String {
+    if run.state != EARLY_STOPPED {
+        return String::new();
+    }
+    // That it was stopped is known without the sweep, too, which may be gone.
+    let stop = policy_stop(call, run).await.map(|stop| {
+        let PolicyStop { policy, metric, goal, value, threshold, interval } = stop;
+        let than = if goal == "minimize" { '>' } else { '<' };
+        let threshold = threshold.map(|threshold| format!(" {than} {threshold}")).unwrap_or_default();
+        format!(": {policy}: {metric} {value}{threshold} at step {interval}")
+    });
+    let way_out = "outputs with keep: best remain of a trial that is stopped";
+    format!("; it was stopped early{}; {way_out}", stop.unwrap_or_default())
+}
+
+async fn policy_stop(call: &Call, run: &Run) -> Option<PolicyStop> {
+    let index = run.trial_index?;
+    let (workspace, sweep) = (call.workspace.clone(), run.sweep_id.clone());
+    let request = GetTrialRequest { workspace, sweep, index, deleted: true };
+    let context = call.reading(Service::Sweeps).ok()?;
+    call.peers().sweeps_client().get_trial(context.attach(request)).await.ok()?.into_inner().stop
 }
 
 /// The files stay from before the version is there: no deletion of the run comes between.

@@ -104,7 +104,11 @@ async fn contents(call: &Call) -> Result<Vec<(&'static str, usize)>, Refusal> {
 }
 
 fn not_empty(workspace: &str, contents: &[(&'static str, usize)]) -> Problem {
-    let words: Vec<_> = contents.iter().map(|(what, count)| format!("{count} {what}")).collect();
+    let counted = |what: &str, count: usize| match count {
+        1 => format!("1 {}", what.trim_end_matches('s')),
+        count => format!("{count} {what}"),
+    };
+    let words: Vec<_> = contents.iter().map(|(what, count)| counted(what, *count)).collect();
     let detail = format!("workspace '{workspace}' is not empty: delete what is in it first: {}", words.join(", "));
     let problem = Problem::conflict("WorkspaceNotEmpty", detail);
     contents.iter().fold(problem, |problem, (what, count)| problem.with(what, *count))

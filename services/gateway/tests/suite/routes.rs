@@ -167,9 +167,27 @@ async fn a_model_is_registered_with_the_files_of_its_run() {
 
     door.fake.answer("list_artifacts", &ListArtifactsReply::default());
     assert_eq!(
-        door.send(Method::POST, "/models/digits/versions", body).await.problem(),
+        door.send(Method::POST, "/models/digits/versions", body.clone()).await.problem(),
         (422, "ArtifactMissing".to_owned())
     );
+    // The best of a sweep may be one that a policy has stopped: the missing folder is no mistake of the path.
+    let (state, sweep_id, trial_index) = ("EarlyStopped".to_owned(), "s".to_owned(), Some(2));
+    door.fake.answer("get_run", &Run { state, sweep_id, trial_index, ..Run::default() });
+    let stop = contracts::sweeps::PolicyStop {
+        policy: "asha".to_owned(),
+        metric: "rmse".to_owned(),
+        goal: "minimize".to_owned(),
+        value: 4.5,
+        threshold: Some(1.25),
+        interval: 3,
+    };
+    door.fake.answer("get_trial", &Trial { stop: Some(stop), ..Trial::default() });
+    let refused = door.send(Method::POST, "/models/digits/versions", body.clone()).await.json();
+    let detail = refused["detail"].as_str().unwrap();
+    assert!(detail.contains("; it was stopped early: asha: rmse 4.5 > 1.25 at step 3; outputs with keep"), "{detail}");
+    door.fake.refuse("get_trial", Problem::not_found("trial", "2", "lab"));
+    let refused = door.send(Method::POST, "/models/digits/versions", body).await.json();
+    assert!(refused["detail"].as_str().unwrap().contains("it was stopped early; outputs"), "{refused}");
 }
 
 #[actix_web::test]
@@ -197,6 +215,45 @@ async fn why_has_the_placements_of_the_run() {
     assert_eq!((&why["placements"][0]["node"], &why["proposal"]["position"]), (&json!("node_1"), &json!(5)));
     door.fake.refuse("get_job", Problem::not_found("job", "run_1", "lab"));
     assert_eq!(door.get("/sweeps/s1/trials/1/why").await.json()["placements"], json!([]));
+}
+
+#[actix_web::test]
+async fn a_trial_that_waits_says_why_where_trials_are_listed() {
+    // A sweep stood still, and its list of trials had an empty column for the reason.
+    let door = Door::open().await;
+    let trial = |index, state: &str| Trial {
+        index,
+        state: state.to_owned(),
+        run_id: format!("run_{index}"),
+        ..Trial::default()
+    };
+    let trials = vec![trial(0, "Running"), trial(1, "Queued")];
+    door.fake.answer("list_trials", &contracts::sweeps::ListTrialsReply { trials, ..Default::default() });
+    door.fake.answer("get_trial", &trial(1, "Queued"));
+    let (state, reason) = ("queued".to_owned(), "busy: deployment a/blue 1 vCPU".to_owned());
+    door.fake.answer("get_job", &Job { job_id: "job_1".to_owned(), state, reason: reason.clone(), ..Job::default() });
+    let listed = door.get("/sweeps/s/trials").await.json();
+    assert_eq!((&listed["trials"][0]["reason"], &listed["trials"][1]["reason"]), (&json!(""), &json!(reason)));
+    assert_eq!(door.get("/sweeps/s/trials/1").await.json()["reason"], json!(reason));
+    assert_eq!(door.fake.calls("get_job").len(), 2, "only what waits is asked for");
+    door.fake.refuse("get_job", Problem::unavailable("Away", "compute is away", 1));
+    assert_eq!(door.get("/sweeps/s/trials").await.json()["trials"][1]["reason"], "", "the trials are there");
+}
+
+#[actix_web::test]
+async fn why_names_what_was_reported_in_the_place_of_the_objective() {
+    let door = Door::open().await;
+    let trial = |reports: u32| {
+        json!({"trial": {"reason": "no_objective", "metric": "val_loss", "non_finite_reports": reports}}).to_string()
+    };
+    let run_id = "run_1".to_owned();
+    let metric = contracts::runs::MetricSummary { name: "val loss".to_owned(), ..Default::default() };
+    door.fake
+        .answer("list_metrics", &contracts::runs::ListMetricsReply { metrics: vec![metric], ..Default::default() });
+    door.fake.answer("explain_trial", &Explanation { explanation_json: trial(0), run_id: run_id.clone() });
+    assert_eq!(door.get("/sweeps/s1/trials/1/why").await.json()["reported"], json!(["val loss"]));
+    door.fake.answer("explain_trial", &Explanation { explanation_json: trial(2), run_id });
+    assert_eq!(door.get("/sweeps/s1/trials/1/why").await.json()["reported"], json!(null), "it did report its own");
 }
 
 #[actix_web::test]

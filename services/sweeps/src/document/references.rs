@@ -15,7 +15,15 @@ pub(super) struct References<'a> {
     in_command: bool,
     /// Parameters in words of the string form that are no `--x=value`: these words leave something behind when the
     /// parameter is not there.
-    loose: Vec<(Field<'a>, String)>,
+    loose: Vec<Loose<'a>>,
+}
+
+/// A parameter in a word of a command that was written as one text.
+struct Loose<'a> {
+    field: Field<'a>,
+    name: String,
+    /// How it should be written.
+    wanted: String,
 }
 
 impl<'a> References<'a> {
@@ -28,15 +36,26 @@ impl<'a> References<'a> {
         self.found.extend(references.map(|reference| (field.clone(), reference.clone())));
     }
 
-    /// Takes a word of a command that was written as one text.
-    pub(super) fn add_word(&mut self, field: &Field<'a>, text: &str, template: &Template) {
+    /// Takes a word of a command that was written as one text, and the word before it.
+    pub(super) fn add_word(&mut self, field: &Field<'a>, text: &str, before: Option<&str>, template: &Template) {
         let flag = text.split_once("${{").map_or("", |(before, _)| before);
         if flag.starts_with('-') && flag.contains('=') {
             return;
         }
         for reference in template.references() {
             if let Reference::Parameter(name) = reference {
-                self.loose.push((field.clone(), name.clone()));
+                // The script knows the parameter by the flag that stands there, whatever the document calls it.
+                let flag = before.filter(|before| before.starts_with('-') && !before.contains(['=', '$']));
+                let word = format!("${{{{search_space.{name}}}}}");
+                let wanted = match flag {
+                    // Not every program takes -r=VALUE.
+                    Some(short) if !short.starts_with("--") => {
+                        format!("the command as a list with a group, [\"{short}\", \"{word}\"]")
+                    }
+                    Some(flag) => format!("{flag}={word}, or the command as a list with a group"),
+                    None => format!("--{name}={word}, or the command as a list with a group"),
+                };
+                self.loose.push(Loose { field: field.clone(), name: name.clone(), wanted });
             }
         }
     }
@@ -77,12 +96,10 @@ impl<'a> References<'a> {
         }
         let conditional: HashSet<&str> =
             parameters.iter().flat_map(|names| &names.conditional).map(String::as_str).collect();
-        for (field, name) in self.loose.iter().filter(|(_, name)| conditional.contains(name.as_str())) {
+        let loose = self.loose.iter().filter(|loose| conditional.contains(loose.name.as_str()));
+        for Loose { field, name, wanted } in loose {
             findings.add_with(|| {
-                let message = format!(
-                    "trial.command: {name} is not always there; write --{name}=${{{{search_space.{name}}}}}, or the \
-                     command as a list with a group"
-                );
+                let message = format!("trial.command: {name} is not always there; write {wanted}");
                 FieldError::new(field.pointer(), "ConditionalReference", message)
             });
         }

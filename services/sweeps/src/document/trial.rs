@@ -74,7 +74,9 @@ fn read_command<'a>(field: &Field<'a>, references: &mut References<'a>) -> Optio
     let arguments: Vec<Option<Argument>> = match &field.node()?.value {
         Tree::Text(text) => {
             let words = split(field, text)?;
-            words.iter().map(|word| whole_word(field, word, references).map(Argument::Word)).collect()
+            let before = std::iter::once(None).chain(words.iter().map(|word| Some(word.as_str())));
+            let words = words.iter().zip(before);
+            words.map(|(word, before)| whole_word(field, word, before, references).map(Argument::Word)).collect()
         }
         _ => field.list()?.iter().map(|item| read_argument(item, references)).collect(),
     };
@@ -126,9 +128,14 @@ fn template<'a>(field: &Field<'a>, text: &str, references: &mut References<'a>) 
 }
 
 /// A word of the string form, which knows no groups.
-fn whole_word<'a>(field: &Field<'a>, text: &str, references: &mut References<'a>) -> Option<Template> {
+fn whole_word<'a>(
+    field: &Field<'a>,
+    text: &str,
+    before: Option<&str>,
+    references: &mut References<'a>,
+) -> Option<Template> {
     let template = template(field, text, references)?;
-    references.add_word(field, text, &template);
+    references.add_word(field, text, before, &template);
     Some(template)
 }
 

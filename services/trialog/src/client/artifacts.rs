@@ -44,6 +44,9 @@ pub enum Artifact {
 pub struct Download {
     /// The run: its id, the beginning of it, SWEEP/INDEX or SWEEP/best.
     run: String,
+    /// The folder is given with --to.
+    #[arg(hide = true, value_name = "FOLDER", conflicts_with = "to")]
+    folder: Option<PathBuf>,
     /// Only this file or folder, e.g. outputs/model
     #[arg(long, default_value = "")]
     path: String,
@@ -99,6 +102,13 @@ fn parts(path: &str) -> String {
 
 /// Downloads what is there; a file that is the same already is left as it is.
 pub async fn download(client: &Client, wanted: Download) -> Result<(), Failure> {
+    if let Some(folder) = &wanted.folder {
+        let shown = folder.display();
+        return Err(Failure::Usage(format!(
+            "one word too much, {shown}: write --to {shown} for the folder to write into, or --path {shown} for a part \
+             of the run"
+        )));
+    }
     let run = resolve::run(client, &wanted.run).await?;
     let path = format!("runs/{}/artifacts?prefix={}", encoded(&run), encoded(&wanted.path));
     let found = client.get_all(&path, "artifacts").await?;

@@ -7,6 +7,7 @@ use documents::Tree;
 use reqwest::Method;
 use reqwest::header::CONTENT_LENGTH;
 use sha2::{Digest, Sha256};
+use vocabulary::Problem;
 
 use super::document::{self, Document};
 use super::http::Body;
@@ -38,6 +39,10 @@ pub async fn with_job_code(client: &Client, file: &Path) -> Result<Document, Fai
     let code = document.text("job.code").map(|code| document.folder.join(code));
     for warning in script::warnings(&document, "job", code.as_deref()) {
         eprintln!("warning: {} ({})", warning.message, warning.code);
+    }
+    let missing = code.and_then(|code| script::missing_requirements(&document, "job.requirements_file", &code));
+    if let Some(missing) = missing {
+        return Err(Failure::Refused(Box::new(Problem::of_errors(422, vec![missing]))));
     }
     if let Some(folder) = document.take("job.code") {
         let Tree::Text(folder) = folder.value else {
@@ -75,6 +80,17 @@ fn pack(folder: &Path) -> Result<Vec<u8>, Failure> {
         tar.append_data(&mut header, name, bytes.as_slice()).map_err(|error| failed(&path, error))?;
     }
     tar.into_inner().map_err(|error| failed(folder, error))
+}
+
+/// The files that go along, as paths in the code; none of a folder that cannot be read.
+pub fn names(folder: &Path) -> Vec<String> {
+    let mut files = Vec::new();
+    if collect(folder, &mut files).is_err() {
+        return Vec::new();
+    }
+    files.sort();
+    let inner = files.iter().filter_map(|path| path.strip_prefix(folder).ok());
+    inner.map(|path| path.to_string_lossy().into_owned()).collect()
 }
 
 fn is_executable(path: &Path) -> bool {

@@ -95,6 +95,15 @@ pub fn named_data_folder() -> Result<Option<PathBuf>, Failure> {
     Ok(read_file()?.data)
 }
 
+/// The data folder and the server that a `.trialog.toml` upwards from here names.
+///
+/// # Errors
+/// When there is one that cannot be read.
+pub fn named() -> Result<(Option<PathBuf>, Option<String>), Failure> {
+    let file = read_file()?;
+    Ok((file.data, file.url.map(|url| url.trim_end_matches('/').to_owned())))
+}
+
 fn here() -> PathBuf {
     std::env::current_dir().unwrap_or_else(|_| PathBuf::from("."))
 }

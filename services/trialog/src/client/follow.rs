@@ -1,6 +1,5 @@
 //! The live view of a sweep: trials by state, the best so far, nodes. Plain lines when the output is not a terminal.
 
-use std::collections::BTreeSet;
 use std::io::IsTerminal;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -8,6 +7,7 @@ use runtime::Stopwatch;
 use serde_json::Value;
 
 use super::http::encoded;
+use super::news::{self, News};
 use super::output::{self, Format, entries, field, rounded};
 use super::{Client, Failure, reasons};
 
@@ -19,36 +19,39 @@ const SWEEP_ENDED: [&str; 3] = ["Completed", "Failed", "Canceled"];
 
 /// Follows a sweep until its end, over restarts of the server too. One that failed, was canceled or has no value is bad
 /// news (exit code 1).
-pub async fn follow(client: &Client, sweep: &str) -> Result<(), Failure> {
+pub async fn follow(client: &Client, sweep: &str, mut news: News) -> Result<(), Failure> {
     let path = format!("sweeps/{}", encoded(sweep));
     let mut state = client.get(&path).await?;
     let is_quiet = !matches!(client.format(), Format::Table | Format::Wide);
     let bar = if is_quiet { None } else { bar(&state) };
     let mut paced = Paced::default();
-    let mut failed = BTreeSet::new();
     loop {
         let has_ended = SWEEP_ENDED.contains(&field(&state, "state").as_str());
+        let warnings = news.warnings(&state);
+        let warn = || warnings.iter().for_each(|warning| eprintln!("{warning}"));
+        bar.as_ref().map_or_else(warn, |bar| bar.suspend(warn));
         if !is_quiet {
             let line = line(&state, &nodes(client, &state).await);
-            let failures = failures(client, &path, &state, &mut failed).await;
+            let failures = news.failures(client, &path, &state).await;
+            let waiting = news.waiting(client, &path, &state).await;
             match &bar {
                 Some(bar) => {
-                    failures.into_iter().for_each(|failure| bar.println(failure));
+                    failures.into_iter().chain(waiting).for_each(|told| bar.println(told));
                     bar.set_length(number(&state, "max_total_trials"));
                     bar.set_position(ended_trials(&state));
                     bar.set_message(line);
                 }
                 None => {
-                    output::lines(&failures);
                     let line = format!("{}/{} ended  {line}", ended_trials(&state), number(&state, "max_total_trials"));
-                    output::lines(&paced.take(line, has_ended).into_iter().collect::<Vec<_>>());
+                    let line = paced.take(line, has_ended);
+                    output::lines(&failures.into_iter().chain(line).chain(waiting).collect::<Vec<_>>());
                 }
             }
         }
         if has_ended {
             break;
         }
-        let (version, wait) = (number(&state, "version"), paced.wait_seconds());
+        let (version, wait) = (number(&state, "version"), news.wait_seconds(paced.wait_seconds()));
         state = client.get_patiently(&format!("{path}?wait={wait}s&after_version={version}")).await?;
     }
     if let Some(bar) = &bar {
@@ -113,18 +116,6 @@ fn ended_trials(state: &Value) -> u64 {
     counts(state).iter().filter(|(name, _)| ended.contains(&name.as_str())).map(|(_, count)| count).sum()
 }
 
-/// What became of the trials that have failed since this was last asked.
-async fn failures(client: &Client, path: &str, state: &Value, known: &mut BTreeSet<u64>) -> Vec<String> {
-    let failed = counts(state).iter().find(|(name, _)| name == "Failed").map_or(0, |(_, count)| *count);
-    if failed <= known.len() as u64 {
-        return Vec::new();
-    }
-    // Without an answer it is asked again with the next line.
-    let Ok(trials) = client.get_all(&format!("{path}/trials?state=Failed"), "trials").await else { return Vec::new() };
-    let new = entries(&trials, "trials").filter(|trial| known.insert(number(trial, "index")));
-    new.map(|trial| format!("trial {} failed: {}", number(trial, "index"), reasons::failure(trial))).collect()
-}
-
 /// The nodes by state; nothing when the cluster cannot be read.
 async fn nodes(client: &Client, state: &Value) -> String {
     let cluster = field(state, "cluster");
@@ -156,7 +147,8 @@ fn line(state: &Value, nodes: &str) -> String {
     };
     let conditions = field(state, "conditions");
     let stalled = if conditions.is_empty() { String::new() } else { format!(" · {conditions}") };
-    format!("{} · {} · {best} · nodes: {nodes}{stalled}", field(state, "state"), trials.join(", "))
+    let parts = [field(state, "state"), trials.join(", "), best, format!("nodes: {nodes}{stalled}")];
+    parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" · ")
 }
 
 /// What the best trial should have left.
@@ -196,7 +188,8 @@ fn finish(client: &Client, state: &Value) -> Result<(), Failure> {
         return Err(Failure::BadNews(format!("the sweep is {name}: {reason}")));
     }
     if let Some(without) = without_result(state) {
-        return Err(Failure::BadNews(format!("{without}: the sweep is Completed ({reason})")));
+        let hint = news::of_no_value(state).map(|hint| format!("; {hint}")).unwrap_or_default();
+        return Err(Failure::BadNews(format!("{without}: the sweep is Completed ({reason}){hint}")));
     }
     if is_text {
         output::line(&format!("Completed ({reason})"));
@@ -213,7 +206,7 @@ mod tests {
     #[test]
     fn without_a_best_trial_the_line_says_why() {
         let line = |state: Value| line(&state, "no nodes");
-        assert_eq!(line(json!({"state": "Running"})), "Running ·  · no value yet · nodes: no nodes");
+        assert_eq!(line(json!({"state": "Running"})), "Running · no value yet · nodes: no nodes");
         let constrained = json!({"state": "Running", "constraints": [{"metric": "memory"}], "pareto_count": 0});
         assert!(line(constrained).contains("no feasible trial yet"));
         assert!(line(json!({"state": "Running", "pareto_count": 3})).contains("3 trials on the front"));

@@ -217,7 +217,11 @@ fn gone(url: &str, error: &reqwest::Error) -> String {
         innermost = source;
     }
     let reason = innermost.to_string();
-    let way_out = if reason.contains("certificate") {
+    // What a server says in TLS to a request without is no HTTP.
+    let is_plain = url.starts_with("http:") && reason.contains("HTTP version");
+    let way_out = if is_plain {
+        "it speaks https: write https:// in the address"
+    } else if reason.contains("certificate") {
         "name who signed the server's certificate with --ca-file or TRIALOG_CA_FILE"
     } else {
         "is `trialog up` running there?"

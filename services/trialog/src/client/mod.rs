@@ -20,6 +20,7 @@ mod importance;
 mod init;
 mod metrics;
 mod models;
+mod news;
 mod options;
 mod output;
 mod python;
@@ -47,7 +48,7 @@ use clap::{Args, Subcommand};
 #[cfg(test)]
 pub use commands::examples;
 pub use commands::with_examples;
-pub use connect::named_data_folder;
+pub use connect::{named, named_data_folder};
 pub use failure::Failure;
 pub use http::Client;
 pub use options::Common;

@@ -17,6 +17,7 @@ pub fn of_trial(trial: &Value) -> String {
     }
     let reason = field(trial, "reason");
     match reason.as_str() {
+        "no_objective" if non_finite(trial) == 0 => "never reported the primary metric",
         "no_objective" => "reported no finite value",
         "max_resource" => "went on beyond its max_resource",
         "target_reached" => "the target is reached",
@@ -30,6 +31,27 @@ pub fn of_trial(trial: &Value) -> String {
     }
     .to_owned()
 }
+
+fn non_finite(trial: &Value) -> u64 {
+    trial.get("non_finite_reports").and_then(Value::as_u64).unwrap_or_default()
+}
+
+/// What a trial reported that never reported the metric that counts: `it reported 'val loss' and no 'val_loss'`.
+pub fn reported_instead(why: &Value) -> Option<String> {
+    let names: Vec<String> = why.get("reported")?.as_array()?.iter().map(|name| format!("'{}'", text(name))).collect();
+    let metric = why.get("trial").map(|trial| field(trial, "metric")).unwrap_or_default();
+    Some(match names.len() {
+        0 => format!("it reported no '{metric}', nor any other metric"),
+        count if count > NAMES_SHOWN => {
+            let more = count - NAMES_SHOWN;
+            format!("it reported {} and {more} more, and no '{metric}'", names[..NAMES_SHOWN].join(", "))
+        }
+        _ => format!("it reported {} and no '{metric}'", names.join(", ")),
+    })
+}
+
+/// Metrics that are named in a sentence.
+const NAMES_SHOWN: usize = 5;
 
 /// `asha: rmse 4.73 > 1.84 at step 3`.
 fn stopped(stop: &Value) -> String {
@@ -72,7 +94,7 @@ pub fn no_value(trial: &Value) -> Option<String> {
     if !RUN_ENDED.contains(&field(trial, "state").as_str()) || !field(trial, "best_value").is_empty() {
         return None;
     }
-    let reports = trial.get("non_finite_reports").and_then(Value::as_u64).unwrap_or_default();
+    let reports = non_finite(trial);
     Some(if reports == 0 { "no value".to_owned() } else { format!("no value ({reports} x not finite)") })
 }
 
@@ -110,6 +132,22 @@ mod tests {
         assert_eq!(
             of_sweep(&json!({"state": "Failed", "reason": "TooManyFailed: 5 trials"})),
             "TooManyFailed: 5 trials"
+        );
+    }
+
+    #[test]
+    fn what_was_reported_in_the_place_of_the_objective_is_named() {
+        let why = |names: &[&str]| json!({"trial": {"metric": "val_loss"}, "reported": names});
+        let said = |names: &[&str]| reported_instead(&why(names));
+        assert_eq!(said(&["val loss"]).as_deref(), Some("it reported 'val loss' and no 'val_loss'"));
+        assert_eq!(said(&[]).as_deref(), Some("it reported no 'val_loss', nor any other metric"));
+        let many = said(&["a", "b", "c", "d", "e", "f"]).unwrap_or_default();
+        assert_eq!(many, "it reported 'a', 'b', 'c', 'd', 'e' and 1 more, and no 'val_loss'");
+        assert_eq!(reported_instead(&json!({"trial": {}})), None);
+        let ended = |reports: u32| of_trial(&json!({"reason": "no_objective", "non_finite_reports": reports}));
+        assert_eq!(
+            (ended(0).as_str(), ended(1).as_str()),
+            ("never reported the primary metric", "reported no finite value")
         );
     }
 

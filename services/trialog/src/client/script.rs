@@ -1,9 +1,11 @@
-//! Whether the script that a command runs is in the code that goes with it: looked at where the files are.
+//! Whether the script that a command runs, and the file of its requirements, are in the code that goes with it: looked
+//! at where the files are.
 
 use std::path::Path;
 
 use vocabulary::FieldError;
 
+use super::code;
 use super::document::Document;
 use super::python::words;
 
@@ -31,6 +33,27 @@ pub fn warnings(document: &Document, section: &str, code: Option<&Path>) -> Vec<
     }
 }
 
+/// That the file of requirements which is named at `path` is not in the code: the node would find out, trial by trial.
+pub fn missing_requirements(document: &Document, path: &str, code: &Path) -> Option<FieldError> {
+    let file = document.text(path)?;
+    // The server refuses what leads out of the code.
+    if file.starts_with('/') || code.join(file).is_file() {
+        return None;
+    }
+    let there = code::names(code);
+    let meant = nearest(file, &there).map(|name| format!("; did you mean {name}?")).unwrap_or_default();
+    let folder = if code.as_os_str().is_empty() { Path::new("./") } else { code };
+    let message = format!("{path}: there is no {file} in the code, {}{meant}", folder.display());
+    Some(FieldError::new(format!("/{}", path.replace('.', "/")), "BadEnvironment", message))
+}
+
+/// The file that was probably meant: misspelt, or another one of requirements.
+fn nearest<'n>(file: &str, names: &'n [String]) -> Option<&'n str> {
+    let like = documents::did_you_mean(file, names.iter().map(String::as_str));
+    let usual = || names.iter().find(|name| name.ends_with(".txt") && name.contains("requirements"));
+    like.or_else(|| usual().map(String::as_str))
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::document::read;
@@ -56,5 +79,35 @@ mod tests {
         // The server says what it can say of this one.
         assert_eq!(found("trial: {command: python other.py}", None), [""; 0]);
         assert_eq!(found("trial: {command: [/bin/train.py]}", None), [""; 0]);
+    }
+
+    #[test]
+    fn requirements_that_do_not_go_along_are_found_before_a_node_is() {
+        // The dry run was content, and trial after trial failed in its preparation.
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("deps")).unwrap();
+        for name in ["requirements.txt", "deps/gpu.txt"] {
+            std::fs::write(folder.path().join(name), "").unwrap();
+        }
+        let found = |text: &str, path: &str| {
+            let file = folder.path().join("sweep.yaml");
+            std::fs::write(&file, text).unwrap();
+            let found = missing_requirements(&read(&file).unwrap(), path, folder.path());
+            found.map(|found| (found.pointer, found.code, found.message.rsplit_once("; ").unwrap().1.to_owned()))
+        };
+        let sweep = |file: &str| format!("trial: {{environment: {{requirements: {file}}}}}");
+        let missing = |meant: &str| {
+            let pointer = "/trial/environment/requirements".to_owned();
+            Some((pointer, "BadEnvironment".to_owned(), format!("did you mean {meant}?")))
+        };
+        let of_sweep = |file: &str| found(&sweep(file), "trial.environment.requirements");
+        assert_eq!(of_sweep("req.txt"), missing("requirements.txt"));
+        assert_eq!(of_sweep("deps/gpus.txt"), missing("deps/gpu.txt"));
+        assert_eq!([of_sweep("requirements.txt"), of_sweep("deps/gpu.txt"), of_sweep("[numpy]")], [None, None, None]);
+        let of_run = found("job: {requirements_file: requirement.txt}", "job.requirements_file").unwrap();
+        assert_eq!(
+            (of_run.0.as_str(), of_run.2.as_str()),
+            ("/job/requirements_file", "did you mean requirements.txt?")
+        );
     }
 }

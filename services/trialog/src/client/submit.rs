@@ -10,6 +10,7 @@ use vocabulary::{FieldError, Problem};
 
 use super::document::Document;
 use super::http::{Body, encoded};
+use super::news::News;
 use super::output::{self, Format, field};
 use super::{Client, Failure, code, document, follow, python, resolve, script, summary};
 
@@ -60,6 +61,10 @@ pub async fn submit(client: &Client, wanted: Submit) -> Result<(), Failure> {
         let hash = code::upload(client, &code_folder).await?;
         document.set("trial.code", Tree::Text(hash))?;
     }
+    let missing = folder.as_ref().and_then(|_| script::missing_requirements(&document, REQUIREMENTS, &code_folder));
+    if let Some(missing) = missing {
+        return Err(refused(client, &document, wanted.strict, missing).await);
+    }
     let mut found = script::warnings(&document, "trial", folder.is_some().then_some(code_folder.as_path()));
     let path = format!("sweeps?dry_run={}&strict={}", wanted.dry_run, wanted.strict);
     if wanted.replace && !wanted.dry_run {
@@ -78,16 +83,31 @@ pub async fn submit(client: &Client, wanted: Submit) -> Result<(), Failure> {
         summary::plan(client, &answer);
         return Ok(());
     }
+    let told = News::after(&answer);
     add_warnings(&mut answer, &found);
     if wanted.follow && !matches!(client.format(), Format::Table | Format::Wide) {
         // One document or row a command: it is the sweep at its end.
-        return follow::follow(client, &field(&answer, "id")).await;
+        return follow::follow(client, &field(&answer, "id"), News::default()).await;
     }
     output::submitted(client, &answer);
     if wanted.follow {
-        return follow::follow(client, &field(&answer, "id")).await;
+        return follow::follow(client, &field(&answer, "id"), told).await;
     }
     Ok(())
+}
+
+/// Where a sweep's document names what is installed.
+const REQUIREMENTS: &str = "trial.environment.requirements";
+
+/// What is wrong with the document, with what was found here beside what the server finds: all of it at once.
+async fn refused(client: &Client, document: &Document, strict: bool, found: FieldError) -> Failure {
+    let checked = client.send(Method::POST, &format!("sweeps?dry_run=true&strict={strict}"), &document.body()).await;
+    let others = match checked {
+        Ok(_) => Vec::new(),
+        Err(Failure::Refused(problem)) => problem.errors,
+        Err(other) => return other,
+    };
+    Failure::Refused(Box::new(Problem::of_errors(422, std::iter::once(found).chain(others).collect())))
 }
 
 /// Lays what was seen here beside what the server has seen; of the same code it is the more exact.

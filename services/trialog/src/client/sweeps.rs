@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::http::{Body, encoded};
 use super::models::pair;
+use super::news::News;
 use super::output::{self, Format, List, View, column, field};
 use super::{Client, Failure, document, follow, reasons, streams, submit, summary};
 
@@ -139,7 +140,7 @@ pub async fn sweep(client: &Client, command: Sweep) -> Result<(), Failure> {
             }
             return summary::show(client, &client.get(&path(&sweep, "")).await?, spec);
         }
-        Sweep::Follow { sweep } => return follow::follow(client, &sweep).await,
+        Sweep::Follow { sweep } => return follow::follow(client, &sweep, News::default()).await,
         Sweep::Events { sweep, from } => {
             return streams::events(client, &path(&sweep, "/events"), from.as_deref()).await;
         }

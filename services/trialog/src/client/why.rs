@@ -60,7 +60,7 @@ fn outcome(why: &Value) -> Vec<String> {
         "Failed" => lines.push(format!("It failed: {}.", reasons::failure(trial))),
         "EarlyStopped" => {}
         _ => {
-            let reason = reasons::of_trial(trial);
+            let reason = reasons::reported_instead(why).unwrap_or_else(|| reasons::of_trial(trial));
             lines.extend((!reason.is_empty()).then(|| format!("Because: {reason}.")));
         }
     }
@@ -169,6 +169,9 @@ fn attempt(attempt: &Value) -> String {
         (end, _) if end.is_empty() => LIVES.to_owned(),
         (end, ended) => format!("{end} {ended}"),
     };
+    if started.is_empty() && end == LIVES && node.is_empty() && attempt["external"] != true {
+        return format!("Attempt {number}: no node has it yet.");
+    }
     let place = match node {
         node if !node.is_empty() => format!(" on {node}"),
         // Of an external trial: whoever asked for it runs it.
@@ -265,5 +268,17 @@ mod tests {
         assert_eq!(lines(&failed), expected);
         let waits = json!({"run_id": "run_1", "state": "Queued", "reason": "no node has room"});
         assert_eq!(lines(&waits), ["Run run_1: Queued.", "It waits: no node has room."]);
+        let never = json!({"trial": {"index": 0, "sweep": "a", "state": "Completed", "metric": "val_loss",
+            "reason": "no_objective", "non_finite_reports": 0}, "reported": ["val loss"]});
+        assert_eq!(lines(&never)[2], "Because: it reported 'val loss' and no 'val_loss'.");
+    }
+
+    #[test]
+    fn an_attempt_that_no_node_has_is_not_said_to_live_there() {
+        // "Attempt 1 on no node yet: from , it lives."
+        let said = |seen: Value| attempt(&seen);
+        assert_eq!(said(json!({"number": 1, "started": ""})), "Attempt 1: no node has it yet.");
+        let runs = json!({"number": 2, "node": "node_1", "started": "10:00"});
+        assert_eq!(said(runs), "Attempt 2 on node_1: from 10:00, it lives.");
     }
 }

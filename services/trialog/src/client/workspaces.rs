@@ -73,7 +73,8 @@ pub enum Token {
 
 /// `90d`, `12h 30m` in seconds.
 fn seconds(text: &str) -> Result<i64, String> {
-    let wrong = |error: jiff::Error| format!("{error}; write it like 90d, 12h or 30m");
+    // What the reader of times has to say is about its own types; months and years differ in length.
+    let wrong = |_: jiff::Error| "write it in days, hours or minutes, like 90d, 12h or 30m".to_owned();
     let span = text.parse::<jiff::Span>().map_err(wrong)?;
     let length = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).map_err(wrong)?;
     match length.as_secs() {
@@ -166,4 +167,19 @@ pub async fn token(client: &Client, command: Token) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::seconds;
+
+    #[test]
+    fn a_time_that_is_none_is_answered_in_words() {
+        // It said "using unit 'month' in a span or configuration requires that either a relative reference time ...".
+        assert_eq!((seconds("90d"), seconds("12h 30m")), (Ok(90 * 86_400), Ok(45_000)));
+        for text in ["3 months", "soon", "1y"] {
+            assert_eq!(seconds(text), Err("write it in days, hours or minutes, like 90d, 12h or 30m".to_owned()));
+        }
+        assert!(seconds("0s").is_err());
+    }
 }

@@ -50,7 +50,7 @@ pub const TRIAL: Section = Section {
             OUTPUTS,
             "{\"model\": {}}",
             "Folders by id, TRIALOG_OUTPUT_ID, that are uploaded at the end to artifacts outputs/ID. A list of ids \
-             says the same.",
+             says the same. Of a trial that its policy stopped only those with keep: best are.",
         )
         .default("{}")
         .codes(&["BadName", "AmbiguousName", "BestWithoutOutputs"]),
@@ -141,7 +141,8 @@ const KEEP: Entry = field(
     "keep",
     Type::OneOf(&["last", "best"]),
     "\"best\"",
-    "What remains: the folder as it is at the end, or as it was at the best value of the objective.",
+    "What remains: the folder as it is at the end, or as it was at the best value of the objective, also of a trial \
+     that its policy stopped.",
 )
 .default("\"last\"")
 .codes(&["BadKeep", "NeedsObjective"]);

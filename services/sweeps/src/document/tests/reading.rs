@@ -158,6 +158,28 @@ fn messages_say_what_was_meant() {
 }
 
 #[test]
+fn a_conditional_parameter_is_to_be_written_with_the_flag_that_stands_there() {
+    // `--l1_ratio=` was advised for a script that knows `--l1-ratio`: whoever did that met an unknown option.
+    let space =
+        "{o: {type: choice, values: [a, b]}, l1_ratio: {type: uniform, min_value: 0, max_value: 1, when: {o: a}}}";
+    let ways = [
+        ("--l1-ratio ${{search_space.l1_ratio}}", "--l1-ratio=${{search_space.l1_ratio}}, or"),
+        (
+            "-r ${{search_space.l1_ratio}}",
+            "the command as a list with a group, [\"-r\", \"${{search_space.l1_ratio}}\"]",
+        ),
+        ("fit ${{search_space.l1_ratio}}", "--l1_ratio=${{search_space.l1_ratio}}, or"),
+        ("--x=1 ${{search_space.l1_ratio}}", "--l1_ratio=${{search_space.l1_ratio}}, or"),
+    ];
+    for (written, advised) in ways {
+        let command = format!("{{command: 'x --kind=${{{{search_space.o}}}} {written}'}}");
+        let changed = document(&[("search_space", space), ("trial", &command)]);
+        let problem = read(&changed, Format::Yaml, false).unwrap_err();
+        assert!(problem.detail.contains(&format!("; write {advised}")), "{}", problem.detail);
+    }
+}
+
+#[test]
 fn words_of_other_tools_lead_to_ours() {
     // (section, its text, pointer, what is meant): one at least of each tool that people come from.
     for (section, text, pointer, meant) in [

@@ -9,6 +9,10 @@ const NAMES: [&str; 9] = ["run_id", "token_id", "node_id", "name", "experiment_i
 
 /// The name of a thing.
 pub fn of(value: &Value) -> String {
+    // A deployment has the version that it serves, too.
+    if !field(value, "endpoint").is_empty() && !field(value, "version_id").is_empty() {
+        return field(value, "name");
+    }
     // A version has the id of the run that it came from, too.
     if !field(value, "version_id").is_empty() {
         return format!("{}/versions/{}", field(value, "model"), field(value, "version"));
@@ -31,6 +35,11 @@ mod tests {
 
     #[test]
     fn a_name_is_what_other_commands_take() {
+        // `deployment create -o name` printed the model, with the deployment's own counter for its version.
+        let deployment = json!({"name": "blue", "endpoint": "churn", "model": "churn", "model_version": 1,
+            "version_id": "v_1", "version": 6});
+        assert_eq!(of(&deployment), "blue");
+        assert_eq!(of(&json!({"token_id": "t_1", "name": "scoring", "endpoint": "churn"})), "t_1");
         // `model register -o name` printed the run, which nothing takes for a model.
         let version = json!({"model": "digits", "version": 3, "version_id": "v_1", "run_id": "run_1"});
         assert_eq!(of(&version), "digits/versions/3");
