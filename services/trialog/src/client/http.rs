@@ -217,16 +217,23 @@ fn gone(url: &str, error: &reqwest::Error) -> String {
         innermost = source;
     }
     let reason = innermost.to_string();
-    // What a server says in TLS to a request without is no HTTP.
-    let is_plain = url.starts_with("http:") && reason.contains("HTTP version");
-    let way_out = if is_plain {
+    let way_out = way_out(url, &reason);
+    format!("no answer from {url}: {reason}; {way_out}")
+}
+
+/// What to do when nobody answers.
+fn way_out(url: &str, reason: &str) -> &'static str {
+    let is_secure = url.starts_with("https:");
+    // What TLS says to who speaks without it is no HTTP, and the other way round.
+    if !is_secure && reason.contains("HTTP version") {
         "it speaks https: write https:// in the address"
+    } else if is_secure && reason.contains("InvalidContentType") {
+        "it speaks http: write http:// in the address"
     } else if reason.contains("certificate") {
         "name who signed the server's certificate with --ca-file or TRIALOG_CA_FILE"
     } else {
         "is `trialog up` running there?"
-    };
-    format!("no answer from {url}: {reason}; {way_out}")
+    }
 }
 
 /// How long nobody has answered whoever follows something.
@@ -285,4 +292,20 @@ const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b
 /// A text inside a path or a query.
 pub fn encoded(text: &str) -> String {
     utf8_percent_encode(text, RESERVED).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::way_out;
+
+    #[test]
+    fn who_speaks_another_language_is_said_to() {
+        // It was asked whether the server is running, which it was.
+        let said = |url, reason| way_out(url, reason);
+        assert!(said("http://lab:8443", "invalid HTTP version parsed").starts_with("it speaks https:"));
+        let corrupt = "received corrupt message of type InvalidContentType";
+        assert!(said("https://lab:8080", corrupt).starts_with("it speaks http:"));
+        assert!(said("https://lab:8443", "invalid peer certificate: UnknownIssuer").contains("--ca-file"));
+        assert!(said("http://lab:8080", "Connection refused (os error 111)").contains("running there?"));
+    }
 }

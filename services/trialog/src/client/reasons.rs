@@ -16,6 +16,9 @@ pub fn of_trial(trial: &Value) -> String {
         return failure(trial);
     }
     let reason = field(trial, "reason");
+    if field(trial, "state") == "Queued" {
+        return holders_first(&reason);
+    }
     match reason.as_str() {
         "no_objective" if non_finite(trial) == 0 => "never reported the primary metric",
         "no_objective" => "reported no finite value",
@@ -30,6 +33,12 @@ pub fn of_trial(trial: &Value) -> String {
         other => other,
     }
     .to_owned()
+}
+
+/// Why a trial waits, with who holds the nodes at the front: in a table the end is cut.
+fn holders_first(reason: &str) -> String {
+    let (holders, others): (Vec<&str>, Vec<&str>) = reason.split("; ").partition(|part| part.starts_with("busy:"));
+    [holders, others].concat().join("; ")
 }
 
 fn non_finite(trial: &Value) -> u64 {
@@ -128,6 +137,8 @@ mod tests {
         let told = json!({"state": "Failed", "reason": "run: GPU gone", "error": "GPU gone"});
         assert_eq!(of_trial(&told), "run: GPU gone");
         assert_eq!(of_trial(&json!({"state": "Completed", "reason": ""})), "");
+        let waits = json!({"state": "Queued", "reason": "claims 1 vCPU; its only node is busy; busy: run a 1 vCPU"});
+        assert_eq!(of_trial(&waits), "busy: run a 1 vCPU; claims 1 vCPU; its only node is busy");
         assert_eq!(of_sweep(&json!({"state": "Canceled", "reason": "ann"})), "canceled by ann");
         assert_eq!(
             of_sweep(&json!({"state": "Failed", "reason": "TooManyFailed: 5 trials"})),
