@@ -43,5 +43,5 @@ pub mod time;
 mod views;
 mod wiring;
 
-pub use service::{Dependencies, Service, open};
+pub use service::{Dependencies, Service, log_options, open};
 pub use wiring::NodeWiring;

@@ -59,6 +59,18 @@ pub struct Service {
     feeds: feed::Feeds,
 }
 
+/// What the service's log is: its tables and its views, for whoever opens it.
+pub fn log_options(stores: &Stores, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Options {
+    Options {
+        service: "compute",
+        store: stores.of("compute"),
+        migrations: MIGRATIONS,
+        views: views::all(),
+        clock,
+        entropy,
+    }
+}
+
 /// Opens the service on its database.
 ///
 /// # Errors
@@ -71,15 +83,7 @@ pub async fn open(dependencies: Dependencies) -> anyhow::Result<Service> {
 /// The same with another provider.
 pub(crate) async fn open_with(dependencies: Dependencies, provider: Arc<dyn Provider>) -> anyhow::Result<Service> {
     let Dependencies { stores, data, clock, entropy, feeds, shutdown, wiring } = dependencies;
-    let log = EventLog::open(Options {
-        service: "compute",
-        store: stores.of("compute"),
-        migrations: MIGRATIONS,
-        views: views::all(),
-        clock: Arc::clone(&clock),
-        entropy: Arc::clone(&entropy),
-    })
-    .await?;
+    let log = EventLog::open(log_options(&stores, Arc::clone(&clock), Arc::clone(&entropy))).await?;
     let commands = Commands { log, clock, entropy, shutdown };
     let (fleet, agents) = (Arc::new(FleetState::new()), Arc::new(Agents::default()));
     // Before the first call is answered and the first agent connects.

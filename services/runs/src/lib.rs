@@ -27,4 +27,4 @@ pub mod run;
 mod service;
 pub mod views;
 
-pub use service::{Dependencies, Service, open};
+pub use service::{Dependencies, Service, log_options, open};

@@ -61,13 +61,9 @@ pub struct Service {
     feeds: feed::Feeds,
 }
 
-/// Opens the database and the object store.
-///
-/// # Errors
-/// When either cannot be opened.
-pub async fn open(dependencies: Dependencies) -> anyhow::Result<Service> {
-    let Dependencies { stores, data, clock, entropy, feeds, shutdown, signing_key } = dependencies;
-    let options = Options {
+/// What the service's log is: its tables and its views, for whoever opens it.
+pub fn log_options(stores: &Stores, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Options {
+    Options {
         service: "runs",
         store: stores.of("runs"),
         migrations: MIGRATIONS,
@@ -80,10 +76,18 @@ pub async fn open(dependencies: Dependencies) -> anyhow::Result<Service> {
             Arc::new(CreationsView(NestedRuns)),
             Arc::new(CreationsView(CodeObjects)),
         ],
-        clock: Arc::clone(&clock),
-        entropy: Arc::clone(&entropy),
-    };
-    let log = EventLog::open(options).await?;
+        clock,
+        entropy,
+    }
+}
+
+/// Opens the database and the object store.
+///
+/// # Errors
+/// When either cannot be opened.
+pub async fn open(dependencies: Dependencies) -> anyhow::Result<Service> {
+    let Dependencies { stores, data, clock, entropy, feeds, shutdown, signing_key } = dependencies;
+    let log = EventLog::open(log_options(&stores, Arc::clone(&clock), Arc::clone(&entropy))).await?;
     let objects = Objects::local(&data.join("objects"))?;
     let (wake, experiments) = (Wake::default(), Known::default());
     let (naming, released) = (tokio::sync::RwLock::default(), tokio::sync::Notify::new());

@@ -57,13 +57,9 @@ pub struct Service {
     shutdown: runtime::Shutdown,
 }
 
-/// Opens the service on its database.
-///
-/// # Errors
-/// When the database cannot be opened.
-pub async fn open(dependencies: Dependencies) -> anyhow::Result<Service> {
-    let Dependencies { stores, clock, entropy, feeds, shutdown, limits } = dependencies;
-    let log = EventLog::open(Options {
+/// What the service's log is: its tables and its views, for whoever opens it.
+pub fn log_options(stores: &Stores, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Options {
+    Options {
         service: "sweeps",
         store: stores.of("sweeps"),
         migrations: &[
@@ -71,10 +67,18 @@ pub async fn open(dependencies: Dependencies) -> anyhow::Result<Service> {
             ("0200_ended_trials", include_str!("../migrations/0200_ended_trials.sql")),
         ],
         views: vec![Arc::new(views::Listed), Arc::new(views::Stops), Arc::new(views::EndedTrials)],
-        clock: Arc::clone(&clock),
-        entropy: Arc::clone(&entropy),
-    })
-    .await?;
+        clock,
+        entropy,
+    }
+}
+
+/// Opens the service on its database.
+///
+/// # Errors
+/// When the database cannot be opened.
+pub async fn open(dependencies: Dependencies) -> anyhow::Result<Service> {
+    let Dependencies { stores, clock, entropy, feeds, shutdown, limits } = dependencies;
+    let log = EventLog::open(log_options(&stores, Arc::clone(&clock), Arc::clone(&entropy))).await?;
     let tuners = tuner::Tuners::new(log.clone(), Arc::clone(&clock), Arc::clone(&entropy), tuner::suggest);
     let submissions = Arc::new(Semaphore::new(api::SUBMISSIONS_AT_ONCE));
     let core = service::Core { log, clock, entropy, limits, tuners, submissions, sampler: sweep::proposals };

@@ -36,6 +36,10 @@ enum Command {
     Openapi,
     /// Print what configuration is in force and whether the data folder is sound.
     Doctor(server::doctor::Arguments),
+    /// Carry the databases of a stopped installation from the files of its data folder into PostgreSQL.
+    Move(server::moving::Arguments),
+    /// Make the tables of a stopped installation those of this build, without serving it; `up` does the same.
+    Migrate(server::migrating::Arguments),
     #[command(flatten)]
     Client(client::Command),
 }
@@ -77,6 +81,8 @@ fn main() -> ExitCode {
                 ExitCode::from(failure.exit_code())
             }
         },
+        Command::Move(arguments) => server::run(server::moving::run(arguments, cli.common.is_json())),
+        Command::Migrate(arguments) => server::run(server::migrating::run(arguments, cli.common.is_json())),
         Command::Client(command) => client::run(command, &cli.common, Cli::command()),
     }
 }

@@ -31,20 +31,25 @@ pub struct Service {
     api: api::Api,
 }
 
+/// What the service's log is: its tables and its views, for whoever opens it.
+pub fn log_options(stores: &Stores, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Options {
+    Options {
+        service: "workspaces",
+        store: stores.of("workspaces"),
+        migrations: &[("0001_workspaces", include_str!("../migrations/0001_workspaces.sql"))],
+        views: vec![Arc::new(views::Listed)],
+        clock,
+        entropy,
+    }
+}
+
 /// Opens the service on its database.
 ///
 /// # Errors
 /// When the database cannot be opened.
 pub async fn open(dependencies: Dependencies) -> anyhow::Result<Service> {
-    let log = EventLog::open(Options {
-        service: "workspaces",
-        store: dependencies.stores.of("workspaces"),
-        migrations: &[("0001_workspaces", include_str!("../migrations/0001_workspaces.sql"))],
-        views: vec![Arc::new(views::Listed)],
-        clock: Arc::clone(&dependencies.clock),
-        entropy: Arc::clone(&dependencies.entropy),
-    })
-    .await?;
+    let options = log_options(&dependencies.stores, Arc::clone(&dependencies.clock), Arc::clone(&dependencies.entropy));
+    let log = EventLog::open(options).await?;
     Ok(Service { api: api::Api { log, clock: dependencies.clock, entropy: dependencies.entropy } })
 }
 

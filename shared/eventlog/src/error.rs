@@ -48,6 +48,18 @@ pub enum Error {
         /// The migration's name.
         name: String,
     },
+    /// The database has tables of a newer build, which this one does not know.
+    #[error(
+        "the database was migrated by a newer build: it has '{name}', which this one does not know; use that build, or \
+         a backup from before"
+    )]
+    Newer {
+        /// The migration's name.
+        name: String,
+    },
+    /// A log is not as it has to be to be carried to another store.
+    #[error("{0}")]
+    NotMoved(String),
     /// The events end elsewhere than the head of the log says.
     #[error("the log is damaged: its head is {head}, its last event is {last}; restore it from a backup")]
     Damaged {

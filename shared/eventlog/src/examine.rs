@@ -3,7 +3,7 @@
 
 use uuid::Uuid;
 
-use crate::{Error, Reader, Store, sql};
+use crate::{Error, Reader, Store, open, sql};
 
 /// Faults of one kind that are told; a database that is damaged everywhere says no more with all of them.
 pub(crate) const FAULTS_MAX: i64 = 20;
@@ -47,6 +47,20 @@ impl Store {
         let examined = examine(&reader).await;
         reader.close().await;
         examined.map(Some)
+    }
+
+    /// The migrations of this build that a log lacks; all of them are there after a start, or [`crate::migrate`].
+    ///
+    /// # Errors
+    /// When it has one of a newer build, or one that was edited since, or cannot be read.
+    pub async fn lacking(
+        &self,
+        migrations: &'static [(&'static str, &'static str)],
+    ) -> Result<Vec<&'static str>, Error> {
+        let reader = self.reader().await?;
+        let lacking = open::lacking(&reader, migrations).await;
+        reader.close().await;
+        lacking
     }
 
     /// The event at a position.

@@ -33,6 +33,8 @@ mod snapshots;
 mod sql;
 mod store;
 mod tail;
+#[cfg(feature = "postgres")]
+mod transfer;
 mod view;
 mod work;
 mod writer;
@@ -48,8 +50,10 @@ pub use futures_util::future::BoxFuture;
 pub use identity::command_id;
 pub use lease::Holder;
 pub use log::EventLog;
-pub use open::Options;
+pub use open::{Migrated, Options, migrate};
 pub use sql::{Column, FromRow, Insert, Row, Source, Statement, Value, insert, sql};
 pub use store::{MemoryStore, Reader, Store, Stores, Transaction};
+#[cfg(feature = "postgres")]
+pub use transfer::{Content, Transfer, contents};
 pub use view::View;
 pub use work::Recorded;

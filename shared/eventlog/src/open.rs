@@ -1,11 +1,12 @@
 //! Opening: tables, migrations, the incarnation, and views that were not there before.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use vocabulary::{Clock, Entropy};
 
 use crate::known::{RECENT_MAX, Recent, Shelf};
-use crate::{Error, Reader, Store, Transaction, View, sql, view};
+use crate::{Error, Reader, Source, Store, Transaction, View, sql, view};
 
 /// Events per step of the catching up of a view.
 const VIEW_PAGE: u32 = 1_000;
@@ -47,8 +48,29 @@ pub(crate) struct Start {
     pub renewed_us: i64,
 }
 
+/// What opening a log has done to its tables.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Migrated {
+    /// Migrations that were applied, in their order.
+    pub migrations: Vec<&'static str>,
+    /// Views that were fed with what they had not seen.
+    pub views: Vec<&'static str>,
+}
+
+/// Makes a log's tables those of this build, and feeds its views, without serving it.
+///
+/// # Errors
+/// As [`crate::EventLog::open`].
+pub async fn migrate(options: Options) -> Result<Migrated, Error> {
+    let opened = open(options).await?;
+    opened.reader.close().await;
+    opened.connection.close().await?;
+    Ok(opened.migrated)
+}
+
 /// An opened database.
 pub(crate) struct Opened {
+    pub migrated: Migrated,
     pub connection: Transaction,
     pub reader: Reader,
     pub recent: Recent,
@@ -61,11 +83,13 @@ pub(crate) async fn open(options: Options) -> Result<Opened, Error> {
     let mut connection = options.store.writer().await?;
     connection.begin().await?;
     let owned = connection.take_over(options.service, options.entropy.seed()).await?;
+    let mut migrated = Migrated::default();
     if connection.has_tables() {
-        migrate(&mut connection, FEED_TABLES).await?;
-        migrate(&mut connection, options.migrations).await?;
+        migrated.migrations = apply(&mut connection, options.migrations).await?;
         for view in &options.views {
-            catch_up(&mut connection, view.as_ref(), owned.head).await?;
+            if catch_up(&mut connection, view.as_ref(), owned.head).await? {
+                migrated.views.push(view.name());
+            }
         }
         retire_views(&mut connection, &options.views, owned.head).await?;
     }
@@ -86,28 +110,71 @@ pub(crate) async fn open(options: Options) -> Result<Opened, Error> {
         renewed_us,
     };
     let source = format!("{}@{}", options.service, owned.incarnation);
-    Ok(Opened { connection, reader, recent, source, start })
+    Ok(Opened { migrated, connection, reader, recent, source, start })
 }
 
-async fn migrate(tx: &mut Transaction, migrations: &'static [(&'static str, &'static str)]) -> Result<(), Error> {
-    for &(name, text) in migrations {
-        let hash = blake3::hash(text.as_bytes()).as_bytes().to_vec();
-        let get = sql("SELECT hash FROM log_migrations WHERE name = $1").bind(name);
-        match get.fetch_optional::<Vec<u8>>(&mut *tx).await? {
-            Some(applied) if applied == hash => {}
-            Some(_) => return Err(Error::MigrationEdited { name: name.to_owned() }),
-            None => {
-                tx.script(text).await?;
-                let put = sql("INSERT INTO log_migrations(name, hash) VALUES ($1, $2)");
-                put.bind(name).bind(hash).execute(tx).await?;
-            }
+/// All migrations of a log whose service has these, in the order in which they are applied.
+fn all(own: &'static [(&'static str, &'static str)]) -> impl Iterator<Item = &'static (&'static str, &'static str)> {
+    FEED_TABLES.iter().chain(own)
+}
+
+fn hash_of(text: &str) -> Vec<u8> {
+    blake3::hash(text.as_bytes()).as_bytes().to_vec()
+}
+
+/// Migrations of a log whose service has these that were not applied, where `applied` were.
+///
+/// # Errors
+/// When one was edited since, or is a newer build's.
+fn missing(
+    own: &'static [(&'static str, &'static str)],
+    applied: &BTreeMap<String, Vec<u8>>,
+) -> Result<Vec<(&'static str, &'static str)>, Error> {
+    for (name, text) in all(own) {
+        if applied.get(*name).is_some_and(|hash| *hash != hash_of(text)) {
+            return Err(Error::MigrationEdited { name: (*name).to_owned() });
         }
     }
-    Ok(())
+    match applied.keys().find(|name| !all(own).any(|(known, _)| known == name)) {
+        Some(name) => Err(Error::Newer { name: name.clone() }),
+        None => Ok(all(own).filter(|(name, _)| !applied.contains_key(*name)).copied().collect()),
+    }
 }
 
-/// Feeds a view with what it has not seen. A live view has seen everything, whatever its row's position says.
-async fn catch_up(tx: &mut Transaction, view: &dyn View, head: i64) -> Result<(), Error> {
+async fn applied(source: impl Source<'_>) -> Result<BTreeMap<String, Vec<u8>>, Error> {
+    let rows: Vec<(String, Vec<u8>)> = sql("SELECT name, hash FROM log_migrations").fetch_all(source).await?;
+    Ok(rows.into_iter().collect())
+}
+
+/// The migrations of this build that a log that nobody has open lacks.
+///
+/// # Errors
+/// When one was edited since, or is a newer build's.
+pub(crate) async fn lacking(
+    reader: &Reader,
+    own: &'static [(&'static str, &'static str)],
+) -> Result<Vec<&'static str>, Error> {
+    Ok(missing(own, &applied(reader).await?)?.into_iter().map(|(name, _)| name).collect())
+}
+
+/// Applies what was not applied before. Nothing is, when anything that was applied is not known here: what a newer
+/// build's tables mean is not for this one to guess.
+pub(crate) async fn apply(
+    tx: &mut Transaction,
+    own: &'static [(&'static str, &'static str)],
+) -> Result<Vec<&'static str>, Error> {
+    let missing = missing(own, &applied(&mut *tx).await?)?;
+    for (name, text) in &missing {
+        tx.script(text).await?;
+        let put = sql("INSERT INTO log_migrations(name, hash) VALUES ($1, $2)");
+        put.bind(*name).bind(hash_of(text)).execute(tx).await?;
+    }
+    Ok(missing.into_iter().map(|(name, _)| name).collect())
+}
+
+/// Feeds a view with what it has not seen, and answers whether there was anything. A live view has seen everything,
+/// whatever its row's position says.
+async fn catch_up(tx: &mut Transaction, view: &dyn View, head: i64) -> Result<bool, Error> {
     let get = sql("SELECT position, live FROM log_views WHERE name = $1").bind(view.name());
     let known: Option<(i64, bool)> = get.fetch_optional(&mut *tx).await?;
     let mut position = match known {
@@ -115,6 +182,7 @@ async fn catch_up(tx: &mut Transaction, view: &dyn View, head: i64) -> Result<()
         Some((position, false)) => position,
         None => 0,
     };
+    let is_behind = position < head;
     while position < head {
         let page = tx.page(position, VIEW_PAGE).await?;
         let Some(last) = page.last() else { break };
@@ -124,7 +192,7 @@ async fn catch_up(tx: &mut Transaction, view: &dyn View, head: i64) -> Result<()
     let put = sql("INSERT INTO log_views(name, position, live) VALUES ($1, $2, 1)
                    ON CONFLICT(name) DO UPDATE SET live = 1");
     put.bind(view.name()).bind(head).execute(tx).await?;
-    Ok(())
+    Ok(is_behind)
 }
 
 /// Remembers how far the views have come that are not registered any more.

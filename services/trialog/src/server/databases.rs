@@ -13,6 +13,7 @@ use runtime::MachineEntropy;
 use vocabulary::Entropy;
 
 use super::folder::replace;
+use super::{logs, moved};
 
 /// The services that keep a database.
 pub const KEEPERS: [&str; 5] = ["workspaces", "runs", "sweeps", "models", "compute"];
@@ -64,6 +65,9 @@ enum Looked {
 }
 
 async fn look(root: &Path, stores: &Stores, services: &[String], accepted: &[String]) -> anyhow::Result<Looked> {
+    if let Some(elsewhere) = moved::refusal(root, stores)? {
+        bail!("{elsewhere}");
+    }
     let known = remembered(root)?;
     let mut found: BTreeMap<&str, Examined> = BTreeMap::new();
     for service in KEEPERS {
@@ -82,6 +86,14 @@ async fn look(root: &Path, stores: &Stores, services: &[String], accepted: &[Str
                 "the database of {service} ({store}) cannot be read: {error}; it is damaged: put it back from a \
                  backup; `trialog doctor` says more"
             ),
+        }
+    }
+    // All of them, before one is opened: an installation is not to be half a newer one.
+    for options in logs::options(root, stores).iter().filter(|options| found.contains_key(options.service)) {
+        if services.iter().any(|here| here == options.service)
+            && let Err(error) = options.store.lacking(options.migrations).await
+        {
+            bail!("the database of {} ({}) cannot be used: {error}", options.service, options.store);
         }
     }
     if known.is_none() && found.is_empty() {
@@ -221,6 +233,9 @@ pub async fn write_back(root: &Path) -> anyhow::Result<()> {
 /// # Errors
 /// When what the folder remembers cannot be read.
 pub async fn faults(root: &Path, stores: &Stores) -> anyhow::Result<Vec<String>> {
+    if let Some(elsewhere) = moved::refusal(root, stores)? {
+        return Ok(vec![elsewhere]);
+    }
     let mut wrong = Vec::new();
     let known = remembered(root)?.unwrap_or_default();
     let mut logs = Vec::new();

@@ -6,7 +6,7 @@ use runtime::process::Identity;
 use serde_json::{Value, json};
 
 use super::checks::{self, Check, State};
-use super::{contents, databases, settings};
+use super::{contents, databases, logs, settings};
 use crate::client::stdout::line;
 
 /// Flags of `trialog doctor`.
@@ -38,6 +38,7 @@ pub async fn doctor(arguments: Arguments, named: Named, is_json: bool) -> anyhow
         let stores = settings.store.stores(&root)?;
         processes = databases::processes(&stores).await;
         faults = databases::faults(&root, &stores).await?;
+        faults.extend(logs::newer(&root, &stores).await);
         faults.extend(contents::faults(&root, &stores, !arguments.skip_contents).await);
     }
     let pid = server["pid"].as_i64().filter(|_| server["lives"] == true).and_then(|pid| i32::try_from(pid).ok());

@@ -100,7 +100,8 @@ fn without_password<S: serde::Serializer>(url: &str, serializer: S) -> Result<S:
     serializer.serialize_str(&hidden(url))
 }
 
-fn hidden(url: &str) -> String {
+/// A URL as it may be shown.
+pub fn hidden(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
     let shown = match rest.rsplit_once('@').map(|(user, host)| (user.split_once(':'), host)) {
         Some((Some((user, _)), host)) => format!("{scheme}://{user}:***@{host}"),

@@ -111,6 +111,22 @@ impl Store {
         }))
     }
 
+    /// Connects whoever carries logs from elsewhere into the server that has this store.
+    #[cfg(feature = "postgres")]
+    pub(crate) async fn carrier(&self) -> Result<Transaction, Error> {
+        let carrier = postgres::Writer::carrier(self.schema()?).await?;
+        Ok(Transaction(Connection::Postgres(Box::new(carrier))))
+    }
+
+    /// The schema, where it is one.
+    #[cfg(feature = "postgres")]
+    fn schema(&self) -> Result<&postgres::Address, Error> {
+        match &self.0 {
+            Place::Postgres(address) => Ok(address),
+            _ => Err(Error::NotMoved(format!("{self} is no schema of a PostgreSQL database"))),
+        }
+    }
+
     /// Whether there is anything: a new file is empty until the first commit.
     ///
     /// # Errors

@@ -7,6 +7,8 @@ use super::sqlite;
 use crate::lease::Holder;
 use crate::snapshots::SnapshotRow;
 use crate::sql::{Row, Statement};
+#[cfg(feature = "postgres")]
+use crate::transfer::Found;
 use crate::{CursorMove, Error, RecordedEvent};
 
 /// The committed rows, for the queries of views: ask them through [`crate::sql`]. Reads never wait for the writer.
@@ -106,6 +108,15 @@ impl Reader {
 
     pub(crate) async fn first(&self, statement: Statement) -> Result<Option<Row>, Error> {
         ask!(self, store => store.first(statement).await)
+    }
+
+    /// The columns of a file's tables, in their order.
+    #[cfg(feature = "postgres")]
+    pub(crate) async fn columns(&self) -> Result<Vec<Found>, Error> {
+        match &self.store {
+            Reading::Sqlite(store) => self.trusting(store.columns().await),
+            _ => Err(Error::NotMoved("logs are carried from files alone".to_owned())),
+        }
     }
 
     /// The events after a position, oldest first.

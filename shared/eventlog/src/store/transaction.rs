@@ -14,6 +14,12 @@ use crate::known::Known;
 use crate::snapshots::SnapshotRow;
 use crate::sql::{Insert, Row, Statement};
 use crate::{Error, RecordedEvent};
+#[cfg(feature = "postgres")]
+use crate::{
+    Store,
+    sql::Value,
+    transfer::{Found, Table},
+};
 
 /// The transaction of an append, as views and records have it: their rows commit together with the events, or not at
 /// all. It is asked through [`crate::sql`] and [`crate::insert`].
@@ -177,6 +183,35 @@ impl Transaction {
             Connection::Postgres(store) => store.close().await,
             Connection::Memory(_) => Ok(()),
         }
+    }
+}
+
+/// For logs that are carried into a server.
+#[cfg(feature = "postgres")]
+impl Transaction {
+    fn server(&mut self) -> Result<&mut postgres::Writer, Error> {
+        match &mut self.0 {
+            Connection::Postgres(store) => Ok(store),
+            _ => Err(Error::NotMoved("logs are carried into a PostgreSQL database alone".to_owned())),
+        }
+    }
+
+    /// Goes on in the schema of another log; whether there is one.
+    pub(crate) async fn enter(&mut self, log: &Store) -> Result<bool, Error> {
+        let schema = log.schema()?;
+        self.server()?.enter(schema).await
+    }
+
+    pub(crate) async fn columns(&mut self) -> Result<Vec<Found>, Error> {
+        self.server()?.columns().await
+    }
+
+    pub(crate) async fn put(&mut self, table: &Table, rows: Vec<Vec<Value>>) -> Result<(), Error> {
+        self.server()?.put(table, rows).await
+    }
+
+    pub(crate) async fn number_on(&mut self, table: &Table) -> Result<(), Error> {
+        self.server()?.number_on(table).await
     }
 }
 

@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use trialog_eventlog::{CursorMove, Error, EventLog, ExecuteError, RecordError, Recorded, sql};
+use trialog_eventlog::{
+    CursorMove, Error, EventLog, ExecuteError, Migrated, Options, RecordError, Recorded, migrate, sql,
+};
 use uuid::Uuid;
 use vocabulary::{Decider, ManualClock};
 
@@ -27,6 +29,7 @@ on_every_store! {
     rows_and_events_of_a_record_are_stored_together_or_not_at_all,
     a_record_sees_what_views_wrote_for_commands_before_it_in_the_batch,
     a_new_view_is_fed_with_the_history_and_one_that_was_away_catches_up,
+    a_log_of_a_newer_build_is_refused_and_left_as_it_is,
 }
 
 async fn a_command_is_stored_and_a_repeat_gets_the_first_result(home: Home) {
@@ -236,6 +239,34 @@ async fn the_source_outlives_a_restart_and_another_service_is_refused(home: Home
     edited.migrations = &[("notes", "CREATE TABLE notes(id INTEGER PRIMARY KEY)")];
     assert!(matches!(EventLog::open(edited).await, Err(Error::MigrationEdited { .. })));
     assert_eq!(home.plain().await.source(), source);
+}
+
+async fn a_log_of_a_newer_build_is_refused_and_left_as_it_is(home: Home) {
+    // Its tables are not what this build believes: whatever it wrote would be wrong.
+    const NEWER: &[(&str, &str)] =
+        &[MIGRATIONS[0], MIGRATIONS[1], MIGRATIONS[2], ("zz_newer", "CREATE TABLE newer(id INTEGER PRIMARY KEY)")];
+    let newer = || Options { migrations: NEWER, ..home.options(clock(), vec![Arc::new(Balances)]) };
+    assert_eq!(home.viewed().await.close().await, ());
+    assert_eq!(home.store().lacking(NEWER).await.unwrap(), ["zz_newer"]);
+    let migrated = migrate(newer()).await.unwrap();
+    assert_eq!((migrated.migrations, migrated.views), (vec!["zz_newer"], Vec::new()));
+    assert_eq!(migrate(newer()).await.unwrap(), Migrated::default());
+    // It would apply one of its own, too.
+    const OTHER: &[(&str, &str)] = &[MIGRATIONS[0], MIGRATIONS[1], MIGRATIONS[2], ("own", "CREATE TABLE own(a TEXT)")];
+    let is_newer = |error: &Error| matches!(error, Error::Newer { name } if name == "zz_newer");
+    for older in [MIGRATIONS, OTHER] {
+        let older = Options { migrations: older, ..home.options(clock(), vec![Arc::new(Balances)]) };
+        let refused = EventLog::open(older).await.map(drop).unwrap_err();
+        assert!(is_newer(&refused), "{refused}");
+        assert!(!refused.problem().passes_by_itself(), "{refused}");
+    }
+    let refused = home.store().lacking(MIGRATIONS).await.unwrap_err();
+    assert!(is_newer(&refused), "{refused}");
+    assert_eq!(home.store().lacking(NEWER).await.unwrap(), [""; 0]);
+    let reader = home.store().reader().await.unwrap();
+    assert!(!reader.has_table("own").await.unwrap());
+    reader.close().await;
+    assert_eq!(EventLog::open(newer()).await.unwrap().close().await, ());
 }
 
 async fn recorded_at_does_not_follow_a_clock_that_goes_back(home: Home) {

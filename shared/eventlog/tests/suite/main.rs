@@ -5,6 +5,9 @@ mod account;
 #[cfg(test)]
 mod behaviour;
 #[cfg(test)]
+#[cfg(feature = "postgres")]
+mod carrying;
+#[cfg(test)]
 mod crash;
 #[cfg(test)]
 mod faults;

@@ -109,19 +109,29 @@ impl Address {
     /// The same, after the schema was made if it is not there.
     pub(super) async fn making(&self) -> Result<PgConnection, Error> {
         let mut connection = self.writing().await?;
+        self.make(&mut connection).await?;
+        Ok(connection)
+    }
+
+    pub(super) fn schema(&self) -> &str {
+        &self.schema
+    }
+
+    /// Makes the schema if it is not there.
+    pub(super) async fn make(&self, connection: &mut PgConnection) -> Result<(), Error> {
         // Whoever may write in a schema that was made for it needs no right to make one.
         let is_there = "SELECT EXISTS(SELECT 1 FROM pg_namespace WHERE nspname = $1)";
-        if !sqlx::query_scalar(is_there).bind(&self.schema).fetch_one(&mut connection).await? {
+        if !sqlx::query_scalar(is_there).bind(&self.schema).fetch_one(&mut *connection).await? {
             let make = format!("CREATE SCHEMA IF NOT EXISTS {}", self.schema);
             // Two that begin at once: the second one finds it made.
-            if let Err(error) = sqlx::query(AssertSqlSafe(make.clone())).execute(&mut connection).await {
+            if let Err(error) = sqlx::query(AssertSqlSafe(make.clone())).execute(&mut *connection).await {
                 if error.as_database_error().is_none() {
                     return Err(error.into());
                 }
-                sqlx::query(AssertSqlSafe(make)).execute(&mut connection).await?;
+                sqlx::query(AssertSqlSafe(make)).execute(&mut *connection).await?;
             }
         }
-        Ok(connection)
+        Ok(())
     }
 
     pub(super) async fn reading(&self) -> Result<PgPool, Error> {

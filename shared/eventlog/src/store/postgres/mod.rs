@@ -4,6 +4,7 @@
 //! the order of the commits. A batch is one statement: its inserts are parts of one `WITH`, which the server runs as
 //! one transaction in one round trip.
 
+mod carrier;
 mod connect;
 mod insert;
 mod known;

@@ -61,6 +61,16 @@ impl Writer {
         Ok(Self { connection, address, settled: true, epoch: 0, commits: 0, moved: false, pruner })
     }
 
+    /// Connects without making a schema: for logs that are carried into several of them.
+    pub async fn carrier(address: &Address) -> Result<Self, Error> {
+        let (connection, address) = (address.writing().await?, address.clone());
+        Ok(Self { connection, address, settled: true, epoch: 0, commits: 0, moved: false, pruner: Pruner::default() })
+    }
+
+    pub(super) fn connection(&mut self) -> &mut PgConnection {
+        &mut self.connection
+    }
+
     pub async fn execute(&mut self, statement: Statement) -> Result<u64, Error> {
         Ok(answer!(self, query(statement)?.execute(&mut self.connection))?.rows_affected())
     }

@@ -43,6 +43,16 @@ impl Readers {
         Ok(count > 0)
     }
 
+    /// Table, column, type, and the column's place in the key from 1, or 0.
+    #[cfg(feature = "postgres")]
+    pub async fn columns(&self) -> Result<Vec<crate::transfer::Found>, Error> {
+        let get = "SELECT tables.name, columns.name, columns.type, columns.pk FROM sqlite_master AS tables
+            JOIN pragma_table_info(tables.name) AS columns
+            WHERE tables.type = 'table' AND tables.name NOT LIKE 'sqlite!_%' ESCAPE '!'
+            ORDER BY tables.name, columns.cid";
+        Ok(sqlx::query_as(get).fetch_all(&self.pool).await?)
+    }
+
     pub async fn each(&self, statement: Statement, take: &mut Take<'_>) -> Result<(), Error> {
         let mut rows = query(statement).fetch(&self.pool);
         while let Some(row) = rows.try_next().await? {
