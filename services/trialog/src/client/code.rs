@@ -40,7 +40,7 @@ pub async fn with_job_code(client: &Client, file: &Path) -> Result<Document, Fai
     for warning in script::warnings(&document, "job", code.as_deref()) {
         eprintln!("warning: {} ({})", warning.message, warning.code);
     }
-    let missing = code.and_then(|code| script::missing_requirements(&document, "job.requirements_file", &code));
+    let missing = code.and_then(|code| script::missing_requirements(&document, "job.requirements_file", &code, names));
     if let Some(missing) = missing {
         return Err(Failure::Refused(Box::new(Problem::of_errors(422, vec![missing]))));
     }

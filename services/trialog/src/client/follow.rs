@@ -36,7 +36,7 @@ pub async fn follow(client: &Client, sweep: &str, mut news: News) -> Result<(), 
             let waiting = news.waiting(client, &path, &state).await;
             match &bar {
                 Some(bar) => {
-                    failures.into_iter().chain(waiting).for_each(|told| bar.println(told));
+                    failures.into_iter().chain(waiting).for_each(|line| bar.println(line));
                     bar.set_length(number(&state, "max_total_trials"));
                     bar.set_position(ended_trials(&state));
                     bar.set_message(line);

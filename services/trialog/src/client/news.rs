@@ -55,7 +55,7 @@ impl News {
             return None;
         }
         let trials = client.get(&format!("{path}/trials?state=Queued&page_size=1")).await.ok()?;
-        self.waits.told(entries(&trials, "trials").next()?)
+        self.waits.line_of(entries(&trials, "trials").next()?)
     }
 
     /// How long the sweep may be waited for before it is to be looked at whether it still waits.
@@ -70,7 +70,7 @@ impl News {
 #[derive(Default)]
 struct Waits {
     since: Option<Stopwatch>,
-    said: String,
+    printed: String,
 }
 
 impl Waits {
@@ -88,12 +88,12 @@ impl Waits {
     }
 
     /// The line about the trial, when it says something new.
-    fn told(&mut self, trial: &Value) -> Option<String> {
+    fn line_of(&mut self, trial: &Value) -> Option<String> {
         let reason = field(trial, "reason");
-        if reason.is_empty() || reason == self.said {
+        if reason.is_empty() || reason == self.printed {
             return None;
         }
-        self.said.clone_from(&reason);
+        self.printed.clone_from(&reason);
         Some(format!("trial {} waits: {reason}", index(trial)))
     }
 }
@@ -139,9 +139,9 @@ mod tests {
         let other = json!({"code": "OtherMetric", "message": "val loss is not the primary metric val_loss"});
         let mut news = News::after(&json!({"warnings": [known]}));
         let state = json!({"warnings": [known, no_objective, other]});
-        let told = news.warnings(&state);
-        assert_eq!(told[1], "warning: val loss is not the primary metric val_loss (OtherMetric)");
-        assert_eq!((told.len(), news.warnings(&state)), (2, Vec::new()));
+        let lines = news.warnings(&state);
+        assert_eq!(lines[1], "warning: val loss is not the primary metric val_loss (OtherMetric)");
+        assert_eq!((lines.len(), news.warnings(&state)), (2, Vec::new()));
         assert_eq!(of_no_value(&state).as_deref(), Some("val loss is not the primary metric val_loss"));
         assert_eq!(of_no_value(&json!({"warnings": [known]})), None);
     }
@@ -161,9 +161,9 @@ mod tests {
     fn why_it_waits_is_told_again_only_when_it_is_another_reason() {
         let mut waits = Waits::default();
         let trial = |reason: &str| json!({"index": 4, "reason": reason});
-        assert_eq!(waits.told(&trial("")), None, "nothing is known");
-        assert_eq!(waits.told(&trial("busy: run a")).as_deref(), Some("trial 4 waits: busy: run a"));
-        assert_eq!(waits.told(&trial("busy: run a")), None);
-        assert_eq!(waits.told(&trial("busy: run b")).as_deref(), Some("trial 4 waits: busy: run b"));
+        assert_eq!(waits.line_of(&trial("")), None, "nothing is known");
+        assert_eq!(waits.line_of(&trial("busy: run a")).as_deref(), Some("trial 4 waits: busy: run a"));
+        assert_eq!(waits.line_of(&trial("busy: run a")), None);
+        assert_eq!(waits.line_of(&trial("busy: run b")).as_deref(), Some("trial 4 waits: busy: run b"));
     }
 }

@@ -5,7 +5,6 @@ use std::path::Path;
 
 use vocabulary::FieldError;
 
-use super::code;
 use super::document::Document;
 use super::python::words;
 
@@ -34,13 +33,18 @@ pub fn warnings(document: &Document, section: &str, code: Option<&Path>) -> Vec<
 }
 
 /// That the file of requirements which is named at `path` is not in the code: the node would find out, trial by trial.
-pub fn missing_requirements(document: &Document, path: &str, code: &Path) -> Option<FieldError> {
+pub fn missing_requirements(
+    document: &Document,
+    path: &str,
+    code: &Path,
+    names: fn(&Path) -> Vec<String>,
+) -> Option<FieldError> {
     let file = document.text(path)?;
     // The server refuses what leads out of the code.
     if file.starts_with('/') || code.join(file).is_file() {
         return None;
     }
-    let there = code::names(code);
+    let there = names(code);
     let meant = nearest(file, &there).map(|name| format!("; did you mean {name}?")).unwrap_or_default();
     let folder = if code.as_os_str().is_empty() { Path::new("./") } else { code };
     let message = format!("{path}: there is no {file} in the code, {}{meant}", folder.display());
@@ -92,7 +96,9 @@ mod tests {
         let found = |text: &str, path: &str| {
             let file = folder.path().join("sweep.yaml");
             std::fs::write(&file, text).unwrap();
-            let found = missing_requirements(&read(&file).unwrap(), path, folder.path());
+            let found = missing_requirements(&read(&file).unwrap(), path, folder.path(), |_| {
+                ["deps/gpu.txt", "requirements.txt"].map(str::to_owned).into()
+            });
             found.map(|found| (found.pointer, found.code, found.message.rsplit_once("; ").unwrap().1.to_owned()))
         };
         let sweep = |file: &str| format!("trial: {{environment: {{requirements: {file}}}}}");

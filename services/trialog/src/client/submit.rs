@@ -61,7 +61,8 @@ pub async fn submit(client: &Client, wanted: Submit) -> Result<(), Failure> {
         let hash = code::upload(client, &code_folder).await?;
         document.set("trial.code", Tree::Text(hash))?;
     }
-    let missing = folder.as_ref().and_then(|_| script::missing_requirements(&document, REQUIREMENTS, &code_folder));
+    let missing =
+        folder.as_ref().and_then(|_| script::missing_requirements(&document, REQUIREMENTS, &code_folder, code::names));
     if let Some(missing) = missing {
         return Err(refused(client, &document, wanted.strict, missing).await);
     }
@@ -83,7 +84,7 @@ pub async fn submit(client: &Client, wanted: Submit) -> Result<(), Failure> {
         summary::plan(client, &answer);
         return Ok(());
     }
-    let told = News::after(&answer);
+    let news = News::after(&answer);
     add_warnings(&mut answer, &found);
     if wanted.follow && !matches!(client.format(), Format::Table | Format::Wide) {
         // One document or row a command: it is the sweep at its end.
@@ -91,7 +92,7 @@ pub async fn submit(client: &Client, wanted: Submit) -> Result<(), Failure> {
     }
     output::submitted(client, &answer);
     if wanted.follow {
-        return follow::follow(client, &field(&answer, "id"), told).await;
+        return follow::follow(client, &field(&answer, "id"), news).await;
     }
     Ok(())
 }

@@ -53,7 +53,7 @@ pub async fn doctor(arguments: Arguments, named: Named, is_json: bool) -> anyhow
         line("# flags that were given to `trialog up`, e.g. --listen, are in no file and not in here");
         line(&toml::to_string_pretty(&settings)?);
         line(&format!("# data folder {}", root.display()));
-        elsewhere(named.url.as_deref(), &server).iter().for_each(|said| line(said));
+        elsewhere(named.url.as_deref(), &server).iter().for_each(|text| line(text));
         match (exists, &server) {
             (false, _) => line("does not exist yet; `trialog up` makes it"),
             (true, Value::Null) => line("no server is announced"),
