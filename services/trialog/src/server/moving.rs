@@ -17,7 +17,6 @@ Examples:
 /// Flags of `trialog move`.
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
-#[cfg_attr(not(feature = "postgres"), expect(dead_code, reason = "this build refuses before it reads them"))]
 pub struct Arguments {
     /// The data folder; its server is stopped.
     #[arg(long, value_name = "DATA", default_value = "./trialog-data", env = "TRIALOG_DATA")]
