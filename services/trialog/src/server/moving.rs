@@ -105,20 +105,20 @@ mod carrying {
         let files: Vec<&Path> = stores.iter().filter_map(|store| store.file()).collect();
         let former = seal(root, &files, &moved)?;
         let data = root.display();
-        let said = [
+        let lines = [
             format!("the databases of {data} are in {} now. Put this into its configuration:", moved.place()),
             format!("\n[store]\nurl = {:?}\nprefix = {:?}\n", moved.url, moved.prefix),
             format!("and start it with `trialog up --data {data} --config FILE`: objects, checkpoints, nodes,"),
             format!("tokens and keys stay in the folder. What the databases were lies in {}.", former.display()),
         ];
         let configuration = json!({"store": {"url": moved.url, "prefix": moved.prefix}});
-        end(is_json, &json!({"tables": tables, "configuration": configuration, "former": former}), &said)
+        end(is_json, &json!({"tables": tables, "configuration": configuration, "former": former}), &lines)
     }
 
-    fn end(is_json: bool, document: &Value, said: &[String]) -> anyhow::Result<()> {
+    fn end(is_json: bool, document: &Value, lines: &[String]) -> anyhow::Result<()> {
         match is_json {
             true => line(&document.to_string()),
-            false => said.iter().for_each(|text| line(text)),
+            false => lines.iter().for_each(|text| line(text)),
         }
         Ok(())
     }
