@@ -18,8 +18,8 @@ const TABLE: &str = include_str!("codes.toml");
 const LIMIT: Duration = Duration::from_secs(120);
 /// Names that stand where codes do and are none: states, an event, the default experiment, a reason between router and
 /// worker.
-const NO_CODES: [&str; 7] =
-    ["Archived", "DeadlineExceeded", "Default", "Deleted", "Queued", "TrialStopRequested", "Watermark"];
+const NO_CODES: [&str; 8] =
+    ["Archived", "DeadlineExceeded", "Default", "Deleted", "EarlyStopped", "Queued", "TrialStopRequested", "Watermark"];
 /// What stands before a code.
 const BEFORE: [&str; 18] = [
     "Problem::new(",
