@@ -122,7 +122,7 @@ fn index(trial: &Value) -> u64 {
 /// The warning that says most of why no trial has a value.
 pub fn of_no_value(state: &Value) -> Option<String> {
     let with = |code: &&str| entries(state, "warnings").find(|warning| field(warning, "code") == **code);
-    WITHOUT_VALUE.iter().find_map(|code| with(code)).map(|warning| field(warning, "message"))
+    WITHOUT_VALUE.iter().find_map(with).map(|warning| field(warning, "message"))
 }
 
 #[cfg(test)]
