@@ -106,6 +106,18 @@ pub enum Error {
     /// Another process holds the log under a lease that is not over.
     #[error("{} writes the log (at {})", .0.name, if .0.address.is_empty() { "no address" } else { &.0.address })]
     Held(Holder),
+    /// The files of the service are with another process.
+    #[error(
+        "the files of {service} are in the data folder of {at}: start it there, or with a copy of that folder, which has \
+         that name in db/holder. If they are lost, write that name into db/holder here: objects and checkpoints are \
+         missing then"
+    )]
+    FilesElsewhere {
+        /// The service.
+        service: String,
+        /// The holder that has kept them so far.
+        at: String,
+    },
     /// The lease could not be renewed: another process may write the log by now.
     #[error("the lease of the log was not renewed for {} ms", .0.as_millis())]
     Lapsed(Duration),
@@ -398,7 +410,7 @@ mod tests {
             Error::Deposed,
             Error::Taken("version 7 of 's'".to_owned()),
             Error::Behind { wanted: 7, head: 6 },
-            Error::Held(Holder { name: "a".to_owned(), address: String::new() }),
+            Error::Held(Holder { name: "a".to_owned(), address: String::new(), keeps_files_of: &[] }),
             Error::Lapsed(Duration::from_secs(3)),
             sqlx::Error::PoolTimedOut.into(),
             sqlx::Error::PoolClosed.into(),

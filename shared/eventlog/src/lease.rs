@@ -25,6 +25,8 @@ pub struct Holder {
     pub name: String,
     /// Where its services are reached, for those that forward to it; empty when it is for itself.
     pub address: String,
+    /// The services that keep files with it: nobody else can go on with their logs.
+    pub keeps_files_of: &'static [&'static str],
 }
 
 /// When a lease was renewed last, for those that answer on its ground.

@@ -122,7 +122,10 @@ impl Run {
     /// The state that people see: a run that is to wait waits for its sweep, not for a node.
     pub fn shown_state(&self) -> Option<RunState> {
         let waits = |state| matches!(state, RunState::Proposed | RunState::Queued | RunState::Preempted);
-        self.state.map(|state| if self.held_by.is_some() && waits(state) { RunState::Paused } else { state })
+        // Of one that was to wait before that was shown only the wish is known.
+        let wished = || self.stop.as_ref().is_some_and(|stop| stop.by.holds());
+        let is_held = self.held_by.is_some() || wished();
+        self.state.map(|state| if is_held && waits(state) { RunState::Paused } else { state })
     }
 
     /// The state when the run is over.

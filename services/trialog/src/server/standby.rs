@@ -62,7 +62,7 @@ fn holder(folder: &folder::DataFolder, address: String, entropy: &dyn Entropy) -
     } else {
         kept.trim().to_owned()
     };
-    Ok(Holder { name: kept, address })
+    Ok(Holder { name: kept, address, keeps_files_of: &BOUND_TO_FOLDER })
 }
 
 /// Waits until this process holds the leases of all its logs; forwards until then. False when it is to end before.

@@ -174,7 +174,7 @@ async fn a_server_that_writes_other_rows_or_has_some_gets_nothing() {
 async fn a_log_that_somebody_holds_is_not_written_over() {
     let Some(both) = Both::new() else { return };
     filled(&both).await;
-    let holder = trialog_eventlog::Holder { name: "a".to_owned(), address: String::new() };
+    let holder = trialog_eventlog::Holder { name: "a".to_owned(), address: String::new(), keeps_files_of: &[] };
     let held = EventLog::open(Options { store: both.there().store.held_by(holder), ..both.there() }).await.unwrap();
     let refused = both.carry().await.unwrap_err();
     assert!(matches!(refused, Error::Held(_)), "{refused}");

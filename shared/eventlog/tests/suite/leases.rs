@@ -15,7 +15,7 @@ use crate::account::*;
 const TAKEN_OVER_MAX: Duration = Duration::from_secs(5);
 
 fn holder(name: &str) -> Holder {
-    Holder { name: name.to_owned(), address: format!("http://{name}:7000") }
+    Holder { name: name.to_owned(), address: format!("http://{name}:7000"), keeps_files_of: &[] }
 }
 
 /// The machine's own time, as a server has it.
@@ -70,6 +70,24 @@ async fn a_log_that_is_held_is_opened_by_nobody_else_until_it_is_given_back() {
     assert_eq!(again.execute::<Account>("a", Ask::Deposit(vec![1]), context(4)).await.unwrap().position, 4);
     let deposed = second.execute::<Account>("a", Ask::Deposit(vec![1]), context(5)).await.unwrap_err();
     assert!(matches!(deposed, ExecuteError::Storage(Error::Deposed | Error::Closed)), "{deposed}");
+}
+
+#[tokio::test]
+async fn nobody_goes_on_with_a_log_whose_files_are_elsewhere() {
+    // Three seconds after its process was gone another one wrote the log, and had none of its objects.
+    let Some(home) = Home::postgres() else { return };
+    let keeping = |name: &str| {
+        let options = options_of(&home, name);
+        let holder = Holder { keeps_files_of: &["accounts"], ..holder(name) };
+        Options { store: home.store().held_by(holder), ..options }
+    };
+    EventLog::open(keeping("a")).await.unwrap().close().await;
+    let refused = EventLog::open(keeping("b")).await.map(drop).unwrap_err();
+    assert!(matches!(&refused, Error::FilesElsewhere { at, .. } if at == "a"), "{refused}");
+    let refused = refused.to_string();
+    assert!(refused.contains("accounts") && refused.contains("db/holder"), "{refused}");
+    EventLog::open(keeping("a")).await.unwrap().close().await;
+    EventLog::open(options_of(&home, "b")).await.unwrap().close().await;
 }
 
 #[tokio::test]

@@ -30,7 +30,7 @@ pub(super) async fn take(connection: &mut PgConnection, holder: Option<&Holder>)
     }
     let found: Option<(String, String)> = sqlx::query_as(ELSEWHERE).bind(name).fetch_optional(connection).await?;
     let (name, address) = found.unwrap_or_default();
-    Err(Error::Held(Holder { name, address }))
+    Err(Error::Held(Holder { name, address, keeps_files_of: &[] }))
 }
 
 /// Makes the lease that of an epoch, for its whole time from now on.
@@ -39,6 +39,21 @@ pub(super) async fn begin(connection: &mut PgConnection, epoch: i64) -> Result<(
             ELSE clock_timestamp() + make_interval(secs => $2) END WHERE name = 'writer'";
     sqlx::query(begin).bind(epoch).bind(LEASE.as_secs_f64()).execute(connection).await?;
     Ok(())
+}
+
+/// Notes with whom the files of a service are, the first time.
+///
+/// # Errors
+/// When they are with somebody else.
+pub(super) async fn keep_files(connection: &mut PgConnection, holder: &Holder, service: &str) -> Result<(), Error> {
+    if !holder.keeps_files_of.contains(&service) {
+        return Ok(());
+    }
+    let put = "INSERT INTO log_meta(key, value) VALUES ('files_at', $1) ON CONFLICT DO NOTHING";
+    sqlx::query(put).bind(&holder.name).execute(&mut *connection).await?;
+    let get = "SELECT value FROM log_meta WHERE key = 'files_at'";
+    let at: String = sqlx::query_scalar(get).fetch_one(connection).await?;
+    if at == holder.name { Ok(()) } else { Err(Error::FilesElsewhere { service: service.to_owned(), at }) }
 }
 
 /// Renews the lease of an epoch. Whoever has taken it has not always begun another epoch yet.
@@ -110,5 +125,8 @@ pub(super) async fn processes(pool: &PgPool) -> Result<Vec<(bool, Holder)>, Erro
     let get = "SELECT name = 'writer', holder, address FROM leases
         WHERE expires_at > clock_timestamp() ORDER BY name DESC, holder";
     let rows: Vec<(bool, String, String)> = sqlx::query_as(get).fetch_all(pool).await?;
-    Ok(rows.into_iter().map(|(writes, name, address)| (writes, Holder { name, address })).collect())
+    Ok(rows
+        .into_iter()
+        .map(|(writes, name, address)| (writes, Holder { name, address, keeps_files_of: &[] }))
+        .collect())
 }

@@ -204,6 +204,9 @@ impl Writer {
             return Err(Error::OtherService { expected: service.to_owned(), found });
         }
         let incarnation = sqlx::query_scalar(get).bind("incarnation").fetch_one(&mut *tx).await?;
+        if let Some(holder) = self.address.holder() {
+            lease::keep_files(&mut *tx, holder, service).await?;
+        }
         // Before the head, which a holder that stands still inside of a transaction holds on to.
         lease::take(&mut *tx, self.address.holder()).await?;
         let take = "UPDATE log_head SET epoch = epoch + 1 WHERE id = 1 RETURNING last_position, epoch, commits";
