@@ -112,7 +112,7 @@ pub fn a_workspace_is_deleted_when_it_is_empty(client: &Client) {
     brief.put("endpoints/held", &json!({})).expect(201);
     let refused = client.delete(path).refused(409, "WorkspaceNotEmpty");
     let detail = refused["detail"].as_str().expect("a detail");
-    assert!(refused["endpoints"] == 1 && detail.contains("1 endpoints"), "{refused}");
+    assert!(refused["endpoints"] == 1 && detail.ends_with("1 endpoint"), "{refused}");
     assert_eq!(owner.get("endpoints").status, 200, "it is there as before");
     owner.request("DELETE", path).send().refused(403, "Forbidden");
     brief.delete("endpoints/held");
