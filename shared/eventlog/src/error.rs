@@ -108,9 +108,9 @@ pub enum Error {
     Held(Holder),
     /// The files of the service are with another process.
     #[error(
-        "the files of {service} are in the data folder of {at}: start it there, or with a copy of that folder, which has \
-         that name in db/holder. If they are lost, write that name into db/holder here: objects and checkpoints are \
-         missing then"
+        "the files of {service} are in the data folder of {at}: start it there, or with a copy of that folder, which \
+         has that name in db/holder. If they are lost, write that name into db/holder here: objects and checkpoints \
+         are missing then"
     )]
     FilesElsewhere {
         /// The service.
