@@ -110,11 +110,6 @@ impl SamplerSpec {
     /// Everything in the space that this sampler cannot work with. `trials`: the trial limit, if it is known.
     pub fn check(&self, space: &SearchSpace, trials: Option<u64>) -> Vec<Issue> {
         match self {
-            Self::Random { rule: Rule::Sobol } if space.parameters.len() > sobol::DIMENSIONS => {
-                let (given, limit) = (space.parameters.len(), sobol::DIMENSIONS);
-                let message = format!("sobol has {limit} dimensions and the space {given} parameters; use rule random");
-                vec![Issue::error("", "", "SobolDimension", message)]
-            }
             Self::Random { .. } => Vec::new(),
             Self::Bayesian { .. } => {
                 let mut issues = Vec::new();

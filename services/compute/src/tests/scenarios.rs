@@ -323,7 +323,8 @@ async fn the_jobs_of_a_cluster_that_cannot_be_read_wait_and_its_nodes_stay() {
     let mut running = Running::start(data.path(), Some(runs)).await;
     let mut agent = running.connect(&order.node_id.to_string(), &order.secret, Vec::new()).await;
     let refused = tokio::time::timeout(PATIENCE, agent.orders.next()).await.unwrap().unwrap().unwrap_err();
-    assert_eq!(refused.code(), tonic::Code::Unavailable, "it is not told to leave, and comes again");
+    let problem = contracts::problem_of(&refused);
+    assert_eq!((problem.status, problem.code.as_str()), (503, "NodeNotKnown"), "not told to leave, it comes again");
     running.runs.create(&run_id(2), spec("spot"));
     running.runs.create(&run_id(3), spec("other"));
     let order = running.next_node().await;

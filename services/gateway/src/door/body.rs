@@ -122,6 +122,14 @@ fn message<M: DeserializeOwned + ToSchema + Default>(
     let mut tree = documents::read(bytes, format)?;
     form(&mut tree)?;
     shape::check(&tree, &M::name())?;
+    taken(&tree)
+}
+
+/// A body as a message. Its form was checked by what is published of it; what that does not rule out is refused here.
+///
+/// # Errors
+/// 422 BadValue.
+pub fn taken<M: DeserializeOwned>(tree: &Node) -> Result<M, Problem> {
     serde_json::from_value(tree.to_json()).map_err(|error| Problem::invalid("", "BadValue", error.to_string()))
 }
 
@@ -207,6 +215,22 @@ mod tests {
     use futures_util::{Stream, StreamExt, stream};
 
     use super::*;
+
+    /// Published as one of our messages, and taken as something else.
+    #[derive(Debug, Default, serde::Deserialize, ToSchema)]
+    #[schema(as = AskTrialsRequest)]
+    struct Odd {
+        count: bool,
+    }
+
+    #[test]
+    fn what_the_published_form_does_not_rule_out_is_refused_all_the_same() {
+        let read = |text: &str| message::<Odd>(text.as_bytes(), Format::Json, |_| Ok(()));
+        assert!(!read("").unwrap().count);
+        let problem = read("{\"count\": 3}").unwrap_err();
+        assert_eq!((problem.status, problem.errors[0].code.as_str()), (422, "BadValue"));
+        assert!(problem.errors[0].message.contains("expected a boolean"), "{problem}");
+    }
 
     #[actix_web::test]
     async fn a_body_that_stands_still_does_not_hold_its_place() {

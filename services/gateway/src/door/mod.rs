@@ -14,7 +14,7 @@ mod template;
 mod wait;
 
 pub use answer::{Versioned, changed, found, json, put, removed, written};
-pub use body::{Body, Document, ImportBody, MetricsBody, RawBody};
+pub use body::{Body, Document, ImportBody, MetricsBody, RawBody, taken};
 pub use call::{Call, parameters};
 pub use not_found::route_not_found;
 pub use observe::{RequestId, observe};

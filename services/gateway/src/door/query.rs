@@ -131,6 +131,28 @@ mod tests {
         problem.errors.into_iter().map(|error| (status, error.pointer, error.code, error.message)).collect()
     }
 
+    /// Published as any text, and taken as one of two.
+    #[derive(Debug, serde::Deserialize, IntoParams)]
+    struct Odd {
+        #[param(value_type = String)]
+        shade: Shade,
+    }
+
+    #[derive(Debug, serde::Deserialize)]
+    enum Shade {
+        Light,
+    }
+
+    #[test]
+    fn what_the_published_form_does_not_rule_out_is_refused_all_the_same() {
+        let odd = web::Query::<Odd>::from_query("shade=Light").unwrap();
+        assert!(matches!(odd.shade, Shade::Light));
+        let error = web::Query::<Odd>::from_query("shade=Dark").unwrap_err();
+        let problem = refused::<Odd>("shade=Dark", &error.to_string());
+        assert_eq!((problem.status, problem.code.as_str()), (400, "BadQuery"));
+        assert!(problem.detail.contains("Dark") && problem.detail.contains("Light"), "{problem}");
+    }
+
     #[test]
     fn a_query_is_refused_as_a_body_is() {
         let of = |status: u16, pointer: &str, code: &str, message: &str| {

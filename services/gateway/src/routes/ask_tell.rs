@@ -16,7 +16,7 @@ use serde::{Deserialize, Deserializer};
 use utoipa::ToSchema;
 use vocabulary::Problem;
 
-use crate::door::{Call, Document, Reply, Service, shape, written};
+use crate::door::{Call, Document, Reply, Service, shape, taken, written};
 use crate::points::Value;
 
 super::routes!(ask_trials, tell_trial, heartbeat_trial);
@@ -153,7 +153,7 @@ fn read<M: DeserializeOwned + Default>(bytes: &[u8], format: Format, name: &str)
     }
     let tree = documents::read(bytes, format)?;
     check(&tree, name)?;
-    serde_json::from_value(tree.to_json()).map_err(|error| Problem::invalid("", "BadValue", error.to_string()))
+    taken(&tree)
 }
 
 /// What is wrong with a body: a value that is no number by its own name, everything else by the schema.

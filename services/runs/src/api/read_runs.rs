@@ -61,7 +61,7 @@ pub(super) async fn list_runs(
         is_taken
     };
     match RunId::parse(&filter.parent) {
-        Ok(parent) if recursive => each_below(core, &filter.workspace, parent, before, take).await?,
+        Ok(parent) if recursive => each_below(core, &filter.workspace, (parent, BELOW_MAX), before, take).await?,
         _ => runs::each(core.log.reader(), &filter, before, size + 1, &mut take).await.map_err(calls::unreadable)?,
     }
     let (mut runs, more) = page.finish();
@@ -70,18 +70,19 @@ pub(super) async fn list_runs(
     Ok(Response::new(wire::ListRunsReply { runs, next_page_token }))
 }
 
-/// Hands over what is nested in a run, newest first, before the place `before`, until one is not taken.
-async fn each_below(
+/// Hands over what is nested in a run, newest first, before the place `before`, until one is not taken; it is refused
+/// where more than `most` are nested.
+pub(super) async fn each_below(
     core: &Core,
     workspace: &str,
-    parent: RunId,
+    (parent, most): (RunId, usize),
     before: i64,
     mut take: impl FnMut(runs::Shown) -> bool,
 ) -> Result<(), Status> {
     let reader = core.log.reader();
-    let mut found = runs::below(reader, workspace, parent, BELOW_MAX).await.map_err(calls::unreadable)?;
-    if found.len() > BELOW_MAX {
-        let message = format!("more than {BELOW_MAX} runs are nested in this one; list each level by itself");
+    let mut found = runs::below(reader, workspace, parent, most).await.map_err(calls::unreadable)?;
+    if found.len() > most {
+        let message = format!("more than {most} runs are nested in this one; list each level by itself");
         return Err(status(Problem::invalid("/recursive", "TooMany", message)));
     }
     found.retain(|child| child.seq < before);

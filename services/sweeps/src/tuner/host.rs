@@ -9,7 +9,7 @@ use std::time::Duration;
 use eventlog::{Committed, Context, EventLog, ExecuteError};
 use runtime::Stopwatch;
 use tokio::sync::{OwnedMutexGuard, Semaphore};
-use tuning::bayes::FitTask;
+use tuning::bayes::{Fit, FitTask};
 use vocabulary::{Clock, Entropy, Problem, RunId, SweepId};
 
 use super::model_state::ModelState;
@@ -39,6 +39,7 @@ pub(crate) struct Tuners {
     models: Arc<Mutex<Models>>,
     cores: Arc<Semaphore>,
     suggest: Suggest,
+    fit: fn(FitTask) -> Fit,
     fits: Arc<Fits>,
 }
 
@@ -103,8 +104,15 @@ impl Tuners {
             models: Arc::default(),
             cores: Arc::new(Semaphore::new(cores)),
             suggest,
+            fit: FitTask::run,
             fits: Arc::default(),
         }
+    }
+
+    /// With another way to make fits.
+    #[cfg(test)]
+    pub(crate) fn fitting(self, fit: fn(FitTask) -> Fit) -> Self {
+        Self { fit, ..self }
     }
 
     /// How many fits there were since the start, and how many seconds they took.
@@ -365,7 +373,8 @@ impl Tuners {
     async fn fit_and_note(&self, sweep_id: SweepId, previous: Option<i64>, task: FitTask) -> Result<(), Problem> {
         let permit = Arc::clone(&self.cores).acquire_owned().await;
         let watch = Stopwatch::start();
-        let fit = runtime::background::run(move || task.run()).await;
+        let make = self.fit;
+        let fit = runtime::background::run(move || make(task)).await;
         drop(permit);
         let took_us = u64::try_from(watch.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.fits.count.fetch_add(1, Ordering::Relaxed);

@@ -270,6 +270,9 @@ fn is_for_now(status: StatusCode) -> bool {
     status == StatusCode::TOO_MANY_REQUESTS || status == StatusCode::SERVICE_UNAVAILABLE
 }
 
+/// Characters that are shown of an answer that is none of ours.
+const FOREIGN_MAX: usize = 500;
+
 async fn checked(response: Response) -> Result<Response, Failure> {
     let status = response.status();
     if status.is_success() {
@@ -277,11 +280,8 @@ async fn checked(response: Response) -> Result<Response, Failure> {
     }
     let bytes = response.bytes().await.unwrap_or_default();
     let problem = serde_json::from_slice(&bytes).unwrap_or_else(|_| {
-        Problem::new(
-            status.as_u16(),
-            "Unreadable",
-            String::from_utf8_lossy(&bytes).chars().take(500).collect::<String>(),
-        )
+        let begins: String = String::from_utf8_lossy(&bytes).chars().take(FOREIGN_MAX).collect();
+        Problem::new(status.as_u16(), "ForeignAnswer", format!("what answered is no Trialog server: {begins}"))
     });
     Err(Failure::Refused(Box::new(problem)))
 }
@@ -296,7 +296,18 @@ pub fn encoded(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::way_out;
+    use super::{Failure, checked, way_out};
+
+    #[tokio::test]
+    async fn what_is_no_answer_of_ours_is_shown_as_it_came() {
+        // Of a proxy's page only the status was left.
+        let page = format!("<html>no route to host{}", "x".repeat(1000));
+        let response = http::Response::builder().status(502).body(page).unwrap();
+        let Err(Failure::Refused(problem)) = checked(response.into()).await else { panic!("it is taken") };
+        assert_eq!((problem.status, problem.code.as_str()), (502, "ForeignAnswer"));
+        assert!(problem.detail.starts_with("what answered is no Trialog server: <html>no route to host"), "{problem}");
+        assert!(problem.detail.len() < 600, "not all of it");
+    }
 
     #[test]
     fn who_speaks_another_language_is_said_to() {

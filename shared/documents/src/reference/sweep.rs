@@ -202,7 +202,7 @@ pub const SAMPLERS: Kinds = Kinds {
                 fields: &[
                     field("rule", Type::OneOf(&["random", "sobol"]), "\"sobol\"", "How the points are drawn.")
                         .default("\"random\"")
-                        .codes(&["UnknownRule", "SobolDimension"]),
+                        .codes(&["UnknownRule"]),
                     SEED,
                     LOGBASE,
                 ],

@@ -1,12 +1,15 @@
 //! Whose facts are followed: cursors count in an incarnation, and another one is not followed unasked.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use contracts::feed as wire;
 use contracts::feed::consumer_service_server::ConsumerService;
 use eventlog::{EventLog, Store};
+use futures_util::future::BoxFuture;
 use tonic::Request;
 use trialog_feed::consumer::Desk;
+use trialog_feed::source::{Cursor, FactSource, OpenError, Opened};
 
 use crate::carriers;
 use crate::world::{Following, Listener, Said, Talk, noted, open, until, until_noted};
@@ -207,6 +210,57 @@ async fn only_what_the_source_is_at_is_adopted() {
         hears(&ear, &["two"]).await;
         following.stop().await;
     }
+}
+
+/// A source that is away when it is to be.
+struct Away {
+    inner: Arc<dyn FactSource>,
+    is_away: AtomicBool,
+}
+
+impl FactSource for Away {
+    fn open<'a>(&'a self, cursor: &'a Cursor) -> BoxFuture<'a, Result<Opened, OpenError>> {
+        if self.is_away.load(Ordering::SeqCst) {
+            return Box::pin(std::future::ready(Err(OpenError::Away("its host is down".to_owned()))));
+        }
+        self.inner.open(cursor)
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_adopted_nor_settled_while_nobody_can_answer() {
+    // Whoever looks after it must hear that it was not done, and may try again.
+    let folder = tempfile::tempdir().unwrap();
+    let (talk, ear) = (Talk::open(folder.path()).await, open(folder.path(), "ear").await);
+    talk.say("lab/a", "one").await;
+    ear.move_cursor("listen", "talk@old", 7).await.unwrap();
+    let listener = Listener::new(&ear);
+    let source = Arc::new(Away { inner: Arc::new(talk.source.clone()), is_away: AtomicBool::new(false) });
+    let following = Following::begin(&listener, Arc::clone(&source) as _);
+    until("it halts", async || standing(&following).await.state == "Halted").await;
+    let desk = Desk::new(following.consumers.clone());
+    source.is_away.store(true, Ordering::SeqCst);
+    let request = || wire::AdoptRequest { service: "ear".to_owned(), source: talk.log.source().to_owned(), from: 0 };
+    let away = contracts::problem_of(&desk.adopt_source(Request::new(request())).await.unwrap_err());
+    assert_eq!((away.status, away.code.as_str()), (503, "SourceAway"));
+    assert!(away.detail.contains("talk cannot be asked") && away.detail.contains("its host is down"), "{away}");
+    // One that is halted settles nothing: more than it has room for are refused at once.
+    let (consumer, source_name) = ("ear.listen".to_owned(), talk.log.source().to_owned());
+    let settle = |position| {
+        let (consumer, source) = (consumer.clone(), source_name.clone());
+        let request = wire::SettleRequest { service: "ear".to_owned(), consumer, source, partition: 0, position };
+        let desk = desk.clone();
+        Box::pin(async move { desk.retry_parked(Request::new(request)).await })
+    };
+    let (first, _, waiting) = futures_util::future::select_all((1..=17).map(settle)).await;
+    let busy = contracts::problem_of(&first.unwrap_err());
+    assert_eq!((busy.status, busy.code.as_str(), waiting.len()), (503, "FollowerBusy", 16));
+    assert!(busy.detail.contains("ear.listen") && busy.retry_after_seconds.is_some(), "{busy}");
+    drop(waiting);
+    source.is_away.store(false, Ordering::SeqCst);
+    adopt(&following, talk.log.source(), 0).await;
+    hears(&ear, &["one"]).await;
+    following.stop().await;
 }
 
 #[tokio::test]

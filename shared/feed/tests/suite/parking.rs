@@ -147,6 +147,7 @@ async fn what_its_own_service_cannot_read_is_parked_in_its_lane_until_a_build_ca
     let parked = desked.parks_its_lane(bad).await;
     let fact = parked[0].fact.clone().unwrap();
     assert!(parked[0].error.contains("it says what nobody knows"), "{}", parked[0].error);
+    assert_eq!(fact.r#type, "Unreadable", "whoever looks knows it from a fact's own type");
     let payload = String::from_utf8(fact.payload).unwrap();
     assert!(payload.contains(UNREADABLE), "the event as it is stored: {payload}");
     assert_eq!(desked.standing().await.state, "Following");

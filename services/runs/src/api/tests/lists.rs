@@ -3,6 +3,7 @@
 use vocabulary::job::StopBy;
 
 use super::*;
+use crate::api::read_runs::each_below;
 use crate::run::{self, Command, JobNews};
 
 async fn list(fixture: &Fixture, request: ListRunsRequest) -> (Vec<String>, String) {
@@ -84,6 +85,28 @@ async fn runs_are_found_by_experiment_parent_and_state() {
         let (status, text) = code(answer(fixture.api.list_runs(Request::new(request)).await));
         assert_eq!((status, text.as_str()), expected);
     }
+}
+
+#[tokio::test]
+async fn what_is_nested_is_listed_whole_or_not_at_all() {
+    // A list that leaves some out without a word is taken for all of them.
+    let fixture = Fixture::new().await;
+    let parent = create(&fixture, "", "").await;
+    let child = create(&fixture, "", &parent).await;
+    let below = create(&fixture, "", &child).await;
+    let id = vocabulary::RunId::parse(&parent).unwrap();
+    let mut seen = Vec::new();
+    let take = |row: crate::views::runs::Shown| {
+        seen.push(row.run_id.to_string());
+        true
+    };
+    each_below(&fixture.api.0, WORKSPACE, (id, 2), i64::MAX, take).await.unwrap();
+    assert_eq!(seen, [below, child]);
+    let refused =
+        each_below(&fixture.api.0, WORKSPACE, (id, 1), i64::MAX, |_| panic!("a part of it")).await.unwrap_err();
+    let problem = contracts::problem_of(&refused);
+    assert_eq!((problem.status, problem.errors[0].code.as_str()), (422, "TooMany"));
+    assert!(problem.errors[0].message.starts_with("more than 1 runs are nested"), "{problem}");
 }
 
 #[tokio::test]

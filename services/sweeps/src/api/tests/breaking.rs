@@ -3,8 +3,10 @@
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
+use runtime::background::Broken;
 use serde_json::{Value, json};
 
+use super::modelled::{modelled, pair};
 use super::{Bench, document};
 use crate::reactions::{keep_filling, propose};
 use crate::service::Core;
@@ -51,6 +53,36 @@ async fn a_model_that_panics_leaves_a_warning_and_is_made_again() {
     };
     let changes = json!({"sampling_algorithm": {"type": "bayesian", "seed": 7}, "early_termination": {"type": "none"}});
     breaks_and_goes_on(changes, broken, "the model broke").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fit_that_panics_leaves_a_warning_and_the_sweep_goes_on_without_it() {
+    let bench = Bench::new().await;
+    let core = bench.api();
+    let core = Core { tuners: core.tuners.clone().fitting(|_| panic!("planted")), ..core.clone() };
+    let sweep = bench.submit_to(&core, &modelled(json!({}))).await;
+    for index in 0..20 {
+        assert_eq!(pair(&core, sweep).await.index, index);
+    }
+    let mut head = core.log.head();
+    let warned = async {
+        while warnings(&bench, sweep).await.is_empty() {
+            head.changed().await.unwrap();
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), warned).await.expect("a warning");
+    let found = warnings(&bench, sweep).await;
+    assert_eq!((found.len(), found[0].0.as_str()), (1, "FitFailed"), "once: {found:?}");
+    assert!(found[0].1.contains("the fit broke"), "{found:?}");
+    assert_eq!(pair(&core, sweep).await.index, 20);
+}
+
+#[test]
+fn a_machine_without_threads_recovers_and_a_panic_does_not() {
+    let of = |broken| contracts::problem_of(&super::super::broken(broken));
+    let busy = of(Broken::NoThread(std::io::ErrorKind::WouldBlock.into()));
+    assert_eq!((busy.status, busy.code.as_str(), busy.retry_after_seconds), (503, "Busy", Some(1)));
+    assert_eq!(of(Broken::Panicked).status, 500);
 }
 
 /// Whether the slow sampler may go on.

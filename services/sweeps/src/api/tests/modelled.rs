@@ -3,7 +3,7 @@
 use super::asking::{ask, external, tell};
 use super::*;
 
-fn modelled(changes: Value) -> Value {
+pub(super) fn modelled(changes: Value) -> Value {
     let mut document = external(json!({
         "objective": {"goal": "minimize", "primary_metric": "loss"},
         "search_space": {
@@ -26,7 +26,7 @@ fn loss(parameters: &str) -> f64 {
     (at("x") - 0.3).powi(2) + (at("y") + 0.4).powi(2)
 }
 
-async fn pair(api: &Core, sweep: SweepId) -> wire::OfferedTrial {
+pub(super) async fn pair(api: &Core, sweep: SweepId) -> wire::OfferedTrial {
     let offered = api.ask_trials(Request::new(ask(sweep, 1))).await.unwrap().into_inner().trials.remove(0);
     let value = loss(&offered.parameters_json);
     let last = wire::TellTrialRequest { r#final: true, ..tell(sweep, offered.index, value) };

@@ -21,6 +21,17 @@ pub(super) fn external(changes: Value) -> Story {
     Story::of(spec(document))
 }
 
+#[test]
+fn an_ask_of_a_modelled_sweep_needs_what_its_model_says() {
+    // Whoever asks past the tuner gets no trial that the model knows nothing of.
+    let mut story = external(json!({"sampling_algorithm": {"type": "bayesian", "seed": 7}, "early_termination": null}));
+    let ask = story.ask_of(1, jiff::Timestamp::MIN);
+    let refused = story.when(Command::Ask(ask)).unwrap_err();
+    assert_eq!(refused, Rejection::NeedsSuggestion);
+    let problem = Problem::from(refused);
+    assert_eq!((problem.status, problem.code.as_str(), problem.retry_after_seconds), (503, "NoSuggestionYet", Some(1)));
+}
+
 impl Story {
     /// Asks for so many; answers index and attempt of each.
     pub(super) fn asks(&mut self, count: u128) -> Vec<(u32, u32)> {
@@ -29,8 +40,19 @@ impl Story {
 
     /// The same of a server that has started then.
     fn asks_since(&mut self, count: u128, listening_since: jiff::Timestamp) -> Vec<(u32, u32)> {
+        let ask = self.ask_of(count, listening_since);
+        let events = self.when(Command::Ask(ask)).unwrap();
+        let offered = events.iter().filter_map(|event| match event {
+            SweepEvent::TrialProposed(proposed) => Some((proposed.trial, 1)),
+            SweepEvent::TrialLeased(leased) => Some((leased.trial, leased.attempt)),
+            _ => None,
+        });
+        offered.collect()
+    }
+
+    fn ask_of(&self, count: u128, listening_since: jiff::Timestamp) -> Ask {
         let first = self.events.len() as u128 * 1000;
-        let ask = Ask {
+        Ask {
             workspace: "default".into(),
             worker: "w1".into(),
             lease_seconds: LEASE_SECONDS,
@@ -39,14 +61,7 @@ impl Story {
             exhausted: None,
             listening_since,
             at: self.now,
-        };
-        let events = self.when(Command::Ask(ask)).unwrap();
-        let offered = events.iter().filter_map(|event| match event {
-            SweepEvent::TrialProposed(proposed) => Some((proposed.trial, 1)),
-            SweepEvent::TrialLeased(leased) => Some((leased.trial, leased.attempt)),
-            _ => None,
-        });
-        offered.collect()
+        }
     }
 
     pub(super) fn says(
