@@ -11,6 +11,7 @@ use std::time::Duration;
 use vocabulary::Clock;
 
 /// How long a lease is good for without being renewed. A holder that was killed is replaced after it.
+#[cfg(any(feature = "postgres", test))]
 pub(crate) const LEASE: Duration = Duration::from_secs(3);
 /// How often it is renewed: two renewals may fail before it is over.
 pub(crate) const RENEWED_EVERY: Duration = Duration::from_secs(1);
