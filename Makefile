@@ -153,6 +153,23 @@ bench: tools ## one line of JSON a figure, with the machine's floor of the same 
 	cargo build --release -p trialog
 	TRIALOG=$(TARGET)/release/trialog cargo run --release --manifest-path loadtests/Cargo.toml --target-dir $(TARGET)/loadtests
 
+# Figures of a fleet need time: each is taken for so many seconds, beside so many rows.
+BENCH_SECONDS ?= 30
+BENCH_ROWS ?= 2000000
+.PHONY: bench-spine
+bench-spine: tools ## the log on PostgreSQL, facts through Kafka, the scaled form: each beside its floor (needs PostgreSQL, Java and Maven)
+	cargo build --release -p trialog --features postgres,kafka
+	cargo bench -p trialog-eventlog -p trialog-feed --features trialog-eventlog/postgres,trialog-feed/kafka --no-run
+	postgres=$$(mktemp -d $${TMPDIR:-/tmp}/trialog-postgres-XXXXXX); kafka=$$(mktemp -d $${TMPDIR:-/tmp}/trialog-kafka-XXXXXX); \
+	trap 'deploy/postgres-dev/postgres-dev down '$$postgres'; deploy/kafka-dev/kafka-dev down '$$kafka'; rm -rf '$$postgres' '$$kafka EXIT; \
+	export TRIALOG_BENCH_SECONDS=$(BENCH_SECONDS) TRIALOG_BENCH_ROWS=$(BENCH_ROWS); \
+	TRIALOG_BENCH_POSTGRES=$$(deploy/postgres-dev/postgres-dev up $$postgres) cargo bench -p trialog-eventlog --features postgres --bench spine; \
+	deploy/postgres-dev/postgres-dev down $$postgres; \
+	cargo bench -p trialog-eventlog --features postgres --bench append -- append_256 append_32 append_1; \
+	TRIALOG_BENCH_KAFKA=$$(deploy/kafka-dev/kafka-dev up $$kafka) cargo bench -p trialog-feed --features kafka --bench spine; \
+	deploy/kafka-dev/kafka-dev down $$kafka; \
+	TRIALOG=$(TARGET)/release/trialog cargo run --release --manifest-path loadtests/Cargo.toml --target-dir $(TARGET)/loadtests -- scaled_trials fail_over_killed
+
 .PHONY: bench-tuning
 bench-tuning: tools ## what suggestions, fits and verdicts cost
 	cargo bench -p trialog-tuning --bench tuning

@@ -6,6 +6,7 @@ mod door;
 mod figure;
 mod job_start;
 mod metric_points;
+mod scaled;
 mod server_itself;
 mod trials;
 mod worst_body;
@@ -30,13 +31,19 @@ const MEASUREMENTS: [Measurement; 6] = [
     ("worst_body worst_body_memory", worst_body::measure),
 ];
 
+/// Of the scaled form, which needs PostgreSQL, Kafka and a binary with both: measured when they are named.
+const SCALED: [Measurement; 2] =
+    [("scaled_trials scaled_cpu", scaled::measure), ("fail_over_killed fail_over_frozen", scaled::fail_over)];
+
 fn main() -> anyhow::Result<()> {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
     // One home until the end: ext4 makes files slowly for minutes after many were removed nearby, and most of what is
     // measured makes files.
     let home = Home::new();
-    for (names, measure) in MEASUREMENTS {
-        let is_wanted = wanted.is_empty() || wanted.iter().any(|name| names.split(' ').any(|known| known == name));
+    for (names, measure) in MEASUREMENTS.into_iter().chain(SCALED) {
+        let is_common = MEASUREMENTS.iter().any(|(known, _)| *known == names);
+        let is_wanted =
+            (wanted.is_empty() && is_common) || wanted.iter().any(|name| names.split(' ').any(|known| known == name));
         if is_wanted {
             let name = names.split(' ').next().unwrap_or(names);
             measure(options(&home, name))?.iter().for_each(Figure::print);

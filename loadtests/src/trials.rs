@@ -6,12 +6,13 @@ use std::time::Duration;
 use anyhow::Context;
 use runtime::Stopwatch;
 use serde_json::{Value, json};
-use testkit::{Options, Server};
+use testkit::{Client, Options, Server};
 
 use crate::figure::Figure;
 use crate::job_start::warm_node;
 
-const TRIALS: u32 = 200;
+/// Trials of the sweep.
+pub const TRIALS: u32 = 200;
 const SLOTS: u32 = 8;
 const LINE: &str = r#"{"trialog": "metric", "name": "score", "value": 1}"#;
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -31,13 +32,10 @@ fn floor() -> f64 {
     f64::from(TRIALS) / watch.elapsed().as_secs_f64()
 }
 
-/// Measures.
-pub fn measure(options: Options) -> anyhow::Result<Vec<Figure>> {
-    let server = Server::start(options);
-    let client = server.client();
-    warm_node(&client, "D8");
+/// Runs a sweep on the node `warm`; its trials a second.
+pub fn run(client: &Client, name: &str) -> anyhow::Result<f64> {
     let document = json!({
-        "name": "load",
+        "name": name,
         "cluster": "warm",
         "objective": {"goal": "maximize", "primary_metric": "score"},
         "search_space": {"x": {"type": "uniform", "min_value": 0, "max_value": 1}},
@@ -52,5 +50,14 @@ pub fn measure(options: Options) -> anyhow::Result<Vec<Figure>> {
     let end = client.await_version(&path, PATIENCE, ended);
     let value = f64::from(TRIALS) / watch.elapsed().as_secs_f64();
     anyhow::ensure!(end["trial_counts"]["Completed"] == json!(TRIALS), "not all trials are completed: {end}");
+    Ok(value)
+}
+
+/// Measures.
+pub fn measure(options: Options) -> anyhow::Result<Vec<Figure>> {
+    let server = Server::start(options);
+    let client = server.client();
+    warm_node(&client, "D8");
+    let value = run(&client, "load")?;
     Ok(vec![Figure { what: "trials", value, unit: "trials/s", floor: Some(floor()) }])
 }
