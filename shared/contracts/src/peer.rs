@@ -35,8 +35,8 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// A peer that is connected later by [`Peer::connect_routes`] or [`Peer::connect_channel`]: services know their
-    /// peers before these exist.
+    /// A peer that is connected later by [`Peer::connect_routes`]: services know their peers before these
+    /// exist.
     pub fn deferred() -> Self {
         Self::default()
     }
@@ -73,11 +73,6 @@ impl Peer {
         let service = ServiceExt::<Request<Body>>::map_err(routes, |never: Infallible| match never {});
         // A second connect keeps the first: both would lead to the same servers.
         let _ = self.inner.set(BoxCloneSyncService::new(service));
-    }
-
-    /// Connects to a remote server.
-    pub fn connect_channel(&self, channel: Channel) {
-        let _ = self.inner.set(boxed(channel));
     }
 }
 

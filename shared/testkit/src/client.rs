@@ -222,6 +222,16 @@ impl Client {
         seen
     }
 
+    /// Lets everything that a sweep has decided be decided again; what was compared.
+    ///
+    /// # Panics
+    /// When something comes out otherwise.
+    pub fn assert_verified(&self, path: &str) -> Value {
+        let verified = self.post(&format!("{path}:verify"), &serde_json::json!({})).expect(200);
+        assert_eq!(verified["differences"], serde_json::json!([]), "{path}: {verified}");
+        verified
+    }
+
     /// Looks at a run after each of its events until it is as wanted.
     ///
     /// # Panics

@@ -5,14 +5,17 @@
 //! is dropped, after a panic too, every process that names the folder is killed and the folder is removed.
 
 mod client;
+mod cluster;
 mod command_line;
 mod events;
 mod exposition;
+mod external;
 mod fixture;
 mod home;
 mod kafka;
 mod output;
 mod patience;
+mod places;
 mod postgres;
 mod processes;
 mod properties;
@@ -24,16 +27,19 @@ mod stored;
 mod watchdog;
 
 pub use client::{Answer, Client, Request, http};
+pub use cluster::put_cluster;
 pub use command_line::CommandLine;
 pub use events::{Event, Events};
 pub use exposition::{Exposition, promtool};
+pub use external::{ask_and_tell, asked_parameters, external_sweep};
 pub use fixture::{Fixture, Recorded};
 pub use home::{Home, open_to_others};
 pub use kafka::{Broker, kafka};
 pub use output::{SAY, check_everything_written};
 pub use patience::{await_that, await_that_async};
+pub use places::{Layout, Places};
 pub use postgres::{new_schema, postgres, stores};
-pub use processes::{Kind, Process, kill_and_await, processes_of};
+pub use processes::{Kind, Process, freeze, kill_and_await, processes_of};
 pub use properties::properties;
 pub use python::python_with;
 pub use random::Random;

@@ -130,6 +130,15 @@ pub fn kill_and_await(folder: &Path, patience: Duration) -> Vec<Process> {
     }
 }
 
+/// Lets a process stand still, as on a machine that swaps or in a virtual one that is paused; `false` lets it go on.
+/// One that has ended stays as it is.
+pub fn freeze(pid: u32, stands_still: bool) {
+    let signal = if stands_still { Signal::STOP } else { Signal::CONT };
+    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+        let _ = rustix::process::kill_process(pid, signal);
+    }
+}
+
 /// Waits until a process is gone, whoever's child it is; false after `patience`.
 pub(crate) fn await_end(pid: i32, patience: Duration) -> bool {
     let Some(pid) = Pid::from_raw(pid) else { return true };

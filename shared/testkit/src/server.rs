@@ -216,9 +216,7 @@ impl Server {
     /// # Panics
     /// When it does not live.
     pub fn freeze(&self, stands_still: bool) {
-        let pid = self.pid().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?)).expect("it lives");
-        let signal = if stands_still { Signal::STOP } else { Signal::CONT };
-        rustix::process::kill_process(pid, signal).expect("a signal");
+        processes::freeze(self.pid().expect("it lives"), stands_still);
     }
 
     /// Kills it as a power failure would: SIGKILL, no warning.

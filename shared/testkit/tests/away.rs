@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use trialog_testkit::{
     Client, Home, Options, SAY, Server, Watchdog, await_that, binary, check_everything_written, processes_of,
+    put_cluster,
 };
 
 /// For everything: a debug build on a busy machine needs a fraction of it.
@@ -77,14 +78,8 @@ fn what_an_attempt_writes_while_the_server_is_away_is_not_lost() {
     std::fs::create_dir(home.join("said")).expect("a folder for what is said");
     let mut server = Server::start(Options::up(&home));
     let client = server.client();
-    let cluster = json!({
-        "vm_size": "D2", "vm_priority": "low_priority",
-        "scale": {"min_nodes": 0, "max_nodes": 1, "idle_seconds_before_scaledown": 300},
-        "provider": {"kind": "local", "boot_seconds": 0, "notice_seconds": NOTICE_SECONDS, "preemption": "never"}
-    });
-    client.put("clusters/spot", &cluster).expect(201);
-    let ready = |cluster: &Value| cluster["provisioning_state"] == "Succeeded";
-    client.await_version("clusters/spot", PATIENCE, ready);
+    let provider = json!({"notice_seconds": NOTICE_SECONDS, "preemption": "never"});
+    put_cluster(&client, "spot", &json!({"vm_priority": "low_priority", "provider": provider}));
     let sweep = client.post("sweeps", &document(&home)).expect(201)["id"].as_str().expect("an id").to_owned();
     let path = format!("sweeps/{sweep}");
     let begun = client.await_version(&path, PATIENCE, |_| {
@@ -95,7 +90,7 @@ fn what_an_attempt_writes_while_the_server_is_away_is_not_lost() {
     client.post(&format!("clusters/spot/nodes/{}:preempt", node_of(&client)), &json!({"reason": "test"})).expect(202);
     await_notice(&home);
     server.kill();
-    // The attempt writes on, ends, and its node's time passes.
+    // The attempt writes on, ends, and its node's time passes: of that nobody tells a server that is away.
     std::thread::sleep(AWAY);
     server.restart();
 
@@ -129,12 +124,7 @@ fn an_installation_is_taken_down_and_comes_up_again() {
     let _watchdog = Watchdog::new(LIMIT, home.path(), "the installation that is taken down");
     let mut server = Server::start(Options::up(&home));
     let client = server.client();
-    let cluster = json!({
-        "vm_size": "D2", "vm_priority": "dedicated",
-        "scale": {"min_nodes": 0, "max_nodes": 1, "idle_seconds_before_scaledown": 300},
-        "provider": {"kind": "local", "boot_seconds": 0}
-    });
-    client.put("clusters/spot", &cluster).expect(201);
+    put_cluster(&client, "spot", &json!({}));
     let run = json!({"job": {
         "cluster": "spot", "command": ["/bin/sh", "-c", SAVES], "checkpoint": true,
         "environment_variables": {"UP": home.join("up").display().to_string()}

@@ -1,10 +1,14 @@
 //! A server whose services get each other's facts through Kafka: what follows from them is the same, though it dies
 //! meanwhile, and everybody sees how far each relay is.
 
+use std::fs::File;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use trialog_testkit::{Client, Home, Options, Server, Watchdog, await_that, http, kafka, new_schema};
+use trialog_testkit::{Client, Home, Options, Server, Watchdog, await_that, http, kafka, new_schema, put_cluster};
 
 /// For everything: a debug build on a busy machine needs a tenth of it.
 const LIMIT: Duration = Duration::from_secs(180);
@@ -12,15 +16,29 @@ const LIMIT: Duration = Duration::from_secs(180);
 const PATIENCE: Duration = Duration::from_secs(60);
 const TRIALS: usize = 6;
 
-/// A sweep whose jobs take a moment each.
-fn submit(client: &Client) {
-    let cluster = json!({
-        "vm_size": "D2", "vm_priority": "dedicated",
-        "scale": {"min_nodes": 0, "max_nodes": 1, "idle_seconds_before_scaledown": 600},
-        "provider": {"kind": "local", "boot_seconds": 0, "notice_seconds": 1}
-    });
-    let put = client.put("clusters/local", &cluster);
-    assert!([200, 201].contains(&put.status), "{}", put.text());
+/// What jobs wait at until the test lets them through: a FIFO, of which each takes a line.
+struct Gate {
+    path: PathBuf,
+    lines: File,
+}
+
+impl Gate {
+    fn new(home: &Home) -> Self {
+        let path = home.join("gate");
+        assert!(Command::new("mkfifo").arg(&path).status().expect("mkfifo").success());
+        // For both, so that it is open before somebody reads, and does not end for those that do.
+        let lines = File::options().read(true).write(true).open(&path).expect("a FIFO");
+        Self { path, lines }
+    }
+
+    fn let_through(&mut self, jobs: usize) {
+        self.lines.write_all(&vec![b'\n'; jobs]).expect("it holds so many");
+    }
+}
+
+/// A sweep whose jobs wait at the gate.
+fn submit(client: &Client, gate: &Gate) {
+    put_cluster(client, "local", &json!({}));
     let sweep = json!({
         "name": "carried", "cluster": "local",
         "objective": {"goal": "maximize", "primary_metric": "score"},
@@ -28,7 +46,10 @@ fn submit(client: &Client) {
         "sampling_algorithm": {"type": "random", "seed": 7},
         "limits": {"max_total_trials": TRIALS, "max_concurrent_trials": 2},
         "trial": {
-            "command": ["sh", "-c", "sleep 0.5; echo '{\"trialog\": \"metric\", \"name\": \"score\", \"value\": 1.5}'"],
+            "command": [
+                "sh", "-c", "read line < \"$0\"; echo '{\"trialog\": \"metric\", \"name\": \"score\", \"value\": 1.5}'",
+                gate.path,
+            ],
             "resources": {"cpu_count": 1},
         },
     });
@@ -68,16 +89,18 @@ fn services_that_meet_through_kafka_lead_to_the_same() {
     );
     let mut server = Server::start(Options::up(&home).with(&["--config", config.to_str().expect("plain")]));
     let client = server.client();
-    submit(&client);
-    await_that(PATIENCE, || if ended(&client) >= 2 { Ok(()) } else { Err("no trial has ended") });
+    let mut gate = Gate::new(&home);
+    submit(&client, &gate);
+    gate.let_through(2);
+    await_that(PATIENCE, || if ended(&client) == 2 { Ok(()) } else { Err("two trials have not ended") });
     server.kill();
+    gate.let_through(TRIALS - 2);
     server.restart();
     let client = server.client();
     let over = |sweep: &Value| sweep["state"] == "Completed" || sweep["state"] == "Failed";
     let swept = client.await_version("sweeps/carried", PATIENCE, over);
     assert_eq!((swept["state"].as_str(), ended(&client)), (Some("Completed"), TRIALS), "{swept}");
-    let verified = client.post("sweeps/carried:verify", &json!({})).expect(200);
-    assert_eq!(verified["differences"], json!([]), "{verified}");
+    client.assert_verified("sweeps/carried");
     let followed = await_that(PATIENCE, || {
         let all = consumers(&client);
         let relays =

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use trialog_testkit::{Client, Home, Options, Server, Watchdog};
+use trialog_testkit::{Client, Home, Options, Server, Watchdog, put_cluster};
 
 /// For everything: two short runs on one node.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -70,12 +70,7 @@ fn what_remains_is_of_the_best_value_and_an_attempt_goes_on_from_the_last() {
     let _watchdog = Watchdog::new(LIMIT, home.path(), "what is kept");
     let mut server = Server::start(Options::up(&home));
     let client = server.client();
-    let cluster = json!({
-        "vm_size": "D2", "scale": {"max_nodes": 1, "idle_seconds_before_scaledown": 600},
-        "provider": {"kind": "local", "boot_seconds": 0}
-    });
-    client.put("clusters/lively", &cluster).expect(201);
-    client.await_version("clusters/lively", PATIENCE, |cluster| cluster["provisioning_state"] == "Succeeded");
+    put_cluster(&client, "lively", &json!({}));
     refused(&client);
 
     let maximize = json!({"objective": {"goal": "maximize", "primary_metric": "acc"}});
@@ -118,7 +113,7 @@ echo "$value" > "$TRIALOG_OUTPUT_MODEL/weights"
 echo "$value" > "$TRIALOG_OUTPUT_REPORT/said"
 echo "{\"trialog\": \"metric\", \"name\": \"acc\", \"value\": $value, \"step\": 1}"
 until grep -qs "\"value\":$value" "$TRIALOG_KEPT_FILE"; do sleep 0.02; done
-if [ "$1" = 2 ]; then while true; do sleep 0.05; done; fi
+if [ "$1" = 2 ]; then exec tail -f /dev/null; fi
 "#;
 
 /// What a trial had at its best value is there, also when it was stopped early.

@@ -11,7 +11,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
-use trialog_testkit::{Client, Fixture, Home, Options, Server, Watchdog, await_that, binary, new_schema, postgres};
+use trialog_testkit::{
+    Client, Fixture, Home, Options, Server, Watchdog, ask_and_tell, asked_parameters, await_that, binary,
+    external_sweep, new_schema, postgres,
+};
 
 /// For everything: a debug build on a busy machine needs a fraction of it.
 const LIMIT: Duration = Duration::from_secs(900);
@@ -99,27 +102,6 @@ impl Beside {
     }
 }
 
-fn external(name: &str) -> Value {
-    json!({
-        "name": name, "mode": "external",
-        "objective": {"goal": "minimize", "primary_metric": "loss"},
-        "search_space": {"x": {"type": "uniform", "min_value": 0, "max_value": 1}},
-        "sampling_algorithm": {"type": "random", "rule": "sobol", "seed": 3},
-        "limits": {"max_total_trials": TRIALS, "max_concurrent_trials": 1},
-    })
-}
-
-/// Asks for a trial and tells its value; its parameter.
-fn round(client: &Client, sweep: &str) -> f64 {
-    let asked = client.post(&format!("sweeps/{sweep}/trials:ask"), &json!({"count": 1})).expect(200);
-    let trial = &asked["trials"][0];
-    let x = trial["parameters"]["x"].as_f64().unwrap_or_else(|| panic!("no number: {asked}"));
-    let (index, attempt) = (&trial["index"], &trial["attempt"]);
-    let told = json!({"attempt": attempt, "value": (x - 0.3).abs(), "final": true});
-    client.post(&format!("sweeps/{sweep}/trials/{index}:tell"), &told).expect(200);
-    x
-}
-
 fn text(value: &Value) -> String {
     value.as_str().unwrap_or_else(|| panic!("no text: {value}")).to_owned()
 }
@@ -145,9 +127,9 @@ fn keyed(client: &Client) -> String {
 }
 
 fn begin(client: &Client) -> Begun {
-    client.post("sweeps", &external("told")).expect(201);
+    client.post("sweeps", &external_sweep("told", TRIALS)).expect(201);
     let mut events = client.events("sweeps/told/events");
-    let seen: Vec<f64> = (0..TOLD).map(|_| round(client, "told")).collect();
+    let seen: Vec<f64> = (0..TOLD).map(|_| ask_and_tell(client, "told")).collect();
     let run = text(&client.post("runs", &json!({"name": "moved"})).expect(201)["run_id"]);
     append_log(client, &run, 0, "before\n");
     let points = json!([{"name": "loss", "value": 0.5, "step": 1}, {"name": "odd", "value": "NaN", "step": 1}]);
@@ -186,16 +168,15 @@ fn goes_on(client: &Client, begun: Begun) {
     // The stream of events goes on behind the last one that was seen.
     let mut events = client.events(&format!("sweeps/told/events?from={}", before.last().expect("an event")));
     let of_ada = client.with_token(&token);
-    seen.extend((TOLD..TRIALS).map(|_| round(&of_ada, "told")));
+    seen.extend((TOLD..TRIALS).map(|_| ask_and_tell(&of_ada, "told")));
     let next = events.next_within(PATIENCE).expect("an event");
     assert!(!before.contains(&next.id), "{} again after {before:?}", next.id);
-    client.post("sweeps", &external("again")).expect(201);
-    let again: Vec<f64> = (0..TRIALS).map(|_| round(client, "again")).collect();
+    client.post("sweeps", &external_sweep("again", TRIALS)).expect(201);
+    let again: Vec<f64> = (0..TRIALS).map(|_| ask_and_tell(client, "again")).collect();
     assert_eq!(seen, again, "the points of a sweep that was never moved");
     let done = client.await_version("sweeps/told", PATIENCE, |sweep| sweep["state"] == "Completed");
     assert_eq!(done["name"], "told");
-    let verified = client.post("sweeps/told:verify", &json!({})).expect(200);
-    assert_eq!(verified["differences"], json!([]), "{verified}");
+    client.assert_verified("sweeps/told");
     // What follows sweeps goes on, too: the last trial's run ends.
     let trials = client.list("sweeps/told/trials", "trials");
     client.await_run(&text(&trials[TRIALS - 1]["run_id"]), PATIENCE, |run| run["state"] == "Completed");
@@ -305,8 +286,8 @@ fn a_move_that_breaks_off_has_done_nothing_or_is_finished() {
     let there = Installation::new(&url);
     let _watchdog = Watchdog::new(LIMIT, there.home.path(), "a move that breaks off");
     let mut server = Server::start(there.in_files());
-    server.client().post("sweeps", &external("told")).expect(201);
-    let mut seen = vec![round(&server.client(), "told")];
+    server.client().post("sweeps", &external_sweep("told", TRIALS)).expect(201);
+    let mut seen = vec![ask_and_tell(&server.client(), "told")];
     append_log(&server.client(), &keyed(&server.client()), 0, "before\n");
     server.stop();
     // The schemas are there, and wait.
@@ -328,7 +309,7 @@ fn a_move_that_breaks_off_has_done_nothing_or_is_finished() {
     await_gone(&mut looks, &there.prefix);
     assert_eq!(looks.count(&format!("SELECT count(*) FROM {}_workspaces.events", there.prefix)), 0);
     let mut server = Server::start(there.in_files());
-    seen.push(round(&server.client(), "told"));
+    seen.push(ask_and_tell(&server.client(), "told"));
     server.stop();
 
     // Killed while it commits: whether it has is not known until the server is asked.
@@ -353,11 +334,8 @@ fn a_move_that_breaks_off_has_done_nothing_or_is_finished() {
 
     let mut server = Server::start(there.moved());
     let client = server.client();
-    seen.extend((seen.len()..TRIALS).map(|_| round(&client, "told")));
-    let trials = client.list("sweeps/told/trials", "trials");
-    let stored: Vec<f64> = trials.iter().map(|trial| trial["parameters"]["x"].as_f64().expect("a number")).collect();
-    assert_eq!(stored, seen);
-    let verified = client.post("sweeps/told:verify", &json!({})).expect(200);
-    assert_eq!(verified["differences"], json!([]), "{verified}");
+    seen.extend((seen.len()..TRIALS).map(|_| ask_and_tell(&client, "told")));
+    assert_eq!(asked_parameters(&client, "told"), seen);
+    client.assert_verified("sweeps/told");
     server.stop();
 }

@@ -6,36 +6,16 @@
 use std::process::Command;
 use std::time::Duration;
 
-use serde_json::{Value, json};
-use trialog_testkit::{Client, Home, Options, Server, Watchdog, binary, postgres};
+use trialog_testkit::{
+    Home, Options, Server, Watchdog, ask_and_tell, asked_parameters, binary, external_sweep, postgres,
+};
 
 /// For everything: a debug build on a busy machine needs a tenth of it.
 const LIMIT: Duration = Duration::from_secs(180);
 
 /// Trials of the sweep, and after how many the server is killed.
-const TRIALS: u64 = 12;
-const KILLED_AFTER: u64 = 5;
-
-fn sweep() -> Value {
-    json!({
-        "name": "told", "mode": "external",
-        "objective": {"goal": "minimize", "primary_metric": "loss"},
-        "search_space": {"x": {"type": "uniform", "min_value": 0, "max_value": 1}},
-        "sampling_algorithm": {"type": "random", "rule": "sobol", "seed": 3},
-        "limits": {"max_total_trials": TRIALS, "max_concurrent_trials": 1},
-    })
-}
-
-/// Asks for a trial and tells its value; its parameter.
-fn round(client: &Client) -> f64 {
-    let asked = client.post("sweeps/told/trials:ask", &json!({"count": 1})).expect(200);
-    let trial = &asked["trials"][0];
-    let x = trial["parameters"]["x"].as_f64().expect("a number");
-    let (index, attempt) = (&trial["index"], &trial["attempt"]);
-    let told = json!({"attempt": attempt, "value": (x - 0.3).abs(), "final": true});
-    client.post(&format!("sweeps/told/trials/{index}:tell"), &told).expect(200);
-    x
-}
+const TRIALS: usize = 12;
+const KILLED_AFTER: usize = 5;
 
 #[test]
 fn a_server_on_postgres_survives_its_death_and_is_verified() {
@@ -47,18 +27,14 @@ fn a_server_on_postgres_survives_its_death_and_is_verified() {
     std::fs::write(&config, format!("[store]\nurl = {url:?}\nprefix = {prefix:?}\n")).expect("the configuration");
     let config = config.to_str().expect("plain").to_owned();
     let mut server = Server::start(Options::up(&home).with(&["--config", &config]));
-    server.client().post("sweeps", &sweep()).expect(201);
-    let mut seen: Vec<f64> = (0..KILLED_AFTER).map(|_| round(&server.client())).collect();
+    server.client().post("sweeps", &external_sweep("told", TRIALS)).expect(201);
+    let mut seen: Vec<f64> = (0..KILLED_AFTER).map(|_| ask_and_tell(&server.client(), "told")).collect();
     server.kill();
     server.restart();
     let client = server.client();
-    seen.extend((KILLED_AFTER..TRIALS).map(|_| round(&client)));
-    let trials = client.list("sweeps/told/trials", "trials");
-    let stored: Vec<f64> = trials.iter().map(|trial| trial["parameters"]["x"].as_f64().expect("a number")).collect();
-    assert_eq!((stored, trials.len() as u64), (seen, TRIALS));
-    assert!(trials.iter().all(|trial| trial["state"] == "Completed"), "{trials:?}");
-    let verified = client.post("sweeps/told:verify", &json!({})).expect(200);
-    assert_eq!(verified["differences"], json!([]), "{verified}");
+    seen.extend((KILLED_AFTER..TRIALS).map(|_| ask_and_tell(&client, "told")));
+    assert_eq!(asked_parameters(&client, "told"), seen);
+    client.assert_verified("sweeps/told");
     assert!(!server.data().join("db/runs.sqlite").exists(), "nothing lies beside the database");
     server.stop();
     let doctor = Command::new(binary()).args(["doctor", "--config", &config, "--data"]).arg(server.data()).output();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use trialog_testkit::{Client, Exposition, Home, Options, Server, Watchdog, await_that, promtool};
+use trialog_testkit::{Client, Exposition, Home, Options, Server, Watchdog, await_that, promtool, put_cluster};
 
 const LIMIT: Duration = Duration::from_secs(240);
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -21,16 +21,6 @@ fn await_value(client: &Client, name: &str, labels: &[(&str, &str)], wanted: f64
     });
 }
 
-fn put_cluster(client: &Client) {
-    let cluster = json!({
-        "vm_size": "D2", "vm_priority": "low_priority",
-        "scale": {"min_nodes": 0, "max_nodes": 1, "idle_seconds_before_scaledown": 600},
-        "provider": {"kind": "local", "boot_seconds": 0, "notice_seconds": 1}
-    });
-    let put = client.put("clusters/spot", &cluster);
-    assert!([200, 201].contains(&put.status), "{}", put.text());
-}
-
 fn sweep(name: &str, command: &[&str], trials: u32) -> Value {
     json!({
         "name": name, "cluster": "spot",
@@ -44,7 +34,7 @@ fn sweep(name: &str, command: &[&str], trials: u32) -> Value {
 
 /// A sweep that ends, one that is preempted, one that waits outside: each shows by its states.
 fn trials_jobs_and_nodes(client: &Client) {
-    put_cluster(client);
+    put_cluster(client, "spot", &json!({"vm_priority": "low_priority", "provider": {"notice_seconds": 1}}));
     let say = r#"echo '{"score": 1.5}'"#;
     let quick = client.post("sweeps", &sweep("quick", &["sh", "-c", say], 2)).expect(201)["id"].clone();
     let quick = format!("sweeps/{}", quick.as_str().expect("an id"));

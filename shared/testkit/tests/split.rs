@@ -1,11 +1,10 @@
 //! The same services as several processes that talk gRPC over TCP: a small sweep goes through although each process is
 //! killed once in the middle, the database and Kafka with them; and a node whose agent is refused says so.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use trialog_testkit::{Client, Home, Options, Server, Watchdog, processes_of};
+use trialog_testkit::{Client, Layout, Places, Server, Watchdog, processes_of, put_cluster};
 
 const FOUR: Layout = &[
     ("workspaces", &["front"]),
@@ -33,76 +32,9 @@ while [ "$step" -lt 3 ]; do
 done
 "#;
 
-/// A port that was free a moment ago: the processes must know the gateway's address before it runs.
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("a bound address").port()
-}
-
-/// Every service and its processes, of which one writes.
-type Layout = &'static [(&'static str, &'static [&'static str])];
-
-/// Where everything is.
-struct Places {
-    home: Home,
-    layout: Layout,
-    token: String,
-    key: String,
-    /// The configuration; none: files in each data folder.
-    config: Option<String>,
-    /// Where each process listens for gRPC, and the gateway for REST.
-    ports: BTreeMap<&'static str, u16>,
-    http: u16,
-}
-
-impl Places {
-    fn new(layout: Layout) -> Self {
-        let home = Home::new();
-        let key = home.write("signing.key", &"5a".repeat(32)).display().to_string();
-        let token = home.write("token", "a secret of this installation").display().to_string();
-        let ports = layout.iter().flat_map(|(_, names)| *names).map(|name| (*name, free_port())).collect();
-        Self { home, layout, token, key, config: None, ports, http: free_port() }
-    }
-
-    fn listen(&self, process: &str) -> String {
-        format!("127.0.0.1:{}", self.ports[process])
-    }
-
-    fn options(&self, process: &str, key: &str) -> Options {
-        let is_here = |names: &[&str]| names.contains(&process);
-        let here = self.layout.iter().filter(|(_, names)| is_here(names)).map(|(service, _)| *service);
-        let here: Vec<&str> = here.collect();
-        let mut options = Options::serve(&self.home, process, &here.join(","));
-        options = options.with(&["--signing-key-file", key, "--token-file", &self.token]);
-        options = options.with(&["--listen", &self.listen(process)]);
-        if let Some(config) = &self.config {
-            options = options.with(&["--config", config]);
-        }
-        for (service, names) in self.layout.iter().filter(|(_, names)| !is_here(names)) {
-            let addresses: Vec<String> = match *service {
-                "gateway" => vec![format!("http://127.0.0.1:{}", self.http)],
-                _ => names.iter().map(|name| format!("http://{}", self.listen(name))).collect(),
-            };
-            options = options.with(&["--peer", &format!("{service}={}", addresses.join(","))]);
-        }
-        if here.contains(&"gateway") { options.with(&["--http", &format!("127.0.0.1:{}", self.http)]) } else { options }
-    }
-
-    fn start(&self, process: &str) -> Server {
-        Server::start(self.options(process, &self.key))
-    }
-}
-
 /// A cluster with one node.
 fn make_cluster(client: &Client) {
-    let cluster = json!({
-        "vm_size": "D2", "vm_priority": "dedicated",
-        "scale": {"min_nodes": 0, "max_nodes": 1, "idle_seconds_before_scaledown": 300},
-        "provider": {"kind": "local", "boot_seconds": 0.1}
-    });
-    client.put("clusters/nodes", &cluster).expect(201);
-    let ready = |cluster: &Value| cluster["provisioning_state"] == "Succeeded";
-    client.await_version("clusters/nodes", SWEEP_LIMIT, ready);
+    put_cluster(client, "nodes", &json!({"provider": {"boot_seconds": 0.1}}));
 }
 
 fn document() -> Value {
@@ -124,7 +56,7 @@ fn document() -> Value {
 #[test]
 fn four_processes_are_killed_once_each_and_the_sweep_is_right() {
     let places = Places::new(FOUR);
-    let _watchdog = Watchdog::new(LIMIT, places.home.path(), "the split sweep");
+    let _watchdog = Watchdog::new(LIMIT, places.home().path(), "the split sweep");
     // The others are begun first: the front says that it is ready only when all answer.
     let mut servers: Vec<Server> = ["runs", "sweeps", "compute", "front"].map(|name| places.start(name)).into();
     servers.rotate_right(1);
@@ -154,8 +86,7 @@ fn is_right(client: &Client, path: &str) {
     for trial in &trials {
         assert_eq!((&trial["state"], &trial["intervals"]), (&json!("Completed"), &json!(STEPS)), "{trial}");
     }
-    let verified = client.post(&format!("{path}:verify"), &json!({})).expect(200);
-    assert_eq!(verified["differences"], json!([]), "{verified}");
+    client.assert_verified(path);
 }
 
 /// Nothing is left of nodes and processes.
@@ -166,7 +97,7 @@ fn all_ends(client: &Client, places: &Places, mut servers: Vec<Server>) {
         assert!(watch.elapsed() < SWEEP_LIMIT, "the cluster is not gone");
     }
     servers.iter_mut().for_each(Server::stop);
-    let left = processes_of(places.home.path());
+    let left = processes_of(places.home().path());
     assert!(left.is_empty(), "left over: {left:#?}");
 }
 
@@ -234,7 +165,6 @@ mod scaled {
         if postgres().is_none() {
             return;
         }
-        let mut places = Places::new(SEVEN);
         // Beside the home, whose owner's secrets others must not read: a server does not run as root.
         let outside = tempfile::Builder::new().prefix("trialog-scaled-").tempdir_in("/tmp").expect("a folder");
         let database = Database::start(outside.path().to_owned());
@@ -243,11 +173,11 @@ mod scaled {
         if let Some(broker) = &broker {
             text += &format!("[feed.kafka]\nbootstrap = {:?}\npartitions = 3\n", broker.servers);
         }
-        places.config = Some(places.home.write("trialog.toml", &text).display().to_string());
-        let _watchdog = Watchdog::new(LIMIT, places.home.path(), "the scaled sweep");
+        let places = Places::new(SEVEN).configured(&text);
+        let _watchdog = Watchdog::new(LIMIT, places.home().path(), "the scaled sweep");
         let mut servers: Vec<Server> =
             ["workspaces", "runs", "sweeps-a", "models", "compute"].map(|name| places.start(name)).into();
-        servers.push(Server::launch(places.options("sweeps-b", &places.key)));
+        servers.push(Server::launch(places.options("sweeps-b")));
         let gateway = places.start("gateway");
         let token = servers[0].token();
         let client = gateway.client_with(&token);
@@ -286,9 +216,8 @@ mod scaled {
 fn a_node_whose_agent_runs_refuses_says_so_until_it_does_not() {
     // Its trials were starting for ever, and nobody said why.
     let places = Places::new(FOUR);
-    let _watchdog = Watchdog::new(LIMIT, places.home.path(), "a refused agent");
-    let other = places.home.write("other.key", &"6b".repeat(32)).display().to_string();
-    let mut runs = Server::start(places.options("runs", &other));
+    let _watchdog = Watchdog::new(LIMIT, places.home().path(), "a refused agent");
+    let mut runs = Server::start(places.options_with_key("runs", &"6b".repeat(32)));
     let _others = ["sweeps", "compute"].map(|process| places.start(process));
     let front = places.start("front");
     let client = front.client();
@@ -297,7 +226,7 @@ fn a_node_whose_agent_runs_refuses_says_so_until_it_does_not() {
     let troubled = |cluster: &Value| cluster["errors"].to_string().contains("runs refuses its agent");
     let shown = client.await_version("clusters/nodes", SWEEP_LIMIT, troubled);
     assert_eq!(shown["node_state_counts"]["unusable"], 1, "{shown}");
-    let log = std::fs::read_to_string(places.home.join("compute.log")).expect("its log");
+    let log = std::fs::read_to_string(places.home().join("compute.log")).expect("its log");
     assert!(log.contains("the node has trouble: runs refuses its agent"), "{log}");
     // The key is put right.
     runs.stop();

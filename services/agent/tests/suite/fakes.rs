@@ -223,6 +223,7 @@ impl RunsService for Fake {
         self.check()?;
         let request = request.into_inner();
         let faults = self.faults.lock().unwrap().clone();
+        // The fault itself: a service that takes its time.
         tokio::time::sleep(faults.slow).await;
         if faults.broken > 0 {
             self.faults.lock().unwrap().broken -= 1;

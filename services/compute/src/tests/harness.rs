@@ -360,8 +360,9 @@ impl Running {
         // As a real one, it says that it is there: on a busy machine a test takes longer than an agent may be silent.
         let living = sender.downgrade();
         tokio::spawn(async move {
+            let mut beat = tokio::time::interval(HEARTBEAT);
             loop {
-                tokio::time::sleep(HEARTBEAT).await;
+                beat.tick().await;
                 let Some(reports) = living.upgrade() else { return };
                 drop(reports.try_send(AgentReport { report: Some(Report::Heartbeat(Heartbeat {})) }));
             }

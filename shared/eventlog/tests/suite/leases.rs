@@ -4,15 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::Semaphore;
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use testkit::await_that_async;
 use tokio::time::Instant;
 use trialog_eventlog::{Error, EventLog, ExecuteError, Holder, Options, Recorded, sql};
 use vocabulary::Clock;
 
 use crate::account::*;
+use crate::frozen::Frozen;
 
-/// Longer than a lease lasts, and than the server waits for one that stands still inside of a transaction.
-const TAKEN_OVER_MAX: Duration = Duration::from_secs(5);
+/// Much longer than a lease lasts, and than the server waits for one that stands still inside of a transaction.
+const TAKEN_OVER_MAX: Duration = Duration::from_secs(30);
 
 fn holder(name: &str) -> Holder {
     Holder { name: name.to_owned(), address: format!("http://{name}:7000"), keeps_files_of: &[] }
@@ -27,22 +29,57 @@ impl Clock for Passing {
     }
 }
 
-fn options_of(home: &Home, name: &str) -> Options {
+pub fn options_of(home: &Home, name: &str) -> Options {
     let options = home.options(Arc::new(Passing(Instant::now())), vec![Arc::new(Balances)]);
     Options { store: options.store.clone().held_by(holder(name)), ..options }
 }
 
-/// Opens the log as soon as nobody else holds it; how long that took.
-async fn take_over(home: &Home, name: &str) -> (EventLog, Duration) {
-    let begin = Instant::now();
-    loop {
-        match EventLog::open(options_of(home, name)).await {
-            Ok(log) => return (log, begin.elapsed()),
-            Err(Error::Held(_)) => tokio::time::sleep(Duration::from_millis(50)).await,
-            Err(error) => panic!("{error}"),
-        }
-        assert!(begin.elapsed() < 2 * TAKEN_OVER_MAX, "nobody can take it over");
+/// The leases of a log as the database has them, by its own clock.
+struct Leases {
+    connection: PgConnection,
+    /// Microseconds.
+    expires_at: String,
+}
+
+impl Leases {
+    async fn of(home: &Home) -> Self {
+        let Home::Postgres(url, schema) = home else { unreachable!("there are no leases in a file") };
+        let connection = PgConnection::connect(url).await.unwrap();
+        Self { connection, expires_at: format!("SELECT expires_at FROM {schema}.leases WHERE name = 'writer'") }
     }
+
+    async fn is_true(&mut self, condition: String) -> bool {
+        sqlx::query_scalar(AssertSqlSafe(format!("SELECT {condition}"))).fetch_one(&mut self.connection).await.unwrap()
+    }
+
+    /// Waits until the lease that is in force now would be over, had nobody renewed it.
+    async fn await_renewal(&mut self) {
+        let get = format!("SELECT (({})::text)", self.expires_at);
+        let first: String = sqlx::query_scalar(AssertSqlSafe(get)).fetch_one(&mut self.connection).await.unwrap();
+        await_that_async(TAKEN_OVER_MAX, async || {
+            let is_past = self.is_true(format!("clock_timestamp() > '{first}'::timestamptz")).await;
+            is_past.then_some(()).ok_or("the first lease is not past")
+        })
+        .await;
+    }
+
+    /// Waits until nobody holds it any more.
+    async fn await_end(&mut self) {
+        await_that_async(TAKEN_OVER_MAX, async || {
+            let is_over = self.is_true(format!("({}) <= clock_timestamp()", self.expires_at)).await;
+            is_over.then_some(()).ok_or("somebody holds it")
+        })
+        .await;
+    }
+}
+
+/// Opens a log that somebody holds who is gone: it is refused while the lease lasts, and opened as soon as it is over.
+async fn take_over(home: &Home, name: &str) -> EventLog {
+    let refused = EventLog::open(options_of(home, name)).await.map(drop).unwrap_err();
+    assert!(matches!(refused, Error::Held(_)), "{refused}");
+    Leases::of(home).await.await_end().await;
+    let opened = tokio::time::timeout(TAKEN_OVER_MAX, EventLog::open(options_of(home, name))).await;
+    opened.expect("it takes over").unwrap()
 }
 
 #[tokio::test]
@@ -50,8 +87,7 @@ async fn a_log_that_is_held_is_opened_by_nobody_else_until_it_is_given_back() {
     let Some(home) = Home::postgres() else { return };
     let first = EventLog::open(options_of(&home, "a")).await.unwrap();
     first.execute::<Account>("a", Ask::Deposit(vec![1]), context(1)).await.unwrap();
-    // Longer than a lease lasts: it is renewed.
-    tokio::time::sleep(Duration::from_millis(3_500)).await;
+    Leases::of(&home).await.await_renewal().await;
     let refused = EventLog::open(options_of(&home, "b")).await.map(drop).unwrap_err();
     assert!(matches!(&refused, Error::Held(by) if *by == holder("a")), "{refused}");
     let nameless = EventLog::open(home.options(clock(), Vec::new())).await.map(drop).unwrap_err();
@@ -62,8 +98,7 @@ async fn a_log_that_is_held_is_opened_by_nobody_else_until_it_is_given_back() {
     first.execute::<Account>("a", Ask::Deposit(vec![1]), context(2)).await.unwrap();
     first.assert_current().unwrap();
     first.close().await;
-    let (second, waited) = take_over(&home, "b").await;
-    assert!(waited < Duration::from_secs(2), "it was given back, and waiting took {waited:?}");
+    let second = EventLog::open(options_of(&home, "b")).await.expect("it was given back");
     second.execute::<Account>("a", Ask::Deposit(vec![1]), context(3)).await.unwrap();
     // The same name again is the same process, started anew: it waits for nobody, and the one before writes no more.
     let again = EventLog::open(options_of(&home, "b")).await.unwrap();
@@ -126,37 +161,18 @@ async fn a_holder_that_is_gone_is_replaced_when_its_lease_is_over() {
     EventLog::open(options_of(&home, "a")).await.unwrap().close().await;
     // What a process that is killed leaves: a lease that nobody renews.
     assert_eq!(home.store().held_by(holder("a")).claim().await.unwrap(), None);
-    let (_second, waited) = take_over(&home, "b").await;
-    assert!(waited > Duration::from_secs(2) && waited < TAKEN_OVER_MAX, "{waited:?}");
+    take_over(&home, "b").await;
 }
 
 #[tokio::test]
 async fn a_holder_that_stands_still_inside_a_transaction_is_replaced_and_answers_and_writes_nothing() {
     let Some(home) = Home::postgres() else { return };
-    let first = EventLog::open(options_of(&home, "a")).await.unwrap();
-    let (begun, go) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
-    let (log, signals) = (first.clone(), (Arc::clone(&begun), Arc::clone(&go)));
-    let frozen = tokio::spawn(async move {
-        let work = log.record::<Account, _>("a", None, context(1), move |_, tx| {
-            let (begun, go) = signals.clone();
-            Box::pin(async move {
-                // It holds the head when it stops, as one does that is stopped before its COMMIT.
-                sql("UPDATE log_head SET commits = commits WHERE id = 1").execute(tx).await?;
-                begun.add_permits(1);
-                go.acquire().await.unwrap().forget();
-                Ok(Recorded { events: vec![Deposited { amount: 1 }.into()], reply: Vec::new() })
-            })
-        });
-        work.await.map(drop)
-    });
-    begun.acquire().await.unwrap().forget();
-    let (second, waited) = take_over(&home, "b").await;
-    assert!(waited < TAKEN_OVER_MAX, "{waited:?}");
+    let frozen = Frozen::inside_a_transaction(&home, "a");
+    let second = take_over(&home, "b").await;
     second.execute::<Account>("a", Ask::Deposit(vec![7]), context(2)).await.unwrap();
-    let stale = first.assert_current().unwrap_err();
-    assert!(matches!(stale, Error::Lapsed(_)), "what it has in memory is not the log any more: {stale}");
-    go.add_permits(1);
-    assert!(matches!(frozen.await.unwrap(), Err(ExecuteError::Storage(_))));
-    assert!(matches!(first.ended().await, Err(Error::Deposed)), "it ends by itself");
+    let [current, late, _, ended] = frozen.go_on().await;
+    assert!(current.contains("Lapsed"), "what it has in memory is not the log any more: {current}");
+    assert!(late.contains("Err(Storage("), "{late}");
+    assert_eq!(ended, "ended: Err(Deposed)", "it ends by itself");
     assert_eq!(balances(&second).await, [("a".to_owned(), 7)]);
 }

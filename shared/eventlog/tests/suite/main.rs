@@ -12,6 +12,9 @@ mod crash;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+#[cfg(feature = "postgres")]
+mod frozen;
+#[cfg(test)]
 mod history;
 #[cfg(test)]
 #[cfg(feature = "postgres")]

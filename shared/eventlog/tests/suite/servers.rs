@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::Semaphore;
 use trialog_eventlog::{Error, EventLog, ExecuteError, Recorded, Store, Stores, sql};
 
 use crate::account::*;
+use crate::frozen::Frozen;
 
 /// A server between the log and its own.
 struct Between {
@@ -111,33 +111,17 @@ async fn a_connection_that_was_ended_costs_one_refusal_at_most() {
 #[tokio::test]
 async fn a_writer_that_stops_inside_a_transaction_is_deposed_in_seconds_and_writes_nothing() {
     let Some(home) = Home::postgres() else { return };
-    let first = home.viewed().await;
-    first.execute::<Account>("a", Ask::Deposit(vec![1]), context(1)).await.unwrap();
-    let (begun, go) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
-    let (log, signals) = (first.clone(), (Arc::clone(&begun), Arc::clone(&go)));
-    let frozen = tokio::spawn(async move {
-        let work = log.record::<Account, _>("a", None, context(2), move |_, tx| {
-            let (begun, go) = signals.clone();
-            Box::pin(async move {
-                sql("INSERT INTO notes(text) VALUES ('of the frozen one')").execute(tx).await?;
-                begun.add_permits(1);
-                go.acquire().await.unwrap().forget();
-                Ok(Recorded { events: vec![Deposited { amount: 1 }.into()], reply: Vec::new() })
-            })
-        });
-        work.await.map(drop)
-    });
-    begun.acquire().await.unwrap().forget();
+    let frozen = Frozen::inside_a_transaction(&home, "");
     // It waits for nobody: the server ends the one that holds a transaction open and says nothing.
     let second = tokio::time::timeout(Duration::from_secs(10), home.viewed()).await.expect("it takes over");
     second.execute::<Account>("b", Ask::Deposit(vec![1]), context(3)).await.unwrap();
-    go.add_permits(1);
-    let late = frozen.await.unwrap();
-    assert!(matches!(late, Err(ExecuteError::Storage(_))), "{late:?}");
-    let next = first.execute::<Account>("a", Ask::Deposit(vec![1]), context(4)).await;
-    assert!(matches!(next, Err(ExecuteError::Storage(Error::Deposed | Error::Closed))), "{next:?}");
+    let [current, late, next, ended] = frozen.go_on().await;
+    assert_eq!(current, "current: Ok(())", "without a lease nobody knows better");
+    assert!(late.contains("Err(Storage("), "{late}");
+    assert!(next.contains("Err(Storage(Deposed))") || next.contains("Err(Storage(Closed))"), "{next}");
+    assert_eq!(ended, "ended: Err(Deposed)");
     let notes: i64 = sql("SELECT count(*) FROM notes").fetch_one(second.reader()).await.unwrap();
-    assert_eq!((notes, count(&second).await), (0, 2));
+    assert_eq!((notes, count(&second).await), (0, 1));
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use futures_util::StreamExt;
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
-use runtime::{Health, MachineEntropy, Shutdown};
+use runtime::{Backoff, Health, MachineEntropy, Shutdown};
 use testkit::Broker;
 use tokio::task::JoinHandle;
 use trialog_feed::FactSource;
@@ -37,10 +37,11 @@ impl Relayed {
         let relay = Relay::new(kafka.clone(), talk.source.clone(), &consumers, shutdown.clone());
         let (part, log, end) = (health.part("talk", "kafka_relay"), talk.log.clone(), shutdown.clone());
         let task = tokio::spawn(async move {
+            let mut backoff = Backoff::new(Duration::from_millis(5), Duration::from_millis(40));
             while !end.is_requested() && log.health().is_ok() {
                 if let Err(error) = relay.run(&part).await {
                     part.failed(&format!("{error:#}"));
-                    tokio::time::sleep(Duration::from_millis(20)).await;
+                    backoff.wait_unless(&end).await;
                 }
             }
         });

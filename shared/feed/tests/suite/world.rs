@@ -245,12 +245,7 @@ pub async fn until_noted(what: &str, log: &EventLog, mut holds: impl FnMut(&Note
 
 /// Waits until something holds of which nobody tells: rows without events, and how a follower stands.
 pub async fn until<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
-    let waited = async {
-        while !holds().await {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, waited).await.unwrap_or_else(|_| panic!("it did not come to: {what}"));
+    testkit::await_that_async(PATIENCE, async || if holds().await { Ok(()) } else { Err(what) }).await;
 }
 
 /// A follower under way.

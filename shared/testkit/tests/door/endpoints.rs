@@ -5,7 +5,7 @@ use trialog_testkit::{Answer, Client, await_that};
 
 use super::{LIVELY, PATIENCE, STILL};
 
-/// A model that does what its input says.
+/// A model that does what its input says: a request may take as long as it wishes.
 const MOODY: &str = r#"
 import json, time
 def init():

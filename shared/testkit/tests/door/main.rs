@@ -32,13 +32,10 @@ pub const LIVELY: &str = "lively";
 /// Puts a cluster and waits for it.
 pub fn put_cluster(client: &Client, name: &str, size: &str, max_nodes: u32, boot_seconds: f64) {
     let cluster = json!({
-        "vm_size": size, "vm_priority": "low_priority",
-        "scale": {"min_nodes": 0, "max_nodes": max_nodes, "idle_seconds_before_scaledown": 600},
-        "provider": {"kind": "local", "boot_seconds": boot_seconds, "notice_seconds": 1}
+        "vm_size": size, "vm_priority": "low_priority", "scale": {"max_nodes": max_nodes},
+        "provider": {"boot_seconds": boot_seconds, "notice_seconds": 1}
     });
-    client.put(&format!("clusters/{name}"), &cluster).expect(201);
-    let is_ready = |cluster: &Value| cluster["provisioning_state"] == "Succeeded";
-    client.await_version(&format!("clusters/{name}"), PATIENCE, is_ready);
+    trialog_testkit::put_cluster(client, name, &cluster);
 }
 
 /// A document that nothing is wrong with, on the cluster whose nodes never come.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use trialog_testkit::{Client, Home, Options, Server, Watchdog, await_that};
+use trialog_testkit::{Client, Home, Options, Server, Watchdog, await_that, put_cluster};
 
 /// For everything: a debug build on a busy machine needs a fraction of it.
 const LIMIT: Duration = Duration::from_secs(240);
@@ -57,12 +57,6 @@ fn count(trials: &[Value], state: &str) -> usize {
     trials.iter().filter(|trial| trial["state"] == state).count()
 }
 
-/// What is in the log can be computed again.
-fn verified(client: &Client, sweep: &str) {
-    let verified = client.post(&format!("sweeps/{sweep}:verify"), &json!({})).expect(200);
-    assert_eq!(verified["differences"], json!([]), "{verified}");
-}
-
 /// Where the last attempt of a trial began.
 fn began_at(client: &Client, trial: &Value) -> u32 {
     let run = trial["run_id"].as_str().expect("a run");
@@ -77,13 +71,7 @@ fn trials_wait_and_go_on_and_end_early() {
     let _watchdog = Watchdog::new(LIMIT, home.path(), "the policies");
     let mut server = Server::start(Options::up(&home));
     let client = server.client();
-    let cluster = json!({
-        "vm_size": "D8", "vm_priority": "dedicated",
-        "scale": {"min_nodes": 0, "max_nodes": 1, "idle_seconds_before_scaledown": 600},
-        "provider": {"kind": "local", "boot_seconds": 0}
-    });
-    client.put("clusters/lively", &cluster).expect(201);
-    client.await_version("clusters/lively", PATIENCE, |cluster| cluster["provisioning_state"] == "Succeeded");
+    put_cluster(&client, "lively", &json!({"vm_size": "D8"}));
     paused_with_checkpoints(&client);
     promoted_from_rungs(&client);
     bred(&client);
@@ -118,7 +106,7 @@ fn paused_with_checkpoints(client: &Client) {
         assert!(began_at(client, trial) >= 2, "it goes on from its checkpoint");
     }
     assert!(over.iter().all(|trial| trial["intervals"] == json!(12)), "each step once: {over:?}");
-    verified(client, &sweep);
+    client.assert_verified(&format!("sweeps/{sweep}"));
 }
 
 fn promoted_from_rungs(client: &Client) {
@@ -134,7 +122,7 @@ fn promoted_from_rungs(client: &Client) {
     assert_eq!(best["attempt"], json!(4), "it waited at 1, 2 and 4: {best}");
     assert!(began_at(client, best) >= 4, "it goes on from its checkpoint");
     assert_eq!(count(&over, "EarlyStopped"), 3, "{over:?}");
-    verified(client, &sweep);
+    client.assert_verified(&format!("sweeps/{sweep}"));
 }
 
 fn bred(client: &Client) {
@@ -157,7 +145,7 @@ fn bred(client: &Client) {
         let from = why["proposal"]["exploit"]["donor_interval"].as_u64().expect("a donor's interval");
         assert!(u64::from(began_at(client, child)) >= from, "it goes on from the donor's checkpoint: {why}");
     }
-    verified(client, &sweep);
+    client.assert_verified(&format!("sweeps/{sweep}"));
 }
 
 fn ended_by_a_target(client: &Client) {
@@ -174,7 +162,7 @@ fn ended_by_a_target(client: &Client) {
     assert_eq!((&best[0]["state"], &best[0]["intervals"]), (&json!("Completed"), &json!(60)), "{best:?}");
     let canceled = |trial: &&Value| trial["state"] == "Canceled" && trial["reason"] == "target_reached";
     assert!(others.len() == 3 && others.iter().all(canceled), "{others:?}");
-    verified(client, &sweep);
+    client.assert_verified(&format!("sweeps/{sweep}"));
 }
 
 /// It reports three values, and only then writes its model.
@@ -203,7 +191,7 @@ fn left_with_its_model(client: &Client) {
     assert_eq!(end["warnings"].as_array().expect("warnings").iter().filter(warned).count(), 1, "{end}");
     let files = client.list(&format!("runs/{}/artifacts", over[1]["run_id"].as_str().expect("a run")), "artifacts");
     assert_eq!(files.iter().map(|file| &file["path"]).collect::<Vec<_>>(), ["outputs/model/model.txt"]);
-    verified(client, &sweep);
+    client.assert_verified(&format!("sweeps/{sweep}"));
 }
 
 fn ended_without_improvement(client: &Client) {
@@ -217,7 +205,7 @@ fn ended_without_improvement(client: &Client) {
     let end = ended(client, &sweep);
     assert_eq!((&end["state"], &end["reason"]), (&json!("Completed"), &json!("converged")), "{end}");
     assert_eq!(end["proposals"], json!(3), "{end}");
-    verified(client, &sweep);
+    client.assert_verified(&format!("sweeps/{sweep}"));
 }
 
 fn until(is_so: impl Fn() -> bool, what: &str) {

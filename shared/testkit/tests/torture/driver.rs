@@ -56,6 +56,7 @@ pub fn drive(home: &Home, server: &Mutex<Server>, client: &Client, seed: u64, ki
     let mut killed_shims: BTreeMap<PathBuf, u32> = BTreeMap::new();
     let mut looks = 0;
     while story.kills() < kills {
+        // Where in the work a kill falls is drawn: there is no event to wait for.
         std::thread::sleep(Duration::from_millis(PAUSE_MS.0 + random.below(PAUSE_MS.1 - PAUSE_MS.0)));
         let before = story.kills();
         match random.below(10) {
@@ -100,6 +101,7 @@ fn kill_the_server(server: &Mutex<Server>, random: &mut Random) -> u64 {
     let in_its_start = random.below(3) == 0;
     if in_its_start {
         server.begin();
+        // Anywhere in its start.
         std::thread::sleep(Duration::from_millis(random.below(START_MS)));
     }
     // A server that still starts is killed by this.
@@ -111,6 +113,7 @@ fn kill_the_server(server: &Mutex<Server>, random: &mut Random) -> u64 {
 fn be_away_for_a_notice(server: &Mutex<Server>, random: &mut Random, story: &mut Story) {
     let mut server = server.lock().expect("nobody panics while holding the server");
     server.kill();
+    // The node's time is over by the clock alone while nobody is there to see it.
     std::thread::sleep(Duration::from_millis(NOTICE_SECONDS * 1_000 + random.below(AWAY_MS)));
     server.restart();
     story.servers += 1;

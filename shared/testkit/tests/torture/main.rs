@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use runtime::MachineEntropy;
 use serde_json::{Value, json};
-use trialog_testkit::{Client, Home, Options, SAY, Server, Watchdog, check_everything_written};
+use trialog_testkit::{Home, Options, SAY, Server, Watchdog, check_everything_written, put_cluster};
 use vocabulary::Entropy;
 
 /// Trials of the sweep.
@@ -87,17 +87,6 @@ fn document(home: &Home) -> Value {
     })
 }
 
-fn put_cluster(client: &Client) {
-    let cluster = json!({
-        "vm_size": "D2", "vm_priority": "low_priority",
-        "scale": {"min_nodes": 0, "max_nodes": 3, "idle_seconds_before_scaledown": 300},
-        "provider": {"kind": "local", "boot_seconds": 0.1, "notice_seconds": NOTICE_SECONDS, "preemption": "never"}
-    });
-    client.put(&format!("clusters/{CLUSTER}"), &cluster).expect(201);
-    let ready = |cluster: &Value| cluster["provisioning_state"] == "Succeeded";
-    client.await_version(&format!("clusters/{CLUSTER}"), Duration::from_secs(30), ready);
-}
-
 #[test]
 fn forty_trials_survive_the_killing_of_everything() {
     let seed = number_from("TRIALOG_TORTURE_SEED").unwrap_or_else(|| MachineEntropy::default().seed() >> 32);
@@ -111,7 +100,12 @@ fn forty_trials_survive_the_killing_of_everything() {
     std::fs::create_dir(home.join("said")).expect("a folder for what is said");
     let server = Mutex::new(Server::start(Options::up(&home)));
     let client = server.lock().expect("nobody else is here yet").client();
-    put_cluster(&client);
+    let provider = json!({"boot_seconds": 0.1, "notice_seconds": NOTICE_SECONDS, "preemption": "never"});
+    put_cluster(
+        &client,
+        CLUSTER,
+        &json!({"vm_priority": "low_priority", "scale": {"max_nodes": 3}, "provider": provider}),
+    );
     let sweep = client.post("sweeps", &document(&home)).expect(201)["id"].as_str().expect("an id").to_owned();
 
     let done = AtomicBool::new(false);

@@ -1,0 +1,103 @@
+//! An installation whose services run in several processes.
+
+use std::collections::BTreeMap;
+
+use crate::{Home, Options, Server};
+
+/// Every service and its processes, of which one writes.
+pub type Layout = &'static [(&'static str, &'static [&'static str])];
+
+/// Where each process of a layout is, and what all of them share.
+#[derive(Debug)]
+pub struct Places {
+    home: Home,
+    layout: Layout,
+    token: String,
+    key: String,
+    /// The configuration; none: files in each data folder.
+    config: Option<String>,
+    /// Where each process listens for gRPC, and the gateway for REST.
+    ports: BTreeMap<&'static str, u16>,
+    http: u16,
+}
+
+impl Places {
+    /// Places for a layout, whose databases are files.
+    ///
+    /// # Panics
+    /// When the machine has no port left.
+    pub fn new(layout: Layout) -> Self {
+        let home = Home::new();
+        let key = home.write("signing.key", &"5a".repeat(32)).display().to_string();
+        let token = home.write("token", "a secret of this installation").display().to_string();
+        let ports = layout.iter().flat_map(|(_, names)| *names).map(|name| (*name, free_port())).collect();
+        Self { home, layout, token, key, config: None, ports, http: free_port() }
+    }
+
+    /// The same with the text of a configuration for all processes.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    #[must_use]
+    pub fn configured(mut self, text: &str) -> Self {
+        self.config = Some(self.home.write("trialog.toml", text).display().to_string());
+        self
+    }
+
+    /// The same with another signing key.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    pub fn options_with_key(&self, process: &str, key: &str) -> Options {
+        let file = self.home.write(&format!("{process}.key"), key).display().to_string();
+        self.options_of(process, &file)
+    }
+
+    /// How a process is started.
+    pub fn options(&self, process: &str) -> Options {
+        self.options_of(process, &self.key)
+    }
+
+    fn options_of(&self, process: &str, key: &str) -> Options {
+        let is_here = |names: &[&str]| names.contains(&process);
+        let here = self.layout.iter().filter(|(_, names)| is_here(names)).map(|(service, _)| *service);
+        let here: Vec<&str> = here.collect();
+        let mut options = Options::serve(&self.home, process, &here.join(","));
+        options = options.with(&["--signing-key-file", key, "--token-file", &self.token]);
+        options = options.with(&["--listen", &self.listen(process)]);
+        if let Some(config) = &self.config {
+            options = options.with(&["--config", config]);
+        }
+        for (service, names) in self.layout.iter().filter(|(_, names)| !is_here(names)) {
+            let addresses: Vec<String> = match *service {
+                "gateway" => vec![format!("http://127.0.0.1:{}", self.http)],
+                _ => names.iter().map(|name| format!("http://{}", self.listen(name))).collect(),
+            };
+            options = options.with(&["--peer", &format!("{service}={}", addresses.join(","))]);
+        }
+        if here.contains(&"gateway") { options.with(&["--http", &format!("127.0.0.1:{}", self.http)]) } else { options }
+    }
+
+    fn listen(&self, process: &str) -> String {
+        format!("127.0.0.1:{}", self.ports[process])
+    }
+
+    /// Starts a process and waits until it has announced itself, and is ready where it has the REST interface.
+    ///
+    /// # Panics
+    /// See [`Server::start`].
+    pub fn start(&self, process: &str) -> Server {
+        Server::start(self.options(process))
+    }
+
+    /// What all of them lie in.
+    pub fn home(&self) -> &Home {
+        &self.home
+    }
+}
+
+/// A port that was free a moment ago: the processes must know each other's addresses before they run.
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("a bound address").port()
+}
