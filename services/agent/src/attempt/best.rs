@@ -3,10 +3,11 @@
 //! attempt goes on from the checkpoint as it is.
 //!
 //! There is one copy, and one in the making: values that come while a copy is made wait for its end, and only the best
-//! of them counts. A copy stands when `best.json` names it. The folder of the copies lies beside that of the
-//! checkpoints, so that a later attempt knows what an earlier one has kept; without checkpoints each attempt begins
-//! anew, and it lies in the attempt's own.
+//! of them counts. A copy stands when `best.json` names it and its value counts. The folder of the copies lies beside
+//! that of the checkpoints, so that a later attempt knows what an earlier one has kept; without checkpoints each attempt
+//! begins anew, and it lies in the attempt's own.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -48,13 +49,35 @@ struct Kept {
 /// `values.json`: what all attempts have reported, as far as it matters.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Reported {
-    /// Each better than those before it. What a later attempt has reported anew counts no more, and is not here.
+    /// Those that count, each better than those before it.
     counted: Vec<Value>,
     /// The newest attempt that has reported, and its greatest step.
     last: Option<(u32, i64)>,
+    /// The least step of each attempt that has reported.
+    #[serde(default)]
+    least: BTreeMap<u32, i64>,
     /// The newest attempt that has begun.
     #[serde(default)]
     newest: u32,
+}
+
+impl Reported {
+    /// Whether a value counts: what a later attempt has reported anew, also without a value, does so no more.
+    fn counts(&self, value: &Value) -> bool {
+        self.least.range(value.attempt + 1..).all(|(_, least)| value.step < *least)
+    }
+
+    /// An attempt has reported something at a step; as runs counts it where it has none.
+    fn take(&mut self, attempt: u32, step: Option<i64>) -> i64 {
+        let step = step.unwrap_or_else(|| self.last.map_or(0, |(_, step)| step.saturating_add(1)));
+        let greatest = self.last.filter(|(of, _)| *of == attempt).map_or(step, |(_, last)| last.max(step));
+        self.last = Some((attempt, greatest));
+        self.newest = self.newest.max(attempt);
+        let least = self.least.entry(attempt).or_insert(step);
+        *least = step.min(*least);
+        self.counted = std::mem::take(&mut self.counted).into_iter().filter(|value| self.counts(value)).collect();
+        step
+    }
 }
 
 /// What has been reported so far.
@@ -111,8 +134,8 @@ impl Best {
             output => (attempt.join(output), PathBuf::from(output)),
         };
         let folders = spec.keep_best.iter().map(folder).collect();
-        let best = read(&home).map(|kept| kept.of);
-        let reported = folder::read_json(&home.join(VALUES)).ok().flatten().unwrap_or_default();
+        let reported: Reported = folder::read_json(&home.join(VALUES)).ok().flatten().unwrap_or_default();
+        let best = read(&home).map(|kept| kept.of).filter(|value| reported.counts(value));
         let seen = watch::Sender::new(Seen { best, reported, ..Seen::default() });
         let (metric, attempt) = (spec.primary_metric.clone(), order.attempt);
         Some(Self { metric, goal, attempt, folders, home, seen, copying: Mutex::default() })
@@ -146,57 +169,46 @@ impl Best {
         if point.name != self.metric {
             return;
         }
-        let mut written = None;
-        self.seen.send_modify(|seen| {
-            let before = seen.reported.counted.clone();
-            let (was_best, was_latest) = (seen.best.clone(), seen.is_latest);
-            self.take(seen, point);
-            if again {
-                (seen.best, seen.is_latest) = (was_best, was_latest);
-            }
-            written = (before != seen.reported.counted).then(|| seen.reported.clone());
-        });
-        if let Some(reported) = written {
-            // After a restart of the agent it is only what is said of the best value that would be wrong.
-            let _ = fs::create_dir_all(&self.home);
-            let _ = folder::write_json(&self.home.join(VALUES), &reported);
-        }
-    }
-
-    fn take(&self, seen: &mut Seen, point: &MetricPoint) {
-        let reported = &mut seen.reported;
-        let step = point.step.unwrap_or_else(|| reported.last.map_or(0, |(_, step)| step.saturating_add(1)));
-        if reported.last.is_some_and(|(attempt, _)| attempt > self.attempt) {
-            // A later attempt goes on from here.
-            seen.is_latest = false;
-            return;
-        }
-        let greatest =
-            reported.last.filter(|(attempt, _)| *attempt == self.attempt).map_or(step, |(_, last)| last.max(step));
-        reported.last = Some((self.attempt, greatest));
-        // What this attempt reports anew, also without a value, counts no more of earlier ones.
-        let counts = |value: &Value| value.attempt >= self.attempt || value.step < step;
-        reported.counted.retain(counts);
-        if seen.best.as_ref().is_some_and(|best| !counts(best)) {
-            seen.best = None;
-            self.forget_kept(counts);
-        }
+        let mut reported = self.seen.borrow().reported.clone();
+        let step = reported.take(self.attempt, point.step);
         let value = Value { value: point.value, step, attempt: self.attempt };
         if self.is_better(&value, reported.counted.last()) {
             reported.counted.push(value.clone());
         }
-        seen.is_latest = self.is_better(&value, seen.best.as_ref());
-        if seen.is_latest {
-            seen.best = Some(value);
+        // A later attempt goes on from here: it knows better what counts.
+        if reported.newest > self.attempt || !self.keep(&reported) {
+            self.seen.send_modify(|seen| seen.is_latest = false);
+            return;
         }
+        self.seen.send_modify(|seen| {
+            if seen.best.as_ref().is_some_and(|best| !reported.counts(best)) {
+                (seen.best, seen.is_latest) = (None, false);
+            }
+            if !again {
+                seen.is_latest = self.is_better(&value, seen.best.as_ref());
+                if seen.is_latest {
+                    seen.best = Some(value);
+                }
+            }
+            seen.reported = reported;
+        });
     }
 
-    /// The copy of a value that counts no more stands no more.
-    fn forget_kept(&self, counts: impl Fn(&Value) -> bool) {
-        let _one = self.copying.lock().unwrap_or_else(PoisonError::into_inner);
-        if read(&self.home).is_some_and(|kept| !counts(&kept.of)) {
-            let _ = fs::remove_file(self.home.join(folder::BEST));
+    /// Writes down what has been reported where that says something new; false when a later attempt has begun.
+    fn keep(&self, reported: &Reported) -> bool {
+        let is_new = {
+            let before = &self.seen.borrow().reported;
+            (&before.counted, &before.least) != (&reported.counted, &reported.least)
+        };
+        if is_new {
+            if self.is_superseded() {
+                return false;
+            }
+            // After a restart of the agent it is only what is said of the best value that would be wrong.
+            let _ = fs::create_dir_all(&self.home);
+            let _ = folder::write_json(&self.home.join(VALUES), reported);
         }
+        true
     }
 
     fn is_better(&self, value: &Value, than: Option<&Value>) -> bool {
@@ -217,14 +229,19 @@ impl Best {
         self.seen.send_modify(|seen| seen.is_over = true);
     }
 
+    /// The copy that stands: that of a value which counts.
+    fn standing(&self) -> Option<Kept> {
+        read(&self.home).filter(|kept| self.seen.borrow().reported.counts(&kept.of))
+    }
+
     /// The value of the copy that stands.
     pub(super) fn kept_value(&self) -> Option<Value> {
-        read(&self.home).map(|kept| kept.of)
+        self.standing().map(|kept| kept.of)
     }
 
     /// The copy that stands.
     pub(super) fn kept(&self) -> Option<PathBuf> {
-        read(&self.home).map(|kept| self.home.join(kept.copy))
+        self.standing().map(|kept| self.home.join(kept.copy))
     }
 
     /// Copies the folders as they are at a value; false when they had changed before they were copied.
@@ -359,6 +376,10 @@ mod tests {
         zombie.report(&MetricPoint { name: "acc".into(), value: 0.99, step: Some(6), ..MetricPoint::default() }, false);
         assert!(!zombie.news().borrow().is_latest);
         assert!(!best.copy(&Value { value: 0.99, step: 6, attempt: 1 }).unwrap());
+        let reported = || fs::read_to_string(best.home.join(VALUES)).unwrap();
+        let before = reported();
+        best.report(&MetricPoint { name: "acc".into(), value: 0.98, step: Some(2), ..MetricPoint::default() }, false);
+        assert_eq!((best.news().borrow().is_latest, reported()), (false, before), "nor does its agent, which lives");
         // At the end that of the best value remains, once, and nothing beside it.
         goes_on(&last, &second, checkpoints.path(), 7, 0.1);
         last.leave_checkpoint().unwrap();
