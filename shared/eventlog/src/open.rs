@@ -18,6 +18,7 @@ const FEED_TABLES: &[(&str, &str)] = &[
     ("eventlog_003_snapshot_events", include_str!("../migrations/003_snapshot_events.sql")),
     ("eventlog_004_cursor_events", include_str!("../migrations/004_cursor_events.sql")),
     ("eventlog_005_cursor_resume", include_str!("../migrations/005_cursor_resume.sql")),
+    ("eventlog_006_parked_once", include_str!("../migrations/006_parked_once.sql")),
 ];
 
 /// How a log is opened.

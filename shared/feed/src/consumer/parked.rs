@@ -113,7 +113,8 @@ impl Park {
         Ok(query.fetch_all::<i64>(self.log.reader()).await?.into_iter().collect())
     }
 
-    /// Parks facts, behind those that are parked; what is parked already stays as and where it is.
+    /// Parks facts, behind those that are parked; what is parked already stays as and where it is, whatever partition
+    /// another carrier had it in.
     pub async fn put(&self, parked: Vec<Parked>) -> Result<(), Error> {
         let (parked, projection) = (Arc::new(parked), self.projection);
         self.write("feed", "", move |tx| {
@@ -121,7 +122,7 @@ impl Park {
             Box::pin(async move {
                 let into = "INSERT INTO feed_parked
                     (projection, source, partition, position, lane, cause, error, parked_at, fact, place)";
-                let mut rows = insert(into, "ON CONFLICT(projection, source, partition, position) DO NOTHING");
+                let mut rows = insert(into, "ON CONFLICT(projection, source, position) DO NOTHING");
                 let last = "SELECT coalesce(max(place), 0) FROM feed_parked WHERE projection = $1";
                 let last: i64 = sql(last).bind(projection).fetch_one(&mut *tx).await?;
                 for (parked, place) in parked.iter().zip(last + 1..) {
@@ -381,18 +382,40 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test]
-    async fn a_lane_is_handled_in_the_order_in_which_it_was_parked_whatever_the_clock_says() {
-        let folder = tempfile::tempdir().unwrap();
+    async fn park(folder: &std::path::Path) -> Park {
         let options = Options {
             service: "ear",
-            store: Store::sqlite(folder.path().join("ear.sqlite")),
+            store: Store::sqlite(folder.join("ear.sqlite")),
             migrations: &[],
             views: Vec::new(),
             clock: Arc::new(MachineClock),
             entropy: Arc::new(MachineEntropy::default()),
         };
-        let park = Park::new(EventLog::open(options).await.unwrap(), "listen");
+        Park::new(EventLog::open(options).await.unwrap(), "listen")
+    }
+
+    #[tokio::test]
+    async fn a_fact_that_another_carrier_brings_again_is_parked_once() {
+        // It was handled twice, and the second time after what came behind it.
+        let folder = tempfile::tempdir().unwrap();
+        let park = park(folder.path()).await;
+        let row = |partition, position, why: Option<&str>| {
+            let fact = Arc::new(Fact { source: "talk@1".to_owned(), partition, position, ..Fact::default() });
+            let why = why.map(|why| (Cause::Poison, why.to_owned()));
+            Parked { projection: "listen".into(), lane: "a".into(), why, parked_at_us: 1, fact }
+        };
+        park.put(vec![row(0, 8, Some("broken")), row(0, 9, None)]).await.unwrap();
+        park.put(vec![row(2, 8, None), row(2, 9, None), row(2, 11, None)]).await.unwrap();
+        let places = |facts: Vec<Arc<Fact>>| facts.iter().map(|f| (f.partition, f.position)).collect::<Vec<_>>();
+        assert_eq!(places(park.of_lane("a", 9).await.unwrap()), [(0, 8), (0, 9), (2, 11)]);
+        assert_eq!(park.lanes().await.unwrap(), [("a".to_owned(), Cause::Poison)], "and why is known still");
+        assert_eq!(park.count().await.unwrap(), 3);
+    }
+
+    #[tokio::test]
+    async fn a_lane_is_handled_in_the_order_in_which_it_was_parked_whatever_the_clock_says() {
+        let folder = tempfile::tempdir().unwrap();
+        let park = park(folder.path()).await;
         let row = |source: &str, position, parked_at_us| {
             let fact = Arc::new(Fact { source: source.to_owned(), position, ..Fact::default() });
             Parked { projection: "listen".into(), lane: "a".into(), why: None, parked_at_us, fact }
