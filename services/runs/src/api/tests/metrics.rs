@@ -67,7 +67,9 @@ pub(super) async fn next_attempt(fixture: &Fixture, run_id: &str, attempt: u32) 
         node_id: String::new(),
         at_us: 1,
     };
-    let context = eventlog::Context::new(Uuid::from_u128(u128::from(attempt) << 64), "test", "");
+    // One for each run and attempt: a list of runs may be restarted together.
+    let id = Uuid::from_u128(run.uuid().as_u128() ^ (u128::from(attempt) << 64));
+    let context = eventlog::Context::new(id, "test", "");
     fixture.log().execute::<run::Run>(&run::stream(run), run::Command::Job(news), context).await.unwrap();
 }
 

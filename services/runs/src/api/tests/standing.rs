@@ -49,3 +49,23 @@ async fn what_a_later_attempt_has_superseded_is_no_best_value() {
     fixture.record(points(&run_id, 2, vec![point("acc", Some(1), 0.75)])).await.unwrap();
     assert_eq!(standings(&fixture).await, [(Some(0.75), Some(0.75))]);
 }
+
+#[tokio::test]
+async fn a_list_counts_only_so_many_runs_from_their_points() {
+    // A page of a thousand restarted runs read every point that they had ever reported, before it said anything.
+    let fixture = Fixture::new().await;
+    let mut run_ids = Vec::new();
+    for _ in 0..53 {
+        let run_id = fixture.run(Some(about("acc", "maximize"))).await.run_id;
+        fixture.record(points(&run_id, 1, vec![point("acc", Some(1), 0.9)])).await.unwrap();
+        next_attempt(&fixture, &run_id, 1).await;
+        fixture.record(points(&run_id, 2, vec![point("acc", Some(1), 0.75)])).await.unwrap();
+        run_ids.push(run_id);
+    }
+    let request = ListRunsRequest { workspace: WORKSPACE.into(), ..ListRunsRequest::default() };
+    let listed = answer(fixture.api.list_runs(Request::new(request)).await).unwrap().runs;
+    let said: Vec<_> = listed.iter().map(|run| (run.best_value, run.last_value)).collect();
+    assert_eq!(said, [vec![(Some(0.75), Some(0.75)); 50], vec![(None, None); 3]].concat(), "the newest are first");
+    let oldest = fixture.get(&run_ids[0]).await;
+    assert_eq!((oldest.best_value, oldest.last_value), (Some(0.75), Some(0.75)), "by itself each says it");
+}
