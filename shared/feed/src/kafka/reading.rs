@@ -126,7 +126,7 @@ impl Reading {
             let Some(next) = self.next.get_mut(&partition).filter(|next| offset >= **next) else { continue };
             *next = offset + 1;
             let headers = message.headers().into_iter().flat_map(Headers::iter);
-            let headers = headers.filter_map(|header| Some((header.key, header.value?)));
+            let headers = headers.map(|header| (header.key, header.value.unwrap_or_default()));
             let read = record::read((partition, offset), headers, message.payload().unwrap_or_default());
             return read.map_err(|error| format!("{}: {error}", self.topic));
         }

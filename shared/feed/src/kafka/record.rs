@@ -10,6 +10,9 @@ const WATERMARK: &str = "Watermark";
 const PROTOBUF: &str = "application/protobuf";
 const JSON: &str = "application/json";
 
+/// Headers that every record of a relay has: who has them all is ours, and what is wrong with it is not passed over.
+const OURS: [&str; 4] = ["source", "position", "epoch", "type"];
+
 /// What the relay adds to a fact.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Stamp {
@@ -59,47 +62,88 @@ pub(super) fn headers(fact: &Fact, stamp: Stamp) -> Vec<(&'static str, String)> 
     headers.into_iter().filter(|(_, value)| !value.is_empty()).collect()
 }
 
-/// A record as it was written.
+/// A record as it was written. One of a relay's of which only the place can be read is a fact that nobody can read, so
+/// that its lane waits until somebody settles it.
 ///
 /// # Errors
-/// When it is none of a relay's: something else writes to the topic.
+/// When it is none of a relay's: something else writes to the topic; or its place cannot be read.
 pub(super) fn read<'a>(
     (partition, offset): (i32, i64),
     headers: impl Iterator<Item = (&'a str, &'a [u8])>,
     value: &[u8],
 ) -> Result<Record, String> {
-    let headers: HashMap<&str, &str> =
-        headers.filter_map(|(name, value)| Some((name, std::str::from_utf8(value).ok()?))).collect();
-    let text = |name: &str| headers.get(name).copied().unwrap_or_default().to_owned();
-    let number = |name: &str| headers.get(name).map_or(Ok(0), |value| value.parse::<i64>());
-    let is_ours = ["source", "position", "epoch", "type"].iter().all(|name| headers.contains_key(name));
-    let numbers = ["position", "epoch", "head", "version", "previous", "recorded-at-us"].map(number);
-    let [Ok(position), Ok(epoch), Ok(head), Ok(version), Ok(previous), Ok(recorded_at_us)] = numbers else {
-        return Err(foreign(partition, offset));
-    };
-    if !is_ours {
+    let mut headers = Headers { values: headers.collect(), broken: Vec::new() };
+    if !OURS.iter().all(|name| headers.values.contains_key(name)) {
         return Err(foreign(partition, offset));
     }
-    let (kind, watermark) = (text("type"), headers.get("type") == Some(&WATERMARK));
-    let fact = Fact {
-        source: text("source"),
+    let (source, position) = (headers.text("source"), headers.number("position"));
+    let stamp = Stamp { epoch: headers.number("epoch"), head: headers.number("head") };
+    let kind = headers.text("type");
+    let watermark = kind == WATERMARK;
+    let broken = |broken: &[String]| {
+        let broken = broken.join(", ");
+        format!(
+            "record {offset} of partition {partition} is a fact of a relay whose headers are broken: {broken}. \
+             Something else writes to the topic, or has changed what was sent"
+        )
+    };
+    if !headers.broken.is_empty() {
+        return Err(broken(&headers.broken));
+    }
+    let mut fact = Fact {
+        source,
         position,
-        stream: text("stream"),
-        version,
+        stream: headers.text("stream"),
+        version: headers.number("version"),
         r#type: if watermark { String::new() } else { kind },
-        recorded_at_us,
-        event_id: text("event-id"),
-        causation: text("causation"),
+        recorded_at_us: headers.number("recorded-at-us"),
+        event_id: headers.text("event-id"),
+        causation: headers.text("causation"),
         payload: value.to_vec(),
         watermark,
-        previous,
+        previous: headers.number("previous"),
         partition: partition + 1,
-        request_id: text("request-id"),
-        traceparent: text("traceparent"),
-        unreadable: text("unreadable"),
+        request_id: headers.text("request-id"),
+        traceparent: headers.text("traceparent"),
+        unreadable: headers.text("unreadable"),
         resume: offset + 1,
     };
-    Ok(Record { partition, offset, stamp: Stamp { epoch, head }, fact })
+    match headers.broken.is_empty() {
+        true => {}
+        // It belongs to no lane.
+        false if watermark => return Err(broken(&headers.broken)),
+        false => fact.unreadable = broken(&headers.broken),
+    }
+    Ok(Record { partition, offset, stamp, fact })
+}
+
+/// The headers of a record, and what could not be read of them.
+struct Headers<'a> {
+    values: HashMap<&'a str, &'a [u8]>,
+    broken: Vec<String>,
+}
+
+impl Headers<'_> {
+    /// A text; empty where there is none.
+    fn text(&mut self, name: &str) -> String {
+        let value = self.values.get(name).copied().unwrap_or_default();
+        if let Ok(text) = std::str::from_utf8(value) {
+            return text.to_owned();
+        }
+        self.broken.push(format!("'{name}' is {:?}, and has to be UTF-8", String::from_utf8_lossy(value)));
+        String::new()
+    }
+
+    /// A number; 0 where there is none.
+    fn number(&mut self, name: &str) -> i64 {
+        let Some(value) = self.values.get(name) else { return 0 };
+        let shown = String::from_utf8_lossy(value);
+        if let Ok(number) = shown.parse() {
+            return number;
+        }
+        self.broken.push(format!("'{name}' is {shown:?}, and has to be a whole number"));
+        0
+    }
 }
 
 fn foreign(partition: i32, offset: i64) -> String {
@@ -160,14 +204,33 @@ mod tests {
 
     #[test]
     fn what_another_program_wrote_is_refused() {
-        for missing in ["source", "position", "epoch", "type"] {
+        for missing in OURS {
             let fact = Fact { source: "runs@1".to_owned(), position: 1, r#type: "A".to_owned(), ..Fact::default() };
             let headers = headers(&fact, Stamp::default());
             let left = headers.iter().filter(|(name, _)| *name != missing);
             let refused = read((0, 0), left.map(|(name, value)| (*name, value.as_bytes())), &[]).unwrap_err();
             assert!(refused.contains("something else writes"), "{refused}");
         }
-        let garbled = [("source", "runs@1"), ("position", "x"), ("epoch", "1"), ("type", "A")];
-        assert!(read((0, 0), garbled.iter().map(|(name, value)| (*name, value.as_bytes())), &[]).is_err());
+    }
+
+    #[test]
+    fn what_is_broken_of_a_relays_record_is_said_and_not_passed_over() {
+        // A header that could not be read was left out: what nobody could read was handled, with half of what it says.
+        let with = |name: &'static str, value: &'static [u8], kind: &'static str| {
+            let ours = [("source", &b"runs@1"[..]), ("position", b"7"), ("epoch", b"1"), ("type", kind.as_bytes())];
+            read((2, 40), ours.into_iter().chain([(name, value)]), b"payload")
+        };
+        for (name, value) in [("position", &b"x"[..]), ("epoch", b"1.5"), ("head", b""), ("source", b"\xff")] {
+            let refused = with(name, value, "A").unwrap_err();
+            let wanted = ["record 40 of partition 2", "headers are broken", name];
+            assert!(wanted.iter().all(|part| refused.contains(part)), "{refused}");
+        }
+        for name in ["previous", "version", "recorded-at-us", "unreadable", "causation", "stream", "event-id"] {
+            let fact = with(name, b"\xff", "A").unwrap().fact;
+            let (wanted, text) = (format!("'{name}' is"), &fact.unreadable);
+            assert!(text.contains(&wanted), "its lane is parked: {text}");
+            assert_eq!((fact.position, fact.payload.as_slice()), (7, &b"payload"[..]));
+            assert!(with(name, b"\xff", WATERMARK).is_err(), "it has no lane");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Sends a service's facts on to its topic.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use contracts::feed::Fact;
@@ -42,6 +43,8 @@ pub struct Relay {
     source: Source,
     entry: Arc<Entry>,
     shutdown: Shutdown,
+    /// Whether it was looked how safe the topic is.
+    is_looked_at: AtomicBool,
 }
 
 /// How a run of a relay ends well.
@@ -57,7 +60,7 @@ impl Relay {
         // Nobody can ask anything of it: it parks nothing.
         let (entry, _) = Entry::new(source.log().clone(), NAME, &service, Arc::new(source.clone()));
         consumers.add(&entry);
-        Self { kafka, service, source, entry, shutdown }
+        Self { kafka, service, source, entry, shutdown, is_looked_at: AtomicBool::new(false) }
     }
 
     /// Relays until shutdown.
@@ -98,6 +101,7 @@ impl Relay {
         if let Some(reason) = self.refuses(&topic, &ends).await? {
             return Ok(Ended::Halted(reason));
         }
+        self.look_at(&topic).await;
         let cursor = self.begin(&ends).await?;
         let opened = self.source.open(&cursor).await?;
         let epoch = ends::newest(&ends).map_or(0, |record| record.stamp.epoch) + 1;
@@ -122,6 +126,19 @@ impl Relay {
             is_stalled: false,
         };
         run.run(opened.facts).await
+    }
+
+    /// Warns of a topic that may lose what it has, once.
+    async fn look_at(&self, topic: &str) {
+        if self.is_looked_at.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        match topic::weakness(&self.kafka, topic).await {
+            Ok(Some(weakness)) => tracing::warn!("{weakness}"),
+            Ok(None) => {}
+            // Whoever may not ask has somebody who does.
+            Err(error) => tracing::debug!(topic, "it is not known how safe it is: {error:#}"),
+        }
     }
 
     /// The ends of the topic, which is made when it is absent.
