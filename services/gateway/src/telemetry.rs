@@ -33,6 +33,7 @@ fn describe() {
         ("trialog_task_failures_total", "Background tasks that failed and were begun again."),
         ("trialog_feed_skipped_total", "Parked facts that somebody gave up for ever."),
         ("trialog_feed_parked_total", "Facts that a follower could not handle and has set aside."),
+        ("trialog_feed_holes_total", "Facts that a topic of Kafka lacked, which are read from their log."),
         ("trialog_feed_unreadable_total", "Events that their own service cannot read."),
     ] {
         metrics::describe_counter!(name, help);

@@ -4,15 +4,16 @@
 //! The log stays the truth. A [`Relay`] sends it on, in order, and stores its cursor only when everything up to there
 //! is delivered: a crash between the two sends a suffix again, which readers drop by position. A [`Topic`] is read
 //! from a cursor that counts positions in each partition; its offsets are hints, which are verified. What a topic has
-//! no more is read from the log ([`Carried`]).
+//! no more, or has lost, is read from the log ([`Carried`]).
 //!
 //! `record` is what a fact looks like there · `ends` tells of which log a topic is, from its last records · `place`
-//! decides where a reader begins · `seen` what of the records is new to it · `sending` is what is under way · `reading`
-//! asks Kafka · `source` and `relay` put them together · `topic` makes topics.
+//! decides where a reader begins · `seen` what of the records is new to it · `gaps` what should have come before ·
+//! `sending` is what is under way · `reading` asks Kafka · `source` and `relay` put them together · `topic` makes topics.
 
 mod carried;
 mod client;
 mod ends;
+mod gaps;
 mod place;
 mod reading;
 mod record;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use eventlog::{Context, EventLog, Recorded, Store, sql};
 use futures_util::StreamExt;
-use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use runtime::{Backoff, Health, MachineEntropy, Shutdown};
@@ -256,6 +256,74 @@ async fn what_a_topic_has_lost_is_read_from_the_log_and_never_skipped() {
     let is_carried = async || ear.cursors("listen").await.unwrap().len() == 3;
     until("it has come back to the topic", is_carried).await;
     following.stop().await;
+}
+
+/// Copies a topic into another one, but for the record at a position of the log.
+async fn copy_without(kafka: &Kafka, position: i64) -> Kafka {
+    use rdkafka::Message;
+    use rdkafka::consumer::{BaseConsumer, Consumer};
+    use rdkafka::message::Headers;
+    use rdkafka::producer::{FutureProducer, FutureRecord};
+    let copy = Kafka { prefix: format!("{}c", kafka.prefix), ..kafka.clone() };
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", &kafka.bootstrap);
+    let admin: AdminClient<DefaultClientContext> = config.create().unwrap();
+    let (name, to) = (kafka.topic("talk"), copy.topic("talk"));
+    let new = NewTopic::new(&to, kafka.partitions, TopicReplication::Fixed(-1));
+    admin.create_topics([&new], &AdminOptions::new()).await.unwrap();
+    let bounds = bounds(kafka).await;
+    let consumer: BaseConsumer = config.clone().set("group.id", "copy").create().unwrap();
+    let mut all = TopicPartitionList::new();
+    for partition in 0..kafka.partitions {
+        all.add_partition_offset(&name, partition, Offset::Beginning).unwrap();
+    }
+    consumer.assign(&all).unwrap();
+    let count = usize::try_from(bounds.iter().map(|(low, high)| high - low).sum::<i64>()).unwrap();
+    let read = tokio::task::spawn_blocking(move || {
+        consumer.iter().take(count).map(|record| record.unwrap().detach()).collect::<Vec<_>>()
+    });
+    let producer: FutureProducer = config.create().unwrap();
+    let (mut sent, mut left_out) = (Vec::new(), 0);
+    for record in read.await.unwrap() {
+        let headers = record.headers().unwrap();
+        let is = |name: &str, value: &str| headers.iter().any(|h| h.key == name && h.value == Some(value.as_bytes()));
+        if is("position", &position.to_string()) && !is("type", "Watermark") {
+            left_out += 1;
+            continue;
+        }
+        let mut again = FutureRecord::to(&to).partition(record.partition()).headers(headers.clone());
+        (again.key, again.payload) = (record.key(), record.payload());
+        sent.push(producer.send_result::<[u8], [u8]>(again).map_err(|(error, _)| error).unwrap());
+    }
+    for sent in sent {
+        sent.await.unwrap().unwrap();
+    }
+    assert_eq!(left_out, 1);
+    copy
+}
+
+#[tokio::test]
+async fn a_fact_that_is_missing_in_the_topic_is_read_from_the_log() {
+    // Its reader met the hole again and again; or, where another stream's fact came behind it, never saw it.
+    let Some(kafka) = anywhere() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let (log, ear, mut wanted) = (Talk::open(folder.path()).await, open(folder.path(), "ear").await, Noted::new());
+    let relayed = Relayed::begin(&log, &kafka);
+    talk(&log, 0..60, &mut wanted).await;
+    until("all is relayed", async || is_at(&log.log, "kafka_relay", 60).await).await;
+    relayed.stop().await;
+    // Of lab/3, whose next fact is at 18.
+    let lacking = copy_without(&kafka, 11).await;
+    let carried = Arc::new(Carried::new(lacking.clone(), "talk", log.source.clone()));
+    let following = Following::begin(&Listener::new(&ear), carried);
+    comes_to(&ear, &wanted).await;
+    let is_carried = async || ear.cursors("listen").await.unwrap().len() == 3;
+    until("it has come back to the topic", is_carried).await;
+    let relayed = Relayed::begin(&log, &lacking);
+    talk(&log, 60..80, &mut wanted).await;
+    comes_to(&ear, &wanted).await;
+    following.stop().await;
+    relayed.stop().await;
 }
 
 #[tokio::test]
