@@ -12,7 +12,7 @@ use vocabulary::Decider;
 
 use crate::aggregates::{Aggregates, Found, Seen};
 use crate::event::is_separable;
-use crate::lease::Renewed;
+use crate::lease::{Busy, Renewal, Renewed};
 use crate::load::Loader;
 use crate::parked::Parked;
 use crate::snapshots::Wanted;
@@ -66,8 +66,11 @@ impl EventLog {
         let (tail, aggregates, reader) = (Arc::new(Tail::default()), Arc::default(), Arc::new(opened.reader));
         let damaged = reader.damage();
         let loader = Loader::new(Arc::clone(&reader), Arc::clone(&aggregates), done, snapshots.clone());
-        let held_since = opened.connection.is_leased().then_some(opened.start.renewed_us);
-        let renewed = Arc::new(Renewed::new(Arc::clone(&opened.start.clock), held_since));
+        let (lease, clock) = (opened.connection.lease(), &opened.start.clock);
+        let held_since = lease.is_some().then_some(opened.start.renewed_us);
+        let renewed = Arc::new(Renewed::new(Arc::clone(clock), held_since));
+        let busy = Arc::new(Busy::new(Arc::clone(clock)));
+        let renewal = lease.map(|lease| Renewal::begin(lease, Arc::clone(&renewed), Arc::clone(&busy)));
         let writer = Writer {
             connection: opened.connection,
             start: opened.start,
@@ -80,7 +83,8 @@ impl EventLog {
             parked: Parked::default(),
             recent: opened.recent,
             written: false,
-            renewed: Arc::clone(&renewed),
+            renewal,
+            busy,
         };
         let (end, ended) = watch::channel(None);
         tokio::spawn(snapshots::make(asked, Arc::clone(&aggregates), queue.downgrade()));
@@ -252,9 +256,19 @@ impl EventLog {
     /// Others may have written since, when it has stood still for a while.
     ///
     /// # Errors
-    /// When the lease was not renewed in time.
+    /// When the lease was not renewed in time, or is somebody else's.
     pub fn assert_current(&self) -> Result<(), Error> {
-        self.inner.renewed.over_since().map_or(Ok(()), |age| Err(Error::Lapsed(age)))
+        self.inner.renewed.over().map_or(Ok(()), Err)
+    }
+
+    /// Waits until [`EventLog::assert_current`] fails, and answers why; for ever for a log that nobody else can write.
+    pub async fn lapsed(&self) -> Error {
+        self.inner.renewed.is_over().await
+    }
+
+    /// Waits until [`EventLog::assert_current`] holds.
+    pub async fn current(&self) {
+        self.inner.renewed.is_good().await;
     }
 
     fn enqueue(&self, item: Item) -> Result<(), Error> {

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::aggregates::{Aggregates, Entry, Standing};
 use crate::append::{Batch, Taken};
 use crate::known::{Known, Recent};
-use crate::lease::{RENEWED_EVERY, Renewed};
+use crate::lease::{Busy, Renewal};
 use crate::load::{self, Loaded, Loader};
 use crate::open::Start;
 use crate::parked::Parked;
@@ -46,8 +46,9 @@ pub(crate) struct Writer {
     pub recent: Recent,
     /// Whether something was appended since the last tidying.
     pub written: bool,
-    /// When the lease was renewed last.
-    pub renewed: Arc<Renewed>,
+    /// What renews the lease beside it, where the log is held under one.
+    pub renewal: Option<Renewal>,
+    pub busy: Arc<Busy>,
 }
 
 impl Writer {
@@ -62,9 +63,6 @@ impl Writer {
         let mut tidy = tokio::time::interval(TIDY_EVERY);
         tidy.set_missed_tick_behavior(MissedTickBehavior::Delay);
         tidy.reset();
-        let mut renew = tokio::time::interval(RENEWED_EVERY);
-        renew.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let is_leased = self.connection.is_leased();
         let (mut closing, mut drained) = (false, false);
         while !(drained && self.parked.is_empty()) {
             let served = tokio::select! {
@@ -72,7 +70,7 @@ impl Writer {
                 // what may always be there.
                 biased;
                 Ok(_) = damage.changed() => damage.borrow_and_update().clone().map_or(Ok(()), Err),
-                _ = renew.tick(), if is_leased => self.renew().await,
+                lost = lost(&mut self.renewal) => Err(lost),
                 Some((stream, loaded)) = self.loaded.recv() => self.resume(&stream, loaded).await,
                 _ = close.changed(), if !closing => {
                     // Also when every handle is gone; what is queued is still served.
@@ -93,18 +91,11 @@ impl Writer {
             // Also after what was read for others: reads alone must not grow the memory without end.
             self.aggregates.trim();
         }
-        self.connection.close().await
-    }
-
-    /// What cannot be renewed now may be a second later. Until then nothing is answered, and what is written is fenced.
-    async fn renew(&mut self) -> Result<(), Error> {
-        let sent_us = self.start.clock.now_us();
-        match self.connection.renew().await {
-            Ok(()) => self.renewed.put(sent_us),
-            Err(error) if error.is_fatal() => return Err(error),
-            Err(error) => tracing::warn!(%error, "the lease of the event log could not be renewed"),
+        // Before the lease is given back: else it would be renewed once more.
+        if let Some(renewal) = self.renewal.take() {
+            renewal.stop().await;
         }
-        Ok(())
+        self.connection.close().await
     }
 
     async fn tidy(&mut self) -> Result<(), Error> {
@@ -181,7 +172,10 @@ impl Writer {
                 continue;
             }
             let moves: Vec<CursorMove> = cursors.iter().map(|(cursor, _)| cursor.clone()).collect();
-            match self.attempt(&mut appends, &moves).await {
+            self.busy.begin();
+            let attempt = self.attempt(&mut appends, &moves).await;
+            self.busy.end();
+            match attempt {
                 // Aggregates that the attempt has used up are brought again; who waits for a long history waits alone.
                 Ok(None) => {
                     appends.iter_mut().for_each(|append| append.is_doubtful = true);
@@ -426,6 +420,14 @@ impl Writer {
             self.connection.rollback().await;
         }
         written
+    }
+}
+
+/// Waits until somebody else has the lease; for ever where there is none.
+async fn lost(renewal: &mut Option<Renewal>) -> Error {
+    match renewal {
+        Some(renewal) => renewal.lost().await,
+        None => std::future::pending().await,
     }
 }
 

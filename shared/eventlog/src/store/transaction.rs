@@ -11,6 +11,7 @@ use super::postgres;
 use super::rows::{Fence, Rows};
 use super::sqlite;
 use crate::known::Known;
+use crate::lease::Lease;
 use crate::snapshots::SnapshotRow;
 use crate::sql::{Insert, Row, Statement};
 use crate::{Error, RecordedEvent};
@@ -118,16 +119,16 @@ impl Transaction {
         ask!(self, store => store.take_over(service, seed).await)
     }
 
-    /// Whether the log is held under a lease.
-    pub(crate) fn is_leased(&self) -> bool {
+    /// The lease under which the log is held, to be renewed beside this connection; none where nobody else can write.
+    pub(crate) fn lease(&self) -> Option<Box<dyn Lease>> {
         match &self.0 {
             #[cfg(feature = "postgres")]
-            Connection::Postgres(store) => store.is_leased(),
-            _ => false,
+            Connection::Postgres(store) => store.lease(),
+            _ => None,
         }
     }
 
-    /// Renews the lease under which the log is held, if there is one.
+    /// Renews the lease under which the log is held, if there is one, in the open transaction.
     pub(crate) async fn renew(&mut self) -> Result<(), Error> {
         match &mut self.0 {
             #[cfg(feature = "postgres")]

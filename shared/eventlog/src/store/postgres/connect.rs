@@ -106,7 +106,12 @@ impl Address {
         within(CONNECT_MAX, options.connect()).await
     }
 
-    /// The same, after the schema was made if it is not there.
+    /// For the lease alone, which waits for no disk: one that the server forgets when it fails is over, as it should.
+    pub(super) async fn renewing(&self) -> Result<PgConnection, Error> {
+        within(CONNECT_MAX, self.session().options([("synchronous_commit", "off")]).connect()).await
+    }
+
+    /// The same as [`Address::writing`], after the schema was made if it is not there.
     pub(super) async fn making(&self) -> Result<PgConnection, Error> {
         let mut connection = self.writing().await?;
         self.make(&mut connection).await?;

@@ -1,11 +1,17 @@
 //! The lease of a log: one row beside its head.
 
+use std::time::Duration;
+
 use sqlx::{Connection, PgConnection, PgPool};
 
+use super::Address;
+use super::connect::within;
 use super::schema::LEASES;
+use crate::lease::{Holder, LEASE, Lease};
+use crate::{BoxFuture, Error};
 
-use crate::Error;
-use crate::lease::{Holder, LEASE};
+/// How long a renewal may take: the next one then still comes before the lease is over.
+const RENEWAL_MAX: Duration = Duration::from_secs(2);
 
 /// The holder of the lease, when it is somebody else's and not over.
 const ELSEWHERE: &str =
@@ -66,6 +72,42 @@ pub(super) async fn renew(connection: &mut PgConnection, holder: &Holder, epoch:
     let renew = sqlx::query(renew).bind(&holder.name).bind(epoch).bind(LEASE.as_secs_f64());
     let renewed = renew.execute(connection).await?;
     if renewed.rows_affected() == 1 { Ok(()) } else { Err(Error::Deposed) }
+}
+
+/// A lease that is renewed on a connection of its own.
+pub(super) struct Kept {
+    address: Address,
+    holder: Holder,
+    epoch: i64,
+    /// None before the first renewal, and after one whose answer did not come.
+    connection: Option<PgConnection>,
+}
+
+impl Kept {
+    /// That of a log that was taken over with this epoch; none where nobody holds it by name.
+    pub fn of(address: &Address, epoch: i64) -> Option<Self> {
+        Some(Self { holder: address.holder()?.clone(), address: address.clone(), epoch, connection: None })
+    }
+
+    async fn renewed(&mut self) -> Result<(), Error> {
+        let connection = match &mut self.connection {
+            Some(connection) => connection,
+            none => none.insert(self.address.renewing().await?),
+        };
+        renew(connection, &self.holder, self.epoch).await
+    }
+}
+
+impl Lease for Kept {
+    fn renew(&mut self) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(async move {
+            let renewed = within(RENEWAL_MAX, self.renewed()).await;
+            if renewed.as_ref().is_err_and(Error::is_lost_connection) {
+                self.connection = None;
+            }
+            renewed
+        })
+    }
 }
 
 /// Gives the lease of an epoch back, so that nobody waits until it is over.

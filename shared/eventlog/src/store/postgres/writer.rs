@@ -12,6 +12,7 @@ use super::known::{self, Pruner};
 use super::schema::{TABLES, translate};
 use super::{Address, bind, insert, lease, pages, query};
 use crate::known::Known;
+use crate::lease::Lease;
 use crate::snapshots::SnapshotRow;
 use crate::sql::{Insert, ROWS_AT_ONCE, Row, Statement, Stored};
 use crate::store::transaction::Owned;
@@ -271,9 +272,9 @@ impl Writer {
         Ok(())
     }
 
-    /// Whether the log is held under a lease.
-    pub fn is_leased(&self) -> bool {
-        self.address.holder().is_some()
+    /// The lease, where there is one, to be renewed on a connection of its own.
+    pub fn lease(&self) -> Option<Box<dyn Lease>> {
+        Some(Box::new(lease::Kept::of(&self.address, self.epoch)?))
     }
 
     /// Renews the lease, where there is one.
