@@ -19,7 +19,7 @@ use crate::{BoxFuture, Error};
 #[cfg(any(feature = "postgres", test))]
 pub(crate) const LEASE: Duration = Duration::from_secs(3);
 /// How often it is renewed: two renewals may fail before it is over.
-pub(crate) const RENEWED_EVERY: Duration = Duration::from_secs(1);
+const RENEWED_EVERY: Duration = Duration::from_secs(1);
 /// A holder that could not renew for so long answers nothing any more: two thirds of the lease, so that its clock may
 /// run much slower than the database's before another one answers at the same time.
 const GOOD_FOR: Duration = Duration::from_secs(2);

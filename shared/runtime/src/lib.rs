@@ -21,4 +21,4 @@ pub use machine::{MachineClock, MachineEntropy, Stopwatch};
 pub use printing::{print_error, print_line};
 pub use shutdown::Shutdown;
 pub use steady::SteadyClock;
-pub use tasks::{Task, supervise};
+pub use tasks::{Attempt, Task, supervise};

@@ -10,7 +10,8 @@ use tokio::task::{JoinError, JoinHandle, JoinSet};
 use crate::health::{Health, Part};
 use crate::{Backoff, Shutdown};
 
-type Attempt = Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send>>;
+/// A task under way.
+pub type Attempt = Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send>>;
 
 /// How a process treats its tasks.
 const PACE: Pace = Pace {
@@ -60,6 +61,13 @@ impl Task {
     #[must_use]
     pub fn of(self, service: &str) -> Self {
         Self { service: service.to_owned(), ..self }
+    }
+
+    /// The same, each attempt of which is what `gate` makes of it.
+    #[must_use]
+    pub fn through(self, gate: impl Fn(Attempt) -> Attempt + Send + 'static) -> Self {
+        let begin = self.begin;
+        Self { begin: Box::new(move |part| gate(begin(part))), ..self }
     }
 }
 

@@ -8,6 +8,7 @@ pub mod doctor;
 pub mod down;
 pub mod folder;
 mod health;
+mod held;
 mod journal;
 mod listen;
 mod logs;

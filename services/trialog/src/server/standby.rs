@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use contracts::Peer;
-use eventlog::{Error, EventLog, Holder, Stores};
+use eventlog::{Error, Holder, Stores};
 use runtime::{MachineEntropy, Shutdown, Stopwatch};
 use tokio::task::JoinSet;
 use tonic::Status;
@@ -220,23 +220,6 @@ fn forwarded(target: Target) -> Routes {
                     peer.oneshot(request).await.unwrap_or_else(|error| away(&format!("{address}: {error}")))
                 }
             }
-        }
-    })
-}
-
-/// Routes that answer only while the logs are held here: what was read after they were taken over is not sent.
-pub fn while_held(routes: Routes, logs: Vec<EventLog>) -> Routes {
-    let logs: Arc<[EventLog]> = logs.into();
-    listen::routed(move |request: Request<Body>| {
-        let (routes, logs) = (routes.clone(), Arc::clone(&logs));
-        async move {
-            let is_held = || logs.iter().try_for_each(EventLog::assert_current);
-            let refused = |error: &eventlog::Error| contracts::status_of(&error.problem()).into_http();
-            if let Err(error) = is_held() {
-                return refused(&error);
-            }
-            let answer = routes.oneshot(request).await.unwrap_or_else(|never| match never {});
-            is_held().map_or_else(|error| refused(&error), |()| answer)
         }
     })
 }

@@ -13,6 +13,7 @@ use tonic::service::{Routes, RoutesBuilder};
 use vocabulary::{Clock, Entropy};
 
 use super::health::{self, HealthServer};
+use super::held::Held;
 use super::measures::Measures;
 use super::plan::{Plan, SERVICES};
 
@@ -86,7 +87,7 @@ pub async fn run(plan: Plan) -> anyhow::Result<()> {
             .await?;
     drop(keeping);
     super::databases::remember(plan.folder.root(), &plan.stores).await?;
-    let routes = if plan.is_shared() { super::standby::while_held(routes, logs.clone()) } else { routes };
+    let routes = if plan.is_shared() { while_held(routes, &mut tasks, &logs, &shutdown) } else { routes };
     for service in SERVICES.iter().filter(|service| plan.runs_here(service)) {
         if let Some(peer) = peers.by_name(service) {
             peer.connect_routes(routes.clone());
@@ -126,6 +127,15 @@ pub async fn run(plan: Plan) -> anyhow::Result<()> {
         Some(reason) => anyhow::bail!("{reason}"),
         None => Ok(()),
     }
+}
+
+/// Routes and tasks of logs that other processes reach.
+fn while_held(routes: Routes, tasks: &mut Vec<Task>, logs: &[eventlog::EventLog], shutdown: &Shutdown) -> Routes {
+    let held = Held::new(logs.to_vec());
+    *tasks = std::mem::take(tasks).into_iter().map(|task| held.task(task)).collect();
+    let (watched, shutdown) = (held.clone(), shutdown.clone());
+    tasks.push(Task::new("lease", move || watched.clone().tell(shutdown.clone())));
+    held.routes(routes)
 }
 
 /// The task of the clock, which leaves its time for the next start.
