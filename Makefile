@@ -18,7 +18,7 @@ PROFILE ?= dist
 BUILT = $(TARGET)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))/trialog
 DIST := $(CURDIR)/dist
 # Parts that release builds and tests have, and a laptop does without.
-FEATURES := --features trialog/postgres,trialog/kafka,trialog-testkit/postgres
+FEATURES := --features trialog/postgres,trialog/kafka,trialog/s3,trialog-testkit/postgres
 # What must not be skipped in tests; the others say what they miss.
 export TRIALOG_REQUIRE ?= python,promtool
 
@@ -58,11 +58,11 @@ demo: build $(DEMO)/venv/ready ## a sweep from submission to served answers (DEM
 
 SCALED := $(DEMO)/scaled
 .PHONY: up-scaled
-up-scaled: tools $(DEMO)/venv/ready ## every service as its own process, over TCP, on PostgreSQL and Kafka, and the demo's sweep on it (DEMO_KEEP=0 ends by itself)
-	cargo build -p trialog --features postgres,kafka
+up-scaled: tools $(DEMO)/venv/ready ## every service as its own process, over TCP, on PostgreSQL, Kafka and S3, and the demo's sweep on it (DEMO_KEEP=0 ends by itself)
+	cargo build -p trialog --features postgres,kafka,s3
 	rm -rf $(SCALED)
 	mkdir -p $(SCALED)
-	deploy/scaled/scaled $(SCALED) --trialog $(TARGET)/debug/trialog --listen $(or $(DEMO_LISTEN),127.0.0.1:8080) --replicas sweeps=2,models=2 \
+	deploy/scaled/scaled $(SCALED) --trialog $(TARGET)/debug/trialog --listen $(or $(DEMO_LISTEN),127.0.0.1:8080) --replicas runs=2,sweeps=2,models=2 \
 	  > $(SCALED)/scaled.log & \
 	scaled=$$!; trap 'kill -TERM '$$scaled' 2>/dev/null; wait '$$scaled'; cat $(SCALED)/scaled.log' EXIT; \
 	until grep -q 'trialog at' $(SCALED)/scaled.log; do kill -0 $$scaled; sleep 0.2; done; \
@@ -72,12 +72,14 @@ up-scaled: tools $(DEMO)/venv/ready ## every service as its own process, over TC
 
 .PHONY: test
 test: tools lint $(DEMO)/venv/ready $(DEMO)/bin/promtool ## everything that must hold
-	cargo build -p trialog --features postgres,kafka
+	cargo build -p trialog --features postgres,kafka,s3
 	postgres=$$(mktemp -d /tmp/trialog-postgres-XXXXXX); \
 	kafka=$$(mktemp -d /tmp/trialog-kafka-XXXXXX); \
-	trap 'deploy/postgres-dev/postgres-dev down '$$postgres'; deploy/kafka-dev/kafka-dev down '$$kafka'; rm -rf '$$postgres' '$$kafka EXIT; \
+	s3=$$(mktemp -d /tmp/trialog-s3-XXXXXX); \
+	trap 'deploy/postgres-dev/postgres-dev down '$$postgres'; deploy/kafka-dev/kafka-dev down '$$kafka'; deploy/s3-dev/s3-dev down '$$s3'; rm -rf '$$postgres' '$$kafka' '$$s3 EXIT; \
 	export TRIALOG_TEST_POSTGRES=$$(FSYNC=off deploy/postgres-dev/postgres-dev up $$postgres); \
 	export TRIALOG_TEST_KAFKA=$$(deploy/kafka-dev/kafka-dev up $$kafka); \
+	export TRIALOG_TEST_S3=$$(deploy/s3-dev/s3-dev up $$s3); \
 	export TRIALOG=$(TARGET)/debug/trialog TRIALOG_TEST_PYTHON=$(DEMO)/venv/bin/python TRIALOG_TEST_PROMTOOL=$(DEMO)/bin/promtool; \
 	cargo test --workspace $(FEATURES); \
 	if [ -n "$$TRIALOG_TEST_POSTGRES" ]; then TRIALOG_TEST_STORE=postgres cargo test --workspace $(FEATURES) --lib -- api:: scenarios serving_tests; fi
@@ -115,7 +117,7 @@ check: tools ## formatting, lints and unit tests of the crates that differ from 
 
 .PHONY: stage
 stage: tools
-	cargo build -p trialog --profile $(PROFILE) --features postgres,kafka
+	cargo build -p trialog --profile $(PROFILE) --features postgres,kafka,s3
 	rm -rf $(DIST)/stage
 	install -D -m 755 $(BUILT) $(DIST)/stage/bin/trialog
 	cd $(DIST)/stage && mkdir -p share/bash-completion/completions share/zsh/site-functions share/fish/vendor_completions.d share/doc/trialog \

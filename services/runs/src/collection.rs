@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use eventlog::{Context, Error, Recorded, Transaction, sql};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::SignedDuration;
 use vocabulary::Problem;
 
@@ -11,12 +12,19 @@ use crate::core::Core;
 use crate::experiment::{self, Experiments};
 use crate::objects::Hash;
 
-/// So long nobody must have put an object: who has put one may be about to name it.
+/// So long nobody must have put an object: who has put one may be about to name it. S3 takes no request of a clock that
+/// is 15 minutes from its own, so that it may also be the store's clock that says when.
 const GRACE: SignedDuration = SignedDuration::from_hours(1);
 /// Released objects that are looked at together: nobody can name an object for some milliseconds meanwhile.
 const OBJECTS_AT_ONCE: i64 = 100;
 /// How often what was released is looked through, if nobody asks for it.
 const AGAIN: Duration = Duration::from_secs(600);
+/// What is asked of the store at the same time.
+const CALLS_AT_ONCE: usize = 16;
+/// Longer than a removal takes that was begun under the lease before: each call to the store has 5 s at most.
+const REMOVAL_MAX: SignedDuration = SignedDuration::from_secs(10);
+/// Longer than any upload takes.
+const UPLOAD_MAX: SignedDuration = SignedDuration::from_hours(24);
 
 /// Looks through what was released at the start, when something more is, and every now and then: what somebody has put
 /// a moment ago waits for a later time. So it goes on after a crash, too.
@@ -26,6 +34,7 @@ const AGAIN: Duration = Duration::from_secs(600);
 pub(crate) async fn keep_collecting(core: Arc<Core>) -> anyhow::Result<()> {
     loop {
         collect(&core).await?;
+        core.objects.sweep(core.clock.now() - UPLOAD_MAX).await?;
         tokio::select! {
             () = core.released.notified() => {}
             () = tokio::time::sleep(AGAIN) => {}
@@ -48,24 +57,47 @@ pub(crate) async fn collect(core: &Core) -> Result<(), Problem> {
         let page = page.map_err(|error| error.problem())?;
         let Some(last) = page.last() else { return Ok(()) };
         after = last.clone();
-        let mut old = Vec::new();
-        for hash in page.iter().filter_map(|hash| Hash::parse(hash).ok()) {
-            let written = core.objects.written_at(&hash).await?;
-            if written.is_none_or(|at| core.clock.now().duration_since(at) >= GRACE) {
-                old.push(hash);
-            }
-        }
+        let released: Vec<Hash> = page.iter().filter_map(|hash| Hash::parse(hash).ok()).collect();
+        let looked = stream::iter(released).map(|hash| if_old(core, hash)).buffered(CALLS_AT_ONCE);
+        let looked: Vec<Option<Hash>> = looked.try_collect().await?;
+        let old: Arc<Vec<Hash>> = Arc::new(looked.into_iter().flatten().collect());
         if old.is_empty() {
             continue;
         }
-        let old = Arc::new(old);
         let orphans = write(core, &old, Step::Disown).await?;
-        for hash in orphans.split(' ').filter_map(|hash| Hash::parse(hash).ok()) {
-            core.objects.remove(&hash).await?;
-        }
+        let orphans: Vec<_> = orphans.split(' ').filter_map(|hash| Hash::parse(hash).ok()).map(Ok).collect();
+        stream::iter(orphans).try_for_each_concurrent(CALLS_AT_ONCE, |hash| remove(core, hash)).await?;
         // Last: what a crash leaves between is found again.
         write(core, &old, Step::Forget).await?;
     }
+}
+
+/// An object that nobody has put for some time.
+async fn if_old(core: &Core, hash: Hash) -> Result<Option<Hash>, Problem> {
+    let written = core.objects.written_at(&hash).await?;
+    let is_old = written.is_none_or(|at| core.clock.now().duration_since(at) >= GRACE);
+    Ok(is_old.then_some(hash))
+}
+
+/// Removes an object of which nobody has been found to have it, unless another process may have been given it again
+/// since.
+async fn remove(core: &Core, hash: Hash) -> Result<(), Problem> {
+    core.log.assert_current().map_err(|error| error.problem())?;
+    core.objects.remove(&hash).await
+}
+
+/// Whether the process that wrote the log before may be removing an object right now: it has found that nobody has it,
+/// and asked the store for the last time just before its lease was over.
+///
+/// # Errors
+/// When the row cannot be read.
+pub(crate) async fn may_be_removed(core: &Core, hash: &Hash) -> Result<bool, Error> {
+    if !core.objects.is_shared() || core.clock.now().duration_since(core.opened_at) >= REMOVAL_MAX {
+        return Ok(false);
+    }
+    let get = "SELECT sha256 FROM released_objects WHERE sha256 = $1";
+    let released: Option<String> = sql(get).bind(hash.as_str()).fetch_optional(core.log.reader()).await?;
+    Ok(released.is_some())
 }
 
 /// What is written of released objects.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use contracts::CallContext;
 use eventlog::EventLog;
+use jiff::Timestamp;
 use runtime::Shutdown;
 use tokio::sync::{Notify, RwLock};
 use vocabulary::{Clock, Entropy, RunId, token};
@@ -19,6 +20,8 @@ pub(crate) struct Core {
     pub clock: Arc<dyn Clock>,
     pub entropy: Arc<dyn Entropy>,
     pub objects: Objects,
+    /// Since when this process writes the log.
+    pub opened_at: Timestamp,
     /// Held to read by whoever finds an object there and then writes down who has or names it, and to write by whoever
     /// removes what nobody names: what was acknowledged as there is not removed behind the answer.
     pub naming: RwLock<()>,

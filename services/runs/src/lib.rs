@@ -11,6 +11,7 @@
 //! - Invariant: a terminal state stays, but that a policy's late stop relabels Completed or Failed as EarlyStopped.
 
 pub mod api;
+mod belonging;
 mod collection;
 mod core;
 mod deletion;

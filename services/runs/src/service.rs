@@ -1,6 +1,5 @@
 //! Opens the service and hands out its parts: gRPC routes, feed, background tasks.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use contracts::runs::runs_service_server::RunsServiceServer;
@@ -8,7 +7,6 @@ use eventlog::{EventLog, Options, Stores};
 use runtime::{Shutdown, Task};
 use vocabulary::{Clock, Entropy};
 
-use crate::collection;
 pub(crate) use crate::core::Core;
 use crate::known_experiments::Known;
 use crate::logs::Wake;
@@ -21,6 +19,7 @@ use crate::views::nested_runs::NestedRuns;
 use crate::views::object_owners::ObjectOwners;
 use crate::views::runs::{RunsView, VersionsView};
 use crate::{api, publish, reactions};
+use crate::{belonging, collection};
 
 const MIGRATIONS: &[(&str, &str)] = &[
     ("001_runs", include_str!("../migrations/001_runs.sql")),
@@ -35,14 +34,15 @@ const MIGRATIONS: &[(&str, &str)] = &[
     ("010_own_rows", include_str!("../migrations/010_own_rows.sql")),
     ("011_what_stays", include_str!("../migrations/011_what_stays.sql")),
     ("012_owners_by_object", include_str!("../migrations/012_owners_by_object.sql")),
+    ("013_object_store", include_str!("../migrations/013_object_store.sql")),
 ];
 
 /// What the service is given.
 pub struct Dependencies {
     /// Where logs are kept.
     pub stores: Stores,
-    /// The data folder: `objects/` below it is this service's.
-    pub data: PathBuf,
+    /// Where objects are kept.
+    pub objects: Objects,
     /// Where the time comes from.
     pub clock: Arc<dyn Clock>,
     /// Where new ids come from.
@@ -81,17 +81,20 @@ pub fn log_options(stores: &Stores, clock: Arc<dyn Clock>, entropy: Arc<dyn Entr
     }
 }
 
-/// Opens the database and the object store.
+/// Opens the database, and looks whether the objects are its own.
 ///
 /// # Errors
-/// When either cannot be opened.
+/// When it cannot be opened, or they are not.
 pub async fn open(dependencies: Dependencies) -> anyhow::Result<Service> {
-    let Dependencies { stores, data, clock, entropy, feeds, shutdown, signing_key } = dependencies;
+    let Dependencies { stores, objects, clock, entropy, feeds, shutdown, signing_key } = dependencies;
     let log = EventLog::open(log_options(&stores, Arc::clone(&clock), Arc::clone(&entropy))).await?;
-    let objects = Objects::local(&data.join("objects"))?;
+    objects.begin()?;
     let (wake, experiments) = (Wake::default(), Known::default());
     let (naming, released) = (tokio::sync::RwLock::default(), tokio::sync::Notify::new());
-    let core = Core { log, clock, entropy, objects, naming, released, wake, experiments, shutdown, signing_key };
+    let opened_at = clock.now();
+    let core =
+        Core { log, clock, entropy, objects, opened_at, naming, released, wake, experiments, shutdown, signing_key };
+    belonging::check(&core).await?;
     Ok(Service { core: Arc::new(core), feeds })
 }
 

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use trialog_testkit::{
     Client, Fixture, Home, Options, Server, Watchdog, ask_and_tell, asked_parameters, await_that, binary,
-    external_sweep, new_schema, postgres,
+    external_sweep, new_schema, objects_in_s3, postgres, s3,
 };
 
 /// For everything: a debug build on a busy machine needs a fraction of it.
@@ -34,7 +34,9 @@ struct Installation {
 impl Installation {
     fn new(url: &str) -> Self {
         let (home, prefix) = (Home::new(), new_schema());
-        let config = home.write("trialog.toml", &format!("[store]\nurl = {url:?}\nprefix = {prefix:?}\n"));
+        let objects = s3().map(|endpoint| objects_in_s3(&endpoint, &prefix)).unwrap_or_default();
+        let config = format!("[store]\nurl = {url:?}\nprefix = {prefix:?}\n{objects}");
+        let config = home.write("trialog.toml", &config);
         let config = config.display().to_string();
         Self { home, url: url.to_owned(), prefix, config }
     }
@@ -67,7 +69,7 @@ impl Installation {
     }
 
     fn words<'a>(&'a self, more: &[&'a str]) -> Vec<&'a str> {
-        [&["move", "--to", &self.url, "--prefix", &self.prefix], more].concat()
+        [&["move", "--to", &self.url, "--prefix", &self.prefix, "--config", &self.config], more].concat()
     }
 
     /// What a move that must go through says.
@@ -233,6 +235,12 @@ fn an_installation_goes_on_in_postgres_as_if_it_had_always_been_there() {
     }
     there.refused(&["move", "--to", &url, "--prefix", "another"], "moved to");
     assert!(there.carry(&[]).contains("[store]"), "it was done, and nothing is left to do");
+    if s3().is_some() {
+        let place = format!("are in s3://trialog/{}", there.prefix);
+        assert!(listed.contains("would go to s3://") && carried.contains(&place), "{carried}");
+        // From now on the folder's are nobody's.
+        fs::remove_dir_all(there.home.join("d/objects/sha256")).expect("it has objects");
+    }
 
     let mut server = Server::start(there.moved());
     let client = server.client();

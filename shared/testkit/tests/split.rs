@@ -106,14 +106,14 @@ mod scaled {
     use std::path::{Path, PathBuf};
     use std::process::Command;
 
-    use trialog_testkit::{Broker, await_that, kafka, postgres};
+    use trialog_testkit::{Broker, S3Server, await_that, kafka, objects_in_s3, postgres, s3};
 
     use super::*;
 
-    /// Each service by itself, sweeps twice.
-    const SEVEN: Layout = &[
+    /// Each service by itself, runs and sweeps twice.
+    const EIGHT: Layout = &[
         ("workspaces", &["workspaces"]),
-        ("runs", &["runs"]),
+        ("runs", &["runs-a", "runs-b"]),
         ("sweeps", &["sweeps-a", "sweeps-b"]),
         ("models", &["models"]),
         ("compute", &["compute"]),
@@ -162,36 +162,39 @@ mod scaled {
 
     #[test]
     fn each_service_by_itself_the_database_and_the_broker_are_killed_in_turn_and_the_sweep_is_right() {
-        if postgres().is_none() {
+        if postgres().is_none() || s3().is_none() {
             return;
         }
         // Beside the home, whose owner's secrets others must not read: a server does not run as root.
         let outside = tempfile::Builder::new().prefix("trialog-scaled-").tempdir_in("/tmp").expect("a folder");
         let database = Database::start(outside.path().to_owned());
         let broker = kafka().map(|_| Broker::start(outside.path()));
-        let mut text = format!("[store]\nurl = {:?}\n", database.url);
+        let bucket = S3Server::start(outside.path());
+        let mut text = format!("[store]\nurl = {:?}\n{}", database.url, objects_in_s3(&bucket.endpoint, "objects"));
         if let Some(broker) = &broker {
             text += &format!("[feed.kafka]\nbootstrap = {:?}\npartitions = 3\n", broker.servers);
         }
-        let places = Places::new(SEVEN).configured(&text);
+        let places = Places::new(EIGHT).configured(&text);
         let _watchdog = Watchdog::new(LIMIT, places.home().path(), "the scaled sweep");
         let mut servers: Vec<Server> =
-            ["workspaces", "runs", "sweeps-a", "models", "compute"].map(|name| places.start(name)).into();
+            ["workspaces", "runs-a", "sweeps-a", "models", "compute"].map(|name| places.start(name)).into();
         servers.push(Server::launch(places.options("sweeps-b")));
+        let second = Server::launch(places.options("runs-b"));
         let gateway = places.start("gateway");
         let token = servers[0].token();
         let client = gateway.client_with(&token);
-        servers.push(gateway);
+        servers.extend([gateway, second]);
         make_cluster(&client);
         let sweep = client.post("sweeps", &document()).expect(201)["id"].as_str().expect("an id").to_owned();
         let path = format!("sweeps/{sweep}");
-        // A writer that is started again at once goes on with its lease; of sweeps it stays away, and the other one
-        // takes over.
+        // A writer that is started again at once goes on with its lease; of runs and sweeps it stays away, and the
+        // other one takes over.
         for (wanted, place) in [1, 4, 2, 0, 3, 6].into_iter().enumerate() {
             client.await_version(&path, SWEEP_LIMIT, |sweep| ended_trials(sweep) >= wanted as u64);
             eprintln!("scaled: killing {}", servers[place].data().display());
             servers[place].kill();
             match (place, &broker) {
+                (1, _) => continue,
                 (2, _) => {
                     eprintln!("scaled: killing the database");
                     database.kill();
@@ -207,6 +210,7 @@ mod scaled {
             servers[place].restart();
         }
         is_right(&client, &path);
+        servers[1].begin();
         servers[2].begin();
         all_ends(&client, &places, servers);
     }

@@ -6,9 +6,10 @@
 use std::time::Duration;
 
 use runtime::Stopwatch;
+use serde_json::json;
 use trialog_testkit::{
-    Client, Layout, Places, Server, Watchdog, ask_and_tell, asked_parameters, await_that, external_sweep, new_schema,
-    postgres,
+    Client, Layout, Places, S3Server, Server, Watchdog, ask_and_tell, asked_parameters, await_that, external_sweep,
+    new_schema, objects_in_s3, postgres, s3,
 };
 
 /// For everything: a debug build on a busy machine needs a fifth of it.
@@ -24,6 +25,15 @@ const REPLICATED: Layout = &[
     ("gateway", &["front"]),
     ("sweeps", &["a", "b"]),
     ("models", &["a", "b"]),
+];
+/// The objects of runs are in S3.
+const RUNS_TWICE: Layout = &[
+    ("workspaces", &["front"]),
+    ("runs", &["a", "b"]),
+    ("compute", &["front"]),
+    ("gateway", &["front"]),
+    ("sweeps", &["front"]),
+    ("models", &["front"]),
 ];
 /// What may not.
 const KEPT_BY_TWO: Layout = &[
@@ -94,4 +104,68 @@ fn nobody_stands_by_for_a_process_that_keeps_files() {
     let ended = second.await_end(Duration::from_secs(20)).expect("it is refused");
     let said = std::fs::read_to_string(places.home().join("b.log")).expect("its log");
     assert!(!ended.success() && said.contains("runs keeps files in that process's data folder"), "{said}");
+    assert!(said.contains("[objects] url"), "what would let it: {said}");
+}
+
+/// More than S3 takes at once from us, and a little.
+fn content(seed: u8, size: usize) -> Vec<u8> {
+    (0..size as u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8 ^ seed).collect()
+}
+
+fn put(client: &Client, run: &str, name: &str, content: &[u8]) {
+    let sent = client.request("PUT", &format!("runs/{run}/artifacts/{name}")).body("application/octet-stream", content);
+    let answer = sent.send();
+    assert!(answer.status < 300, "{name}: {}", answer.text());
+}
+
+fn is_there(client: &Client, run: &str, name: &str, content: &[u8]) {
+    let answer = client.get(&format!("runs/{run}/artifacts/{name}"));
+    assert!(answer.status == 200 && answer.body == content, "{name}: {} {}", answer.status, answer.body.len());
+}
+
+#[test]
+fn two_replicas_of_runs_read_what_each_other_wrote_and_one_goes_on_when_the_other_is_killed() {
+    let (Some(url), Some(_)) = (postgres(), s3()) else { return };
+    let outside = tempfile::Builder::new().prefix("trialog-s3-").tempdir_in("/tmp").expect("a folder");
+    let bucket = S3Server::start(outside.path());
+    let prefix = new_schema();
+    let config = format!("[store]\nurl = {url:?}\nprefix = {prefix:?}\n{}", objects_in_s3(&bucket.endpoint, &prefix));
+    let places = Places::new(RUNS_TWICE).configured(&config);
+    let _watchdog = Watchdog::new(LIMIT, places.home().path(), "two replicas of runs");
+    let mut first = places.start("a");
+    let second = Server::launch(places.options("b"));
+    let front = places.start("front");
+    let token = front.token();
+    let doors = ["a", "b"].map(|process| Server::start(places.door_to(process)));
+    let clients = [0, 1].map(|place: usize| doors[place].client_with(&token));
+    let run =
+        clients[0].post("runs", &json!({"name": "shared"})).expect(201)["run_id"].as_str().expect("an id").to_owned();
+    let (small, large) = (content(1, 1_000), content(2, 20_000_000));
+    put(&clients[0], &run, "small", &small);
+    put(&clients[1], &run, "large", &large);
+    assert!(!second.is_announced(), "it stands by, and forwards");
+    is_there(&clients[1], &run, "small", &small);
+    is_there(&clients[0], &run, "large", &large);
+
+    eprintln!("standby: the writer of runs is killed");
+    first.kill();
+    await_that(TAKEN_OVER_MAX, || second.is_announced().then_some(()).ok_or_else(|| "not taken over".to_owned()));
+    is_there(&clients[1], &run, "small", &small);
+    is_there(&clients[1], &run, "large", &large);
+    put(&clients[1], &run, "after", &small);
+    // The one that comes back stands by: what is asked of it is what the other one has.
+    first.begin();
+    is_there(&clients[0], &run, "after", &small);
+    assert!(!first.is_announced());
+    let keeps = ["a", "b"].map(|name| std::fs::read_dir(places.home().join(name).join("objects")).map(Iterator::count));
+    assert!(keeps.iter().all(|count| matches!(count, Ok(0))), "nothing is in their folders: {keeps:?}");
+
+    eprintln!("standby: S3 stands still");
+    bucket.freeze(true);
+    let path = format!("runs/{run}/artifacts/small");
+    let answer = clients[1].request("GET", &path).once().send();
+    assert!(answer.header("retry-after") == "1", "{}", answer.text());
+    answer.refused(503, "ObjectsUnavailable");
+    bucket.freeze(false);
+    is_there(&clients[1], &run, "small", &small);
 }

@@ -14,6 +14,7 @@ use tonic::{Request, Response, Status};
 use vocabulary::Problem;
 
 use super::{Chunks, status};
+use crate::collection;
 use crate::experiment::{self, Experiments};
 use crate::objects::Hash;
 use crate::run::Writer;
@@ -48,7 +49,8 @@ pub(super) async fn put(
     let put = core.objects.put(expected, content.boxed(), core.entropy.as_ref());
     let (hash, size_bytes) = put.await.map_err(status)?;
     let _naming = core.naming.read().await;
-    if core.objects.size(&hash).await.map_err(status)?.is_none() {
+    let may_be_removed = collection::may_be_removed(core, &hash).await.map_err(calls::unreadable)?;
+    if may_be_removed || core.objects.size(&hash).await.map_err(status)?.is_none() {
         // Nobody named an older one, and it was removed just now: nothing is acknowledged.
         return Err(status(Problem::unavailable(
             "ObjectRemoved",

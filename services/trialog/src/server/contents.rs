@@ -1,9 +1,8 @@
 //! What a data folder's databases hold, and the objects beside them: whether this build can read it all.
 
-use std::path::Path;
-
-use eventlog::{Error, Reader, Stores};
+use eventlog::{Error, Reader, Store, Stores};
 use feed::Publish;
+use runs::objects::Objects;
 
 /// Events that are read at once.
 const PAGE_EVENTS: u32 = 1_000;
@@ -11,7 +10,7 @@ const PAGE_EVENTS: u32 = 1_000;
 const EVENTS_MAX: usize = 20;
 
 /// What is wrong, in words. Object contents are read whole where `contents` says so.
-pub async fn faults(root: &Path, stores: &Stores, contents: bool) -> Vec<String> {
+pub async fn faults(stores: &Stores, objects: &anyhow::Result<Objects>, contents: bool) -> Vec<String> {
     let mut wrong = Vec::new();
     for (service, publisher) in publishers() {
         let store = stores.of(service);
@@ -23,12 +22,26 @@ pub async fn faults(root: &Path, stores: &Stores, contents: bool) -> Vec<String>
         let mut found = unreadable(&reader, publisher.as_ref()).await;
         found.extend(or_why(feed::consumer::parked_for_good(&reader).await));
         if service == "runs" {
-            found.extend(or_why(runs::examine::object_faults(&reader, &root.join("objects"), contents).await));
+            found.extend(of_objects(&store, &reader, objects, contents).await);
         }
         reader.close().await;
         wrong.extend(found.into_iter().map(|fault| format!("{service}: {fault}")));
     }
     wrong
+}
+
+async fn of_objects(store: &Store, reader: &Reader, objects: &anyhow::Result<Objects>, contents: bool) -> Vec<String> {
+    let objects = match objects {
+        Ok(objects) => objects,
+        Err(error) => return vec![format!("its objects cannot be read: {error:#}")],
+    };
+    let examined = match store.examine().await {
+        Ok(examined) => examined,
+        Err(error) => return vec![error.to_string()],
+    };
+    let source = examined.map(|log| format!("runs@{}", log.incarnation)).unwrap_or_default();
+    let found = runs::examine::object_faults(reader, (objects, &source), contents).await;
+    found.unwrap_or_else(|problem| vec![format!("its objects cannot be read: {problem}")])
 }
 
 fn or_why(found: Result<Vec<String>, Error>) -> Vec<String> {

@@ -39,7 +39,7 @@ pub async fn doctor(arguments: Arguments, named: Named, is_json: bool) -> anyhow
         processes = databases::processes(&stores).await;
         faults = databases::faults(&root, &stores).await?;
         faults.extend(logs::newer(&root, &stores).await);
-        faults.extend(contents::faults(&root, &stores, !arguments.skip_contents).await);
+        faults.extend(contents::faults(&stores, &settings.objects.open(&root), !arguments.skip_contents).await);
     }
     let pid = server["pid"].as_i64().filter(|_| server["lives"] == true).and_then(|pid| i32::try_from(pid).ok());
     let checks = checks::all(&root, &settings, pid);

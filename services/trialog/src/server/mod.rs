@@ -16,6 +16,8 @@ mod measures;
 pub mod migrating;
 mod moved;
 pub mod moving;
+#[cfg(feature = "postgres")]
+mod moving_objects;
 pub mod node;
 mod plan;
 mod private;

@@ -6,13 +6,15 @@
 use std::path::PathBuf;
 
 const EXAMPLES: &str = "\
-Objects, checkpoints, nodes, tokens and keys stay in the data folder, which goes on being used with the store.url that
-is printed. The former databases are put aside in db/moved. A move that breaks off has done nothing, or is finished by
-the same command again.
+Checkpoints, nodes, tokens and keys stay in the data folder, which goes on being used with the store.url that is
+printed. So do objects, unless the file of --config has an [objects] url: then they are copied there, each hashed on its
+way. The former databases are put aside in db/moved. A move that breaks off has done nothing, or is finished by the same
+command again.
 
 Examples:
   trialog move --from trialog-data --to postgres://trialog@db.lab/trialog --dry-run
-  trialog move --from trialog-data --to postgres://trialog@db.lab/trialog";
+  trialog move --from trialog-data --to postgres://trialog@db.lab/trialog
+  trialog move --from trialog-data --to postgres://trialog@db.lab/trialog --config trialog.toml";
 
 /// Flags of `trialog move`.
 #[derive(clap::Args)]
@@ -27,6 +29,9 @@ pub struct Arguments {
     /// What the names of its schemas begin with: `PREFIX_SERVICE`.
     #[arg(long, default_value = "trialog")]
     prefix: String,
+    /// The TOML file with which it is to go on: its [objects] say where objects go.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// Say what would be carried, and whether it could be, and write nothing.
     #[arg(long)]
     dry_run: bool,
@@ -57,6 +62,7 @@ mod carrying {
     use crate::client::stdout::line;
     use crate::server::folder::{DataFolder, replace};
     use crate::server::moved::{self, Moved};
+    use crate::server::moving_objects::Bucket;
     use crate::server::{databases, logs, settings};
 
     /// What lies beside a database while somebody has it open, and after whoever was killed.
@@ -68,7 +74,7 @@ mod carrying {
     /// When a server runs, anything is damaged, there is something else at the target, or what was written differs:
     /// then nothing was done.
     pub async fn run(arguments: Arguments, is_json: bool) -> anyhow::Result<()> {
-        let Arguments { from, to: url, prefix, dry_run } = arguments;
+        let Arguments { from, to: url, prefix, config, dry_run } = arguments;
         ensure!(from.join("db").is_dir(), "{} is no data folder: it has no db/", from.display());
         ensure!(!url.is_empty(), "--to is a URL: postgres://USER@HOST/DATABASE");
         let moved = Moved { url: settings::hidden(&url), prefix: prefix.clone(), is_certain: false };
@@ -84,7 +90,9 @@ mod carrying {
             ensure!(is_same, "the databases of this folder were moved to {} before", before.place());
             ensure!(!(dry_run && before.is_certain), "they were moved to {}, nothing is left to do", before.place());
         }
+        let objects = Bucket::of(&settings::load(config.as_deref())?.objects, root)?;
         let mut tables = Vec::new();
+        let carried;
         if before.is_none_or(|before| !before.is_certain) {
             let from = databases::in_folder(root);
             examine(root, &from, &to).await?;
@@ -93,11 +101,17 @@ mod carrying {
                     let contents = eventlog::contents(&options.store).await.with_context(|| options.service)?;
                     show(options.service, &contents, is_json, &mut tables);
                 }
+                let found = objects.look(&from).await?;
                 let nothing = format!("nothing was written; {} has room for it", moved.place());
-                return end(is_json, &json!({"tables": tables, "dry_run": true}), &[nothing]);
+                let document = json!({"tables": tables, "objects": found, "dry_run": true});
+                return end(is_json, &document, &[objects.in_words(&found, "would go to"), nothing]);
             }
             databases::write_back(root).await?;
+            // Before the databases: what they refer to is there from their first moment on.
+            carried = objects.carry(&from).await?;
             carry(root, (&from, &to), &moved, is_json, &mut tables).await?;
+        } else {
+            carried = objects.carry(&to).await?;
         }
         let moved = Moved { is_certain: true, ..moved };
         note(root, &moved)?;
@@ -108,11 +122,13 @@ mod carrying {
         let lines = [
             format!("the databases of {data} are in {} now. Put this into its configuration:", moved.place()),
             format!("\n[store]\nurl = {:?}\nprefix = {:?}\n", moved.url, moved.prefix),
-            format!("and start it with `trialog up --data {data} --config FILE`: objects, checkpoints, nodes,"),
-            format!("tokens and keys stay in the folder. What the databases were lies in {}.", former.display()),
+            format!("and start it with `trialog up --data {data} --config FILE`: checkpoints, nodes, tokens and keys"),
+            format!("stay in the folder. What the databases were lies in {}.", former.display()),
+            objects.in_words(&carried, "are in"),
         ];
         let configuration = json!({"store": {"url": moved.url, "prefix": moved.prefix}});
-        end(is_json, &json!({"tables": tables, "configuration": configuration, "former": former}), &lines)
+        let document = json!({"tables": tables, "objects": carried, "configuration": configuration, "former": former});
+        end(is_json, &document, &lines)
     }
 
     fn end(is_json: bool, document: &Value, lines: &[String]) -> anyhow::Result<()> {

@@ -13,6 +13,8 @@ pub struct Settings {
     pub http: Http,
     /// Where the services keep their logs.
     pub store: Store,
+    /// Where objects are kept.
+    pub objects: Objects,
     /// How services get each other's facts.
     pub feed: Feed,
     /// Sweeps.
@@ -93,6 +95,67 @@ impl Store {
         #[cfg(not(feature = "postgres"))]
         anyhow::bail!("store.url: this build has no PostgreSQL store; build it with `cargo build --features postgres`");
     }
+}
+
+/// Where objects are kept: artifacts, models, code.
+#[derive(Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Objects {
+    /// A bucket, `s3://BUCKET/PREFIX`; empty: the data folder of runs. What is empty below is as the environment's
+    /// AWS_* say, which is where keys are better given.
+    pub url: String,
+    /// Where it is, when it is not Amazon's: `https://HOST:PORT`.
+    pub endpoint: String,
+    /// The region of the bucket.
+    pub region: String,
+    /// Who asks.
+    pub access_key_id: String,
+    /// What proves it.
+    #[serde(serialize_with = "hidden_secret")]
+    pub secret_access_key: String,
+    /// What goes with it where keys are good for some hours.
+    #[serde(serialize_with = "hidden_secret")]
+    pub session_token: String,
+    /// Whether the endpoint may be an `http://` one.
+    pub allow_http: bool,
+}
+
+impl std::fmt::Debug for Objects {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Objects").field("url", &self.url).finish_non_exhaustive()
+    }
+}
+
+impl Objects {
+    /// The objects of an installation whose files are in a folder.
+    ///
+    /// # Errors
+    /// When the configuration is none, or this build knows no such store.
+    pub fn open(&self, folder: &std::path::Path) -> anyhow::Result<runs::objects::Objects> {
+        if !self.are_shared() {
+            return runs::objects::Objects::local(&folder.join("objects"));
+        }
+        let Self { url, endpoint, region, access_key_id, secret_access_key, session_token, allow_http } = self.clone();
+        runs::objects::Objects::s3(&runs::objects::S3 {
+            url,
+            endpoint,
+            region,
+            access_key_id,
+            secret_access_key,
+            session_token,
+            allow_http,
+        })
+    }
+
+    /// Whether other processes reach the same objects.
+    pub fn are_shared(&self) -> bool {
+        !self.url.is_empty()
+    }
+}
+
+/// That there is a secret may be printed, and nothing else of it.
+fn hidden_secret<S: serde::Serializer>(secret: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(if secret.is_empty() { "" } else { "***" })
 }
 
 /// What is printed hides what stands between `:` and `@`, and the query, where a password may be, too.
@@ -262,7 +325,29 @@ impl Flags {
 
 #[cfg(test)]
 mod tests {
-    use super::hidden;
+    use super::{Settings, hidden};
+
+    #[test]
+    fn what_is_printed_of_an_object_store_has_no_secret_in_it() {
+        // `doctor` prints the configuration, and what it prints is sent to whoever helps.
+        let text = "[objects]\nurl = \"s3://lab\"\naccess_key_id = \"who\"\nsecret_access_key = \"key!\"\n\
+                    session_token = \"token!\"\n";
+        let settings: Settings = toml::from_str(text).unwrap();
+        assert_eq!(settings.objects.secret_access_key, "key!");
+        for shown in [toml::to_string_pretty(&settings).unwrap(), format!("{settings:?}")] {
+            assert!(shown.contains("s3://lab") && !shown.contains("key!") && !shown.contains("token!"), "{shown}");
+        }
+        let folder = tempfile::tempdir().unwrap();
+        assert!(!Settings::default().objects.open(folder.path()).unwrap().is_shared());
+    }
+
+    #[test]
+    #[cfg(not(feature = "s3"))]
+    fn a_build_without_s3_says_how_to_get_one() {
+        let settings: Settings = toml::from_str("[objects]\nurl = \"s3://lab\"\n").unwrap();
+        let refused = settings.objects.open(std::path::Path::new(".")).unwrap_err().to_string();
+        assert!(refused.contains("cargo build --features s3"), "{refused}");
+    }
 
     #[test]
     fn what_is_printed_of_a_database_has_no_password_wherever_it_stands() {

@@ -32,7 +32,9 @@ const LEASE_OVER: Duration = Duration::from_secs(5);
 /// The header of a call that one that stands by has sent on: it is sent on once.
 const FORWARDED: &str = "trialog-forwarded";
 /// Services whose files lie in the data folder of the process that writes their logs.
-const BOUND_TO_FOLDER: [&str; 2] = ["runs", "compute"];
+fn bound_to_folder(settings: &Settings) -> &'static [&'static str] {
+    if settings.objects.are_shared() { &["compute"] } else { &["runs", "compute"] }
+}
 
 /// The stores of an installation as this process holds them, reached by others at `address`.
 ///
@@ -43,7 +45,8 @@ pub fn stores(settings: &Settings, folder: &folder::DataFolder, address: String)
     if settings.store.url.is_empty() {
         return Ok(stores);
     }
-    Ok(stores.held_by(holder(folder, address, &MachineEntropy::default())?))
+    let holder = holder(folder, address, &MachineEntropy::default())?;
+    Ok(stores.held_by(Holder { keeps_files_of: bound_to_folder(settings), ..holder }))
 }
 
 /// Who this process is among those that write logs: by a name that its data folder keeps.
@@ -62,7 +65,7 @@ fn holder(folder: &folder::DataFolder, address: String, entropy: &dyn Entropy) -
     } else {
         kept.trim().to_owned()
     };
-    Ok(Holder { name: kept, address, keeps_files_of: &BOUND_TO_FOLDER })
+    Ok(Holder { name: kept, address, keeps_files_of: &[] })
 }
 
 /// Waits until this process holds the leases of all its logs; forwards until then. False when it is to end before.
@@ -84,11 +87,13 @@ pub async fn wait(plan: &Plan, signing_key: [u8; 32], shutdown: &Shutdown) -> an
         let elsewhere = match looked {
             Ok(None) => break,
             Ok(Some((service, holder))) => {
-                let bound = services.iter().find(|name| BOUND_TO_FOLDER.contains(name));
+                let bound = services.iter().find(|name| bound_to_folder(&plan.settings).contains(name));
                 if let Some(bound) = bound.filter(|_| since.elapsed() > LEASE_OVER) {
+                    let way_out =
+                        if *bound == "runs" { "; with `[objects] url = \"s3://…\"` it keeps none" } else { "" };
                     bail!(
                         "{} runs {service}: {bound} keeps files in that process's data folder, so nobody can stand by \
-                         for it; stop that one first, or leave {bound} out of --services here",
+                         for it; stop that one first, or leave {bound} out of --services here{way_out}",
                         holder.name
                     );
                 }

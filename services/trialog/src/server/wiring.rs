@@ -233,7 +233,8 @@ async fn assemble(
         };
     }
     if plan.runs_here("runs") {
-        let dependencies = common!(runs { feeds: assembly.feeds.clone(), data: data.clone(), signing_key });
+        let objects = plan.settings.objects.open(&data)?;
+        let dependencies = common!(runs { feeds: assembly.feeds.clone(), objects, signing_key });
         add!(assembly, "runs", runs::open(dependencies).await.with_context(|| database_of(plan, "runs"))?);
     }
     if plan.runs_here("sweeps") {

@@ -1,4 +1,4 @@
-//! Objects by content, artifacts by path.
+//! Artifacts by path, and who has their objects.
 
 use contracts::NodeBearer;
 use futures_util::{StreamExt, stream};
@@ -8,7 +8,7 @@ use super::metrics::next_attempt;
 use super::*;
 use crate::api::objects;
 
-fn sha256(data: &[u8]) -> String {
+pub(super) fn sha256(data: &[u8]) -> String {
     hex::encode(sha2::Sha256::digest(data))
 }
 
@@ -44,7 +44,7 @@ pub(super) async fn head(fixture: &Fixture, workspace: &str, sha256: &str) -> Re
     answer(fixture.api.head_object(Request::new(request)).await)
 }
 
-async fn get(fixture: &Fixture, sha256: &str, offset: u64, length: u64) -> Result<Vec<u8>, Problem> {
+pub(super) async fn get(fixture: &Fixture, sha256: &str, offset: u64, length: u64) -> Result<Vec<u8>, Problem> {
     get_in(fixture, WORKSPACE, sha256, offset, length).await
 }
 
@@ -58,139 +58,6 @@ async fn get_in(
     let request = GetObjectRequest { sha256: sha256.into(), offset, length, workspace: workspace.into() };
     let chunks = answer(fixture.api.get_object(Request::new(request)).await)?;
     Ok(chunks.flat_map(|chunk| stream::iter(chunk.unwrap().data)).collect().await)
-}
-
-#[tokio::test]
-async fn what_is_damaged_is_served_to_nobody_as_whole() {
-    // A disk that loses bits must not turn one model into another, nor a link a file of the machine into an artifact.
-    let fixture = Fixture::new().await;
-    let data = vec![7; 2_500_000];
-    let hash = put(&fixture, "", &data).await.unwrap().sha256;
-    let file = fixture.folder.path().join(format!("objects/sha256/{}/{hash}", &hash[..2]));
-    let read = async |offset, length| {
-        let request = GetObjectRequest { sha256: hash.clone(), offset, length, workspace: WORKSPACE.into() };
-        let chunks = answer(fixture.api.get_object(Request::new(request)).await)?;
-        let chunks: Vec<_> = chunks.collect().await;
-        let mut came = 0;
-        for chunk in chunks {
-            came += chunk.map_err(|status| contracts::problem_of(&status))?.data.len();
-        }
-        Ok::<_, Problem>(came)
-    };
-    assert_eq!(read(0, 0).await.unwrap(), data.len());
-    let damages: [&dyn Fn(); 3] = [
-        &|| std::fs::write(&file, &data[..2_400_000]).unwrap(),
-        &|| std::fs::write(&file, [&data[..2_499_999], &[8]].concat()).unwrap(),
-        &|| std::fs::write(&file, "").unwrap(),
-    ];
-    for damage in damages {
-        damage();
-        let problem = read(0, 0).await.unwrap_err();
-        assert_eq!((problem.status, problem.code.as_str()), (500, "ObjectDamaged"), "{problem}");
-        assert!(problem.detail.contains(&hash), "{problem}");
-    }
-    let elsewhere = fixture.folder.path().join("elsewhere");
-    std::fs::write(&elsewhere, &data).unwrap();
-    std::fs::remove_file(&file).unwrap();
-    std::os::unix::fs::symlink(&elsewhere, &file).unwrap();
-    assert_eq!(code(read(0, 0).await), (500, "ObjectDamaged".into()));
-    assert_eq!(code(read(0, 10).await), (500, "ObjectDamaged".into()));
-    put(&fixture, "", &data).await.unwrap();
-    assert_eq!(read(0, 0).await.unwrap(), data.len(), "what is put again is whole");
-}
-
-#[tokio::test]
-async fn what_a_broken_end_left_half_received_is_gone_after_the_next_start() {
-    // It would stay for ever, as large as it was.
-    let fixture = Fixture::new().await;
-    let staged = fixture.folder.path().join("objects/incoming/half");
-    std::fs::create_dir_all(staged.parent().unwrap()).unwrap();
-    std::fs::write(&staged, "half").unwrap();
-    let fixture = fixture.reopen().await;
-    assert!(!staged.exists() && fixture.folder.path().join("objects").exists());
-}
-
-#[tokio::test]
-async fn damaged_objects_are_found_before_anybody_needs_them() {
-    let fixture = Fixture::new().await;
-    let folder = fixture.folder.path().join("objects");
-    let (run, mut files) = (fixture.own_run().await, Vec::new());
-    for content in [b"missing".as_slice(), b"short", b"changed", b"a link", b"sound"] {
-        let hash = put(&fixture, "", content).await.unwrap().sha256;
-        let mut request = recorded(WORKSPACE, &run, &hash);
-        request.artifacts[0].path.clone_from(&hash);
-        answer(fixture.api.record_artifacts(Request::new(request)).await).unwrap();
-        files.push((folder.join(format!("sha256/{}/{hash}", &hash[..2])), hash));
-    }
-    let faults =
-        async |contents| crate::examine::object_faults(fixture.log().reader(), &folder, contents).await.unwrap();
-    assert_eq!(faults(true).await, [""; 0]);
-    std::fs::remove_file(&files[0].0).unwrap();
-    std::fs::write(&files[1].0, "shor").unwrap();
-    std::fs::write(&files[2].0, "chanced").unwrap();
-    std::fs::rename(&files[3].0, folder.join("elsewhere")).unwrap();
-    std::os::unix::fs::symlink(folder.join("elsewhere"), &files[3].0).unwrap();
-    let about = |faults: &[String], place: usize, word: &str| {
-        let about: Vec<_> = faults.iter().filter(|fault| fault.contains(&files[place].1)).collect();
-        !about.is_empty() && about.iter().any(|fault| fault.contains(word))
-    };
-    let found = faults(true).await;
-    let words = ["is missing", "4 bytes", "has the hash", "is no file"];
-    for (place, word) in words.into_iter().enumerate() {
-        assert!(about(&found, place, word), "{word}: {found:#?}");
-    }
-    assert!(!found.iter().any(|fault| fault.contains(&files[4].1)), "{found:#?}");
-    let quick = faults(false).await;
-    assert!(about(&quick, 0, words[0]) && about(&quick, 1, words[1]) && about(&quick, 3, words[3]), "{quick:#?}");
-    assert!(!quick.iter().any(|fault| fault.contains(words[2])), "contents are left out: {quick:#?}");
-}
-
-#[tokio::test]
-async fn an_object_is_what_its_hash_says() {
-    // Code and models are found by hash: what is there must be what was sent, to the byte.
-    let fixture = Fixture::new().await;
-    let data: Vec<u8> = (0..3_000_000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
-    let hash = sha256(&data);
-    let facts = put(&fixture, &hash, &data).await.unwrap();
-    assert_eq!(facts, ObjectFacts { sha256: hash.clone(), size_bytes: 3_000_000 });
-    assert!(fixture.folder.path().join("objects/sha256").join(&hash[..2]).join(&hash).is_file());
-    assert_eq!(get(&fixture, &hash, 0, 0).await.unwrap(), data);
-    assert_eq!(get(&fixture, &format!("sha256:{hash}"), 2_000_000, 5).await.unwrap(), data[2_000_000..2_000_005]);
-    assert_eq!(get(&fixture, &hash, 2_999_999, 10).await.unwrap(), data[2_999_999..]);
-    assert_eq!(code(get(&fixture, &hash, 3_000_001, 0).await), (416, "RangeNotSatisfiable".into()));
-    assert_eq!(put(&fixture, "", &data).await.unwrap(), facts, "whatever comes");
-    assert_eq!(put(&fixture, "", b"").await.unwrap().sha256, sha256(b""));
-    assert_eq!(get(&fixture, &sha256(b""), 0, 0).await.unwrap(), b"");
-}
-
-#[tokio::test]
-async fn wrong_content_is_refused_and_leaves_nothing() {
-    // A broken upload must not stand under a good hash, whether or not the object is here already.
-    let fixture = Fixture::new().await;
-    let hash = sha256(b"right");
-    assert_eq!(code(put(&fixture, &hash, b"wrong").await), (422, "HashMismatch".into()));
-    assert_eq!(code(head(&fixture, WORKSPACE, &hash).await), (404, "NotFound".into()));
-    put(&fixture, &hash, b"right").await.unwrap();
-    assert_eq!(code(put(&fixture, &hash, b"wrong").await), (422, "HashMismatch".into()));
-    assert_eq!(head(&fixture, WORKSPACE, &hash).await.unwrap().size_bytes, 5);
-    assert_eq!(code(put(&fixture, "../../etc", b"x").await), (422, "BadHash".into()));
-    let files = std::fs::read_dir(fixture.folder.path().join("objects/incoming"));
-    assert_eq!(files.map(Iterator::count).unwrap_or(0), 0, "nothing staged is left");
-}
-
-#[tokio::test]
-async fn an_object_that_is_put_again_is_whole_again() {
-    // A full disk or a crash may have cut it short, or its bytes have rotted: who sends it again heals it.
-    let fixture = Fixture::new().await;
-    let hash = sha256(b"all of it");
-    put(&fixture, &hash, b"all of it").await.unwrap();
-    let file = fixture.folder.path().join("objects/sha256").join(&hash[..2]).join(&hash);
-    for damaged in ["all", "all of IT", ""] {
-        std::fs::write(&file, damaged).unwrap();
-        let facts = put(&fixture, &hash, b"all of it").await.unwrap();
-        assert_eq!(facts.size_bytes, 9);
-        assert_eq!(get(&fixture, &hash, 0, 0).await.unwrap(), b"all of it", "it was {damaged:?}");
-    }
 }
 
 #[tokio::test]
@@ -240,7 +107,7 @@ async fn artifacts_are_listed_by_folder() {
 
 const OTHER: &str = "other";
 
-fn recorded(workspace: &str, run_id: &str, sha256: &str) -> RecordArtifactsRequest {
+pub(super) fn recorded(workspace: &str, run_id: &str, sha256: &str) -> RecordArtifactsRequest {
     let artifact = Artifact { path: "m/a".into(), sha256: sha256.into(), ..Artifact::default() };
     RecordArtifactsRequest { workspace: workspace.into(), run_id: run_id.into(), attempt: 1, artifacts: vec![artifact] }
 }

@@ -4,8 +4,11 @@ mod artifacts;
 mod deleting;
 mod fence;
 mod follow;
+#[cfg(feature = "s3")]
+mod in_s3;
 mod lists;
 mod metrics;
+mod objects;
 mod reactions;
 mod standing;
 mod throughput;
@@ -24,6 +27,7 @@ use uuid::Uuid;
 use vocabulary::{ManualClock, Problem, SeededEntropy};
 
 use crate::api::Api;
+use crate::objects::{Hash, Objects};
 use crate::{Dependencies, Service, open};
 
 const WORKSPACE: &str = "default";
@@ -35,6 +39,7 @@ struct Fixture {
     service: Service,
     shutdown: runtime::Shutdown,
     folder: tempfile::TempDir,
+    objects: Objects,
 }
 
 impl Fixture {
@@ -48,28 +53,47 @@ impl Fixture {
     }
 
     async fn with_clock(folder: tempfile::TempDir, seed: u64, clock: Arc<dyn vocabulary::Clock>) -> Self {
+        let objects = Objects::local(&folder.path().join("objects")).unwrap();
+        Self::in_place(folder, seed, clock, objects).await.unwrap()
+    }
+
+    async fn in_place(
+        folder: tempfile::TempDir,
+        seed: u64,
+        clock: Arc<dyn vocabulary::Clock>,
+        objects: Objects,
+    ) -> anyhow::Result<Self> {
         let shutdown = runtime::Shutdown::new();
         let service = open(Dependencies {
             stores: testkit::stores(&folder.path().join("db")),
-            data: folder.path().to_owned(),
+            objects: objects.clone(),
             clock,
             entropy: Arc::new(SeededEntropy::new(seed)),
             feeds: feed::Feeds::default(),
             shutdown: shutdown.clone(),
             signing_key: KEY,
         })
-        .await
-        .unwrap();
-        Self { api: service.api(), service, shutdown, folder }
+        .await?;
+        Ok(Self { api: service.api(), service, shutdown, folder, objects })
     }
 
     /// Closes the service and opens it again on the same data.
     async fn reopen(self) -> Self {
+        Self::on(self.close().await, 2).await
+    }
+
+    /// Closes the service; its data.
+    async fn close(self) -> tempfile::TempDir {
         let Self { api, service, folder, .. } = self;
         let log = service.log().clone();
         drop((api, service));
         log.close().await;
-        Self::on(folder, 2).await
+        folder
+    }
+
+    /// Whether an object is in the store.
+    async fn has(&self, sha256: &str) -> bool {
+        self.objects.size(&Hash::parse(sha256).unwrap()).await.unwrap().is_some()
     }
 
     fn log(&self) -> &EventLog {
