@@ -80,7 +80,8 @@ async fn if_old(core: &Core, hash: Hash) -> Result<Option<Hash>, Problem> {
 }
 
 /// Removes an object of which nobody has been found to have it, unless another process may have been given it again
-/// since.
+/// since. One that stands still between the two lines, and wakes up long after its lease was over, cannot be held off:
+/// no store compares an epoch. What it removes then was put again meanwhile, and `doctor` misses it.
 async fn remove(core: &Core, hash: Hash) -> Result<(), Problem> {
     core.log.assert_current().map_err(|error| error.problem())?;
     core.objects.remove(&hash).await
