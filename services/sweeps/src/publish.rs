@@ -5,6 +5,7 @@ use contracts::job::{Word, kind_of};
 use contracts::sweeps as wire;
 use eventlog::RecordedEvent;
 use feed::{Publication, Publish};
+use tuning::Decision;
 use vocabulary::job::{InputMode, StopBy};
 use vocabulary::{RunId, SweepId};
 
@@ -67,7 +68,7 @@ fn fact(sweep_id: SweepId, position: i64, event: SweepEvent) -> Option<Publicati
         }
         SweepEvent::TrialProposed(event) => Some(Publication::new("TrialProposed", &proposed(sweep, event))),
         SweepEvent::TrialStopRequested(event) => {
-            let decision = event.decision.map_or_else(String::new, |_| decision_id(sweep_id, position));
+            let decision = event.decision.map(|decision| (decision_id(sweep_id, position), decision));
             Some(stop(event.workspace, sweep, (event.trial, event.run_id), decision, event.by.to_string()))
         }
         SweepEvent::TrialPaused(event) => Some(paused(sweep, decision_id(sweep_id, position), event)),
@@ -111,20 +112,33 @@ fn fact(sweep_id: SweepId, position: i64, event: SweepEvent) -> Option<Publicati
     }
 }
 
-fn stop(workspace: String, sweep_id: String, trial: (u32, RunId), decision: String, by: String) -> Publication {
+fn stop(
+    workspace: String,
+    sweep_id: String,
+    trial: (u32, RunId),
+    decision: Option<(String, Decision)>,
+    by: String,
+) -> Publication {
     let (trial_index, run_id, by_kind) = (trial.0, trial.1.to_string(), kind_of::<StopBy>(&by));
-    let fact = wire::TrialStopRequested { workspace, sweep_id, trial_index, run_id, decision, by, by_kind };
+    let (decision, verdict) = decision.map(|(id, decision)| (id, verdict(decision))).unzip();
+    let decision = decision.unwrap_or_default();
+    let fact = wire::TrialStopRequested { workspace, sweep_id, trial_index, run_id, decision, by, by_kind, verdict };
     Publication::new("TrialStopRequested", &fact)
+}
+
+fn verdict(decision: Decision) -> wire::PolicyVerdict {
+    let Decision { policy, interval, value, threshold, .. } = decision;
+    wire::PolicyVerdict { policy, interval, value, threshold: threshold.filter(|threshold| threshold.is_finite()) }
 }
 
 /// For others it is a stop that ends nothing yet.
 fn paused(sweep_id: String, decision: String, event: TrialPaused) -> Publication {
-    stop(event.workspace, sweep_id, (event.trial, event.run_id), decision, "rung".to_owned())
+    stop(event.workspace, sweep_id, (event.trial, event.run_id), Some((decision, event.decision)), "rung".to_owned())
 }
 
 /// The same, until the sweep goes on.
 fn held(sweep_id: String, event: TrialHeld) -> Publication {
-    stop(event.workspace, sweep_id, (event.trial, event.run_id), String::new(), "pause".to_owned())
+    stop(event.workspace, sweep_id, (event.trial, event.run_id), None, "pause".to_owned())
 }
 
 fn released(sweep_id: String, event: TrialReleased) -> Publication {

@@ -1,5 +1,5 @@
 //! docs/events.md lists every fact that a service publishes with its fields, as the proto files have them, and every
-//! header of a record.
+//! header of a record. What was published once stays as it is: programs elsewhere were compiled with it.
 
 #![expect(clippy::unwrap_used, reason = "the helpers of a test fail by a panic too")]
 
@@ -54,11 +54,15 @@ fn messages(text: &str) -> Vec<Message> {
     found
 }
 
+/// `type name` and the number of `type name = 1`; `NAME` of an enum's value.
+fn numbered(code: &str) -> Option<(&str, u32)> {
+    let (declared, number) = code.split("//").next()?.split_once('=')?;
+    Some((declared.trim(), number.split_whitespace().next()?.parse().ok()?))
+}
+
 /// `name` and its type of `type name = 1`.
 fn field(code: &str) -> Option<String> {
-    let (declared, number) = code.split("//").next()?.split_once('=')?;
-    number.split_whitespace().next()?.parse::<u32>().ok()?;
-    let (kind, name) = declared.trim().rsplit_once(' ')?;
+    let (kind, name) = numbered(code)?.0.rsplit_once(' ')?;
     let kind = kind.replace("trialog.compute.v1.", "").replace("optional ", "");
     Some(if kind == "string" { format!("`{name}`") } else { format!("`{name}` {}", kind.replace('<', "\\<")) })
 }
@@ -99,6 +103,50 @@ fn every_fact_is_listed_with_its_fields() {
     assert!(made == page, "docs/events.md is not what the proto files say: run this test with TRIALOG_UPDATE=1");
 }
 
+/// What other programs are compiled with: facts, what they share, and what carries them over gRPC.
+fn published() -> Vec<PathBuf> {
+    let proto = root().join("proto/trialog");
+    let facts = SERVICES.iter().map(|service| proto.join(format!("{service}/v1/{service}_facts.proto")));
+    facts.chain([proto.join("compute/v1/job.proto"), proto.join("feed/v1/feed_service.proto")]).collect()
+}
+
+/// Every field and every value of an enum in a proto file: `PACKAGE.MESSAGE NUMBER TYPE NAME`.
+fn shapes(text: &str) -> Vec<String> {
+    let code = text.lines().map(|line| line.split("//").next().unwrap()).collect::<Vec<_>>().join(" ");
+    let package = code.split("package ").nth(1).and_then(|rest| rest.split(';').next()).expect("a package");
+    let mut found = Vec::new();
+    let blocks = code.split('}').filter_map(|block| block.rsplit_once('{'));
+    for (head, body) in blocks {
+        let words: Vec<&str> = head.split_whitespace().rev().take(2).collect();
+        if let [name, "message" | "enum"] = words[..] {
+            let fields = body.split(';').filter_map(numbered);
+            found.extend(fields.map(|(declared, number)| format!("{package}.{name} {number} {declared}")));
+        }
+    }
+    found
+}
+
+#[test]
+fn what_was_published_once_stays_as_it_is() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/published/facts.txt");
+    let once = fs::read_to_string(&path).unwrap_or_default();
+    let once: Vec<&str> = once.lines().collect();
+    let now: Vec<String> = published().iter().flat_map(|path| shapes(&fs::read_to_string(path).unwrap())).collect();
+    let lost: Vec<_> = once.iter().filter(|line| !now.iter().any(|shape| shape == *line)).collect();
+    assert!(
+        lost.is_empty(),
+        "other programs read facts by these fields, which went or got another number, name or type: {lost:#?}; a \
+         field that is of no use any more stays and is left empty, what is new gets a new number"
+    );
+    if std::env::var_os("TRIALOG_UPDATE").is_some() {
+        fs::write(&path, now.join("\n") + "\n").unwrap();
+        return;
+    }
+    assert!(now.len() > 200, "fields were found: {now:?}");
+    let new: Vec<_> = now.iter().filter(|shape| !once.contains(&shape.as_str())).collect();
+    assert!(new.is_empty(), "{new:#?} will be published: run this test with TRIALOG_UPDATE=1");
+}
+
 #[test]
 fn every_header_is_listed() {
     let (page, code) = (root().join("docs/events.md"), root().join("shared/feed/src/kafka/record.rs"));
@@ -120,6 +168,8 @@ fn messages_are_read_with_what_is_written_over_them() {
         comment: comment.to_owned(),
         fields: fields.iter().map(|field| (*field).to_owned()).collect(),
     };
+    let shaped = [".A 1 optional uint32 one", ".A 2 string two", ".E 0 NONE", ".B 1 map<string, double> c"];
+    assert_eq!(shapes(&format!("package p.v1;{text}")), shaped.map(|shape| format!("p.v1{shape}")));
     let wanted =
         [message("A", "It ended. Well.", &["`one` uint32", "`two`"]), message("B", "", &["`c` map\\<string, double>"])];
     assert_eq!(messages(text), wanted);

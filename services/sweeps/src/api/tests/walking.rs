@@ -77,6 +77,9 @@ async fn facts_say_everything_that_runs_needs() {
     let stop = wire::TrialStopRequested::decode(of("TrialStopRequested").as_slice()).unwrap();
     let ended = wire::TrialEnded::decode(of("TrialEnded").as_slice()).unwrap();
     assert_eq!((stop.by.as_str(), stop.trial_index), ("policy", 1));
+    let seen = stop.verdict.unwrap();
+    assert_eq!((seen.policy.as_str(), seen.interval), ("bandit", 1));
+    assert_eq!((seen.value, seen.threshold), (0.5, Some(0.9 - 0.1)));
     assert_eq!((ended.state.as_str(), &ended.decision, ended.best_value), ("EarlyStopped", &stop.decision, Some(0.5)));
 }
 
