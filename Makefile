@@ -18,6 +18,7 @@ PROFILE ?= dist
 BUILT = $(TARGET)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))/trialog
 DIST := $(CURDIR)/dist
 # Parts that release builds and tests have, and a laptop does without.
+RELEASE := postgres,kafka,s3
 FEATURES := --features trialog/postgres,trialog/kafka,trialog/s3,trialog-testkit/postgres
 # What must not be skipped in tests; the others say what they miss.
 export TRIALOG_REQUIRE ?= python,promtool
@@ -59,7 +60,7 @@ demo: build $(DEMO)/venv/ready ## a sweep from submission to served answers (DEM
 SCALED := $(DEMO)/scaled
 .PHONY: up-scaled
 up-scaled: tools $(DEMO)/venv/ready ## every service as its own process, over TCP, on PostgreSQL, Kafka and S3, and the demo's sweep on it (DEMO_KEEP=0 ends by itself)
-	cargo build -p trialog --features postgres,kafka,s3
+	cargo build -p trialog --features $(RELEASE)
 	rm -rf $(SCALED)
 	mkdir -p $(SCALED)
 	deploy/scaled/scaled $(SCALED) --trialog $(TARGET)/debug/trialog --listen $(or $(DEMO_LISTEN),127.0.0.1:8080) --replicas runs=2,sweeps=2,models=2 \
@@ -72,7 +73,7 @@ up-scaled: tools $(DEMO)/venv/ready ## every service as its own process, over TC
 
 .PHONY: test
 test: tools lint $(DEMO)/venv/ready $(DEMO)/bin/promtool ## everything that must hold
-	cargo build -p trialog --features postgres,kafka,s3
+	cargo build -p trialog --features $(RELEASE)
 	postgres=$$(mktemp -d /tmp/trialog-postgres-XXXXXX); \
 	kafka=$$(mktemp -d /tmp/trialog-kafka-XXXXXX); \
 	s3=$$(mktemp -d /tmp/trialog-s3-XXXXXX); \
@@ -117,7 +118,7 @@ check: tools ## formatting, lints and unit tests of the crates that differ from 
 
 .PHONY: stage
 stage: tools
-	cargo build -p trialog --profile $(PROFILE) --features postgres,kafka,s3
+	cargo build -p trialog --profile $(PROFILE) --features $(RELEASE)
 	rm -rf $(DIST)/stage
 	install -D -m 755 $(BUILT) $(DIST)/stage/bin/trialog
 	cd $(DIST)/stage && mkdir -p share/bash-completion/completions share/zsh/site-functions share/fish/vendor_completions.d share/doc/trialog \
@@ -160,7 +161,7 @@ BENCH_SECONDS ?= 30
 BENCH_ROWS ?= 2000000
 .PHONY: bench-spine
 bench-spine: tools ## the log on PostgreSQL, facts through Kafka, the scaled form: each beside its floor (needs PostgreSQL, Java and Maven)
-	cargo build --release -p trialog --features postgres,kafka
+	cargo build --release -p trialog --features $(RELEASE)
 	cargo bench -p trialog-eventlog -p trialog-feed --features trialog-eventlog/postgres,trialog-feed/kafka --no-run
 	postgres=$$(mktemp -d $${TMPDIR:-/tmp}/trialog-postgres-XXXXXX); kafka=$$(mktemp -d $${TMPDIR:-/tmp}/trialog-kafka-XXXXXX); \
 	trap 'deploy/postgres-dev/postgres-dev down '$$postgres'; deploy/kafka-dev/kafka-dev down '$$kafka'; rm -rf '$$postgres' '$$kafka EXIT; \

@@ -25,6 +25,7 @@ mod required;
 mod s3;
 mod server;
 mod stored;
+mod systemd;
 mod watchdog;
 
 pub use client::{Answer, Client, Request, http};
@@ -47,4 +48,5 @@ pub use random::Random;
 pub use s3::{S3Server, objects_in_s3, s3};
 pub use server::{Options, Server, binary};
 pub use stored::StoredForms;
+pub use systemd::systemd_verify;
 pub use watchdog::Watchdog;
