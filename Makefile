@@ -18,8 +18,8 @@ PROFILE ?= dist
 BUILT = $(TARGET)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))/trialog
 DIST := $(CURDIR)/dist
 # Parts that release builds and tests have, and a laptop does without.
-RELEASE := postgres,kafka,s3
-FEATURES := --features trialog/postgres,trialog/kafka,trialog/s3,trialog-testkit/postgres
+RELEASE := postgres,kafka,kafka-tls,s3
+FEATURES := --features trialog/postgres,trialog/kafka,trialog/kafka-tls,trialog/s3,trialog-testkit/postgres
 # What must not be skipped in tests; the others say what they miss.
 export TRIALOG_REQUIRE ?= python,promtool
 
@@ -33,6 +33,11 @@ tools:
 	@command -v cc >/dev/null || { echo "missing: a C compiler. Install it: apt-get install build-essential"; exit 1; }
 	@command -v $(PYTHON) >/dev/null || { echo "missing: Python 3. Install it: apt-get install python3 python3-venv"; exit 1; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "missing: Python's venv. Install it: apt-get install python3-venv"; exit 1; }
+
+# What the parts of releases are built with.
+.PHONY: libraries
+libraries: tools
+	@echo '#include <openssl/ssl.h>' | cc -E - >/dev/null 2>&1 || { echo "missing: OpenSSL's headers, for TLS to Kafka. Install them: apt-get install libssl-dev"; exit 1; }
 
 .PHONY: build
 build: tools ## the binary, unoptimised
@@ -59,7 +64,7 @@ demo: build $(DEMO)/venv/ready ## a sweep from submission to served answers (DEM
 
 SCALED := $(DEMO)/scaled
 .PHONY: up-scaled
-up-scaled: tools $(DEMO)/venv/ready ## every service as its own process, over TCP, on PostgreSQL, Kafka and S3, and the demo's sweep on it (DEMO_KEEP=0 ends by itself)
+up-scaled: libraries $(DEMO)/venv/ready ## every service as its own process, over TCP, on PostgreSQL, Kafka and S3, and the demo's sweep on it (DEMO_KEEP=0 ends by itself)
 	cargo build -p trialog --features $(RELEASE)
 	rm -rf $(SCALED)
 	mkdir -p $(SCALED)
@@ -72,7 +77,7 @@ up-scaled: tools $(DEMO)/venv/ready ## every service as its own process, over TC
 	if [ $(DEMO_KEEP) != 0 ]; then echo "Trialog stays up at $$url (token in $(SCALED)/workspaces/admin.token); Ctrl-C ends it"; wait $$scaled; fi
 
 .PHONY: test
-test: tools lint $(DEMO)/venv/ready $(DEMO)/bin/promtool ## everything that must hold
+test: libraries lint $(DEMO)/venv/ready $(DEMO)/bin/promtool ## everything that must hold
 	cargo build -p trialog --features $(RELEASE)
 	postgres=$$(mktemp -d /tmp/trialog-postgres-XXXXXX); \
 	kafka=$$(mktemp -d /tmp/trialog-kafka-XXXXXX); \
@@ -91,7 +96,7 @@ test: tools lint $(DEMO)/venv/ready $(DEMO)/bin/promtool ## everything that must
 	TRIALOG=$(TARGET)/debug/trialog DEMO_DATA=$(DEMO)/test-data DEMO_KEEP=0 DEMO_LISTEN=127.0.0.1:0 $(DEMO)/venv/bin/python examples/digits/demo.py
 
 .PHONY: lint
-lint: tools ## formatting and lints
+lint: libraries ## formatting and lints
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets $(FEATURES) -- -D warnings
 
@@ -117,7 +122,7 @@ check: tools ## formatting, lints and unit tests of the crates that differ from 
 	cargo test -p trialog-testkit --test tidy
 
 .PHONY: stage
-stage: tools
+stage: libraries
 	cargo build -p trialog --profile $(PROFILE) --features $(RELEASE)
 	rm -rf $(DIST)/stage
 	install -D -m 755 $(BUILT) $(DIST)/stage/bin/trialog

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
+use contracts::peer::{Credentials, Tls};
 use contracts::{Peer, Peers};
 use runtime::process::Identity;
 use rustix::fs::FlockOperation;
@@ -26,7 +27,10 @@ pub async fn agent_main(mut options: AgentOptions) -> anyhow::Result<()> {
     let _lock = lock(&options.folder)?;
     let own = Identity::own()?;
     folder::write_whole(&options.folder.join("agent.pid"), format!("{own}\n").as_bytes())?;
-    let compute = Peers { compute: Peer::remote(&options.compute).map_err(anyhow::Error::msg)?, ..Peers::default() };
+    let tls = options.compute_ca.take().map(|ca| Tls { ca, identity: None });
+    let credentials = Credentials { token: None, tls };
+    let compute = Peer::remote(&options.compute, &credentials).map_err(anyhow::Error::msg)?;
+    let compute = Peers { compute, ..Peers::default() };
     let node = Arc::new(Node::new(options));
     node.shims.warm_up().await;
     orders::adopt(&node);

@@ -2,9 +2,10 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use contracts::Peers;
 use contracts::compute::agent_report::Report;
 use contracts::compute::{AgentReport, Hello, Welcome};
+use contracts::peer::{Credentials, Tls};
+use contracts::{Peer, Peers};
 use tokio::sync::{mpsc, watch};
 
 /// What the welcome said.
@@ -68,9 +69,11 @@ impl Link {
 
     /// Takes note of what compute says to a new connection.
     pub fn welcome(&self, welcome: &Welcome) -> anyhow::Result<()> {
-        let runs = contracts::Peer::remote(&welcome.runs_address).map_err(anyhow::Error::msg)?;
+        let Welcome { runs_address, api_url, ca_file, runs_ca } = welcome.clone();
+        // It shows itself by the node's secret in each call.
+        let tls = Some(Tls { ca: runs_ca, identity: None }).filter(|tls| !tls.ca.is_empty());
+        let runs = Peer::remote(&runs_address, &Credentials { token: None, tls }).map_err(anyhow::Error::msg)?;
         let peers = Peers { runs, ..Peers::default() };
-        let Welcome { api_url, ca_file, .. } = welcome.clone();
         self.server.send_replace(Some(Arc::new(Server { peers, api_url, ca_file })));
         Ok(())
     }

@@ -31,8 +31,10 @@ pub struct AgentOptions {
     pub folder: PathBuf,
     /// Where the Python environments of this machine are; its nodes share them.
     pub environments: PathBuf,
-    /// Where compute listens: `unix:PATH` or `http://HOST:PORT`.
+    /// Where compute listens: `unix:PATH`, `http://HOST:PORT` or `https://HOST:PORT`.
     pub compute: String,
+    /// The authority of its certificate, as PEM; with `https`.
+    pub compute_ca: Option<String>,
     /// The node's secret, given at provision.
     pub token: String,
     /// argv that starts a shim; the attempt's folder is appended.

@@ -12,6 +12,8 @@ pub struct NodeWiring {
     pub compute_address: String,
     /// Where agents find runs.
     pub runs_address: String,
+    /// Who signed the certificate of runs, as PEM; empty where it is reached without TLS.
+    pub runs_ca: String,
     /// TRIALOG_API_URL of jobs.
     pub api_url: String,
     /// TRIALOG_CA_FILE of jobs; empty where every machine knows who signed the certificate of `api_url`.

@@ -10,12 +10,37 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use tonic::body::Body;
-use tonic::transport::{Channel, Endpoint, Uri};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity, Uri};
 use tower::util::BoxCloneSyncService;
 use tower::{BoxError, Service, ServiceExt};
 
 /// The header that carries the shared secret between the processes of one installation.
 pub const PEER_TOKEN: &str = "trialog-peer-token";
+
+/// What servers over TCP ask of whoever calls them.
+#[derive(Clone, Default)]
+pub struct Credentials {
+    /// The installation's peer token; agents have none.
+    pub token: Option<String>,
+    /// For addresses with `https`.
+    pub tls: Option<Tls>,
+}
+
+impl std::fmt::Debug for Credentials {
+    /// Without secrets: they must not get into a log.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Credentials").field("has_tls", &self.tls.is_some()).finish_non_exhaustive()
+    }
+}
+
+/// Whose servers are trusted, and how this process shows itself to them. All texts are PEM.
+#[derive(Clone)]
+pub struct Tls {
+    /// The authority of the installation's certificates.
+    pub ca: String,
+    /// A certificate of that authority and its key; agents have none.
+    pub identity: Option<(String, String)>,
+}
 
 /// How long a connection over TCP may take to be made.
 const CONNECT_MAX: Duration = Duration::from_secs(2);
@@ -41,26 +66,20 @@ impl Peer {
         Self::default()
     }
 
-    /// A peer behind `unix:PATH` or `http://HOST:PORT`, or behind several of them with commas between: replicas, each
-    /// of which answers or forwards. Connects on first use and again after a loss.
+    /// A peer behind `unix:PATH`, `http://HOST:PORT` or `https://HOST:PORT`, or behind several of them with commas
+    /// between: replicas, each of which answers or forwards. Connects on first use and again after a loss.
     ///
     /// # Errors
-    /// When an address is neither.
-    pub fn remote(addresses: &str) -> Result<Self, String> {
-        let peer = Self::deferred();
-        let _ = peer.inner.set(replicas(addresses)?);
-        Ok(peer)
-    }
-
-    /// The same for a peer that asks for the installation's peer token.
-    ///
-    /// # Errors
-    /// When an address is neither form, or the token cannot stand in a header.
-    pub fn remote_with_token(addresses: &str, token: &str) -> Result<Self, String> {
+    /// When an address is none of them, the token cannot stand in a header, or there is no authority for `https`.
+    pub fn remote(addresses: &str, credentials: &Credentials) -> Result<Self, String> {
+        let (peer, service) = (Self::deferred(), replicas(addresses, credentials.tls.as_ref())?);
+        let Some(token) = &credentials.token else {
+            let _ = peer.inner.set(service);
+            return Ok(peer);
+        };
         let value: http::HeaderValue =
             token.parse().map_err(|_| "the peer token has characters that a header cannot hold")?;
-        let peer = Self::deferred();
-        let service = replicas(addresses)?.map_request(move |mut request: Request<Body>| {
+        let service = service.map_request(move |mut request: Request<Body>| {
             request.headers_mut().insert(PEER_TOKEN, value.clone());
             request
         });
@@ -82,8 +101,8 @@ fn boxed(channel: Channel) -> Boxed {
 
 /// One of several servers that answer for each other: the one that answered last, until it fails. What failed is not
 /// tried again here, for nobody knows what became of it; who called tries again, and comes to the next one.
-fn replicas(addresses: &str) -> Result<Boxed, String> {
-    let channels = addresses.split(',').map(|address| channel(address.trim()));
+fn replicas(addresses: &str, tls: Option<&Tls>) -> Result<Boxed, String> {
+    let channels = addresses.split(',').map(|address| channel(address.trim(), tls));
     let channels = channels.collect::<Result<Vec<_>, _>>()?;
     if let [only] = &channels[..] {
         return Ok(boxed(only.clone()));
@@ -110,13 +129,19 @@ fn is_away<E>(answered: &Result<Response<Body>, E>) -> bool {
     status.is_some_and(|status| status.as_bytes() == UNAVAILABLE)
 }
 
-/// A lazy channel to `unix:PATH` or `http://HOST:PORT`.
+/// A lazy channel to `unix:PATH`, `http://HOST:PORT` or `https://HOST:PORT`.
 ///
 /// # Errors
-/// When the address is neither.
-pub fn channel(address: &str) -> Result<Channel, String> {
+/// When the address is none of them, or `https` and there is no authority to trust.
+pub fn channel(address: &str, tls: Option<&Tls>) -> Result<Channel, String> {
     let Some(path) = address.strip_prefix("unix:") else {
-        let endpoint = Endpoint::from_shared(address.to_owned()).map_err(|error| format!("{address:?}: {error}"))?;
+        let mut endpoint =
+            Endpoint::from_shared(address.to_owned()).map_err(|error| format!("{address:?}: {error}"))?;
+        if endpoint.uri().scheme_str() == Some("https") {
+            let tls =
+                tls.ok_or_else(|| format!("{address}: for https the authority of its certificate has to be known"))?;
+            endpoint = endpoint.tls_config(client_config(tls)).map_err(|error| format!("{address}: {error:?}"))?;
+        }
         let endpoint = endpoint
             .http2_max_header_list_size(HEADER_BYTES_MAX)
             .connect_timeout(CONNECT_MAX)
@@ -136,6 +161,14 @@ pub fn channel(address: &str) -> Result<Channel, String> {
             }
         })),
     )
+}
+
+fn client_config(tls: &Tls) -> ClientTlsConfig {
+    let config = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(&tls.ca));
+    match &tls.identity {
+        Some((certificate, key)) => config.identity(Identity::from_pem(certificate, key)),
+        None => config,
+    }
 }
 
 impl Service<Request<Body>> for Peer {

@@ -40,6 +40,21 @@ impl Broker {
         Self { folder, servers }
     }
 
+    /// Starts one that also listens with TLS and SCRAM. `secure` in its folder says how it is reached so.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn start_secure(folder: &Path) -> Self {
+        let folder = folder.join("kafka");
+        let servers = run(["up".as_ref(), folder.as_os_str(), "--secure".as_ref()]).trim().to_owned();
+        Self { folder, servers }
+    }
+
+    /// A file that says how it is reached with TLS: `servers`, `ca.pem`, `user`, `password`.
+    pub fn secure(&self, name: &str) -> PathBuf {
+        self.folder.join("secure").join(name)
+    }
+
     /// Ends it as a power failure of its machine would, but for the disk.
     pub fn kill(&self) {
         self.fault("kill");

@@ -169,6 +169,7 @@ impl AgentService for Fake {
                             runs_address: fake.address.clone(),
                             api_url: "http://127.0.0.1:8080".into(),
                             ca_file: String::new(),
+                            runs_ca: String::new(),
                         };
                         let _ = sender.send(Ok(AgentOrder { order: Some(Order::Welcome(welcome)) })).await;
                         fake.change(|heard| {

@@ -35,6 +35,7 @@ pub fn agent_process() {
     let options = AgentOptions {
         node_id: "node_test".into(),
         compute: format!("unix:{}", folder.join("socket").display()),
+        compute_ca: None,
         folder: folder.join("node"),
         environments: folder.join("environments"),
         token: "secret".into(),

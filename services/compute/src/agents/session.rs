@@ -108,6 +108,7 @@ fn welcome(desk: &Desk) -> Order {
         runs_address: wiring.runs_address.clone(),
         api_url: wiring.api_url.clone(),
         ca_file: wiring.ca_file.clone(),
+        runs_ca: wiring.runs_ca.clone(),
     })
 }
 

@@ -53,6 +53,7 @@ pub(super) fn provider(data: &Path, script: &str) -> LocalProvider {
         executable,
         compute_address: "unix:/nowhere".into(),
         runs_address: String::new(),
+        runs_ca: String::new(),
         api_url: String::new(),
         ca_file: String::new(),
         agents_away: Duration::from_secs(600),

@@ -185,6 +185,7 @@ impl Running {
             executable: "/nowhere".into(),
             compute_address: "unix:/nowhere".into(),
             runs_address: "unix:/runs".into(),
+            runs_ca: String::new(),
             api_url: "http://127.0.0.1:1".into(),
             ca_file: String::new(),
             agents_away: Duration::from_secs(600),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use actix_web::web::Data;
 use anyhow::Context;
-use contracts::peer::PEER_TOKEN;
+use contracts::peer::{PEER_TOKEN, Tls};
 use contracts::{NodeBearer, Peers};
 use runtime::{Health, Shutdown, Task};
 use subtle::ConstantTimeEq;
@@ -13,6 +13,7 @@ use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::http::{HeaderMap, HeaderValue, Request, Response};
 use tonic::service::Routes;
+use tonic::transport::server::{TcpConnectInfo, TlsConnectInfo};
 use tower::ServiceExt;
 use vocabulary::{Clock, Entropy, token};
 
@@ -32,9 +33,10 @@ pub fn grpc(
         move || socket(path.clone(), routes.clone(), shutdown.clone())
     }));
     let Some(address) = plan.place.grpc_listen.clone() else { return Ok(()) };
-    let guard = Guard { peer_token: plan.place.peer_token.clone().unwrap_or_default(), signing_key };
+    let (peer_token, tls) = (plan.place.peer_token.clone().unwrap_or_default(), plan.place.peer_tls.clone());
+    let guard = Guard { peer_token, asks_certificate: tls.is_some(), signing_key };
     let (routes, shutdown) = (guarded(routes, guard), shutdown.clone());
-    tasks.push(Task::new("grpc-tcp", move || tcp(address.clone(), routes.clone(), shutdown.clone())));
+    tasks.push(Task::new("grpc-tcp", move || tcp(address.clone(), tls.clone(), routes.clone(), shutdown.clone())));
     Ok(())
 }
 
@@ -52,10 +54,12 @@ async fn socket(path: std::path::PathBuf, routes: Routes, shutdown: Shutdown) ->
     Ok(())
 }
 
-/// Whom the TCP door lets in: the processes of the installation, by its secret, and agents of its nodes, by theirs.
+/// Whom the TCP door lets in: the processes of the installation, by its secret and, with TLS, a certificate of its
+/// authority; and agents of its nodes, by their secret.
 #[derive(Clone)]
 struct Guard {
     peer_token: String,
+    asks_certificate: bool,
     signing_key: [u8; 32],
 }
 
@@ -71,9 +75,9 @@ const OF_AGENTS: [&str; 6] = [
 
 impl Guard {
     /// Whether a call comes in. One of an agent is the agent's then, whoever it says that acts.
-    fn lets_in(&self, path: &str, headers: &mut HeaderMap) -> bool {
+    fn lets_in(&self, path: &str, headers: &mut HeaderMap, has_certificate: bool) -> bool {
         let given = headers.get(PEER_TOKEN).map(HeaderValue::as_bytes).unwrap_or_default();
-        if bool::from(given.ct_eq(self.peer_token.as_bytes())) {
+        if bool::from(given.ct_eq(self.peer_token.as_bytes())) && (has_certificate || !self.asks_certificate) {
             return true;
         }
         let node = OF_AGENTS.contains(&path).then(|| NodeBearer::of_headers(headers)).flatten();
@@ -87,14 +91,23 @@ impl Guard {
 
 fn guarded(routes: Routes, guard: Guard) -> Routes {
     routed(move |mut request: Request<Body>| {
-        let (routes, path) = (routes.clone(), request.uri().path().to_owned());
-        let is_let_in = guard.lets_in(&path, request.headers_mut());
+        let (routes, guard, path) = (routes.clone(), guard.clone(), request.uri().path().to_owned());
+        // Whoever shows one that another authority has signed does not come so far.
+        let shown = request.extensions().get::<TlsConnectInfo<TcpConnectInfo>>().and_then(TlsConnectInfo::peer_certs);
+        let has_certificate = shown.is_some_and(|chain| !chain.is_empty());
+        let is_let_in = guard.lets_in(&path, request.headers_mut(), has_certificate);
         async move {
             if is_let_in {
                 return routes.oneshot(request).await.unwrap_or_else(|never| match never {});
             }
-            let wanted = "the peer token is missing or wrong: every process needs the same --token-file, and nodes the \
-                          --signing-key-file that compute and runs have";
+            let wanted = if guard.asks_certificate && !has_certificate {
+                "no certificate was shown: processes of the installation need peers.tls_certificate, signed by its \
+                 peers.tls_ca, beside the same --token-file, and nodes the --signing-key-file that compute and runs \
+                 have"
+            } else {
+                "the peer token is missing or wrong: every process needs the same --token-file, and nodes the \
+                 --signing-key-file that compute and runs have"
+            };
             Status::unauthenticated(wanted).into_http()
         }
     })
@@ -112,16 +125,20 @@ where
     Routes::default().into_axum_router().fallback_service(service).into()
 }
 
-async fn tcp(address: String, routes: Routes, shutdown: Shutdown) -> anyhow::Result<()> {
+async fn tcp(address: String, tls: Option<Tls>, routes: Routes, shutdown: Shutdown) -> anyhow::Result<()> {
     let listener =
         tokio::net::TcpListener::bind(&address).await.with_context(|| format!("cannot listen on {address}"))?;
-    let way_out = "let it listen on a network of the services' own";
-    super::tls::warn_without(listener.local_addr()?, "gRPC", way_out);
+    let mut server = tonic::transport::Server::builder();
+    match tls.as_ref().and_then(super::tls::server_of_peers) {
+        Some(tls) => server = server.tls_config(tls)?,
+        None => {
+            let way_out = "give peers.tls_ca, peers.tls_certificate and peers.tls_key in --config, or let it listen on \
+                           a network of the services' own";
+            super::tls::warn_without(listener.local_addr()?, "gRPC", way_out);
+        }
+    }
     let incoming = tokio_stream::wrappers::TcpListenerStream::new(listener);
-    tonic::transport::Server::builder()
-        .add_routes(routes)
-        .serve_with_incoming_shutdown(incoming, async move { shutdown.requested().await })
-        .await?;
+    server.add_routes(routes).serve_with_incoming_shutdown(incoming, async move { shutdown.requested().await }).await?;
     Ok(())
 }
 

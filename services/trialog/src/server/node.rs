@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context;
 use clap::Parser;
 use runtime::{MachineClock, MachineEntropy, Shutdown};
 
@@ -21,9 +22,12 @@ pub struct AgentArguments {
     /// Where Python environments are kept; several nodes may share it. `environments` in the node's folder by default.
     #[arg(long)]
     environments: Option<PathBuf>,
-    /// Where compute listens: unix:PATH or http://HOST:PORT.
+    /// Where compute listens: unix:PATH, http://HOST:PORT or https://HOST:PORT.
     #[arg(long)]
     compute: String,
+    /// A PEM file with the authority of compute's certificate, with https.
+    #[arg(long)]
+    compute_ca: Option<PathBuf>,
     /// How long compute may stay away before the agent ends, once nothing runs on the node.
     #[arg(long, default_value_t = 600.0)]
     away_seconds: f64,
@@ -52,10 +56,15 @@ pub async fn agent(arguments: AgentArguments) -> anyhow::Result<()> {
     let token = std::env::var("TRIALOG_NODE_TOKEN").unwrap_or_default();
     let program = std::env::current_exe()?.into_os_string();
     let folder = std::path::absolute(&arguments.folder)?;
+    let compute_ca = match &arguments.compute_ca {
+        Some(path) => Some(std::fs::read_to_string(path).with_context(|| format!("--compute-ca {}", path.display()))?),
+        None => None,
+    };
     agent::agent_main(agent::AgentOptions {
         node_id: arguments.node,
         environments: arguments.environments.unwrap_or_else(|| folder.join("environments")),
         compute: arguments.compute,
+        compute_ca,
         token,
         away: Duration::try_from_secs_f64(arguments.away_seconds)?,
         shim_command: vec![program.clone(), SHIM.into()],

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use anyhow::Context;
+use contracts::peer::{Credentials, Tls};
 use contracts::{Peer, Peers};
 use eventlog::Stores;
 
@@ -21,6 +23,8 @@ pub struct Place {
     pub peers: BTreeMap<String, String>,
     /// The installation's shared secret.
     pub peer_token: Option<String>,
+    /// With which its processes speak TLS.
+    pub peer_tls: Option<Tls>,
     /// The installation's signing key, when it is not the data folder's own.
     pub signing_key: Option<[u8; 32]>,
 }
@@ -43,7 +47,14 @@ impl Plan {
     /// Every service in this process.
     pub fn everything(folder: DataFolder, settings: Settings, stores: Stores) -> Self {
         let services = SERVICES.map(str::to_owned).to_vec();
-        let place = Place { services, grpc_listen: None, peers: BTreeMap::new(), peer_token: None, signing_key: None };
+        let place = Place {
+            services,
+            grpc_listen: None,
+            peers: BTreeMap::new(),
+            peer_token: None,
+            peer_tls: None,
+            signing_key: None,
+        };
         Self { folder, settings, stores, place, shows_token: true }
     }
 
@@ -57,6 +68,29 @@ impl Plan {
         self.place.services.iter().any(|here| here == service)
     }
 
+    /// With which other processes are called at an address.
+    ///
+    /// # Errors
+    /// When the address is without TLS and this process has a certificate, or the other way round.
+    pub(super) fn credentials(&self, address: &str) -> anyhow::Result<Credentials> {
+        let (token, tls) = (self.place.peer_token.clone(), self.place.peer_tls.clone());
+        anyhow::ensure!(
+            tls.is_none() || !address.contains("http://"),
+            "{address} is without TLS, and peers.tls_certificate is set: say https://HOST:PORT"
+        );
+        anyhow::ensure!(
+            tls.is_some() || !address.contains("https://"),
+            "{address} is with TLS: set peers.tls_ca, peers.tls_certificate and peers.tls_key in --config"
+        );
+        Ok(Credentials { token: token.filter(|_| address.starts_with("http")), tls })
+    }
+
+    /// Who signed the certificate of runs, where agents reach it by https.
+    pub(super) fn runs_ca(&self) -> String {
+        let tls = self.place.peer_tls.as_ref().filter(|_| self.address("runs").starts_with("https://"));
+        tls.map(|tls| tls.ca.clone()).unwrap_or_default()
+    }
+
     /// Where agents find a service.
     pub(super) fn address(&self, service: &str) -> String {
         match self.place.peers.get(service) {
@@ -68,11 +102,10 @@ impl Plan {
     /// Peers of the services that run elsewhere are connected; the others wait for the servers here.
     pub(super) fn peers(&self) -> anyhow::Result<Peers> {
         let peer = |service: &str| match self.place.peers.get(service) {
-            Some(address) if !self.runs_here(service) => match &self.place.peer_token {
-                Some(token) if address.starts_with("http") => Peer::remote_with_token(address, token),
-                _ => Peer::remote(address),
+            Some(address) if !self.runs_here(service) => {
+                let credentials = self.credentials(address).with_context(|| format!("--peer {service}"))?;
+                Peer::remote(address, &credentials).map_err(|error| anyhow::anyhow!("--peer {service}: {error}"))
             }
-            .map_err(|error| anyhow::anyhow!("--peer {service}: {error}")),
             _ if self.runs_here(service) => Ok(Peer::deferred()),
             _ => anyhow::bail!("service {service} runs neither here nor is there a --peer {service}=ADDRESS"),
         };

@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 use super::folder::{self, DataFolder};
 use super::plan::{Place, Plan, SERVICES};
 use super::wiring;
-use super::{databases, settings, standby};
+use super::{databases, settings, standby, tls};
 
 /// Flags of `trialog serve`.
 #[derive(clap::Args)]
@@ -22,15 +22,15 @@ pub struct Arguments {
     /// Where gRPC listens besides the Unix socket in the data folder: HOST:PORT.
     #[arg(long)]
     listen: Option<String>,
-    /// The address under which other processes reach its gRPC, which stand by for this one: http://HOST:PORT; where
-    /// it listens by default.
+    /// The address under which other processes reach its gRPC, which stand by for this one: http://HOST:PORT, or
+    /// https with peers.tls_certificate; where it listens by default.
     #[arg(long)]
     address: Option<String>,
     /// Where the gateway's REST listens.
     #[arg(long)]
     http: Option<String>,
-    /// Where another service is: NAME=http://HOST:PORT or NAME=unix:PATH; once a service. Of replicas all, with commas
-    /// between: NAME=http://A:PORT,http://B:PORT.
+    /// Where another service is: NAME=http://HOST:PORT, https://HOST:PORT or unix:PATH; once a service. Of replicas
+    /// all, with commas between: NAME=http://A:PORT,http://B:PORT.
     #[arg(long = "peer", value_parser = pair)]
     peers: Vec<(String, String)>,
     /// A file with the secret that all processes of the installation share; asked for on the TCP listener.
@@ -74,6 +74,8 @@ pub async fn serve(arguments: Arguments) -> anyhow::Result<()> {
     if arguments.listen.is_some() && peer_token.is_none() {
         bail!("--listen opens a TCP port for gRPC: give the installation's secret with --token-file");
     }
+    let peer_tls = tls::of_peers(&settings.peers)?;
+    let scheme = if peer_tls.is_some() { "https" } else { "http" };
     let folder = DataFolder::open(&arguments.data)?;
     let address = match (&arguments.address, &arguments.listen) {
         (Some(address), _) => address.clone(),
@@ -81,11 +83,11 @@ pub async fn serve(arguments: Arguments) -> anyhow::Result<()> {
             let host = listen.rsplit_once(':').map_or(listen.as_str(), |(host, _)| host);
             if !settings.store.url.is_empty() && ["0.0.0.0", "[::]", "::", ""].contains(&host) {
                 bail!(
-                    "--listen {listen} is every address of this machine: say with --address http://HOST:PORT under \
+                    "--listen {listen} is every address of this machine: say with --address {scheme}://HOST:PORT under \
                      which one other processes reach this one, which stand by for it"
                 );
             }
-            format!("http://{listen}")
+            format!("{scheme}://{listen}")
         }
         (None, None) => format!("unix:{}", folder.socket().display()),
     };
@@ -96,6 +98,7 @@ pub async fn serve(arguments: Arguments) -> anyhow::Result<()> {
         None => None,
     };
     let peers: BTreeMap<String, String> = arguments.peers.into_iter().collect();
-    let place = Place { services: arguments.services, grpc_listen: arguments.listen, peers, peer_token, signing_key };
+    let (services, grpc_listen) = (arguments.services, arguments.listen);
+    let place = Place { services, grpc_listen, peers, peer_token, peer_tls, signing_key };
     wiring::run(Plan { folder, settings, stores, place, shows_token: false }).await
 }

@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 pub struct Settings {
     /// The front door.
     pub http: Http,
+    /// Between the processes of an installation.
+    pub peers: Peers,
     /// Where the services keep their logs.
     pub store: Store,
     /// Where objects are kept.
@@ -61,6 +63,23 @@ impl Default for Http {
             public_url: None,
         }
     }
+}
+
+/// Between the processes of an installation: with these three they speak TLS over TCP, and take only each other for
+/// one. The files are read at the start.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Peers {
+    /// A PEM file with the authority of the installation's own that has signed the certificate of each process.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_ca: Option<PathBuf>,
+    /// A PEM file with this process's certificate, for servers and for clients, and for the names by which others
+    /// reach it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_certificate: Option<PathBuf>,
+    /// A PEM file with its key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_key: Option<PathBuf>,
 }
 
 /// Where the services keep their logs.
@@ -193,11 +212,31 @@ pub struct Kafka {
     pub partitions: i32,
     /// Replicas of each partition; 0: as many as the brokers make by themselves. 3 survive the loss of one.
     pub replication: i32,
+    /// Whether the brokers are reached by TLS.
+    pub tls: bool,
+    /// A PEM file with the authority that signed their certificates, when it is none that the machine knows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_ca: Option<PathBuf>,
+    /// The user that shows itself to them by SCRAM-SHA-512; empty: none.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub user: String,
+    /// A file with its password.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password_file: Option<PathBuf>,
 }
 
 impl Default for Kafka {
     fn default() -> Self {
-        Self { bootstrap: String::new(), prefix: "trialog".to_owned(), partitions: 6, replication: 0 }
+        Self {
+            bootstrap: String::new(),
+            prefix: "trialog".to_owned(),
+            partitions: 6,
+            replication: 0,
+            tls: false,
+            tls_ca: None,
+            user: String::new(),
+            password_file: None,
+        }
     }
 }
 
@@ -208,7 +247,7 @@ impl Feed {
     /// When the settings are none, or this build has no Kafka.
     pub fn feeds(&self, peers: contracts::Peers) -> anyhow::Result<feed::Feeds> {
         let feeds = feed::Feeds::new(peers);
-        let Kafka { bootstrap, prefix, partitions, replication } = self.kafka.clone();
+        let Kafka { bootstrap, prefix, partitions, replication, .. } = self.kafka.clone();
         if bootstrap.is_empty() {
             return Ok(feeds);
         }
@@ -217,10 +256,51 @@ impl Feed {
         let is_plain = |c: char| c.is_ascii_alphanumeric() || ['.', '_', '-'].contains(&c);
         let is_name = !prefix.is_empty() && prefix.len() <= PREFIX_MAX && prefix.chars().all(is_plain);
         anyhow::ensure!(is_name, "feed.kafka.prefix: letters, digits, '.', '_' and '-', at most {PREFIX_MAX}");
+        self.kafka.check_security()?;
         #[cfg(feature = "kafka")]
-        return Ok(feeds.through(feed::kafka::Kafka { bootstrap, prefix, partitions, replication }));
+        {
+            let security = self.kafka.security()?;
+            return Ok(feeds.through(feed::kafka::Kafka { bootstrap, prefix, partitions, replication, security }));
+        }
         #[cfg(not(feature = "kafka"))]
         anyhow::bail!("feed.kafka.bootstrap: this build has no Kafka; build it with `cargo build --features kafka`");
+    }
+}
+
+impl Kafka {
+    /// What of the keys goes together.
+    fn check_security(&self) -> anyhow::Result<()> {
+        let is_asked = self.tls || !self.user.is_empty();
+        anyhow::ensure!(
+            !is_asked || cfg!(feature = "kafka-tls"),
+            "feed.kafka.tls: this build has no TLS for Kafka; build it with `cargo build --features kafka-tls`"
+        );
+        anyhow::ensure!(self.tls || self.tls_ca.is_none(), "feed.kafka.tls_ca is for tls = true");
+        anyhow::ensure!(
+            self.user.is_empty() == self.password_file.is_none(),
+            "a user and its password are named together: feed.kafka.user and feed.kafka.password_file"
+        );
+        anyhow::ensure!(
+            self.tls || self.user.is_empty(),
+            "feed.kafka.user without feed.kafka.tls: what is sent can be read and changed on its way; set tls = true"
+        );
+        Ok(())
+    }
+
+    #[cfg(feature = "kafka")]
+    fn security(&self) -> anyhow::Result<feed::kafka::Security> {
+        use anyhow::Context;
+        let read = |path: &PathBuf| {
+            let text = std::fs::read_to_string(path);
+            text.with_context(|| format!("feed.kafka.password_file {}", path.display()))
+        };
+        let password = self.password_file.as_ref().map(read).transpose()?;
+        let user = password.map(|password| (self.user.clone(), password.trim_end_matches('\n').to_owned()));
+        let ca = match &self.tls_ca {
+            Some(path) => Some(path.canonicalize().with_context(|| format!("feed.kafka.tls_ca {}", path.display()))?),
+            None => None,
+        };
+        Ok(feed::kafka::Security { tls: self.tls, ca, user })
     }
 }
 
@@ -325,7 +405,7 @@ impl Flags {
 
 #[cfg(test)]
 mod tests {
-    use super::{Settings, hidden};
+    use super::{Kafka, Settings, hidden};
 
     #[test]
     fn what_is_printed_of_an_object_store_has_no_secret_in_it() {
@@ -347,6 +427,18 @@ mod tests {
         let settings: Settings = toml::from_str("[objects]\nurl = \"s3://lab\"\n").unwrap();
         let refused = settings.objects.open(std::path::Path::new(".")).unwrap_err().to_string();
         assert!(refused.contains("cargo build --features s3"), "{refused}");
+    }
+
+    #[test]
+    fn what_does_not_go_together_to_reach_kafka_is_refused() {
+        let of = |kafka: Kafka| kafka.check_security().err().map(|error| error.to_string()).unwrap_or_default();
+        let (file, user) = (Some("file".into()), "ada".to_owned());
+        assert_eq!(of(Kafka::default()), "");
+        assert!(of(Kafka { tls_ca: file.clone(), ..Kafka::default() }).contains("tls = true"));
+        assert!(of(Kafka { password_file: file.clone(), ..Kafka::default() }).contains("feed.kafka.user"));
+        let named = Kafka { user, password_file: file, ..Kafka::default() };
+        assert_eq!(of(named.clone()).contains("set tls = true"), cfg!(feature = "kafka-tls"));
+        assert_eq!(of(Kafka { tls: true, ..named }).is_empty(), cfg!(feature = "kafka-tls"));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use contracts::Peer;
+use contracts::peer::Credentials;
 use eventlog::{Error, Holder, Stores};
 use runtime::{MachineEntropy, Shutdown, Stopwatch};
 use tokio::task::JoinSet;
@@ -168,7 +169,7 @@ struct Known {
 /// The gRPC door of a process that stands by.
 struct Forwarding {
     target: Target,
-    token: String,
+    credentials: Credentials,
     /// The door is open until this is dropped.
     door: Shutdown,
     _tasks: JoinSet<()>,
@@ -180,7 +181,8 @@ impl Forwarding {
         let mut tasks = Vec::new();
         listen::grpc(plan, signing_key, forwarded(target.clone()), &door, &mut tasks)?;
         let _tasks = runtime::supervise(tasks, &door, &runtime::Health::new());
-        Ok(Self { target, token: plan.place.peer_token.clone().unwrap_or_default(), door, _tasks })
+        let credentials = Credentials { token: plan.place.peer_token.clone(), tls: plan.place.peer_tls.clone() };
+        Ok(Self { target, credentials, door, _tasks })
     }
 
     fn turn_to(&self, holder: Option<Holder>, failure: Option<Error>) -> anyhow::Result<()> {
@@ -193,7 +195,7 @@ impl Forwarding {
         target.writer = match address {
             None => None,
             Some(address) => {
-                let peer = Peer::remote_with_token(&address, &self.token).map_err(anyhow::Error::msg)?;
+                let peer = Peer::remote(&address, &self.credentials).map_err(anyhow::Error::msg)?;
                 Some((address, peer))
             }
         };

@@ -185,6 +185,7 @@ fn node_wiring(
         executable: std::env::current_exe()?,
         compute_address: format!("unix:{}", plan.folder.socket().display()),
         runs_address: plan.address("runs"),
+        runs_ca: plan.runs_ca(),
         api_url: url.to_owned(),
         ca_file: ca_file.map(|path| path.display().to_string()).unwrap_or_default(),
         agents_away: Duration::try_from_secs_f64(plan.settings.compute.agents_away_seconds)

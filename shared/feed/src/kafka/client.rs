@@ -1,18 +1,25 @@
 //! How clients of Kafka are set.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::KafkaError;
+use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{ClientConfig, ClientContext};
 
-use super::Kafka;
+use super::{Kafka, Security};
 
 /// Bytes of the largest record: a fact is at most as large as a message between services.
 const RECORD_BYTES_MAX: &str = "33554432";
 
 /// Whoever uses a client says by itself what has failed, once; what the library says of each connection is for those
-/// who look for it.
-pub(super) struct Quiet;
+/// who look for it. Only that brokers and client do not trust each other is said here, once a client: all else that is
+/// seen of it is that no answer comes.
+#[derive(Default)]
+pub(super) struct Quiet {
+    is_refused: AtomicBool,
+}
 
 impl ClientContext for Quiet {
     fn log(&self, _: RDKafkaLogLevel, facility: &str, text: &str) {
@@ -20,6 +27,13 @@ impl ClientContext for Quiet {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
+        let code = error.rdkafka_error_code();
+        let is_refusal = matches!(code, Some(RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SSL));
+        if is_refusal && !self.is_refused.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                "Kafka's brokers are not to be had with feed.kafka.user, tls and tls_ca as they are: {reason}"
+            );
+        }
         tracing::debug!(target: "librdkafka", "{error}: {reason}");
     }
 }
@@ -36,7 +50,25 @@ impl Kafka {
             .set("reconnect.backoff.ms", "50")
             .set("reconnect.backoff.max.ms", "1000")
             .set("message.max.bytes", RECORD_BYTES_MAX);
+        self.secure(&mut config);
         config
+    }
+
+    fn secure(&self, config: &mut ClientConfig) {
+        let Security { tls, ca, user } = &self.security;
+        let protocol = match (tls, user) {
+            (false, None) => return,
+            (true, None) => "ssl",
+            (true, Some(_)) => "sasl_ssl",
+            (false, Some(_)) => "sasl_plaintext",
+        };
+        config.set("security.protocol", protocol);
+        if let Some(ca) = ca {
+            config.set("ssl.ca.location", ca.display().to_string());
+        }
+        if let Some((user, password)) = user {
+            config.set("sasl.mechanism", "SCRAM-SHA-512").set("sasl.username", user).set("sasl.password", password);
+        }
     }
 
     /// Keeps the order of what it is given, without a gap, for as long as it takes.

@@ -23,9 +23,29 @@ mod sending;
 mod source;
 mod topic;
 
+use std::path::PathBuf;
+
 pub use carried::Carried;
 pub use relay::{NAME as RELAY, Relay};
 pub use source::Topic;
+
+/// How its brokers are reached: TLS and SCRAM need the feature `kafka-tls`.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Security {
+    /// Whether they speak TLS.
+    pub tls: bool,
+    /// A PEM file with the authority that signed their certificates, when it is none that the machine knows.
+    pub ca: Option<PathBuf>,
+    /// A user and its password, for SCRAM-SHA-512.
+    pub user: Option<(String, String)>,
+}
+
+impl std::fmt::Debug for Security {
+    /// Without the password: it must not get into a log.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Security").field("tls", &self.tls).finish_non_exhaustive()
+    }
+}
 
 /// Where Kafka is, and how topics are made there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +58,8 @@ pub struct Kafka {
     pub partitions: i32,
     /// Replicas of each; 0: as many as the brokers make by themselves.
     pub replication: i32,
+    /// How they are reached.
+    pub security: Security,
 }
 
 impl Kafka {

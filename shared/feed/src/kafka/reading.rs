@@ -39,7 +39,8 @@ impl Drop for Reading {
 
 impl Reading {
     fn client(kafka: &Kafka, topic: &str) -> Result<Self, String> {
-        let consumer = kafka.consumer(topic).create_with_context(Quiet).map_err(|error| error.to_string())?;
+        let consumer =
+            kafka.consumer(topic).create_with_context(Quiet::default()).map_err(|error| error.to_string())?;
         Ok(Self { consumer: Some(Arc::new(consumer)), topic: topic.to_owned(), next: BTreeMap::new() })
     }
 

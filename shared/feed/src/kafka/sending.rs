@@ -88,7 +88,7 @@ impl Sending {
         log: &EventLog,
         from: i64,
     ) -> anyhow::Result<Self> {
-        let producer = kafka.producer(&topic).create_with_context(Quiet)?;
+        let producer = kafka.producer(&topic).create_with_context(Quiet::default())?;
         Ok(Self {
             producer: Some(producer),
             topic,

@@ -23,7 +23,7 @@ const IN_SYNC: &str = "min.insync.replicas";
 /// # Errors
 /// When the brokers cannot be asked, or refuse it.
 pub(super) async fn make(kafka: &Kafka, topic: &str) -> anyhow::Result<()> {
-    let admin: AdminClient<Quiet> = kafka.client(topic).create_with_context(Quiet)?;
+    let admin: AdminClient<Quiet> = kafka.client(topic).create_with_context(Quiet::default())?;
     let replication = if kafka.replication == 0 { -1 } else { kafka.replication };
     let mut new = NewTopic::new(topic, kafka.partitions, TopicReplication::Fixed(replication))
         .set("cleanup.policy", "delete")

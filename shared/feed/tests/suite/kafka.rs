@@ -77,7 +77,8 @@ fn anywhere() -> Option<Kafka> {
 }
 
 fn at(bootstrap: String) -> Kafka {
-    Kafka { bootstrap, prefix: testkit::new_schema(), partitions: PARTITIONS, replication: 0 }
+    let (prefix, security) = (testkit::new_schema(), feed::kafka::Security::default());
+    Kafka { bootstrap, prefix, partitions: PARTITIONS, replication: 0, security }
 }
 
 /// The facts of a log through a topic of its own.
