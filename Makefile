@@ -165,7 +165,7 @@ bench: tools ## one line of JSON a figure, with the machine's floor of the same 
 BENCH_SECONDS ?= 30
 BENCH_ROWS ?= 2000000
 .PHONY: bench-spine
-bench-spine: tools ## the log on PostgreSQL, facts through Kafka, the scaled form: each beside its floor (needs PostgreSQL, Java and Maven)
+bench-spine: libraries ## the log on PostgreSQL, facts through Kafka, the scaled form: each beside its floor (needs PostgreSQL, Java and Maven)
 	cargo build --release -p trialog --features $(RELEASE)
 	cargo bench -p trialog-eventlog -p trialog-feed --features trialog-eventlog/postgres,trialog-feed/kafka --no-run
 	postgres=$$(mktemp -d $${TMPDIR:-/tmp}/trialog-postgres-XXXXXX); kafka=$$(mktemp -d $${TMPDIR:-/tmp}/trialog-kafka-XXXXXX); \
