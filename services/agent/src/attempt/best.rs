@@ -4,8 +4,8 @@
 //!
 //! There is one copy, and one in the making: values that come while a copy is made wait for its end, and only the best
 //! of them counts. A copy stands when `best.json` names it and its value counts. The folder of the copies lies beside
-//! that of the checkpoints, so that a later attempt knows what an earlier one has kept; without checkpoints each attempt
-//! begins anew, and it lies in the attempt's own.
+//! that of the checkpoints, so that a later attempt knows what an earlier one has kept; without checkpoints each
+//! attempt begins anew, and it lies in the attempt's own.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -8,7 +8,8 @@
 //!
 //! `record` is what a fact looks like there · `ends` tells of which log a topic is, from its last records · `place`
 //! decides where a reader begins · `seen` what of the records is new to it · `gaps` what should have come before ·
-//! `sending` is what is under way · `reading` asks Kafka · `source` and `relay` put them together · `topic` makes topics.
+//! `sending` is what is under way · `reading` asks Kafka · `source` and `relay` put them together · `topic` makes
+//! topics.
 
 mod carried;
 mod client;
