@@ -1,9 +1,10 @@
 //! Facts through Kafka beside a bare producer in the same run, and how long a fact takes to its effect elsewhere. One
 //! JSON line per figure.
 //!
-//! `cargo bench -p trialog-feed --features kafka --bench spine`. `TRIALOG_BENCH_KAFKA` names a real broker; the logs are
-//! in `TRIALOG_BENCH_FOLDER` or the folder for temporary files. Names after `--` pick figures. `TRIALOG_BENCH_SECONDS`
-//! (4) is how long each is taken, `TRIALOG_BENCH_FACTS` (500,000) how many facts the backlog has.
+//! `cargo bench -p trialog-feed --features kafka --bench spine`. `TRIALOG_BENCH_KAFKA` names a real broker; the logs
+//! are in `TRIALOG_BENCH_FOLDER` or the folder for temporary files. Names after `--` pick figures.
+//! `TRIALOG_BENCH_SECONDS` (4) is how long each is taken, `TRIALOG_BENCH_FACTS` (500,000) how many facts the backlog
+//! has.
 
 mod backlog;
 mod world;
