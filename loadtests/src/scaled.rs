@@ -32,10 +32,11 @@ struct Scaled {
 impl Scaled {
     fn start(folder: PathBuf) -> anyhow::Result<Self> {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/scaled/scaled");
+        // Objects are in a folder: the S3 of tests would be what is measured.
         let mut supervisor = Command::new("python3")
             .arg(script)
             .arg(&folder)
-            .args(["--listen", "127.0.0.1:0", "--replicas", REPLICAS, "--trialog"])
+            .args(["--listen", "127.0.0.1:0", "--s3", "none", "--replicas", REPLICAS, "--trialog"])
             .arg(binary())
             .stdout(Stdio::piped())
             .spawn()?;

@@ -78,6 +78,25 @@ impl Places {
         if here.contains(&"gateway") { options.with(&["--http", &format!("127.0.0.1:{}", self.http)]) } else { options }
     }
 
+    /// How another front door is started, which asks one process alone for what that has, whether it writes or stands
+    /// by.
+    ///
+    /// # Panics
+    /// When a service of the layout has no process.
+    pub fn door_to(&self, process: &str) -> Options {
+        let mut options = Options::serve(&self.home, &format!("door-{process}"), "gateway");
+        options =
+            options.with(&["--signing-key-file", &self.key, "--token-file", &self.token, "--http", "127.0.0.1:0"]);
+        for (service, names) in self.layout.iter().filter(|(service, _)| *service != "gateway") {
+            let asked = names.iter().find(|name| **name == process).or(names.first()).expect("a service has a process");
+            options = options.with(&["--peer", &format!("{service}=http://{}", self.listen(asked))]);
+        }
+        match &self.config {
+            Some(config) => options.with(&["--config", config]),
+            None => options,
+        }
+    }
+
     fn listen(&self, process: &str) -> String {
         format!("127.0.0.1:{}", self.ports[process])
     }
