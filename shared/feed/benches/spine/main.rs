@@ -15,7 +15,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::{Instant, MissedTickBehavior};
 use trialog_feed::FactSource;
-use trialog_feed::kafka::{Kafka, Topic};
+use trialog_feed::kafka::{Kafka, Security, Topic};
 use vocabulary::{Entropy, SeededEntropy};
 use world::{Applied, Relayed, append, open, source_of};
 
@@ -44,7 +44,8 @@ fn line(what: &str, value: f64, unit: &str, floor: Option<f64>) {
 /// A prefix of topics that nobody else has.
 fn kafka() -> Kafka {
     let bootstrap = std::env::var("TRIALOG_BENCH_KAFKA").expect("TRIALOG_BENCH_KAFKA names a broker: make bench-spine");
-    Kafka { bootstrap, prefix: testkit::new_schema(), partitions: 8, replication: 0 }
+    let (prefix, security) = (testkit::new_schema(), Security::default());
+    Kafka { bootstrap, prefix, partitions: 8, replication: 0, security }
 }
 
 #[tokio::main]

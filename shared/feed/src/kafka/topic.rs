@@ -54,7 +54,7 @@ pub(super) async fn make(kafka: &Kafka, topic: &str) -> anyhow::Result<()> {
 /// # Errors
 /// When the brokers do not say.
 pub(super) async fn weakness(kafka: &Kafka, topic: &str) -> anyhow::Result<Option<String>> {
-    let admin: AdminClient<Quiet> = kafka.client(topic).create_with_context(Quiet)?;
+    let admin: AdminClient<Quiet> = kafka.client(topic).create_with_context(Quiet::default())?;
     let options = AdminOptions::new().request_timeout(Some(PATIENCE));
     let described = admin.describe_configs(&[ResourceSpecifier::Topic(topic)], &options).await;
     let asked = topic.to_owned();
@@ -101,7 +101,8 @@ mod tests {
     #[tokio::test]
     async fn the_brokers_are_asked() {
         let Some(bootstrap) = testkit::kafka() else { return };
-        let kafka = Kafka { bootstrap, prefix: testkit::new_schema(), partitions: 2, replication: 0 };
+        let security = crate::kafka::Security::default();
+        let kafka = Kafka { bootstrap, prefix: testkit::new_schema(), partitions: 2, replication: 0, security };
         let topic = kafka.topic("talk");
         make(&kafka, &topic).await.unwrap();
         let known = async || match weakness(&kafka, &topic).await {

@@ -13,7 +13,7 @@ use testkit::Broker;
 use tokio::task::JoinHandle;
 use trialog_feed::FactSource;
 use trialog_feed::consumer::Consumers;
-use trialog_feed::kafka::{Carried, Kafka, Relay, Topic};
+use trialog_feed::kafka::{Carried, Kafka, Relay, Security, Topic};
 use trialog_feed::source::{Cursor, OpenError};
 use vocabulary::Entropy;
 
@@ -77,7 +77,7 @@ fn anywhere() -> Option<Kafka> {
 }
 
 fn at(bootstrap: String) -> Kafka {
-    let (prefix, security) = (testkit::new_schema(), feed::kafka::Security::default());
+    let (prefix, security) = (testkit::new_schema(), Security::default());
     Kafka { bootstrap, prefix, partitions: PARTITIONS, replication: 0, security }
 }
 
