@@ -260,7 +260,7 @@ impl Feed {
         #[cfg(feature = "kafka")]
         {
             let security = self.kafka.security()?;
-            return Ok(feeds.through(feed::kafka::Kafka { bootstrap, prefix, partitions, replication, security }));
+            Ok(feeds.through(feed::kafka::Kafka { bootstrap, prefix, partitions, replication, security }))
         }
         #[cfg(not(feature = "kafka"))]
         anyhow::bail!("feed.kafka.bootstrap: this build has no Kafka; build it with `cargo build --features kafka`");
