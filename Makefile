@@ -20,6 +20,8 @@ DIST := $(CURDIR)/dist
 # Parts that release builds and tests have, and a laptop does without.
 RELEASE := postgres,kafka,kafka-tls,s3
 FEATURES := --features trialog/postgres,trialog/kafka,trialog/kafka-tls,trialog/s3,trialog-testkit/postgres
+# Faults of the log itself, for the test that the check of histories sees them: no binary has them.
+FAIL_POINTS := $(FEATURES),trialog-eventlog/fail-points
 # What must not be skipped in tests; the others say what they miss.
 export TRIALOG_REQUIRE ?= python,promtool
 
@@ -88,6 +90,7 @@ test: libraries lint $(DEMO)/venv/ready $(DEMO)/bin/promtool ## everything that 
 	export TRIALOG_TEST_S3=$$(deploy/s3-dev/s3-dev up $$s3); \
 	export TRIALOG=$(TARGET)/debug/trialog TRIALOG_TEST_PYTHON=$(DEMO)/venv/bin/python TRIALOG_TEST_PROMTOOL=$(DEMO)/bin/promtool; \
 	cargo test --workspace $(FEATURES); \
+	cargo test --workspace $(FAIL_POINTS) --test fail_points; \
 	if [ -n "$$TRIALOG_TEST_POSTGRES" ]; then TRIALOG_TEST_STORE=postgres cargo test --workspace $(FEATURES) --lib -- api:: scenarios serving_tests; fi
 	$(PYTHON) -m unittest discover -s services/agent/python -p 'test_*.py'
 	$(MAKE) --no-print-directory install PROFILE=dev DESTDIR=$(DEMO)/installed PREFIX=/usr
@@ -99,6 +102,7 @@ test: libraries lint $(DEMO)/venv/ready $(DEMO)/bin/promtool ## everything that 
 lint: libraries ## formatting and lints
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets $(FEATURES) -- -D warnings
+	cargo clippy --workspace --test fail_points $(FAIL_POINTS) -- -D warnings
 
 .PHONY: check
 check: tools ## formatting, lints and unit tests of the crates that differ from main (BASE=...), in a few minutes
@@ -150,10 +154,18 @@ install: stage ## the same on this machine, built in less time (PREFIX=/usr/loca
 	@echo "installed $(PREFIX)/bin/trialog"
 
 .PHONY: torture
-torture: build ## forty trials while everything is killed at random (SEED=n repeats a run), and property tests from fresh seeds
+torture: tools ## everything is killed, stopped and cut at random, for about an hour (SEED=n repeats a run), and property tests from fresh seeds
+	cargo build -p trialog --features postgres,kafka
 	seed="$(SEED)"; seed=$${seed:-$$(od -An -N4 -tu4 /dev/urandom | tr -d ' ')}; echo "property tests: TRIALOG_PROPERTY_SEED=$$seed"; \
 	TRIALOG_PROPERTY_SEED=$$seed cargo test $(PROPERTIES)
-	TRIALOG=$(TARGET)/debug/trialog TRIALOG_TORTURE_KILLS=30 TRIALOG_TORTURE_SEED=$(SEED) cargo test -p trialog-testkit --test torture -- --nocapture
+	postgres=$$(mktemp -d /tmp/trialog-postgres-XXXXXX); \
+	kafka=$$(mktemp -d /tmp/trialog-kafka-XXXXXX); \
+	trap 'deploy/postgres-dev/postgres-dev down '$$postgres'; deploy/kafka-dev/kafka-dev down '$$kafka'; rm -rf '$$postgres' '$$kafka EXIT; \
+	export TRIALOG_TEST_POSTGRES=$$(deploy/postgres-dev/postgres-dev up $$postgres); \
+	export TRIALOG_TEST_KAFKA=$$(deploy/kafka-dev/kafka-dev up $$kafka); \
+	export TRIALOG=$(TARGET)/debug/trialog TRIALOG_TORTURE_SEED=$(SEED) TRIALOG_HISTORY_SEED=$(SEED); \
+	TRIALOG_TORTURE_KILLS=30 cargo test --workspace $(FEATURES) --test torture -- --nocapture; \
+	TRIALOG_HISTORY_SECONDS=600 cargo test --workspace $(FEATURES) --test history -- --nocapture
 
 .PHONY: bench
 bench: tools ## one line of JSON a figure, with the machine's floor of the same run

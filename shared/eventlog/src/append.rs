@@ -7,6 +7,8 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::aggregates::Entry;
+#[cfg(feature = "fail-points")]
+use crate::fail_points::{self, FailPoint};
 use crate::identity::{event_id, fingerprint};
 use crate::known::Known;
 use crate::store::{CommandRow, CursorAt, Rows};
@@ -167,6 +169,8 @@ impl Batch {
         decided: Result<Decision, Refusal>,
     ) -> Result<Answer, Error> {
         let decision = match decided {
+            #[cfg(feature = "fail-points")]
+            Ok(decision) if fail_points::strikes(FailPoint::AppendTwice) => decision.twice(),
             Ok(decision) => decision,
             Err(Refusal::Rejected) => {
                 return Ok(Answer::Rejected);

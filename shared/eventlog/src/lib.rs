@@ -22,6 +22,8 @@ mod context;
 mod error;
 mod event;
 mod examine;
+#[cfg(feature = "fail-points")]
+mod fail_points;
 mod identity;
 mod known;
 mod lease;

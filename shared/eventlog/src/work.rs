@@ -9,6 +9,8 @@ use tokio::sync::oneshot;
 use vocabulary::{Decider, StoredEvent, settled};
 
 use crate::event::is_separable;
+#[cfg(feature = "fail-points")]
+use crate::fail_points::{self, FailPoint};
 use crate::snapshots::SnapshotRow;
 use crate::{BoxFuture, Committed, Context, CursorMove, Error, ExecuteError, RecordError, Transaction};
 
@@ -309,6 +311,10 @@ where
                 Err(panic) => Err(Refusal::Failed(Error::Panicked(panic_text(panic.as_ref())))),
             };
             match &decided {
+                #[cfg(feature = "fail-points")]
+                Ok(_) if fail_points::strikes(FailPoint::DropRows) => {
+                    tx.undo_part().await.map_err(Refusal::Poisoned)?
+                }
                 Ok(_) => tx.keep_part().await.map_err(Refusal::Poisoned)?,
                 // Whatever the reason: the caller is told that nothing is stored.
                 Err(Refusal::Rejected | Refusal::Failed(_)) => tx.undo_part().await.map_err(Refusal::Poisoned)?,

@@ -10,6 +10,8 @@ use uuid::Uuid;
 
 use crate::aggregates::{Aggregates, Entry, Standing};
 use crate::append::{Batch, Taken};
+#[cfg(feature = "fail-points")]
+use crate::fail_points::{self, FailPoint};
 use crate::known::{Known, Recent};
 use crate::lease::{Busy, Renewal};
 use crate::load::{self, Loaded, Loader};
@@ -170,6 +172,10 @@ impl Writer {
             let mut appends = self.with_aggregates(appends).await?;
             if appends.is_empty() && cursors.is_empty() {
                 continue;
+            }
+            #[cfg(feature = "fail-points")]
+            if fail_points::strikes(FailPoint::AnswerBeforeCommit) {
+                return self.answer_and_die(appends).await;
             }
             let moves: Vec<CursorMove> = cursors.iter().map(|(cursor, _)| cursor.clone()).collect();
             self.busy.begin();

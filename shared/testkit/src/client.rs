@@ -20,6 +20,8 @@ use crate::server::announced;
 const AWAY_PATIENCE: Duration = Duration::from_secs(60);
 /// Longer than the longest poll that tests ask for.
 const REQUEST_LIMIT: Duration = Duration::from_secs(40);
+/// Between two tries of a request.
+const AGAIN_PAUSE: Duration = Duration::from_millis(50);
 /// How long one poll waits for a change.
 const POLL_SECONDS: u32 = 5;
 
@@ -99,6 +101,17 @@ fn pairs(list: &Value) -> Vec<(String, String)> {
     let text = |entry: &Value, name: &str| entry[name].as_str().unwrap_or_default().to_owned();
     let entries = list.as_array().into_iter().flatten();
     entries.map(|entry| (text(entry, "code"), text(entry, "pointer"))).collect()
+}
+
+/// What became of a request.
+#[derive(Clone, Debug)]
+pub enum Sent {
+    /// It was answered, with neither 429 nor a fault of the server.
+    Answered(Answer),
+    /// It has certainly taken no effect: nobody was there to be asked, or it was refused for now.
+    Nothing,
+    /// Nobody knows whether it has taken effect, or will.
+    Unknown,
 }
 
 /// A request that is being put together.
@@ -292,6 +305,13 @@ impl Client {
     }
 }
 
+/// No answer.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) why: String,
+    may_have_happened: bool,
+}
+
 impl Request<'_> {
     /// Sets a header, in place of one of that name.
     #[must_use]
@@ -341,8 +361,33 @@ impl Request<'_> {
         })
     }
 
+    /// Sends, and again with the same Idempotency-Key until there is an answer or the time is over. Every answer but
+    /// 429 and 502 to 504 is one.
+    pub fn send_within(&self, patience: Duration) -> Sent {
+        let watch = Stopwatch::start();
+        let mut may_have_happened = false;
+        loop {
+            match self.open() {
+                Ok(response) if response.status() == 429 => {}
+                Ok(response) if !(502..=504).contains(&response.status().as_u16()) => match self.read(response) {
+                    Ok(answer) => return Sent::Answered(answer),
+                    Err(_) => may_have_happened = true,
+                },
+                Ok(_) => may_have_happened = true,
+                Err(failure) => may_have_happened |= failure.may_have_happened,
+            }
+            if watch.elapsed() >= patience {
+                return if may_have_happened { Sent::Unknown } else { Sent::Nothing };
+            }
+            std::thread::sleep(AGAIN_PAUSE);
+        }
+    }
+
     fn attempt(&self) -> Result<Answer, String> {
-        let response = self.open()?;
+        self.read(self.open().map_err(|failure| failure.why)?)
+    }
+
+    fn read(&self, response: reqwest::blocking::Response) -> Result<Answer, String> {
         let status = response.status().as_u16();
         let text = |value: &reqwest::header::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
         let headers = response.headers().iter().map(|(name, value)| (name.to_string(), text(value))).collect();
@@ -350,12 +395,15 @@ impl Request<'_> {
         Ok(Answer { status, headers, body, asked: format!("{} {}", self.method, self.path) })
     }
 
-    pub(crate) fn open(&self) -> Result<reqwest::blocking::Response, String> {
-        let url = self.client.address().ok_or("no server is announced")?;
+    pub(crate) fn open(&self) -> Result<reqwest::blocking::Response, Failure> {
+        let nobody = || Failure { why: "no server is announced".to_owned(), may_have_happened: false };
+        let url = self.client.address().ok_or_else(nobody)?;
         let mut request = self.client.http.request(self.method.clone(), format!("{url}{}", self.path));
         for (name, value) in &self.headers {
             request = request.header(name, value);
         }
-        request.body(self.body.clone()).send().map_err(|error| error.to_string())
+        let failure =
+            |error: reqwest::Error| Failure { why: error.to_string(), may_have_happened: !error.is_connect() };
+        request.body(self.body.clone()).send().map_err(failure)
     }
 }

@@ -14,8 +14,8 @@ pub struct Places {
     layout: Layout,
     token: String,
     key: String,
-    /// The configuration; none: files in each data folder.
-    config: Option<String>,
+    /// Configurations by process; none: files in each data folder.
+    configs: BTreeMap<&'static str, String>,
     /// Where each process listens for gRPC, and the gateway for REST.
     ports: BTreeMap<&'static str, u16>,
     http: u16,
@@ -31,7 +31,7 @@ impl Places {
         let key = home.write("signing.key", &"5a".repeat(32)).display().to_string();
         let token = home.write("token", "a secret of this installation").display().to_string();
         let ports = layout.iter().flat_map(|(_, names)| *names).map(|name| (*name, free_port())).collect();
-        Self { home, layout, token, key, config: None, ports, http: free_port() }
+        Self { home, layout, token, key, configs: BTreeMap::new(), ports, http: free_port() }
     }
 
     /// The same with the text of a configuration for all processes.
@@ -39,9 +39,27 @@ impl Places {
     /// # Panics
     /// When it cannot be written.
     #[must_use]
-    pub fn configured(mut self, text: &str) -> Self {
-        self.config = Some(self.home.write("trialog.toml", text).display().to_string());
+    pub fn configured(self, text: &str) -> Self {
+        self.configured_each(|_| text.to_owned())
+    }
+
+    /// The same with a text for each of them.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    #[must_use]
+    pub fn configured_each(mut self, text_of: impl Fn(&str) -> String) -> Self {
+        let written = |name: &&'static str| {
+            let path = self.home.write(&format!("{name}.toml"), &text_of(name));
+            (*name, path.display().to_string())
+        };
+        self.configs = self.ports.keys().map(written).collect();
         self
+    }
+
+    /// The names of its processes.
+    pub fn processes(&self) -> impl Iterator<Item = &'static str> {
+        self.ports.keys().copied()
     }
 
     /// The same with another signing key.
@@ -65,7 +83,7 @@ impl Places {
         let mut options = Options::serve(&self.home, process, &here.join(","));
         options = options.with(&["--signing-key-file", key, "--token-file", &self.token]);
         options = options.with(&["--listen", &self.listen(process)]);
-        if let Some(config) = &self.config {
+        if let Some(config) = self.configs.get(process) {
             options = options.with(&["--config", config]);
         }
         for (service, names) in self.layout.iter().filter(|(_, names)| !is_here(names)) {

@@ -103,10 +103,7 @@ fn all_ends(client: &Client, places: &Places, mut servers: Vec<Server>) {
 
 #[cfg(feature = "postgres")]
 mod scaled {
-    use std::path::{Path, PathBuf};
-    use std::process::Command;
-
-    use trialog_testkit::{Broker, S3Server, await_that, kafka, objects_in_s3, postgres, s3};
+    use trialog_testkit::{Broker, Database, S3Server, kafka, objects_in_s3, postgres, s3};
 
     use super::*;
 
@@ -120,46 +117,6 @@ mod scaled {
         ("gateway", &["gateway"]),
     ];
 
-    /// A PostgreSQL server of the test's own, which it can kill.
-    struct Database {
-        folder: PathBuf,
-        url: String,
-    }
-
-    impl Database {
-        fn start(folder: PathBuf) -> Self {
-            let url = Self::run(&folder, "up");
-            Self { folder, url }
-        }
-
-        fn run(folder: &Path, what: &str) -> String {
-            let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/postgres-dev/postgres-dev");
-            let ended = Command::new(script).arg(what).arg(folder).output().expect("postgres-dev");
-            assert!(ended.status.success(), "{what}: {}", String::from_utf8_lossy(&ended.stderr));
-            String::from_utf8_lossy(&ended.stdout).trim().to_owned()
-        }
-
-        /// As a power failure would end it; it starts again and finds what it had acknowledged.
-        fn kill(&self) {
-            let pid = std::fs::read_to_string(self.folder.join("cluster/postmaster.pid")).expect("it runs");
-            let pid = pid.lines().next().expect("its number").to_owned();
-            // Its children too: they notice by themselves, but not at once.
-            let killed = Command::new("pkill").args(["-KILL", "-P", &pid]).status().expect("pkill");
-            let first = Command::new("kill").args(["-KILL", &pid]).status().expect("kill");
-            assert!(killed.success() && first.success());
-            // What is dead and not fetched yet counts as alive for those that look by its number.
-            let is_gone = || !Path::new("/proc").join(&pid).exists();
-            await_that(SWEEP_LIMIT, || is_gone().then_some(()).ok_or_else(|| format!("{pid} lives")));
-            Self::run(&self.folder, "up");
-        }
-    }
-
-    impl Drop for Database {
-        fn drop(&mut self) {
-            Self::run(&self.folder, "down");
-        }
-    }
-
     #[test]
     fn each_service_by_itself_the_database_and_the_broker_are_killed_in_turn_and_the_sweep_is_right() {
         if postgres().is_none() || s3().is_none() {
@@ -167,10 +124,10 @@ mod scaled {
         }
         // Beside the home, whose owner's secrets others must not read: a server does not run as root.
         let outside = tempfile::Builder::new().prefix("trialog-scaled-").tempdir_in("/tmp").expect("a folder");
-        let database = Database::start(outside.path().to_owned());
+        let database = Database::start(outside.path());
         let broker = kafka().map(|_| Broker::start(outside.path()));
         let bucket = S3Server::start(outside.path());
-        let mut text = format!("[store]\nurl = {:?}\n{}", database.url, objects_in_s3(&bucket.endpoint, "objects"));
+        let mut text = format!("[store]\nurl = {:?}\n{}", database.url(), objects_in_s3(&bucket.endpoint, "objects"));
         if let Some(broker) = &broker {
             text += &format!("[feed.kafka]\nbootstrap = {:?}\npartitions = 3\n", broker.servers);
         }
@@ -197,7 +154,7 @@ mod scaled {
                 (1, _) => continue,
                 (2, _) => {
                     eprintln!("scaled: killing the database");
-                    database.kill();
+                    database.kill_and_restart();
                     continue;
                 }
                 (3, Some(broker)) => {
