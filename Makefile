@@ -164,7 +164,7 @@ torture: tools ## everything is killed, stopped and cut at random, for about an 
 	export TRIALOG_TEST_POSTGRES=$$(deploy/postgres-dev/postgres-dev up $$postgres); \
 	export TRIALOG_TEST_KAFKA=$$(deploy/kafka-dev/kafka-dev up $$kafka); \
 	export TRIALOG=$(TARGET)/debug/trialog TRIALOG_TORTURE_SEED=$(SEED) TRIALOG_HISTORY_SEED=$(SEED); \
-	TRIALOG_TORTURE_KILLS=30 cargo test --workspace $(FEATURES) --test torture -- --nocapture; \
+	TRIALOG_TORTURE_KILLS=30 TRIALOG_TORTURE_SCALED_KILLS=200 cargo test --workspace $(FEATURES) --test torture -- --nocapture; \
 	TRIALOG_HISTORY_SECONDS=600 cargo test --workspace $(FEATURES) --test history -- --nocapture
 
 .PHONY: bench

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal};
+
 use crate::patience::await_that;
 
 /// How long what was killed may take to be gone.
@@ -41,15 +43,20 @@ impl Database {
     /// # Panics
     /// When it does not run, or does not start again.
     pub fn kill_and_restart(&self) {
-        let pid = std::fs::read_to_string(self.folder.join("cluster/postmaster.pid")).expect("it runs");
-        let pid = pid.lines().next().expect("its number").to_owned();
-        // Its children too: they notice by themselves, but not at once.
-        let killed = Command::new("pkill").args(["-KILL", "-P", &pid]).status().expect("pkill");
-        let first = Command::new("kill").args(["-KILL", &pid]).status().expect("kill");
-        assert!(killed.success() && first.success());
+        let text = std::fs::read_to_string(self.folder.join("cluster/postmaster.pid")).expect("it runs");
+        let first: i32 = text.lines().next().and_then(|line| line.parse().ok()).expect("its number");
+        // Stopped, it begins no more children. They would notice its end by themselves, but not at once, and another
+        // server does not begin while one of them lives.
+        signal(first, Signal::STOP);
+        let is_child = |pid: &i32| runtime::process::parent_of(*pid) == Some(first);
+        let family: Vec<i32> = runtime::process::all().filter(is_child).chain([first]).collect();
+        family.iter().for_each(|pid| signal(*pid, Signal::KILL));
         // What is dead and not fetched yet counts as alive for those that look by its number.
-        let is_gone = || !Path::new("/proc").join(&pid).exists();
-        await_that(END_PATIENCE, || is_gone().then_some(()).ok_or_else(|| format!("{pid} lives")));
+        let lives = |pid: &&i32| Path::new("/proc").join(pid.to_string()).exists();
+        await_that(END_PATIENCE, || match family.iter().find(lives) {
+            Some(pid) => Err(format!("{pid} lives")),
+            None => Ok(()),
+        });
         run(&self.folder, "up").unwrap_or_else(|why| panic!("{why}"));
     }
 }
@@ -59,6 +66,13 @@ impl Drop for Database {
         if let Err(why) = run(&self.folder, "down") {
             eprintln!("{why}");
         }
+    }
+}
+
+/// Sends a signal; who has ended meanwhile needs none.
+fn signal(pid: i32, signal: Signal) {
+    if let Some(pid) = Pid::from_raw(pid) {
+        let _ = rustix::process::kill_process(pid, signal);
     }
 }
 

@@ -65,6 +65,25 @@ impl Broker {
         self.fault("start");
     }
 
+    /// Every record of a topic, a line each: partition, offset and headers, with tabs between. Nothing where there is
+    /// no such topic.
+    ///
+    /// # Panics
+    /// When Kafka's own tool cannot be run.
+    pub fn records(&self, topic: &str) -> String {
+        let mut command = Command::new(program());
+        command.arg("tool").arg(&self.folder).args(["consume", "--topic", topic, "--from-beginning"]);
+        // It ends when nothing has come for so long.
+        command.args(["--timeout-ms", "5000"]);
+        for (property, value) in
+            [("headers", true), ("partition", true), ("offset", true), ("value", false), ("key", false)]
+        {
+            command.args(["--formatter-property", &format!("print.{property}={value}")]);
+        }
+        let output = command.output().expect("kafka-dev");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
     fn fault(&self, fault: &str) {
         run(["node".as_ref(), self.folder.as_os_str(), "1".as_ref(), fault.as_ref()]);
     }

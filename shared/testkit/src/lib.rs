@@ -14,6 +14,7 @@ mod external;
 mod fixture;
 pub mod history;
 mod home;
+pub mod invariants;
 mod kafka;
 mod output;
 mod patience;

@@ -4,7 +4,9 @@
 //!
 //! Each case is a process of its own: a fail point is chosen by the environment.
 
+#[cfg(test)]
 mod cluster;
+#[cfg(test)]
 mod points;
 
 use std::process::{Command, Stdio};
@@ -25,12 +27,12 @@ fn child_with_a_fail_point() {
 
 /// What it printed when it failed; `None` when it was accepted.
 fn verdict(case: &str) -> Option<String> {
-    let output = Command::new(std::env::current_exe().unwrap())
+    let output = Command::new(std::env::current_exe().expect("this program"))
         .args(["child_with_a_fail_point", "--exact", "--nocapture", "--test-threads=1"])
         .env(CASE, case)
         .stdin(Stdio::null())
         .output()
-        .unwrap();
+        .expect("its output");
     let printed = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     println!("{case}:\n{printed}");
     (!output.status.success()).then_some(printed)

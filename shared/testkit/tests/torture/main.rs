@@ -5,6 +5,8 @@
 //! TRIALOG_TORTURE_KILLS: how many kills (10). TRIALOG_TORTURE_SEED: repeats the choices of a run.
 
 mod driver;
+#[cfg(feature = "postgres")]
+mod scaled;
 mod verdict;
 mod writer;
 

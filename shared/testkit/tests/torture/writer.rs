@@ -7,6 +7,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use trialog_testkit::Client;
 
+/// The writer's name.
+pub const NAME: &str = "torture";
 /// Points of one batch.
 const BATCH: i64 = 25;
 /// Between two batches, so that the killing and not the writing fills the time.
@@ -24,6 +26,14 @@ pub struct Written {
 /// # Panics
 /// When a batch is refused.
 pub fn write(client: &Client, done: &AtomicBool) -> Written {
+    write_under(client, done, || ())
+}
+
+/// The same, with a mark that lives while a batch is under way.
+///
+/// # Panics
+/// When a batch is refused.
+pub fn write_under<M>(client: &Client, done: &AtomicBool, under_way: impl Fn() -> M) -> Written {
     let run = client.post("runs", &json!({"name": "written by a client"})).expect(201);
     let run = run["run_id"].as_str().expect("a run's id").to_owned();
     let path = format!("runs/{run}/metrics");
@@ -36,8 +46,10 @@ pub fn write(client: &Client, done: &AtomicBool) -> Written {
         let value = |step: i64| step as f64 * 0.1;
         let metrics: Vec<Value> =
             steps.clone().map(|step| json!({"name": "loss", "value": value(step), "step": step})).collect();
-        let batch = json!({"writer": "torture", "sequence": sequence, "metrics": metrics});
+        let batch = json!({"writer": NAME, "sequence": sequence, "metrics": metrics});
+        let mark = under_way();
         let reply = client.post(&path, &batch).expect(200);
+        drop(mark);
         assert_eq!(reply["accepted"], json!(BATCH), "batch {sequence}: {reply}");
         points.extend(steps.map(|step| (step, value(step))));
         std::thread::sleep(PAUSE);
@@ -61,5 +73,27 @@ impl Written {
         for (stored, wanted) in stored.iter().zip(&wanted) {
             assert_eq!((stored.0, stored.1.to_bits()), (wanted.0, wanted.1.to_bits()), "points of the plain run");
         }
+    }
+}
+
+#[cfg(feature = "postgres")]
+impl Written {
+    /// Its run.
+    pub fn run(&self) -> &str {
+        &self.run
+    }
+
+    /// How many batches were acknowledged.
+    pub fn batches(&self) -> usize {
+        self.points.len() / BATCH as usize
+    }
+
+    /// Step and bits of what is stored.
+    pub fn stored(&self, client: &Client) -> Vec<(i64, u64)> {
+        let stored = client.list(&format!("runs/{}/metrics/loss", self.run), "points");
+        let point = |point: &Value| {
+            (point["step"].as_i64().expect("a step"), point["value"].as_f64().expect("a value").to_bits())
+        };
+        stored.iter().map(point).collect()
     }
 }

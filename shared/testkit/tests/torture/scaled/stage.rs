@@ -1,0 +1,90 @@
+//! What is killed: processes, a database and a broker of the test's own.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use trialog_testkit::{Broker, Client, Database, Fleet, Layout, Server, kafka, processes_of};
+
+const LAYOUT: Layout = &[
+    ("workspaces", &["workspaces"]),
+    ("runs", &["runs"]),
+    ("sweeps", &["sweeps-a", "sweeps-b"]),
+    ("models", &["models-a", "models-b"]),
+    ("compute", &["compute"]),
+    ("gateway", &["gateway"]),
+];
+/// Who is started once the others write.
+const STANDBYS: [&str; 2] = ["sweeps-b", "models-b"];
+
+/// What is used by others is dropped after them.
+pub struct Stage {
+    pub servers: BTreeMap<&'static str, Server>,
+    pub fleet: Fleet,
+    pub broker: Option<Broker>,
+    pub database: Database,
+    _outside: tempfile::TempDir,
+}
+
+impl Stage {
+    pub fn start() -> Self {
+        // Beside the home, whose owner's secrets others must not read: a server does not run as root.
+        let outside = tempfile::Builder::new().prefix("trialog-torture-").tempdir_in("/tmp").expect("a folder");
+        let database = Database::start(outside.path());
+        let broker = kafka().map(|_| Broker::start(outside.path()));
+        let mut text = format!("[store]\nurl = {:?}\n", database.url());
+        if let Some(broker) = &broker {
+            text += &format!("[feed.kafka]\nbootstrap = {:?}\npartitions = 3\n", broker.servers);
+        }
+        let fleet = Fleet::new(LAYOUT).with_config(|_| text.clone());
+        let mut servers: BTreeMap<_, _> = fleet
+            .processes()
+            .filter(|name| !STANDBYS.contains(name) && *name != "gateway")
+            .map(|name| (name, Server::launch(fleet.options(name))))
+            .collect();
+        servers.values_mut().for_each(Server::await_ready);
+        servers.extend(STANDBYS.map(|name| (name, Server::launch(fleet.options(name)))));
+        servers.insert("gateway", fleet.start("gateway"));
+        Self { servers, fleet, broker, database, _outside: outside }
+    }
+
+    pub fn client(&self) -> Client {
+        self.servers["gateway"].client_with(&self.servers["workspaces"].token())
+    }
+
+    /// Starts again whoever has ended by itself, as what keeps processes does.
+    pub fn revive(&mut self) {
+        for server in self.servers.values_mut() {
+            if server.pid().is_none() || server.await_end(Duration::ZERO).is_some() {
+                server.begin();
+            }
+        }
+    }
+
+    /// Ends everything in order, the door first; nothing is left.
+    pub fn stop(&mut self) {
+        self.revive();
+        self.servers.get_mut("gateway").expect("it is one of them").await_ready();
+        for name in ["gateway", "sweeps-b", "models-b", "compute", "sweeps-a", "models-a", "runs", "workspaces"] {
+            self.servers.get_mut(name).expect("it is one of them").stop();
+        }
+        let left = processes_of(self.fleet.home().path());
+        assert!(left.is_empty(), "left over: {left:#?}");
+    }
+
+    /// What must be in no log, event or answer.
+    pub fn secrets(&self) -> Vec<String> {
+        let kept = ["token", "signing.key", "workspaces/admin.token"];
+        let read = |name: &str| std::fs::read_to_string(self.fleet.home().join(name)).expect("a secret");
+        kept.iter().map(|name| read(name).trim().to_owned()).collect()
+    }
+
+    /// The logs of the processes.
+    pub fn texts(&self) -> BTreeMap<String, String> {
+        let name = |process: &str| format!("{process}.log");
+        let read = |process| {
+            let bytes = std::fs::read(self.fleet.home().join(&name(process))).unwrap_or_default();
+            (name(process), String::from_utf8_lossy(&bytes).into_owned())
+        };
+        self.servers.keys().map(|process| read(process)).collect()
+    }
+}
