@@ -109,7 +109,7 @@ impl Places {
             let asked = names.iter().find(|name| **name == process).or(names.first()).expect("a service has a process");
             options = options.with(&["--peer", &format!("{service}=http://{}", self.listen(asked))]);
         }
-        match &self.config {
+        match self.configs.get(process) {
             Some(config) => options.with(&["--config", config]),
             None => options,
         }
