@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::{Value, json};
-use trialog_testkit::{Home, Options, Server, Watchdog, binary, kafka, new_schema, postgres, python_with};
+use trialog_testkit::{Home, Options, Server, Watchdog, binary, kafka, new_schema, postgres, python_with, s3};
 
 use crate::{LIMIT, deploy, free_port, health, read, verdict};
 
@@ -75,10 +75,12 @@ impl Machine {
     fn options(&self, name: &str, (words, facts): &(Vec<String>, Value)) -> Options {
         let environment = facts["environment"].as_object().into_iter().flatten();
         let environment = environment.map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()));
+        let keys = facts["env_file"].as_str().map(|file| read(&self.home.join(file.trim_start_matches("./"))));
+        let keys: Vec<String> = keys.iter().flat_map(|keys| keys.lines()).map(str::to_owned).collect();
         let words = [binary().display().to_string()].into_iter().chain(words.iter().cloned());
         let mut options = Options::serve(&self.home, name, name);
         options.binary = PathBuf::from("/usr/bin/env");
-        options.words = environment.chain(words).map(|word| self.here(name, &word)).collect();
+        options.words = environment.chain(keys).chain(words).map(|word| self.here(name, &word)).collect();
         options
     }
 
@@ -131,7 +133,7 @@ fn make_secrets(machine: &Machine) {
 #[test]
 fn every_service_of_the_scaled_file_starts_and_they_find_each_other() {
     let Some(python) = python_with(&["yaml"]) else { return };
-    let (Some(database), Some(brokers)) = (postgres(), kafka()) else { return };
+    let (Some(database), Some(brokers), Some(endpoint)) = (postgres(), kafka(), s3()) else { return };
     let home = Home::new();
     let _watchdog = Watchdog::new(LIMIT, home.path(), "the scaled compose file");
     let file = document(&python, FILES[1]);
@@ -151,6 +153,8 @@ fn every_service_of_the_scaled_file_starts_and_they_find_each_other() {
     // The servers are the tests', which others use too.
     let [there, topics] = [new_schema(), new_schema()];
     let config = config.replace("postgres://trialog@postgres/trialog", &database).replace("kafka:9092", &brokers);
+    let config =
+        config.replace("http://s3:9000", &endpoint).replace("s3://trialog/objects", &format!("s3://trialog/{there}"));
     let config = config.replace("[store]\n", &format!("[store]\nprefix = {there:?}\n"));
     let config = config.replace("[feed.kafka]\n", &format!("[feed.kafka]\nprefix = {topics:?}\n"));
     machine.home.write("trialog.toml", &machine.here("", &config));
