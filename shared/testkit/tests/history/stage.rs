@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use trialog_testkit::{Broker, Client, Database, Layout, Link, Places, Proxy, Server, kafka};
+use trialog_testkit::{Broker, Client, Database, Layout, Link, Places, Proxy, Sent, Server, await_that, kafka};
 
 /// Sweeps and models twice; what the check asks nothing of shares a process.
 const LAYOUT: Layout = &[
@@ -14,6 +14,8 @@ const LAYOUT: Layout = &[
     ("models", &["models-a", "models-b"]),
     ("gateway", &["gateway"]),
 ];
+/// How long everybody may take to be ready when nothing is broken any more: a busy machine needs a third of it.
+const READY_PATIENCE: Duration = Duration::from_secs(90);
 /// Who is started once the others write.
 const STANDBYS: [&str; 2] = ["sweeps-b", "models-b"];
 
@@ -82,7 +84,13 @@ impl Stage {
     /// Nothing is broken any more, and whoever asks is answered.
     pub fn heal(&mut self) {
         self.proxies.values().for_each(|proxy| proxy.set(Link::Through));
-        self.revive();
-        self.servers.get_mut("gateway").expect("it is one of them").await_ready();
+        let client = self.client();
+        await_that(READY_PATIENCE, || {
+            self.revive();
+            match client.request("GET", "/readyz").send_within(Duration::ZERO) {
+                Sent::Answered(answer) if answer.status == 200 => Ok(()),
+                other => Err(format!("not everybody is ready: {other:?}")),
+            }
+        });
     }
 }

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use runtime::MachineEntropy;
 use serde_json::{Value, json};
-use trialog_testkit::{Home, Options, SAY, Server, Watchdog, check_everything_written, put_cluster};
+use trialog_testkit::{Client, Home, Options, SAY, Server, Watchdog, check_everything_written, put_cluster};
 use vocabulary::Entropy;
 
 /// Trials of the sweep.
@@ -89,6 +89,12 @@ fn document(home: &Home) -> Value {
     })
 }
 
+fn put_the_cluster(client: &Client) {
+    let provider = json!({"boot_seconds": 0.1, "notice_seconds": NOTICE_SECONDS, "preemption": "never"});
+    let otherwise = json!({"vm_priority": "low_priority", "scale": {"max_nodes": 3}, "provider": provider});
+    put_cluster(client, CLUSTER, &otherwise);
+}
+
 #[test]
 fn forty_trials_survive_the_killing_of_everything() {
     let seed = number_from("TRIALOG_TORTURE_SEED").unwrap_or_else(|| MachineEntropy::default().seed() >> 32);
@@ -102,12 +108,7 @@ fn forty_trials_survive_the_killing_of_everything() {
     std::fs::create_dir(home.join("said")).expect("a folder for what is said");
     let server = Mutex::new(Server::start(Options::up(&home)));
     let client = server.lock().expect("nobody else is here yet").client();
-    let provider = json!({"boot_seconds": 0.1, "notice_seconds": NOTICE_SECONDS, "preemption": "never"});
-    put_cluster(
-        &client,
-        CLUSTER,
-        &json!({"vm_priority": "low_priority", "scale": {"max_nodes": 3}, "provider": provider}),
-    );
+    put_the_cluster(&client);
     let sweep = client.post("sweeps", &document(&home)).expect(201)["id"].as_str().expect("an id").to_owned();
 
     let done = AtomicBool::new(false);

@@ -119,7 +119,7 @@ impl Kills {
             let job = job_of(process).filter(|_| kind == Kind::Shim);
             process.kind == kind && job.is_none_or(|job| self.shims.get(&job).copied() < Some(SHIM_KILLS_A_JOB))
         };
-        let living: Vec<_> = processes_of(stage.fleet.home().path()).into_iter().filter(may).collect();
+        let living: Vec<_> = processes_of(stage.places.home().path()).into_iter().filter(may).collect();
         let Some(victim) = self.random.pick(&living) else { return };
         let Some(during) = under_way(stage, calls, NODES) else { return };
         victim.kill();
@@ -133,7 +133,7 @@ impl Kills {
 /// What a kill would fall into: a command that a client waits for at the service, a fact that a follower has not taken
 /// in, or a trial that runs.
 fn under_way(stage: &Stage, calls: &Calls, service: &str) -> Option<&'static str> {
-    let runs = || processes_of(stage.fleet.home().path()).iter().any(|process| process.kind == Kind::Shim);
+    let runs = || processes_of(stage.places.home().path()).iter().any(|process| process.kind == Kind::Shim);
     if service == NODES && runs() {
         return Some("trial");
     }

@@ -19,7 +19,7 @@ use trialog_testkit::invariants::{Installation, broken};
 use trialog_testkit::{Client, Random, Watchdog, await_that, check_everything_written, postgres};
 use vocabulary::Entropy;
 
-use super::{AFTER_LAST_KILL, CLUSTER, Finish, document, number_from, put_cluster, verdict};
+use super::{AFTER_LAST_KILL, CLUSTER, Finish, document, number_from, put_the_cluster, verdict};
 use calls::Calls;
 use kills::Kills;
 use stage::Stage;
@@ -46,10 +46,10 @@ fn a_scaled_sweep_survives_kills_at_random_and_every_invariant_holds() {
     eprintln!("scaled torture: TRIALOG_TORTURE_SEED={seed} TRIALOG_TORTURE_SCALED_KILLS={wanted}");
     let mut stage = Stage::start();
     let limit = Duration::from_secs(LIMIT_SECONDS + LIMIT_SECONDS_A_KILL * wanted);
-    let _watchdog = Watchdog::new(limit, stage.fleet.home().path(), format!("the scaled torture with seed {seed}"));
+    let _watchdog = Watchdog::new(limit, stage.places.home().path(), format!("the scaled torture with seed {seed}"));
     let client = stage.client();
-    std::fs::create_dir(stage.fleet.home().join("said")).expect("a folder for what is written");
-    put_cluster(&client);
+    std::fs::create_dir(stage.places.home().join("said")).expect("a folder for what is written");
+    put_the_cluster(&client);
     let calls = Calls::begin(&client);
     let (done, mut kills) = (AtomicBool::new(false), Kills::new(Random::new(seed)));
     let mut sweeps = Vec::new();
@@ -73,7 +73,7 @@ fn a_scaled_sweep_survives_kills_at_random_and_every_invariant_holds() {
         let differences = verified["differences"].as_array().cloned().unwrap_or_default();
         found.differences.extend(differences.iter().map(Value::to_string));
     }
-    let lines = check_everything_written(&client, &stage.fleet.home().join("said"));
+    let lines = check_everything_written(&client, &stage.places.home().join("said"));
     eprintln!("scaled torture: {lines} lines were written by attempts, and all are in their logs and histories");
     calls.end(&client, &mut found);
     look_at_everything(stage, &client, found);
@@ -87,10 +87,10 @@ fn one_sweep(
     kills: &mut Kills,
     (number, until): (usize, u64),
 ) -> String {
-    let gate = stage.fleet.home().join("go");
+    let gate = stage.places.home().join("go");
     // Of the sweep before.
     let _ = std::fs::remove_file(&gate);
-    let mut document = document(stage.fleet.home());
+    let mut document = document(stage.places.home());
     document["name"] = json!(format!("torture-{number}"));
     // The first ones run as they can, the next ones wait for the gate: while there are kills there are trials.
     document["trial"]["environment_variables"]["GATED_FROM"] = json!(GATED_FROM.to_string());

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use trialog_testkit::{Broker, Client, Database, Fleet, Layout, Server, kafka, processes_of};
+use trialog_testkit::{Broker, Client, Database, Layout, Places, Sent, Server, await_that, kafka, processes_of};
 
 const LAYOUT: Layout = &[
     ("workspaces", &["workspaces"]),
@@ -13,13 +13,15 @@ const LAYOUT: Layout = &[
     ("compute", &["compute"]),
     ("gateway", &["gateway"]),
 ];
+/// How long everybody may take to be ready when nothing is broken any more: a busy machine needs a third of it.
+const READY_PATIENCE: Duration = Duration::from_secs(90);
 /// Who is started once the others write.
 const STANDBYS: [&str; 2] = ["sweeps-b", "models-b"];
 
 /// What is used by others is dropped after them.
 pub struct Stage {
     pub servers: BTreeMap<&'static str, Server>,
-    pub fleet: Fleet,
+    pub places: Places,
     pub broker: Option<Broker>,
     pub database: Database,
     _outside: tempfile::TempDir,
@@ -35,16 +37,16 @@ impl Stage {
         if let Some(broker) = &broker {
             text += &format!("[feed.kafka]\nbootstrap = {:?}\npartitions = 3\n", broker.servers);
         }
-        let fleet = Fleet::new(LAYOUT).with_config(|_| text.clone());
-        let mut servers: BTreeMap<_, _> = fleet
+        let places = Places::new(LAYOUT).configured(&text);
+        let mut servers: BTreeMap<_, _> = places
             .processes()
             .filter(|name| !STANDBYS.contains(name) && *name != "gateway")
-            .map(|name| (name, Server::launch(fleet.options(name))))
+            .map(|name| (name, Server::launch(places.options(name))))
             .collect();
         servers.values_mut().for_each(Server::await_ready);
-        servers.extend(STANDBYS.map(|name| (name, Server::launch(fleet.options(name)))));
-        servers.insert("gateway", fleet.start("gateway"));
-        Self { servers, fleet, broker, database, _outside: outside }
+        servers.extend(STANDBYS.map(|name| (name, Server::launch(places.options(name)))));
+        servers.insert("gateway", places.start("gateway"));
+        Self { servers, places, broker, database, _outside: outside }
     }
 
     pub fn client(&self) -> Client {
@@ -62,19 +64,25 @@ impl Stage {
 
     /// Ends everything in order, the door first; nothing is left.
     pub fn stop(&mut self) {
-        self.revive();
-        self.servers.get_mut("gateway").expect("it is one of them").await_ready();
+        let client = self.client();
+        await_that(READY_PATIENCE, || {
+            self.revive();
+            match client.request("GET", "/readyz").send_within(Duration::ZERO) {
+                Sent::Answered(answer) if answer.status == 200 => Ok(()),
+                other => Err(format!("not everybody is ready: {other:?}")),
+            }
+        });
         for name in ["gateway", "sweeps-b", "models-b", "compute", "sweeps-a", "models-a", "runs", "workspaces"] {
             self.servers.get_mut(name).expect("it is one of them").stop();
         }
-        let left = processes_of(self.fleet.home().path());
+        let left = processes_of(self.places.home().path());
         assert!(left.is_empty(), "left over: {left:#?}");
     }
 
     /// What must be in no log, event or answer.
     pub fn secrets(&self) -> Vec<String> {
         let kept = ["token", "signing.key", "workspaces/admin.token"];
-        let read = |name: &str| std::fs::read_to_string(self.fleet.home().join(name)).expect("a secret");
+        let read = |name: &str| std::fs::read_to_string(self.places.home().join(name)).expect("a secret");
         kept.iter().map(|name| read(name).trim().to_owned()).collect()
     }
 
@@ -82,7 +90,7 @@ impl Stage {
     pub fn texts(&self) -> BTreeMap<String, String> {
         let name = |process: &str| format!("{process}.log");
         let read = |process| {
-            let bytes = std::fs::read(self.fleet.home().join(&name(process))).unwrap_or_default();
+            let bytes = std::fs::read(self.places.home().join(&name(process))).unwrap_or_default();
             (name(process), String::from_utf8_lossy(&bytes).into_owned())
         };
         self.servers.keys().map(|process| read(process)).collect()
