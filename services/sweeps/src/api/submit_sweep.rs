@@ -272,7 +272,10 @@ pub(super) struct Submission {
 }
 
 fn name_taken(name: &str, holder: SweepId) -> Problem {
-    let detail = format!("name '{name}' belongs to {holder}; choose another name, or leave it out");
+    let detail = format!(
+        "name '{name}' belongs to {holder}; choose another name (--name-suffix), leave it out, or archive that one \
+         first (--replace)"
+    );
     Problem::conflict("NameTaken", detail).with("sweep_id", holder.to_string())
 }
 

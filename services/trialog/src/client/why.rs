@@ -9,10 +9,7 @@ use super::{expectation, reasons};
 pub fn lines(why: &Value) -> Vec<String> {
     let mut lines = vec![subject(why)];
     lines.extend(outcome(why));
-    let reason = field(why, "reason");
-    if !reason.is_empty() {
-        lines.push(format!("It waits: {reason}."));
-    }
+    lines.extend(waits_or_ended(why));
     lines.extend(why.get("measured").map(measured).into_iter().flatten());
     if let Some(proposal) = why.get("proposal") {
         lines.extend(proposed(proposal));
@@ -32,6 +29,32 @@ pub fn lines(why: &Value) -> Vec<String> {
     }
     lines.extend(entries(why, "attempts").map(attempt));
     lines
+}
+
+/// What it waits for, or how a run that is no trial has ended.
+fn waits_or_ended(why: &Value) -> Option<String> {
+    let reason = field(why, "reason");
+    let Some(end) = why.get("end").filter(|end| end.is_object()) else {
+        return (!reason.is_empty()).then(|| format!("It waits: {reason}."));
+    };
+    match field(end, "outcome").as_str() {
+        "failed" => {
+            let how = ["exit_code", "signal"].into_iter().find(|how| end.get(how).is_some_and(Value::is_number));
+            let cause = how.map_or_else(|| field(end, "reason"), |how| format!("{} {}", spaced(how), field(end, how)));
+            let tail = field(end, "stderr_tail");
+            let last = tail.lines().rev().map(str::trim).find(|line| !line.is_empty());
+            let last = last.map(|last| format!(": {last}")).unwrap_or_default();
+            Some(format!("It failed: {}: {cause}{last}.", field(end, "phase")))
+        }
+        "canceled" => Some(format!("It was canceled by {}.", field(end, "by"))),
+        // The state says it.
+        _ => None,
+    }
+}
+
+/// A field's name in words.
+fn spaced(name: &str) -> String {
+    name.replace('_', " ")
 }
 
 fn subject(why: &Value) -> String {
@@ -268,6 +291,14 @@ mod tests {
         assert_eq!(lines(&failed), expected);
         let waits = json!({"run_id": "run_1", "state": "Queued", "reason": "no node has room"});
         assert_eq!(lines(&waits), ["Run run_1: Queued.", "It waits: no node has room."]);
+        let tail = "Collecting x\nERROR: No matching distribution found for x\n";
+        let failed = json!({"run_id": "run_1", "state": "Failed", "reason": "failed in phase prepare (exit_code, exit code 1)",
+            "end": {"outcome": "failed", "phase": "prepare", "reason": "exit_code", "exit_code": 1, "stderr_tail": tail}});
+        let expected = "It failed: prepare: exit code 1: ERROR: No matching distribution found for x.";
+        assert_eq!(lines(&failed), ["Run run_1: Failed.", expected], "it was said to wait");
+        let done =
+            json!({"run_id": "run_1", "state": "Completed", "reason": "completed", "end": {"outcome": "completed"}});
+        assert_eq!(lines(&done), ["Run run_1: Completed."]);
         let never = json!({"trial": {"index": 0, "sweep": "a", "state": "Completed", "metric": "val_loss",
             "reason": "no_objective", "non_finite_reports": 0}, "reported": ["val loss"]});
         assert_eq!(lines(&never)[2], "Because: it reported 'val loss' and no 'val_loss'.");
