@@ -73,7 +73,9 @@ impl Stage {
             }
         });
         for name in ["gateway", "sweeps-b", "models-b", "compute", "sweeps-a", "models-a", "runs", "workspaces"] {
-            self.servers.get_mut(name).expect("it is one of them").stop();
+            let server = self.servers.get_mut(name).expect("it is one of them");
+            // Who does not write may be in the middle of its start, in which it cannot be asked to end yet.
+            if server.is_announced() { server.stop() } else { server.kill() }
         }
         let left = processes_of(self.places.home().path());
         assert!(left.is_empty(), "left over: {left:#?}");
