@@ -7,7 +7,7 @@
 //! that of the checkpoints, so that a later attempt knows what an earlier one has kept; without checkpoints each
 //! attempt begins anew, and it lies in the attempt's own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -49,7 +49,8 @@ struct Kept {
 /// `values.json`: what all attempts have reported, as far as it matters.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Reported {
-    /// Those that count, each better than those before it.
+    /// Those that count, of each attempt those that are better than all at its earlier steps: one that comes may take
+    /// the later steps of an earlier attempt away, and what is best then is still known.
     counted: Vec<Value>,
     /// The newest attempt that has reported, and its greatest step.
     last: Option<(u32, i64)>,
@@ -104,6 +105,8 @@ pub struct Best {
     seen: watch::Sender<Seen>,
     /// Held while a copy is made.
     copying: Mutex<()>,
+    /// The steps that this agent has seen this attempt report: runs takes one value of each.
+    steps: Mutex<BTreeSet<i64>>,
 }
 
 /// The folder of the copies of an attempt; `None` when nothing is to be kept at its best value.
@@ -138,7 +141,7 @@ impl Best {
         let best = read(&home).map(|kept| kept.of).filter(|value| reported.counts(value));
         let seen = watch::Sender::new(Seen { best, reported, ..Seen::default() });
         let (metric, attempt) = (spec.primary_metric.clone(), order.attempt);
-        Some(Self { metric, goal, attempt, folders, home, seen, copying: Mutex::default() })
+        Some(Self { metric, goal, attempt, folders, home, seen, copying: Mutex::default(), steps: Mutex::default() })
     }
 
     /// The attempt begins: earlier ones whose agents do not know it yet change nothing any more.
@@ -164,17 +167,21 @@ impl Best {
     }
 
     /// A point that the attempt has reported; `again`, when nobody knows how long ago: what the folders held then is
-    /// gone.
+    /// gone. One of a step that it has reported already changes nothing: runs keeps the first value of each.
     pub fn report(&self, point: &MetricPoint, again: bool) {
         if point.name != self.metric {
             return;
         }
         let mut reported = self.seen.borrow().reported.clone();
         let step = reported.take(self.attempt, point.step);
-        let value = Value { value: point.value, step, attempt: self.attempt };
-        if self.is_better(&value, reported.counted.last()) {
-            reported.counted.push(value.clone());
+        if !self.steps.lock().unwrap_or_else(PoisonError::into_inner).insert(step) {
+            if !again {
+                self.pass_over(point);
+            }
+            return;
         }
+        let value = Value { value: point.value, step, attempt: self.attempt };
+        self.count(&mut reported, &value);
         // A later attempt goes on from here: it knows better what counts.
         if reported.newest > self.attempt || !self.keep(&reported) {
             self.seen.send_modify(|seen| seen.is_latest = false);
@@ -192,6 +199,31 @@ impl Best {
             }
             seen.reported = reported;
         });
+    }
+
+    /// A point that does not count; but what the folders hold may be of it from here on.
+    pub fn pass_over(&self, point: &MetricPoint) {
+        if point.name == self.metric {
+            self.seen.send_modify(|seen| seen.is_latest = false);
+        }
+    }
+
+    fn count(&self, reported: &mut Reported, value: &Value) {
+        let is_own = |other: &Value| other.attempt == value.attempt;
+        let mut earlier = reported.counted.iter().filter(|other| is_own(other) && other.step <= value.step);
+        if earlier.all(|other| self.is_better(value, Some(other))) && value.value.is_finite() {
+            reported
+                .counted
+                .retain(|other| !is_own(other) || other.step < value.step || self.is_better(other, Some(value)));
+            reported.counted.push(value.clone());
+        }
+    }
+
+    /// The best of all values that count; the first of equal ones.
+    fn best_counted(&self) -> Option<Value> {
+        let seen = self.seen.borrow();
+        let all = seen.reported.counted.iter();
+        all.fold(None, |best, value| if self.is_better(value, best) { Some(value) } else { best }).cloned()
     }
 
     /// Writes down what has been reported where that says something new; false when a later attempt has begun.
@@ -300,7 +332,7 @@ impl Best {
 
     /// What the attempt's user should know: the best value and what is kept instead.
     pub(super) fn unkept(&self) -> Option<String> {
-        let best = self.seen.borrow().reported.counted.last().cloned()?;
+        let best = self.best_counted()?;
         let kept = self.kept_value();
         if kept.as_ref() == Some(&best) {
             return None;
@@ -320,134 +352,4 @@ fn read(home: &Path) -> Option<Kept> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const MODEL: &str = "outputs/model";
-
-    fn order(attempt: u32, goal: &str, checkpoints: &Path) -> StartAttempt {
-        let spec = JobSpec {
-            primary_metric: "acc".into(),
-            goal: goal.into(),
-            keep_best: vec![MODEL.into(), CHECKPOINT.into()],
-            checkpoint: true,
-            ..JobSpec::default()
-        };
-        let checkpoint_folder = checkpoints.join("run_1").display().to_string();
-        StartAttempt { attempt, spec: Some(spec), checkpoint_folder, ..StartAttempt::default() }
-    }
-
-    /// Writes the folders anew, reports, and copies; the value that is kept then.
-    fn goes_on(best: &Best, attempt: &Path, checkpoints: &Path, step: i64, value: f64) -> Option<f64> {
-        for folder in [attempt.join(MODEL), checkpoints.join("run_1")] {
-            fs::create_dir_all(&folder).unwrap();
-            fs::write(folder.join("of"), value.to_string()).unwrap();
-        }
-        let point = |name: &str| MetricPoint { name: name.into(), value, step: Some(step), ..MetricPoint::default() };
-        best.report(&point("loss"), false);
-        best.report(&point("acc"), false);
-        let seen = best.news().borrow().clone();
-        if let Some(value) = seen.best.filter(|_| seen.is_latest) {
-            assert!(best.copy(&value).unwrap());
-        }
-        best.kept_value().map(|kept| kept.value)
-    }
-
-    #[test]
-    fn what_is_kept_is_of_the_best_value_over_all_attempts_that_count() {
-        // A model that was good once is lost with the next epoch, or with its node.
-        let (node, checkpoints) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let (first, second) = (node.path().join("1"), node.path().join("2"));
-        let best = Best::of(&order(1, "maximize", checkpoints.path()), &first).unwrap();
-        let values = [(1, f64::NAN, None), (2, 0.5, Some(0.5)), (3, 0.9, Some(0.9)), (4, 0.7, Some(0.9))];
-        for (step, value, kept) in values {
-            assert_eq!(goes_on(&best, &first, checkpoints.path(), step, value), kept, "{step}");
-        }
-        let kept = |best: &Best| fs::read_to_string(best.kept().unwrap().join(MODEL).join("of")).unwrap();
-        assert_eq!(kept(&best), "0.9");
-        // The next attempt goes on behind it, then one anew from before it.
-        let later = Best::of(&order(2, "maximize", checkpoints.path()), &second).unwrap();
-        assert_eq!(goes_on(&later, &second, checkpoints.path(), 5, 0.8), Some(0.9));
-        let last = Best::of(&order(3, "maximize", checkpoints.path()), &second).unwrap();
-        assert_eq!(goes_on(&last, &second, checkpoints.path(), 3, 0.6), Some(0.6), "a superseded value counts no more");
-        assert!(last.unkept().is_none());
-        // A zombie of the first attempt takes nothing of that away.
-        let zombie = Best::of(&order(1, "maximize", checkpoints.path()), &first).unwrap();
-        zombie.report(&MetricPoint { name: "acc".into(), value: 0.99, step: Some(6), ..MetricPoint::default() }, false);
-        assert!(!zombie.news().borrow().is_latest);
-        assert!(!best.copy(&Value { value: 0.99, step: 6, attempt: 1 }).unwrap());
-        let reported = || fs::read_to_string(best.home.join(VALUES)).unwrap();
-        let before = reported();
-        best.report(&MetricPoint { name: "acc".into(), value: 0.98, step: Some(2), ..MetricPoint::default() }, false);
-        assert_eq!((best.news().borrow().is_latest, reported()), (false, before), "nor does its agent, which lives");
-        // At the end that of the best value remains, once, and nothing beside it.
-        goes_on(&last, &second, checkpoints.path(), 7, 0.1);
-        last.leave_checkpoint().unwrap();
-        last.leave_checkpoint().unwrap();
-        assert_eq!(fs::read_to_string(checkpoints.path().join("run_1/of")).unwrap(), "0.6");
-        last.clean_up().unwrap();
-        assert_eq!(fs::read_dir(checkpoints.path()).unwrap().count(), 1);
-    }
-
-    #[test]
-    fn what_is_uploaded_is_never_of_a_value_that_counts_no_more() {
-        // The best value said 0.8, and the model was another one without a word; or one of 0.9 that nobody has.
-        let (node, checkpoints) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let (first, second) = (node.path().join("1"), node.path().join("2"));
-        let best = Best::of(&order(1, "maximize", checkpoints.path()), &first).unwrap();
-        for (step, value) in [(1, 0.5), (2, 0.8), (3, 0.9)] {
-            assert_eq!(goes_on(&best, &first, checkpoints.path(), step, value), Some(value));
-        }
-        assert_eq!(best.unkept(), None);
-        let later = Best::of(&order(2, "maximize", checkpoints.path()), &second).unwrap();
-        for (step, value, kept) in [(3, f64::NAN, None), (4, 0.5, Some(0.5)), (5, 0.2, Some(0.5))] {
-            assert_eq!(goes_on(&later, &second, checkpoints.path(), step, value), kept, "{step}");
-        }
-        let said = later.unkept().unwrap();
-        assert!(said.contains("the best acc, 0.8, is not kept") && said.contains("that of 0.5"), "{said}");
-        // The agent begins again, and knows the same.
-        let again = Best::of(&order(2, "maximize", checkpoints.path()), &second).unwrap();
-        assert_eq!(again.unkept().as_ref(), Some(&said));
-        assert_eq!(goes_on(&again, &second, checkpoints.path(), 6, 0.85), Some(0.85));
-        assert_eq!(again.unkept(), None);
-    }
-
-    #[test]
-    fn an_attempt_that_was_replaced_leaves_what_its_successor_has() {
-        // Its end came late, and it put its own checkpoint under the hands of the one that went on.
-        let (node, checkpoints) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let (first, second) = (node.path().join("1"), node.path().join("2"));
-        let best = Best::of(&order(1, "maximize", checkpoints.path()), &first).unwrap();
-        best.begin().unwrap();
-        assert_eq!(goes_on(&best, &first, checkpoints.path(), 1, 0.9), Some(0.9));
-        let later = Best::of(&order(2, "maximize", checkpoints.path()), &second).unwrap();
-        later.begin().unwrap();
-        fs::write(checkpoints.path().join("run_1/of"), "of the second").unwrap();
-        best.leave_checkpoint().unwrap();
-        best.clean_up().unwrap();
-        assert_eq!(fs::read_to_string(checkpoints.path().join("run_1/of")).unwrap(), "of the second");
-        assert_eq!(later.kept_value().map(|kept| kept.value), Some(0.9), "what counts still is kept still");
-    }
-
-    #[test]
-    fn what_is_said_again_after_a_restart_is_not_taken_for_what_the_folders_hold_now() {
-        let folder = tempfile::tempdir().unwrap();
-        let best = Best::of(&order(1, "maximize", folder.path()), folder.path()).unwrap();
-        let point = MetricPoint { name: "acc".into(), value: 0.9, step: Some(3), ..MetricPoint::default() };
-        best.report(&point, true);
-        assert!(!best.news().borrow().is_latest);
-        assert!(best.unkept().is_some_and(|text| text.contains("the best acc, 0.9, is not kept")));
-    }
-
-    #[test]
-    fn the_goal_says_what_is_better_and_without_a_wish_nothing_is_kept() {
-        let folder = tempfile::tempdir().unwrap();
-        let best = Best::of(&order(1, "minimize", folder.path()), folder.path()).unwrap();
-        let values = [(1, 0.5), (2, 0.9), (3, 0.1), (4, 0.1)];
-        let kept = values.map(|(step, value)| goes_on(&best, folder.path(), folder.path(), step, value));
-        assert_eq!(kept, [Some(0.5), Some(0.5), Some(0.1), Some(0.1)]);
-        let mut other = order(1, "minimize", folder.path());
-        other.spec = other.spec.map(|spec| JobSpec { keep_best: Vec::new(), ..spec });
-        assert!(Best::of(&other, folder.path()).is_none());
-    }
-}
+mod tests;
