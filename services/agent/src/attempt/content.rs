@@ -1,5 +1,6 @@
 //! Code and model files, fetched from runs by their content.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Component, Path, PathBuf};
@@ -25,6 +26,14 @@ const BACK_OFF_MAX: Duration = Duration::from_secs(2);
 /// kept is damaged.
 const DAMAGED_TRIES: u32 = 5;
 
+/// Bytes of a path on Linux, and folders in one: far more than any code has, and few enough to be made at once.
+const PATH_BYTES_MAX: usize = 4_096;
+const DEPTH_MAX: usize = 128;
+/// Bytes of one name in a folder.
+const NAME_BYTES_MAX: usize = 255;
+/// Characters of a path that is no use, in what is told of it.
+const SHOWN_MAX: usize = 100;
+
 /// The packed code, from the node's cache or fetched into it.
 pub(super) async fn code(node: &Node, sha256: &str) -> anyhow::Result<Result<PathBuf, Refused>> {
     let cache = node.options.folder.join("code");
@@ -45,11 +54,11 @@ pub(super) async fn code(node: &Node, sha256: &str) -> anyhow::Result<Result<Pat
 
 /// The files of a model, below `folder`.
 pub(super) async fn model(node: &Node, files: &[ModelFile], folder: &Path) -> anyhow::Result<Result<(), Refused>> {
+    if let Err(refused) = check(files, folder) {
+        return Ok(Err(refused));
+    }
     for file in files {
         let relative = Path::new(&file.path);
-        if !is_inner(relative) || !is_hash(&file.sha256) {
-            return Ok(Err(Refused(format!("the model's file '{}' has no usable path or hash", file.path))));
-        }
         let path = folder.join(relative);
         if path.exists() {
             continue;
@@ -62,6 +71,46 @@ pub(super) async fn model(node: &Node, files: &[ModelFile], folder: &Path) -> an
         }
     }
     Ok(Ok(()))
+}
+
+/// Whether files can lie beside each other below a folder: what no disk takes is not tried again for ever.
+fn check(files: &[ModelFile], folder: &Path) -> Result<(), Refused> {
+    let plain = |file: &ModelFile| -> PathBuf {
+        Path::new(&file.path).components().filter(|part| *part != Component::CurDir).collect()
+    };
+    let all: HashSet<PathBuf> = files.iter().map(plain).collect();
+    for file in files {
+        let path = &*plain(file);
+        let refused = |why: &str| Err(Refused(format!("the model's file '{}' {why}", shown(path))));
+        if !is_inner(path) || file.path.contains('\0') || !is_hash(&file.sha256) {
+            return refused("has no usable path or hash");
+        }
+        if let Some(why) = too_long(path, folder) {
+            return refused(&why);
+        }
+        if let Some(other) = path.ancestors().skip(1).find(|folder| all.contains(*folder)) {
+            return refused(&format!("lies below '{}', which is a file too; name one of them otherwise", shown(other)));
+        }
+    }
+    Ok(())
+}
+
+/// Why no file can have a path below a folder, if so.
+fn too_long(path: &Path, folder: &Path) -> Option<String> {
+    let bytes = folder.join(path).as_os_str().len();
+    let depth = path.components().count();
+    let name = path.components().map(|part| part.as_os_str().len()).max().unwrap_or_default();
+    if bytes >= PATH_BYTES_MAX || depth > DEPTH_MAX {
+        return Some(format!(
+            "is {depth} folders deep and its path has {bytes} bytes; allowed are {DEPTH_MAX} folders and fewer than \
+             {PATH_BYTES_MAX} bytes"
+        ));
+    }
+    (name > NAME_BYTES_MAX).then(|| format!("has a name of {name} bytes, limit {NAME_BYTES_MAX}"))
+}
+
+fn shown(path: &Path) -> String {
+    path.to_string_lossy().chars().take(SHOWN_MAX).collect()
 }
 
 fn is_hash(text: &str) -> bool {
@@ -80,7 +129,8 @@ async fn fetch(node: &Node, sha256: &str, path: &Path) -> anyhow::Result<Result<
     let mut damaged = 0;
     loop {
         // Two attempts may want the same object at the same time.
-        let part = path.with_extension(format!("{}.part", node.options.entropy.uuid().simple()));
+        // Its own name, which may be as long as names can be, is not made longer.
+        let part = path.with_file_name(format!(".{}.part", node.options.entropy.uuid().simple()));
         let status = match fetch_once(node, sha256, &part).await {
             Ok(true) => return Ok(fs::rename(&part, path).map(Ok)?),
             Ok(false) => {
@@ -155,6 +205,14 @@ pub(super) fn unpack(tar: &Path, folder: &Path) -> Result<(), Refused> {
 }
 
 fn unpack_entries(tar: &Path, folder: &Path) -> io::Result<()> {
+    // All of them before anything is written: folders within folders by the thousand take minutes to make.
+    for entry in tar::Archive::new(fs::File::open(tar)?).entries_with_seek()? {
+        let entry = entry?;
+        let path = entry.path()?;
+        if let Some(why) = too_long(&path, folder) {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, format!("'{}' {why}", shown(&path))));
+        }
+    }
     let mut archive = tar::Archive::new(io::BufReader::new(fs::File::open(tar)?));
     archive.set_preserve_mtime(false);
     // What the archive says about others' permissions does not hold here.
@@ -207,5 +265,43 @@ mod tests {
             assert!(refused.0.contains("out.txt"), "{refused:?}");
         }
         assert!(!folder.path().join("out.txt").exists());
+    }
+
+    #[test]
+    fn files_of_a_model_that_no_disk_takes_are_refused() {
+        // Their deployment was being created for ever.
+        let files = |paths: &[&str]| -> Vec<ModelFile> {
+            let file = |path: &&str| ModelFile { path: (*path).into(), sha256: "a".repeat(64), size_bytes: 1 };
+            paths.iter().map(file).collect()
+        };
+        let refused = |paths: &[&str]| check(&files(paths), Path::new("/m")).err().map(|Refused(why)| why);
+        assert_eq!(refused(&["a", "b/a", "b/c", &"x".repeat(255)]), None);
+        for paths in [["a", "a/b"], ["a/b/c", "./a"]] {
+            assert!(refused(&paths).is_some_and(|why| why.contains("which is a file too")), "{paths:?}");
+        }
+        assert!(refused(&[&"x".repeat(300)]).is_some_and(|why| why.contains("300 bytes, limit 255")));
+        assert!(refused(&["a\0b"]).is_some_and(|why| why.contains("no usable path")));
+    }
+
+    #[test]
+    fn a_path_that_no_folder_holds_is_refused_before_anything_is_written() {
+        // One path of 2,100 folders took minutes.
+        let folder = tempfile::tempdir().unwrap();
+        let work = folder.path().join("work");
+        fs::create_dir(&work).unwrap();
+        for path in ["a/".repeat(2_100) + "b", format!("{0}/{0}/b", "a".repeat(2_100))] {
+            let mut builder = tar::Builder::new(Vec::new());
+            for path in ["first", &path] {
+                let mut header = tar::Header::new_gnu();
+                header.set_size(2);
+                header.set_mode(0o644);
+                builder.append_data(&mut header, path, &b"hi"[..]).unwrap();
+            }
+            let tar = folder.path().join("code.tar");
+            fs::write(&tar, builder.into_inner().unwrap()).unwrap();
+            let refused = unpack(&tar, &work).unwrap_err();
+            assert!(refused.0.contains("folders deep") && refused.0.len() < 500, "{refused:?}");
+            assert_eq!(fs::read_dir(&work).unwrap().count(), 0);
+        }
     }
 }
