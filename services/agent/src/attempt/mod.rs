@@ -12,6 +12,7 @@ mod outputs;
 mod overdue;
 mod places;
 mod python;
+mod requirements;
 mod setup;
 mod shim;
 mod state;

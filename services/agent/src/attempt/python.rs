@@ -11,6 +11,7 @@ use contracts::compute::JobSpec;
 use sha2::{Digest, Sha256};
 
 use super::places::{Places, Refused};
+use super::requirements;
 use crate::folder;
 
 /// Makes an environment.
@@ -21,8 +22,6 @@ const BUILDER_FILE: &str = "environment.py";
 const REQUIREMENTS_FILE: &str = "requirements.txt";
 /// What a whole environment holds.
 const READY: &str = "ready";
-/// Bytes of a requirements file; a list of every package there is has fewer.
-const REQUIREMENTS_BYTES_MAX: u64 = 1 << 20;
 /// Hexadecimal digits of an environment's name: they become part of the first line of its scripts, which has a limit.
 const NAME_DIGITS: usize = 32;
 /// What of the agent's own environment a build gets, beside `PIP_*`: how to reach an index, and whom to trust.
@@ -68,13 +67,12 @@ pub(super) fn of(cache: &Path, spec: &JobSpec, places: &Places, path: &str) -> i
         Ok(file) => file,
         Err(refused) => return Ok(Err(refused)),
     };
-    let lines = fs::read_to_string(&file)?;
-    if let Some(line) = lines.lines().map(str::trim).find(|line| is_editable(line)) {
-        let why =
-            format!("requirements: '{line}' would be installed as a link into this attempt, which goes; leave -e out");
-        return Ok(Err(Refused(why)));
-    }
-    let environment = cache.join(name(&base, &lines, spec)?);
+    let name_of_file = if spec.requirements_file.is_empty() { REQUIREMENTS_FILE } else { &spec.requirements_file };
+    let lines = match requirements::read(&file, name_of_file)? {
+        Ok(lines) => lines,
+        Err(refused) => return Ok(Err(refused)),
+    };
+    let environment = cache.join(name(&base, &lines, spec));
     let program = environment.join("bin/python").display().to_string();
     // Written anew, empty as it was: its time says when the environment was last used, and those that were not for long
     // are cleared away.
@@ -109,35 +107,22 @@ fn required(spec: &JobSpec, places: &Places) -> io::Result<Result<PathBuf, Refus
     let name = &spec.requirements_file;
     Ok(match facts {
         None => Err(Refused(format!("requirements: the code holds no file '{name}'"))),
-        Some(facts) if facts.len() > REQUIREMENTS_BYTES_MAX => {
-            Err(Refused(format!("requirements: '{name}' has {} bytes, limit {REQUIREMENTS_BYTES_MAX}", facts.len())))
-        }
         Some(_) => Ok(file),
     })
 }
 
-fn is_editable(line: &str) -> bool {
-    line.split([' ', '=']).next().is_some_and(|word| word == "--editable" || word.starts_with("-e"))
-}
-
-/// Whether a line stands for files of the code, so that other code makes another environment.
-fn is_local(line: &str) -> bool {
-    line.starts_with(['-', '.', '/']) || line.contains("file:") || (line.contains('/') && !line.contains("://"))
-}
-
 /// The name of an environment: what it is made of, in short.
-fn name(base: &Path, lines: &str, spec: &JobSpec) -> io::Result<String> {
+fn name(base: &Path, lines: &[String], spec: &JobSpec) -> String {
     // The environments of one interpreter are the same by whatever link it is called; a newer one makes others.
     let real = fs::canonicalize(base).unwrap_or_else(|_| base.to_owned());
     let facts = fs::metadata(&real).map(|facts| format!("{}.{}", facts.len(), facts.mtime())).unwrap_or_default();
-    let wanted: Vec<&str> = lines.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    let code = if wanted.iter().any(|line| is_local(line)) { spec.code_sha256.as_str() } else { "" };
+    let code = if lines.iter().any(|line| requirements::is_local(line)) { spec.code_sha256.as_str() } else { "" };
     let mut hash = Sha256::new();
-    for part in [&real.display().to_string(), &facts, code, &wanted.join("\n")] {
+    for part in [&real.display().to_string(), &facts, code, &lines.join("\n")] {
         hash.update(part.len().to_le_bytes());
         hash.update(part);
     }
-    Ok(hex::encode(hash.finalize())[..NAME_DIGITS].to_owned())
+    hex::encode(hash.finalize())[..NAME_DIGITS].to_owned()
 }
 
 /// What a build gets of the agent's own environment.
@@ -217,13 +202,84 @@ mod tests {
     #[test]
     fn requirements_that_cannot_be_used_are_refused_by_name() {
         let fixture = Fixture::new();
-        let file = |name: &str| JobSpec { requirements_file: name.into(), ..spec("3", &[]) };
         assert!(fixture.of(&file("needs.txt")).unwrap_err().contains("no file 'needs.txt'"));
         assert!(fixture.of(&file("../needs.txt")).unwrap_err().contains("no file"));
         fs::write(fixture.folder.path().join("attempt").join("work").join("needs.txt"), "numpy\n").unwrap();
         let numpy = fixture.of(&spec("3", &["numpy"])).unwrap().program;
         assert_eq!(fixture.of(&file("needs.txt")).unwrap().program, numpy, "the same, written in another place");
         assert!(fixture.of(&spec("3", &["-e ."])).unwrap_err().contains("leave -e out"));
+    }
+
+    impl Fixture {
+        /// Writes files of the code.
+        fn code(&self, files: &[(&str, &[u8])]) {
+            for (name, bytes) in files {
+                fs::write(self.folder.path().join("attempt/work").join(name), bytes).unwrap();
+            }
+        }
+    }
+
+    fn file(name: &str) -> JobSpec {
+        JobSpec { requirements_file: name.into(), ..spec("3", &[]) }
+    }
+
+    #[test]
+    fn a_file_is_read_by_its_mark_and_one_that_is_no_text_is_the_users_fault() {
+        // It was taken for a fault of the machine: the run was starting for ever.
+        let fixture = Fixture::new();
+        let numpy = fixture.of(&spec("3", &["numpy"])).unwrap().program;
+        let wide = |bytes: fn(u16) -> [u8; 2]| "\u{feff}numpy\r\n".encode_utf16().flat_map(bytes).collect::<Vec<u8>>();
+        for bytes in [wide(u16::to_le_bytes), wide(u16::to_be_bytes), "\u{feff}numpy\n".into()] {
+            fixture.code(&[("needs.txt", &bytes)]);
+            assert_eq!(fixture.of(&file("needs.txt")).unwrap().program, numpy, "{bytes:?}");
+        }
+        for bytes in [&b"numpy # f\xfcr alle"[..], b"\xff\xfen\0u", b"\xff\xfe\0\0n\0\0\0"] {
+            fixture.code(&[("needs.txt", bytes)]);
+            let refused = fixture.of(&file("needs.txt")).unwrap_err();
+            assert!(refused.contains("needs.txt' is not UTF-8"), "{refused}");
+        }
+    }
+
+    #[test]
+    fn an_editable_one_is_refused_however_it_is_written() {
+        // The environment was kept for others, and led into the folder of an attempt that was gone.
+        let fixture = Fixture::new();
+        fixture.code(&[
+            ("more.txt", b"numpy\n-e .\n"),
+            ("deep.txt", b"-c 'more.txt'"),
+            ("mark.txt", b"\xef\xbb\xbf-e ."),
+        ]);
+        fixture.code(&[
+            ("round.txt", b"-r round.txt\nnumpy"),
+            ("\u{e9}.txt", b"x\xff"),
+            ("other.txt", b"-r\xc3\xa9.txt"),
+        ]);
+        for text in ["-e .", "-e.", "--edit .", "--ed=.", "--pre -e .", "--edi\\\ntable .", "-r more.txt", "-rdeep.txt"]
+        {
+            fixture.code(&[("needs.txt", text.as_bytes())]);
+            assert!(fixture.of(&file("needs.txt")).is_err_and(|why| why.contains("leave -e out")), "{text}");
+        }
+        assert!(fixture.of(&file("mark.txt")).unwrap_err().contains("leave -e out"));
+        assert!(fixture.of(&file("other.txt")).unwrap_err().contains("is not UTF-8"));
+        assert!(fixture.of(&file("round.txt")).is_ok(), "pip says what it thinks of it");
+        for text in ["numpy # -e .", "--extra-index-url https://a/", "tensorflow-e", "-r absent.txt", "-r https://a/b"]
+        {
+            fixture.code(&[("needs.txt", text.as_bytes())]);
+            assert!(fixture.of(&file("needs.txt")).is_ok(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_file_of_the_code_makes_another_environment_with_other_code() {
+        // Two codes whose wheels have one name shared what the first of them had installed.
+        let fixture = Fixture::new();
+        let of = |code: &str, line: &str| {
+            fixture.of(&JobSpec { code_sha256: code.into(), ..spec("3", &[line]) }).unwrap().program
+        };
+        for line in ["own-1.0-py3-none-any.whl", "own.tar.gz[fast] ; python_version > '3'", "own.ZIP  # ours"] {
+            assert_ne!(of("a", line), of("b", line), "{line}");
+        }
+        assert_eq!(of("a", "numpy"), of("b", "numpy"));
     }
 
     #[test]
