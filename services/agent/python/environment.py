@@ -13,11 +13,13 @@ the hour, for its job may not have begun yet, or that a process has in its PATH,
 """
 
 import fcntl
+import json
 import os
 import shutil
 import subprocess
 import sys
 import time
+import urllib.parse
 
 PIP = ["-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--progress-bar", "off", "-r"]
 
@@ -43,6 +45,38 @@ def run(argv, log):
     return process.wait()
 
 
+def link_into(folder, attempt):
+    """What is installed as a link to a file below `attempt`, which goes; None when nothing is.
+
+    A folder of the code that was installed as a copy has its address in direct_url.json too, and is none.
+    """
+    attempt = os.path.realpath(attempt)
+
+    def leads_there(path):
+        return os.path.realpath(path).startswith(attempt + os.sep)
+
+    for where, folders, names in os.walk(folder):
+        for name in names + folders:
+            path = os.path.join(where, name)
+            if os.path.islink(path):
+                if leads_there(path):
+                    return name
+                continue
+            if not name.endswith((".pth", ".egg-link", "direct_url.json")):
+                continue
+            with open(path, "rb") as file:
+                content = file.read()
+            if name == "direct_url.json":
+                facts = json.loads(content)
+                url = facts.get("url", "")
+                is_link = facts.get("dir_info", {}).get("editable") and url.startswith("file://")
+                if is_link and leads_there(urllib.parse.unquote(url[len("file://"):])):
+                    return os.path.basename(where)
+            elif any(line.startswith("/") and leads_there(line) for line in os.fsdecode(content).splitlines()):
+                return name
+    return None
+
+
 def make(folder, requirements):
     version = sys.version.split()[0]
     say(f"making the Python environment with {sys.executable} ({version}), {requirements or 'nothing to install'} …")
@@ -51,6 +85,10 @@ def make(folder, requirements):
         code = run([sys.executable, "-m", "venv", folder], log)
         if code == 0 and requirements:
             code = run([os.path.join(folder, "bin", "python"), *PIP, requirements], log)
+    link = link_into(folder, os.path.dirname(os.path.abspath(__file__))) if code == 0 else None
+    if link:
+        code = 1
+        say(f"requirements: '{link}' would be installed as a link into this attempt, which goes; leave -e out")
     if code != 0:
         # The next job tries again: an index that was away may be back, and nobody clears away by hand.
         shutil.rmtree(folder, ignore_errors=True)

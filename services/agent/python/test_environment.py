@@ -1,7 +1,9 @@
 """Tests of environment.py as a real process: python3 -m unittest discover -s services/agent/python"""
 
 import fcntl
+import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -52,6 +54,42 @@ class EnvironmentTest(unittest.TestCase):
             used = subprocess.run([python, "-c", "import ownthing; print(ownthing.VALUE)"], capture_output=True)
             self.assertEqual(used.stdout, b"7\n")
             self.assertEqual(made("another thing").stderr, "", "it is there")
+
+    def test_what_leads_into_the_attempt_is_not_kept_and_a_copy_of_it_is(self):
+        # Every later job would get an environment whose package is gone with the attempt that made it.
+        for links in [True, False]:
+            with self.subTest(links=links), tempfile.TemporaryDirectory() as folder:
+                attempt = os.path.join(folder, "attempt")
+                os.makedirs(os.path.join(attempt, "work"))
+                shutil.copy(os.path.join(HERE, "environment.py"), attempt)
+                path = wheel(os.path.join(attempt, "work"))
+                with zipfile.ZipFile(path, "a") as file:
+                    if links:
+                        file.writestr("__editable__.ownthing.pth", f"{attempt}/work\n")
+                requirements = os.path.join(attempt, "requirements.txt")
+                with open(requirements, "w") as file:
+                    file.write(path + "\n")
+                kept = os.path.join(folder, "kept", "abc")
+                argv = [sys.executable, os.path.join(attempt, "environment.py"), kept, requirements]
+                made = subprocess.run(argv, capture_output=True, text=True, cwd=folder)
+                self.assertEqual(made.returncode, int(links), made.stderr)
+                self.assertEqual("leave -e out" in made.stderr, links, made.stderr)
+                self.assertEqual(os.path.exists(kept), not links)
+
+    def test_a_link_is_seen_by_what_pip_writes_of_it(self):
+        with tempfile.TemporaryDirectory() as folder:
+            attempt, info = os.path.join(folder, "attempt"), os.path.join(folder, "venv", "own-1.0.dist-info")
+            os.makedirs(attempt)
+            os.makedirs(info)
+            addresses = [(f"file://{attempt}/work", True), ("file:///opt/own", False), ("https://a/b", False)]
+            for url, is_link in addresses:
+                for editable in [True, False]:
+                    with open(os.path.join(info, "direct_url.json"), "w") as file:
+                        json.dump({"url": url, "dir_info": {"editable": editable}}, file)
+                    found = environment.link_into(os.path.join(folder, "venv"), attempt)
+                    self.assertEqual(found, "own-1.0.dist-info" if editable and is_link else None)
+            os.symlink(os.path.join(attempt, "own.py"), os.path.join(folder, "venv", "own.py"))
+            self.assertEqual(environment.link_into(os.path.join(folder, "venv"), attempt), "own.py")
 
     def test_those_that_nobody_has_used_for_long_go_and_no_other(self):
         # A machine whose disk is full of old environments runs nothing; one that loses what a job runs with fails it.
