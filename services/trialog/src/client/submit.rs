@@ -57,9 +57,11 @@ pub async fn submit(client: &Client, wanted: Submit) -> Result<(), Failure> {
     }
     let folder = document.text("trial.code").filter(|code| !code.starts_with("sha256:")).map(PathBuf::from);
     let code_folder = document.folder.join(folder.clone().unwrap_or_default());
+    let mut left_out = Vec::new();
     if folder.is_some() {
-        let hash = code::upload(client, &code_folder).await?;
+        let (hash, warnings) = code::upload(client, &code_folder).await?;
         document.set("trial.code", Tree::Text(hash))?;
+        left_out = warnings;
     }
     let missing =
         folder.as_ref().and_then(|_| script::missing_requirements(&document, REQUIREMENTS, &code_folder, code::names));
@@ -67,6 +69,7 @@ pub async fn submit(client: &Client, wanted: Submit) -> Result<(), Failure> {
         return Err(refused(client, &document, wanted.strict, missing).await);
     }
     let mut found = script::warnings(&document, "trial", folder.is_some().then_some(code_folder.as_path()));
+    found.extend(left_out);
     let path = format!("sweeps?dry_run={}&strict={}", wanted.dry_run, wanted.strict);
     if wanted.replace && !wanted.dry_run {
         replace(client, &document, wanted.strict).await?;

@@ -10,7 +10,7 @@ use runtime::MachineClock;
 use serde_json::Value;
 use vocabulary::Clock;
 
-pub use cells::{field, is_empty, on_one_line, rounded, text};
+pub use cells::{bytes, field, is_empty, on_one_line, rounded, text};
 pub use rows::{Column, List, View, column};
 
 pub use super::format::Format;
