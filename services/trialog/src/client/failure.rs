@@ -2,6 +2,8 @@
 
 use vocabulary::{FieldError, Problem};
 
+use super::stderr;
+
 /// Why a command failed.
 #[derive(Debug)]
 pub enum Failure {
@@ -56,20 +58,27 @@ impl Failure {
     pub fn print(&self, json: bool) {
         match self {
             Self::Refused(problem) if json => {
-                eprintln!("{}", serde_json::to_string(problem).unwrap_or_else(|_| problem.to_string()));
+                let text = serde_json::to_string(problem).unwrap_or_else(|_| problem.to_string());
+                stderr::line_as_it_is(&text);
             }
             Self::Refused(problem) => {
-                eprintln!("refused ({}): {}", problem.code, headline(problem));
-                for error in problem.errors.iter().filter(|_| problem.errors.len() > 1) {
-                    eprintln!("  {}", placed(error));
-                }
-                for error in problem.errors.iter().filter(|error| !error.hint.is_empty()) {
-                    eprintln!("  hint: {}", error.hint);
-                }
+                in_words(problem).iter().for_each(|text| stderr::line(text));
             }
-            Self::Usage(text) | Self::NoServer(text) | Self::BadNews(text) => eprintln!("trialog: {text}"),
+            Self::Usage(text) | Self::NoServer(text) | Self::BadNews(text) => {
+                stderr::line(&format!("trialog: {text}"));
+            }
         }
     }
+}
+
+/// A refusal line by line.
+fn in_words(problem: &Problem) -> Vec<String> {
+    let mut lines = vec![format!("refused ({}): {}", problem.code, headline(problem))];
+    let several = problem.errors.iter().filter(|_| problem.errors.len() > 1);
+    lines.extend(several.map(|error| format!("  {}", placed(error))));
+    let hints = problem.errors.iter().filter(|error| !error.hint.is_empty());
+    lines.extend(hints.map(|error| format!("  hint: {}", error.hint)));
+    lines
 }
 
 /// What was wrong; with its place, where it is the only thing.

@@ -31,6 +31,7 @@ mod runs;
 mod script;
 mod serving;
 mod shell;
+mod stderr;
 pub mod stdout;
 mod streams;
 mod submit;
@@ -139,7 +140,7 @@ pub fn run(command: Command, common: &Common, whole: clap::Command) -> ExitCode 
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("trialog: no runtime: {error}");
+            stderr::line(&format!("trialog: no runtime: {error}"));
             return ExitCode::from(2);
         }
     };

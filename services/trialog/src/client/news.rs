@@ -6,6 +6,7 @@ use runtime::Stopwatch;
 use serde_json::Value;
 
 use super::output::{entries, field};
+use super::stdout::shown;
 use super::{Client, reasons};
 
 /// For so long a sweep that does nothing but wait is no news: a node boots, a place becomes free.
@@ -15,7 +16,7 @@ const STANDING: [&str; 2] = ["Queued", "Paused"];
 /// Warnings that say why no trial has a value, the most exact first.
 const WITHOUT_VALUE: [&str; 2] = ["OtherMetric", "NoObjective"];
 
-/// What was told already.
+/// What was told already. Its lines are for a terminal, whoever prints them.
 #[derive(Default)]
 pub struct News {
     warned: BTreeSet<String>,
@@ -33,7 +34,8 @@ impl News {
     /// The warnings that have come since this was last asked.
     pub fn warnings(&mut self, state: &Value) -> Vec<String> {
         let new = entries(state, "warnings").filter(|warning| self.warned.insert(field(warning, "message")));
-        new.map(|warning| format!("warning: {} ({})", field(warning, "message"), field(warning, "code"))).collect()
+        let lines = new.map(|warning| format!("warning: {} ({})", field(warning, "message"), field(warning, "code")));
+        lines.map(|line| shown(&line).into_owned()).collect()
     }
 
     /// What became of the trials that have failed since this was last asked.
@@ -46,7 +48,8 @@ impl News {
             return Vec::new();
         };
         let new = entries(&trials, "trials").filter(|trial| self.failed.insert(index(trial)));
-        new.map(|trial| format!("trial {} failed: {}", index(trial), reasons::failure(trial))).collect()
+        let lines = new.map(|trial| format!("trial {} failed: {}", index(trial), reasons::failure(trial)));
+        lines.map(|line| shown(&line).into_owned()).collect()
     }
 
     /// Why the first queued trial waits, when it has done nothing but that for a while; again when that has changed.
@@ -94,7 +97,7 @@ impl Waits {
             return None;
         }
         self.printed.clone_from(&reason);
-        Some(format!("trial {} waits: {reason}", index(trial)))
+        Some(shown(&format!("trial {} waits: {reason}", index(trial))).into_owned())
     }
 }
 
@@ -165,5 +168,6 @@ mod tests {
         assert_eq!(waits.line_of(&trial("busy: run a")).as_deref(), Some("trial 4 waits: busy: run a"));
         assert_eq!(waits.line_of(&trial("busy: run a")), None);
         assert_eq!(waits.line_of(&trial("busy: run b")).as_deref(), Some("trial 4 waits: busy: run b"));
+        assert_eq!(waits.line_of(&trial("\u{1b}[2J")).as_deref(), Some("trial 4 waits: \\u{1b}[2J"));
     }
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::compute::gone;
 use super::http::{Body, encoded};
 use super::output::{self, List as Rows, View, column, field};
-use super::{Client, Failure, document};
+use super::{Client, Failure, document, stderr};
 
 /// Verbs of endpoints.
 #[derive(Subcommand)]
@@ -198,8 +198,9 @@ async fn score(
     };
     let bytes = bytes.map_err(|error| Failure::Usage(format!("{}: {error}", file.display())))?;
     let (headers, body) = client.score(endpoint, verb, deployment.as_deref(), bytes).await?;
-    eprintln!("{headers}");
-    output::line(&body);
+    stderr::line(&headers);
+    // The answer is the caller's own document, whatever is in it.
+    output::line_as_it_is(&body);
     Ok(())
 }
 

@@ -61,7 +61,7 @@ pub async fn events(client: &Client, path: &str, from: Option<&str>) -> Result<(
     let format = client.format();
     let print = move |event: &Value| match format {
         Format::Table | Format::Wide => output::line(&event_line(event)),
-        _ => output::line(&event.to_string()),
+        _ => output::line_as_it_is(&event.to_string()),
     };
     if matches!(format, Format::Csv | Format::Name | Format::Yaml) {
         return Err(Failure::Usage("events come as -o table or, a document a line, as -o json".to_owned()));

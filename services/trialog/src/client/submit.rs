@@ -12,7 +12,7 @@ use super::document::Document;
 use super::http::{Body, encoded};
 use super::news::News;
 use super::output::{self, Format, field};
-use super::{Client, Failure, code, document, follow, python, resolve, script, summary};
+use super::{Client, Failure, code, document, follow, python, resolve, script, stderr, summary};
 
 /// Numbers that are tried where a free name is wanted.
 const NUMBERS_MAX: u32 = 1_000;
@@ -156,6 +156,6 @@ async fn replace(client: &Client, document: &Document, strict: bool) -> Result<(
     }
     let path = format!("sweeps/{}:archive", encoded(&field(&old, "sweep_id")));
     client.send(Method::POST, &path, &Body::Json(json!({}))).await?;
-    eprintln!("archived the earlier {name} ({})", field(&old, "sweep_id"));
+    stderr::line(&format!("archived the earlier {name} ({})", field(&old, "sweep_id")));
     Ok(())
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::http::{Body, encoded};
 use super::output::{self, Column, List, View, column, entries, field, is_empty};
-use super::{Client, Failure, reasons, resolve};
+use super::{Client, Failure, reasons, resolve, stderr};
 
 /// The column of the objective, where there is one.
 const VALUE: &str = "value";
@@ -204,7 +204,7 @@ fn asked(client: &Client, sweep: &str, answer: &Value) -> Result<(), Failure> {
         column("lease_expires_at"),
     ];
     if entries(answer, "trials").next().is_none() && !client.format().is_document() {
-        eprintln!("no trial now: {}", field(answer, "state"));
+        stderr::line(&format!("no trial now: {}", field(answer, "state")));
     }
     output::list(client, answer, List::new("trials", columns).named(called(sweep)), &View::default())
 }

@@ -166,7 +166,7 @@ fn answer_all(file: &Path) -> Result<(), Failure> {
             fields.insert("format".to_owned(), json!(ANSWER));
             fields.insert("id".to_owned(), json!(question.id));
         }
-        output::line(&answer.to_string());
+        output::line_as_it_is(&answer.to_string());
     }
     Ok(())
 }

@@ -16,7 +16,7 @@ use vocabulary::{FieldError, Problem};
 use self::files::{CodeFile, Files, failed};
 use super::document::{self, Document};
 use super::http::Body;
-use super::{Client, Failure, script};
+use super::{Client, Failure, script, stderr};
 
 /// What an archive has for a file beside its bytes: a header, and what fills its last block.
 const BLOCKS: u64 = 1024;
@@ -59,7 +59,7 @@ pub async fn with_job_code(client: &Client, file: &Path) -> Result<Document, Fai
 }
 
 fn warn(warnings: &[FieldError]) {
-    warnings.iter().for_each(|warning| eprintln!("warning: {} ({})", warning.message, warning.code));
+    warnings.iter().for_each(|warning| stderr::warning(&warning.message, &warning.code));
 }
 
 fn pack(folder: &Path, files: &Files) -> Result<Vec<u8>, Failure> {

@@ -11,7 +11,7 @@ use documents::{Node, Tree};
 use reqwest::Method;
 
 use super::output::{self, entries, field};
-use super::{Client, Failure, document};
+use super::{Client, Failure, document, stderr};
 
 /// Where the trials are from.
 #[derive(Subcommand)]
@@ -51,7 +51,7 @@ pub async fn import(client: &Client, command: Import) -> Result<(), Failure> {
     let table = match command {
         Import::Optuna { file, study, name, metric } => {
             let read = optuna::read(&file, study.as_deref(), &metric).await?;
-            read.notes.iter().for_each(|note| eprintln!("note: {note}"));
+            read.notes.iter().for_each(|note| stderr::line(&format!("note: {note}")));
             renamed(read.table, name)
         }
         Import::Csv { file, space, name } => {
@@ -64,7 +64,7 @@ pub async fn import(client: &Client, command: Import) -> Result<(), Failure> {
     };
     let answer = client.send(Method::POST, "sweeps:import", &document::json_body(&table)).await?;
     for warning in entries(&answer, "warnings") {
-        eprintln!("warning: {} ({})", field(warning, "message"), field(warning, "code"));
+        stderr::warning(&field(warning, "message"), &field(warning, "code"));
     }
     let trials =
         table.get("trials").map_or(0, |trials| if let Tree::List(rows) = &trials.value { rows.len() } else { 0 });

@@ -14,14 +14,15 @@ pub use cells::{bytes, field, is_empty, on_one_line, rounded, text};
 pub use rows::{Column, List, View, column};
 
 pub use super::format::Format;
-pub use super::stdout::{bytes_as_they_are, line, lines};
-use super::{Client, Failure};
+use super::stdout::shown;
+pub use super::stdout::{bytes_as_they_are, line, line_as_it_is, lines};
+use super::{Client, Failure, stderr};
 
 /// Writes a whole document.
 fn document(format: Format, value: &Value) {
     match format {
         Format::Yaml => bytes_as_they_are(yaml::document(value).as_bytes()),
-        _ => line(&value.to_string()),
+        _ => line_as_it_is(&value.to_string()),
     }
 }
 
@@ -163,12 +164,16 @@ pub fn aligned(table: &[Vec<String>]) -> Vec<String> {
 }
 
 fn csv(table: &[Vec<String>]) {
+    bytes_as_they_are(csv_text(table).as_bytes());
+}
+
+fn csv_text(table: &[Vec<String>]) -> String {
     let mut writer = csv::Writer::from_writer(Vec::new());
     // Into memory: it cannot fail, and a row is as long as the header.
-    let written = table.iter().try_for_each(|row| writer.write_record(row));
-    if let (Ok(()), Ok(bytes)) = (written, writer.into_inner()) {
-        bytes_as_they_are(&bytes);
+    for row in table {
+        let _ = writer.write_record(row.iter().map(|cell| shown(cell).into_owned()));
     }
+    writer.into_inner().ok().and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default()
 }
 
 /// Prints what was submitted: its id and name, and the warnings beside it.
@@ -178,7 +183,7 @@ pub fn submitted(client: &Client, answer: &Value) {
         return;
     }
     for warning in entries(answer, "warnings") {
-        eprintln!("warning: {} ({})", field(warning, "message"), field(warning, "code"));
+        stderr::warning(&field(warning, "message"), &field(warning, "code"));
     }
     line(&format!("{}  {}", field(answer, "id"), field(answer, "name")));
 }
@@ -190,7 +195,13 @@ pub fn entries<'a>(value: &'a Value, name: &str) -> impl Iterator<Item = &'a Val
 
 #[cfg(test)]
 mod tests {
-    use super::aligned;
+    use super::{aligned, csv_text};
+
+    #[test]
+    fn a_cell_of_csv_steers_no_terminal() {
+        let table = [["reason".to_owned()].to_vec(), ["\u{1b}[31mred\r, \"two\"\nlines".to_owned()].to_vec()];
+        assert_eq!(csv_text(&table), "reason\n\"\\u{1b}[31mred\\u{d}, \"\"two\"\"\nlines\"\n");
+    }
 
     #[test]
     fn cells_stand_below_each_other() {
