@@ -13,17 +13,19 @@ pub enum Failure {
     Usage(String),
     /// Nobody answers.
     NoServer(String),
+    /// What answers goes on without an end; to ask again is of no use.
+    Endless(String),
     /// The server did what was asked, and the answer is bad news (a failed sweep, a difference found).
     BadNews(String),
 }
 
 impl Failure {
-    /// 1 refused or bad news, 2 usage, 3 no server.
+    /// 1 refused or bad news, 2 usage, 3 no server, or none that is one of ours.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Refused(_) | Self::BadNews(_) => 1,
             Self::Usage(_) => 2,
-            Self::NoServer(_) => 3,
+            Self::NoServer(_) | Self::Endless(_) => 3,
         }
     }
 
@@ -64,7 +66,7 @@ impl Failure {
             Self::Refused(problem) => {
                 in_words(problem).iter().for_each(|text| stderr::line(text));
             }
-            Self::Usage(text) | Self::NoServer(text) | Self::BadNews(text) => {
+            Self::Usage(text) | Self::NoServer(text) | Self::Endless(text) | Self::BadNews(text) => {
                 stderr::line(&format!("trialog: {text}"));
             }
         }

@@ -4,7 +4,7 @@ use clap::Subcommand;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::http::{Body, encoded};
+use super::http::{Body, encoded, next_page};
 use super::output::{self, List as Rows, View, column, field};
 use super::{Client, Failure};
 
@@ -84,7 +84,7 @@ pub async fn feed(client: &Client, command: Feed) -> Result<(), Failure> {
 
 async fn open(client: &Client, method: Method, path: &str, body: &Body) -> Result<Value, Failure> {
     let answer = client.open(method, path, body).await?;
-    answer.json().await.map_err(|error| Failure::NoServer(format!("the answer is not JSON: {error}")))
+    client.json(answer).await
 }
 
 async fn consumers(client: &Client) -> Result<Value, Failure> {
@@ -124,9 +124,9 @@ async fn pages(client: &Client, consumer: &str) -> Result<Vec<Value>, Failure> {
         if let Some(Value::Array(entries)) = page.get_mut("parked").map(Value::take) {
             parked.extend(entries);
         }
-        token = field(&page, "next_page_token");
-        if token.is_empty() {
-            return Ok(parked);
+        match next_page(&page, &token)? {
+            Some(next) => token = next,
+            None => return Ok(parked),
         }
     }
 }

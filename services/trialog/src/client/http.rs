@@ -68,7 +68,7 @@ impl Client {
     pub async fn get_document(&self, path: &str) -> Result<Node, Failure> {
         let path = format!("/workspaces/{}/{path}", encoded(self.workspace()));
         let response = self.open(Method::GET, &path, &Body::None).await?;
-        let bytes = response.bytes().await.map_err(|error| self.gone(&error))?;
+        let bytes = self.whole(response).await?;
         documents::read(&bytes, documents::Format::Json).map_err(|problem| Failure::Refused(Box::new(problem)))
     }
 
@@ -99,9 +99,9 @@ impl Client {
             if let Some(Value::Array(entries)) = page.get_mut(field).map(Value::take) {
                 all.extend(entries);
             }
-            token = page.get("next_page_token").and_then(Value::as_str).unwrap_or_default().to_owned();
-            if token.is_empty() {
-                return Ok(serde_json::json!({ field: all }));
+            match next_page(&page, &token)? {
+                Some(next) => token = next,
+                None => return Ok(serde_json::json!({ field: all })),
             }
         }
     }
@@ -113,11 +113,31 @@ impl Client {
 
     async fn send_to(&self, method: Method, path: &str, body: &Body) -> Result<Value, Failure> {
         let response = self.open(method, path, body).await?;
-        let bytes = response.bytes().await.map_err(|error| self.gone(&error))?;
+        self.json(response).await
+    }
+
+    /// Reads an answer that is JSON; of nothing, `null`.
+    pub async fn json(&self, response: Response) -> Result<Value, Failure> {
+        let bytes = self.whole(response).await?;
         if bytes.is_empty() {
             return Ok(Value::Null);
         }
         serde_json::from_slice(&bytes).map_err(|error| Failure::NoServer(format!("the answer is not JSON: {error}")))
+    }
+
+    /// Reads an answer that is kept in memory.
+    async fn whole(&self, response: Response) -> Result<Vec<u8>, Failure> {
+        let is_too_long = response.content_length().is_some_and(|length| length > ANSWER_BYTES_MAX as u64);
+        let at_most = if is_too_long { 0 } else { ANSWER_BYTES_MAX };
+        let (bytes, is_whole) = begin(response, at_most).await.map_err(|error| self.gone(&error))?;
+        if !is_whole {
+            let limit = ANSWER_BYTES_MAX >> 20;
+            let url = &self.target.url;
+            return Err(Failure::Endless(format!(
+                "the answer of {url} has more than {limit} MiB, which no answer of a Trialog server has; is it one?"
+            )));
+        }
+        Ok(bytes)
     }
 
     /// Sends below `/api/v1` and hands out the answer itself. Tried again while the server is away or says "not now".
@@ -157,7 +177,7 @@ impl Client {
         let named = ["x-request-id", "trialog-deployment", "trialog-model-version"];
         let header = |name: &&str| response.headers().get(*name)?.to_str().ok().map(|value| format!("{name}: {value}"));
         let headers = named.iter().filter_map(header).collect::<Vec<_>>().join("  ");
-        Ok((headers, response.text().await.map_err(|error| self.gone(&error))?))
+        Ok((headers, String::from_utf8_lossy(&self.whole(response).await?).into_owned()))
     }
 
     /// Opens an answer below the workspace that is read as it comes, with one more header where there is one.
@@ -190,6 +210,33 @@ impl Client {
     pub fn gone(&self, error: &reqwest::Error) -> Failure {
         Failure::NoServer(gone(&self.target.url, error))
     }
+}
+
+/// The token of the page behind this one; `None` behind the last. `asked` is the one that this page was asked for with.
+///
+/// # Errors
+/// When the page leads to itself.
+pub fn next_page(page: &Value, asked: &str) -> Result<Option<String>, Failure> {
+    match page.get("next_page_token").and_then(Value::as_str).unwrap_or_default() {
+        "" => Ok(None),
+        next if next == asked => Err(Failure::Endless(format!(
+            "the list has no end: the page of next_page_token {next} names that token again; is it a Trialog server?"
+        ))),
+        next => Ok(Some(next.to_owned())),
+    }
+}
+
+/// Reads no more than so many bytes of an answer; and whether that is all of it.
+async fn begin(mut response: Response, at_most: usize) -> reqwest::Result<(Vec<u8>, bool)> {
+    let mut bytes = Vec::new();
+    while let Some(chunk) = response.chunk().await? {
+        if chunk.len() > at_most - bytes.len() {
+            bytes.extend_from_slice(&chunk[..at_most - bytes.len()]);
+            return Ok((bytes, false));
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok((bytes, true))
 }
 
 /// Whom the client trusts to have signed the server's certificate.
@@ -256,7 +303,7 @@ impl Patience {
         let passes = match &failure {
             Failure::NoServer(_) => true,
             Failure::Refused(problem) => problem.passes_by_itself(),
-            Failure::Usage(_) | Failure::BadNews(_) => false,
+            Failure::Usage(_) | Failure::Endless(_) | Failure::BadNews(_) => false,
         };
         if !passes || self.since.elapsed() >= PATIENCE {
             return Err(failure);
@@ -270,6 +317,11 @@ fn is_for_now(status: StatusCode) -> bool {
     status == StatusCode::TOO_MANY_REQUESTS || status == StatusCode::SERVICE_UNAVAILABLE
 }
 
+/// The largest answer that is kept in memory: a page of the largest lists has a few MiB. Logs, events and downloads are
+/// passed on as they come.
+const ANSWER_BYTES_MAX: usize = 256 << 20;
+/// The largest refusal that is read.
+const REFUSAL_BYTES_MAX: usize = 1 << 20;
 /// Characters that are shown of an answer that is none of ours.
 const FOREIGN_MAX: usize = 500;
 
@@ -278,7 +330,7 @@ async fn checked(response: Response) -> Result<Response, Failure> {
     if status.is_success() {
         return Ok(response);
     }
-    let bytes = response.bytes().await.unwrap_or_default();
+    let bytes = begin(response, REFUSAL_BYTES_MAX).await.map(|(bytes, _)| bytes).unwrap_or_default();
     let problem = serde_json::from_slice(&bytes).unwrap_or_else(|_| {
         let begins: String = String::from_utf8_lossy(&bytes).chars().take(FOREIGN_MAX).collect();
         Problem::new(status.as_u16(), "ForeignAnswer", format!("what answered is no Trialog server: {begins}"))
@@ -296,7 +348,41 @@ pub fn encoded(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Failure, checked, way_out};
+    use serde_json::json;
+
+    use super::super::Common;
+    use super::{ANSWER_BYTES_MAX, Client, Failure, REFUSAL_BYTES_MAX, begin, checked, next_page, way_out};
+
+    /// An answer that is no longer than asked for: whoever reads on is seen to.
+    fn answer(status: u16, length: usize) -> reqwest::Response {
+        http::Response::builder().status(status).body(vec![0_u8; length]).unwrap().into()
+    }
+
+    #[tokio::test]
+    async fn an_answer_without_an_end_ends_the_command_and_not_its_memory() {
+        let common = Common { url: Some("http://lab".to_owned()), token: Some("t".to_owned()), ..Common::default() };
+        let client = Client::connect(&common).unwrap_or_else(|failure| panic!("{failure:?}"));
+        let failure = client.json(answer(200, ANSWER_BYTES_MAX + 1)).await.unwrap_err();
+        assert_eq!(failure.exit_code(), 3);
+        let Failure::Endless(text) = failure else { panic!("{failure:?}") };
+        assert!(text.starts_with("the answer of http://lab has more than 256 MiB"), "{text}");
+        assert_eq!(begin(answer(200, 5), 5).await.unwrap(), (vec![0; 5], true));
+        assert_eq!(begin(answer(200, 6), 5).await.unwrap(), (vec![0; 5], false));
+        let Err(Failure::Refused(problem)) = checked(answer(500, REFUSAL_BYTES_MAX + 1)).await else { panic!("taken") };
+        assert_eq!(problem.code, "ForeignAnswer");
+    }
+
+    #[test]
+    fn a_page_that_leads_to_itself_is_no_list() {
+        // List and download went on for ever, and kept every page.
+        let page = json!({"next_page_token": "a"});
+        assert_eq!(next_page(&page, "").unwrap().as_deref(), Some("a"));
+        assert_eq!(next_page(&json!({"next_page_token": ""}), "a").unwrap(), None);
+        let failure = next_page(&page, "a").unwrap_err();
+        assert_eq!(failure.exit_code(), 3);
+        let Failure::Endless(text) = failure else { panic!("{failure:?}") };
+        assert!(text.starts_with("the list has no end: the page of next_page_token a names"), "{text}");
+    }
 
     #[tokio::test]
     async fn what_is_no_answer_of_ours_is_shown_as_it_came() {

@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 use reqwest::Method;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::http::{Body, encoded};
 use super::output::{self, Format, List as Rows, View, column, field};
@@ -102,19 +102,15 @@ pub async fn workspace(client: &Client, command: Workspace) -> Result<(), Failur
         }
         Workspace::List { view } => {
             let answer = client.open(Method::GET, "/workspaces?page_size=1000", &Body::None).await?;
-            let value = answer.json().await.map_err(|error| Failure::NoServer(error.to_string()))?;
+            let value = client.json(answer).await?;
             let columns = vec![column("name"), column("region"), column("created").at("created_at").age()];
             output::list(client, &value, Rows::new("workspaces", columns), &view)
         }
     }
 }
 
-async fn read(answer: reqwest::Response) -> Result<Value, Failure> {
-    answer.json().await.map_err(|error| Failure::NoServer(error.to_string()))
-}
-
 async fn print(client: &Client, answer: reqwest::Response) -> Result<(), Failure> {
-    let value = read(answer).await?;
+    let value = client.json(answer).await?;
     output::thing(client, &value);
     Ok(())
 }
@@ -160,7 +156,7 @@ pub async fn token(client: &Client, command: Token) -> Result<(), Failure> {
         Token::Delete { id, admin } => {
             let path = format!("tokens/{}", encoded(&id));
             let answer = match admin {
-                true => read(client.open(Method::DELETE, &format!("/{path}"), &Body::None).await?).await?,
+                true => client.json(client.open(Method::DELETE, &format!("/{path}"), &Body::None).await?).await?,
                 false => client.send(Method::DELETE, &path, &Body::None).await?,
             };
             output::thing(client, &answer);
