@@ -26,7 +26,7 @@ pub fn line(text: &str) {
     line_as_it_is(&shown(text));
 }
 
-/// A text with its characters that steer a terminal to be seen, as `\u{1b}`: whoever names a trial, or fails it, decides
+/// A text with its characters that steer a terminal to be seen, as `\u{1b}`: whoever names a trial, or fails it, says
 /// what is printed, and not what the terminal does.
 pub fn shown(text: &str) -> Cow<'_, str> {
     if !text.contains(steers) {

@@ -52,7 +52,7 @@ impl Files {
         let root = shown.canonicalize().map_err(|error| failed(shown, &error))?;
         if let Some(mark) = data_folder(&root) {
             return Err(Failure::Usage(format!(
-                "code {}: this is the data folder of a server (it has {mark}), whose keys every node would get; lay the \
+                "code {}: this is the data folder of a server (it has {mark}), whose keys each node would get; lay the \
                  code into a folder of its own and name that one",
                 shown.display()
             )));
