@@ -44,7 +44,7 @@ pub use home::{Home, open_to_others};
 pub use kafka::{Broker, kafka};
 pub use output::{SAY, check_everything_written};
 pub use patience::{await_that, await_that_async};
-pub use places::{Layout, Places};
+pub use places::{Layout, Places, free_port};
 pub use postgres::{new_schema, postgres, stores};
 pub use processes::{Kind, Process, freeze, kill_and_await, processes_of};
 pub use properties::properties;

@@ -1,6 +1,7 @@
 //! An installation whose services run in several processes.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use crate::{Home, Options, Server};
 
@@ -133,8 +134,23 @@ impl Places {
     }
 }
 
-/// A port that was free a moment ago: the processes must know each other's addresses before they run.
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("a bound address").port()
+/// Ports below those that machines give to outgoing connections (from 32,768 on): one of those may be gone before it is
+/// listened on.
+const PORTS: std::ops::Range<u16> = 12_000..32_000;
+
+/// A port that is free, and that nobody is given unasked: processes must know each other's addresses before they run.
+///
+/// # Panics
+/// When the machine has none left.
+pub fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let count = PORTS.len();
+    // Programs that run beside each other begin at different places.
+    let first = usize::try_from(std::process::id()).unwrap_or_default().wrapping_mul(61);
+    let candidate = || {
+        let place = first.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed).into()) % count;
+        PORTS.start + u16::try_from(place).expect("a port")
+    };
+    let is_free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    std::iter::repeat_with(candidate).take(count).find(is_free).expect("a free port")
 }

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use trialog_testkit::{Home, Options, Server, Watchdog, binary, python_with};
+use trialog_testkit::{Home, Options, Server, Watchdog, binary, free_port, python_with};
 
 /// For everything: a debug build on a busy machine needs a fraction of it.
 const LIMIT: Duration = Duration::from_secs(180);
@@ -32,11 +32,6 @@ try:
 except grpc.RpcError as error:
     print(error.code().name, error.details())
 "#;
-
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("a bound address").port()
-}
 
 /// Certificates for the processes of this machine, by the script that an operator would take.
 fn make_certificates(folder: &Path) {

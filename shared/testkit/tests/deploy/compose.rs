@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::{Value, json};
-use trialog_testkit::{Home, Options, Server, Watchdog, binary, kafka, new_schema, postgres, python_with, s3};
+use trialog_testkit::{
+    Home, Options, Server, Watchdog, binary, free_port, kafka, new_schema, postgres, python_with, s3,
+};
 
-use crate::{LIMIT, deploy, free_port, health, read, verdict};
+use crate::{LIMIT, deploy, health, read, verdict};
 
 const FILES: [&str; 2] = ["compose/all-in-one.yaml", "compose/scaled.yaml"];
 

@@ -24,12 +24,6 @@ fn read(path: &Path) -> String {
     std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// A port that was free a moment ago: a process is to be reached by others before it runs.
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("a bound address").port()
-}
-
 /// Everything that a checker has printed, and whether it was content.
 fn verdict(output: &Output) -> (bool, String) {
     let text = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned()).concat();

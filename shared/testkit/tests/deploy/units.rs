@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use trialog_testkit::{Home, Options, Server, Watchdog, binary, systemd_verify};
+use trialog_testkit::{Home, Options, Server, Watchdog, binary, free_port, systemd_verify};
 
-use crate::{LIMIT, deploy, free_port, read};
+use crate::{LIMIT, deploy, read};
 
 const PROGRAM: &str = "/usr/local/bin/trialog";
 
