@@ -267,6 +267,7 @@ mod tests {
         for says in ["pipe is a pipe and does not go along", "socket is a socket and does not go along"] {
             assert!(warned.contains(says) && warned.starts_with("LeftOut: "), "{warned}");
         }
+        assert!(found.warnings.iter().all(|warning| warning.code == "LeftOut"));
     }
 
     #[test]
