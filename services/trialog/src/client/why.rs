@@ -292,8 +292,9 @@ mod tests {
         let waits = json!({"run_id": "run_1", "state": "Queued", "reason": "no node has room"});
         assert_eq!(lines(&waits), ["Run run_1: Queued.", "It waits: no node has room."]);
         let tail = "Collecting x\nERROR: No matching distribution found for x\n";
-        let failed = json!({"run_id": "run_1", "state": "Failed", "reason": "failed in phase prepare (exit_code, exit code 1)",
-            "end": {"outcome": "failed", "phase": "prepare", "reason": "exit_code", "exit_code": 1, "stderr_tail": tail}});
+        let end = json!({"outcome": "failed", "phase": "prepare", "reason": "exit_code", "exit_code": 1,
+            "stderr_tail": tail});
+        let failed = json!({"run_id": "run_1", "state": "Failed", "reason": "failed in phase prepare", "end": end});
         let expected = "It failed: prepare: exit code 1: ERROR: No matching distribution found for x.";
         assert_eq!(lines(&failed), ["Run run_1: Failed.", expected], "it was said to wait");
         let done =

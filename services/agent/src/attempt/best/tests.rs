@@ -1,3 +1,5 @@
+//! What is kept through better and worse values, attempts that go on from others, and restarts.
+
 use super::*;
 
 const MODEL: &str = "outputs/model";

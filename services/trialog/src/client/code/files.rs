@@ -187,10 +187,6 @@ impl Walk<'_> {
 fn data_folder(folder: &Path) -> Option<String> {
     let mut marks: Vec<&str> = ["signing.key", "admin.token", "run/lock"].to_vec();
     marks.retain(|mark| fs::symlink_metadata(folder.join(mark)).is_ok_and(|facts| facts.is_file()));
-    let databases = fs::read_dir(folder.join("db")).into_iter().flatten().flatten();
-    if databases.map(|entry| entry.path()).any(|path| path.extension().is_some_and(|kind| kind == "sqlite")) {
-        marks.push("db/*.sqlite");
-    }
     (marks.len() > 1).then(|| marks.join(" and "))
 }
 
@@ -273,7 +269,7 @@ mod tests {
     #[test]
     fn a_data_folder_is_known_by_what_is_in_it() {
         // `trialog up --data mydata` beside the code: the admin's token and the signing key went to every node.
-        for marks in [["admin.token", "signing.key"], ["run/lock", "signing.key"], ["admin.token", "db/runs.sqlite"]] {
+        for marks in [["admin.token", "signing.key"], ["run/lock", "signing.key"], ["admin.token", "run/lock"]] {
             let server = ["mydata/", "mydata/"].iter().zip(marks).map(|(folder, mark)| format!("{folder}{mark}"));
             let server: Vec<String> = server.collect();
             let all: Vec<&str> = server.iter().map(String::as_str).chain(["train.py", "keys/signing.key"]).collect();
