@@ -33,8 +33,8 @@ const GATED_FROM: u64 = 6;
 /// Seconds that the test may take: a fixed part, and a part for each kill.
 const LIMIT_SECONDS: u64 = 780;
 const LIMIT_SECONDS_A_KILL: u64 = 11;
-/// How long a sweep may take to begin, and to end after the last kill: a broker that was killed starts for a minute on a
-/// busy machine, and what it carries waits for it.
+/// How long a sweep may take to begin, and to end after the last kill: a broker that was killed starts for a minute on
+/// a busy machine, and what it carries waits for it.
 const AFTER_LAST_KILL: Duration = Duration::from_secs(300);
 /// How long followers may take to come to the ends of what they follow, and nodes to leave.
 const QUIET_PATIENCE: Duration = Duration::from_secs(60);
