@@ -66,7 +66,7 @@ demo: build $(DEMO)/venv/ready ## a sweep from submission to served answers (DEM
 
 SCALED := $(DEMO)/scaled
 .PHONY: up-scaled
-up-scaled: libraries $(DEMO)/venv/ready ## every service as its own process, over TCP, on PostgreSQL, Kafka and S3, and the demo's sweep on it (DEMO_KEEP=0 ends by itself)
+up-scaled: libraries $(DEMO)/venv/ready ## every service as its own process, over TCP, on PostgreSQL, Kafka and S3, and the demo's sweep on it (DEMO_KEEP=0 ends by itself, KILLS=1 kills everything once meanwhile)
 	cargo build -p trialog --features $(RELEASE)
 	rm -rf $(SCALED)
 	mkdir -p $(SCALED)
@@ -75,7 +75,10 @@ up-scaled: libraries $(DEMO)/venv/ready ## every service as its own process, ove
 	scaled=$$!; trap 'kill -TERM '$$scaled' 2>/dev/null; wait '$$scaled'; cat $(SCALED)/scaled.log' EXIT; \
 	until grep -q 'trialog at' $(SCALED)/scaled.log; do kill -0 $$scaled; sleep 0.2; done; \
 	url=$$(sed -nE 's/^trialog at ([^,]+),.*/\1/p' $(SCALED)/scaled.log); \
-	TRIALOG=$(TARGET)/debug/trialog DEMO_URL=$$url TRIALOG_TOKEN=$$(cat $(SCALED)/workspaces/admin.token) DEMO_KEEP=0 $(DEMO)/venv/bin/python examples/digits/demo.py; \
+	export TRIALOG=$(TARGET)/debug/trialog DEMO_URL=$$url TRIALOG_API_URL=$$url TRIALOG_TOKEN=$$(cat $(SCALED)/workspaces/admin.token); \
+	if [ -n "$(KILLS)" ]; then deploy/scaled/kill-in-turn $(SCALED) digits & kills=$$!; fi; \
+	DEMO_KEEP=0 $(DEMO)/venv/bin/python examples/digits/demo.py; \
+	if [ -n "$(KILLS)" ]; then wait $$kills; fi; \
 	if [ $(DEMO_KEEP) != 0 ]; then echo "Trialog stays up at $$url (token in $(SCALED)/workspaces/admin.token); Ctrl-C ends it"; wait $$scaled; fi
 
 .PHONY: test

@@ -2,7 +2,9 @@
 //! machine. The floor of the trials a second and of the processor time a trial is the embedded form in the same run.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::Permissions;
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -29,8 +31,19 @@ struct Scaled {
     supervisor: Child,
 }
 
+/// Lets PostgreSQL through to its folder: where this is root it runs as another user.
+fn let_through(folder: &Path) -> anyhow::Result<()> {
+    let is_ours = |above: &&Path| *above != std::env::temp_dir() && above.starts_with(std::env::temp_dir());
+    for above in folder.ancestors().skip(1).take_while(is_ours).filter(|above| above.exists()) {
+        let mode = std::fs::metadata(above)?.permissions().mode();
+        std::fs::set_permissions(above, Permissions::from_mode(mode | 0o011))?;
+    }
+    Ok(())
+}
+
 impl Scaled {
     fn start(folder: PathBuf) -> anyhow::Result<Self> {
+        let_through(&folder)?;
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/scaled/scaled");
         // Objects are in a folder: the S3 of tests would be what is measured.
         let mut supervisor = Command::new("python3")
@@ -146,6 +159,7 @@ fn write(client: &Client, names: &[String]) -> f64 {
             "name": name, "mode": "external",
             "objective": {"goal": "maximize", "primary_metric": "score"},
             "search_space": {"x": {"type": "uniform", "min_value": 0, "max_value": 1}},
+            "sampling_algorithm": {"type": "random", "seed": 1},
             "limits": {"max_total_trials": 1, "max_concurrent_trials": 1},
         });
         client.post("sweeps", &document).expect(201);
@@ -173,7 +187,7 @@ pub fn fail_over(options: Options) -> anyhow::Result<Vec<Figure>> {
         written.extend(names);
         figures.push(Figure { what, value, unit: "s", floor: None });
     }
-    let found = client.list("sweeps?page_size=1000", "sweeps");
+    let found = client.list("sweeps", "sweeps");
     let names: BTreeSet<&str> = found.iter().filter_map(|sweep| sweep["name"].as_str()).collect();
     let lost = written.iter().filter(|name| !names.contains(name.as_str())).count();
     anyhow::ensure!(lost == 0, "{lost} acknowledged writes are lost");

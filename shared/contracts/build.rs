@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
+use prost_types::method_options::IdempotencyLevel;
 use prost_types::{FileDescriptorSet, MethodDescriptorProto, ServiceDescriptorProto};
 
 /// How a field differs from its default JSON, by full name.
@@ -98,8 +99,26 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         builder = builder.field_attribute(field, json.attribute());
     }
     std::fs::write(PathBuf::from(std::env::var("OUT_DIR")?).join("calls.rs"), calls(&descriptors)?)?;
+    std::fs::write(PathBuf::from(std::env::var("OUT_DIR")?).join("reads.rs"), reads(&descriptors)?)?;
     builder.compile_fds(descriptors)?;
     Ok(())
+}
+
+/// The paths of the calls that change nothing, as proto/ says.
+fn reads(descriptors: &FileDescriptorSet) -> Result<String, std::fmt::Error> {
+    let mut text = "&[".to_owned();
+    for file in &descriptors.file {
+        for service in &file.service {
+            let is_read = |method: &&MethodDescriptorProto| {
+                let level = method.options.as_ref().map(|options| options.idempotency_level());
+                level == Some(IdempotencyLevel::NoSideEffects)
+            };
+            for method in service.method.iter().filter(is_read) {
+                write!(text, "\"/{}.{}/{}\",", file.package(), service.name(), method.name())?;
+            }
+        }
+    }
+    Ok(text + "]")
 }
 
 /// A macro a service, e.g. `sweeps_calls!(Core)`: makes a `Calls(Core)` that serves each call of the contract by the

@@ -65,6 +65,7 @@ pub fn log_options(stores: &Stores, clock: Arc<dyn Clock>, entropy: Arc<dyn Entr
         migrations: &[
             ("0001_sweeps", include_str!("../migrations/0001_sweeps.sql")),
             ("0200_ended_trials", include_str!("../migrations/0200_ended_trials.sql")),
+            ("0300_sweep_sources", include_str!("../migrations/0300_sweep_sources.sql")),
         ],
         views: vec![Arc::new(views::Listed), Arc::new(views::Stops), Arc::new(views::EndedTrials)],
         clock,

@@ -8,6 +8,7 @@ pub mod job;
 pub mod json_text;
 pub mod measure;
 pub mod peer;
+mod replicas;
 pub mod status;
 
 pub use context::{
@@ -42,6 +43,9 @@ mod generated {
 }
 
 include!(concat!(env!("OUT_DIR"), "/calls.rs"));
+
+/// The paths of the calls that change nothing and that a process may answer which does not write: `/PACKAGE.SERVICE/CALL`.
+pub const READS: &[&str] = include!(concat!(env!("OUT_DIR"), "/reads.rs"));
 
 pub use generated::compute::v1 as compute;
 pub use generated::feed::v1 as feed;

@@ -3,7 +3,6 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -13,6 +12,8 @@ use tonic::body::Body;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity, Uri};
 use tower::util::BoxCloneSyncService;
 use tower::{BoxError, Service, ServiceExt};
+
+use crate::replicas;
 
 /// The header that carries the shared secret between the processes of one installation.
 pub const PEER_TOKEN: &str = "trialog-peer-token";
@@ -48,10 +49,8 @@ const CONNECT_MAX: Duration = Duration::from_secs(2);
 /// a busy machine takes a second or two.
 const PING_EVERY: Duration = Duration::from_secs(1);
 const PONG_MAX: Duration = Duration::from_secs(2);
-/// The number of `UNAVAILABLE` among the status codes of gRPC.
-const UNAVAILABLE: &[u8] = b"14";
 
-type Boxed = BoxCloneSyncService<Request<Body>, Response<Body>, BoxError>;
+pub(crate) type Boxed = BoxCloneSyncService<Request<Body>, Response<Body>, BoxError>;
 
 /// A service to call. Clones share the connection. Until it is connected, calls fail with UNAVAILABLE.
 #[derive(Clone, Debug, Default)]
@@ -72,7 +71,7 @@ impl Peer {
     /// # Errors
     /// When an address is none of them, the token cannot stand in a header, or there is no authority for `https`.
     pub fn remote(addresses: &str, credentials: &Credentials) -> Result<Self, String> {
-        let (peer, service) = (Self::deferred(), replicas(addresses, credentials.tls.as_ref())?);
+        let (peer, service) = (Self::deferred(), replicas::connect(addresses, credentials.tls.as_ref())?);
         let Some(token) = &credentials.token else {
             let _ = peer.inner.set(service);
             return Ok(peer);
@@ -93,40 +92,6 @@ impl Peer {
         // A second connect keeps the first: both would lead to the same servers.
         let _ = self.inner.set(BoxCloneSyncService::new(service));
     }
-}
-
-fn boxed(channel: Channel) -> Boxed {
-    BoxCloneSyncService::new(channel.map_err(BoxError::from))
-}
-
-/// One of several servers that answer for each other: the one that answered last, until it fails. What failed is not
-/// tried again here, for nobody knows what became of it; who called tries again, and comes to the next one.
-fn replicas(addresses: &str, tls: Option<&Tls>) -> Result<Boxed, String> {
-    let channels = addresses.split(',').map(|address| channel(address.trim(), tls));
-    let channels = channels.collect::<Result<Vec<_>, _>>()?;
-    if let [only] = &channels[..] {
-        return Ok(boxed(only.clone()));
-    }
-    let (channels, turn) = (Arc::new(channels), Arc::new(AtomicUsize::new(0)));
-    Ok(BoxCloneSyncService::new(tower::service_fn(move |request: Request<Body>| {
-        let (channels, turn) = (Arc::clone(&channels), Arc::clone(&turn));
-        async move {
-            let place = turn.load(Ordering::Relaxed);
-            let answered = channels[place % channels.len()].clone().oneshot(request).await;
-            if is_away(&answered) {
-                // Of many calls that fail together the first one turns.
-                let _ = turn.compare_exchange(place, place.wrapping_add(1), Ordering::Relaxed, Ordering::Relaxed);
-            }
-            answered.map_err(BoxError::from)
-        }
-    })))
-}
-
-/// Whether a server was not reached, or says itself that it cannot answer now.
-fn is_away<E>(answered: &Result<Response<Body>, E>) -> bool {
-    let Ok(answer) = answered else { return true };
-    let status = answer.headers().get("grpc-status");
-    status.is_some_and(|status| status.as_bytes() == UNAVAILABLE)
 }
 
 /// A lazy channel to `unix:PATH`, `http://HOST:PORT` or `https://HOST:PORT`.

@@ -38,7 +38,7 @@ impl Entry {
         Self { state, version, snapshot, used: 0 }
     }
 
-    fn seen(&self) -> Seen {
+    pub fn seen(&self) -> Seen {
         Seen { state: Arc::clone(&self.state), version: self.version }
     }
 }
@@ -121,6 +121,32 @@ impl Aggregates {
                 Some(Found::Soon(soon))
             }
         }
+    }
+
+    /// What is kept of a stream, of a log that another process writes.
+    pub fn committed(&self, stream: &Arc<str>, is_understood: impl Fn(&dyn State) -> bool) -> Option<Seen> {
+        let mut kept = self.lock();
+        kept.tick += 1;
+        let tick = kept.tick;
+        match kept.slots.get_mut(stream)? {
+            Slot::Committed(entry) if is_understood(entry.state.as_ref()) => {
+                entry.used = tick;
+                Some(entry.seen())
+            }
+            _ => None,
+        }
+    }
+
+    /// Keeps what was read of such a log, unless more was read meanwhile. A stream without events is not kept.
+    pub fn keep(&self, stream: &Arc<str>, entry: Entry) {
+        let mut kept = self.lock();
+        let is_older = |slot: &Slot| matches!(slot, Slot::Committed(known) if known.version >= entry.version);
+        if entry.version == 0 || kept.slots.get(stream).is_some_and(is_older) {
+            return;
+        }
+        kept.put(stream, entry);
+        drop(kept);
+        self.trim();
     }
 
     /// How the streams stand, all at one moment.

@@ -121,6 +121,17 @@ pub enum Error {
     /// The lease could not be renewed: another process may write the log by now.
     #[error("the lease of the log was not renewed for {} ms", .0.as_millis())]
     Lapsed(Duration),
+    /// The log is read here beside the process that writes it.
+    #[error("the log is only read here; another process writes it")]
+    ReadOnly,
+    /// The log cannot be read here yet: the process that writes it has not made its tables what they are in this build.
+    #[error("the log of {service} cannot be read yet: {what}")]
+    NotYet {
+        /// The service.
+        service: String,
+        /// What it has not.
+        what: String,
+    },
     /// The wait for a position was in vain.
     #[error("position {wanted} is not reached, the log is at {head}")]
     Behind {
@@ -182,6 +193,7 @@ impl Error {
             // Another process has the log, or whoever wrote in between: decided again it may go through.
             Self::Deposed | Self::Held(_) | Self::Lapsed(_) | Self::Taken(_) => true,
             Self::Overloaded | Self::Closed | Self::Behind { .. } | Self::Unknown(_) => true,
+            Self::ReadOnly | Self::NotYet { .. } => true,
             _ => false,
         }
     }

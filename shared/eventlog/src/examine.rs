@@ -115,7 +115,7 @@ impl Store {
     }
 }
 
-async fn examine(reader: &Reader) -> Result<Examined, Error> {
+pub(crate) async fn examine(reader: &Reader) -> Result<Examined, Error> {
     let meta = "SELECT value FROM log_meta WHERE key = $1";
     let service = sql(meta).bind("service").fetch_one(reader).await?;
     let incarnation = sql(meta).bind("incarnation").fetch_one(reader).await?;

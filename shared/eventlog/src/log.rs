@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use vocabulary::Decider;
 
 use crate::aggregates::{Aggregates, Found, Seen};
+use crate::beside::{self, Beside};
 use crate::event::is_separable;
 #[cfg(feature = "fail-points")]
 use crate::fail_points::{self, FailPoint};
@@ -50,15 +51,21 @@ struct Inner {
     reader: Arc<Reader>,
     source: String,
     renewed: Arc<Renewed>,
+    /// Where another process writes the log.
+    beside: Option<Arc<Beside>>,
 }
 
 impl EventLog {
-    /// Opens or creates the database, applies migrations, brings new views up to date and starts the writer.
+    /// Opens or creates the database, applies migrations, brings new views up to date and starts the writer. One whose
+    /// store only reads is opened as its writer has left it.
     ///
     /// # Errors
     /// When the file cannot be opened, belongs to another service, an applied migration was edited, a view refuses an
     /// old event, or the linked SQLite is older than 3.51.3.
     pub async fn open(options: Options) -> Result<EventLog, Error> {
+        if options.store.is_read_only() {
+            return Self::open_beside(options).await;
+        }
         let opened = open::open(options).await?;
         let (queue, items) = mpsc::channel(QUEUE_CAPACITY);
         let (closing, close) = watch::channel(false);
@@ -93,8 +100,37 @@ impl EventLog {
         let writing = writer.run(items, close, damaged);
         tokio::spawn(work_until_the_end(writing, Arc::clone(&aggregates), end));
         let source = opened.source;
-        let inner = Inner { queue, closing, ended, head, tail, aggregates, loader, snapshots, reader, source, renewed };
+        let beside = None;
+        let inner =
+            Inner { queue, closing, ended, head, tail, aggregates, loader, snapshots, reader, source, renewed, beside };
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Opens a log that another process writes.
+    async fn open_beside(options: Options) -> Result<EventLog, Error> {
+        let beside::Opened { reader, source, head } = beside::open(&options).await?;
+        // Nobody takes what is queued.
+        let ((queue, _), (snapshots, _), (done, _)) = (mpsc::channel(1), mpsc::channel(1), mpsc::unbounded_channel());
+        let ((closing, close), (end, ended), (head_moved, head)) =
+            (watch::channel(false), watch::channel(None), watch::channel(head));
+        let (tail, aggregates, reader) = (Arc::default(), Arc::<Aggregates>::default(), Arc::new(reader));
+        let loader = Loader::new(Arc::clone(&reader), Arc::clone(&aggregates), done, snapshots.clone());
+        let renewed = Arc::new(Renewed::new(options.clock, None));
+        let beside = Arc::new(Beside::new(Arc::clone(&reader), Arc::clone(&aggregates), head_moved));
+        let looking = Arc::clone(&beside);
+        tokio::spawn(async move {
+            looking.keep_looking(close).await;
+            end.send_replace(Some(Ok(())));
+        });
+        let beside = Some(beside);
+        let inner =
+            Inner { queue, closing, ended, head, tail, aggregates, loader, snapshots, reader, source, renewed, beside };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Whether another process writes the log: it takes no commands here.
+    pub fn is_read_only(&self) -> bool {
+        self.inner.beside.is_some()
     }
 
     /// Decides a command on an aggregate and answers when the outcome is durable.
@@ -171,6 +207,9 @@ impl EventLog {
             let message = format!("the stream's name {stream:?} holds a separator, U+001E or U+001F");
             return Err(ExecuteError::Storage(Error::Encode(message)));
         }
+        if self.is_read_only() {
+            return Err(ExecuteError::Storage(Error::ReadOnly));
+        }
         match self.inner.queue.try_send(Item::Append(Append {
             stream: stream.into(),
             context,
@@ -203,6 +242,9 @@ impl EventLog {
     }
 
     async fn committed<D: Decider>(&self, stream: &Arc<str>) -> Result<Seen, Error> {
+        if let Some(beside) = &self.inner.beside {
+            return beside.state_of::<D>(stream).await;
+        }
         loop {
             let soon = match self.inner.aggregates.find(stream, |state| (state as &dyn Any).is::<D>()) {
                 Found::Here(seen) => return Ok(seen),
@@ -278,6 +320,9 @@ impl EventLog {
     }
 
     fn enqueue(&self, item: Item) -> Result<(), Error> {
+        if self.is_read_only() {
+            return Err(Error::ReadOnly);
+        }
         self.inner.queue.try_send(item).map_err(|error| match error {
             TrySendError::Full(_) => Error::Overloaded,
             TrySendError::Closed(_) => Error::Closed,
@@ -313,6 +358,9 @@ impl EventLog {
     /// # Errors
     /// When it is not reached in time, or the writer stops.
     pub async fn wait_for(&self, position: i64, timeout: Duration) -> Result<(), Error> {
+        if let Some(beside) = &self.inner.beside {
+            beside.look().await?;
+        }
         let mut head = self.inner.head.clone();
         let reached = tokio::time::timeout(timeout, head.wait_for(|&head| head >= position)).await;
         match reached {

@@ -187,6 +187,10 @@ fn a_node_whose_agent_runs_refuses_says_so_until_it_does_not() {
     let troubled = |cluster: &Value| cluster["errors"].to_string().contains("runs refuses its agent");
     let shown = client.await_version("clusters/nodes", SWEEP_LIMIT, troubled);
     assert_eq!(shown["node_state_counts"]["unusable"], 1, "{shown}");
+    let why = client.get("sweeps/split/trials/0/why").expect(200);
+    assert!(why["reason"].as_str().is_some_and(|reason| reason.contains("runs refuses its agent")), "{why}");
+    let trial = client.get("sweeps/split/trials/0").expect(200);
+    assert!(trial["reason"].as_str().is_some_and(|reason| reason.contains("runs refuses its agent")), "{trial}");
     let log = std::fs::read_to_string(places.home().join("compute.log")).expect("its log");
     assert!(log.contains("the node has trouble: runs refuses its agent"), "{log}");
     // The key is put right.

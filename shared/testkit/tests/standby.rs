@@ -1,5 +1,5 @@
-//! Two processes with the same services on PostgreSQL: one writes, the other one forwards to it, and takes over when it
-//! is killed or stands still. Nothing that was acknowledged is lost, nothing is proposed twice.
+//! Two processes with the same services on PostgreSQL: one writes, the other one answers reads, forwards the rest, and
+//! takes over when it is killed or stands still. Nothing that was acknowledged is lost, nothing is proposed twice.
 
 #![cfg(feature = "postgres")]
 
@@ -92,6 +92,55 @@ fn who_stands_by_takes_over_from_one_that_is_killed_and_from_one_that_stands_sti
 
     assert_eq!(asked_parameters(&client, "told"), seen, "what was answered is what is there, and nothing else");
     client.assert_verified("sweeps/told");
+}
+
+#[test]
+fn who_stands_by_answers_reads_by_itself_and_what_was_acknowledged_is_in_them() {
+    let Some(url) = postgres() else { return };
+    let places = places(REPLICATED, &url);
+    let _watchdog = Watchdog::new(LIMIT, places.home().path(), "reading beside the writer");
+    let first = places.start("a");
+    let second = Server::launch(places.options("b"));
+    let front = places.start("front");
+    let token = front.token();
+    let doors = ["a", "b"].map(|process| Server::start(places.door_to(process)));
+    let [writes, reads] = [0, 1].map(|place: usize| doors[place].client_with(&token));
+    writes.post("sweeps", &external_sweep("told", TRIALS)).expect(201);
+    await_that(LIMIT, || {
+        let log = std::fs::read_to_string(places.home().join("b.log")).unwrap_or_default();
+        log.contains("reads are answered here").then_some(()).ok_or_else(|| "reads are forwarded".to_owned())
+    });
+    let mut seen = Vec::new();
+    for _ in 0..TRIALS / 2 {
+        seen.push(ask_and_tell(&writes, "told"));
+        assert_eq!(asked_parameters(&reads, "told"), seen, "what was acknowledged is seen at once");
+    }
+    let position = writes.patch("sweeps/told", &json!({"tags": {"seen": "yes"}})).header("trialog-position").to_owned();
+    let read = reads.request("GET", "sweeps/told").header("trialog-at-least", &position).once().send();
+    assert_eq!(read.expect(200)["tags"]["seen"], "yes");
+    // Commands are forwarded, and what they led to is read here.
+    seen.push(ask_and_tell(&reads, "told"));
+    assert_eq!(asked_parameters(&reads, "told"), seen);
+    let version = writes.get("sweeps/told").expect(200)["version"].as_i64().expect("a version");
+    let changed = std::thread::scope(|scope| {
+        let path = format!("sweeps/told?wait=20s&after_version={version}");
+        let waiting = scope.spawn(|| reads.get(&path).expect(200));
+        seen.push(ask_and_tell(&writes, "told"));
+        waiting.join().expect("it is answered")
+    });
+    assert!(changed["version"].as_i64() > Some(version), "{changed}");
+
+    eprintln!("standby: the writer stands still, and reads are answered");
+    first.freeze(true);
+    let read = reads.request("GET", "sweeps/told/trials").once().send().expect(200);
+    assert_eq!(read["trials"].as_array().map(Vec::len), Some(seen.len()));
+    reads.request("GET", "sweeps/nothing").once().send().refused(404, "NotFound");
+    first.freeze(false);
+    // Whoever holds the leases by now.
+    seen.extend((seen.len()..TRIALS).map(|_| round(&reads)));
+    assert_eq!(asked_parameters(&reads, "told"), seen);
+    reads.assert_verified("sweeps/told");
+    drop(second);
 }
 
 #[test]

@@ -16,9 +16,13 @@ const STATES: [&str; 7] = ["queued", "placed", "starting", "preparing", "running
 impl Api {
     fn shown(&self, row: JobRow, placements: Vec<wire::Placement>) -> wire::Job {
         let end = row.end();
-        let reason = match &end {
-            Some(end) => ended(end),
-            None => JobId::parse(&row.job_id).map(|job| self.fleet.lock().explain(job)).unwrap_or_default(),
+        let (reason, node_trouble) = match (&end, JobId::parse(&row.job_id)) {
+            (Some(end), _) => (ended(end), String::new()),
+            (None, Ok(job)) => {
+                let fleet = self.fleet.lock();
+                (fleet.explain(job), fleet.node_trouble(job))
+            }
+            (None, Err(_)) => Default::default(),
         };
         wire::Job {
             job_id: row.job_id,
@@ -32,6 +36,7 @@ impl Api {
             queued_at: shown(row.queued_at),
             workspace: row.workspace,
             placements,
+            node_trouble,
         }
     }
 

@@ -79,6 +79,13 @@ impl Fleet {
         format!("claims {}; {before} before it; {standing}{again}", entry.shape)
     }
 
+    /// What is wrong with the node that a job is on; empty when nothing is.
+    pub fn node_trouble(&self, job_id: JobId) -> String {
+        let Some(entry) = self.jobs.get(&job_id) else { return String::new() };
+        let place = entry.job.node_id.and_then(|node| self.pools.get(&entry.cluster())?.places.get(&node));
+        place.map(|place| place.trouble.clone()).unwrap_or_default()
+    }
+
     /// Who has the nodes that a job waits for, those with the most first; nothing when it is the job's own sweep.
     fn holders(&self, pool: &Pool, waiting: &Entry) -> String {
         let own = Holder::of(&waiting.job);

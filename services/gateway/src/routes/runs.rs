@@ -16,7 +16,7 @@ use utoipa::IntoParams;
 use vocabulary::{FieldError, Problem};
 
 use super::sweeps::cluster_named;
-use super::trials::{explain, job_of, placements};
+use super::trials::{NOT_BEGUN, explain, job_of, placements, waits_for};
 use crate::door::{self, Query, Call, Document, Refusal, Reply, Service, Waiting, changed, found};
 
 super::routes!(create_run, list_runs, get_run, update_run, cancel_run, list_children, explain_run);
@@ -196,16 +196,13 @@ async fn sweep_named(call: &Call, sweep: String) -> Result<String, Refusal> {
 pub(crate) async fn get_run(call: Call) -> Reply {
     let mut reply = run_of(&call).await?;
     let run = reply.get_mut();
-    if run.state == QUEUED && run.job.is_some() {
+    if NOT_BEGUN.contains(&run.state.as_str()) && run.job.is_some() {
         // The run is worth showing even when compute does not answer.
         let job = job_of(&call, &run.run_id).await.ok().flatten();
-        run.reason = job.map(|job| job.reason).unwrap_or_default();
+        run.reason = job.map(waits_for).unwrap_or_default();
     }
     found(reply, Waiting::default())
 }
-
-/// The state of a run whose job waits for a node.
-const QUEUED: &str = "Queued";
 
 async fn run_of(call: &Call) -> Result<tonic::Response<Run>, Refusal> {
     let request = GetRunRequest { workspace: call.workspace.clone(), run_id: call.run_id()? };
@@ -235,7 +232,12 @@ pub(crate) async fn explain_run(call: Call) -> Reply {
         return Err(Problem::conflict("NoJob", detail).into());
     }
     let job = job_of(&call, &run.run_id).await?.unwrap_or_default();
-    let reason = if job.job_id.is_empty() { ON_ITS_WAY.to_owned() } else { job.reason.clone() };
+    let (waits, shown) = (waits_for(job.clone()), job.reason.clone());
+    let reason = match (job.job_id.as_str(), waits.as_str()) {
+        ("", _) => ON_ITS_WAY.to_owned(),
+        (_, "") => shown,
+        _ => waits,
+    };
     let attempts = run.attempts.iter().map(|attempt| {
         json!({
             "number": attempt.number,
@@ -251,7 +253,7 @@ pub(crate) async fn explain_run(call: Call) -> Reply {
         "state": run.state,
         "reason": reason,
         "attempts": attempts.collect::<Vec<_>>(),
-        "placements": placements(job),
+        "placements": placements(&job),
         "end": run.end,
     });
     door::json(StatusCode::OK, &explanation)

@@ -56,19 +56,27 @@ pub(crate) async fn get_trial(call: Call) -> Reply {
     door::json(StatusCode::OK, &trial)
 }
 
-/// The state of a trial whose job waits for a node.
-const QUEUED: &str = "Queued";
+/// The states of a trial or run whose job waits for a node, or has not begun on it.
+pub(super) const NOT_BEGUN: [&str; 3] = ["Queued", "Starting", "Preparing"];
 /// Trials of one page whose jobs are asked why they wait: a page may have a thousand.
 const EXPLAINED_MAX: usize = 100;
 
-/// Says of trials that are queued why they wait. They are worth showing even when compute does not answer.
+/// Says of trials that have not begun why they wait. They are worth showing even when compute does not answer.
 async fn explain_waiting(call: &Call, trials: &mut [Trial]) {
-    let queued = trials.iter_mut().filter(|trial| trial.state == QUEUED && trial.reason.is_empty());
-    let asked = queued.take(EXPLAINED_MAX).map(|trial| async move {
-        let job = job_of(call, &trial.run_id).await.ok().flatten();
-        trial.reason = job.filter(|job| job.state == WAITING).map(|job| job.reason).unwrap_or_default();
+    let is_waiting = |trial: &&mut Trial| NOT_BEGUN.contains(&trial.state.as_str()) && trial.reason.is_empty();
+    let asked = trials.iter_mut().filter(is_waiting).take(EXPLAINED_MAX).map(|trial| async move {
+        trial.reason = job_of(call, &trial.run_id).await.ok().flatten().map(waits_for).unwrap_or_default();
     });
     futures_util::future::join_all(asked).await;
+}
+
+/// What a job waits for: a node, or for its node to be well again; empty when it waits for nothing.
+pub(super) fn waits_for(job: Job) -> String {
+    match (job.state.as_str(), job.node_trouble.as_str()) {
+        (WAITING, _) => job.reason,
+        (_, "") => String::new(),
+        (_, trouble) => format!("{} has trouble: {trouble}", job.node_id),
+    }
 }
 
 /// Says why a trial has its parameters, ran where it ran and ended as it did: `{trial, proposal, decisions,
@@ -90,10 +98,11 @@ pub(crate) async fn explain(call: &Call, sweep: &str, index: u32, deleted: bool)
     let reported = reported_instead(call, &explanation, &reply.run_id).await;
     if let Some(members) = explanation.as_object_mut() {
         members.extend(reported.map(|names| ("reported".to_owned(), names.into())));
-        if job.state == WAITING {
-            members.insert("reason".to_owned(), job.reason.clone().into());
+        members.insert("placements".to_owned(), placements(&job).into());
+        let reason = waits_for(job);
+        if !reason.is_empty() {
+            members.insert("reason".to_owned(), reason.into());
         }
-        members.insert("placements".to_owned(), placements(job).into());
         members.entry("run_id").or_insert(reply.run_id.into());
     }
     Ok(explanation)
@@ -116,7 +125,7 @@ async fn reported_instead(call: &Call, explanation: &Value, run_id: &str) -> Opt
 /// Why a trial has ended that has no value.
 const NO_OBJECTIVE: &str = "no_objective";
 /// The state of a job that has no node.
-pub(super) const WAITING: &str = "queued";
+const WAITING: &str = "queued";
 
 /// The job of a run; nothing while compute does not know it yet.
 pub(super) async fn job_of(call: &Call, run_id: &str) -> Result<Option<Job>, Refusal> {
@@ -129,8 +138,8 @@ pub(super) async fn job_of(call: &Call, run_id: &str) -> Result<Option<Job>, Ref
 }
 
 /// Where a job was placed.
-pub(super) fn placements(job: Job) -> Vec<Value> {
-    let shown = job.placements.into_iter().map(|placement| {
+pub(super) fn placements(job: &Job) -> Vec<Value> {
+    let shown = job.placements.iter().map(|placement| {
         json!({
             "position": placement.position,
             "attempt": placement.attempt,

@@ -2,6 +2,7 @@
 
 use contracts::models as wire;
 use contracts::{CallContext, status_of, with_made, with_position};
+use prost::Message;
 use tonic::{Request, Response, Status};
 use vocabulary::{Problem, names};
 
@@ -17,6 +18,11 @@ fn shown(change: &AliasChanged) -> wire::Alias {
         changed_at: change.at.to_string(),
         previous_version: change.previous_version,
     }
+}
+
+/// What was done with an alias last.
+fn latest(model: &Model, alias: &str) -> Option<wire::Alias> {
+    model.history.iter().rfind(|change| change.alias == alias).map(shown)
 }
 
 /// Why an alias would be taken for a version, if so: `1`, `v1` and `latest` say already which one they mean.
@@ -70,18 +76,22 @@ impl Api {
         let command = Command::PointAlias(wish);
         let is_first = |changed: &AliasChanged| changed.previous_version == 0 && changed.version > 0;
         let is_new = move |event: &ModelEvent| matches!(event, ModelEvent::AliasChanged(changed) if is_first(changed));
-        let reply_of = move |_: &Model, events: &[ModelEvent]| calls::made(events.iter().any(is_new));
+        let (of_reply, name) = (alias.clone(), alias);
+        let reply_of = move |model: &Model, events: &[ModelEvent]| {
+            let latest = latest(model, &of_reply).unwrap_or_default();
+            [&[u8::from(events.iter().any(is_new))], latest.encode_to_vec().as_slice()].concat()
+        };
         let executed = self.log.execute_answering(&stream, command, context, reply_of);
         let committed = executed.await.map_err(calls::refused)?;
-        let latest = self
-            .log
-            .inspect::<Model, _>(&stream, move |model, _| {
-                model.history.iter().rfind(|change| change.alias == alias).map(shown)
-            })
-            .await
-            .map_err(calls::unreadable)?;
-        let answer = with_position(latest.unwrap_or_default(), committed.position);
-        Ok(with_made(answer, committed.reply == calls::MADE))
+        let (alias, is_made) = match committed.reply.split_first() {
+            Some((made @ (0 | 1), kept)) => (wire::Alias::decode(kept).map_err(calls::unreadable)?, *made == 1),
+            // Earlier builds kept no more than whether it was made: then it is shown as it is now.
+            _ => {
+                let found = self.log.inspect::<Model, _>(&stream, move |model, _| latest(model, &name)).await;
+                (found.map_err(calls::unreadable)?.unwrap_or_default(), committed.reply == calls::MADE)
+            }
+        };
+        Ok(with_made(with_position(alias, committed.position), is_made))
     }
 
     pub(super) async fn list_alias_history(

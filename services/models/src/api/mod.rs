@@ -3,6 +3,8 @@
 mod aliases;
 mod models;
 mod register_version;
+#[cfg(test)]
+mod repeats;
 mod versions;
 
 use std::sync::Arc;

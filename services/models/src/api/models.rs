@@ -4,6 +4,7 @@ use contracts::models as wire;
 use contracts::{CallContext, status_of, with_position};
 use documents::ArchivedView;
 use eventlog::sql;
+use prost::Message;
 use tonic::{Request, Response, Status};
 use vocabulary::{Decider, Problem};
 
@@ -139,8 +140,17 @@ impl Api {
         let command = Command::ChangeModel { change, at: self.clock.now() };
         let context = calls::context(&call, self.entropy.as_ref(), Vec::new());
         let stream = stream(&request.workspace, &request.model);
-        let committed = self.log.execute::<Model>(&stream, command, context).await.map_err(calls::refused)?;
-        Ok(with_position(self.look(&request.workspace, &request.model).await?, committed.position))
+        let key = stream.clone();
+        let reply_of = move |model: &Model, _: &[ModelEvent]| shown(&key, model, 0).unwrap_or_default().encode_to_vec();
+        let executed = self.log.execute_answering(&stream, command, context, reply_of);
+        let committed = executed.await.map_err(calls::refused)?;
+        let kept = wire::Model::decode(committed.reply.as_slice()).map_err(calls::unreadable)?;
+        // Earlier builds kept nothing: then it is shown as it is now.
+        let model = match kept.latest_version {
+            0 => self.look(&request.workspace, &request.model).await?,
+            _ => wire::Model { etag_version: committed.version, ..kept },
+        };
+        Ok(with_position(model, committed.position))
     }
 }
 

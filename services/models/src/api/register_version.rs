@@ -1,15 +1,15 @@
 //! Registers a version from a run's artifact.
 
 use contracts::models as wire;
-use contracts::{CallContext, status_of, with_position};
+use contracts::{CallContext, status_of};
 use documents::texts;
 use prost::Message;
 use sha2::{Digest, Sha256};
 use tonic::{Request, Response, Status};
 use vocabulary::{FieldError, Problem, VersionId, names};
 
-use super::{Api, stream};
-use crate::model::{Command, File, Model, VersionRegistered};
+use super::{Api, stream, versions};
+use crate::model::{Command, File, Model, ModelEvent, VersionRegistered};
 
 /// Endings of files whose loading runs code that came with them.
 const RUNS_CODE: [&str; 5] = [".pkl", ".pickle", ".joblib", ".py", "MLmodel"];
@@ -52,6 +52,11 @@ fn check(request: &wire::RegisterVersionRequest, resolved: &wire::ResolvedArtifa
     Ok(())
 }
 
+fn by_id(model: &Model, version_id: &str) -> Option<wire::ModelVersion> {
+    let found = model.versions.iter().rfind(|version| version.registered.version_id == version_id);
+    found.map(|version| versions::shown(model, version))
+}
+
 impl Api {
     pub(super) async fn register_version(
         &self,
@@ -88,24 +93,14 @@ impl Api {
             at: self.clock.now(),
         };
         let stream = stream(&request.workspace, &request.model);
-        // The number is not known before the decision, so the reply that is kept names the version by its id.
-        let kept = wire::ModelVersion { version_id, ..Default::default() }.encode_to_vec();
-        let context = calls::context(&call, self.entropy.as_ref(), kept);
-        let committed = self
-            .log
-            .execute::<Model>(&stream, Command::Register(Box::new(wish)), context)
-            .await
-            .map_err(calls::refused)?;
-        let kept = wire::ModelVersion::decode(committed.reply.as_slice()).unwrap_or_default();
-        let version = self
-            .log
-            .inspect::<Model, _>(&stream, move |model, _| {
-                let found = model.versions.iter().rfind(|version| version.registered.version_id == kept.version_id);
-                found.map(|version| super::versions::shown(model, version))
-            })
-            .await
-            .map_err(calls::unreadable)?;
-        let version = version.ok_or_else(|| Status::internal("the version that was just registered is not there"))?;
-        Ok(with_position(version, committed.position))
+        let context = calls::context(&call, self.entropy.as_ref(), Vec::new());
+        let reply_of =
+            move |model: &Model, _: &[ModelEvent]| by_id(model, &version_id).unwrap_or_default().encode_to_vec();
+        let command = Command::Register(Box::new(wish));
+        let executed = self.log.execute_answering(&stream, command, context, reply_of);
+        let committed = executed.await.map_err(calls::refused)?;
+        // A repeat is about the version that the first request has made.
+        let made = wire::ModelVersion::decode(committed.reply.as_slice()).unwrap_or_default().version_id;
+        self.answer(&stream, &committed, move |model| by_id(model, &made)).await
     }
 }

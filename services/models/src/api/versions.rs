@@ -4,11 +4,13 @@ use contracts::compute::ModelFile;
 use contracts::models as wire;
 use contracts::{CallContext, status_of, with_position};
 use documents::ArchivedView;
+use eventlog::Committed;
+use prost::Message;
 use tonic::{Request, Response, Status};
 use vocabulary::Problem;
 
 use super::{Api, absent, stream};
-use crate::model::{Change, Command, Model, Version};
+use crate::model::{Change, Command, Model, ModelEvent, Version};
 
 /// A version as clients see it.
 pub(super) fn shown(model: &Model, version: &Version) -> wire::ModelVersion {
@@ -126,13 +128,28 @@ impl Api {
         let (workspace, model, at) = (request.workspace, request.model, self.clock.now());
         let command = Command::ChangeVersion { workspace, model, version, change, at };
         let context = calls::context(&call, self.entropy.as_ref(), Vec::new());
-        let committed = self.log.execute::<Model>(&stream, command, context).await.map_err(calls::refused)?;
-        let found = self
-            .log
-            .inspect::<Model, _>(&stream, move |model, _| model.version(version).map(|found| shown(model, found)))
-            .await
-            .map_err(calls::unreadable)?;
-        let found = found.ok_or_else(|| Status::internal("the version that was just changed is not there"))?;
+        let find = move |model: &Model| model.version(version).map(|found| shown(model, found));
+        let reply_of = move |model: &Model, _: &[ModelEvent]| find(model).unwrap_or_default().encode_to_vec();
+        let executed = self.log.execute_answering(&stream, command, context, reply_of);
+        let committed = executed.await.map_err(calls::refused)?;
+        self.answer(&stream, &committed, find).await
+    }
+
+    /// The version that a command was about, as it was after it, also when the command is repeated. Earlier builds kept
+    /// no more of it than its id: then it is looked for as it is now.
+    pub(super) async fn answer(
+        &self,
+        stream: &str,
+        committed: &Committed,
+        find: impl FnOnce(&Model) -> Option<wire::ModelVersion> + Send + 'static,
+    ) -> Result<Response<wire::ModelVersion>, Status> {
+        let kept = wire::ModelVersion::decode(committed.reply.as_slice()).map_err(calls::unreadable)?;
+        if kept.version > 0 {
+            return Ok(with_position(kept, committed.position));
+        }
+        let found =
+            self.log.inspect::<Model, _>(stream, move |model, _| find(model)).await.map_err(calls::unreadable)?;
+        let found = found.ok_or_else(|| Status::internal("the version that was just written is not there"))?;
         Ok(with_position(found, committed.position))
     }
 }

@@ -9,8 +9,8 @@ use strum::VariantNames;
 use tonic::{Request, Status};
 use vocabulary::{Decider, Problem, SweepId};
 
-use super::Answer;
 use super::submit_sweep::{Name, format_of, take_name};
+use super::{Answer, sources};
 use crate::document::read_changes;
 use crate::service::Core;
 use crate::stream::stream_of;
@@ -79,9 +79,21 @@ impl Core {
         let sweep_id = self.find_any(&request.workspace, &request.sweep).await?;
         let mut used_by = request.used_by;
         used_by.extend(self.built_on(sweep_id).await?);
-        let command = Command::Delete { runs: request.runs, used_by, at: self.clock.now() };
+        let command = Arc::new(Command::Delete { runs: request.runs, used_by, at: self.clock.now() });
         let context = calls::context(&call, self.entropy.as_ref(), Vec::new());
-        let done = self.log.execute::<Sweep>(&stream_of(sweep_id), command, context).await;
+        let done = self
+            .log
+            .record::<Sweep, _>(&stream_of(sweep_id), Some(Arc::clone(&command)), context, move |sweep, tx| {
+                let decided = sweep.decide(&command);
+                Box::pin(async move {
+                    let events = decided.map_err(RecordError::Rejected)?;
+                    if !events.is_empty() {
+                        sources::delete(tx, sweep_id).await?;
+                    }
+                    Ok(Recorded { events, reply: Vec::new() })
+                })
+            })
+            .await;
         Ok(with_position(self.show(sweep_id).await?, done.map_err(calls::refused)?.position))
     }
 

@@ -10,6 +10,7 @@ mod get_sweep;
 mod import_sweep;
 mod importance;
 mod list_sweeps;
+mod sources;
 mod submit_sweep;
 mod to_wire;
 mod trials;

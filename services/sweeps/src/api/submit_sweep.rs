@@ -15,7 +15,7 @@ use tonic::{Request, Response, Status};
 use tuning::{Proposal, TUNER_VERSION};
 use vocabulary::{Decider, FieldError, Problem, SweepId, Warning};
 
-use super::Answer;
+use super::{Answer, sources};
 use crate::document::{ClusterFacts, SweepSpec, plan, read_sweep};
 use crate::service::Core;
 use crate::stream::stream_of;
@@ -167,15 +167,16 @@ impl Core {
         let Submission { submitted, history, first } = submission;
         let stream = stream_of(submitted.sweep_id);
         let state = if first.is_empty() { SweepState::Queued } else { SweepState::Running };
-        let submitted = Arc::new(submitted);
+        let (submitted, begins_with) = (Arc::new(submitted), Arc::new(sources::of(&history)));
         let submit = Arc::new(Command::SubmitWithHistory { submitted: Box::new((*submitted).clone()), history, first });
         self.log
             .record::<Sweep, _>(&stream, Some(Arc::clone(&submit)), context, move |sweep, tx| {
                 let decided = sweep.decide(&submit);
-                let submitted = Arc::clone(&submitted);
+                let (submitted, begins_with) = (Arc::clone(&submitted), Arc::clone(&begins_with));
                 Box::pin(async move {
                     let events = decided.map_err(RecordError::Rejected)?;
                     take_name(tx, &Name::of(&submitted)).await?;
+                    sources::begin_with(tx, &begins_with, (submitted.sweep_id, &submitted.workspace)).await?;
                     let reply = reply_of(&submitted, state).encode_to_vec();
                     Ok(Recorded { events, reply })
                 })

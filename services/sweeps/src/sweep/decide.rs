@@ -247,6 +247,12 @@ impl Decider for Sweep {
     }
 }
 
+/// Refuses the deletion of a sweep that others need.
+pub(crate) fn in_use(used_by: &[String]) -> Problem {
+    let detail = format!("the sweep is in use by {}; archive it instead", used_by.join(", "));
+    Problem::conflict("InUse", detail).with("used_by", used_by.to_vec())
+}
+
 impl Sweep {
     /// What was submitted, if anything was and it was not deleted: nothing happens to what is gone.
     pub(super) fn known(&self) -> Result<&Submitted, Rejection> {
@@ -281,8 +287,7 @@ impl Sweep {
         if used_by.is_empty() {
             return Ok(vec![SweepDeleted { workspace, runs, at }.into()]);
         }
-        let detail = format!("the sweep is in use by {}; archive it instead", used_by.join(", "));
-        Err(Problem::conflict("InUse", detail).with("used_by", used_by.to_vec()).into())
+        Err(in_use(used_by).into())
     }
 
     /// A trial by its index.

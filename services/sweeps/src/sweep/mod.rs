@@ -44,6 +44,7 @@ pub use command::{
     Ask, Changes, Heartbeat, ImportedTrial, NamedPoint, NewTrial, Observation, RunEnd, RunMove, Tell, TellContent,
 };
 pub use decide::Command;
+pub(crate) use decide::in_use;
 pub use events::*;
 pub use exploit::{Changed, Exploit, Population, Vacancy};
 pub use external::offer_state;

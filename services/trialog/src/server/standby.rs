@@ -1,9 +1,9 @@
-//! A process whose logs another one writes: it forwards what it is asked to the one that does, and takes over when
-//! that one is gone. Only where logs lie in a database that several processes reach.
+//! A process whose logs another one writes: it answers reads from the database that both reach, forwards everything else
+//! to the one that writes, and takes over when that one is gone. Only where logs lie in such a database.
 //!
 //! Replicas run the same services, so one process has all of their logs or none.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -69,11 +69,17 @@ fn holder(folder: &folder::DataFolder, address: String, entropy: &dyn Entropy) -
     Ok(Holder { name: kept, address, keeps_files_of: &[] })
 }
 
-/// Waits until this process holds the leases of all its logs; forwards until then. False when it is to end before.
+/// Waits until this process holds the leases of all its logs. Until then it forwards, and answers reads by the routes
+/// that `read` opens, anew for each process that writes, which may be of another build. False when it is to end before.
 ///
 /// # Errors
 /// When another process has logs whose files are with it, or the listener cannot be opened.
-pub async fn wait(plan: &Plan, signing_key: [u8; 32], shutdown: &Shutdown) -> anyhow::Result<bool> {
+pub async fn wait(
+    plan: &Plan,
+    signing_key: [u8; 32],
+    shutdown: &Shutdown,
+    read: impl AsyncFn() -> anyhow::Result<Routes>,
+) -> anyhow::Result<bool> {
     if !plan.is_shared() {
         return Ok(true);
     }
@@ -116,6 +122,13 @@ pub async fn wait(plan: &Plan, signing_key: [u8; 32], shutdown: &Shutdown) -> an
             }
         };
         forwarding.turn_to(elsewhere, failure)?;
+        // Files of a service are with one process, and nobody stands by for that one for long.
+        if services.iter().all(|name| !bound_to_folder(&plan.settings).contains(name)) {
+            tokio::select! {
+                () = forwarding.read_beside(&read) => {}
+                () = shutdown.requested() => return Ok(false),
+            }
+        }
         tokio::select! {
             () = tokio::time::sleep(LOOK_EVERY) => {}
             () = shutdown.requested() => return Ok(false),
@@ -164,12 +177,17 @@ struct Target(Arc<RwLock<Known>>);
 struct Known {
     writer: Option<(String, Peer)>,
     failure: Option<Error>,
+    /// What answers reads here.
+    reads: Option<Routes>,
 }
 
 /// The gRPC door of a process that stands by.
 struct Forwarding {
     target: Target,
     credentials: Credentials,
+    /// The address of the writer beside which reads are answered, and why they are not, if that is so.
+    beside: Option<String>,
+    refusal: Option<String>,
     /// The door is open until this is dropped.
     door: Shutdown,
     _tasks: JoinSet<()>,
@@ -182,12 +200,40 @@ impl Forwarding {
         listen::grpc(plan, signing_key, forwarded(target.clone()), &door, &mut tasks)?;
         let _tasks = runtime::supervise(tasks, &door, &runtime::Health::new());
         let credentials = Credentials { token: plan.place.peer_token.clone(), tls: plan.place.peer_tls.clone() };
-        Ok(Self { target, credentials, door, _tasks })
+        Ok(Self { target, credentials, beside: None, refusal: None, door, _tasks })
+    }
+
+    fn known(&self) -> RwLockWriteGuard<'_, Known> {
+        self.target.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Opens the logs for reading beside who writes them, unless they are. While they cannot be, reads are forwarded.
+    async fn read_beside(&mut self, read: &impl AsyncFn() -> anyhow::Result<Routes>) {
+        let Some(writer) = self.known().writer.as_ref().map(|(address, _)| address.clone()) else { return };
+        if self.beside.as_ref() == Some(&writer) {
+            return;
+        }
+        // Tables may become those of another build before they are opened anew.
+        self.known().reads = None;
+        match read().await {
+            Ok(routes) => {
+                tracing::info!(writer, "reads are answered here");
+                self.known().reads = Some(routes);
+                (self.beside, self.refusal) = (Some(writer), None);
+            }
+            Err(error) => {
+                let refusal = format!("{error:#}");
+                if self.refusal.as_ref() != Some(&refusal) {
+                    tracing::warn!(writer, "reads are forwarded: {refusal}");
+                }
+                (self.beside, self.refusal) = (None, Some(refusal));
+            }
+        }
     }
 
     fn turn_to(&self, holder: Option<Holder>, failure: Option<Error>) -> anyhow::Result<()> {
         let address = holder.map(|holder| holder.address).filter(|address| !address.is_empty());
-        let mut target = self.target.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut target = self.known();
         target.failure = failure;
         if target.writer.as_ref().map(|(at, _)| at) == address.as_ref() {
             return Ok(());
@@ -209,11 +255,14 @@ impl Drop for Forwarding {
     }
 }
 
-/// Routes that send every call on, with its streams, as it is.
+/// Routes that answer reads, where their logs could be opened, and send every other call on, with its streams, as it is.
 fn forwarded(target: Target) -> Routes {
     listen::routed(move |mut request: Request<Body>| {
         let target = target.0.read().unwrap_or_else(PoisonError::into_inner).clone();
         async move {
+            if let Some(reads) = target.reads.filter(|_| contracts::READS.contains(&request.uri().path())) {
+                return reads.oneshot(request).await.unwrap_or_else(|never| match never {});
+            }
             let away = |why: &str| Status::unavailable(format!("this process stands by: {why}")).into_http();
             let (is_marked, mark) = (request.headers().contains_key(FORWARDED), HeaderValue::from_static("1"));
             request.headers_mut().insert(FORWARDED, mark);

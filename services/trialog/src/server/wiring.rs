@@ -32,20 +32,30 @@ struct Assembly {
     shutdown: Shutdown,
 }
 
+impl Assembly {
+    /// Adds what stands behind a service's calls. One that only reads has nothing but these.
+    fn add(&mut self, service: &'static str, source: feed::Source, tasks: Vec<Task>) {
+        if source.log().is_read_only() {
+            return;
+        }
+        let (store, log) = (self.stores.of(service), source.log().clone());
+        health::watch_writer(service, store.clone(), log.clone(), self.shutdown.clone(), &self.health);
+        self.measures.add_log(service, &log, store);
+        self.tasks.push(super::journal::task(service, &log, &self.shutdown));
+        self.tasks.extend(self.feeds.relay(&source, &self.shutdown).map(|task| task.of(service)));
+        self.feeds.add(service, source);
+        self.tasks.extend(tasks.into_iter().map(|task| task.of(service)));
+        self.logs.push(log);
+    }
+}
+
 /// Adds a service to the assembly: the same steps for each.
 macro_rules! add {
     ($assembly:ident, $name:literal, $service:expr) => {{
         let service = $service;
         service.routes(&mut $assembly.routes);
         let source = service.feed();
-        let store = $assembly.stores.of($name);
-        health::watch_writer($name, store.clone(), source.log().clone(), $assembly.shutdown.clone(), &$assembly.health);
-        $assembly.measures.add_log($name, source.log(), store);
-        $assembly.tasks.push(super::journal::task($name, source.log(), &$assembly.shutdown));
-        $assembly.logs.push(source.log().clone());
-        $assembly.tasks.extend($assembly.feeds.relay(&source, &$assembly.shutdown).map(|task| task.of($name)));
-        $assembly.feeds.add($name, source);
-        $assembly.tasks.extend(service.tasks().into_iter().map(|task| task.of($name)));
+        $assembly.add($name, source, service.tasks());
         service
     }};
 }
@@ -75,16 +85,23 @@ pub async fn run(plan: Plan) -> anyhow::Result<()> {
     };
     let peers = plan.peers()?;
     let (tls, ca_file) = (super::tls::of(&plan.settings.http)?, super::tls::ca_file(&plan.settings.http)?);
-    if !super::standby::wait(&plan, signing_key, &shutdown).await? {
+    let read = async || {
+        let (stores, health) = (plan.stores.read_only(), Health::new());
+        let assembled =
+            assemble(&plan, (stores, &peers), (&shutdown, &health), (&clock, &entropy), signing_key, ("", None));
+        Ok(assembled.await?.0)
+    };
+    if !super::standby::wait(&plan, signing_key, &shutdown, read).await? {
         return Ok(());
     }
     let keeping = super::standby::keep(&plan);
     // Bound before anything is opened: with port 0 the jobs' environment needs the real port.
     let (listener, url) = bound(&plan, tls.is_some())?;
     let health = Health::new();
-    let (routes, mut tasks, logs) =
-        assemble(&plan, &peers, (&shutdown, &health), (&clock, &entropy), signing_key, (&url, ca_file.as_deref()))
-            .await?;
+    let (routes, mut tasks, logs) = {
+        let (stores, reached) = (plan.stores.clone(), (url.as_str(), ca_file.as_deref()));
+        assemble(&plan, (stores, &peers), (&shutdown, &health), (&clock, &entropy), signing_key, reached).await?
+    };
     drop(keeping);
     super::databases::remember(plan.folder.root(), &plan.stores).await?;
     let routes = if plan.is_shared() { while_held(routes, &mut tasks, &logs, &shutdown) } else { routes };
@@ -196,13 +213,13 @@ fn node_wiring(
 
 async fn assemble(
     plan: &Plan,
-    peers: &Peers,
+    (stores, peers): (eventlog::Stores, &Peers),
     (shutdown, health): (&Shutdown, &Health),
     (clock, entropy): (&Arc<dyn Clock>, &Arc<dyn Entropy>),
     signing_key: [u8; 32],
     reached: (&str, Option<&Path>),
 ) -> anyhow::Result<(Routes, Vec<Task>, Vec<eventlog::EventLog>)> {
-    let (stores, data) = (plan.stores.clone(), plan.folder.root().to_path_buf());
+    let data = plan.folder.root().to_path_buf();
     let mut assembly = Assembly {
         stores: stores.clone(),
         routes: Routes::builder(),
@@ -218,11 +235,13 @@ async fn assemble(
             workspaces::Dependencies { stores: stores.clone(), clock: clock.clone(), entropy: entropy.clone() };
         let service = workspaces::open(dependencies).await.with_context(|| database_of(plan, "workspaces"))?;
         let service = add!(assembly, "workspaces", service);
-        let (token, is_new) = plan.folder.admin_token(entropy.as_ref())?;
-        service.bootstrap(FIRST_WORKSPACE, &token).await?;
-        if is_new && plan.shows_token {
-            let place = data.display();
-            runtime::print_line(format_args!("admin token (shown once; also in {place}/admin.token): {token}"));
+        if !stores.are_read_only() {
+            let (token, is_new) = plan.folder.admin_token(entropy.as_ref())?;
+            service.bootstrap(FIRST_WORKSPACE, &token).await?;
+            if is_new && plan.shows_token {
+                let place = data.display();
+                runtime::print_line(format_args!("admin token (shown once; also in {place}/admin.token): {token}"));
+            }
         }
     }
     macro_rules! common {

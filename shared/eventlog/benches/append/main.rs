@@ -79,7 +79,7 @@ async fn main() {
         if !wanted(what) {
             continue;
         }
-        let floor = queue::appends(&floor, &sample(), clients, span).await.expect("the floor runs");
+        let floor = queue::appends(&floor, &entropy, what, clients, span).await.expect("the floor runs");
         let value = appends(&log, &entropy, what, (clients, one_stream), span).await;
         report(what, value, "appends/s", floor, floor * bar);
     }

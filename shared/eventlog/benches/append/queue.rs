@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use vocabulary::{Entropy, SeededEntropy};
 
-use crate::figures::series::{META, Span};
+use crate::figures::series::{META, Span, sample};
 
 /// As many as the log's own queue.
 const WAITING_MAX: usize = 4_096;
@@ -35,21 +35,28 @@ struct Asked {
     done: oneshot::Sender<()>,
 }
 
-/// Appends a second by so many clients, to a database of the log's own shape.
-pub async fn appends(file: &Path, data: &str, clients: usize, span: Span) -> sqlx::Result<f64> {
+/// Appends a second by so many clients, to a database of the log's own shape. Ids are drawn as the log's are, so that
+/// several figures may be taken of one file.
+pub async fn appends(
+    file: &Path,
+    entropy: &Arc<SeededEntropy>,
+    what: &str,
+    clients: usize,
+    span: Span,
+) -> sqlx::Result<f64> {
     let (queue, asked) = mpsc::channel(WAITING_MAX);
-    let writer = tokio::spawn(write(connect(file).await?, asked, data.to_owned()));
+    let writer = tokio::spawn(write(connect(file).await?, asked, sample()));
     let (begun, total) = (Instant::now(), Arc::new(AtomicU64::new(0)));
-    let entropy = Arc::new(SeededEntropy::new(3));
     let tasks: Vec<_> = (0..clients)
         .map(|client| {
-            let (queue, total, entropy) = (queue.clone(), Arc::clone(&total), Arc::clone(&entropy));
+            let (queue, total, entropy) = (queue.clone(), Arc::clone(&total), Arc::clone(entropy));
+            let stream = format!("{what}-{client}");
             tokio::spawn(async move {
                 let mut version = 0;
                 while begun.elapsed() < span.warm + span.measured {
                     version += 1;
                     let (done, answer) = oneshot::channel();
-                    let (stream, command_id) = (format!("client-{client}"), entropy.uuid());
+                    let (stream, command_id) = (stream.clone(), entropy.uuid());
                     let _ = queue.send(Asked { stream, version, command_id, done }).await;
                     answer.await.expect("it is written");
                     if begun.elapsed() > span.warm {

@@ -59,7 +59,8 @@ async fn main() {
         [("postgres_append_256", "bench", false, 15_000.0), ("postgres_append_256_view", "bench_view", true, 10_000.0)]
     {
         let is_replayed = !with_view && wanted("postgres_replay");
-        if !wanted(what) && !is_replayed {
+        let is_compared = !with_view && wanted("message_db");
+        if !wanted(what) && !is_replayed && !is_compared {
             continue;
         }
         let store = Store::postgres(&url, schema).expect("a plain name");
@@ -79,7 +80,7 @@ async fn main() {
             report("postgres_replay_raw", replay(&log, false, span).await, "events/s", floor, 250_000.0);
             report("postgres_replay", replay(&log, true, span).await, "events/s", floor, 150_000.0);
         }
-        if wanted("message_db") && !with_view {
+        if is_compared {
             let theirs = message_db::appends(&url, span).await.expect("the script runs");
             let ours = appends(&log, &entropy, "postgres_append_32", (32, false), span).await;
             report("message_db", ours, "appends/s", theirs, theirs * 5.0);

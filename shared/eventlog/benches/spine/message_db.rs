@@ -20,13 +20,13 @@ CREATE TABLE message_store.messages(
 CREATE UNIQUE INDEX messages_stream ON message_store.messages(stream_name, position);
 CREATE INDEX messages_category ON message_store.messages(split_part(stream_name, '-', 1), global_position);
 CREATE FUNCTION message_store.write_message(name TEXT, kind TEXT, data JSONB, metadata JSONB) RETURNS BIGINT AS $$
-DECLARE next BIGINT;
+DECLARE place BIGINT;
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtextextended(split_part(name, '-', 1), 0));
-    SELECT coalesce(max(position), -1) + 1 INTO next FROM message_store.messages WHERE stream_name = name;
+    SELECT coalesce(max(position), -1) + 1 INTO place FROM message_store.messages WHERE stream_name = name;
     INSERT INTO message_store.messages(id, stream_name, position, type, data, metadata)
-        VALUES (gen_random_uuid(), name, next, kind, data, metadata);
-    RETURN next;
+        VALUES (gen_random_uuid(), name, place, kind, data, metadata);
+    RETURN place;
 END;
 $$ LANGUAGE plpgsql;
 ";

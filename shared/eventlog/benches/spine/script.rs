@@ -1,9 +1,11 @@
 //! What the server does at best: the same tables, written by one connection that sends nothing but a number, and read
 //! in pages of the same size.
 
+use std::collections::BTreeMap;
+
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 use tokio::time::Instant;
-use trialog_eventlog::{BoxFuture, Error, RecordedEvent, Transaction, View, sql};
+use trialog_eventlog::{BoxFuture, Error, RecordedEvent, Transaction, View, insert};
 
 use crate::figures::series::{META, Span, sample};
 
@@ -27,12 +29,20 @@ impl View for Seen {
 
     fn apply<'a>(&'a self, tx: &'a mut Transaction, events: &'a [RecordedEvent]) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(async move {
+            // A row a stream, all of them in few statements: a statement an event would be a way to the server each.
+            let mut seen: BTreeMap<&str, (i64, i64)> = BTreeMap::new();
             for event in events {
-                let put = sql("INSERT INTO seen AS old (stream, count, position) VALUES ($1, 1, $2)
-                    ON CONFLICT(stream) DO UPDATE SET count = old.count + 1, position = excluded.position");
-                put.bind(event.stream.clone()).bind(event.position).execute(&mut *tx).await?;
+                let (count, position) = seen.entry(&event.stream).or_default();
+                (*count, *position) = (*count + 1, event.position);
             }
-            Ok(())
+            let mut rows = insert(
+                "INSERT INTO seen AS old (stream, count, position)",
+                "ON CONFLICT(stream) DO UPDATE SET count = old.count + excluded.count, position = excluded.position",
+            );
+            for (stream, (count, position)) in seen {
+                rows.row([stream.into(), count.into(), position.into()]);
+            }
+            rows.execute(tx).await
         })
     }
 }

@@ -83,6 +83,26 @@ impl Store {
         }
     }
 
+    /// The same log for a process that only reads, while another one writes: it takes no commands and feeds no views,
+    /// and what it answers is what the database has. Nothing changes where a log has one process.
+    #[must_use]
+    pub fn read_only(self) -> Self {
+        match self.0 {
+            #[cfg(feature = "postgres")]
+            Place::Postgres(address) => Self(Place::Postgres(Arc::new(address.read_only()))),
+            place => Self(place),
+        }
+    }
+
+    /// Whether the log is only read, beside the process that writes it.
+    pub(crate) fn is_read_only(&self) -> bool {
+        match &self.0 {
+            #[cfg(feature = "postgres")]
+            Place::Postgres(address) => address.is_read_only(),
+            _ => false,
+        }
+    }
+
     /// Takes the lease for a process that is about to open the log; who has it, when it is not over and somebody
     /// else's.
     ///
@@ -224,6 +244,25 @@ impl Stores {
                 drop(holder);
                 Self(folder)
             }
+        }
+    }
+
+    /// The same for a process that only reads; see [`Store::read_only`].
+    #[must_use]
+    pub fn read_only(&self) -> Self {
+        match &self.0 {
+            #[cfg(feature = "postgres")]
+            Folder::Postgres(address) => Self(Folder::Postgres(Arc::new(address.read_only()))),
+            Folder::Sqlite(_) => self.clone(),
+        }
+    }
+
+    /// Whether they only read.
+    pub fn are_read_only(&self) -> bool {
+        match &self.0 {
+            #[cfg(feature = "postgres")]
+            Folder::Postgres(address) => address.is_read_only(),
+            Folder::Sqlite(_) => false,
         }
     }
 

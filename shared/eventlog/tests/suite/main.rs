@@ -6,6 +6,9 @@ mod account;
 mod behaviour;
 #[cfg(test)]
 #[cfg(feature = "postgres")]
+mod beside;
+#[cfg(test)]
+#[cfg(feature = "postgres")]
 mod carrying;
 #[cfg(test)]
 mod crash;

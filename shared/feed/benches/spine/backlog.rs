@@ -3,10 +3,15 @@
 use std::path::Path;
 use std::time::Duration;
 
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::message::{Headers, Message, OwnedHeaders, OwnedMessage};
+use rdkafka::metadata::Metadata;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use tokio::runtime::Handle;
 use tokio::time::Instant;
 use trialog_feed::kafka::Kafka;
 use vocabulary::{Entropy, SeededEntropy};
@@ -59,7 +64,11 @@ fn bare(kafka: &Kafka, count: usize) -> f64 {
         .set("queue.buffering.max.messages", "16384")
         .create()
         .expect("a producer");
-    // The topic is made by the first record, with as many partitions as the broker gives.
+    make(kafka, &topic);
+    // What was just made is known a moment later.
+    while producer.client().fetch_metadata(Some(&topic), PATIENCE).is_ok_and(|found| is_unknown(&found)) {
+        std::thread::sleep(Duration::from_millis(50));
+    }
     send(&producer, &topic, &sample[0]);
     producer.flush(PATIENCE).expect("the first record arrives");
     let begun = Instant::now();
@@ -70,12 +79,25 @@ fn bare(kafka: &Kafka, count: usize) -> f64 {
     count as f64 / begun.elapsed().as_secs_f64()
 }
 
+fn is_unknown(found: &Metadata) -> bool {
+    found.topics().iter().any(|topic| topic.error().is_some() || topic.partitions().is_empty())
+}
+
+/// Makes a topic with as many partitions as the relay's.
+fn make(kafka: &Kafka, topic: &str) {
+    let admin: AdminClient<DefaultClientContext> =
+        ClientConfig::new().set("bootstrap.servers", &kafka.bootstrap).create().expect("a client");
+    let (wanted, options) = (NewTopic::new(topic, kafka.partitions, TopicReplication::Fixed(1)), AdminOptions::new());
+    let made = Handle::current().block_on(admin.create_topics([&wanted], &options)).expect("the broker answers");
+    assert!(made.iter().all(Result::is_ok), "{made:?}");
+}
+
 fn send(producer: &BaseProducer, topic: &str, record: &OwnedMessage) {
     let (key, payload) = (record.key().unwrap_or_default(), record.payload().unwrap_or_default());
     let headers = record.headers().cloned().unwrap_or_else(OwnedHeaders::new);
     let mut one = BaseRecord::to(topic).key(key).payload(payload).headers(headers);
-    while let Err((_, back)) = producer.send(one) {
-        // Its queue is full.
+    while let Err((error, back)) = producer.send(one) {
+        assert_eq!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::QueueFull), "{error}");
         producer.poll(Duration::from_millis(1));
         one = back;
     }

@@ -78,10 +78,13 @@ pub async fn append(log: &EventLog, id: Uuid, stream: &str, count: usize) -> i64
     done.expect("an append succeeds").position
 }
 
+/// Between two beginnings of a relay.
+const BEGINS_AGAIN: Duration = Duration::from_millis(200);
+
 /// A relay under way.
 pub struct Relayed {
     shutdown: Shutdown,
-    task: JoinHandle<anyhow::Result<()>>,
+    task: JoinHandle<()>,
 }
 
 impl Relayed {
@@ -89,7 +92,14 @@ impl Relayed {
         let (health, shutdown) = (Health::new(), Shutdown::new());
         let relay = Relay::new(kafka.clone(), source_of(log), &Consumers::default(), shutdown.clone());
         let part = health.part("talk", "kafka_relay");
-        Self { shutdown, task: tokio::spawn(async move { relay.run(&part).await }) }
+        // As a server's supervisor does: a topic that was made just now is known to the broker a moment later.
+        let task = tokio::spawn(async move {
+            while let Err(error) = relay.run(&part).await {
+                eprintln!("the relay begins again: {error:#}");
+                tokio::time::sleep(BEGINS_AGAIN).await;
+            }
+        });
+        Self { shutdown, task }
     }
 
     /// Up to where its stored cursor is.
@@ -110,7 +120,7 @@ impl Relayed {
 
     pub async fn stop(self) {
         self.shutdown.request();
-        self.task.await.expect("it does not panic").expect("it ends in order");
+        self.task.await.expect("it does not panic");
     }
 }
 

@@ -164,3 +164,59 @@ async fn what_cannot_warm_a_sweep_is_refused() {
     let done = bench.api().ask_trials(Request::new(ask(warm, 1))).await.unwrap().into_inner();
     assert_eq!((done.trials.len(), done.state.as_str()), (0, "completed"));
 }
+
+#[tokio::test]
+async fn of_a_deletion_and_a_sweep_that_begins_with_the_same_one_only_one_goes_through() {
+    // Each had looked before the other one was written, and both went through.
+    let bench = Bench::new().await;
+    for round in 0..8 {
+        let name = format!("cold-{round}");
+        let cold = bench.submit(&modelled(json!({"name": name}))).await;
+        runs(&bench, cold, 12).await;
+        let limits = json!({"max_total_trials": 16, "max_concurrent_trials": 1, "max_failed_trials": 60});
+        let warm = modelled(json!({"name": format!("warm-{round}"), "resume_from": [name], "limits": limits}));
+        let delete = wire::DeleteSweepRequest {
+            workspace: "default".to_owned(),
+            sweep: name.clone(),
+            runs: round % 2 == 0,
+            used_by: Vec::new(),
+        };
+        let (api, other) = (bench.api(), bench.api());
+        let (begun, deleted) = tokio::join!(
+            api.submit_sweep(Request::new(submission(&warm))),
+            other.delete_sweep(Request::new(delete.clone())),
+        );
+        assert!(begun.is_ok() != deleted.is_ok(), "round {round}: {begun:?}, {deleted:?}");
+        let refused = begun.map(drop).and(deleted.map(drop)).unwrap_err();
+        assert!(["NotFound", "InUse"].contains(&contracts::problem_of(&refused).code.as_str()), "{refused:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_began_with_a_sweep_keeps_it_from_being_deleted_by_its_row_alone() {
+    // Of one that was submitted in the same commit there is nothing else to see yet.
+    let bench = Bench::new().await;
+    let cold = bench.submit(&modelled(json!({}))).await;
+    runs(&bench, cold, 12).await;
+    let row = |sweep: String| {
+        let context = eventlog::Context::new(uuid::Uuid::new_v5(&uuid::Uuid::nil(), sweep.as_bytes()), "t", "");
+        bench.api().log.record::<Sweep, _>("a row", None, context, move |_, tx| {
+            let sweep = sweep.clone();
+            Box::pin(async move {
+                let put = "INSERT INTO sweep_sources(source, sweep_id) VALUES ($1, $2)";
+                eventlog::sql(put).bind(cold.to_string()).bind(sweep).execute(tx).await?;
+                Ok(eventlog::Recorded { events: Vec::new(), reply: Vec::new() })
+            })
+        })
+    };
+    let delete = || wire::DeleteSweepRequest {
+        workspace: "default".to_owned(),
+        sweep: cold.to_string(),
+        runs: false,
+        used_by: Vec::new(),
+    };
+    row("not listed yet".to_owned()).await.unwrap();
+    let refused = problem(bench.api().delete_sweep(Request::new(delete())).await);
+    assert_eq!((refused.status, refused.code.as_str()), (409, "InUse"), "{refused}");
+    assert!(refused.detail.contains("not listed yet"), "{refused}");
+}

@@ -33,6 +33,8 @@ pub struct Address {
     schema: String,
     /// Who asks for the lease of the log.
     holder: Option<Holder>,
+    /// Whether the log is only read, beside the process that writes it.
+    is_read_only: bool,
 }
 
 impl fmt::Debug for Address {
@@ -67,7 +69,12 @@ impl Address {
         }
         // The reason, without what may hold a password.
         let options = PgConnectOptions::from_str(url).map_err(|error| Error::Address(error.to_string()))?;
-        Ok(Self { options: options.disable_statement_logging(), schema: schema.to_owned(), holder: None })
+        Ok(Self {
+            options: options.disable_statement_logging(),
+            schema: schema.to_owned(),
+            holder: None,
+            is_read_only: false,
+        })
     }
 
     /// The schema of a service beside others, whose names begin with that of this one: `PREFIX_SERVICE`.
@@ -78,6 +85,15 @@ impl Address {
     /// The same for a holder of leases.
     pub(in crate::store) fn held_by(&self, holder: Holder) -> Self {
         Self { holder: Some(holder), ..self.clone() }
+    }
+
+    /// The same for who only reads.
+    pub(in crate::store) fn read_only(&self) -> Self {
+        Self { holder: None, is_read_only: true, ..self.clone() }
+    }
+
+    pub(in crate::store) fn is_read_only(&self) -> bool {
+        self.is_read_only
     }
 
     pub(super) fn holder(&self) -> Option<&Holder> {

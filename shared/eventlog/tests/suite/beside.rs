@@ -1,0 +1,106 @@
+//! A log that is read beside the process that writes it: what was acknowledged is seen at once, nothing is written.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use trialog_eventlog::{CursorMove, Error, EventLog, ExecuteError, Options, Recorded};
+use uuid::Uuid;
+
+use crate::account::*;
+
+/// Longer than anything here takes, for what must not hang.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn beside(home: &Home) -> Options {
+    let options = home.options(clock(), vec![Arc::new(Balances)]);
+    Options { store: options.store.clone().read_only(), ..options }
+}
+
+async fn balance(log: &EventLog, stream: &str) -> (i64, i64) {
+    log.inspect::<Account, _>(stream, |account, version| (account.balance, version)).await.unwrap()
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_is_seen_at_once() {
+    let Some(home) = Home::postgres() else { return };
+    let writer = home.viewed().await;
+    writer.execute::<Account>("a", Ask::Deposit(vec![1, 1]), context(1)).await.unwrap();
+    let reader = EventLog::open(beside(&home)).await.unwrap();
+    assert!(reader.is_read_only() && !writer.is_read_only());
+    assert_eq!((reader.source(), *reader.head().borrow()), (writer.source(), 2));
+    assert_eq!(balance(&reader, "nobody").await, (0, 0));
+    for round in 0..50_u128 {
+        let amounts = if round % 7 == 0 { vec![1; 1_300] } else { vec![1] };
+        let written = writer.execute::<Account>("a", Ask::Deposit(amounts), context(10 + round)).await.unwrap();
+        assert_eq!(balance(&reader, "a").await, balance(&writer, "a").await);
+        assert_eq!(balances(&reader).await, balances(&writer).await);
+        reader.wait_for(written.position, Duration::ZERO).await.unwrap();
+        let last = reader.read(written.position - 1, 9).await.unwrap();
+        assert_eq!(last.iter().map(|event| event.position).collect::<Vec<_>>(), [written.position]);
+    }
+    // What is in memory by then is no older than what was read at the same time.
+    let looks = (0..8).map(|_| balance(&reader, "a"));
+    let looked = futures_util::future::join_all(looks).await;
+    assert!(looked.iter().all(|seen| *seen == looked[0]), "{looked:?}");
+    let far = reader.wait_for(1_000_000, Duration::from_millis(1)).await.unwrap_err();
+    assert!(matches!(far, Error::Behind { wanted: 1_000_000, .. }), "{far}");
+}
+
+#[tokio::test]
+async fn who_waits_for_the_log_to_grow_is_told() {
+    let Some(home) = Home::postgres() else { return };
+    let writer = home.viewed().await;
+    let reader = EventLog::open(beside(&home)).await.unwrap();
+    let mut head = reader.head();
+    assert!(!head.has_changed().unwrap());
+    let position = writer.execute::<Account>("a", Ask::Deposit(vec![1]), context(1)).await.unwrap().position;
+    let grown = tokio::time::timeout(PATIENCE, head.wait_for(|head| *head >= position)).await;
+    grown.expect("it is looked for").unwrap();
+    let next = tokio::spawn({
+        let reader = reader.clone();
+        async move { reader.wait_for(position + 1, PATIENCE).await }
+    });
+    writer.execute::<Account>("a", Ask::Deposit(vec![1]), context(2)).await.unwrap();
+    next.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn nothing_is_written_beside_the_writer() {
+    let Some(home) = Home::postgres() else { return };
+    let writer = home.viewed().await;
+    writer.execute::<Account>("a", Ask::Deposit(vec![1]), context(1)).await.unwrap();
+    let reader = EventLog::open(beside(&home)).await.unwrap();
+    let refused = reader.execute::<Account>("a", Ask::Deposit(vec![1]), context(2)).await.unwrap_err();
+    assert!(matches!(refused, ExecuteError::Storage(Error::ReadOnly)), "{refused}");
+    let record = reader.record::<Account, _>("a", None, context(3), |_, _| {
+        Box::pin(async { Ok(Recorded { events: Vec::new(), reply: Vec::new() }) })
+    });
+    assert!(matches!(record.await.unwrap_err(), ExecuteError::Storage(Error::ReadOnly)));
+    let (projection, source) = ("p".to_owned(), "s@1".to_owned());
+    let cursor = CursorMove { projection, source, partition: 0, position: 7, event_id: Some(Uuid::nil()), resume: 0 };
+    assert!(matches!(reader.move_to(cursor).await.unwrap_err(), Error::ReadOnly));
+    assert!(Error::ReadOnly.problem().passes_by_itself(), "another process takes it");
+    // The writer goes on under its own epoch, and is there when the reader has gone.
+    tokio::time::timeout(PATIENCE, reader.close()).await.expect("it ends");
+    assert_eq!(writer.execute::<Account>("a", Ask::Deposit(vec![1]), context(4)).await.unwrap().position, 2);
+}
+
+#[tokio::test]
+async fn a_log_that_its_writer_has_not_made_is_not_read_yet() {
+    let Some(home) = Home::postgres() else { return };
+    let not_yet = async |options: Options| match EventLog::open(options).await.map(drop).unwrap_err() {
+        Error::NotYet { what, .. } => what,
+        other => panic!("{other}"),
+    };
+    assert!(not_yet(beside(&home)).await.contains("no tables"));
+    // An older build has made it.
+    let options = home.options(clock(), Vec::new());
+    EventLog::open(Options { migrations: &MIGRATIONS[..2], ..options }).await.unwrap().close().await;
+    assert!(not_yet(beside(&home)).await.contains("notes"));
+    home.plain().await.close().await;
+    assert!(not_yet(beside(&home)).await.contains("the view balances"));
+    home.viewed().await.close().await;
+    EventLog::open(beside(&home)).await.unwrap();
+    let other = EventLog::open(Options { service: "others", ..beside(&home) }).await.map(drop).unwrap_err();
+    assert!(matches!(other, Error::OtherService { .. }), "{other}");
+}
