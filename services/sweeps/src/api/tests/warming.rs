@@ -2,6 +2,7 @@
 
 use super::asking::{ask, external, tell};
 use super::*;
+use crate::sweep::Sweep;
 
 /// A sweep of two parameters; a model proposes unless `changes` says otherwise.
 pub(super) fn modelled(changes: Value) -> Value {
