@@ -122,8 +122,8 @@ fn who_stands_by_answers_reads_by_itself_and_what_was_acknowledged_is_in_them() 
     seen.push(ask_and_tell(&reads, "told"));
     assert_eq!(asked_parameters(&reads, "told"), seen);
     let version = writes.get("sweeps/told").expect(200)["version"].as_i64().expect("a version");
+    let path = format!("sweeps/told?wait=20s&after_version={version}");
     let changed = std::thread::scope(|scope| {
-        let path = format!("sweeps/told?wait=20s&after_version={version}");
         let waiting = scope.spawn(|| reads.get(&path).expect(200));
         seen.push(ask_and_tell(&writes, "told"));
         waiting.join().expect("it is answered")
