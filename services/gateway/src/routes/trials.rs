@@ -44,7 +44,7 @@ pub(crate) async fn list_trials(call: Call, query: Query<TrialsQuery>) -> Reply 
     door::json(StatusCode::OK, &reply)
 }
 
-/// Shows a trial; of one that is queued also why it waits.
+/// Shows a trial; of one that has not ended also what it waits for, and what is wrong with its node.
 #[utoipa::path(tag = "trials", responses((status = 200, body = Trial)))]
 #[get("/api/v1/workspaces/{workspace}/sweeps/{sweep}/trials/{index:[^/:]+}")]
 pub(crate) async fn get_trial(call: Call) -> Reply {
@@ -52,7 +52,9 @@ pub(crate) async fn get_trial(call: Call) -> Reply {
     let context = call.reading(Service::Sweeps)?;
     let request = GetTrialRequest { workspace, sweep, index, deleted: false };
     let mut trial = call.peers().sweeps_client().get_trial(context.attach(request)).await?.into_inner();
-    explain_waiting(&call, std::slice::from_mut(&mut trial)).await;
+    if trial.ended_at.is_empty() && trial.reason.is_empty() {
+        trial.reason = waiting_of(&call, &trial).await;
+    }
     door::json(StatusCode::OK, &trial)
 }
 
@@ -65,9 +67,13 @@ const EXPLAINED_MAX: usize = 100;
 async fn explain_waiting(call: &Call, trials: &mut [Trial]) {
     let is_waiting = |trial: &&mut Trial| NOT_BEGUN.contains(&trial.state.as_str()) && trial.reason.is_empty();
     let asked = trials.iter_mut().filter(is_waiting).take(EXPLAINED_MAX).map(|trial| async move {
-        trial.reason = job_of(call, &trial.run_id).await.ok().flatten().map(waits_for).unwrap_or_default();
+        trial.reason = waiting_of(call, trial).await;
     });
     futures_util::future::join_all(asked).await;
+}
+
+async fn waiting_of(call: &Call, trial: &Trial) -> String {
+    job_of(call, &trial.run_id).await.ok().flatten().map(waits_for).unwrap_or_default()
 }
 
 /// What a job waits for: a node, or for its node to be well again; empty when it waits for nothing.
