@@ -34,6 +34,10 @@ const FLEETING: [&str; 11] = [
 ];
 
 fn is_fleeting(path: &str, name: &str) -> bool {
+    // Of importance the ends of an interval are made otherwise, since shares lay outside of their own.
+    if path.ends_with(":importance") && ["low", "high"].contains(&name) {
+        return true;
+    }
     let is_of_the_fleet = ["/clusters", "/endpoints"].iter().any(|part| path.contains(part));
     name == "next_page_token" || (is_of_the_fleet && FLEETING.contains(&name))
 }

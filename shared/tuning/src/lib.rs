@@ -42,7 +42,7 @@ pub use curve::End;
 pub use environment::{PARAMETER_PREFIX, environment_form, parameter_environment_name};
 pub use explore::{Change, Explored, donor_of, explore};
 pub use grid::grid_size;
-pub use importance::{IMPORTANCE_TRIALS_MIN, Importance, Share, importance};
+pub use importance::{IMPORTANCE_TRIALS_MIN, Importance, Share, Unjudged, importance};
 pub use judge::{Decision, Input, SkipReason, Verdict};
 pub use ladder::rung_intervals;
 pub use lattice::Lattice;

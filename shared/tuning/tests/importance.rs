@@ -42,7 +42,8 @@ fn of(space: &SearchSpace, trials: &[Vec<Draw>], f: impl Fn(&[Draw]) -> f64) -> 
 
 fn share(found: &Importance, name: &str) -> f64 {
     let share = found.parameters.iter().find(|share| share.parameter == name).expect("every parameter has one");
-    assert!(0.0 <= share.low && share.low <= share.high && share.high <= 1.0, "{share:?}");
+    let is_inside = share.low <= share.importance && share.importance <= share.high;
+    assert!(0.0 <= share.low && is_inside && share.high <= 1.0, "{share:?}");
     share.importance
 }
 
@@ -94,6 +95,51 @@ fn an_inactive_parameter_takes_nothing_from_its_parent() {
     let f = |draws: &[Draw]| number(draws, "child").map_or(0.0, |x| x - 0.5);
     let child = of(&space, &trials, f);
     assert!((share(&child, "child") - 0.5).abs() < 0.15 && share(&child, "kind") < 0.08, "{child:?}");
+}
+
+/// What cannot be judged, in words.
+fn unjudged(found: &Importance) -> Vec<String> {
+    found.unjudged.iter().map(|unjudged| format!("{}: {}", unjudged.parameter, unjudged.reason)).collect()
+}
+
+#[test]
+fn what_the_trials_do_not_differ_in_has_no_share() {
+    let when = |value: &str| vec![Condition { parent: "model".to_owned(), values: vec![Value::from(value)] }];
+    let (mut lr, mut depth) = (parameter("lr", uniform()), parameter("depth", uniform()));
+    (lr.when, depth.when) = (when("a"), when("b"));
+    let space = space(vec![parameter("model", choice(&["a", "b"])), lr, depth]);
+    let mut trials = sample(&space, 40);
+    trials.retain(|draws| text(draws, "model") == "a");
+    let f = |draws: &[Draw]| number(draws, "lr").map_or(10.0, |lr| (lr - 0.3) * (lr - 0.3));
+    let found = of(&space, &trials[..8], f);
+    assert_eq!(found.parameters.iter().map(|share| share.parameter.as_str()).collect::<Vec<_>>(), ["lr"]);
+    let expected = ["depth: no counted trial has it", "model: one value in all counted trials: a"];
+    assert_eq!(unjudged(&found), expected);
+    share(&found, "lr");
+    let other = sample(&space, 40).into_iter().find(|draws| text(draws, "model") == "b").expect("both are drawn");
+    let one = number(&other, "depth").expect("it is active");
+    let mixed: Vec<Vec<Draw>> = trials[..8].iter().cloned().chain([other]).collect();
+    let found = of(&space, &mixed, f);
+    share(&found, "model");
+    assert_eq!(unjudged(&found), [format!("depth: one value in all counted trials that have it: {one}")]);
+    let single = of(&space, &trials[..1], f);
+    assert!(single.parameters.is_empty() && single.unjudged.len() == 3, "{single:?}");
+    assert_eq!(unjudged(&single)[2], "model: only one trial counts");
+    let none = of(&space, &[], f);
+    assert!(none.parameters.is_empty() && none.trials == 0, "{none:?}");
+    assert_eq!(unjudged(&none), ["depth: no trial counts", "lr: no trial counts", "model: no trial counts"]);
+}
+
+#[test]
+fn a_share_lies_in_its_own_interval() {
+    // What matters little is used by few of the trees, whose mean was out of the percentiles of all.
+    let space = space((0..6).map(|at| parameter(&format!("p{at}"), uniform())).collect());
+    for count in 3..14 {
+        let found = of(&space, &sample(&space, count), |draws| draws[0].u + 0.01 * draws[1].u);
+        (0..6).for_each(|at| {
+            share(&found, &format!("p{at}"));
+        });
+    }
 }
 
 #[test]

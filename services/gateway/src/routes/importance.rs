@@ -20,9 +20,9 @@ pub struct ImportanceQuery {
 }
 
 /// How much each parameter matters to the objective: the part of its variance that the parameter explains by itself
-/// (functional ANOVA), with an interval. Where trials were stopped early, all are compared by what they had after the
-/// most reports that half of them have. Of an open sweep 409 until 8 trials have ended with a value; of one that has
-/// ended the intervals are the wider, the fewer there are.
+/// (functional ANOVA), with an interval. Parameters in which the trials do not differ are `unjudged`. Where trials were
+/// stopped early, all are compared by what they had after the most reports that half of them have. Of an open sweep 409
+/// until 8 trials have ended with a value; of one that has ended the intervals are the wider, the fewer there are.
 #[utoipa::path(tag = "sweeps", params(ImportanceQuery), responses((status = 200, body = ParameterImportanceReply)))]
 #[get("/api/v1/workspaces/{workspace}/sweeps/{sweep:[^/:]+}:importance")]
 pub(crate) async fn get_importance(call: Call, query: Query<ImportanceQuery>) -> Reply {

@@ -3,7 +3,7 @@
 use contracts::sweeps as wire;
 use contracts::{CallContext, status_of};
 use tonic::{Request, Response, Status};
-use tuning::{Draw, Goal, IMPORTANCE_TRIALS_MIN, Importance, SearchSpace, Share};
+use tuning::{Draw, Goal, IMPORTANCE_TRIALS_MIN, Importance, SearchSpace, Share, Unjudged};
 use vocabulary::Problem;
 
 use super::Answer;
@@ -111,9 +111,11 @@ fn answer(question: &Question) -> Importance {
 }
 
 fn reply(importance: Importance, question: &Question) -> wire::ParameterImportanceReply {
-    let Importance { parameters, interactions, trials, clipped, trees } = importance;
+    let Importance { parameters, unjudged, interactions, trials, clipped, trees } = importance;
     let shown = |Share { parameter, importance, low, high }| wire::ParameterShare { parameter, importance, low, high };
     let parameters = parameters.into_iter().map(shown).collect();
+    let apart = |Unjudged { parameter, reason }| wire::UnjudgedParameter { parameter, reason };
+    let unjudged = unjudged.into_iter().map(apart).collect();
     let Question { interval, stopped_early, version, .. } = *question;
     wire::ParameterImportanceReply {
         parameters,
@@ -124,5 +126,6 @@ fn reply(importance: Importance, question: &Question) -> wire::ParameterImportan
         version,
         interval,
         stopped_early,
+        unjudged,
     }
 }

@@ -8,7 +8,8 @@
 //!
 //! A parameter that its conditions turn off changes nothing, whatever its u would have been: each tree gives it one at
 //! random, so that the value of the parent is credited to the parent. A parameter that is absent without a condition,
-//! as in an imported study, has its absence as one more value, as likely as it was among the trials.
+//! as in an imported study, has its absence as one more value, as likely as it was among the trials. A parameter in
+//! which the trials do not differ is in no tree: nothing can be said about it.
 
 mod effect;
 mod tree;
@@ -17,25 +18,27 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::bayes::dims::{Dim, Dims};
+use crate::bayes::dims::{Dim, Dims, Row};
 use crate::bayes::output::clip_at;
 use crate::bayes::stream::Stream;
 use crate::policy::Goal;
 use crate::sampler::Draw;
-use crate::space::SearchSpace;
+use crate::space::{Parameter, SearchSpace};
 use tree::{Feature, Kind, Sample};
 
 /// Trials below which no tree says much: the intervals are widened then, the more the fewer there are.
 pub const IMPORTANCE_TRIALS_MIN: usize = 8;
-/// Trees of a forest: an interval from the 10th to the 90th percentile needs tens of them.
+/// Trees of a forest: the ends of an interval are means of a fifth of them.
 const TREES: u32 = 64;
+/// Trees at each end of an interval. Where the shares are spread evenly, the mean of the least fifth is their 10th
+/// percentile; and however they are spread, the mean of all lies between the means of both ends, which is not so of
+/// percentiles when a few trees say much more than the others.
+const END_TREES: usize = 13;
 /// Entries of the table (trials times parameters) that are looked at, so that a forest takes seconds at most. Of more
 /// trials every second, third, ... is taken.
 const CELLS_MAX: usize = 40_000;
 /// Trials that are looked at even with very many parameters.
 const TRIALS_KEPT_MIN: usize = 200;
-/// The ends of the interval, as parts of the trees.
-const INTERVAL: (f64, f64) = (0.1, 0.9);
 /// Values below which nobody can tell an outlier, as in the model.
 const CLIP_FROM: usize = 4;
 
@@ -46,17 +49,28 @@ pub struct Share {
     pub parameter: String,
     /// The mean over the trees, from 0 to 1.
     pub importance: f64,
-    /// The 10th percentile of the trees.
+    /// The mean over the fifth of the trees in which it is least.
     pub low: f64,
-    /// The 90th percentile of the trees.
+    /// The mean over the fifth of the trees in which it is most.
     pub high: f64,
+}
+
+/// A parameter about which nothing can be said: the trials do not differ in it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unjudged {
+    /// The parameter.
+    pub parameter: String,
+    /// Why, e.g. `no counted trial has it`.
+    pub reason: String,
 }
 
 /// What matters in a sweep.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Importance {
-    /// The most important first, then by name.
+    /// Those that can be judged, the most important first, then by name.
     pub parameters: Vec<Share>,
+    /// The others, by name.
+    pub unjudged: Vec<Unjudged>,
     /// What no parameter explains by itself: interactions.
     pub interactions: f64,
     /// How many trials the forest saw.
@@ -76,12 +90,11 @@ impl Share {
 }
 
 impl Importance {
-    /// Of nothing that could be compared: anything may matter.
-    fn unknown(table: &Table) -> Self {
-        let anything =
-            |feature: &Feature| Share { parameter: feature.name.clone(), importance: 0.0, low: 0.0, high: 1.0 };
+    /// Of trials that do not differ, or are none.
+    fn unknown(table: Table) -> Self {
         Self {
-            parameters: table.features.iter().map(anything).collect(),
+            parameters: Vec::new(),
+            unjudged: table.unjudged,
             interactions: 0.0,
             trials: u32::try_from(table.values.len()).unwrap_or(u32::MAX),
             clipped: 0,
@@ -90,11 +103,12 @@ impl Importance {
     }
 }
 
-/// The importance of each parameter, from trials that ended with a finite value. All are zero when nothing varies.
+/// The importance of each parameter in which the trials differ, from those that ended with a finite value. All are zero
+/// when no value differs.
 pub fn importance(space: &SearchSpace, trials: &[(&[Draw], f64)], goal: Goal, seed: u64) -> Importance {
     let table = Table::new(space, trials, goal);
-    if table.values.len() < 2 {
-        return Importance::unknown(&table);
+    if table.features.is_empty() {
+        return Importance::unknown(table);
     }
     let sure = (table.values.len() as f64 / IMPORTANCE_TRIALS_MIN as f64).min(1.0);
     // One list a parameter, by name: the written order must not matter.
@@ -114,6 +128,7 @@ pub fn importance(space: &SearchSpace, trials: &[(&[Draw], f64)], goal: Goal, se
     let varies = parameters.iter().any(|share| share.importance > 0.0);
     Importance {
         parameters,
+        unjudged: table.unjudged,
         interactions: if varies { (1.0 - explained / count).max(0.0) } else { 0.0 },
         trials: u32::try_from(table.values.len()).unwrap_or(u32::MAX),
         clipped: table.clipped,
@@ -122,22 +137,25 @@ pub fn importance(space: &SearchSpace, trials: &[(&[Draw], f64)], goal: Goal, se
 }
 
 fn share(feature: &Feature, mut of: Vec<f64>) -> Share {
-    let importance = of.iter().fold(0.0, |sum, effect| sum + effect) / of.len() as f64;
+    let importance = mean(&of);
     of.sort_unstable_by(f64::total_cmp);
-    let quantile = |part: f64| {
-        let at = part * (of.len() - 1) as f64;
-        let below = at.floor() as usize;
-        let (low, high) = (of[below], of[(below + 1).min(of.len() - 1)]);
-        low + (at - at.floor()) * (high - low)
-    };
-    Share { parameter: feature.name.clone(), importance, low: quantile(INTERVAL.0), high: quantile(INTERVAL.1) }
+    let (least, most) = (&of[..END_TREES.min(of.len())], &of[of.len().saturating_sub(END_TREES)..]);
+    // That one lies between the others is arithmetic; the last bit may be rounded otherwise.
+    let (low, high) = (mean(least).min(importance), mean(most).max(importance));
+    Share { parameter: feature.name.clone(), importance, low, high }
+}
+
+fn mean(of: &[f64]) -> f64 {
+    of.iter().fold(0.0, |sum, effect| sum + effect) / of.len() as f64
 }
 
 /// The trials as the trees see them.
 struct Table {
     dims: Dims,
-    /// By name.
+    /// Those in which the trials differ, by name.
     features: Vec<Feature>,
+    /// The other parameters, by name.
+    unjudged: Vec<Unjudged>,
     /// The place of each feature in the space.
     places: Vec<usize>,
     /// One row a trial, one entry a feature; NaN where it is inactive or absent.
@@ -155,18 +173,20 @@ impl Table {
         let kept: Vec<_> = trials.iter().filter(|(_, value)| value.is_finite()).step_by(step).collect();
         let named: BTreeMap<&str, usize> =
             space.parameters.iter().enumerate().map(|(place, parameter)| (parameter.name.as_str(), place)).collect();
-        let places: Vec<usize> = named.values().copied().collect();
-        let rows: Vec<Vec<f64>> = kept
-            .iter()
-            .map(|(draws, _)| {
-                let row = dims.row_of(draws);
-                places.iter().map(|place| row[*place]).collect()
-            })
-            .collect();
+        let all: Vec<Row> = kept.iter().map(|(draws, _)| dims.row_of(draws)).collect();
+        let (mut places, mut unjudged) = (Vec::new(), Vec::new());
+        for (name, place) in named {
+            let draws = kept.iter().map(|(draws, _)| *draws);
+            match why_unjudged(&dims.parameters[place], all.iter().map(|row| row[place]).zip(draws)) {
+                Some(reason) => unjudged.push(Unjudged { parameter: name.to_owned(), reason }),
+                None => places.push(place),
+            }
+        }
+        let rows: Vec<Vec<f64>> = all.iter().map(|row| places.iter().map(|place| row[*place]).collect()).collect();
         let features = places.iter().enumerate().map(|(at, place)| feature(&dims, *place, at, &rows)).collect();
         let sign = if goal == Goal::Maximize { -1.0 } else { 1.0 };
         let (values, clipped) = standard(kept.iter().map(|(_, value)| sign * value).collect());
-        Self { features, places, rows, values, clipped, dims }
+        Self { features, unjudged, places, rows, values, clipped, dims }
     }
 
     /// The main effects in one tree.
@@ -185,6 +205,25 @@ impl Table {
         }
         effect::main_effects(&self.features, &tree::grow(&self.features, samples, &mut stream))
     }
+}
+
+/// Why nothing can be said about a parameter, from its entry in each trial; `None` where something can. That it is
+/// absent without a condition is one more value.
+fn why_unjudged<'a>(parameter: &Parameter, trials: impl Iterator<Item = (f64, &'a [Draw])>) -> Option<String> {
+    let (known, absent): (Vec<_>, Vec<_>) = trials.partition(|(entry, _)| !entry.is_nan());
+    let Some((first, draws)) = known.first() else {
+        return Some(if absent.is_empty() { "no trial counts" } else { "no counted trial has it" }.to_owned());
+    };
+    let is_absent_by_itself = !absent.is_empty() && parameter.when.is_empty();
+    if is_absent_by_itself || known.iter().any(|(entry, _)| entry != first) {
+        return None;
+    }
+    if known.len() == 1 && absent.is_empty() {
+        return Some("only one trial counts".to_owned());
+    }
+    let value = draws.iter().find(|draw| draw.name == parameter.name).map(|draw| draw.value.to_string());
+    let those = if absent.is_empty() { "" } else { " that have it" };
+    Some(format!("one value in all counted trials{those}: {}", value.unwrap_or_default()))
 }
 
 fn feature(dims: &Dims, place: usize, at: usize, rows: &[Vec<f64>]) -> Feature {
