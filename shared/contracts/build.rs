@@ -40,6 +40,7 @@ const FIELDS: &[(&str, Json)] = &[
     (".trialog.sweeps.v1.TellTrialRequest.value", Json::LooseOptional),
     (".trialog.sweeps.v1.ToldPoint.value", Json::Loose),
     (".trialog.sweeps.v1.ToldValue.value", Json::Loose),
+    (".trialog.sweeps.v1.TellTrialReply.not_counted", Json::Sparse("String::is_empty")),
     (".trialog.sweeps.v1.Trial.parameters_json", Json::Nested("parameters")),
     (".trialog.sweeps.v1.Trial.values", Json::Sparse("std::collections::BTreeMap::is_empty")),
     (".trialog.sweeps.v1.TrialEnded.state_kind", Json::Kind),

@@ -101,7 +101,8 @@ pub(crate) async fn ask_trials(body: Document, call: Call) -> Reply {
     written(StatusCode::OK, Service::Sweeps, reply)
 }
 
-/// Tells a value of a trial, its last value (`final`), or that it failed. `stop` says that the trial is over.
+/// Tells a value of a trial, its last value (`final`), or that it failed. `stop` says that the trial is over,
+/// `not_counted` why the value counts for nothing.
 #[utoipa::path(tag = "trials", request_body = TellTrialRequest, responses((status = 200, body = TellTrialReply)))]
 #[post("/api/v1/workspaces/{workspace}/sweeps/{sweep}/trials/{index:[^/:]+}:tell")]
 pub(crate) async fn tell_trial(body: Document, call: Call) -> Reply {

@@ -78,12 +78,12 @@ impl Core {
             content,
             at: self.clock.now(),
         };
-        let trial = tell.trial;
+        let asked = tell.clone();
         let context = calls::context(&call, self.entropy.as_ref(), Vec::new());
         let committed = self
             .log
-            .execute_answering::<Sweep>(&stream_of(sweep_id), Command::Tell(tell), context, move |_, events| {
-                verdict(trial, events).encode_to_vec()
+            .execute_answering::<Sweep>(&stream_of(sweep_id), Command::Tell(tell), context, move |sweep, events| {
+                verdict(sweep, &asked, events).encode_to_vec()
             })
             .await;
         let committed = committed.map_err(|error| refused(error, &request.workspace, &request.sweep))?;
@@ -166,8 +166,9 @@ fn offers(sweep: &Sweep, events: &[SweepEvent]) -> wire::AskTrialsReply {
     wire::AskTrialsReply { trials, state: state.to_owned() }
 }
 
-/// Whether the trial is over for whoever runs it although it said nothing of an end.
-fn verdict(trial: u32, events: &[SweepEvent]) -> wire::TellTrialReply {
+/// Whether the trial is over for whoever runs it although it said nothing of an end, and whether what was told counts.
+fn verdict(sweep: &Sweep, tell: &Tell, events: &[SweepEvent]) -> wire::TellTrialReply {
+    let trial = tell.trial;
     let by_policy = events.iter().any(|event| match event {
         SweepEvent::TrialStopRequested(stop) => stop.trial == trial,
         SweepEvent::TrialPaused(paused) => paused.trial == trial,
@@ -181,7 +182,8 @@ fn verdict(trial: u32, events: &[SweepEvent]) -> wire::TellTrialReply {
     };
     // The id is made of the position, which is known after the commit.
     let decision = if by_policy { STOPPED.to_owned() } else { String::new() };
-    wire::TellTrialReply { stop: by_policy || events.iter().any(fails), decision }
+    let not_counted = sweep.why_not_counted(tell, events).unwrap_or_default().to_owned();
+    wire::TellTrialReply { stop: by_policy || events.iter().any(fails), decision, not_counted }
 }
 
 /// Stands for the id of the decision in a stored reply.

@@ -28,11 +28,13 @@ struct Judged {
     keeps: Vec<SweepEvent>,
     /// Whether the other points count too.
     goes_on: bool,
+    /// Whether the first of the others lies beyond the last interval.
+    is_beyond: bool,
 }
 
 impl Judged {
     fn stopped(counted: usize, follows: Vec<SweepEvent>, keeps: Vec<SweepEvent>) -> Self {
-        Self { counted, follows, keeps, goes_on: false }
+        Self { counted, follows, keeps, goes_on: false, is_beyond: false }
     }
 }
 
@@ -46,7 +48,7 @@ impl Sweep {
         let watched = &submitted.spec.objective.primary_metric;
         let points = observation.points.iter().filter(|named| named.name == *watched);
         let points: Vec<Point> = points.map(|named| named.point).collect();
-        let others = others_in(&submitted.spec, &observation.points);
+        let (others, _) = others_in(&submitted.spec, &observation.points, None);
         // Values of an external trial are told, not reported by a run.
         if submitted.spec.is_external() {
             return Ok(Vec::new());
@@ -61,17 +63,18 @@ impl Sweep {
         if trial.stop.is_some() || trial.paused.is_some() {
             return Ok(vec![recorded(&points, others, true)]);
         }
-        let Judged { counted, follows, keeps, goes_on } = self.judge(submitted, trial, observation, &points);
+        let Judged { counted, follows, keeps, goes_on, is_beyond } = self.judge(submitted, trial, observation, &points);
         let mut events = Vec::with_capacity(2 + keeps.len());
         let (points, late) = points.split_at(counted);
-        // The others of the same request were measured before any stop.
-        let (before, after) = if counted > 0 || late.is_empty() { (others, Vec::new()) } else { (Vec::new(), others) };
+        // What was reported beside the point of a stop was measured before it; what comes beyond the last interval has
+        // no say in anything.
+        let (before, after) = others_in(&submitted.spec, &observation.points, is_beyond.then_some(counted));
         if counted > 0 || !before.is_empty() {
             events.push(recorded(points, before, false));
         }
         events.extend(keeps);
         events.extend(follows);
-        if !late.is_empty() {
+        if !late.is_empty() || !after.is_empty() {
             events.push(recorded(late, after, !goes_on));
         }
         if self.stalled.contains_key(&index) {
@@ -88,23 +91,13 @@ impl Sweep {
             let (workspace, run_id) = (submitted.workspace.clone(), trial.run_id);
             vec![TrialStopRequested { workspace, trial: index, run_id, by, decision, at }.into()]
         };
-        let mut keeps: Vec<SweepEvent> = Vec::new();
+        let (mut keeps, mut follows): (Vec<SweepEvent>, Vec<SweepEvent>) = (Vec::new(), Vec::new());
         if trial.has_reached_target() {
-            return Judged { counted: points.len(), follows: Vec::new(), keeps, goes_on: true };
+            return Judged { counted: points.len(), follows, keeps, goes_on: true, is_beyond: false };
         }
         // Of several points each is judged on the ones before it; only then a copy of the curves is needed.
         let mut ahead: Option<Trials> = None;
         for (place, point) in points.iter().enumerate() {
-            if !point.value.is_finite() && spec.objective.on_non_finite == OnNonFinite::Fail {
-                return Judged::stopped(place + 1, stop(StopBy::NonFinite, None), keeps);
-            }
-            if self.reaches_target(point.value) {
-                let follows = self.found_by(submitted, index, at);
-                return Judged { counted: place + 1, follows, keeps, goes_on: true };
-            }
-            if spec.policy == PolicySpec::None {
-                continue;
-            }
             let report = Report {
                 trial: index,
                 attempt: observation.attempt,
@@ -113,26 +106,36 @@ impl Sweep {
                 position: self.version.unsigned_abs() + 1,
             };
             let verdict = self.allowed_verdict(ahead.as_ref().unwrap_or(&self.curves).preview(&report));
-            match Reach::of(&spec.policy, &verdict) {
-                Reach::Below => {}
-                Reach::Last => {
-                    let mut follows = vec![Self::finishing(submitted, index, StopBy::MaxResource, at)];
-                    if place + 1 < points.len() {
-                        follows.extend(stop(StopBy::MaxResource, None));
-                    }
-                    return Judged::stopped(place + 1, follows, keeps);
-                }
-                Reach::Beyond => return Judged::stopped(place, stop(StopBy::MaxResource, None), keeps),
+            let reach = Reach::of(&spec.policy, &verdict);
+            // It counts for nothing, so neither does it fail the trial nor reach the target.
+            if reach == Reach::Beyond {
+                follows.extend(stop(StopBy::MaxResource, None));
+                return Judged { counted: place, follows, keeps, goes_on: false, is_beyond: true };
+            }
+            if !point.value.is_finite() && spec.objective.on_non_finite == OnNonFinite::Fail {
+                follows.extend(stop(StopBy::NonFinite, None));
+                return Judged::stopped(place + 1, follows, keeps);
+            }
+            if self.reaches_target(point.value) {
+                follows.extend(self.found_by(submitted, index, at));
+                return Judged { counted: place + 1, follows, keeps, goes_on: true, is_beyond: false };
+            }
+            if spec.policy == PolicySpec::None {
+                continue;
+            }
+            if reach == Reach::Last {
+                follows.push(Self::finishing(submitted, index, StopBy::MaxResource, at));
             }
             match verdict {
                 Verdict::Stop(decision) => {
-                    return Judged::stopped(place + 1, stop(StopBy::Policy, Some(decision)), keeps);
+                    follows.extend(stop(StopBy::Policy, Some(decision)));
+                    return Judged::stopped(place + 1, follows, keeps);
                 }
                 Verdict::Pause(decision) => {
                     let (workspace, run_id) = (submitted.workspace.clone(), trial.run_id);
                     let rung = decision.rung.unwrap_or_default();
-                    let paused = TrialPaused { workspace, trial: index, run_id, rung, decision, at };
-                    return Judged::stopped(place + 1, vec![paused.into()], keeps);
+                    follows.push(TrialPaused { workspace, trial: index, run_id, rung, decision, at }.into());
+                    return Judged::stopped(place + 1, follows, keeps);
                 }
                 Verdict::Keep(decision) if spec.record_keeps => {
                     keeps.push(DecisionMade { trial: index, decision }.into());
@@ -143,7 +146,7 @@ impl Sweep {
                 ahead.get_or_insert_with(|| self.curves.clone()).report(&report);
             }
         }
-        Judged { counted: points.len(), follows: Vec::new(), keeps, goes_on: true }
+        Judged { counted: points.len(), follows, keeps, goes_on: true, is_beyond: false }
     }
 
     /// One warning a sweep: a name that is much like the watched one, before the watched one was ever seen.
@@ -164,16 +167,27 @@ impl Sweep {
     }
 }
 
-/// Reports of the other watched metrics, in order of arrival.
-fn others_in(spec: &SweepSpec, points: &[NamedPoint]) -> Vec<NamedValue> {
+/// Reports of the other watched metrics, in order of arrival: those before the point of the watched one that has this
+/// number, and those after it.
+fn others_in(spec: &SweepSpec, points: &[NamedPoint], until: Option<usize>) -> (Vec<NamedValue>, Vec<NamedValue>) {
     if spec.is_plain() {
-        return Vec::new();
+        return (Vec::new(), Vec::new());
     }
     let watched = spec.watched();
-    let others = points.iter().filter(|named| watched.iter().skip(1).any(|name| *name == named.name));
-    let value =
-        |named: &NamedPoint| NamedValue { name: named.name.clone(), step: named.point.step, value: named.point.value };
-    others.map(value).collect()
+    let is_primary = |named: &NamedPoint| watched.first().is_some_and(|name| *name == named.name);
+    let mut primary = points.iter().enumerate().filter(|(_, named)| is_primary(named));
+    let place = until.and_then(|until| primary.nth(until)).map_or(points.len(), |(place, _)| place);
+    let (before, after) = points.split_at(place);
+    let others = |points: &[NamedPoint]| -> Vec<NamedValue> {
+        let others = points.iter().filter(|named| watched.iter().skip(1).any(|name| *name == named.name));
+        let value = |named: &NamedPoint| NamedValue {
+            name: named.name.clone(),
+            step: named.point.step,
+            value: named.point.value,
+        };
+        others.map(value).collect()
+    };
+    (others(before), others(after))
 }
 
 /// Whether somebody could have meant one name by the other. Names that are only logged beside it give no warning

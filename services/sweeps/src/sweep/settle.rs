@@ -77,7 +77,8 @@ impl Sweep {
     /// Whether the append has a told value that the sweep looks for: with it every trial ends, and the sweep.
     fn tell_reaches_target(&self, events: &[SweepEvent]) -> bool {
         events.iter().any(|event| match event {
-            SweepEvent::ObservationRecorded(observed) => {
+            // What comes too late counts for nothing.
+            SweepEvent::ObservationRecorded(observed) if !observed.after_stop => {
                 observed.points.iter().any(|point| self.reaches_target(point.value))
             }
             _ => false,

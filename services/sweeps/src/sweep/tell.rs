@@ -89,6 +89,20 @@ impl Sweep {
         else {
             return false;
         };
+        match &tell.content {
+            TellContent::Value { last: true, .. } | TellContent::Values { last: true, .. } => {
+                attempt_end.outcome == "completed" && self.knows(submitted, trial, tell)
+            }
+            TellContent::Failed { reason } => {
+                let short = if reason.is_empty() { "failed" } else { reason.as_str() };
+                *end == failed(short) && attempt_end.reason == short
+            }
+            TellContent::Value { .. } | TellContent::Values { .. } => false,
+        }
+    }
+
+    /// Whether all that is told counts already.
+    fn knows(&self, submitted: &Submitted, trial: &Trial, tell: &Tell) -> bool {
         let primary = |step: Option<i64>, value: f64| {
             let recorded = match step {
                 Some(step) => self.curves.value_at(tell.trial, tell.attempt, step),
@@ -96,10 +110,9 @@ impl Sweep {
             };
             recorded.is_some_and(|recorded| same(recorded, value))
         };
-        let is_completed = attempt_end.outcome == "completed";
         match &tell.content {
-            TellContent::Value { step, value, last: true } => is_completed && primary(*step, *value),
-            TellContent::Values { step, values, last: true } => {
+            TellContent::Value { step, value, .. } => primary(*step, *value),
+            TellContent::Values { step, values, .. } => {
                 let watched = submitted.spec.watched();
                 let first = submitted.spec.objective.primary_metric.as_str();
                 let recorded = |name: &str| {
@@ -109,14 +122,29 @@ impl Sweep {
                 let is_same = |(name, value): (&String, &f64)| {
                     if name == first { primary(*step, *value) } else { recorded(name).is_some_and(|r| same(r, *value)) }
                 };
-                is_completed && values.iter().all(is_same)
+                values.iter().all(is_same)
             }
-            TellContent::Failed { reason } => {
-                let short = if reason.is_empty() { "failed" } else { reason.as_str() };
-                *end == failed(short) && attempt_end.reason == short
-            }
-            TellContent::Value { .. } | TellContent::Values { .. } => false,
+            TellContent::Failed { .. } => false,
         }
+    }
+
+    /// Why what was told counts for nothing, when its append is this: it lies beyond the last interval, or is the last
+    /// word of who was told to stop before. What counts already is no such word.
+    pub fn why_not_counted(&self, tell: &Tell, events: &[SweepEvent]) -> Option<&'static str> {
+        let (submitted, trial) = (self.submitted.as_ref()?, self.trials.get(tell.trial as usize)?);
+        let is_late =
+            |event: &SweepEvent| matches!(event, SweepEvent::ObservationRecorded(observed) if observed.after_stop);
+        let passed_over = events.is_empty() && self.comes_after_a_stop(tell) && !self.knows(submitted, trial, tell);
+        if !passed_over && !events.iter().any(is_late) {
+            return None;
+        }
+        Some(match &trial.end {
+            None => "paused",
+            Some(TrialEnd::EarlyStopped { .. }) => "policy",
+            Some(TrialEnd::Completed { target_reached: true, .. }) => "target_reached",
+            Some(TrialEnd::Failed { .. }) => "non_finite",
+            Some(TrialEnd::Completed { .. } | TrialEnd::Canceled { .. }) => "max_resource",
+        })
     }
 
     /// A value: one report on the clock, the policy's verdict, and the end if it is the last one or the trial is

@@ -95,6 +95,34 @@ async fn a_worker_is_told_whose_checkpoint_its_trial_begins_with() {
 }
 
 #[tokio::test]
+async fn what_counts_for_nothing_is_said_to_whoever_tells_it() {
+    // A value that is dropped without a word looks like the result.
+    let bench = Bench::new().await;
+    let policy = json!({"type": "asha", "reduction_factor": 2, "max_resource": 2});
+    let sweep = bench.submit(&external(json!({"early_termination": policy}))).await;
+    bench.asked(sweep, 2).await;
+    for value in [0.9, 0.94] {
+        assert_eq!(bench.told(tell(sweep, 0, value)).await.not_counted, "");
+    }
+    let beyond = bench.told(tell(sweep, 0, 0.95)).await;
+    assert_eq!((beyond.stop, beyond.not_counted.as_str()), (true, "max_resource"));
+    let last = |trial, value, step| wire::TellTrialRequest { r#final: true, step, ..tell(sweep, trial, value) };
+    // Most programs tell their end in every case, and say it again when the answer is lost.
+    for _ in 0..2 {
+        let late = bench.told(last(0, 0.97, None)).await;
+        assert_eq!((late.stop, late.not_counted.as_str()), (false, "max_resource"));
+    }
+    assert_eq!(bench.told(last(0, 0.94, Some(1))).await.not_counted, "", "that step counts");
+    let stopped = bench.told(tell(sweep, 1, 0.5)).await;
+    assert_eq!((stopped.stop, stopped.not_counted.as_str()), (true, ""), "it counts, and was the reason");
+    assert_eq!(bench.told(last(1, 0.6, None)).await.not_counted, "policy");
+    bench.asked(sweep, 1).await;
+    for _ in 0..2 {
+        assert_eq!(bench.told(last(2, 0.5, None)).await.not_counted, "", "an end of its own");
+    }
+}
+
+#[tokio::test]
 async fn a_repeat_gets_the_first_answer() {
     // A worker that lost the answer must get the same trial, not another one, and a value must not count twice.
     let mut bench = Bench::new().await;

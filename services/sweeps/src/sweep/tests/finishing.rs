@@ -172,6 +172,48 @@ fn who_tells_the_last_interval_is_not_told_to_stop() {
     assert_eq!(reason(&late, 0), ("Completed".into(), "max_resource".into()));
 }
 
+/// A policy and a target, where the last report that counts does not reach it and the next one would.
+fn with_target() -> Value {
+    halving(json!({
+        "objective": {"goal": "maximize", "primary_metric": "val_acc", "target": 0.9, "on_non_finite": "fail"},
+    }))
+}
+
+#[test]
+fn what_is_told_beyond_the_last_interval_never_reaches_the_target() {
+    let value = |value| TellContent::Value { step: None, value, last: false };
+    for beyond in [0.99, f64::NAN] {
+        let mut story = external(with_target());
+        assert_eq!(story.asks(2), [(0, 1), (1, 1)]);
+        for before in [0.4, 0.5, 0.6] {
+            story.says(0, 1, value(before)).unwrap();
+        }
+        assert_eq!(kinds_of(&story.says(0, 1, value(beyond)).unwrap()), ["ObservationRecorded", "TrialEnded"]);
+        assert_eq!(reason(&story, 0), ("Completed".into(), "max_resource".into()));
+        assert_eq!(story.status().0, "Running");
+        assert!(story.sweep.live.contains(&1), "it goes on");
+        assert_eq!(story.sweep.best().map(|best| best.value), Some(0.6));
+    }
+}
+
+#[test]
+fn a_report_beyond_the_last_interval_is_the_same_however_the_lines_come() {
+    for beyond in [0.99, f64::NAN] {
+        let lines = [0.4, 0.5, 0.6, beyond, 0.99];
+        for size in 1..=lines.len() {
+            let mut story = Story::of(spec(with_target()));
+            story.fill();
+            for batch in lines.chunks(size) {
+                story.reports(0, batch);
+            }
+            assert_eq!(story.status().0, "Running", "batches of {size}");
+            assert_eq!(story.sweep.best().map(|best| best.value), Some(0.6), "batches of {size}");
+            story.ends(0, "canceled");
+            assert_eq!(reason(&story, 0), ("Completed".into(), "max_resource".into()), "batches of {size}");
+        }
+    }
+}
+
 #[test]
 fn who_tells_a_value_that_reaches_the_target_says_when_it_is_over() {
     let mut story = external(json!({

@@ -1,5 +1,6 @@
 //! Given events, when a command, then events or a refusal; and random histories.
 
+mod batching;
 mod ending;
 mod events;
 mod external;
