@@ -83,6 +83,7 @@ pub(super) fn sweep(state: &Sweep, version: i64) -> Option<wire::Sweep> {
         pareto_count: 0,
         trials_without_value: state.without_value,
         inherited_trials: state.inherited(),
+        trial_limit: state.trial_limit(),
     })
 }
 
@@ -118,6 +119,7 @@ fn best(best: Best) -> wire::Best {
 pub(super) fn listed(row: ListedSweep, workspace: &str) -> wire::Sweep {
     let ListedSweep { sweep_id, state, summary, .. } = row;
     let Closing { best: winner, trial_counts, proposals, preemptions, without_value, inherited } = summary.closing;
+    let trial_limit = summary.trial_limit();
     wire::Sweep {
         sweep_id: sweep_id.to_string(),
         workspace: workspace.to_owned(),
@@ -147,6 +149,7 @@ pub(super) fn listed(row: ListedSweep, workspace: &str) -> wire::Sweep {
         trials_without_value: without_value,
         inherited_trials: inherited,
         ..wire::Sweep::default()
+        trial_limit,
     }
 }
 

@@ -28,6 +28,12 @@ impl Sweep {
         limits.max_total_trials.min(before.saturating_add(new))
     }
 
+    /// How many trials the sweep may have itself at most: the limit in force without what are observations only.
+    pub fn trial_limit(&self) -> u32 {
+        let limits = self.submitted.as_ref().map(|submitted| &submitted.limits);
+        limits.map_or(0, |limits| self.most_trials(limits).saturating_sub(self.inherited()))
+    }
+
     /// How many trials of earlier sweeps are observations of this one.
     pub fn inherited(&self) -> u32 {
         u32::try_from(self.inheritance.observations.len()).unwrap_or(u32::MAX)

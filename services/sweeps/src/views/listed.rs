@@ -36,6 +36,10 @@ pub(crate) struct Summary {
     pub primary_metric: String,
     pub max_total_trials: u32,
     pub max_concurrent_trials: u32,
+    /// Trials of its own, where that is limited.
+    pub max_new_trials: Option<u32>,
+    /// Trials of its own that it has from elsewhere.
+    pub adopted: u32,
     pub seed: String,
     pub cluster: String,
     pub created_at: String,
@@ -63,7 +67,8 @@ impl View for Listed {
     /// Reports and moves of trials are most of a log and change nothing here.
     fn wants(&self, event: &RecordedEvent) -> bool {
         let silent = ["ObservationsInherited", "ObservationRecorded", "DecisionMade", "ModelFitted"];
-        !silent.contains(&event.kind.as_str()) && !event.kind.starts_with("Trial")
+        let is_silent = silent.contains(&event.kind.as_str()) || event.kind.starts_with("Trial");
+        !is_silent || event.kind == "TrialsAdopted"
     }
 
     fn apply<'a>(&'a self, tx: &'a mut Transaction, events: &'a [RecordedEvent]) -> BoxFuture<'a, Result<(), Error>> {
@@ -125,6 +130,12 @@ async fn apply(tx: &mut Transaction, sweep_id: SweepId, event: &RecordedEvent) -
 }
 
 impl Summary {
+    /// How many trials it may have had itself at most, of one that has ended: as the sweep says it.
+    pub(crate) fn trial_limit(&self) -> u32 {
+        let total = self.max_total_trials.saturating_sub(self.closing.inherited);
+        self.max_new_trials.map_or(total, |new| total.min(self.adopted.saturating_add(new)))
+    }
+
     /// Takes an event in and answers the state that follows from it, if one does.
     fn take(&mut self, event: &SweepEvent) -> Option<SweepState> {
         let mut end = |reason: &str, closing: &Closing, at: Timestamp| {
@@ -144,6 +155,7 @@ impl Summary {
                     primary_metric: spec.objective.primary_metric.clone(),
                     max_total_trials: spec.limits.max_total_trials,
                     max_concurrent_trials: spec.limits.max_concurrent_trials,
+                    max_new_trials: spec.limits.max_new_trials,
                     seed: event.seed.to_string(),
                     cluster: spec.cluster.clone(),
                     created_at: event.at.to_string(),
@@ -151,6 +163,10 @@ impl Summary {
                     ..Self::default()
                 };
                 Some(SweepState::Queued)
+            }
+            SweepEvent::TrialsAdopted(event) => {
+                self.adopted += u32::try_from(event.trials.len()).unwrap_or(u32::MAX);
+                None
             }
             SweepEvent::SweepStarted(event) => {
                 self.started_at = event.at.to_string();
@@ -160,12 +176,14 @@ impl Summary {
             SweepEvent::SweepResumed(_) => Some(SweepState::Running),
             SweepEvent::SweepExtended(event) => {
                 self.max_total_trials = event.limits.max_total_trials;
+                self.max_new_trials = event.limits.max_new_trials;
                 self.ended_at.clear();
                 Some(event.state)
             }
             SweepEvent::LimitsChanged(event) => {
                 self.max_total_trials = event.limits.max_total_trials;
                 self.max_concurrent_trials = event.limits.max_concurrent_trials;
+                self.max_new_trials = event.limits.max_new_trials;
                 None
             }
             SweepEvent::SweepDescribed(event) => {

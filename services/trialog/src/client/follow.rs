@@ -8,7 +8,8 @@ use serde_json::Value;
 
 use super::http::encoded;
 use super::news::{self, News};
-use super::output::{self, Format, entries, field, rounded};
+use super::output::{self, Format, entries, field, on_one_line, rounded};
+use super::stdout::shown;
 use super::{Client, Failure, reasons};
 
 /// How long the server holds an unchanged answer back.
@@ -37,12 +38,12 @@ pub async fn follow(client: &Client, sweep: &str, mut news: News) -> Result<(), 
             match &bar {
                 Some(bar) => {
                     failures.into_iter().chain(waiting).for_each(|line| bar.println(line));
-                    bar.set_length(number(&state, "max_total_trials"));
+                    bar.set_length(reasons::trial_limit(&state));
                     bar.set_position(ended_trials(&state));
-                    bar.set_message(line);
+                    bar.set_message(one_line(&line));
                 }
                 None => {
-                    let line = format!("{}/{} ended  {line}", ended_trials(&state), number(&state, "max_total_trials"));
+                    let line = format!("{}/{} ended  {line}", ended_trials(&state), reasons::trial_limit(&state));
                     let line = paced.take(line, has_ended);
                     output::lines(&failures.into_iter().chain(line).chain(waiting).collect::<Vec<_>>());
                 }
@@ -95,10 +96,15 @@ fn bar(state: &Value) -> Option<ProgressBar> {
         return None;
     }
     let style = ProgressStyle::with_template("{prefix} [{bar:30}] {pos}/{len} {elapsed} {msg}").ok()?;
-    let bar = ProgressBar::new(number(state, "max_total_trials")).with_style(style);
-    bar.set_prefix(field(state, "name"));
+    let bar = ProgressBar::new(reasons::trial_limit(state)).with_style(style);
+    bar.set_prefix(one_line(&field(state, "name")));
     bar.enable_steady_tick(std::time::Duration::from_millis(250));
     Some(bar)
+}
+
+/// A text as a cell of a table is: what stands beside a bar steers no terminal and breaks no line.
+fn one_line(text: &str) -> String {
+    shown(&on_one_line(text)).into_owned()
 }
 
 fn number(state: &Value, name: &str) -> u64 {
@@ -151,10 +157,12 @@ fn line(state: &Value, nodes: &str) -> String {
     parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" · ")
 }
 
-/// What the best trial should have left.
+/// What the best trial should have left, and whether that is of its best value.
 fn lost(best: &Value) -> String {
     let missing = reasons::lost(best);
-    if missing.is_empty() { String::new() } else { format!(", left no {}", missing.join(", ")) }
+    let lost = if missing.is_empty() { String::new() } else { format!(", left no {}", missing.join(", ")) };
+    let unkept = if field(best, "unkept").is_empty() { String::new() } else { format!(", {}", reasons::UNKEPT) };
+    lost + &unkept
 }
 
 /// Why a sweep that has completed has nothing to show; `None` when it has.
@@ -215,6 +223,12 @@ mod tests {
     }
 
     #[test]
+    fn the_name_of_a_sweep_steers_no_terminal_beside_its_bar() {
+        // Whoever named a sweep set the title of the window in which another one followed it.
+        assert_eq!(one_line("a\u{1b}]0;pwn\u{7}\nb\u{202e}c"), "a ]0;pwn b\\u{202e}c");
+    }
+
+    #[test]
     fn trials_without_a_value_are_counted_apart_and_are_no_result() {
         let state = json!({"state": "Completed", "trial_counts": {"Completed": 3, "Failed": 1},
             "trials_without_value": 2, "best": null});
@@ -225,6 +239,8 @@ mod tests {
         assert_eq!(without_result(&best), None);
         assert!(super::line(&best, "").contains("best 0.5 (trial 2, left no outputs/model)"));
         assert_eq!(without_result(&json!({"pareto_count": 1})), None);
+        let unkept = json!({"best": {"value": 0.5, "trial_index": 2, "unkept": "it had changed"}});
+        assert!(super::line(&unkept, "").contains("best 0.5 (trial 2, its best was not kept)"));
     }
 
     #[test]

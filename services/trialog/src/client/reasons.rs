@@ -83,7 +83,8 @@ pub fn failure(trial: &Value) -> String {
 pub fn of_sweep(sweep: &Value) -> String {
     let reason = field(sweep, "reason");
     let words = match reason.as_str() {
-        "max_total_trials" | "max_new_trials" => "all its trials were made",
+        "max_total_trials" => "all its trials were made",
+        "max_new_trials" => return new_trials_made(sweep),
         "space_exhausted" => "every configuration was tried",
         "timeout" => "its time was up",
         "target_reached" => "the target was reached",
@@ -96,6 +97,35 @@ pub fn of_sweep(sweep: &Value) -> String {
         other => other,
     };
     words.to_owned()
+}
+
+/// That the trials of its own were made, whatever the total would allow.
+fn new_trials_made(sweep: &Value) -> String {
+    match sweep.pointer("/spec/limits/max_new_trials").and_then(Value::as_u64) {
+        Some(1) => "its 1 new trial was made".to_owned(),
+        Some(new) => format!("its {new} new trials were made"),
+        None => "its new trials were made".to_owned(),
+    }
+}
+
+/// Why a trial is as it is, with what a row of a list cannot leave out: that its model is not that of its value.
+pub fn of_row(trial: &Value) -> String {
+    let reason = of_trial(trial);
+    match (field(trial, "unkept").is_empty(), reason.is_empty()) {
+        (true, _) => reason,
+        (false, true) => UNKEPT.to_owned(),
+        (false, false) => format!("{UNKEPT}; {reason}"),
+    }
+}
+
+/// Of a trial whose best value was reached, and whose folders as they were then were not kept.
+pub const UNKEPT: &str = "its best was not kept";
+
+/// How many trials a sweep may have at most.
+pub fn trial_limit(sweep: &Value) -> u64 {
+    // A server of before says the total only.
+    let limit = ["trial_limit", "max_total_trials"].iter().find_map(|name| sweep.get(name).and_then(Value::as_u64));
+    limit.unwrap_or_default()
 }
 
 /// What there is in the place of the result of a trial that has ended without one.
@@ -140,10 +170,31 @@ mod tests {
         let waits = json!({"state": "Queued", "reason": "claims 1 vCPU; its only node is busy; busy: run a 1 vCPU"});
         assert_eq!(of_trial(&waits), "busy: run a 1 vCPU; claims 1 vCPU; its only node is busy");
         assert_eq!(of_sweep(&json!({"state": "Canceled", "reason": "ann"})), "canceled by ann");
+        let new = |limits| of_sweep(&json!({"reason": "max_new_trials", "spec": {"limits": limits}}));
+        assert_eq!(new(json!({"max_new_trials": 4, "max_total_trials": 40})), "its 4 new trials were made");
+        assert_eq!(new(json!({"max_new_trials": 1})), "its 1 new trial was made");
+        assert_eq!(new(json!({})), "its new trials were made", "in a list");
         assert_eq!(
             of_sweep(&json!({"state": "Failed", "reason": "TooManyFailed: 5 trials"})),
             "TooManyFailed: 5 trials"
         );
+    }
+
+    #[test]
+    fn a_best_that_was_not_kept_is_said_in_a_row_too() {
+        // The model of another value was registered, and only the log of the run knew it.
+        let unkept = "what belongs to the best acc, 0.9, is not kept";
+        assert_eq!(of_row(&json!({"state": "Completed", "unkept": unkept})), "its best was not kept");
+        let canceled = json!({"state": "Canceled", "reason": "user", "unkept": unkept});
+        assert_eq!(of_row(&canceled), "its best was not kept; canceled by a user");
+        assert_eq!(of_row(&json!({"state": "Completed"})), "");
+    }
+
+    #[test]
+    fn the_limit_is_what_a_sweep_may_really_run() {
+        // 4 of 40 looked as if most were still to come.
+        assert_eq!(trial_limit(&json!({"max_total_trials": 40, "trial_limit": 4})), 4);
+        assert_eq!(trial_limit(&json!({"max_total_trials": 40})), 40, "of an older server");
     }
 
     #[test]

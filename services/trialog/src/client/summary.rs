@@ -116,8 +116,10 @@ fn best(sweep: &Value) -> String {
     };
     let lost = reasons::lost(best);
     let lost = if lost.is_empty() { String::new() } else { format!("; it left no {}", lost.join(", ")) };
+    let unkept = field(best, "unkept");
+    let unkept = if unkept.is_empty() { unkept } else { format!("; {}: {unkept}", reasons::UNKEPT) };
     let (value, trial) = (field(best, "value"), field(best, "trial_index"));
-    format!("{value} by trial {trial} ({}){lost}", field(best, "parameters"))
+    format!("{value} by trial {trial} ({}){lost}{unkept}", field(best, "parameters"))
 }
 
 fn trials(sweep: &Value) -> String {
@@ -137,12 +139,12 @@ fn trials(sweep: &Value) -> String {
     if preemptions > 0 {
         counts.push(format!("{preemptions} preemptions"));
     }
-    let (made, total) = (field(sweep, "proposals"), field(sweep, "max_total_trials"));
+    let (made, limit) = (field(sweep, "proposals"), reasons::trial_limit(sweep));
     let at_once = field(sweep, "max_concurrent_trials");
     let counts = if counts.is_empty() { String::new() } else { format!(": {}", counts.join(", ")) };
     let inherited = sweep.get("inherited_trials").and_then(Value::as_u64).unwrap_or_default();
     let inherited = if inherited > 0 { format!(" and {inherited} inherited") } else { String::new() };
-    format!("{made}{inherited} of {total}, {at_once} at once{counts}")
+    format!("{made} of {limit}{inherited}, {at_once} at once{counts}")
 }
 
 /// `lr uniform, net.depth choice`.

@@ -204,7 +204,7 @@ async fn list(client: &Client, state: &str, archived: bool, view: &View) -> Resu
         column("state"),
         column("trials")
             .at("proposals")
-            .words(|row| format!("{}/{}", field(row, "proposals"), field(row, "max_total_trials"))),
+            .words(|row| format!("{}/{}", field(row, "proposals"), reasons::trial_limit(row))),
         column("best").at("best.value"),
         column("reason").within(Vec::new()).words(reasons::of_sweep).cut(),
         column("created").at("created_at").age(),

@@ -101,7 +101,8 @@ async fn what_was_inherited_is_never_proposed_again() {
         let plan: Value = serde_json::from_str(&plan).unwrap();
         assert_eq!((&plan["inherited"], &plan["trials"]), (&json!(4), &json!(5)), "{plan}");
         let warm = founded(&bench, &warm).await;
-        assert_eq!(bench.sweep(warm).await.inherited_trials, 4);
+        let shown = bench.sweep(warm).await;
+        assert_eq!((shown.inherited_trials, shown.trial_limit), (4, 5), "of its own it may have five");
         let next = runs(&bench, warm, 5).await;
         let shown: Vec<Value> =
             next.iter().map(|offered| serde_json::from_str(&offered.parameters_json).unwrap()).collect();
@@ -114,6 +115,10 @@ async fn what_was_inherited_is_never_proposed_again() {
         let over = bench.sweep(warm).await;
         assert_eq!((over.state.as_str(), over.reason.as_str()), ("Completed", "max_new_trials"));
         assert_eq!(over.inherited_trials, 4, "also at its end");
+        let list = wire::ListSweepsRequest { workspace: "default".into(), ..wire::ListSweepsRequest::default() };
+        let listed = bench.api().list_sweeps(Request::new(list)).await.unwrap().into_inner().sweeps;
+        let row = listed.iter().find(|sweep| sweep.name == over.name).unwrap();
+        assert_eq!((row.trial_limit, row.inherited_trials), (over.trial_limit, 4), "in a list too");
         // What an extension is compared with is the limit in force: nine trials, whatever the total would allow.
         let extend = |total| wire::ExtendSweepRequest {
             workspace: "default".into(),
