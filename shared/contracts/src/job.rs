@@ -113,6 +113,7 @@ impl From<JobEnd> for wire::JobEnd {
             by: text(end.by),
             decision: end.decision,
             checkpoint_age_seconds: end.checkpoint_age_seconds,
+            unkept: end.unkept,
             outcome_kind: end.outcome.kind(),
             phase_kind: end.phase.map_or(0, Word::kind),
             by_kind: end.by.map_or(0, Word::kind),
@@ -136,6 +137,7 @@ impl TryFrom<wire::JobEnd> for JobEnd {
             decision: end.decision,
             // A number that is not finite has no JSON form and would be no age.
             checkpoint_age_seconds: end.checkpoint_age_seconds.filter(|age| age.is_finite()),
+            unkept: end.unkept,
         })
     }
 }
@@ -345,6 +347,7 @@ mod tests {
             by: Some(StopBy::Policy),
             decision: "sweep_1@7".into(),
             checkpoint_age_seconds: Some(1.5),
+            unkept: "it had changed".into(),
             ..JobEnd::new(Outcome::Canceled)
         };
         assert_eq!(wire::JobEnd::from(end.clone()).try_into(), Ok(end.clone()));

@@ -26,6 +26,8 @@ use crate::folder;
 /// leaves alone, which may lie on storage that its successor works on.
 const NAMES: [&str; 2] = ["a", "b"];
 const CHECKPOINT: &str = "checkpoint";
+/// The variable of a trial that says how many of its reports count.
+const MAX_RESOURCE: &str = "TRIALOG_MAX_RESOURCE";
 /// The name of what was reported, beside the copies.
 const VALUES: &str = "values.json";
 
@@ -60,12 +62,28 @@ struct Reported {
     /// The newest attempt that has begun.
     #[serde(default)]
     newest: u32,
+    /// Where only so many reports count: those that do, by attempt and step.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    points: Vec<(u32, i64)>,
 }
 
 impl Reported {
     /// Whether a value counts: what a later attempt has reported anew, also without a value, does so no more.
     fn counts(&self, value: &Value) -> bool {
         self.least.range(value.attempt + 1..).all(|(_, least)| value.step < *least)
+    }
+
+    /// Whether a report lies behind the last one that counts.
+    fn is_beyond(&mut self, attempt: u32, step: i64, most: usize) -> bool {
+        self.points.retain(|(of, at)| *of >= attempt || *at < step);
+        if self.points.contains(&(attempt, step)) {
+            return false;
+        }
+        let is_beyond = self.points.len() >= most;
+        if !is_beyond {
+            self.points.push((attempt, step));
+        }
+        is_beyond
     }
 
     /// An attempt has reported something at a step; as runs counts it where it has none.
@@ -99,6 +117,8 @@ pub struct Best {
     metric: String,
     goal: Goal,
     attempt: u32,
+    /// So many reports of the metric count at most, where that is limited.
+    most_reports: Option<usize>,
     /// The folders of which copies are made, each with its name in the copy.
     folders: Vec<(PathBuf, PathBuf)>,
     home: PathBuf,
@@ -107,6 +127,8 @@ pub struct Best {
     copying: Mutex<()>,
     /// The steps that this agent has seen this attempt report: runs takes one value of each.
     steps: Mutex<BTreeSet<i64>>,
+    /// The last value that could not be copied, and why.
+    failed: Mutex<Option<(Value, String)>>,
 }
 
 /// The folder of the copies of an attempt; `None` when nothing is to be kept at its best value.
@@ -141,7 +163,9 @@ impl Best {
         let best = read(&home).map(|kept| kept.of).filter(|value| reported.counts(value));
         let seen = watch::Sender::new(Seen { best, reported, ..Seen::default() });
         let (metric, attempt) = (spec.primary_metric.clone(), order.attempt);
-        Some(Self { metric, goal, attempt, folders, home, seen, copying: Mutex::default(), steps: Mutex::default() })
+        let most_reports = spec.contract_variables.get(MAX_RESOURCE).and_then(|most| most.parse().ok());
+        let (copying, steps, failed) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Some(Self { metric, goal, attempt, most_reports, folders, home, seen, copying, steps, failed })
     }
 
     /// The attempt begins: earlier ones whose agents do not know it yet change nothing any more.
@@ -178,6 +202,10 @@ impl Best {
             if !again {
                 self.pass_over(point);
             }
+            return;
+        }
+        if self.most_reports.is_some_and(|most| reported.is_beyond(self.attempt, step, most)) {
+            self.pass_over(point);
             return;
         }
         let value = Value { value: point.value, step, attempt: self.attempt };
@@ -230,7 +258,7 @@ impl Best {
     fn keep(&self, reported: &Reported) -> bool {
         let is_new = {
             let before = &self.seen.borrow().reported;
-            (&before.counted, &before.least) != (&reported.counted, &reported.least)
+            (&before.counted, &before.least, &before.points) != (&reported.counted, &reported.least, &reported.points)
         };
         if is_new {
             if self.is_superseded() {
@@ -305,6 +333,11 @@ impl Best {
         Ok(true)
     }
 
+    /// What belongs to a value could not be copied.
+    pub(super) fn fail(&self, value: Value, error: &io::Error) {
+        *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some((value, error.to_string()));
+    }
+
     /// Puts the checkpoint of the best value in the place of the last one, once.
     pub(super) fn leave_checkpoint(&self) -> io::Result<()> {
         if self.is_superseded() {
@@ -339,11 +372,18 @@ impl Best {
         }
         let instead = kept.map_or_else(|| "that of the end".to_owned(), |kept| format!("that of {}", kept.value));
         let (metric, value) = (&self.metric, best.value);
-        Some(format!(
-            "what belongs to the best {metric}, {value}, is not kept: it had changed before it was copied, or belonged \
-             to an attempt that did not come to its end. What is kept is {instead}; a script that writes fast waits \
-             until {value} stands in TRIALOG_KEPT_FILE"
-        ))
+        let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(match failed.as_ref().filter(|(of, _)| *of == best) {
+            Some((_, error)) => format!(
+                "what belongs to the best {metric}, {value}, is not kept: it could not be copied: {error}. What is \
+                 kept is {instead}"
+            ),
+            None => format!(
+                "what belongs to the best {metric}, {value}, is not kept: it had changed before it was copied, or \
+                 belonged to an attempt that did not come to its end. What is kept is {instead}; a script that writes \
+                 fast waits until {value} stands in TRIALOG_KEPT_FILE"
+            ),
+        })
     }
 }
 

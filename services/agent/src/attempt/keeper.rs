@@ -19,17 +19,19 @@ impl Keeper {
         Self(task)
     }
 
-    /// Makes the last copy; every point that the attempt has said was reported.
-    pub(super) async fn finish(mut self, attempt: &Attempt) -> anyhow::Result<()> {
-        let Some(best) = &attempt.best else { return Ok(()) };
+    /// Makes the last copy; every point that the attempt has said was reported. Answers why it is not that of the best
+    /// value, if it is not.
+    pub(super) async fn finish(mut self, attempt: &Attempt) -> anyhow::Result<Option<String>> {
+        let Some(best) = &attempt.best else { return Ok(None) };
         best.end();
         while let Some(ended) = self.0.join_next().await {
             ended?;
         }
-        if let Some(text) = best.unkept() {
-            folder::notice(&attempt.folder, &text);
+        let unkept = best.unkept();
+        if let Some(text) = &unkept {
+            folder::notice(&attempt.folder, text);
         }
-        Ok(())
+        Ok(unkept)
     }
 }
 
@@ -42,10 +44,11 @@ async fn follow(attempt: Arc<Attempt>) {
         match seen.best.filter(|value| seen.is_latest && tried.as_ref() != Some(value)) {
             Some(value) => {
                 tried = Some(value.clone());
-                let owned = Arc::clone(&attempt);
-                let copied = tokio::task::spawn_blocking(move || owned.best.as_ref().map(|best| best.copy(&value)));
+                let (owned, of) = (Arc::clone(&attempt), value.clone());
+                let copied = tokio::task::spawn_blocking(move || owned.best.as_ref().map(|best| best.copy(&of)));
                 if let Ok(Some(Err(error))) = copied.await {
                     folder::notice(&attempt.folder, &format!("what belongs to the best value cannot be kept: {error}"));
+                    best.fail(value, &error);
                 }
             }
             None if seen.is_over => return,

@@ -50,7 +50,9 @@ async fn live(node: &Arc<Node>, attempt: &Arc<Attempt>) -> anyhow::Result<()> {
         Some(end) => end,
         None => {
             let end = run(node, attempt).await?;
-            let end = JobEnd { stderr_tail: attempt.mask.cover_text(&end.stderr_tail), ..end };
+            let (stderr_tail, unkept) =
+                (attempt.mask.cover_text(&end.stderr_tail), attempt.mask.cover_text(&end.unkept));
+            let end = JobEnd { stderr_tail, unkept, ..end };
             // Not synced: after a crash of the machine it is made again of what is on disk.
             folder::write_json(&path, &end)?;
             end
@@ -111,10 +113,11 @@ async fn run(node: &Arc<Node>, attempt: &Arc<Attempt>) -> anyhow::Result<JobEnd>
     let has_outputs = has_completed(&end) && exit.as_ref().is_some_and(Exit::is_success) && !attempt.is_service();
     uplink.finish_metrics().await?;
     // Before its log ends: what is left out is said there.
-    keeper.finish(attempt).await?;
+    let unkept = keeper.finish(attempt).await?.filter(|_| is_over(&end)).unwrap_or_default();
+    let end = JobEnd { unkept, ..end };
     let files = match has_outputs {
         true => outputs::files(attempt),
-        false if is_stopped_early(&end) => outputs::kept_files(attempt),
+        false if is_stopped_early(&end) || has_completed(&end) => outputs::kept_files(attempt),
         false => Vec::new(),
     };
     // What it wrote before its end belongs to it, whether anybody still waits for it or not.

@@ -10,6 +10,7 @@ use contracts::job::{kind_of, with_kinds};
 use runtime::Stopwatch;
 use serde::Serialize;
 use tokio::sync::watch;
+use vocabulary::job::StopBy;
 
 use super::best::Best;
 use super::environment;
@@ -169,6 +170,15 @@ impl Attempt {
     /// The order to stop, if one has come.
     pub fn stop_order(&self) -> Option<Stop> {
         self.known().stop.as_ref().map(|stop| stop.order.clone())
+    }
+
+    /// Whether its sweep has decided that nothing counts any more that it reports. Who is canceled by a user, or held
+    /// while its sweep is paused, counts up to its end.
+    pub fn is_stopped_for_good(&self) -> bool {
+        let is_trial = self.order.spec.as_ref().is_some_and(|spec| !spec.sweep_id.is_empty());
+        let by = self.known().stop.as_ref().and_then(|stop| stop.order.by.parse::<StopBy>().ok());
+        is_trial
+            && by.is_some_and(|by| !matches!(by, StopBy::User | StopBy::Pause | StopBy::Cluster | StopBy::Deployment))
     }
 
     /// Tells it that its node goes. A replica is not told: it serves on until compute has another one in its place and

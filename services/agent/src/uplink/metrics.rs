@@ -129,7 +129,11 @@ impl Sender {
         match message.payload {
             Payload::Metric(mut point) => {
                 if let Some(best) = attempt.best.as_ref().filter(|_| !attempt.is_service()) {
-                    best.report(&point, self.again);
+                    // After the order that ends its trial, what it reports counts for nothing: its sweep has decided.
+                    match attempt.is_stopped_for_good() && !self.again {
+                        true => best.pass_over(&point),
+                        false => best.report(&point, self.again),
+                    }
                 }
                 point.name = attempt.mask.cover_text(&point.name);
                 let at = |place: usize| start + u64::try_from(place).unwrap_or_default();

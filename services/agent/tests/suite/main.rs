@@ -6,6 +6,7 @@ mod environments;
 mod fakes;
 mod full_disk;
 mod harness;
+mod keeping;
 mod latency;
 mod running;
 mod serving;

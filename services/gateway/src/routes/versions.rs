@@ -7,6 +7,7 @@ use contracts::models::{
     GetVersionRequest, ListVersionsReply, ListVersionsRequest, ModelVersion, RegisterVersionRequest, ResolvedArtifact,
     UpdateVersionRequest,
 };
+use contracts::problem::Warning;
 use contracts::runs::{Artifact, GetRunRequest, KeepObjectsRequest, ListArtifactsRequest, Run};
 use contracts::sweeps::{GetTrialRequest, PolicyStop};
 use vocabulary::{Problem, RunId};
@@ -36,14 +37,20 @@ pub(crate) async fn register_version(body: Document, call: Call) -> Reply {
     };
     request.run_id = run_id.to_string();
     request.artifact_path = request.artifact_path.trim_matches('/').to_owned();
-    let resolved = resolve(&call, &request.run_id, &request.artifact_path).await?;
+    let (resolved, warning) = resolve(&call, &request.run_id, &request.artifact_path).await?;
     keep(&call, &resolved.files).await?;
     request.resolved = Some(resolved);
-    let reply = call.peers().models_client().register_version(call.writing(body.hash())?.attach(request)).await?;
+    let mut reply = call.peers().models_client().register_version(call.writing(body.hash())?.attach(request)).await?;
+    reply.get_mut().warnings.extend(warning);
     written(StatusCode::CREATED, Service::Models, reply)
 }
 
-async fn resolve(call: &Call, run_id: &str, artifact_path: &str) -> Result<ResolvedArtifact, Refusal> {
+/// What the artifact is, and what to know of it.
+async fn resolve(
+    call: &Call,
+    run_id: &str,
+    artifact_path: &str,
+) -> Result<(ResolvedArtifact, Option<Warning>), Refusal> {
     let context = call.reading(Service::Runs)?;
     let request = GetRunRequest { workspace: call.workspace.clone(), run_id: run_id.to_owned() };
     let run = call.peers().runs_client().get_run(context.attach(request)).await?.into_inner();
@@ -53,12 +60,28 @@ async fn resolve(call: &Call, run_id: &str, artifact_path: &str) -> Result<Resol
         let message = format!("artifact_path '{artifact_path}': run '{run_id}' has no artifact there{stopped}");
         return Err(Problem::invalid("/artifact_path", "ArtifactMissing", message).into());
     }
-    Ok(ResolvedArtifact {
+    let warning = unkept(&run, artifact_path);
+    let resolved = ResolvedArtifact {
         run_state: run.state,
         sweep_id: run.sweep_id,
         trial_index: run.trial_index,
         code_sha256: run.job.map(|job| job.code_sha256).unwrap_or_default(),
         files,
+    };
+    Ok((resolved, warning))
+}
+
+/// That the artifact is not of the run's best value although it was to be kept at that.
+fn unkept(run: &Run, artifact_path: &str) -> Option<Warning> {
+    let why = &run.end.as_ref().filter(|end| !end.unkept.is_empty())?.unkept;
+    let is_within = |inner: &str, outer: &str| {
+        outer.is_empty() || inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    let concerns = |kept: &String| is_within(artifact_path, kept) || is_within(kept, artifact_path);
+    run.job.as_ref()?.keep_best.iter().any(concerns).then(|| Warning {
+        code: "BestNotKept".to_owned(),
+        message: format!("run '{}': {why}", run.run_id),
+        ..Warning::default()
     })
 }
 

@@ -2,7 +2,7 @@
 
 use actix_web::http::Method;
 use actix_web::test::TestRequest;
-use contracts::compute::{Cluster, Job, Placement, Revision, Scale, SizeFacts};
+use contracts::compute::{Cluster, Job, JobEnd, JobSpec, Placement, Revision, Scale, SizeFacts};
 use contracts::models::{ModelVersion, RegisterVersionRequest};
 use contracts::runs::{Artifact, ListArtifactsReply, RecordMetricsRequest, Run};
 use contracts::sweeps::{
@@ -164,6 +164,17 @@ async fn a_model_is_registered_with_the_files_of_its_run() {
         ("digits", run.to_string(), "outputs/model")
     );
     assert_eq!((resolved.run_state.as_str(), resolved.files[0].path.as_str()), ("Completed", "model.pkl"));
+
+    // Its best value was reached, and the model is another one: nobody would see it later.
+    for (kept, warned) in [("outputs/mode", false), ("outputs/model", true)] {
+        let end = JobEnd { unkept: "it could not be copied".to_owned(), ..JobEnd::default() };
+        let job = JobSpec { keep_best: vec![kept.to_owned()], ..JobSpec::default() };
+        door.fake.answer("get_run", &Run { end: Some(end), job: Some(job), ..Run::default() });
+        let registered = door.send(Method::POST, "/models/digits/versions", body.clone()).await.json();
+        let warning = &registered["warnings"][0];
+        assert_eq!(warning["code"] == "BestNotKept", warned, "{registered}");
+        assert_eq!(warning.to_string().contains("could not be copied"), warned, "{registered}");
+    }
 
     door.fake.answer("list_artifacts", &ListArtifactsReply::default());
     assert_eq!(

@@ -40,6 +40,7 @@ pub(super) fn shown(model: &Model, version: &Version) -> wire::ModelVersion {
         sweep_id: made.sweep_id.clone(),
         trial_index: made.trial_index,
         code_sha256: made.code_sha256.clone(),
+        warnings: Vec::new(),
     }
 }
 

@@ -112,14 +112,15 @@ fn best(best: Best) -> wire::Best {
         value: best.value,
         parameters_json: best.parameters,
         missing_outputs: best.missing_outputs,
+        unkept: best.unkept,
     }
 }
 
 /// An ended sweep from its row in the list.
 pub(super) fn listed(row: ListedSweep, workspace: &str) -> wire::Sweep {
     let ListedSweep { sweep_id, state, summary, .. } = row;
-    let Closing { best: winner, trial_counts, proposals, preemptions, without_value, inherited } = summary.closing;
     let trial_limit = summary.trial_limit();
+    let Closing { best: winner, trial_counts, proposals, preemptions, without_value, inherited } = summary.closing;
     wire::Sweep {
         sweep_id: sweep_id.to_string(),
         workspace: workspace.to_owned(),
@@ -148,8 +149,8 @@ pub(super) fn listed(row: ListedSweep, workspace: &str) -> wire::Sweep {
         preemptions,
         trials_without_value: without_value,
         inherited_trials: inherited,
-        ..wire::Sweep::default()
         trial_limit,
+        ..wire::Sweep::default()
     }
 }
 
@@ -197,6 +198,7 @@ pub(super) fn trial(state: &Sweep, index: u32, trial: &Trial, stop: Option<i64>)
         error: trial.failure().map(|failure| failure.error).unwrap_or_default(),
         missing_outputs: trial.missing_outputs.clone(),
         stop: None,
+        unkept: trial.unkept().to_owned(),
     }
 }
 

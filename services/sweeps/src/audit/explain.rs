@@ -34,6 +34,7 @@ pub(crate) fn explanation(audit: &Audit, index: u32) -> Option<Value> {
             "exit_code": trial.last_end().and_then(|end| end.exit_code),
             "error": trial.failure().map(|failure| failure.error).filter(|error| !error.is_empty()),
             "missing_outputs": Some(&trial.missing_outputs).filter(|missing| !missing.is_empty()),
+            "unkept": Some(trial.unkept()).filter(|unkept| !unkept.is_empty()),
         },
 
         "proposal": proposal(audit, submitted, trial, index),

@@ -145,5 +145,6 @@ fn attempt_end(end: JobEnd) -> AttemptEnd {
         by: text_of::<StopBy>(end.by_kind, end.by),
         // A number that is not finite has no JSON form and would be no age.
         checkpoint_age_seconds: end.checkpoint_age_seconds.filter(|age| age.is_finite()),
+        unkept: end.unkept,
     }
 }

@@ -19,6 +19,9 @@ pub struct Best {
     /// Outputs that the document names and that it did not leave.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub missing_outputs: Vec<String>,
+    /// Why what belongs to its value was not kept, in words; empty where it was, or nobody wished for it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub unkept: String,
 }
 
 fn is_zero(count: &u32) -> bool {

@@ -66,6 +66,9 @@ pub struct TrialJob {
     pub seed: String,
 }
 
+/// The report behind which nothing counts, for those that keep something at their best value.
+const MAX_RESOURCE: &str = "TRIALOG_MAX_RESOURCE";
+
 /// What a job is rendered from beside the trial's own parameters.
 #[derive(Clone, Copy, Debug)]
 pub struct Source<'a> {
@@ -107,6 +110,10 @@ impl TrialJob {
         ];
         contract_variables.extend(fixed.map(|(name, value)| (name.to_owned(), value)));
         let wanted = &spec.trial;
+        // What is reported behind it counts for nothing: its node keeps nothing of that.
+        if let Some(most) = spec.policy.max_resource().filter(|_| !wanted.kept_at_best().is_empty()) {
+            contract_variables.insert(MAX_RESOURCE.to_owned(), most.to_string());
+        }
         Self {
             cluster: spec.cluster.clone(),
             experiment: spec.experiment.clone(),

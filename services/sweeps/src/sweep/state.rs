@@ -154,8 +154,8 @@ impl Sweep {
         let best = self.winner()?;
         let trial = self.trials.get(best.trial as usize)?;
         let parameters = parameters_json(&trial.draws);
-        let missing_outputs = trial.missing_outputs.clone();
-        Some(Best { trial: best.trial, run_id: trial.run_id, value: best.value, parameters, missing_outputs })
+        let (missing_outputs, unkept) = (trial.missing_outputs.clone(), trial.unkept().to_owned());
+        Some(Best { trial: best.trial, run_id: trial.run_id, value: best.value, parameters, missing_outputs, unkept })
     }
 
     pub(super) fn take(&mut self, event: &SweepEvent) {

@@ -204,6 +204,11 @@ impl Trial {
         self.attempts.last()?.end.as_ref()
     }
 
+    /// Why what belongs to its best value was not kept, in words; empty where it was, or nobody wished for it.
+    pub fn unkept(&self) -> &str {
+        self.last_end().map_or("", |end| end.unkept.as_str())
+    }
+
     /// Where and with what last words it failed, if it did.
     pub fn failure(&self) -> Option<Failure> {
         let Some(TrialEnd::Failed { phase, .. }) = &self.end else { return None };

@@ -53,6 +53,9 @@ pub struct AttemptEnd {
     /// Seconds since the last checkpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint_age_seconds: Option<f64>,
+    /// Why what belongs to the best value was not kept, in words; empty where it was, or nobody wished for it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub unkept: String,
 }
 
 /// How a trial ended.

@@ -164,7 +164,7 @@ pub async fn model(client: &Client, command: Model) -> Result<(), Failure> {
             });
             let options = [("/run_id", "--run"), ("/artifact_path", "--path"), ("/tags", "--tag"), ("/model", "MODEL")];
             let answer = client.send(Method::POST, &path(&model, "/versions"), &Body::Json(body)).await;
-            output::thing(client, &answer.map_err(|failure| failure.in_options(&options))?);
+            registered(client, answer.map_err(|failure| failure.in_options(&options))?);
         }
         Model::Alias(wanted) => return alias(client, Alias::Set(wanted)).await,
         Model::Unalias(wanted) => return alias(client, Alias::Delete(wanted)).await,
@@ -200,6 +200,15 @@ pub async fn model(client: &Client, command: Model) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// Prints what was registered; what to know of it goes to people apart.
+fn registered(client: &Client, mut version: Value) {
+    if !client.format().is_document() {
+        output::warnings(&version);
+        version.as_object_mut().map(|fields| fields.remove("warnings"));
+    }
+    output::thing(client, &version);
 }
 
 /// A model, and the version that is named with it or beside it.

@@ -250,7 +250,7 @@ fn columns(sweep: &Value, trials: &Value) -> Vec<Column<'static>> {
     let others = space.into_iter().flat_map(|space| space.keys()).filter(|name| !drawn.contains(name));
     columns.extend(others.map(|parameter| of("parameters", parameter.clone()).wide()));
     columns.extend([
-        column("reason").within(Vec::new()).words(reasons::of_trial).cut(),
+        column("reason").within(Vec::new()).words(reasons::of_row).cut(),
         column("last_value").descending(is_better_larger).wide(),
         column("attempt").wide(),
         column("preemptions").wide(),
@@ -304,7 +304,7 @@ fn compared(trials: &[(String, Value)]) -> Vec<Value> {
         }),
         ("last_value", |trial| trial["last_value"].clone()),
         ("steps", |trial| trial["intervals"].clone()),
-        ("reason", |trial| reasons::of_trial(trial).into()),
+        ("reason", |trial| reasons::of_row(trial).into()),
         ("attempts", |trial| trial["attempt"].clone()),
     ];
     let mut rows: Vec<(String, Vec<Value>)> = looks

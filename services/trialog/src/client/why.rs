@@ -10,6 +10,7 @@ pub fn lines(why: &Value) -> Vec<String> {
     let mut lines = vec![subject(why)];
     lines.extend(outcome(why));
     lines.extend(waits_or_ended(why));
+    lines.extend(why.get("end").and_then(unkept));
     lines.extend(why.get("measured").map(measured).into_iter().flatten());
     if let Some(proposal) = why.get("proposal") {
         lines.extend(proposed(proposal));
@@ -91,7 +92,14 @@ fn outcome(why: &Value) -> Vec<String> {
     if !lost.is_empty() {
         lines.push(format!("It left no {}.", lost.join(", ")));
     }
+    lines.extend(unkept(trial));
     lines
+}
+
+/// That what belongs to the best value was not kept, as a sentence.
+fn unkept(of: &Value) -> Option<String> {
+    let why = field(of, "unkept");
+    (!why.is_empty()).then(|| format!("Its best was not kept: {why}."))
 }
 
 /// `Stopped at step 3: rmse 4.73, needed <= 1.84, the best third of 3 trials then.`

@@ -132,6 +132,9 @@ pub struct JobEnd {
     /// Seconds since the last checkpoint file was written, when there is one; finite.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub checkpoint_age_seconds: Option<f64>,
+    /// Why what belongs to the best value was not kept, in words; empty where it was, or nobody wished for it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub unkept: String,
 }
 
 impl JobEnd {
@@ -147,6 +150,7 @@ impl JobEnd {
             by: None,
             decision: String::new(),
             checkpoint_age_seconds: None,
+            unkept: String::new(),
         }
     }
 }

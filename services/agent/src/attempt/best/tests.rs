@@ -119,6 +119,43 @@ fn what_is_said_again_after_a_restart_is_not_taken_for_what_the_folders_hold_now
 }
 
 #[test]
+fn what_lies_beyond_the_last_report_that_counts_replaces_nothing() {
+    // The best of a trial was that of its third report, and its model that of a fourth which counted for nothing.
+    let folder = tempfile::tempdir().unwrap();
+    let limited = |attempt| {
+        let mut order = order(attempt, "maximize", folder.path());
+        let most = [("TRIALOG_MAX_RESOURCE".to_owned(), "3".to_owned())].into();
+        order.spec = order.spec.map(|spec| JobSpec { contract_variables: most, ..spec });
+        Best::of(&order, folder.path()).unwrap()
+    };
+    let best = limited(1);
+    let goes_on = |best: &Best, step, value| goes_on(best, folder.path(), folder.path(), step, value);
+    let kept = [(1, 0.5), (2, f64::NAN)].map(|(step, value)| goes_on(&best, step, value));
+    assert_eq!(kept, [Some(0.5), Some(0.5)]);
+    // The next attempt goes on from its first report: the second counts anew, and with the third it is at its end.
+    let later = limited(2);
+    let values = [(2, 0.6), (3, 0.7), (4, 0.9), (5, 0.95)];
+    assert_eq!(values.map(|(step, value)| goes_on(&later, step, value)), [Some(0.6), Some(0.7), Some(0.7), Some(0.7)]);
+    assert_eq!(later.unkept(), None);
+    assert_eq!(goes_on(&limited(2), 4, 0.99), Some(0.7), "nor does another agent take it");
+}
+
+#[test]
+fn why_a_copy_failed_is_said_of_the_value_that_it_was_made_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let best = Best::of(&order(1, "maximize", folder.path()), folder.path()).unwrap();
+    let point = |step, value| MetricPoint { name: "acc".into(), value, step: Some(step), ..MetricPoint::default() };
+    best.report(&point(1, 0.9), false);
+    let value = best.news().borrow().best.clone().unwrap();
+    best.fail(value, &io::Error::other("the disk is full"));
+    assert!(
+        best.unkept().is_some_and(|text| text.contains("0.9, is not kept: it could not be copied: the disk is full"))
+    );
+    best.report(&point(2, 0.95), false);
+    assert!(best.unkept().is_some_and(|text| text.contains("0.95, is not kept: it had changed")));
+}
+
+#[test]
 fn a_second_value_of_a_step_counts_no_more_here_than_with_runs() {
     // Runs refuses it, and what was uploaded was the model of a value that nobody has.
     let folder = tempfile::tempdir().unwrap();

@@ -148,7 +148,8 @@ fn endings(forms: &mut StoredForms) {
     let outcome = Outcome::Completed { reason };
     forms.is::<SweepEvent>(1, SweepCompleting { workspace: workspace(), outcome, at: at() });
     let parameters = r#"{"lr":0.090716886524845}"#.to_owned();
-    let best = Some(Best { trial: 0, run_id: run(401), value: 0.9, parameters, missing_outputs: Vec::new() });
+    let (missing_outputs, unkept) = (Vec::new(), String::new());
+    let best = Some(Best { trial: 0, run_id: run(401), value: 0.9, parameters, missing_outputs, unkept });
     let closed = Closing { best, ..closing(&[("Completed", 2), ("EarlyStopped", 1)], 3, 5) };
     forms.is::<SweepEvent>(1, SweepCompleted { workspace: workspace(), reason, closing: closed, at: at() });
     let detail = "1 trials in a row failed (the last: run: exit code 1); the first said: trial 0 broke".to_owned();

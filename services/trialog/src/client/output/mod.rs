@@ -182,10 +182,15 @@ pub fn submitted(client: &Client, answer: &Value) {
         thing(client, answer);
         return;
     }
+    warnings(answer);
+    line(&format!("{}  {}", field(answer, "id"), field(answer, "name")));
+}
+
+/// Tells the warnings of an answer.
+pub fn warnings(answer: &Value) {
     for warning in entries(answer, "warnings") {
         stderr::warning(&field(warning, "message"), &field(warning, "code"));
     }
-    line(&format!("{}  {}", field(answer, "id"), field(answer, "name")));
 }
 
 /// The entries of a list; none when there is no such list.
