@@ -2,6 +2,7 @@
 //! has them.
 
 use jiff::Timestamp;
+use tuning::PolicySpec;
 
 use super::TrialState;
 use super::closing::Closing;
@@ -157,7 +158,8 @@ impl Sweep {
     fn bereft(&self, submitted: &Submitted, ended: &TrialEnded) -> Option<SweepEvent> {
         let best = self.best().filter(|best| best.trial == ended.trial && !best.missing_outputs.is_empty())?;
         let outputs: Vec<String> = best.missing_outputs.iter().map(|id| format!("outputs/{id}")).collect();
-        let message = format!("trial {} is best but left no {}", best.trial, outputs.join(", "));
+        let (outputs, remedy) = (outputs.join(", "), remedy(&ended.end, &submitted.spec.policy));
+        let message = format!("trial {} is best but left no {outputs}: {remedy}", best.trial);
         let (workspace, code) = (submitted.workspace.clone(), "BestWithoutOutputs".to_owned());
         Some(SweepWarned { workspace, code, message, at: ended.at }.into())
     }
@@ -226,6 +228,31 @@ impl Sweep {
 /// The last event of an append, but for the note that an ended trial is no longer stalled.
 fn latest(events: &[SweepEvent]) -> Option<&SweepEvent> {
     events.iter().rev().find(|event| !matches!(event, SweepEvent::SweepUnstalled(_)))
+}
+
+/// Why a trial left less than its document names, and what to do about it, from how it ended.
+fn remedy(end: &TrialEnd, policy: &PolicySpec) -> String {
+    const WAYS: &str = "a longer finish_seconds gives it the time, or write them before the last value is reported, or \
+                        keep them while it runs (outputs: {ID: {keep: best}}, or checkpoint)";
+    const STOPPED: &str = "its policy stopped it, and only outputs that are kept at the best value remain then; write \
+                           outputs: {ID: {keep: best}}";
+    const BROKEN_OFF: &str = "it did not come to its own end, and only then outputs are uploaded; checkpoint: true \
+                              keeps what it writes there";
+    const FORGOTTEN: &str = "its script ended well without them; write them into the folders of TRIALOG_OUTPUT_ID \
+                             before it ends";
+    let (seconds, most) = (policy.finish_seconds(), policy.max_resource().unwrap_or_default());
+    match end {
+        TrialEnd::Completed { max_resource: true, .. } => format!(
+            "it was ended, since it went on beyond max_resource {most} or took longer than finish_seconds {seconds} to \
+             end; a larger max_resource lets it come to its own end, {WAYS}"
+        ),
+        TrialEnd::Completed { target_reached: true, .. } => {
+            format!("it was ended, since it had reached the target and took longer than {seconds} s to end; {WAYS}")
+        }
+        TrialEnd::Completed { .. } => FORGOTTEN.to_owned(),
+        TrialEnd::EarlyStopped { .. } => STOPPED.to_owned(),
+        TrialEnd::Failed { .. } | TrialEnd::Canceled { .. } => BROKEN_OFF.to_owned(),
+    }
 }
 
 fn saw(names: &[String], watched: &str) -> String {

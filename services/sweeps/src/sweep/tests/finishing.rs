@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::external::external;
 use super::{Story, kinds_of, spec};
-use crate::sweep::{Command, SweepEvent, TellContent, TrialState};
+use crate::sweep::{AttemptEnd, Command, RunEnd, SweepEvent, TellContent, TrialState};
 
 const RUNGS: &str = r#"{"type": "asha", "reduction_factor": 2, "max_resource": 3, "finish_seconds": 30}"#;
 
@@ -291,9 +291,70 @@ fn the_best_trial_that_left_no_outputs_is_marked_and_warned_of_at_once() {
     assert_eq!(kinds_of(&events), ["TrialEnded", "SweepWarned", "SweepCompleting", "SweepCompleted"]);
     let SweepEvent::SweepWarned(warned) = &events[1] else { panic!("{events:?}") };
     assert_eq!(warned.code, "BestWithoutOutputs");
-    assert_eq!(warned.message, "trial 2 is best but left no outputs/model");
+    let whose = "trial 2 is best but left no outputs/model: its script ended well without them";
+    assert!(warned.message.starts_with(whose), "{}", warned.message);
     let SweepEvent::SweepCompleted(completed) = &events[3] else { panic!("{events:?}") };
     assert_eq!(completed.closing.best.as_ref().map(|best| best.missing_outputs.clone()), Some(vec!["model".into()]));
+}
+
+#[test]
+fn a_node_that_keeps_the_best_knows_how_many_reports_count() {
+    // It kept the model of a report that counted for nothing.
+    for (keep, known) in [("best", Some("3")), ("last", None)] {
+        let trial = json!({"command": ["python", "train.py"], "outputs": {"model": {"keep": keep}}});
+        let mut story = Story::of(spec(halving(json!({"trial": trial}))));
+        story.fill();
+        let jobs = story.events.iter().filter_map(|event| match event {
+            SweepEvent::TrialProposed(proposed) => proposed.job.clone(),
+            _ => None,
+        });
+        let most = jobs.map(|job| job.contract_variables.get("TRIALOG_MAX_RESOURCE").cloned());
+        assert_eq!(most.last(), Some(known.map(str::to_owned)), "{keep}");
+    }
+}
+
+#[test]
+fn that_the_best_was_not_kept_is_known_of_the_trial_and_of_the_best() {
+    // The model of another value was registered as that of the best.
+    let mut story = Story::of(spec(json!({})));
+    story.fill();
+    story.starts(0);
+    story.reports(0, &[0.9]);
+    let end = AttemptEnd { outcome: "completed".into(), unkept: "it had changed".into(), ..AttemptEnd::default() };
+    let (decision, metric_names, at) = (String::new(), Vec::new(), story.now);
+    let run = RunEnd { trial: 0, attempt: 1, end, decision, metric_names, outputs: Some(Vec::new()), at };
+    story.when(Command::End(run)).unwrap();
+    assert_eq!(story.sweep.trials[0].unkept(), "it had changed");
+    assert_eq!(story.sweep.best().map(|best| best.unkept), Some("it had changed".into()));
+}
+
+#[test]
+fn who_is_warned_of_lost_outputs_is_told_what_to_do() {
+    // The best model was lost to a short max_resource, and the warning named no way out.
+    let warned = |reports: &[f64], wait: i64, outcome: &str| {
+        let mut story = Story::of(spec(halving(json!({
+            "trial": {"command": ["python", "train.py"], "outputs": {"model": {}}},
+        }))));
+        story.fill();
+        story.starts(0);
+        story.reports(0, reports);
+        story.wait(wait);
+        story.when(Command::CheckDeadlines { at: story.now }).unwrap();
+        let events = story.ends(0, outcome);
+        let warnings = events.iter().filter_map(|event| match event {
+            SweepEvent::SweepWarned(warned) => Some(warned.message.clone()),
+            _ => None,
+        });
+        warnings.collect::<String>()
+    };
+    for (reports, wait) in [(&[0.1, 0.2, 0.3, 0.4][..], 0), (&[0.1, 0.2, 0.3][..], 30)] {
+        let message = warned(reports, wait, "canceled");
+        for part in ["max_resource 3", "finish_seconds 30", "before the last value", "keep: best", "checkpoint"] {
+            assert!(message.contains(part), "{part}: {message}");
+        }
+    }
+    assert!(warned(&[0.1], 0, "completed").contains("before it ends"));
+    assert!(warned(&[0.1], 0, "failed").contains("checkpoint: true"));
 }
 
 #[test]
