@@ -16,8 +16,7 @@ pub trait Clock: Send + Sync + 'static {
         self.now().as_microsecond()
     }
 
-    /// Since when others could be heard without a break: the process has started then, or has stood still until then.
-    /// Whoever was to call before that has a grace from then on.
+    /// Since when, by a start or a standstill, others could be heard; whoever was to call before has a grace from then.
     fn listening_since(&self) -> Timestamp {
         Timestamp::MIN
     }

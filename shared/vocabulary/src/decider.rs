@@ -3,7 +3,6 @@
 use serde::de::DeserializeOwned;
 
 /// An aggregate. `Self` is its state; `Self::default()` is the state before the first event.
-///
 /// All functions are pure: the time, new ids and random seeds come in with the command.
 pub trait Decider: Clone + Default + Send + Sync + 'static {
     /// The schema number of the snapshots that this build writes and reads. `None`: the history is always folded, which
@@ -33,8 +32,7 @@ pub trait Decider: Clone + Default + Send + Sync + 'static {
         Vec::new()
     }
 
-    /// The state in a form of its own that [`Decider::restore`] reads back to an equal state; `None` when it cannot be
-    /// written now.
+    /// The state in a form that [`Decider::restore`] reads back to an equal one; `None` when it cannot be written now.
     fn snapshot(&self) -> Option<Vec<u8>> {
         None
     }

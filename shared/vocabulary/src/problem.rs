@@ -77,8 +77,7 @@ impl Problem {
         }
     }
 
-    /// A problem made of a document's errors: sorted, the first one's code on top. Beyond [`ERRORS_MAX`] they are only
-    /// counted.
+    /// A problem made of a document's errors, sorted; beyond [`ERRORS_MAX`] they are only counted.
     pub fn of_errors(status: u16, errors: Vec<FieldError>) -> Self {
         Self::of_errors_and_more(status, errors, 0)
     }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use vocabulary::{SweepId, Warning};
 
-use crate::sweep::{Closing, SweepEvent, SweepState};
+use crate::sweep::{Closing, SweepEvent, SweepState, SweepSubmitted};
 
 /// Instead of its state in the row of a sweep that lists pass over.
 const ARCHIVED: &str = "Archived";
@@ -136,6 +136,27 @@ impl Summary {
         self.max_new_trials.map_or(total, |new| total.min(self.adopted.saturating_add(new)))
     }
 
+    /// Of a sweep that has just been submitted.
+    fn submitted(event: &SweepSubmitted) -> Self {
+        let spec = &event.spec;
+        Self {
+            name: event.name.clone(),
+            experiment: spec.experiment.clone(),
+            description: spec.description.clone(),
+            tags: spec.tags.clone(),
+            goal: spec.objective.goal.to_string(),
+            primary_metric: spec.objective.primary_metric.clone(),
+            max_total_trials: spec.limits.max_total_trials,
+            max_concurrent_trials: spec.limits.max_concurrent_trials,
+            max_new_trials: spec.limits.max_new_trials,
+            seed: event.seed.to_string(),
+            cluster: spec.cluster.clone(),
+            created_at: event.at.to_string(),
+            warnings: event.warnings.clone(),
+            ..Self::default()
+        }
+    }
+
     /// Takes an event in and answers the state that follows from it, if one does.
     fn take(&mut self, event: &SweepEvent) -> Option<SweepState> {
         let mut end = |reason: &str, closing: &Closing, at: Timestamp| {
@@ -145,23 +166,7 @@ impl Summary {
         };
         match event {
             SweepEvent::SweepSubmitted(event) => {
-                let spec = &event.spec;
-                *self = Self {
-                    name: event.name.clone(),
-                    experiment: spec.experiment.clone(),
-                    description: spec.description.clone(),
-                    tags: spec.tags.clone(),
-                    goal: spec.objective.goal.to_string(),
-                    primary_metric: spec.objective.primary_metric.clone(),
-                    max_total_trials: spec.limits.max_total_trials,
-                    max_concurrent_trials: spec.limits.max_concurrent_trials,
-                    max_new_trials: spec.limits.max_new_trials,
-                    seed: event.seed.to_string(),
-                    cluster: spec.cluster.clone(),
-                    created_at: event.at.to_string(),
-                    warnings: event.warnings.clone(),
-                    ..Self::default()
-                };
+                *self = Self::submitted(event);
                 Some(SweepState::Queued)
             }
             SweepEvent::TrialsAdopted(event) => {
