@@ -51,7 +51,7 @@ async fn start(node: &Arc<Node>, order: StartAttempt) {
     // That it starts is what compute has ordered: the first news is that it runs.
     let end = match accept(node, order.clone()) {
         Ok(Accepted::Begins) => return,
-        Ok(Accepted::Ended(end)) => end,
+        Ok(Accepted::Ended(end)) => *end,
         Err(error) => JobEnd {
             outcome: "lost".to_owned(),
             reason: "lost".to_owned(),
@@ -68,7 +68,7 @@ enum Accepted {
     /// The attempt begins.
     Begins,
     /// It was here, and ended like this: compute had not taken that in when it gave the order.
-    Ended(JobEnd),
+    Ended(Box<JobEnd>),
 }
 
 fn accept(node: &Arc<Node>, mut order: StartAttempt) -> std::io::Result<Accepted> {
@@ -81,7 +81,7 @@ fn accept(node: &Arc<Node>, mut order: StartAttempt) -> std::io::Result<Accepted
     let folder = folder::of_attempt(&node.options.folder, &order.job_id, order.attempt);
     for ended in [folder::ACKNOWLEDGED, folder::ENDED].map(|name| folder.join(name)) {
         if ended.exists() {
-            return Ok(Accepted::Ended(folder::read_json(&ended)?.unwrap_or_default()));
+            return Ok(Accepted::Ended(Box::new(folder::read_json(&ended)?.unwrap_or_default())));
         }
     }
     std::fs::create_dir_all(&folder)?;
