@@ -44,7 +44,8 @@ mod generated {
 
 include!(concat!(env!("OUT_DIR"), "/calls.rs"));
 
-/// The paths of the calls that change nothing and that a process may answer which does not write: `/PACKAGE.SERVICE/CALL`.
+/// The paths of the calls that change nothing, which a process may answer that does not write:
+/// `/PACKAGE.SERVICE/CALL`.
 pub const READS: &[&str] = include!(concat!(env!("OUT_DIR"), "/reads.rs"));
 
 pub use generated::compute::v1 as compute;

@@ -7,8 +7,8 @@
 //! - [`EventLog::execute`] decides a command; [`EventLog::record`] does so together with rows of the caller's own
 //!   tables.
 //! - [`EventLog::inspect`] looks at the committed state of an aggregate, without the writer.
-//! - Where several processes reach a log, one holds it under a lease ([`Store::held_by`]); the others wait, and may read
-//!   it meanwhile ([`Stores::read_only`]).
+//! - Where several processes reach a log, one holds it under a lease ([`Store::held_by`]); the others wait, and may
+//!   read it meanwhile ([`Stores::read_only`]).
 //! - [`EventLog::ended`] and [`EventLog::health`] tell when nothing can be written any more.
 //! - [`EventLog::read`] and [`EventLog::head`] are the feed: a page after a position, and a watch that says when to
 //!   ask again.

@@ -4,7 +4,7 @@ mod aliases;
 mod models;
 mod register_version;
 #[cfg(test)]
-mod repeats;
+mod repeats_tests;
 mod versions;
 
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! A process whose logs another one writes: it answers reads from the database that both reach, forwards everything else
-//! to the one that writes, and takes over when that one is gone. Only where logs lie in such a database.
+//! A process whose logs another one writes: it answers reads from the database that both reach, forwards everything
+//! else to the one that writes, and takes over when that one is gone. Only where logs lie in such a database.
 //!
 //! Replicas run the same services, so one process has all of their logs or none.
 
@@ -255,7 +255,8 @@ impl Drop for Forwarding {
     }
 }
 
-/// Routes that answer reads, where their logs could be opened, and send every other call on, with its streams, as it is.
+/// Routes that answer reads, where their logs could be opened, and send every other call on, with its streams, as it
+/// is.
 fn forwarded(target: Target) -> Routes {
     listen::routed(move |mut request: Request<Body>| {
         let target = target.0.read().unwrap_or_else(PoisonError::into_inner).clone();

@@ -123,13 +123,7 @@ pub async fn run(plan: Plan) -> anyhow::Result<()> {
     let (root, free) = (plan.folder.root(), plan.settings.disk.free_bytes_min);
     tasks.push(super::disk::watch(root, &plan.place.services, free, &health, &shutdown));
     let mut running = runtime::supervise(tasks, &shutdown, &health);
-    plan.folder.announce(&url, ca_file.as_deref())?;
-    let (version, services) = (env!("CARGO_PKG_VERSION"), plan.place.services.join(","));
-    let data = plan.folder.root().display();
-    tracing::info!(version, url, %data, services, "the server has started");
-    if plan.runs_here("gateway") {
-        runtime::print_line(format_args!("trialog {} at {url} (docs: {url}/docs)", env!("CARGO_PKG_VERSION")));
-    }
+    announce(&plan, &url, ca_file.as_deref())?;
     shutdown.requested().await;
     tracing::info!(reason = shutdown.failure().unwrap_or("asked to"), "the server ends");
     if let Some(front) = front {
@@ -144,6 +138,18 @@ pub async fn run(plan: Plan) -> anyhow::Result<()> {
         Some(reason) => anyhow::bail!("{reason}"),
         None => Ok(()),
     }
+}
+
+/// Says that the server is here, and where.
+fn announce(plan: &Plan, url: &str, ca_file: Option<&Path>) -> anyhow::Result<()> {
+    plan.folder.announce(url, ca_file)?;
+    let (version, services) = (env!("CARGO_PKG_VERSION"), plan.place.services.join(","));
+    let data = plan.folder.root().display();
+    tracing::info!(version, url, %data, services, "the server has started");
+    if plan.runs_here("gateway") {
+        runtime::print_line(format_args!("trialog {version} at {url} (docs: {url}/docs)"));
+    }
+    Ok(())
 }
 
 /// Routes and tasks of logs that other processes reach.
@@ -211,6 +217,17 @@ fn node_wiring(
     })
 }
 
+/// Makes sure of the first workspace and of the admin's token, which is shown when it is new.
+async fn bootstrap(plan: &Plan, service: &workspaces::Service, entropy: &dyn Entropy) -> anyhow::Result<()> {
+    let (token, is_new) = plan.folder.admin_token(entropy)?;
+    service.bootstrap(FIRST_WORKSPACE, &token).await?;
+    if is_new && plan.shows_token {
+        let place = plan.folder.root().display();
+        runtime::print_line(format_args!("admin token (shown once; also in {place}/admin.token): {token}"));
+    }
+    Ok(())
+}
+
 async fn assemble(
     plan: &Plan,
     (stores, peers): (eventlog::Stores, &Peers),
@@ -236,12 +253,7 @@ async fn assemble(
         let service = workspaces::open(dependencies).await.with_context(|| database_of(plan, "workspaces"))?;
         let service = add!(assembly, "workspaces", service);
         if !stores.are_read_only() {
-            let (token, is_new) = plan.folder.admin_token(entropy.as_ref())?;
-            service.bootstrap(FIRST_WORKSPACE, &token).await?;
-            if is_new && plan.shows_token {
-                let place = data.display();
-                runtime::print_line(format_args!("admin token (shown once; also in {place}/admin.token): {token}"));
-            }
+            bootstrap(plan, &service, entropy.as_ref()).await?;
         }
     }
     macro_rules! common {
