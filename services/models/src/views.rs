@@ -1,6 +1,6 @@
 //! The list of models, and where a version id leads.
 
-use eventlog::{BoxFuture, Error, RecordedEvent, Transaction, View, sql};
+use eventlog::{BoxFuture, Error, RecordedEvent, Transaction, View, ViewTable, sql};
 
 use crate::model::ModelEvent;
 
@@ -10,6 +10,10 @@ pub(crate) struct Listed;
 impl View for Listed {
     fn name(&self) -> &'static str {
         "models_listed"
+    }
+
+    fn tables(&self) -> &'static [ViewTable] {
+        &[ViewTable::Own("models_listed"), ViewTable::Own("versions_by_id")]
     }
 
     fn apply<'a>(&'a self, tx: &'a mut Transaction, events: &'a [RecordedEvent]) -> BoxFuture<'a, Result<(), Error>> {

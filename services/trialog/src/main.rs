@@ -40,6 +40,8 @@ enum Command {
     Move(server::moving::Arguments),
     /// Make the tables of a stopped installation those of this build, without serving it; `up` does the same.
     Migrate(server::migrating::Arguments),
+    /// Rebuild the read models from their events, and compare them.
+    Views(server::views::Arguments),
     #[command(flatten)]
     Client(client::Command),
 }
@@ -83,6 +85,7 @@ fn main() -> ExitCode {
         },
         Command::Move(arguments) => server::run(server::moving::run(arguments, cli.common.is_json())),
         Command::Migrate(arguments) => server::run(server::migrating::run(arguments, cli.common.is_json())),
+        Command::Views(arguments) => server::run(server::views::run(arguments, cli.common.is_json())),
         Command::Client(command) => client::run(command, &cli.common, Cli::command()),
     }
 }

@@ -1,6 +1,6 @@
 //! The list of workspaces.
 
-use eventlog::{BoxFuture, Error, RecordedEvent, Transaction, View, sql};
+use eventlog::{BoxFuture, Error, RecordedEvent, Transaction, View, ViewTable, sql};
 
 use crate::workspace::STREAM;
 
@@ -10,6 +10,10 @@ pub(crate) struct Listed;
 impl View for Listed {
     fn name(&self) -> &'static str {
         "workspaces_listed"
+    }
+
+    fn tables(&self) -> &'static [ViewTable] {
+        &[ViewTable::Own("workspaces_listed")]
     }
 
     fn apply<'a>(&'a self, tx: &'a mut Transaction, events: &'a [RecordedEvent]) -> BoxFuture<'a, Result<(), Error>> {

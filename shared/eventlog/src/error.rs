@@ -60,6 +60,9 @@ pub enum Error {
     /// A log is not as it has to be to be carried to another store.
     #[error("{0}")]
     NotMoved(String),
+    /// A view is not as it has to be to be rebuilt.
+    #[error("{0}")]
+    NotRebuilt(String),
     /// The events end elsewhere than the head of the log says.
     #[error("the log is damaged: its head is {head}, its last event is {last}; restore it from a backup")]
     Damaged {
@@ -224,6 +227,12 @@ impl Error {
             Self::Deposed | Self::Closed | Self::Unknown(_) => true,
             _ => false,
         }
+    }
+
+    /// Whether somebody else writes the file.
+    pub(crate) fn is_busy(&self) -> bool {
+        let Self::Sql(error) = self else { return false };
+        error.as_database_error().and_then(primary_code).is_some_and(|code| code == BUSY)
     }
 
     /// Whether the database's file is damaged: whatever is read from it or written to it may be wrong.

@@ -12,7 +12,8 @@
 //! - [`EventLog::ended`] and [`EventLog::health`] tell when nothing can be written any more.
 //! - [`EventLog::read`] and [`EventLog::head`] are the feed: a page after a position, and a watch that says when to
 //!   ask again.
-//! - A [`View`] keeps tables for queries, written in the transaction of the events.
+//! - A [`View`] keeps tables for queries, written in the transaction of the events; [`rebuild`] makes them anew beside
+//!   themselves, compares, and mends.
 //!
 //! A log is kept in a [`Store`]. Services name none: they have a [`Transaction`] and a [`Reader`], and [`sql`] that
 //! every store takes.
@@ -20,6 +21,7 @@
 mod aggregates;
 mod append;
 mod beside;
+mod content;
 mod context;
 mod error;
 mod event;
@@ -33,6 +35,7 @@ mod load;
 mod log;
 mod open;
 mod parked;
+mod rebuild;
 mod snapshots;
 mod sql;
 mod store;
@@ -46,6 +49,7 @@ mod writer;
 // The dependency only pins the version of the bundled SQLite: 3.51.3 is the first without the WAL-reset corruption.
 use libsqlite3_sys as _;
 
+pub use content::Content;
 pub use context::{Committed, Context, CursorMove};
 pub use error::{Error, ExecuteError, RecordError};
 pub use event::RecordedEvent;
@@ -55,9 +59,10 @@ pub use identity::command_id;
 pub use lease::Holder;
 pub use log::EventLog;
 pub use open::{Migrated, Options, migrate};
+pub use rebuild::{Compared, Differences, Rebuilding, Rebuilt, RebuiltView, rebuild};
 pub use sql::{Column, FromRow, Insert, Row, Source, Statement, Value, insert, sql};
 pub use store::{MemoryStore, Reader, Store, Stores, Transaction};
 #[cfg(feature = "postgres")]
-pub use transfer::{Content, Transfer, contents};
-pub use view::View;
+pub use transfer::{Transfer, contents};
+pub use view::{View, ViewTable};
 pub use work::Recorded;

@@ -4,13 +4,36 @@ use crate::work::panic_text;
 use crate::{BoxFuture, Error, RecordedEvent, Transaction};
 use futures_util::FutureExt;
 
+/// A table that a view writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ViewTable {
+    /// The view alone writes it: all its rows come from events.
+    Own(&'static str),
+    /// Others write rows there, too, of which no event tells: a rebuild adds what the view would have written and is
+    /// not there, and leaves the rest alone.
+    Shared(&'static str),
+}
+
+impl ViewTable {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Own(name) | Self::Shared(name) => name,
+        }
+    }
+}
+
 /// A projection in the log's own database. It is never behind: its rows commit together with the events.
 ///
 /// A view that is new to a database is first fed with the whole history. Changed tables want a new name and a
-/// migration.
+/// migration. What it makes of the same events is the same rows, however they are cut into batches, and it reads no
+/// tables but its own: else it could not be rebuilt beside itself ([`crate::rebuild`]).
 pub trait View: Send + Sync {
     /// The view's name; stable.
     fn name(&self) -> &'static str;
+
+    /// The tables that it writes. Each has a primary key.
+    fn tables(&self) -> &'static [ViewTable];
 
     /// Whether the event changes anything here. A batch that no view wants is written in one call instead of a
     /// transaction of several; [`View::apply`] still sees such events beside others.

@@ -29,9 +29,17 @@ const POLL_SECONDS: u32 = 5;
 #[derive(Clone, Debug)]
 pub struct Client {
     http: reqwest::blocking::Client,
-    data: PathBuf,
+    door: Door,
     token: String,
     workspace: String,
+}
+
+/// Where the server is.
+#[derive(Clone, Debug)]
+enum Door {
+    /// Where the one is that has announced itself in a data folder.
+    Announced(PathBuf),
+    At(String),
 }
 
 /// What came back.
@@ -139,7 +147,17 @@ impl Client {
     /// When no HTTP client can be made.
     pub fn of_data(data: &Path, token: &str) -> Self {
         let http = http().timeout(REQUEST_LIMIT).build().expect("an HTTP client");
-        Self { http, data: data.to_path_buf(), token: token.to_owned(), workspace: "default".to_owned() }
+        let door = Door::Announced(data.to_path_buf());
+        Self { http, door, token: token.to_owned(), workspace: "default".to_owned() }
+    }
+
+    /// A client of whoever answers at an address; each request has a connection of its own.
+    ///
+    /// # Panics
+    /// When no HTTP client can be made.
+    pub fn at(url: &str, token: &str) -> Self {
+        let http = http().timeout(REQUEST_LIMIT).pool_max_idle_per_host(0).build().expect("an HTTP client");
+        Self { http, door: Door::At(url.to_owned()), token: token.to_owned(), workspace: "default".to_owned() }
     }
 
     /// The same with another token.
@@ -301,7 +319,10 @@ impl Client {
     }
 
     pub(crate) fn address(&self) -> Option<String> {
-        announced(&self.data).map(|(_, url)| url)
+        match &self.door {
+            Door::Announced(data) => announced(data).map(|(_, url)| url),
+            Door::At(url) => Some(url.clone()),
+        }
     }
 }
 

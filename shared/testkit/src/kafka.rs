@@ -22,10 +22,11 @@ pub fn kafka() -> Option<String> {
     found
 }
 
-/// A broker of a test's own. It ends, and its data goes, when it is dropped.
+/// A broker of a test's own, or three of them. They end, and their data goes, when it is dropped.
 pub struct Broker {
     folder: PathBuf,
-    /// Its bootstrap server.
+    nodes: u32,
+    /// The bootstrap servers.
     pub servers: String,
 }
 
@@ -35,9 +36,15 @@ impl Broker {
     /// # Panics
     /// When it does not start.
     pub fn start(folder: &Path) -> Self {
-        let folder = folder.join("kafka");
-        let servers = run(["up".as_ref(), folder.as_os_str()]).trim().to_owned();
-        Self { folder, servers }
+        Self::start_with(folder, 1, &[])
+    }
+
+    /// Starts three, which have each other's records.
+    ///
+    /// # Panics
+    /// When they do not start.
+    pub fn start_three(folder: &Path) -> Self {
+        Self::start_with(folder, 3, &["--nodes", "3"])
     }
 
     /// Starts one that also listens with TLS and SCRAM. `secure` in its folder says how it is reached so.
@@ -45,9 +52,15 @@ impl Broker {
     /// # Panics
     /// When it does not start.
     pub fn start_secure(folder: &Path) -> Self {
+        Self::start_with(folder, 1, &["--secure"])
+    }
+
+    fn start_with(folder: &Path, nodes: u32, words: &[&str]) -> Self {
         let folder = folder.join("kafka");
-        let servers = run(["up".as_ref(), folder.as_os_str(), "--secure".as_ref()]).trim().to_owned();
-        Self { folder, servers }
+        let words = words.iter().map(|word| std::ffi::OsStr::new(*word));
+        let up = ["up".as_ref(), folder.as_os_str()].into_iter().chain(words);
+        let servers = run(up).trim().to_owned();
+        Self { folder, nodes, servers }
     }
 
     /// A file that says how it is reached with TLS: `servers`, `ca.pem`, `user`, `password`.
@@ -57,12 +70,22 @@ impl Broker {
 
     /// Ends it as a power failure of its machine would, but for the disk.
     pub fn kill(&self) {
-        self.fault("kill");
+        self.kill_node(1);
     }
 
     /// Starts it again, with the data that it had.
     pub fn restart(&self) {
-        self.fault("start");
+        self.restart_node(1);
+    }
+
+    /// Ends one of them so.
+    pub fn kill_node(&self, node: u32) {
+        self.fault(node, "kill");
+    }
+
+    /// Starts that one again.
+    pub fn restart_node(&self, node: u32) {
+        self.fault(node, "start");
     }
 
     /// Every record of a topic, a line each: partition, offset and headers, with tabs between. Nothing where there is
@@ -84,15 +107,17 @@ impl Broker {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
-    fn fault(&self, fault: &str) {
-        run(["node".as_ref(), self.folder.as_os_str(), "1".as_ref(), fault.as_ref()]);
+    fn fault(&self, node: u32, fault: &str) {
+        run(["node".as_ref(), self.folder.as_os_str(), node.to_string().as_ref(), fault.as_ref()]);
     }
 }
 
 impl Drop for Broker {
     fn drop(&mut self) {
-        // It may have been killed already.
-        drop(Command::new(program()).arg("node").arg(&self.folder).args(["1", "kill"]).output());
+        for node in 1..=self.nodes {
+            // It may have been killed already.
+            drop(Command::new(program()).arg("node").arg(&self.folder).args([&node.to_string(), "kill"]).output());
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! A TCP proxy before a Unix socket, which can slow its connections down, hold them, or cut them.
+//! A TCP proxy before a Unix socket or several ports, which can slow its connections down, hold them, or cut them.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -38,13 +38,26 @@ impl Proxy {
     /// # Panics
     /// When it cannot.
     pub fn to_socket(socket: &Path) -> Self {
+        Self::to(Behind::Socket(socket.to_owned()))
+    }
+
+    /// Begins to listen; each connection goes to another of these ports of this machine, in turn, and past those where
+    /// nobody listens.
+    ///
+    /// # Panics
+    /// When it cannot.
+    pub fn to_ports(ports: &[u16]) -> Self {
+        Self::to(Behind::Ports(ports.to_vec()))
+    }
+
+    fn to(behind: Behind) -> Self {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
         // Whoever makes it may be a task of another runtime, which must not wait for this one.
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         listener.set_nonblocking(true).expect("a listener for tasks");
         let port = listener.local_addr().expect("a bound address").port();
         let (link, seen) = watch::channel(Link::Through);
-        runtime.spawn(listen(listener, socket.to_owned(), seen));
+        runtime.spawn(listen(listener, behind, seen));
         Self { port, link, runtime: Some(runtime) }
     }
 
@@ -67,20 +80,60 @@ impl Drop for Proxy {
     }
 }
 
-async fn listen(listener: std::net::TcpListener, socket: PathBuf, link: watch::Receiver<Link>) {
-    let listener = TcpListener::from_std(listener).expect("a listener of this runtime");
-    while let Ok((client, _)) = listener.accept().await {
-        if *link.borrow() != Link::Cut {
-            tokio::spawn(connect(client, socket.clone(), link.clone()));
+/// Who is behind it.
+#[derive(Clone)]
+enum Behind {
+    Socket(PathBuf),
+    Ports(Vec<u16>),
+}
+
+type Reads = Box<dyn AsyncRead + Unpin + Send>;
+type Writes = Box<dyn AsyncWrite + Unpin + Send>;
+
+impl Behind {
+    /// The next time others are asked first.
+    fn turn(&mut self) {
+        if let Self::Ports(ports) = self {
+            ports.rotate_left(1);
+        }
+    }
+
+    /// The first who is there.
+    async fn connect(&self) -> Option<(Reads, Writes)> {
+        match self {
+            Self::Socket(socket) => {
+                let (from, to) = UnixStream::connect(socket).await.ok()?.into_split();
+                Some((Box::new(from), Box::new(to)))
+            }
+            Self::Ports(ports) => {
+                for port in ports {
+                    if let Ok(stream) = TcpStream::connect(("127.0.0.1", *port)).await {
+                        let _ = stream.set_nodelay(true);
+                        let (from, to) = stream.into_split();
+                        return Some((Box::new(from), Box::new(to)));
+                    }
+                }
+                None
+            }
         }
     }
 }
 
-async fn connect(client: TcpStream, socket: PathBuf, link: watch::Receiver<Link>) {
+async fn listen(listener: std::net::TcpListener, mut behind: Behind, link: watch::Receiver<Link>) {
+    let listener = TcpListener::from_std(listener).expect("a listener of this runtime");
+    while let Ok((client, _)) = listener.accept().await {
+        if *link.borrow() != Link::Cut {
+            tokio::spawn(connect(client, behind.clone(), link.clone()));
+            behind.turn();
+        }
+    }
+}
+
+async fn connect(client: TcpStream, behind: Behind, link: watch::Receiver<Link>) {
     // Nobody there: the client sees its connection end.
-    let Ok(server) = UnixStream::connect(&socket).await else { return };
+    let Some((from_server, to_server)) = behind.connect().await else { return };
     let _ = client.set_nodelay(true);
-    let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
+    let (from_client, to_client) = client.into_split();
     let mut cut = link.clone();
     tokio::select! {
         () = carry(from_client, to_server, link.clone()) => {}
@@ -149,5 +202,31 @@ mod tests {
         assert!(round(&mut connect()).is_err(), "and a new one, too");
         proxy.set(Link::Through);
         assert_eq!(round(&mut connect()).unwrap(), 7);
+    }
+    #[test]
+    fn connections_go_in_turn_to_those_who_are_there() {
+        let listeners: Vec<_> = (0..2).map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        let ports: Vec<u16> = listeners.iter().map(|listener| listener.local_addr().unwrap().port()).collect();
+        let serve = |listener: std::net::TcpListener, own: u8| {
+            std::thread::spawn(move || {
+                let (mut stream, _) = listener.accept().unwrap();
+                stream.write_all(&[own]).unwrap();
+                listener
+            })
+        };
+        let proxy = Proxy::to_ports(&ports);
+        let who = || {
+            let (mut stream, mut byte) = (TcpStream::connect(("127.0.0.1", proxy.port())).unwrap(), [0]);
+            stream.read_exact(&mut byte).unwrap();
+            byte[0]
+        };
+        let mut served: Vec<_> = listeners.into_iter().zip(0..).map(|(listener, own)| serve(listener, own)).collect();
+        assert_eq!([who(), who()], [0, 1]);
+        let second = served.pop().unwrap().join().unwrap();
+        // The first one is gone.
+        drop(served.pop().unwrap().join().unwrap());
+        let served = serve(second, 1);
+        assert_eq!(who(), 1);
+        served.join().unwrap();
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use eventlog::{BoxFuture, Error, Reader, RecordedEvent, Transaction, View, sql};
+use eventlog::{BoxFuture, Error, Reader, RecordedEvent, Transaction, View, ViewTable, sql};
 
 use crate::endpoint::{DeploymentRevised, EndpointEvent};
 
@@ -52,6 +52,10 @@ pub(crate) struct EndpointsListed;
 impl View for EndpointsListed {
     fn name(&self) -> &'static str {
         "endpoints_listed"
+    }
+
+    fn tables(&self) -> &'static [ViewTable] {
+        &[ViewTable::Own("endpoints_listed"), ViewTable::Own("deployments_listed"), ViewTable::Own("revisions")]
     }
 
     fn wants(&self, event: &RecordedEvent) -> bool {

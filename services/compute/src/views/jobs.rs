@@ -1,6 +1,6 @@
 //! One row a job and one an attempt that was placed.
 
-use eventlog::{BoxFuture, Error, FromRow, Reader, RecordedEvent, Row, Transaction, View, sql};
+use eventlog::{BoxFuture, Error, FromRow, Reader, RecordedEvent, Row, Transaction, View, ViewTable, sql};
 use vocabulary::job::{JobEnd, StopBy, upcast_end};
 use vocabulary::{JobId, RunId};
 
@@ -12,6 +12,10 @@ pub(super) struct Jobs;
 impl View for Jobs {
     fn name(&self) -> &'static str {
         "jobs"
+    }
+
+    fn tables(&self) -> &'static [ViewTable] {
+        &[ViewTable::Own("jobs"), ViewTable::Own("placements")]
     }
 
     fn wants(&self, event: &RecordedEvent) -> bool {

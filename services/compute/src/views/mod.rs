@@ -12,7 +12,7 @@ pub(crate) use jobs::{
 };
 pub(crate) use totals::{ENDED, PREEMPTED, totals};
 
-use eventlog::{BoxFuture, Error, Reader, RecordedEvent, Transaction, View, sql};
+use eventlog::{BoxFuture, Error, Reader, RecordedEvent, Transaction, View, ViewTable, sql};
 
 use crate::stream::ClusterName;
 
@@ -27,6 +27,10 @@ struct Clusters;
 impl View for Clusters {
     fn name(&self) -> &'static str {
         "clusters"
+    }
+
+    fn tables(&self) -> &'static [ViewTable] {
+        &[ViewTable::Own("clusters")]
     }
 
     fn wants(&self, event: &RecordedEvent) -> bool {

@@ -1,6 +1,6 @@
 //! How many jobs have ended in which way, and how many attempts were preempted, ever.
 
-use eventlog::{BoxFuture, Error, Reader, RecordedEvent, Transaction, View, sql};
+use eventlog::{BoxFuture, Error, Reader, RecordedEvent, Transaction, View, ViewTable, sql};
 use vocabulary::job::RequeueCause;
 
 use crate::job::JobEvent;
@@ -16,6 +16,10 @@ pub(crate) const ENDED: &str = "ended:";
 impl View for Totals {
     fn name(&self) -> &'static str {
         "totals"
+    }
+
+    fn tables(&self) -> &'static [ViewTable] {
+        &[ViewTable::Own("totals")]
     }
 
     fn wants(&self, event: &RecordedEvent) -> bool {

@@ -1,6 +1,6 @@
 //! Which runs were canceled, from the moment that it was asked for: nothing new begins below them.
 
-use eventlog::{BoxFuture, Error, RecordedEvent, Transaction, View, insert, row};
+use eventlog::{BoxFuture, Error, RecordedEvent, Transaction, View, ViewTable, insert, row};
 use vocabulary::job::StopBy;
 
 use super::key;
@@ -12,6 +12,10 @@ pub struct CanceledRunsView;
 impl View for CanceledRunsView {
     fn name(&self) -> &'static str {
         "canceled_runs"
+    }
+
+    fn tables(&self) -> &'static [ViewTable] {
+        &[ViewTable::Own("canceled_runs")]
     }
 
     fn wants(&self, event: &RecordedEvent) -> bool {

@@ -1,6 +1,6 @@
 //! Which objects are the code of jobs: they stay, whoever else has named them.
 
-use eventlog::{Error, Transaction, sql};
+use eventlog::{Error, Transaction, ViewTable, sql};
 
 use super::creations::{Creations, code_of};
 use crate::run::RunCreated;
@@ -10,6 +10,7 @@ pub struct CodeObjects;
 
 impl Creations for CodeObjects {
     const NAME: &'static str = "code_objects";
+    const TABLES: &'static [ViewTable] = &[ViewTable::Own("code_objects")];
 
     async fn take(tx: &mut Transaction, created: &RunCreated) -> Result<(), Error> {
         let Some(hash) = code_of(created) else { return Ok(()) };

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use eventlog::{BoxFuture, Error, RecordedEvent, Transaction, View};
+use eventlog::{BoxFuture, Error, RecordedEvent, Transaction, View, ViewTable};
 
 use crate::run::{self, RunCreated, RunEvent};
 
@@ -10,6 +10,8 @@ use crate::run::{self, RunCreated, RunEvent};
 pub trait Creations: Send + Sync + 'static {
     /// The view's name; stable.
     const NAME: &'static str;
+    /// The table.
+    const TABLES: &'static [ViewTable];
 
     /// Takes a new run in.
     fn take(tx: &mut Transaction, created: &RunCreated) -> impl Future<Output = Result<(), Error>> + Send;
@@ -21,6 +23,10 @@ pub struct CreationsView<T>(pub T);
 impl<T: Creations> View for CreationsView<T> {
     fn name(&self) -> &'static str {
         T::NAME
+    }
+
+    fn tables(&self) -> &'static [ViewTable] {
+        T::TABLES
     }
 
     fn wants(&self, event: &RecordedEvent) -> bool {

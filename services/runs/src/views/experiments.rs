@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use eventlog::{BoxFuture, Error, Reader, RecordedEvent, Transaction, View, sql};
+use eventlog::{BoxFuture, Error, Reader, RecordedEvent, Transaction, View, ViewTable, sql};
 
 use crate::experiment::{DEFAULT_ID, DEFAULT_NAME, ExperimentCreated, ExperimentEvent, stream};
 
@@ -12,6 +12,10 @@ pub struct ExperimentsView;
 impl View for ExperimentsView {
     fn name(&self) -> &'static str {
         "experiment_rows"
+    }
+
+    fn tables(&self) -> &'static [ViewTable] {
+        &[ViewTable::Own("experiments")]
     }
 
     fn wants(&self, event: &RecordedEvent) -> bool {

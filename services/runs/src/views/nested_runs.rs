@@ -1,6 +1,6 @@
 //! Which runs are nested in which, and how deep: what is asked before one more begins below them.
 
-use eventlog::{Error, Transaction, sql};
+use eventlog::{Error, Transaction, ViewTable, sql};
 use uuid::Uuid;
 use vocabulary::RunId;
 
@@ -16,6 +16,7 @@ pub struct NestedRuns;
 
 impl Creations for NestedRuns {
     const NAME: &'static str = "nested_runs";
+    const TABLES: &'static [ViewTable] = &[ViewTable::Own("nested_runs")];
 
     async fn take(tx: &mut Transaction, created: &RunCreated) -> Result<(), Error> {
         let Ok(parent) = RunId::parse(&created.parent_run_id) else { return Ok(()) };

@@ -2,7 +2,7 @@
 //! run, and as the code of a run's job. The first two are written where they are done; what this view adds is the code
 //! of jobs, so that what older histories refer to is had too.
 
-use eventlog::{Error, Reader, Transaction, sql};
+use eventlog::{Error, Reader, Transaction, ViewTable, sql};
 
 use super::creations::{Creations, code_of};
 use crate::objects::Hash;
@@ -13,6 +13,7 @@ pub struct ObjectOwners;
 
 impl Creations for ObjectOwners {
     const NAME: &'static str = "object_owners";
+    const TABLES: &'static [ViewTable] = &[ViewTable::Shared("object_owners")];
 
     async fn take(tx: &mut Transaction, created: &RunCreated) -> Result<(), Error> {
         match code_of(created) {

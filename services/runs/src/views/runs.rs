@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use eventlog::{BoxFuture, Error, Reader, RecordedEvent, Row, Transaction, View, insert, row, sql};
+use eventlog::{BoxFuture, Error, Reader, RecordedEvent, Row, Transaction, View, ViewTable, insert, row, sql};
 use uuid::Uuid;
 use vocabulary::RunId;
 
@@ -21,6 +21,10 @@ pub struct RunsView;
 impl View for RunsView {
     fn name(&self) -> &'static str {
         "run_rows"
+    }
+
+    fn tables(&self) -> &'static [ViewTable] {
+        &[ViewTable::Own("runs")]
     }
 
     fn wants(&self, event: &RecordedEvent) -> bool {
@@ -58,6 +62,10 @@ pub struct VersionsView;
 impl View for VersionsView {
     fn name(&self) -> &'static str {
         "run_versions"
+    }
+
+    fn tables(&self) -> &'static [ViewTable] {
+        &[ViewTable::Own("run_versions")]
     }
 
     fn wants(&self, event: &RecordedEvent) -> bool {

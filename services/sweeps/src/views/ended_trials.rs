@@ -1,6 +1,6 @@
 //! How many trials the sweeps that have ended have in each state, so that nobody has to look at each sweep for it.
 
-use eventlog::{BoxFuture, Error, Reader, RecordedEvent, Transaction, View, sql};
+use eventlog::{BoxFuture, Error, Reader, RecordedEvent, Transaction, View, ViewTable, sql};
 
 use crate::sweep::SweepEvent;
 
@@ -10,6 +10,10 @@ pub(crate) struct EndedTrials;
 impl View for EndedTrials {
     fn name(&self) -> &'static str {
         "ended_trials"
+    }
+
+    fn tables(&self) -> &'static [ViewTable] {
+        &[ViewTable::Own("ended_trials")]
     }
 
     fn wants(&self, event: &RecordedEvent) -> bool {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use documents::ArchivedView;
-use eventlog::{BoxFuture, Error, Reader, RecordedEvent, Transaction, View, sql};
+use eventlog::{BoxFuture, Error, Reader, RecordedEvent, Transaction, View, ViewTable, sql};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -62,6 +62,10 @@ pub(crate) struct ListedSweep {
 impl View for Listed {
     fn name(&self) -> &'static str {
         "sweeps_listed"
+    }
+
+    fn tables(&self) -> &'static [ViewTable] {
+        &[ViewTable::Own("sweeps_listed")]
     }
 
     /// Reports and moves of trials are most of a log and change nothing here.

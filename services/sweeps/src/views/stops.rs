@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use eventlog::{BoxFuture, Error, Reader, RecordedEvent, Transaction, View, sql};
+use eventlog::{BoxFuture, Error, Reader, RecordedEvent, Transaction, View, ViewTable, sql};
 use vocabulary::SweepId;
 
 use crate::sweep::SweepEvent;
@@ -13,6 +13,10 @@ pub(crate) struct Stops;
 impl View for Stops {
     fn name(&self) -> &'static str {
         "sweep_stops"
+    }
+
+    fn tables(&self) -> &'static [ViewTable] {
+        &[ViewTable::Own("sweep_stops")]
     }
 
     fn wants(&self, event: &RecordedEvent) -> bool {

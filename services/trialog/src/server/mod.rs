@@ -26,6 +26,7 @@ pub mod settings;
 mod standby;
 mod tls;
 pub mod up;
+pub mod views;
 mod wiring;
 
 use std::future::Future;

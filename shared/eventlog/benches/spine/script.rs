@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 use tokio::time::Instant;
-use trialog_eventlog::{BoxFuture, Error, RecordedEvent, Transaction, View, insert};
+use trialog_eventlog::{BoxFuture, Error, RecordedEvent, Transaction, View, ViewTable, insert};
 
 use crate::figures::series::{META, Span, sample};
 
@@ -25,6 +25,10 @@ pub struct Seen;
 impl View for Seen {
     fn name(&self) -> &'static str {
         "seen"
+    }
+
+    fn tables(&self) -> &'static [ViewTable] {
+        &[ViewTable::Own("seen")]
     }
 
     fn apply<'a>(&'a self, tx: &'a mut Transaction, events: &'a [RecordedEvent]) -> BoxFuture<'a, Result<(), Error>> {

@@ -10,6 +10,7 @@ mod memory;
 mod postgres;
 mod reader;
 mod rows;
+mod shadow;
 mod sqlite;
 mod transaction;
 
@@ -21,6 +22,7 @@ pub use memory::MemoryStore;
 pub use reader::Reader;
 use reader::Reading;
 pub(crate) use rows::{CommandRow, CursorAt, Fence, Rows};
+pub(crate) use shadow::Shadow;
 use transaction::Connection;
 pub use transaction::Transaction;
 

@@ -16,11 +16,7 @@ use crate::snapshots::SnapshotRow;
 use crate::sql::{Insert, Row, Statement};
 use crate::{Error, RecordedEvent};
 #[cfg(feature = "postgres")]
-use crate::{
-    Store,
-    sql::Value,
-    transfer::{Found, Table},
-};
+use crate::{Store, content::Table, sql::Value, transfer::Found};
 
 /// The transaction of an append, as views and records have it: their rows commit together with the events, or not at
 /// all. It is asked through [`crate::sql`] and [`crate::insert`].

@@ -1,8 +1,8 @@
 //! Two replicas of a log, clients that ask whichever answers, and a link that is held until the lease is over.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -12,6 +12,7 @@ use testkit::history::{
     check_batches,
 };
 use testkit::{Link, Proxy, Random, await_that_async, new_schema, postgres};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use trialog_eventlog::{Context, Error, EventLog, ExecuteError, Holder, Options, Store};
 use uuid::Uuid;
@@ -30,7 +31,11 @@ const WRITES: u64 = 200;
 const WRITES_PATIENCE: Duration = Duration::from_secs(120);
 /// How long a client waits for an answer.
 const ANSWER_MAX: Duration = Duration::from_millis(250);
-/// Between two of them.
+/// Between two tries to open the log.
+const OPEN_EVERY: Duration = Duration::from_millis(50);
+/// How long a batch may take to be acknowledged: a link is held for less.
+const BATCH_PATIENCE: Duration = Duration::from_secs(60);
+/// Between two of the faults.
 const CALM: Duration = Duration::from_millis(1_500);
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -75,12 +80,12 @@ impl Clock for Passing {
 struct Replica {
     name: &'static str,
     proxy: Proxy,
-    log: RwLock<Option<EventLog>>,
+    log: watch::Sender<Option<EventLog>>,
 }
 
 impl Replica {
     fn log(&self) -> Option<EventLog> {
-        self.log.read().unwrap().clone()
+        self.log.borrow().clone()
     }
 
     async fn live(&self, schema: &str, clock: Arc<dyn Clock>) {
@@ -97,12 +102,13 @@ impl Replica {
                 entropy: Arc::new(SeededEntropy::new(7)),
             };
             if let Ok(log) = EventLog::open(options).await {
-                *self.log.write().unwrap() = Some(log.clone());
+                self.log.send_replace(Some(log.clone()));
                 // Why it ended is of no interest: a process that is started again does not know either.
                 drop(log.ended().await);
-                *self.log.write().unwrap() = None;
+                self.log.send_replace(None);
             }
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            // Nobody tells when a lease is over, or a link carries again.
+            tokio::time::sleep(OPEN_EVERY).await;
         }
     }
 }
@@ -124,18 +130,23 @@ struct Client {
 }
 
 impl Client {
-    fn log(&mut self) -> Option<EventLog> {
-        let logs: Vec<EventLog> = self.replicas.iter().filter_map(Replica::log).collect();
-        self.random.pick(&logs).cloned()
+    /// The log of a replica that has it open, once one has.
+    async fn log(&mut self) -> EventLog {
+        let mut seen: Vec<_> = self.replicas.iter().map(|replica| replica.log.subscribe()).collect();
+        loop {
+            let logs: Vec<EventLog> = seen.iter_mut().filter_map(|log| log.borrow_and_update().clone()).collect();
+            if let Some(log) = self.random.pick(&logs) {
+                return log.clone();
+            }
+            let changes = seen.iter_mut().map(|log| Box::pin(log.changed()));
+            drop(futures_util::future::select_all(changes).await);
+        }
     }
 
     async fn work(mut self, done: Arc<AtomicBool>) {
         while !done.load(Ordering::SeqCst) {
             let stream = format!("cell-{}", self.random.below(STREAMS as u64));
-            let Some(log) = self.log() else {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-                continue;
-            };
+            let log = self.log().await;
             match self.random.below(6) {
                 0 | 1 => drop(self.read(&log, &stream).await),
                 2 => self.write(&log, &stream, None).await,
@@ -194,18 +205,17 @@ impl Client {
     async fn put_batch(&mut self, log: &EventLog) {
         let batch = Batch { writer: self.who, sequence: self.sequence + 1 };
         let invocation = self.books.batches.invoke(self.who, points::KEY, BatchCall::Write(batch));
-        let mut log = Some(log.clone());
-        for _ in 0..200 {
-            if let Some(log) = &log
-                && matches!(soon(points::put(log, batch)).await, Some(Ok(())))
-            {
-                self.sequence += 1;
-                return self.books.batches.complete(invocation, Completion::Answered(Vec::new()));
+        let taken = async {
+            let mut log = log.clone();
+            while !matches!(soon(points::put(&log, batch)).await, Some(Ok(()))) {
+                // One that refuses has ended, as a rule, or does so now; then there is another one.
+                soon(log.ended()).await;
+                log = self.log().await;
             }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            log = self.log();
-        }
-        panic!("{batch:?} is not taken");
+        };
+        tokio::time::timeout(BATCH_PATIENCE, taken).await.unwrap_or_else(|_| panic!("{batch:?} is not taken"));
+        self.sequence += 1;
+        self.books.batches.complete(invocation, Completion::Answered(Vec::new()));
     }
 
     async fn list_batches(&self, log: &EventLog) {
@@ -249,7 +259,7 @@ pub async fn run() {
     let Some(url) = postgres() else { return };
     let (_, folder) = url.split_once("host=").expect("the server of tests has a socket");
     let socket = Path::new(folder).join(".s.PGSQL.5432");
-    let replica = |name| Replica { name, proxy: Proxy::to_socket(&socket), log: RwLock::default() };
+    let replica = |name| Replica { name, proxy: Proxy::to_socket(&socket), log: watch::Sender::new(None) };
     let replicas: Arc<[Replica]> = ["a", "b"].map(replica).into();
     let (schema, clock): (_, Arc<dyn Clock>) = (new_schema(), Arc::new(Passing(Instant::now())));
     let mut lives = tokio::task::JoinSet::new();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use trialog_eventlog::{
-    BoxFuture, Context, Error, EventLog, MemoryStore, Options, RecordedEvent, Store, Transaction, View, sql,
+    BoxFuture, Context, Error, EventLog, MemoryStore, Options, RecordedEvent, Store, Transaction, View, ViewTable, sql,
 };
 use uuid::Uuid;
 use vocabulary::{Clock, Decider, ManualClock, SeededEntropy, stored_events};
@@ -96,6 +96,10 @@ pub struct Balances;
 impl View for Balances {
     fn name(&self) -> &'static str {
         "balances"
+    }
+
+    fn tables(&self) -> &'static [ViewTable] {
+        &[ViewTable::Own("balances")]
     }
 
     fn apply<'a>(&'a self, tx: &'a mut Transaction, events: &'a [RecordedEvent]) -> BoxFuture<'a, Result<(), Error>> {
@@ -224,6 +228,10 @@ pub struct Withdrawals;
 impl View for Withdrawals {
     fn name(&self) -> &'static str {
         "withdrawals"
+    }
+
+    fn tables(&self) -> &'static [ViewTable] {
+        &[ViewTable::Own("withdrawals")]
     }
 
     fn wants(&self, event: &RecordedEvent) -> bool {

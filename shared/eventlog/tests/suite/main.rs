@@ -27,6 +27,8 @@ mod model;
 #[cfg(test)]
 mod reads;
 #[cfg(test)]
+mod rebuilding;
+#[cfg(test)]
 #[cfg(feature = "postgres")]
 mod servers;
 #[cfg(test)]

@@ -17,7 +17,8 @@ use trialog_feed::kafka::Kafka;
 use vocabulary::{Entropy, SeededEntropy};
 
 use super::line;
-use crate::world::{Relayed, append, open};
+use crate::speech::open;
+use crate::world::{Relayed, append};
 
 /// Events of a stream of the backlog.
 const EVENTS: usize = 500;

@@ -7,6 +7,8 @@
 //! has.
 
 mod backlog;
+#[path = "../../tests/suite/speech.rs"]
+mod speech;
 mod world;
 
 use std::sync::Arc;
@@ -17,7 +19,9 @@ use tokio::time::{Instant, MissedTickBehavior};
 use trialog_feed::FactSource;
 use trialog_feed::kafka::{Kafka, Security, Topic};
 use vocabulary::{Entropy, SeededEntropy};
-use world::{Applied, Relayed, append, open, source_of};
+
+use speech::{open, source_of};
+use world::{Applied, Relayed, append};
 
 /// Between two facts whose way is timed.
 const PACE: Duration = Duration::from_millis(50);
@@ -123,7 +127,7 @@ async fn applied(folder: &std::path::Path, what: &str, is_carried: bool, span: D
     let relayed = is_carried.then(|| Relayed::begin(&log, &kafka));
     let source: Arc<dyn FactSource> = match &relayed {
         Some(_) => Arc::new(Topic::new(kafka.clone(), "talk_applied")),
-        None => Arc::new(source_of(&log)),
+        None => Arc::new(source_of(&log, false)),
     };
     let mut applied = Applied::begin(&ear, source);
     let mut latencies = Vec::new();

@@ -1,80 +1,28 @@
 //! A log whose every event is a fact, its relay, and a follower that notes each fact in a log of its own.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use contracts::feed::Fact;
-use contracts::runs::RunReleased;
-use eventlog::{BoxFuture, Context, EventLog, Options, RecordedEvent, Store};
-use runtime::{Health, MachineClock, MachineEntropy, Shutdown};
-use serde::{Deserialize, Serialize};
+use eventlog::{BoxFuture, Context, EventLog};
+use runtime::{Health, Shutdown};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use trialog_feed::consumer::{Consumers, Follower};
 use trialog_feed::kafka::{Kafka, RELAY, Relay};
-use trialog_feed::{FactSource, Publication, Publish, ReactError, Reaction, Source};
+use trialog_feed::{FactSource, ReactError, Reaction};
 use uuid::Uuid;
-use vocabulary::Decider;
+
+use crate::speech::{Said, Speaker, source_of};
 
 /// Bytes of a fact's text: with its headers a record is as large as that of a proposed trial.
 const TEXT_BYTES: usize = 250;
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Said {
-    pub text: String,
-}
-
-vocabulary::stored_events! {
-    /// What can be said.
-    pub enum Speech { Said: 1 }
-}
-
-#[derive(Clone, Default)]
-pub struct Speaker;
-
-impl Decider for Speaker {
-    type Command = usize;
-    type Event = Speech;
-    type Rejection = std::convert::Infallible;
-
-    fn decide(&self, count: &usize) -> Result<Vec<Speech>, Self::Rejection> {
-        Ok(vec![Speech::Said(Said { text: "x".repeat(TEXT_BYTES) }); *count])
-    }
-
-    fn evolve(&mut self, _: &Speech) {}
-}
-
-struct Publisher;
-
-impl Publish for Publisher {
-    fn publish(&self, event: &RecordedEvent) -> Result<Option<Publication>, String> {
-        let Speech::Said(said) = event.decode().map_err(|error| error.to_string())?;
-        let message = RunReleased { workspace: "lab".to_owned(), run_id: said.text };
-        Ok(Some(Publication::new("RunReleased", &message)))
-    }
-}
-
-pub fn source_of(log: &EventLog) -> Source {
-    Source::new(log.clone(), Publisher)
-}
-
-pub async fn open(folder: &Path, service: &'static str) -> EventLog {
-    let options = Options {
-        service,
-        store: Store::sqlite(folder.join(format!("{service}.sqlite"))),
-        migrations: &[],
-        views: Vec::new(),
-        clock: Arc::new(MachineClock),
-        entropy: Arc::new(MachineEntropy::default()),
-    };
-    EventLog::open(options).await.expect("the log opens")
-}
-
 /// Says something so many times; answers the last position.
 pub async fn append(log: &EventLog, id: Uuid, stream: &str, count: usize) -> i64 {
-    let done = log.execute::<Speaker>(stream, count, Context::new(id, "bench", "req_1")).await;
+    let said = vec![Said { text: "x".repeat(TEXT_BYTES), public: true }; count];
+    let done = log.execute::<Speaker>(stream, said, Context::new(id, "bench", "req_1")).await;
     done.expect("an append succeeds").position
 }
 
@@ -90,7 +38,7 @@ pub struct Relayed {
 impl Relayed {
     pub fn begin(log: &EventLog, kafka: &Kafka) -> Self {
         let (health, shutdown) = (Health::new(), Shutdown::new());
-        let relay = Relay::new(kafka.clone(), source_of(log), &Consumers::default(), shutdown.clone());
+        let relay = Relay::new(kafka.clone(), source_of(log, false), &Consumers::default(), shutdown.clone());
         let part = health.part("talk", "kafka_relay");
         // As a server's supervisor does: a topic that was made just now is known to the broker a moment later.
         let task = tokio::spawn(async move {

@@ -76,7 +76,7 @@ fn anywhere() -> Option<Kafka> {
     testkit::kafka().map(at)
 }
 
-fn at(bootstrap: String) -> Kafka {
+pub fn at(bootstrap: String) -> Kafka {
     let (prefix, security) = (testkit::new_schema(), Security::default());
     Kafka { bootstrap, prefix, partitions: PARTITIONS, replication: 0, security }
 }
@@ -87,7 +87,7 @@ pub fn through_kafka(talk: &Talk) -> Arc<dyn FactSource> {
 }
 
 /// Says numbers in some streams, some of them in private; answers what is to be noted.
-async fn talk(talk: &Talk, numbers: std::ops::Range<u32>, wanted: &mut Noted) {
+pub async fn talk(talk: &Talk, numbers: std::ops::Range<u32>, wanted: &mut Noted) {
     for number in numbers {
         let (stream, public) = (format!("lab/{}", number % 7), number % 4 != 0);
         talk.append(&stream, vec![Said { text: number.to_string(), public }]).await;
@@ -97,14 +97,14 @@ async fn talk(talk: &Talk, numbers: std::ops::Range<u32>, wanted: &mut Noted) {
     }
 }
 
-async fn comes_to(ear: &EventLog, wanted: &Noted) {
+pub async fn comes_to(ear: &EventLog, wanted: &Noted) {
     let count = |noted: &Noted| noted.values().map(Vec::len).sum::<usize>();
     until_noted("everything is noted", ear, |noted| count(noted) >= count(wanted)).await;
     assert_eq!(&noted(ear).await, wanted);
 }
 
 /// Whether a projection's cursors are all at a position.
-async fn is_at(log: &EventLog, projection: &str, position: i64) -> bool {
+pub async fn is_at(log: &EventLog, projection: &str, position: i64) -> bool {
     let cursors = log.cursors(projection).await.unwrap();
     !cursors.is_empty() && cursors.iter().all(|cursor| cursor.position == position)
 }

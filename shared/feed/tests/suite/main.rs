@@ -6,12 +6,15 @@
 #![expect(clippy::unwrap_used, reason = "a test says what is wrong by panicking")]
 
 mod adopting;
+#[cfg(feature = "kafka")]
+mod brokers;
 mod faulty;
 mod following;
 #[cfg(feature = "kafka")]
 mod kafka;
 mod parking;
 mod reading;
+mod speech;
 mod world;
 
 use std::sync::Arc;

@@ -9,84 +9,23 @@ use contracts::Peer;
 use contracts::feed::Fact;
 use contracts::feed::feed_service_server::FeedServiceServer;
 use contracts::runs::RunReleased;
-use eventlog::{BoxFuture, Context, EventLog, Options, RecordedEvent, Store};
+use eventlog::{BoxFuture, Context, EventLog};
 use prost::Message;
-use runtime::{Health, MachineClock, MachineEntropy, Part, Shutdown};
-use serde::{Deserialize, Serialize};
+use runtime::{Health, MachineEntropy, Part, Shutdown};
 use trialog_feed::consumer::{Consumers, Follower};
 use trialog_feed::source::Remote;
-use trialog_feed::{FactSource, FeedServer, Place, Publication, Publish, ReactError, Reaction, Source};
-use vocabulary::{Decider, Entropy};
+use trialog_feed::{FactSource, FeedServer, Place, ReactError, Reaction, Source};
+use vocabulary::Entropy;
+
+pub use crate::speech::{Said, Speaker, UNDECIDABLE, UNREADABLE, open};
+use crate::speech::{Speech, source_of};
 
 /// For anything to come about.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Something that was said, in public or not.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Said {
-    pub text: String,
-    pub public: bool,
-}
-
-vocabulary::stored_events! {
-    /// What can be said.
-    pub enum Speech { Said: 1 }
-}
-
-/// What no log notes that heard it: deciding about it panics.
-pub const UNDECIDABLE: &str = "undecidable";
-
-/// A conversation.
-#[derive(Clone, Default)]
-pub struct Speaker;
-
-impl Decider for Speaker {
-    type Command = Vec<Said>;
-    type Event = Speech;
-    type Rejection = std::convert::Infallible;
-
-    fn decide(&self, said: &Vec<Said>) -> Result<Vec<Speech>, Self::Rejection> {
-        assert!(said.iter().all(|said| said.public || said.text != UNDECIDABLE), "as it should");
-        Ok(said.iter().cloned().map(Speech::Said).collect())
-    }
-
-    fn evolve(&mut self, _: &Speech) {}
-}
-
-/// What only a newer build can read.
-pub const UNREADABLE: &str = "unreadable";
-
-struct Publisher {
-    is_newer: bool,
-}
-
-impl Publish for Publisher {
-    fn publish(&self, event: &RecordedEvent) -> Result<Option<Publication>, String> {
-        let Speech::Said(said) = event.decode().map_err(|error| error.to_string())?;
-        if said.text == UNREADABLE && !self.is_newer {
-            return Err("it says what nobody knows".to_owned());
-        }
-        let workspace = event.stream.split('/').next().unwrap_or_default().to_owned();
-        let message = RunReleased { workspace, run_id: said.text };
-        Ok(said.public.then(|| Publication::new("RunReleased", &message)))
-    }
-}
-
 /// What a fact says.
 pub fn text(fact: &Fact) -> String {
     RunReleased::decode(fact.payload.as_slice()).unwrap().run_id
-}
-
-pub async fn open(folder: &Path, service: &'static str) -> EventLog {
-    let options = Options {
-        service,
-        store: Store::sqlite(folder.join(format!("{service}.sqlite"))),
-        migrations: &[],
-        views: Vec::new(),
-        clock: Arc::new(MachineClock),
-        entropy: Arc::new(MachineEntropy::default()),
-    };
-    EventLog::open(options).await.unwrap()
 }
 
 /// The log that is followed.
@@ -102,7 +41,7 @@ impl Talk {
     pub async fn open(folder: &Path) -> Self {
         let log = open(folder, "talk").await;
         Self {
-            source: Source::new(log.clone(), Publisher { is_newer: false }),
+            source: source_of(&log, false),
             log,
             #[cfg(feature = "kafka")]
             relayed: std::sync::OnceLock::new(),
@@ -111,7 +50,7 @@ impl Talk {
 
     /// A newer build of the service.
     pub fn upgrade(&mut self) {
-        self.source = Source::new(self.log.clone(), Publisher { is_newer: true });
+        self.source = source_of(&self.log, true);
     }
 
     /// Says something in public; answers its position.

@@ -9,7 +9,7 @@
 //! | what is recorded | is checked as |
 //! | --- | --- |
 //! | a stream: changes under If-Match, reads | [`Register`], a versioned compare-and-set register |
-//! | an alias of a model | [`Alias`], a compare-and-set register that other writes move, too |
+//! | an alias of a model | the same; pointing it to where it points is no change |
 //! | asks, tells, heartbeats of a trial | [`Lease`]: each (index, attempt) is offered once, its holder alone is heard |
 //! | batches of metric points | [`check_batches`]: a set that only grows, each batch in it once |
 
@@ -25,4 +25,4 @@ pub use batches::{Batch, BatchCall, check_batches};
 pub use lease::{Lease, LeaseAnswer, LeaseCall, LeaseState};
 pub use linearizable::{CONFIGURATIONS_MAX, Checked, Fault, Model, check};
 pub use record::{Completion, Invocation, Operation, Recorder};
-pub use register::{Alias, Register, RegisterAnswer, RegisterCall, RegisterState};
+pub use register::{Register, RegisterAnswer, RegisterCall, RegisterState};

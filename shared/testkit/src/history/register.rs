@@ -1,4 +1,4 @@
-//! Registers that are changed under a version: a stream of events, and an alias beside other changes of its model.
+//! Registers that are changed under a version: streams of events, and aliases of models.
 
 use std::collections::BTreeMap;
 
@@ -52,6 +52,9 @@ pub struct RegisterState {
 pub struct Register {
     /// What was there before the first recorded operation, by key; nothing where none is named.
     pub before: BTreeMap<String, RegisterState>,
+    /// Whether a write of the value that is there is no change, so that no version comes of it: an alias that points
+    /// there already. Its value is the version of its model that it points to, and 0 for none.
+    pub is_changed_by_values_alone: bool,
 }
 
 impl Model for Register {
@@ -69,64 +72,24 @@ impl Model for Register {
         call: &RegisterCall,
         answer: Option<&RegisterAnswer>,
     ) -> Option<RegisterState> {
-        written(state, call, answer)
-    }
-}
-
-fn written(state: &RegisterState, call: &RegisterCall, answer: Option<&RegisterAnswer>) -> Option<RegisterState> {
-    let (value, expected) = match (call, answer) {
-        (RegisterCall::Read, None) => return Some(state.clone()),
-        (RegisterCall::Read, Some(RegisterAnswer::Found { version, value })) => {
-            return ((*version, *value) == (state.version, state.value)).then(|| state.clone());
+        let (value, expected) = match (call, answer) {
+            (RegisterCall::Read, None) => return Some(state.clone()),
+            (RegisterCall::Read, Some(RegisterAnswer::Found { version, value })) => {
+                return ((*version, *value) == (state.version, state.value)).then(|| state.clone());
+            }
+            (RegisterCall::Read, Some(_)) | (RegisterCall::Write { .. }, Some(RegisterAnswer::Found { .. })) => {
+                return None;
+            }
+            (RegisterCall::Write { value, expected }, _) => (*value, *expected),
+        };
+        let fits = expected.is_none_or(|expected| expected == state.version);
+        let is_change = !self.is_changed_by_values_alone || value != state.value;
+        let next = RegisterState { version: state.version + u64::from(is_change), value };
+        match answer {
+            Some(RegisterAnswer::Conflict) => (!fits).then(|| state.clone()),
+            _ if !fits => None,
+            Some(RegisterAnswer::Written { version: Some(version) }) if *version != next.version => None,
+            _ => Some(next),
         }
-        (RegisterCall::Read, Some(_)) | (RegisterCall::Write { .. }, Some(RegisterAnswer::Found { .. })) => {
-            return None;
-        }
-        (RegisterCall::Write { value, expected }, _) => (*value, *expected),
-    };
-    let fits = expected.is_none_or(|expected| expected == state.version);
-    match answer {
-        Some(RegisterAnswer::Conflict) => (!fits).then(|| state.clone()),
-        _ if !fits => None,
-        Some(RegisterAnswer::Written { version: Some(version) }) if *version != state.version + 1 => None,
-        _ => Some(RegisterState { version: state.version + 1, value }),
-    }
-}
-
-/// An alias: compare-and-set under the version of its model, its value the version that it points to and 0 for none.
-/// Pointing it to where it points is no change, so that no version of the model comes of it.
-#[derive(Clone, Debug, Default)]
-pub struct Alias {
-    /// What was there before the first recorded operation, by key; nothing where none is named.
-    pub before: BTreeMap<String, RegisterState>,
-}
-
-impl Model for Alias {
-    type State = RegisterState;
-    type Call = RegisterCall;
-    type Answer = RegisterAnswer;
-
-    fn initial(&self, key: &str) -> RegisterState {
-        self.before.get(key).cloned().unwrap_or_default()
-    }
-
-    fn step(
-        &self,
-        state: &RegisterState,
-        call: &RegisterCall,
-        answer: Option<&RegisterAnswer>,
-    ) -> Option<RegisterState> {
-        if let RegisterCall::Write { value, expected } = call
-            && *value == state.value
-            && expected.is_none_or(|expected| expected == state.version)
-        {
-            let is_right = match answer {
-                None => true,
-                Some(RegisterAnswer::Written { version }) => version.is_none_or(|version| version == state.version),
-                Some(_) => false,
-            };
-            return is_right.then(|| state.clone());
-        }
-        written(state, call, answer)
     }
 }

@@ -142,7 +142,7 @@ fn keys_are_checked_by_themselves() {
 #[test]
 fn an_alias_that_points_there_already_makes_no_version() {
     let before = RegisterState { version: 3, value: 0 };
-    let model = Alias { before: [("k".to_owned(), before)].into() };
+    let model = Register { before: [("k".to_owned(), before)].into(), is_changed_by_values_alone: true };
     let alias = |story: Registered| check(&model, &story.0, CONFIGURATIONS_MAX);
     let first = || Story::new().write(0, (1, 2), 7, 3, OK);
     alias(first().write(1, (3, 4), 7, 4, OK).read(0, (5, 6), 4, 7).write(1, (7, 8), 8, 4, as_register(5))).unwrap();

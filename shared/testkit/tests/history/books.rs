@@ -5,11 +5,10 @@ use std::sync::Mutex;
 use trialog_testkit::Client;
 use trialog_testkit::history::{Checked, Fault};
 
-use super::aliases::{self, Aliases};
 use super::batches::Batches;
 use super::caller::Caller;
 use super::leases::Leases;
-use super::streams::{Shown, Streams};
+use super::registers::{Registers, Shown, run_with_artifact};
 
 /// Operations of a key, after which another one takes its place.
 const OPERATIONS_MAX: usize = 150;
@@ -42,20 +41,20 @@ impl Current {
 }
 
 pub struct Books {
-    runs: Streams,
-    models: Streams,
-    aliases: Aliases,
+    runs: Registers,
+    models: Registers,
+    aliases: Registers,
     leases: Leases,
     batches: Batches,
 }
 
 impl Books {
     pub fn begin(client: &Client, seed: u64) -> Self {
-        let artifacts = aliases::run_with_artifact(client);
+        let artifacts = run_with_artifact(client);
         Self {
-            runs: Streams::new(Shown::Run),
-            models: Streams::new(Shown::Model { artifacts: artifacts.clone() }),
-            aliases: Aliases::new(artifacts),
+            runs: Registers::new(Shown::Run),
+            models: Registers::new(Shown::Model { artifacts: artifacts.clone() }),
+            aliases: Registers::new(Shown::Alias { artifacts }),
             leases: Leases::begin(client, seed),
             batches: Batches::default(),
         }

@@ -7,14 +7,13 @@
 
 #![cfg(feature = "postgres")]
 
-mod aliases;
 mod batches;
 mod books;
 mod caller;
 mod leases;
 mod nemesis;
+mod registers;
 mod stage;
-mod streams;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;

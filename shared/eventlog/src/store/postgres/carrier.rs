@@ -4,8 +4,9 @@ use sqlx::AssertSqlSafe;
 
 use super::{Address, Writer, lease};
 use crate::Error;
+use crate::content::{Kind, Table, quoted};
 use crate::sql::Value;
-use crate::transfer::{Found, Kind, Table, quoted};
+use crate::transfer::Found;
 
 /// The columns of the schema's tables: table, column, type, and whether rows are numbered by it.
 const COLUMNS: &str = "SELECT class.relname::text, attribute.attname::text, type.typname::text,

@@ -82,6 +82,18 @@ impl Address {
         Self { schema: format!("{}_{service}", self.schema), ..self.clone() }
     }
 
+    /// The schema beside this one in which its views are made anew.
+    ///
+    /// # Errors
+    /// When its name would be too long.
+    pub(in crate::store) fn shadow(&self) -> Result<Self, Error> {
+        let schema = format!("{}_rebuild", self.schema);
+        match schema.len() > SCHEMA_MAX {
+            true => Err(Error::Address(format!("schema {schema:?}: at most {SCHEMA_MAX} characters"))),
+            false => Ok(Self { schema, holder: None, ..self.clone() }),
+        }
+    }
+
     /// The same for a holder of leases.
     pub(in crate::store) fn held_by(&self, holder: Holder) -> Self {
         Self { holder: Some(holder), ..self.clone() }
@@ -134,7 +146,7 @@ impl Address {
         Ok(connection)
     }
 
-    pub(super) fn schema(&self) -> &str {
+    pub(in crate::store) fn schema(&self) -> &str {
         &self.schema
     }
 

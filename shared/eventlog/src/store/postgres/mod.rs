@@ -12,6 +12,7 @@ mod lease;
 mod pages;
 mod readers;
 mod schema;
+mod shadow;
 mod writer;
 
 pub use connect::Address;

@@ -72,6 +72,10 @@ impl Writer {
         &mut self.connection
     }
 
+    pub(super) fn address(&self) -> &Address {
+        &self.address
+    }
+
     pub async fn execute(&mut self, statement: Statement) -> Result<u64, Error> {
         Ok(answer!(self, query(statement)?.execute(&mut self.connection))?.rows_affected())
     }

@@ -6,10 +6,12 @@ mod insert;
 mod known;
 mod pages;
 mod readers;
+mod shadow;
 mod writer;
 
 pub(super) use examine::write_back;
 pub(super) use readers::Readers;
+pub(super) use shadow::ATTACHED;
 pub(super) use writer::Writer;
 
 use sqlx::AssertSqlSafe;

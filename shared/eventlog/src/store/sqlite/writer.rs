@@ -37,8 +37,19 @@ impl Writer {
         let options = connect::writing(file);
         let mut connection = options.connect().await?;
         connect::assert_version(&mut connection).await?;
-        let (texts, pruner) = (Texts::default(), Pruner::default());
-        Ok(Self { connection, options, settled: true, texts, pruner })
+        Ok(Self::of(connection, options))
+    }
+
+    pub(super) fn of(connection: SqliteConnection, options: SqliteConnectOptions) -> Self {
+        Self { connection, options, settled: true, texts: Texts::default(), pruner: Pruner::default() }
+    }
+
+    pub(super) fn connection(&mut self) -> &mut SqliteConnection {
+        &mut self.connection
+    }
+
+    pub(super) fn into_connection(self) -> SqliteConnection {
+        self.connection
     }
 
     pub async fn execute(&mut self, statement: Statement) -> Result<u64, Error> {

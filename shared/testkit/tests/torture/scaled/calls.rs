@@ -1,7 +1,7 @@
 //! Clients that call all the time, and know what they were told.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, OnceLock};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Condvar, Mutex, OnceLock};
 use std::thread::Scope;
 use std::time::Duration;
 
@@ -21,27 +21,63 @@ const SWEEP: &str = "sweeps/asked";
 /// an external sweep.
 #[derive(Default)]
 pub struct Calls {
-    runs: AtomicUsize,
-    models: AtomicUsize,
-    sweeps: AtomicUsize,
+    under_way: Mutex<Counts>,
+    /// One more is under way.
+    begun: Condvar,
     acknowledged: Mutex<Vec<Acknowledged>>,
     reads: Mutex<Vec<ReadBack>>,
     written: OnceLock<Written>,
 }
 
+/// How many calls to each service are under way.
+#[derive(Default)]
+struct Counts {
+    runs: usize,
+    models: usize,
+    sweeps: usize,
+}
+
+impl Counts {
+    fn of(&mut self, callee: Callee) -> &mut usize {
+        match callee {
+            Callee::Runs => &mut self.runs,
+            Callee::Models => &mut self.models,
+            Callee::Sweeps => &mut self.sweeps,
+        }
+    }
+
+    /// Whether a client waits for an answer of the service; through the gateway all of them do.
+    fn has(&self, service: &str) -> bool {
+        let counts = [("runs", self.runs), ("models", self.models), ("sweeps", self.sweeps)];
+        counts.into_iter().any(|(name, count)| count > 0 && (name == service || service == "gateway"))
+    }
+}
+
+/// Which service a call is for.
+#[derive(Clone, Copy)]
+enum Callee {
+    Runs,
+    Models,
+    Sweeps,
+}
+
 /// A call that is under way while this lives.
-struct UnderWay<'a>(&'a AtomicUsize);
+struct UnderWay<'a> {
+    calls: &'a Calls,
+    callee: Callee,
+}
 
 impl<'a> UnderWay<'a> {
-    fn new(count: &'a AtomicUsize) -> Self {
-        count.fetch_add(1, Ordering::SeqCst);
-        Self(count)
+    fn new(calls: &'a Calls, callee: Callee) -> Self {
+        *calls.under_way.lock().expect("nobody panics here").of(callee) += 1;
+        calls.begun.notify_all();
+        Self { calls, callee }
     }
 }
 
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
+        *self.calls.under_way.lock().expect("nobody panics here").of(self.callee) -= 1;
     }
 }
 
@@ -68,18 +104,18 @@ impl Calls {
     pub fn spawn<'s>(&'s self, scope: &'s Scope<'s, '_>, client: &Client, done: &'s AtomicBool) {
         let [points, model, asked] = [client, client, client].map(Client::clone);
         scope.spawn(move || {
-            let written = writer::write_under(&points, done, || UnderWay::new(&self.runs));
+            let written = writer::write_under(&points, done, || UnderWay::new(self, Callee::Runs));
             assert!(self.written.set(written).is_ok(), "there is one writer");
         });
         scope.spawn(move || (1..).take_while(|_| !done.load(Ordering::SeqCst)).for_each(|n| self.describe(&model, n)));
         scope.spawn(move || (1..).take_while(|_| !done.load(Ordering::SeqCst)).for_each(|n| self.ask(&asked, n)));
     }
 
-    /// Whether a client waits for an answer of the service; through the gateway all of them do.
-    pub fn is_under_way(&self, service: &str) -> bool {
-        let counts = [("runs", &self.runs), ("models", &self.models), ("sweeps", &self.sweeps)];
-        let asked = counts.iter().filter(|(name, _)| *name == service || service == "gateway");
-        asked.into_iter().any(|(_, count)| count.load(Ordering::SeqCst) > 0)
+    /// Waits until a client waits for an answer of the service; false when none does within `patience`.
+    pub fn await_under_way(&self, service: &str, patience: Duration) -> bool {
+        let counts = self.under_way.lock().expect("nobody panics here");
+        let waited = self.begun.wait_timeout_while(counts, patience, |counts| !counts.has(service));
+        !waited.expect("nobody panics here").1.timed_out()
     }
 
     fn acknowledge(&self, answer: &Answer, content: String) -> String {
@@ -92,7 +128,7 @@ impl Calls {
 
     fn describe(&self, client: &Client, number: u64) {
         let content = format!("description number {number} of the model");
-        let under_way = UnderWay::new(&self.models);
+        let under_way = UnderWay::new(self, Callee::Models);
         let answer = client.patch(MODEL, &json!({"description": content}));
         drop(under_way);
         assert_eq!(answer.status, 200, "{}", answer.text());
@@ -104,14 +140,14 @@ impl Calls {
     }
 
     fn ask(&self, client: &Client, number: u64) {
-        let under_way = UnderWay::new(&self.sweeps);
+        let under_way = UnderWay::new(self, Callee::Sweeps);
         let asked = client.post(&format!("{SWEEP}/trials:ask"), &json!({"count": 1})).expect(200);
         drop(under_way);
         let Some(trial) = asked["trials"].as_array().and_then(|trials| trials.first()) else { return };
         // Half of them are worse than those before: a policy has something to stop.
         let value = if number.is_multiple_of(2) { number as f64 } else { 1.0 / number as f64 };
         let path = format!("{SWEEP}/trials/{}:tell", trial["index"]);
-        let under_way = UnderWay::new(&self.sweeps);
+        let under_way = UnderWay::new(self, Callee::Sweeps);
         let told = client.post(&path, &json!({"attempt": trial["attempt"], "step": 1, "value": value}));
         if told.clone().expect(200)["stop"] == false {
             client.post(&path, &json!({"attempt": trial["attempt"], "value": value, "final": true})).expect(200);

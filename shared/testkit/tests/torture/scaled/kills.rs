@@ -5,7 +5,6 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use runtime::Stopwatch;
 use trialog_testkit::invariants::Sample;
 use trialog_testkit::{Kind, Process, Random, processes_of};
 
@@ -137,12 +136,8 @@ fn under_way(stage: &Stage, calls: &Calls, service: &str) -> Option<&'static str
     if service == NODES && runs() {
         return Some("trial");
     }
-    let watch = Stopwatch::start();
-    while watch.elapsed() < LOOK_PATIENCE {
-        if calls.is_under_way(service) {
-            return Some("command");
-        }
-        std::thread::sleep(Duration::from_millis(1));
+    if calls.await_under_way(service, LOOK_PATIENCE) {
+        return Some("command");
     }
     if !rows::behind(stage.database.url()).is_empty() {
         return Some("fact");

@@ -1,5 +1,6 @@
-//! Streams as versioned registers: a tag of a run, which one process writes, and the description of a model, which has
-//! another one that stands by. Read with their ETag, changed under If-Match or without.
+//! Streams as versioned registers, read with their ETag and changed under If-Match or without: a tag of a run, which
+//! one process writes; the description of a model, which has another one that stands by; and where an alias of a model
+//! points, to one of a few versions.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -12,30 +13,48 @@ use trialog_testkit::history::{
 };
 use trialog_testkit::{Answer, Client, Request, Sent};
 
-use super::aliases;
 use super::books::Current;
 use super::caller::{Caller, PATIENCE};
 
-/// What the register is.
+/// Versions of a model whose alias is the register.
+const VERSIONS: u64 = 3;
+
+/// A run with something to register.
+pub fn run_with_artifact(client: &Client) -> String {
+    let run =
+        client.post("runs", &json!({"name": "a model"})).expect(201)["run_id"].as_str().expect("an id").to_owned();
+    let put = client.request("PUT", &format!("runs/{run}/artifacts/outputs/model/score.py"));
+    put.body("application/octet-stream", "def init(): pass\ndef run(raw): return raw\n").send().expect(201);
+    client.patch(&format!("runs/{run}"), &json!({"state": "Completed"})).expect(200);
+    run
+}
+
+/// What the register is; a model is made of what a run has.
 pub enum Shown {
     Run,
     Model { artifacts: String },
+    Alias { artifacts: String },
 }
 
-pub struct Streams {
+pub struct Registers {
     shown: Shown,
     current: Current,
     book: Recorder<RegisterCall, RegisterAnswer>,
     before: Mutex<BTreeMap<String, RegisterState>>,
-    values: AtomicU64,
+    numbers: AtomicU64,
 }
 
-impl Streams {
+impl Registers {
     pub fn new(shown: Shown) -> Self {
         let (book, before) = (Recorder::default(), Mutex::default());
-        Self { shown, current: Current::default(), book, before, values: AtomicU64::new(1) }
+        Self { shown, current: Current::default(), book, before, numbers: AtomicU64::new(1) }
     }
 
+    fn number(&self) -> u64 {
+        self.numbers.fetch_add(1, Ordering::SeqCst)
+    }
+
+    /// One of its own; `None` when that does not succeed: its name is given up then.
     fn make(&self, caller: &Caller) -> Option<String> {
         let key = match &self.shown {
             Shown::Run => {
@@ -43,10 +62,8 @@ impl Streams {
                 let Sent::Answered(made) = asked.send_within(PATIENCE) else { return None };
                 format!("runs/{}", made.expect(201)["run_id"].as_str().expect("an id"))
             }
-            Shown::Model { artifacts } => {
-                let number = self.values.fetch_add(1, Ordering::SeqCst);
-                aliases::make_model(caller, &format!("register-{number}"), artifacts, 1)?
-            }
+            Shown::Model { artifacts } => self.make_model(caller, "register", artifacts, 1)?,
+            Shown::Alias { artifacts } => self.make_model(caller, "alias", artifacts, VERSIONS)?,
         };
         // Nobody else knows it yet.
         let Sent::Answered(first) = caller.client.request("GET", &key).send_within(PATIENCE) else { return None };
@@ -54,23 +71,58 @@ impl Streams {
         Some(key)
     }
 
+    fn make_model(&self, caller: &Caller, prefix: &str, artifacts: &str, versions: u64) -> Option<String> {
+        let name = format!("{prefix}-{}", self.number());
+        for _ in 0..versions {
+            let body = json!({"run_id": artifacts, "artifact_path": "outputs/model"});
+            let asked = caller.client.request("POST", &format!("models/{name}/versions")).json(&body);
+            let Sent::Answered(made) = asked.send_within(PATIENCE) else { return None };
+            made.expect(201);
+        }
+        Some(format!("models/{name}"))
+    }
+
     fn state(&self, answer: Answer) -> RegisterState {
         let version = version_of(&answer);
         let body = answer.expect(200);
-        let value = match self.shown {
+        let text = match self.shown {
             Shown::Run => &body["tags"]["value"],
             Shown::Model { .. } => &body["description"],
+            Shown::Alias { .. } => {
+                let value = body["aliases"]["champion"].as_u64().unwrap_or_default();
+                return RegisterState { version, value };
+            }
         };
-        let value = value.as_str().filter(|text| !text.is_empty()).map_or(0, |text| text.parse().expect("a number"));
+        let value = text.as_str().filter(|text| !text.is_empty()).map_or(0, |text| text.parse().expect("a number"));
         RegisterState { version, value }
+    }
+
+    /// What is written next.
+    fn value(&self, caller: &mut Caller) -> u64 {
+        match self.shown {
+            Shown::Alias { .. } => 1 + caller.random.below(VERSIONS),
+            _ => self.number(),
+        }
     }
 
     fn change<'c>(&self, client: &'c Client, key: &str, value: u64) -> Request<'c> {
         let body = match self.shown {
             Shown::Run => json!({"tags": {"value": value.to_string()}}),
             Shown::Model { .. } => json!({"description": value.to_string()}),
+            Shown::Alias { .. } => {
+                let body = json!({"version": value, "reason": "it is the better one"});
+                return client.request("PUT", &format!("{key}/aliases/champion")).json(&body);
+            }
         };
         client.request("PATCH", key).json(&body)
+    }
+
+    /// What the answer to a change says of the version that it made.
+    fn written(&self, answer: Answer) -> Option<u64> {
+        let is_right = answer.status == 200 || (answer.status == 201 && matches!(self.shown, Shown::Alias { .. }));
+        assert!(is_right, "{}: {}", answer.status, answer.text());
+        // A run's answer is the one of its own decision, a model's is a look at what is there afterwards.
+        matches!(self.shown, Shown::Run).then(|| version_of(&answer))
     }
 
     /// Reads, or writes blindly, or reads and then writes under the version that was seen.
@@ -100,7 +152,7 @@ impl Streams {
     }
 
     fn write(&self, caller: &mut Caller, key: &str, expected: Option<u64>) {
-        let value = self.values.fetch_add(1, Ordering::SeqCst);
+        let value = self.value(caller);
         let client = caller.client.clone();
         let mut request = self.change(&client, key, value);
         if let Some(expected) = expected {
@@ -113,12 +165,7 @@ impl Streams {
             Sent::Answered(answer) if answer.status == 412 && expected.is_some() => {
                 Completion::Answered(RegisterAnswer::Conflict)
             }
-            Sent::Answered(answer) => {
-                // A run's answer is the one of its own decision, a model's is a look at what is there afterwards.
-                let version = Some(version_of(&answer)).filter(|_| matches!(self.shown, Shown::Run));
-                answer.expect(200);
-                Completion::Answered(RegisterAnswer::Written { version })
-            }
+            Sent::Answered(answer) => Completion::Answered(RegisterAnswer::Written { version: self.written(answer) }),
         };
         self.book.complete(invocation, completion);
     }
@@ -131,12 +178,14 @@ impl Streams {
 
     pub fn check(self) -> Result<Checked, Fault> {
         let before = self.before.into_inner().expect("nobody panics here");
-        check(&Register { before }, &self.book.operations(), CONFIGURATIONS_MAX)
+        let is_changed_by_values_alone = matches!(self.shown, Shown::Alias { .. });
+        let register = Register { before, is_changed_by_values_alone };
+        check(&register, &self.book.operations(), CONFIGURATIONS_MAX)
     }
 }
 
 /// The version in an ETag.
-pub fn version_of(answer: &Answer) -> u64 {
+fn version_of(answer: &Answer) -> u64 {
     let version = answer.header("etag").strip_prefix("\"v").and_then(|rest| rest.strip_suffix('"'));
     version.and_then(|version| version.parse().ok()).unwrap_or_else(|| panic!("no ETag: {}", answer.text()))
 }
