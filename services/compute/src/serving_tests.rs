@@ -99,6 +99,7 @@ impl Stage {
             document: document.as_bytes().to_vec(),
             format: "yaml".to_owned(),
             resolved: Some(wire::ResolvedModel { model: "digits".to_owned(), version, ..Default::default() }),
+            model_absent: String::new(),
         };
         self.serving.put_deployment(Request::new(request)).await.map(tonic::Response::into_inner)
     }
