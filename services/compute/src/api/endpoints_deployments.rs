@@ -8,13 +8,13 @@ use documents::Findings;
 use eventlog::sql;
 use tonic::{Request, Response, Status};
 use vocabulary::job::Requirements;
-use vocabulary::Problem;
+use vocabulary::{JobId, Problem};
 
 use super::endpoints::{EndpointCalls, absent};
 use super::endpoints_document::{DeploymentDraft, draft_deployment};
 use super::endpoints_to_wire;
 use crate::endpoint::{
-    Command, DeploymentRevised, DeploymentSpec, Endpoint, EndpointEvent, ModelFile, ServedModel,
+    Command, Deployment, DeploymentRevised, DeploymentSpec, Endpoint, EndpointEvent, ModelFile, ServedModel,
 };
 use crate::views::endpoints::{revision_keys, stream};
 
@@ -99,7 +99,15 @@ impl EndpointCalls {
         let Some(deployment) = state.deployments.get(name) else { return Err(no_deployment(endpoint, name)) };
         let keys = revision_keys(self.commands.log().reader(), workspace, endpoint).await.map_err(calls::unreadable)?;
         let key_of = |revision| keys.get(&(name.to_owned(), revision)).copied().unwrap_or_default();
-        Ok(endpoints_to_wire::deployment(name, deployment, version, key_of, self.commands.now()))
+        let shown = endpoints_to_wire::deployment(name, deployment, version, key_of, self.commands.now());
+        Ok(self.explained(deployment, shown))
+    }
+
+    /// With what it waits for.
+    fn explained(&self, deployment: &Deployment, shown: wire::Deployment) -> wire::Deployment {
+        let explain = |job_id: &str| JobId::parse(job_id).map(|job_id| self.fleet.lock().explain_replica(job_id));
+        let reason = endpoints_to_wire::reason(deployment, |job_id| explain(job_id).unwrap_or_default());
+        wire::Deployment { reason, ..shown }
     }
 
     pub(crate) async fn get_deployment(
@@ -130,7 +138,7 @@ impl EndpointCalls {
         let shown = state.deployments.range((after, Bound::Unbounded)).map(|(name, deployment)| {
             let key_of = |revision| keys.get(&(name.clone(), revision)).copied().unwrap_or_default();
             let shown = endpoints_to_wire::deployment(name, deployment, version, key_of, self.commands.now());
-            (name.clone(), shown)
+            (name.clone(), self.explained(deployment, shown))
         });
         let (deployments, next_page_token) = calls::page_of(size, shown);
         Ok(Response::new(wire::ListDeploymentsReply { deployments, next_page_token }))
