@@ -229,7 +229,7 @@ mod tests {
             (r#"{"values": 3}"#, 422, vec![("/values", "WrongType")]),
             (r#"{"value": null}"#, 422, vec![("/value", "BadMetricValue")]),
             (r#"{"valu": 1}"#, 400, vec![("/valu", "UnknownField")]),
-            (r#"{"valu": 1, "value": "x"}"#, 400, vec![("/valu", "UnknownField")]),
+            (r#"{"valu": 1, "value": "x"}"#, 400, vec![("/valu", "UnknownField"), ("/value", "BadMetricValue")]),
             (r#"{"value": 1, "attempt": -1}"#, 422, vec![("/attempt", "WrongType")]),
             (
                 r#"{"value": [], "step": 1.5, "final": 1}"#,
