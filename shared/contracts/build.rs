@@ -21,6 +21,7 @@ const FIELDS: &[(&str, Json)] = &[
     (".trialog.compute.v1.JobSpec.watched_metrics", Json::Sparse("Vec::is_empty")),
     (".trialog.compute.v1.StopAttempt.by_kind", Json::Kind),
     (".trialog.models.v1.ModelVersion.warnings", Json::Sparse("Vec::is_empty")),
+    (".trialog.runs.v1.CreateRunRequest.check_only", Json::Hidden),
     (".trialog.runs.v1.CreateRunRequest.resolved", Json::Hidden),
     (".trialog.runs.v1.MetricPoint.value", Json::Loose),
     (".trialog.runs.v1.MetricSummary.last", Json::Loose),

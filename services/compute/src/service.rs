@@ -112,7 +112,8 @@ pub(crate) async fn open_with(dependencies: Dependencies, provider: Arc<dyn Prov
         folder: data.join("checkpoints"),
         released: Notify::new(),
     });
-    let api = api::Api { commands, fleet, provider, endpoints: api::EndpointCalls { commands: endpoints } };
+    let endpoints = api::EndpointCalls { commands: endpoints, fleet: Arc::clone(&fleet) };
+    let api = api::Api { commands, fleet, provider, endpoints };
     Ok(Service { api, desk: Arc::new(desk), engine: Arc::new(engine), checkpoints, feeds })
 }
 

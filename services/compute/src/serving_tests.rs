@@ -18,6 +18,7 @@ use vocabulary::{Clock, Entropy, JobId, NodeId};
 use crate::api::EndpointCalls;
 use crate::cluster::{self, Cluster};
 use crate::commands::Commands;
+use crate::fleet_state::FleetState;
 use crate::job::{self, Job, JobPhase};
 use crate::serving::{EndpointCommands, ServingState};
 use crate::stream::ClusterName;
@@ -61,7 +62,7 @@ impl Stage {
         let commands = EndpointCommands::new(own, ServingState::new(folder.path()));
         let mut tasks =
             runtime::supervise(vec![crate::reactions::keep_replicas(&commands)], &shutdown, &runtime::Health::new());
-        let serving = EndpointCalls { commands };
+        let serving = EndpointCalls { commands, fleet: Arc::new(FleetState::new()) };
         tokio::spawn(async move { while tasks.join_next().await.is_some() {} });
         Self { folder, serving, shutdown, log }
     }
@@ -99,6 +100,7 @@ impl Stage {
             document: document.as_bytes().to_vec(),
             format: "yaml".to_owned(),
             resolved: Some(wire::ResolvedModel { model: "digits".to_owned(), version, ..Default::default() }),
+            model_absent: String::new(),
         };
         self.serving.put_deployment(Request::new(request)).await.map(tonic::Response::into_inner)
     }
@@ -192,9 +194,12 @@ async fn a_deployment_comes_up_is_routed_to_and_survives_a_restart() {
     assert_eq!((deployment.provisioning_state.as_str(), deployment.revision), ("Creating", 1));
     stage.put_traffic(100).await;
     let job_id = stage.job(&[]).await;
+    let waits = "replica 0 waits: its job is on its way to the scheduler";
+    assert_eq!(stage.deployment().await.reason, waits, "Creating says nothing");
     assert!(stage.route(|route| route.weight == 100).await.replicas.is_empty(), "nothing is routed before it is ready");
     stage.becomes_ready(&job_id).await;
     let route = stage.route(|route| !route.replicas.is_empty()).await;
+    assert_eq!(stage.deployment().await.reason, "");
     assert_eq!((route.revision_key, route.replicas[0].job_id.as_str()), (deployment.revision_key, job_id.as_str()));
     let request = wire::GetRevisionRequest { revision_key: route.revision_key };
     let revision = stage.serving.get_revision(Request::new(request)).await.unwrap().into_inner();

@@ -76,16 +76,16 @@ fn main() -> ExitCode {
         Command::Doctor(arguments) => match client::named() {
             Ok((data, url)) => {
                 let named = server::doctor::Named { data, url };
-                server::run(server::doctor::doctor(arguments, named, cli.common.is_json()))
+                server::run(server::doctor::doctor(arguments, named, cli.common.format()))
             }
             Err(failure) => {
                 failure.print(cli.common.is_json());
                 ExitCode::from(failure.exit_code())
             }
         },
-        Command::Move(arguments) => server::run(server::moving::run(arguments, cli.common.is_json())),
-        Command::Migrate(arguments) => server::run(server::migrating::run(arguments, cli.common.is_json())),
-        Command::Views(arguments) => server::run(server::views::run(arguments, cli.common.is_json())),
+        Command::Move(arguments) => server::run(server::moving::run(arguments, cli.common.format())),
+        Command::Migrate(arguments) => server::run(server::migrating::run(arguments, cli.common.format())),
+        Command::Views(arguments) => server::run(server::views::run(arguments, cli.common.format())),
         Command::Client(command) => client::run(command, &cli.common, Cli::command()),
     }
 }

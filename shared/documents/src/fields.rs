@@ -6,8 +6,8 @@ use std::ops::RangeInclusive;
 
 use vocabulary::{FieldError, number};
 
-use crate::reference::{Kinds, Section};
-use crate::suggest::{not_one_of, shorten, unknown_field};
+use crate::reference::{Entry, Kinds, Section};
+use crate::suggest::{not_one_of, shorten};
 use crate::{Findings, Node, Place, Tree, scalar, spellings, texts, work};
 
 /// A place in a document that may hold a value. Every reading method answers `None` when nothing is there (that is no
@@ -17,12 +17,14 @@ pub struct Field<'a> {
     place: Place<'a>,
     node: Option<&'a Node>,
     findings: &'a Findings,
+    /// What the reference says of it, where a table describes the fields that it is one of.
+    entry: Option<&'static Entry>,
 }
 
 impl<'a> Field<'a> {
     /// The whole document.
     pub fn root(node: &'a Node, findings: &'a Findings) -> Self {
-        Self { place: Place::root(), node: Some(node), findings }
+        Self { place: Place::root(), node: Some(node), findings, entry: None }
     }
 
     /// RFC 6901 pointer to this place.
@@ -64,7 +66,8 @@ impl<'a> Field<'a> {
     #[must_use]
     pub fn required(self) -> Self {
         if self.node.is_none() {
-            self.refuse("Required", "required");
+            let wanted = self.entry.map_or_else(|| "required".to_owned(), Entry::wanted);
+            self.refuse("Required", wanted);
         }
         self
     }
@@ -250,7 +253,7 @@ impl<'a> Field<'a> {
 
     fn at(&self, place: Place<'a>, node: Option<&'a Node>) -> Field<'a> {
         work::add(1);
-        Field { place, node, findings: self.findings }
+        Field { place, node, findings: self.findings, entry: None }
     }
 }
 
@@ -287,7 +290,8 @@ impl<'a> Fields<'a> {
         work::add(self.entries.len());
         let node = self.entries.iter().find(|(key, _)| key == name).map(|(_, node)| node);
         let node = node.filter(|node| node.value != Tree::Null);
-        self.place.at(self.place.place.key(name), node)
+        let entry = self.section.and_then(|section| section.entry(name));
+        Field { entry, ..self.place.at(self.place.place.key(name), node) }
     }
 
     /// Says which table these fields are of: what is asked for, beside the unlisted, must be in it.
@@ -403,10 +407,8 @@ impl Drop for Fields<'_> {
         let free: Vec<&str> = listed.iter().copied().filter(|name| !is_there(name)).collect();
         let is_noted = |key: &str| self.reported == Reported::All || spellings::field(key, &free).is_some();
         for (key, _) in self.entries.iter().filter(is_unknown).filter(|(key, _)| is_noted(key)) {
-            self.place.findings.add_unknown_with(|| {
-                let lists = self.reported == Reported::All && key == first;
-                unknown_field(&self.place.place.key(key), key, &listed, &free, lists)
-            });
+            let lists = self.reported == Reported::All && key == first;
+            self.place.findings.add_unknown(&self.place.place, key, &listed, &free, lists);
         }
     }
 }

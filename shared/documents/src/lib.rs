@@ -61,7 +61,7 @@ pub use fields::{Field, Fields};
 pub use findings::Findings;
 pub use format::Format;
 pub use place::Place;
-pub use suggest::{did_you_mean, meant_field, not_one_of, one_of, unknown_field};
+pub use suggest::{did_you_mean, meant_field, not_one_of, one_of};
 pub use tree::{Node, Tree};
 pub use version_name::version_named;
 

@@ -10,6 +10,11 @@ pub fn item(parent: &str, index: usize) -> String {
     format!("{parent}/{index}")
 }
 
+/// A part of a pointer as the key that it is of.
+pub fn unescaped(part: &str) -> String {
+    part.replace("~1", "/").replace("~0", "~")
+}
+
 /// `/search_space/batch/values/1` as people write it: `search_space.batch.values[1]`.
 pub fn dotted(pointer: &str) -> String {
     let mut text = String::with_capacity(pointer.len());
@@ -21,7 +26,7 @@ pub fn dotted(pointer: &str) -> String {
         if !text.is_empty() {
             text.push('.');
         }
-        let part = part.replace("~1", "/").replace("~0", "~");
+        let part = unescaped(part);
         // Blanks at its ends, or nothing at all, would not be seen.
         if part.is_empty() || part.contains(|c: char| c.is_whitespace() || c.is_control()) {
             text.push_str(&format!("{part:?}"));
@@ -34,6 +39,18 @@ pub fn dotted(pointer: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use crate::{Format, read};
+
+    #[test]
+    fn what_is_taken_out_moves_nothing_else() {
+        // The next error would be told of another item.
+        let mut tree = read(b"{a/b: 1, c: [{d: 1, e: 2}, {d: 3}], f: [1, x], g: {h: 1}}", Format::Yaml).unwrap();
+        for pointer in ["/a~1b", "/c/0/d", "/f/1", "/g/h", "/g/none/x", "/c/7/d", "/c/1/d/x", ""] {
+            tree.remove(pointer);
+        }
+        assert_eq!(tree.to_json(), serde_json::json!({"c": [{"e": 2}, {"d": 3}], "g": {}}));
+    }
+
     #[test]
     fn pointers_escape_and_read_well() {
         let pointer = super::item(&super::child(&super::child("", "a/b~c"), "values"), 1);

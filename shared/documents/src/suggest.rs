@@ -58,11 +58,11 @@ pub fn not_one_of(what: &str, received: &str, allowed: &[&str]) -> String {
     format!("{what} '{}': {}", shorten(received).escape_debug(), one_of(received, allowed))
 }
 
-/// The error of a field at `place` that is not one of `names`. With `lists` it says which there are; of several unknown
-/// fields of one place the first says it for all.
-pub fn unknown_field(place: &Place<'_>, key: &str, names: &[&str], free: &[&str], lists: bool) -> FieldError {
+/// The error of a field at `place` that is not one of `names`; perhaps one of them was `meant`. With `lists` it says
+/// which there are; of several unknown fields of one place the first says it for all.
+pub(crate) fn unknown_field(place: &Place<'_>, meant: Option<&str>, names: &[&str], lists: bool) -> FieldError {
     let mut message = format!("{}: unknown", shorten(&place.path()));
-    if let Some(meant) = meant_field(key, names, free) {
+    if let Some(meant) = meant {
         message.push_str(&format!("; did you mean {meant}?"));
     }
     if lists && !names.is_empty() {

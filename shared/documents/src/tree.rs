@@ -47,6 +47,32 @@ impl Node {
         }
     }
 
+    /// Takes out what is at an RFC 6901 pointer. Where that is an item of a list, the whole list goes: the places of
+    /// the other items stay what they were.
+    pub fn remove(&mut self, pointer: &str) {
+        let parts: Vec<String> = pointer.split('/').skip(1).map(crate::pointer::unescaped).collect();
+        self.remove_at(&parts);
+    }
+
+    /// Whether it is out; what is no entry of a map is its holder's to take out.
+    fn remove_at(&mut self, parts: &[String]) -> bool {
+        let Some((part, rest)) = parts.split_first() else { return false };
+        match &mut self.value {
+            Tree::Map(entries) => {
+                let Some(place) = entries.iter().position(|(key, _)| key == part) else { return true };
+                if rest.is_empty() || !entries[place].1.remove_at(rest) {
+                    entries.remove(place);
+                }
+                true
+            }
+            Tree::List(items) => match part.parse().ok().and_then(|index: usize| items.get_mut(index)) {
+                Some(item) => item.remove_at(rest),
+                None => true,
+            },
+            _ => true,
+        }
+    }
+
     /// The document as serde sees it. Integers that fit 64 bits stay exact, other numbers become doubles; what no JSON
     /// number can hold becomes the text "NaN", "Infinity" or "-Infinity".
     pub fn to_json(&self) -> serde_json::Value {

@@ -1,4 +1,4 @@
-//! What a service sees of a document: all errors at once, in two stages, with pointers and good messages.
+//! What a service sees of a document: all errors at once, with pointers and good messages.
 
 use serde_json::json;
 use trialog_documents::{Field, Findings, Format, read, read_table};
@@ -32,12 +32,14 @@ fn read_limits(text: &str) -> Result<(u32, Vec<Warning>), Problem> {
 }
 
 #[test]
-fn unknown_fields_answer_alone_and_all_at_once() {
+fn unknown_fields_answer_with_all_else_and_are_not_missing_too() {
+    // Who is told of the fields first and of the values then sends the document twice.
     let problem = read_limits("nam: x\nlimits: {max_trails: 7, 'a/b': 1}\ngoal: up").unwrap_err();
     check(
         &problem,
         400,
         &[
+            ("/goal", "BadGoal", "goal 'up': one of minimize, maximize"),
             (
                 "/limits/a~1b",
                 "UnknownField",
@@ -54,7 +56,7 @@ fn unknown_fields_answer_alone_and_all_at_once() {
 }
 
 #[test]
-fn all_other_errors_answer_together_in_order_of_pointer() {
+fn all_errors_answer_together_in_order_of_pointer() {
     let text = "name: 7\nq: 1e999\ntags: {a: 1, \
          b: x}\nkeep: yes\ngoal: maximise\nseed: -1\ncompat: azure\nlimits: {max_total_trials: 0}";
     check(
@@ -152,9 +154,10 @@ fn answers_stay_bounded() {
     let text: String = (0..1000).map(|n| format!("field{n:04}: {n}\n")).collect();
     let problem = read_limits(&text).unwrap_err();
     assert_eq!((problem.errors.len(), problem.errors[0].pointer.as_str()), (200, "/field0000"));
-    assert_eq!(problem.extra["errors_left_out"], 800);
+    // With the name that is missing.
+    assert_eq!(problem.extra["errors_left_out"], 801);
     let long = "x".repeat(1 << 20);
-    assert_eq!(read_limits(&format!("{{\"{long}\": 1}}")).unwrap_err().errors.len(), 1);
+    assert_eq!(read_limits(&format!("{{\"{long}\": 1}}")).unwrap_err().errors.len(), 2);
 }
 
 #[test]

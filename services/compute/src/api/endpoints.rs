@@ -1,5 +1,6 @@
 //! The calls of endpoints: create, show, list, delete, and their traffic.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use contracts::compute as wire;
@@ -11,6 +12,7 @@ use vocabulary::Problem;
 use super::endpoints_document::read_endpoint;
 use super::endpoints_to_wire;
 use crate::endpoint::{Command, Endpoint, EndpointCreated, EndpointEvent, TrafficSet};
+use crate::fleet_state::FleetState;
 use crate::serving::EndpointCommands;
 use crate::views::endpoints::stream;
 
@@ -23,6 +25,8 @@ const WAIT_MAX_SECONDS: f64 = 60.0;
 #[derive(Clone)]
 pub(crate) struct EndpointCalls {
     pub commands: EndpointCommands,
+    /// Knows what the jobs of replicas wait for.
+    pub fleet: Arc<FleetState>,
 }
 
 impl EndpointCalls {

@@ -4,15 +4,18 @@ use std::ops::Bound;
 
 use contracts::compute as wire;
 use contracts::{CallContext, status_of, with_made, with_position};
+use documents::Findings;
 use eventlog::sql;
 use tonic::{Request, Response, Status};
-use vocabulary::Problem;
 use vocabulary::job::Requirements;
+use vocabulary::{JobId, Problem};
 
 use super::endpoints::{EndpointCalls, absent};
-use super::endpoints_document::read_deployment;
+use super::endpoints_document::{DeploymentDraft, draft_deployment};
 use super::endpoints_to_wire;
-use crate::endpoint::{Command, DeploymentRevised, DeploymentSpec, Endpoint, EndpointEvent, ModelFile, ServedModel};
+use crate::endpoint::{
+    Command, Deployment, DeploymentRevised, DeploymentSpec, Endpoint, EndpointEvent, ModelFile, ServedModel,
+};
 use crate::views::endpoints::{revision_keys, stream};
 
 /// Deployments of a workspace.
@@ -24,19 +27,20 @@ impl EndpointCalls {
         request: Request<wire::PutDeploymentRequest>,
     ) -> Result<Response<wire::Deployment>, Status> {
         let call = CallContext::of(&request);
-        let wire::PutDeploymentRequest { workspace, endpoint, name, document, format, resolved } = request.into_inner();
+        let wire::PutDeploymentRequest { workspace, endpoint, name, document, format, resolved, model_absent } =
+            request.into_inner();
         let named = name.clone();
-        let read = runtime::reading::body(document.len(), move || read_deployment(&named, &document, &format)).await;
-        let mut spec = read.flatten().map_err(|problem| status_of(&problem))?;
-        let resolved = resolved.ok_or_else(|| {
-            let message = "model: it was not looked up; send name/3 or name@alias of a registered model";
-            status_of(&Problem::invalid("/model", "UnknownModel", message))
-        })?;
-        inherit(&mut spec, resolved.environment.clone()).map_err(|problem| status_of(&problem))?;
-        let jobs = &self.commands.jobs;
-        if !jobs.has_cluster(&workspace, &spec.cluster).await.map_err(|problem| status_of(&problem))? {
-            return Err(status_of(&Problem::not_found("cluster", &spec.cluster, &workspace)));
+        let read = runtime::reading::body(document.len(), move || draft_deployment(&named, &document, &format)).await;
+        let DeploymentDraft { spec, findings } = read.flatten().map_err(|problem| status_of(&problem))?;
+        let cluster = spec.as_ref().map(|spec| spec.cluster.clone());
+        if let Some(cluster) = cluster {
+            let has = self.commands.jobs.has_cluster(&workspace, &cluster).await;
+            if !has.map_err(|problem| status_of(&problem))? {
+                findings.absent("/cluster", Problem::not_found("cluster", &cluster, &workspace).detail);
+            }
         }
+        let (spec, resolved) =
+            complete(spec, resolved, model_absent, findings).map_err(|problem| status_of(&problem))?;
         let stream = stream(&workspace, &endpoint);
         let (known, _) = self.commands.look(&stream).await.map_err(calls::unreadable)?;
         if known.created.is_none() {
@@ -95,7 +99,15 @@ impl EndpointCalls {
         let Some(deployment) = state.deployments.get(name) else { return Err(no_deployment(endpoint, name)) };
         let keys = revision_keys(self.commands.log().reader(), workspace, endpoint).await.map_err(calls::unreadable)?;
         let key_of = |revision| keys.get(&(name.to_owned(), revision)).copied().unwrap_or_default();
-        Ok(endpoints_to_wire::deployment(name, deployment, version, key_of, self.commands.now()))
+        let shown = endpoints_to_wire::deployment(name, deployment, version, key_of, self.commands.now());
+        Ok(self.explained(deployment, shown))
+    }
+
+    /// With what it waits for.
+    fn explained(&self, deployment: &Deployment, shown: wire::Deployment) -> wire::Deployment {
+        let explain = |job_id: &str| JobId::parse(job_id).map(|job_id| self.fleet.lock().explain_replica(job_id));
+        let reason = endpoints_to_wire::reason(deployment, |job_id| explain(job_id).unwrap_or_default());
+        wire::Deployment { reason, ..shown }
     }
 
     pub(crate) async fn get_deployment(
@@ -126,7 +138,7 @@ impl EndpointCalls {
         let shown = state.deployments.range((after, Bound::Unbounded)).map(|(name, deployment)| {
             let key_of = |revision| keys.get(&(name.clone(), revision)).copied().unwrap_or_default();
             let shown = endpoints_to_wire::deployment(name, deployment, version, key_of, self.commands.now());
-            (name.clone(), shown)
+            (name.clone(), self.explained(deployment, shown))
         });
         let (deployments, next_page_token) = calls::page_of(size, shown);
         Ok(Response::new(wire::ListDeploymentsReply { deployments, next_page_token }))
@@ -199,6 +211,31 @@ impl EndpointCalls {
     }
 }
 
+/// The deployment with what it has from its version, or all that is wrong with its document.
+fn complete(
+    mut spec: Option<DeploymentSpec>,
+    resolved: Option<wire::ResolvedModel>,
+    model_absent: String,
+    findings: Findings,
+) -> Result<(DeploymentSpec, wire::ResolvedModel), Problem> {
+    match (&resolved, spec.as_mut()) {
+        (Some(resolved), Some(spec)) => {
+            if let Err(fault) = inherit(spec, resolved.environment.clone()) {
+                findings.add_problem("/environment/requirements", fault);
+            }
+        }
+        (Some(_), None) => {}
+        (None, _) if !model_absent.is_empty() => findings.absent("/model", model_absent),
+        // What is no name of a version was refused as that.
+        (None, _) if findings.pointers().iter().any(|pointer| pointer.starts_with("/model")) => {}
+        (None, _) => {
+            let message = "model: it was not looked up; send name/3 or name@alias of a registered model";
+            findings.refuse("/model", "UnknownModel", message);
+        }
+    }
+    findings.finish(spec.zip(resolved)).map(|(complete, _)| complete)
+}
+
 /// A model is served with what it was made with, unless its deployment names something else.
 fn inherit(spec: &mut DeploymentSpec, of_version: Option<wire::Environment>) -> Result<(), Problem> {
     let wire::Environment { python, requirements, requirements_file, code_sha256 } = of_version.unwrap_or_default();
@@ -233,6 +270,30 @@ fn served(resolved: wire::ResolvedModel) -> ServedModel {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_deployment_is_refused_once_with_all_that_is_wrong_with_it() {
+        // Who is told of a field, then of the cluster and then of the model sends it three times.
+        let text = b"model: digits@champion\ncluster: cpu\ninstance_cont: 2\ninstance_count: 21";
+        let DeploymentDraft { spec, findings } = draft_deployment("blue", text, "yaml").unwrap();
+        findings.absent("/cluster", "cluster 'cpu' in workspace 'w'");
+        let absent = "version '@champion' of model 'digits' in workspace 'w'";
+        let problem = complete(spec, None, absent.to_owned(), findings).unwrap_err();
+        let errors: Vec<_> = problem.errors.iter().map(|e| (e.pointer.as_str(), e.code.as_str())).collect();
+        let expected = [
+            ("/cluster", "NotFound"),
+            ("/instance_cont", "UnknownField"),
+            ("/instance_count", "OutOfRange"),
+            ("/model", "NotFound"),
+        ];
+        assert_eq!((problem.status, errors.as_slice()), (400, expected.as_slice()));
+        let DeploymentDraft { spec, findings } = draft_deployment("blue", b"model: d\ncluster: c", "yaml").unwrap();
+        let problem = complete(spec, None, absent.to_owned(), findings).unwrap_err();
+        assert_eq!((problem.status, problem.detail.as_str()), (404, absent));
+        let DeploymentDraft { spec, findings } = draft_deployment("blue", b"model: [d]\ncluster: c", "yaml").unwrap();
+        let problem = complete(spec, None, String::new(), findings).unwrap_err();
+        assert_eq!((problem.status, problem.errors.len(), problem.code.as_str()), (422, 1, "WrongType"));
+    }
 
     #[test]
     fn a_deployment_has_the_environment_of_its_version_unless_it_names_one() {

@@ -78,11 +78,20 @@ pub fn read_endpoint(name: &str, document: &[u8], written: &str) -> Result<Endpo
     findings.finish(spec).map(|(spec, _)| spec)
 }
 
+/// A deployment's document as far as it could be read, before what it refers to is looked up.
+#[derive(Debug)]
+pub struct DeploymentDraft {
+    /// Absent when it has no cluster.
+    pub spec: Option<DeploymentSpec>,
+    /// All that was found.
+    pub findings: Findings,
+}
+
 /// Reads the document of a deployment. What `model` means was looked up before; only that it is there is checked.
 ///
 /// # Errors
-/// All that is wrong with it.
-pub fn read_deployment(name: &str, document: &[u8], written: &str) -> Result<DeploymentSpec, Problem> {
+/// What is no document.
+pub fn draft_deployment(name: &str, document: &[u8], written: &str) -> Result<DeploymentDraft, Problem> {
     let root = documents::read(document, format(written))?;
     let findings = Findings::new();
     check_name(&findings, "deployment", name);
@@ -110,7 +119,7 @@ pub fn read_deployment(name: &str, document: &[u8], written: &str) -> Result<Dep
             memory_bytes,
         });
     }
-    findings.finish(spec).map(|(spec, _)| spec)
+    Ok(DeploymentDraft { spec, findings })
 }
 
 /// `NAME/versions/N`, `NAME@ALIAS`, or `{name, version}`.
@@ -199,6 +208,11 @@ fn resources(mut fields: Fields<'_>) -> (f64, u64) {
 mod tests {
     use super::*;
 
+    fn read_deployment(name: &str, document: &[u8], written: &str) -> Result<DeploymentSpec, Problem> {
+        let DeploymentDraft { spec, findings } = draft_deployment(name, document, written)?;
+        findings.finish(spec).map(|(spec, _)| spec)
+    }
+
     fn codes(problem: &Problem) -> Vec<(&str, &str)> {
         problem.errors.iter().map(|error| (error.pointer.as_str(), error.code.as_str())).collect()
     }
@@ -233,6 +247,7 @@ mod tests {
         let text = br#"{"cluster": 7, "instance_count": 21, "scale": {}, "environment_variables": {"TRIALOG_X": "1"},
             "request_settings": {"request_timeout_seconds": 91, "max_queue_wait_seconds": -1}}"#;
         let problem = read_deployment("b_lue", text, "json").unwrap_err();
+        assert_eq!(problem.status, 422);
         assert_eq!(
             codes(&problem),
             [

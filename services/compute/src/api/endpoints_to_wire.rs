@@ -2,7 +2,7 @@
 
 use contracts::compute as wire;
 
-use crate::endpoint::{Deployment, Endpoint};
+use crate::endpoint::{Deployment, Endpoint, Replica};
 use crate::serving::wire::{replica, settings};
 
 /// Said plainly, so that nobody takes a process for a sandbox.
@@ -75,7 +75,36 @@ pub(crate) fn deployment(
         model_alias: model.alias.clone(),
         version,
         update,
+        reason: String::new(),
     }
+}
+
+/// Why a deployment is not as it is wanted, in words: what its replicas that are not ready wait for, which `explain`
+/// knows by their jobs. Empty when nothing is awaited.
+pub(crate) fn reason(deployment: &Deployment, explain: impl Fn(&str) -> String) -> String {
+    let kept = deployment.kept();
+    let awaited = |replica: &&Replica| {
+        let is_kept = kept.iter().any(|revision| revision.revision == replica.revision);
+        is_kept && replica.address.is_none() && replica.holds(replica.revision, replica.ordinal)
+    };
+    let target = deployment.target.revision;
+    if deployment.is_busy() && !deployment.replicas.values().any(|replica| replica.revision == target) {
+        return "its replicas are about to be asked for".to_owned();
+    }
+    let mut stands: Vec<(String, Vec<u32>)> = Vec::new();
+    for (job_id, replica) in deployment.replicas.iter().filter(|(_, replica)| awaited(replica)) {
+        let stand = explain(job_id);
+        match stands.iter_mut().find(|(other, _)| *other == stand) {
+            Some((_, ordinals)) => ordinals.push(replica.ordinal),
+            None => stands.push((stand, vec![replica.ordinal])),
+        }
+    }
+    let sentences = stands.into_iter().filter(|(stand, _)| !stand.is_empty()).map(|(stand, mut ordinals)| {
+        ordinals.sort_unstable();
+        let ordinals: Vec<String> = ordinals.iter().map(u32::to_string).collect();
+        format!("replica {} {stand}", ordinals.join(", "))
+    });
+    sentences.collect::<Vec<_>>().join(". ")
 }
 
 /// Why an update has failed, and which replicas end again and again.
@@ -172,6 +201,22 @@ mod tests {
         assert!(failed.contains("--python") && failed.contains("environment.requirements"), "{failed}");
         let first = blue(vec![revised(1)], 1);
         assert_eq!((first.model_version, first.update), (11, None), "nothing answers yet: what is to");
+    }
+
+    #[test]
+    fn a_deployment_says_what_it_waits_for_until_it_is_ready() {
+        // Creating, attempt 0: nobody saw that the cluster was full, and by whom.
+        let reason_of = |events: Vec<EndpointEvent>| {
+            let mut endpoint = Endpoint::default();
+            events.iter().for_each(|event| endpoint.evolve(event));
+            reason(&endpoint.deployments["blue"], |job_id| format!("waits for room ({job_id})"))
+        };
+        assert_eq!(reason_of(vec![revised(1)]), "its replicas are about to be asked for");
+        let waiting = vec![revised(1), requested(1, "job_a", 0)];
+        assert_eq!(reason_of(waiting.clone()), "replica 0 waits for room (job_a)");
+        assert_eq!(reason_of([waiting, vec![ready("job_a", 1)]].concat()), "");
+        let update = reason_of([live(1), vec![revised(2), requested(2, "job_b", 3)]].concat());
+        assert_eq!(update, "replica 0 waits for room (job_b)", "the one that serves waits for nothing");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Reads the documents of PUT and PATCH: every error at once, with what was probably meant.
 
-use documents::{Field, Fields, Findings, Format, reference};
-use vocabulary::{FieldError, Problem};
+use documents::{Field, Fields, Findings, Format, Tree, reference};
+use vocabulary::Problem;
 
 use super::{ClusterSpec, LocalSettings, Preemption, Provider, Scale, ScaleChange, VmPriority};
 use crate::sizes::{self, Size};
@@ -16,7 +16,7 @@ const SIMULATED_SECONDS_MAX: f64 = 86_400.0;
 /// Reads the body of PUT.
 ///
 /// # Errors
-/// 400 for what is no document or has unknown fields, 422 with everything else that is wrong.
+/// All that is wrong with it: 400 for what is no document or has unknown fields, else 422.
 pub fn read_spec(name: &str, text: &[u8], format: Format) -> Result<(ClusterSpec, Size), Problem> {
     let document = documents::read(text, format)?;
     let findings = Findings::new();
@@ -35,11 +35,11 @@ pub fn read_spec(name: &str, text: &[u8], format: Format) -> Result<(ClusterSpec
         let priority = fields.field("vm_priority").one_of("BadPriority", &["dedicated", "low_priority"]);
         let scale = fields.required("scale");
         let change = scale_fields(&scale);
-        let required = [("max_nodes", change.max_nodes.is_none())];
-        if let Some(node) = scale.node().filter(|node| matches!(node.value, documents::Tree::Map(_))) {
-            for (field, _) in required.iter().filter(|(field, absent)| *absent && node.get(field).is_none()) {
-                findings.refuse(format!("/scale/{field}"), "Required", format!("scale.{field}: required"));
-            }
+        if let Some(node) = scale.node().filter(|node| matches!(node.value, Tree::Map(_)))
+            && node.get("max_nodes").is_none()
+            && let Some(entry) = reference::SCALE.entry("max_nodes")
+        {
+            findings.refuse("/scale/max_nodes", "Required", format!("scale.max_nodes: {}", entry.wanted()));
         }
         let os_type = os_type(&fields.field("os_type"));
         let place = fields.field("provider");
@@ -69,25 +69,22 @@ pub fn read_spec(name: &str, text: &[u8], format: Format) -> Result<(ClusterSpec
 /// Reads the body of PATCH.
 ///
 /// # Errors
-/// 400 for what is no document or has unknown fields, 409 for what cannot change, 422 with everything else that is
-/// wrong.
+/// All that is wrong with it: unknown fields (400), values (422), and what cannot change (409).
 pub fn read_change(text: &[u8], format: Format) -> Result<ScaleChange, Problem> {
     const FIXED: [&str; 6] = ["name", "vm_size", "vm_priority", "os_type", "provider", "tags"];
     let document = documents::read(text, format)?;
     let findings = Findings::new();
     let mut value = None;
-    let mut fixed = Vec::new();
     if let Some(mut fields) = Field::root(&document, &findings).map() {
         for name in FIXED {
             if fields.unlisted(name).is_present() {
                 let message = format!("{name}: cannot be changed; create a new cluster");
-                fixed.push(FieldError::new(format!("/{name}"), "Immutable", message));
+                findings.conflict(format!("/{name}"), "Immutable", message);
             }
         }
         value = Some(scale_fields(&fields.field("scale")));
     }
-    let (change, _) = findings.finish(value)?;
-    if fixed.is_empty() { Ok(change) } else { Err(Problem::of_errors(409, fixed)) }
+    findings.finish(value).map(|(change, _)| change)
 }
 
 fn refuse_unoffered(fields: &mut Fields<'_>) {
@@ -177,7 +174,7 @@ fn provider(field: &Field<'_>) -> Provider {
 
 fn preemption(field: &Field<'_>) -> Preemption {
     let Some(node) = field.node() else { return Preemption::Never };
-    if matches!(node.value, documents::Tree::Text(_)) {
+    if matches!(node.value, Tree::Text(_)) {
         let _ = field.one_of("BadPreemption", &["never"]);
         return Preemption::Never;
     }
@@ -264,6 +261,12 @@ mod tests {
         assert_eq!(refused("vm_size: PB6s\nscale: {max_nodes: 1}").1[0].1, "NotOffered");
         assert_eq!(refused("vm_size: D2\nscale: {}").1, [("/scale/max_nodes".into(), "Required".into())]);
         assert_eq!(refused("vm_size: D2\nscal: {max_nodes: 1}").0, 400);
+        let (status, errors) = refused("vm_size: NC60\nscale: {max_nods: 2}\nos_type: windows");
+        let codes: Vec<&str> = errors.iter().map(|(_, code)| code.as_str()).collect();
+        assert_eq!((status, codes), (400, vec!["NotOffered", "UnknownField", "UnknownSize"]), "{errors:?}");
+        let missing = read("vm_size: D2").unwrap_err().detail;
+        assert_eq!(missing, r#"scale: required: a map, e.g. {"max_nodes": 4}"#, "what it is to be is said");
+        assert!(read("vm_size: D2\nscale: {}").unwrap_err().detail.contains("an integer in 0..=1000, e.g. 4"));
     }
 
     #[test]

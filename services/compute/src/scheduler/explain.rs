@@ -86,6 +86,23 @@ impl Fleet {
         place.map(|place| place.trouble.clone()).unwrap_or_default()
     }
 
+    /// Where the job of a replica that is not ready stands: what its deployment waits for.
+    pub fn explain_replica(&self, job_id: JobId) -> String {
+        let why = self.explain(job_id);
+        let Some(entry) = self.jobs.get(&job_id) else {
+            let why = if why.is_empty() { "its job is on its way to the scheduler" } else { why.as_str() };
+            return format!("waits: {why}");
+        };
+        let stands = match entry.job.phase {
+            JobPhase::Queued => return format!("waits for room on cluster '{}': {why}", entry.job.key.cluster),
+            JobPhase::Placed | JobPhase::Starting => "is starting on its node",
+            JobPhase::Preparing => "prepares its environment",
+            JobPhase::Running => "loads the model",
+            _ => "is ending",
+        };
+        if why.is_empty() { stands.to_owned() } else { format!("{stands}: {why}") }
+    }
+
     /// Who has the nodes that a job waits for, those with the most first; nothing when it is the job's own sweep.
     fn holders(&self, pool: &Pool, waiting: &Entry) -> String {
         let own = Holder::of(&waiting.job);

@@ -56,6 +56,11 @@ fn what_waits_says_who_holds_the_node() {
     world.end(runs[0], Outcome::Completed);
     world.settle();
     assert!(!world.fleet.explain(waiting).contains("busy"), "there is room now");
+    let late = world.replica("late");
+    world.settle();
+    let why = world.fleet.explain_replica(late);
+    let room = format!("waits for room on cluster 'spot': claims 1 vCPU; 0 jobs are before it; {standing}; busy: ");
+    assert!(why.starts_with(&room) && why.contains("deployment digits/blue 2 vCPU"), "{why}");
 }
 
 #[test]

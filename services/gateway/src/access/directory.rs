@@ -60,6 +60,11 @@ impl Directory {
         self.read().workspaces.contains(name)
     }
 
+    /// The names of all workspaces. Who may know of which is the caller's to ask.
+    pub fn workspaces(&self) -> Vec<String> {
+        self.read().workspaces.iter().cloned().collect()
+    }
+
     /// Whether there was a workspace of this name, which was deleted.
     pub fn was_deleted(&self, name: &str) -> bool {
         self.read().deleted.contains(name)

@@ -95,34 +95,56 @@ impl<const LIMIT: usize> Body<LIMIT> {
     /// 400 for syntax, duplicate keys and unknown fields, 413 for too many values, 422 for values of the wrong type,
     /// 429 when too many long bodies are read.
     pub async fn message<M: DeserializeOwned + ToSchema + Default + Send + 'static>(&self) -> Result<M, Problem> {
-        self.message_from(|_| Ok(())).await
+        self.read(message).await?
     }
 
-    /// The same where people may write some of it in another form: `form` gives it the one that the message has.
+    /// The same where people may write some of it in another form, and where all that is wrong is answered together:
+    /// `form` gives it the form that the message has, and what was found so far comes with the message. What is of the
+    /// wrong type is left out of it.
     ///
     /// # Errors
-    /// See [`Body::message`].
-    pub async fn message_from<M: DeserializeOwned + ToSchema + Default + Send + 'static>(
+    /// 400 for syntax and duplicate keys, 413 and 429 as for [`Body::message`]; what is wrong where no message can be
+    /// made of the rest.
+    pub async fn draft<M: DeserializeOwned + ToSchema + Default + Send + 'static>(
         &self,
-        form: fn(&mut Node) -> Result<(), Problem>,
-    ) -> Result<M, Problem> {
-        self.read(move |bytes, format| message(bytes, format, form)).await?
+        form: fn(&mut Node, &Findings),
+    ) -> Result<(M, Findings), Problem> {
+        self.read(move |bytes, format| draft(bytes, format, form)).await?
     }
 }
 
 /// See [`Body::message`].
-fn message<M: DeserializeOwned + ToSchema + Default>(
-    bytes: &[u8],
-    format: Format,
-    form: fn(&mut Node) -> Result<(), Problem>,
-) -> Result<M, Problem> {
+fn message<M: DeserializeOwned + ToSchema + Default>(bytes: &[u8], format: Format) -> Result<M, Problem> {
     if bytes.is_empty() {
         return Ok(M::default());
     }
-    let mut tree = documents::read(bytes, format)?;
-    form(&mut tree)?;
+    let tree = documents::read(bytes, format)?;
     shape::check(&tree, &M::name())?;
     taken(&tree)
+}
+
+/// See [`Body::draft`].
+fn draft<M: DeserializeOwned + ToSchema + Default>(
+    bytes: &[u8],
+    format: Format,
+    form: fn(&mut Node, &Findings),
+) -> Result<(M, Findings), Problem> {
+    let findings = Findings::new();
+    if bytes.is_empty() {
+        return Ok((M::default(), findings));
+    }
+    let mut tree = documents::read(bytes, format)?;
+    form(&mut tree, &findings);
+    let misshapen = shape::find(&tree, &M::name());
+    misshapen.pointers().iter().for_each(|pointer| tree.remove(pointer));
+    findings.append(misshapen);
+    match taken(&tree) {
+        Ok(message) => Ok((message, findings)),
+        Err(problem) => {
+            findings.finish(Some(()))?;
+            Err(problem)
+        }
+    }
 }
 
 /// A body as a message. Its form was checked by what is published of it; what that does not rule out is refused here.
@@ -225,7 +247,7 @@ mod tests {
 
     #[test]
     fn what_the_published_form_does_not_rule_out_is_refused_all_the_same() {
-        let read = |text: &str| message::<Odd>(text.as_bytes(), Format::Json, |_| Ok(()));
+        let read = |text: &str| message::<Odd>(text.as_bytes(), Format::Json);
         assert!(!read("").unwrap().count);
         let problem = read("{\"count\": 3}").unwrap_err();
         assert_eq!((problem.status, problem.errors[0].code.as_str()), (422, "BadValue"));

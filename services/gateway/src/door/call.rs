@@ -8,6 +8,7 @@ use actix_web::http::Method;
 use actix_web::http::header::IF_MATCH;
 use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 use contracts::{AttemptBearer, CallContext, Peers};
+use documents::did_you_mean;
 use percent_encoding::percent_decode_str;
 use uuid::Uuid;
 use vocabulary::{Problem, RunId};
@@ -139,7 +140,7 @@ impl Call {
             .map_err(|_| Problem::new(400, "BadHeader", format!("{name}: send visible ASCII characters")))
     }
 
-    fn of(request: &HttpRequest) -> Result<Self, Problem> {
+    pub(super) fn of(request: &HttpRequest) -> Result<Self, Problem> {
         let Some(gateway) = request.app_data::<web::Data<Gateway>>().cloned() else {
             return Err(Problem::internal("the gateway was not configured"));
         };
@@ -173,7 +174,12 @@ impl Call {
         if looks_or_ends && directory.was_deleted(name) && self.principal.require(Scope::Admin).is_ok() {
             return Ok(());
         }
-        Err(Problem::new(404, "NotFound", format!("workspace '{name}'")))
+        let mut seen = directory.workspaces();
+        seen.retain(|other| self.principal.sees(other));
+        seen.sort_unstable();
+        let meant = did_you_mean(name, seen.iter().map(String::as_str));
+        let meant = meant.map(|meant| format!("; did you mean {meant}?")).unwrap_or_default();
+        Err(Problem::new(404, "NotFound", format!("workspace '{name}'{meant}")))
     }
 }
 

@@ -11,7 +11,8 @@ use runtime::Stopwatch;
 use vocabulary::Problem;
 use vocabulary::ids::base32;
 
-use super::{Refusal, render, template_of};
+use super::near::with_near;
+use super::{Refusal, RequestId, render, template_of};
 use crate::Gateway;
 
 /// Longest id of the client's own that comes back; more would make headers a place to store things.
@@ -31,10 +32,6 @@ const PAGE_RULES: [(HeaderName, &str); 4] = [
     (REFERRER_POLICY, "no-referrer"),
 ];
 
-/// The id of the request, in its extensions.
-#[derive(Clone, Debug)]
-pub struct RequestId(pub String);
-
 /// The middleware.
 ///
 /// # Errors
@@ -50,15 +47,16 @@ pub async fn observe(
     request.extensions_mut().insert(RequestId(id.clone()));
 
     let answered = next.call(request).await?.map_into_boxed_body();
-    let refused = answered
-        .response()
-        .error()
-        .and_then(|error| error.as_error::<Refusal>())
-        .map(|refusal| (render(&refusal.0, &id), refusal.0.clone()));
-    let refused = refused.map(|(response, problem)| {
-        tell(answered.request(), &id, &problem);
-        response
-    });
+    let problem = answered.response().error().and_then(|error| error.as_error::<Refusal>());
+    let problem = problem.map(|refusal| refusal.0.clone());
+    let refused = match problem {
+        Some(problem) => {
+            let problem = with_near(answered.request(), &problem).await.unwrap_or(problem);
+            tell(answered.request(), &id, &problem);
+            Some(render(&problem, &id))
+        }
+        None => None,
+    };
     let mut answered = match refused {
         Some(response) => answered.into_response(response),
         None => answered,

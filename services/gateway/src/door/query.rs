@@ -6,7 +6,7 @@ use std::ops::Deref;
 
 use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpRequest, web};
-use documents::{Findings, Place, one_of, unknown_field};
+use documents::{Findings, Place, one_of};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use utoipa::IntoParams;
@@ -67,7 +67,7 @@ fn check(published: &[Value], pairs: &[(String, String)], findings: &Findings) {
         let place = root.key(name);
         let pointer = place.pointer();
         let Some(parameter) = named(name) else {
-            findings.add_unknown_with(|| unknown_field(&place, name, &names, &names, Some(name) == first_unknown));
+            findings.add_unknown(&root, name, &names, &names, Some(name) == first_unknown);
             continue;
         };
         if pairs[..at].iter().any(|(earlier, _)| earlier == name) {

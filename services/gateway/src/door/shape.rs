@@ -1,7 +1,7 @@
 //! Checks a message against the very OpenAPI document that describes it, so that the two cannot disagree: unknown
 //! fields with what was probably meant, and values of the wrong type, all at once and with their places.
 
-use documents::{Findings, Node, Place, Tree, unknown_field};
+use documents::{Findings, Node, Place, Tree};
 use serde_json::Value;
 use vocabulary::{FieldError, Problem};
 
@@ -10,11 +10,16 @@ use crate::openapi;
 /// Checks `tree` against the component `name`.
 ///
 /// # Errors
-/// 400 with all unknown fields, else 422 with all values of the wrong type.
+/// All unknown fields (400) and all values of the wrong type (422).
 pub fn check(tree: &Node, name: &str) -> Result<(), Problem> {
+    find(tree, name).finish(Some(())).map(|_| ())
+}
+
+/// What is wrong with `tree` by the component `name`.
+pub fn find(tree: &Node, name: &str) -> Findings {
     let findings = Findings::new();
     walk(tree, component(name), &Place::root(), &findings);
-    findings.finish(Some(())).map(|_| ())
+    findings
 }
 
 fn component(name: &str) -> &'static Value {
@@ -70,9 +75,7 @@ fn map<'a>(entries: &'a [(String, Node)], schema: &Value, at: &Place<'a>, findin
             let Some(first) = others.clone().map(|(key, _)| key).min() else { return };
             let all = properties.as_object().into_iter().flatten().map(|(name, _)| name.as_str());
             let names: Vec<&str> = all.filter(|name| !FILLED.contains(name)).collect();
-            others.for_each(|(key, _)| {
-                findings.add_unknown_with(|| unknown_field(&at.key(key), key, &names, &names, key == first));
-            });
+            others.for_each(|(key, _)| findings.add_unknown(at, key, &names, &names, key == first));
         }
     }
 }
@@ -165,7 +168,7 @@ mod tests {
         assert_eq!(pointers, ["/experimint", "/job/comand"]);
         assert!(unknown.errors[0].message.contains("did you mean experiment?"), "{unknown:?}");
         let in_job = &unknown.errors[1].message;
-        assert!(in_job.contains("cluster, code_sha256, command, environment_variables"), "{in_job}");
+        assert!(in_job.contains("cluster, code_sha256, command, environment, environment_variables"), "{in_job}");
 
         let wrong = refused(r#"{"name": 5, "params": {"lr": 0.1}, "job": {"max_retries": 99999999999}}"#);
         assert_eq!((wrong.status, wrong.errors.len()), (422, 3));

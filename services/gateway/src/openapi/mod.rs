@@ -112,7 +112,11 @@ fn complete(document: &mut Value) {
         document["components"]["schemas"][*message]["properties"][*member] = loose.clone();
     }
     close(&mut document["components"]["schemas"]);
-    documents::add(&mut document["components"]["schemas"]);
+    let schemas = &mut document["components"]["schemas"];
+    documents::add(schemas);
+    // The form that people write: it is taken apart into the fields of the message.
+    let written = "As a sweep has it; answers have python, requirements and requirements_file instead.";
+    schemas["JobSpec"]["properties"]["environment"] = json!({ "type": "object", "description": written });
     scoring::add(&mut document["paths"]);
     for (path, item) in document["paths"].as_object_mut().into_iter().flatten() {
         for (method, operation) in item.as_object_mut().into_iter().flatten() {

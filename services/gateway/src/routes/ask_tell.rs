@@ -177,18 +177,8 @@ fn check(tree: &Node, name: &str) -> Result<(), Problem> {
             }
         }
     }
-    let shaped = shape::check(&rest, name);
-    match (findings.finish(Some(())), shaped) {
-        (Ok(_), shaped) => shaped,
-        (Err(value), Ok(())) => Err(value),
-        // An unknown member is a fault of an earlier stage.
-        (Err(_), Err(shaped)) if shaped.status == 400 => Err(shaped),
-        (Err(mut value), Err(shaped)) => {
-            value.errors.extend(shaped.errors);
-            value.errors.sort_by(|a, b| a.pointer.cmp(&b.pointer));
-            Err(Problem::of_errors(422, value.errors))
-        }
-    }
+    findings.append(shape::find(&rest, name));
+    findings.finish(Some(())).map(|_| ())
 }
 
 /// The values by name, each as it is alone.
@@ -239,7 +229,7 @@ mod tests {
             (r#"{"values": 3}"#, 422, vec![("/values", "WrongType")]),
             (r#"{"value": null}"#, 422, vec![("/value", "BadMetricValue")]),
             (r#"{"valu": 1}"#, 400, vec![("/valu", "UnknownField")]),
-            (r#"{"valu": 1, "value": "x"}"#, 400, vec![("/valu", "UnknownField")]),
+            (r#"{"valu": 1, "value": "x"}"#, 400, vec![("/valu", "UnknownField"), ("/value", "BadMetricValue")]),
             (r#"{"value": 1, "attempt": -1}"#, 422, vec![("/attempt", "WrongType")]),
             (
                 r#"{"value": [], "step": 1.5, "final": 1}"#,

@@ -11,12 +11,11 @@ use contracts::runs::GetRunRequest;
 use documents::{Node, Tree, version_named};
 use serde::Deserialize;
 use utoipa::IntoParams;
-use vocabulary::Problem;
 
 use super::page::PageQuery;
 use super::sweeps::absent_is_none;
 use crate::door::{
-    self, Query, Call, Document, Refusal, Reply, Service, WaitQuery, Waiting, changed, found, json, removed,
+    self, Call, Document, Query, Refusal, Reply, Service, WaitQuery, Waiting, changed, found, json, removed,
 };
 
 super::routes!(list_deployments, put_deployment, get_deployment, delete_deployment, read_deployment_logs);
@@ -51,11 +50,13 @@ pub(crate) async fn list_deployments(call: Call, page: Query<PageQuery>) -> Repl
 pub(crate) async fn put_deployment(body: Document, call: Call) -> Reply {
     let tree = body.tree().await?;
     let named = tree.get("model").and_then(model_named);
-    let resolved = match &named {
-        Some((model, version)) => resolve(&call, model, version).await?,
-        None => None,
+    let (resolved, model_absent) = match &named {
+        Some((model, version)) => match resolve(&call, model, version).await? {
+            Ok(resolved) => (Some(resolved), String::new()),
+            Err(absent) => (None, absent),
+        },
+        None => (None, String::new()),
     };
-    let absent = named.filter(|_| resolved.is_none());
     let request = PutDeploymentRequest {
         workspace: call.workspace.clone(),
         endpoint: call.path("endpoint").to_owned(),
@@ -63,16 +64,9 @@ pub(crate) async fn put_deployment(body: Document, call: Call) -> Reply {
         document: body.bytes.to_vec(),
         format: body.format_name(),
         resolved,
+        model_absent,
     };
-    let reply = call.peers().compute_client().put_deployment(call.writing(body.hash())?.attach(request)).await;
-    let reply = reply.map_err(|status| match (absent, contracts::problem_of(&status)) {
-        // All else in the document is right: now it may be said that the version is not there.
-        (Some((model, version)), problem) if problem.code == "UnknownModel" => {
-            let detail = format!("version '{version}' of model '{model}' in workspace '{}'", call.workspace);
-            Problem::new(404, "NotFound", detail)
-        }
-        (_, problem) => problem,
-    })?;
+    let reply = call.peers().compute_client().put_deployment(call.writing(body.hash())?.attach(request)).await?;
     changed(door::put(&reply), Service::Compute, reply)
 }
 
@@ -95,16 +89,21 @@ fn model_named(node: &Node) -> Option<(String, String)> {
     }
 }
 
-/// The version with its files; absent when it does not exist, which compute answers after all other errors.
-async fn resolve(call: &Call, model: &str, version: &str) -> Result<Option<ResolvedModel>, Refusal> {
+/// The version with its files; when there is none, what is not there, which compute answers with all other errors.
+async fn resolve(call: &Call, model: &str, version: &str) -> Result<Result<ResolvedModel, String>, Refusal> {
     let alias = version.strip_prefix('@').unwrap_or_default().to_owned();
     let context = call.reading(Service::Models)?;
     let (model, version) = (model.to_owned(), version.to_owned());
     let request = GetVersionRequest { workspace: call.workspace.clone(), model, version };
-    let found = absent_is_none(call.peers().models_client().get_version(context.attach(request)).await)?;
-    let Some(found) = found else { return Ok(None) };
+    let found = match call.peers().models_client().get_version(context.attach(request)).await {
+        Ok(found) => found.into_inner(),
+        Err(status) => match contracts::problem_of(&status) {
+            problem if matches!(problem.status, 404 | 422) => return Ok(Err(problem.detail)),
+            problem => return Err(Refusal(problem)),
+        },
+    };
     let environment = environment_of(call, &found.run_id).await?;
-    Ok(Some(ResolvedModel {
+    Ok(Ok(ResolvedModel {
         model: found.model,
         version: found.version,
         version_id: found.version_id,

@@ -8,16 +8,17 @@ use contracts::runs::{
     UpdateRunRequest,
 };
 use contracts::sweeps::GetSweepRequest;
-use documents::reference::{KEPT_CHECKPOINT, OUTPUT, Section};
-use documents::{Field, Findings, Node, Tree};
+use documents::reference::{ENVIRONMENT, KEPT_CHECKPOINT, OUTPUT, Section};
+use documents::{Field, Fields, Findings, Node, Tree};
 use serde::Deserialize;
 use serde_json::json;
 use utoipa::IntoParams;
-use vocabulary::{FieldError, Problem};
+use vocabulary::Problem;
+use vocabulary::job::Requirements;
 
 use super::sweeps::cluster_named;
 use super::trials::{NOT_BEGUN, explain, job_of, placements, waits_for};
-use crate::door::{self, Query, Call, Document, Refusal, Reply, Service, Waiting, changed, found};
+use crate::door::{self, Call, Document, Query, Refusal, Reply, Service, Waiting, changed, found};
 
 super::routes!(create_run, list_runs, get_run, update_run, cancel_run, list_children, explain_run);
 
@@ -53,18 +54,29 @@ pub struct RunsQuery {
 #[utoipa::path(tag = "runs", request_body = CreateRunRequest, responses((status = 201, body = Run)))]
 #[post("/api/v1/workspaces/{workspace}/runs")]
 pub(crate) async fn create_run(body: Document, call: Call) -> Reply {
-    let mut request = CreateRunRequest { workspace: call.workspace.clone(), ..body.message_from(as_message).await? };
-    check_job(&request)?;
+    let (message, findings) = body.draft(as_message).await?;
+    let mut request = CreateRunRequest { workspace: call.workspace.clone(), ..message };
+    check_job(&request, &findings);
     if let Some(job) = request.job.as_ref().filter(|job| !job.cluster.is_empty()) {
         let cluster = cluster_named(&call, &job.cluster).await?.map(job_cluster);
         request.resolved = Some(ResolvedJob { cluster });
     }
-    let reply = call.peers().runs_client().create_run(call.writing(body.hash())?.attach(request)).await?;
+    request.check_only = findings.any_errors();
+    let reply = call.peers().runs_client().create_run(call.writing(body.hash())?.attach(request)).await;
+    if findings.any_errors() {
+        // What passes by itself says nothing about the document.
+        let rest = reply.err().map(|status| contracts::problem_of(&status));
+        rest.filter(|rest| matches!(rest.status, 404 | 409 | 422)).into_iter().for_each(|rest| findings.add_rest(rest));
+        findings.finish(Some(()))?;
+        return Err(Problem::internal("a document was refused without a reason").into());
+    }
+    let reply = reply?;
     changed(StatusCode::CREATED, Service::Runs, reply)
 }
 
-/// A sweep takes its outputs as a map, and values of its parameters are numbers: who writes a run so means the same.
-fn as_message(run: &mut Node) -> Result<(), Problem> {
+/// A sweep takes its outputs and its environment as maps, and values of its parameters are numbers: who writes a run so
+/// means the same.
+fn as_message(run: &mut Node, findings: &Findings) {
     if let Some(Tree::Map(params)) = field_mut(run, "params").map(|params| &mut params.value) {
         for (_, param) in params {
             match &param.value {
@@ -74,10 +86,9 @@ fn as_message(run: &mut Node) -> Result<(), Problem> {
             }
         }
     }
-    let findings = Findings::new();
-    let kept = kept_at_best(run, &findings);
-    let (kept, _) = findings.finish(Some(kept))?;
-    let Some(job) = field_mut(run, "job") else { return Ok(()) };
+    let kept = kept_at_best(run, findings);
+    let software = software(run, findings);
+    let Some(job) = field_mut(run, "job") else { return };
     if let Some(outputs) = field_mut(job, "outputs")
         && let Tree::Map(entries) = &outputs.value
     {
@@ -88,25 +99,60 @@ fn as_message(run: &mut Node) -> Result<(), Problem> {
     {
         checkpoint.value = Tree::Bool(true);
     }
-    let here = job.clone();
-    if let (false, Tree::Map(fields)) = (kept.is_empty(), &mut job.value) {
-        let texts = kept.into_iter().map(|name| Node { value: Tree::Text(name), ..here.clone() });
-        fields.push(("keep_best".to_owned(), Node { value: Tree::List(texts.collect()), ..here.clone() }));
+    let (line, column) = (job.line, job.column);
+    let Tree::Map(fields) = &mut job.value else { return };
+    let here = |value: Tree| Node { value, line, column };
+    let list = |texts: Vec<String>| Tree::List(texts.into_iter().map(|text| here(Tree::Text(text))).collect());
+    fields.retain(|(name, _)| name != "environment");
+    let requirements = software.requirements.map(|requirements| match requirements {
+        Requirements::File(file) => ("requirements_file", Tree::Text(file)),
+        Requirements::Lines(lines) => ("requirements", list(lines)),
+    });
+    let python = software.python.map(|python| ("python", Tree::Text(python)));
+    let kept = (!kept.is_empty()).then(|| ("keep_best", list(kept)));
+    let added = [requirements, python, kept].into_iter().flatten();
+    fields.extend(added.map(|(name, value)| (name.to_owned(), here(value))));
+}
+
+/// The fields of a run's job, when it has one; what is wrong with others is found where the message is checked.
+fn job_of_run<'a>(run: &'a Node, findings: &'a Findings) -> Option<Fields<'a>> {
+    let is_map = |node: &&Node| matches!(node.value, Tree::Map(_));
+    run.get("job").filter(is_map)?;
+    let mut run = Field::root(run, findings).map()?;
+    run.ignore_rest();
+    let mut job = run.field("job").map()?;
+    job.ignore_rest();
+    Some(job)
+}
+
+/// What a job's `environment` says.
+#[derive(Default)]
+struct Software {
+    python: Option<String>,
+    requirements: Option<Requirements>,
+}
+
+fn software(run: &Node, findings: &Findings) -> Software {
+    let Some(mut job) = job_of_run(run, findings) else { return Software::default() };
+    let (environment, has_code) = (job.field("environment"), job.field("code_sha256").is_present());
+    let Some(mut fields) = environment.map() else { return Software::default() };
+    fields.described_by(&ENVIRONMENT);
+    let python = documents::job::read_python(&fields.field("python"));
+    let requirements = documents::job::read_requirements(&fields.field("requirements"), has_code);
+    for name in ["python", "requirements", "requirements_file"] {
+        let loose = job.field(name);
+        if loose.is_present() {
+            loose.refuse("ExactlyOne", "environment is there too; write it there, and only there");
+            return Software::default();
+        }
     }
-    Ok(())
+    Software { python: python.flatten(), requirements: requirements.flatten() }
 }
 
 /// What the document wants to remain as it was at the best value.
 fn kept_at_best(run: &Node, findings: &Findings) -> Vec<String> {
     let mut kept = Vec::new();
-    let Some(mut run) = Field::root(run, findings).map() else { return kept };
-    // What is wrong elsewhere is found where the message is checked.
-    run.ignore_rest();
-    let job = run.field("job");
-    let Some(mut job) = job.node().filter(|job| matches!(job.value, Tree::Map(_))).and_then(|_| job.map()) else {
-        return kept;
-    };
-    job.ignore_rest();
+    let Some(mut job) = job_of_run(run, findings) else { return kept };
     let (checkpoint, outputs) = (job.field("checkpoint"), job.field("outputs"));
     let is_map = |field: &Field<'_>| field.node().is_some_and(|node| matches!(node.value, Tree::Map(_)));
     let mut read = |field: &Field<'_>, name: String, section: &'static Section| {
@@ -142,8 +188,8 @@ fn job_cluster(cluster: Cluster) -> JobCluster {
 }
 
 /// Fields of a job that only the platform may fill: with them a plain run could pass for a trial or a replica.
-fn check_job(request: &CreateRunRequest) -> Result<(), Problem> {
-    let Some(job) = &request.job else { return Ok(()) };
+fn check_job(request: &CreateRunRequest, findings: &Findings) {
+    let Some(job) = &request.job else { return };
     let filled = [
         ("service", job.service.is_some()),
         ("sweep_id", !job.sweep_id.is_empty()),
@@ -152,11 +198,10 @@ fn check_job(request: &CreateRunRequest) -> Result<(), Problem> {
         ("experiment", !job.experiment.is_empty()),
         ("watched_metrics", !job.watched_metrics.is_empty()),
     ];
-    let errors = filled.into_iter().filter(|(_, filled)| *filled).map(|(field, _)| {
-        FieldError::new(format!("/job/{field}"), "ReadOnly", format!("job.{field}: set by the platform; leave it out"))
-    });
-    let errors: Vec<_> = errors.collect();
-    if errors.is_empty() { Ok(()) } else { Err(Problem::of_errors(422, errors)) }
+    for (field, _) in filled.into_iter().filter(|(_, filled)| *filled) {
+        let message = format!("job.{field}: set by the platform; leave it out");
+        findings.refuse(format!("/job/{field}"), "ReadOnly", message);
+    }
 }
 
 /// Lists runs, the newest first.
@@ -311,7 +356,8 @@ pub(crate) async fn list_children(call: Call, query: Query<ChildrenQuery>) -> Re
 
 #[cfg(test)]
 mod tests {
-    use contracts::compute::{ServiceSpec, JobSpec};
+    use contracts::compute::{JobSpec, ServiceSpec};
+    use vocabulary::FieldError;
 
     use super::*;
 
@@ -327,25 +373,65 @@ mod tests {
             watched_metrics: vec!["loss".to_owned()],
             ..JobSpec::default()
         };
-        let refused = check_job(&CreateRunRequest { job: Some(job), ..CreateRunRequest::default() }).unwrap_err();
+        let check = |job: JobSpec| {
+            let findings = Findings::new();
+            check_job(&CreateRunRequest { job: Some(job), ..CreateRunRequest::default() }, &findings);
+            findings.finish(Some(()))
+        };
+        let refused = check(job).unwrap_err();
         let pointers: Vec<&str> = refused.errors.iter().map(|error| error.pointer.as_str()).collect();
         let fields = ["contract_variables", "experiment", "service", "sweep_id", "trial_index", "watched_metrics"];
         assert_eq!(pointers, fields.map(|field| format!("/job/{field}")));
-        assert!(check_job(&CreateRunRequest { job: Some(JobSpec::default()), ..CreateRunRequest::default() }).is_ok());
+        assert!(check(JobSpec::default()).is_ok());
     }
 
     #[test]
     fn a_run_may_be_written_as_a_sweep_is() {
         let text = "{params: {lr: 0.10, fast: true, net: deep}, job: {outputs: {model: {}, report: null}}}";
         let mut run = documents::read(text.as_bytes(), documents::Format::Yaml).unwrap();
-        as_message(&mut run).unwrap();
+        formed(&mut run).unwrap();
         let expected = json!({
             "params": {"lr": "0.10", "fast": "true", "net": "deep"}, "job": {"outputs": ["model", "report"]},
         });
         assert_eq!(run.to_json(), expected);
         let before = run.to_json();
-        as_message(&mut run).unwrap();
+        formed(&mut run).unwrap();
         assert_eq!(run.to_json(), before);
+    }
+
+    fn formed(run: &mut Node) -> Result<(), Problem> {
+        let findings = Findings::new();
+        as_message(run, &findings);
+        findings.finish(Some(())).map(|_| ())
+    }
+
+    #[test]
+    fn the_environment_of_a_run_is_written_as_that_of_a_sweep() {
+        // A section that moves from a sweep to a run was refused word by word.
+        let read = |text: &str| documents::read(text.as_bytes(), documents::Format::Yaml).unwrap();
+        let code = "code_sha256: x";
+        for (environment, expected) in [
+            ("{python: 3.11, requirements: [numpy]}", json!({"python": "3.11", "requirements": ["numpy"]})),
+            ("{requirements: deps.txt}", json!({"requirements_file": "deps.txt"})),
+            ("{}", json!({})),
+        ] {
+            let mut run = read(&format!("{{job: {{{code}, environment: {environment}}}}}"));
+            formed(&mut run).unwrap();
+            let mut expected = expected;
+            expected["code_sha256"] = json!("x");
+            assert_eq!(run.to_json()["job"], expected);
+        }
+        for (job, code, pointer) in [
+            ("{environment: {pyton: 3}}", "UnknownField", "/job/environment/pyton"),
+            ("{environment: {python: x}}", "BadEnvironment", "/job/environment/python"),
+            ("{environment: {requirements: deps.txt}}", "BadEnvironment", "/job/environment/requirements"),
+            ("{environment: 3.11}", "WrongType", "/job/environment"),
+            ("{environment: {python: 3}, python: '3'}", "ExactlyOne", "/job/python"),
+        ] {
+            let problem = formed(&mut read(&format!("{{job: {job}}}"))).unwrap_err();
+            let found: Vec<_> = problem.errors.iter().map(|e| (e.code.as_str(), e.pointer.as_str())).collect();
+            assert_eq!(found, [(code, pointer)], "{job}");
+        }
     }
 
     #[test]
@@ -353,7 +439,7 @@ mod tests {
         let read = |text: &str| documents::read(text.as_bytes(), documents::Format::Yaml).unwrap();
         let outputs = "{model: {keep: best}, a: {keep: last}, b: null}";
         let mut run = read(&format!("{{job: {{checkpoint: {{keep: best}}, outputs: {outputs}}}}}"));
-        as_message(&mut run).unwrap();
+        formed(&mut run).unwrap();
         let job = json!({
             "checkpoint": true, "outputs": ["model", "a", "b"], "keep_best": ["checkpoint", "outputs/model"],
         });
@@ -364,7 +450,7 @@ mod tests {
             ("{job: {checkpoint: {keep: 1}}}", "WrongType", "/job/checkpoint/keep"),
             ("{job: {outputs: {model: 7}}}", "WrongType", "/job/outputs/model"),
         ] {
-            let problem = as_message(&mut read(text)).unwrap_err();
+            let problem = formed(&mut read(text)).unwrap_err();
             let of = |error: &FieldError| (error.code.clone(), error.pointer.clone());
             let found: Vec<_> = problem.errors.iter().map(of).collect();
             assert_eq!(found, [(code.to_owned(), pointer.to_owned())], "{text}");

@@ -13,7 +13,7 @@ use documents::{Node, Tree};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use crate::door::{Query, Call, Document, Refusal, Reply, Service, WaitQuery, changed, found, json};
+use crate::door::{Call, Document, Query, Refusal, Reply, Service, WaitQuery, changed, found, json};
 
 super::routes!(submit_sweep, list_sweeps, get_sweep, update_sweep, delete_sweep);
 
@@ -77,7 +77,7 @@ pub(crate) async fn submit_sweep(body: Document, call: Call, query: Query<Submit
     json(StatusCode::OK, &shown)
 }
 
-/// What the document refers to: absent when it does not exist, so that sweeps answers 404 only after all other errors.
+/// What the document refers to: absent when it does not exist, which sweeps answers with all other errors.
 async fn resolve(call: &Call, tree: &Node) -> Result<Resolved, Refusal> {
     let cluster = match text_of(tree.get("cluster")) {
         Some(name) => find_cluster(call, name).await?,

@@ -2,15 +2,18 @@
 
 use actix_web::http::Method;
 use actix_web::test::TestRequest;
-use contracts::compute::{Cluster, Job, JobEnd, JobSpec, Placement, Revision, Scale, SizeFacts};
+use contracts::compute::{
+    Cluster, Deployment, Job, JobEnd, JobSpec, ListClustersReply, ListClustersRequest, Placement, PutDeploymentRequest,
+    Revision, Scale, SizeFacts,
+};
 use contracts::models::{ModelVersion, RegisterVersionRequest};
-use contracts::runs::{Artifact, ListArtifactsReply, RecordMetricsRequest, Run};
+use contracts::runs::{Artifact, CreateRunRequest, ListArtifactsReply, RecordMetricsRequest, Run};
 use contracts::sweeps::{
     CancelSweepReply, Explanation, ListSweepsReply, PauseSweepRequest, SubmitSweepReply, SubmitSweepRequest, Sweep,
     Trial,
 };
 use serde_json::{Value, json};
-use vocabulary::{Problem, RunId, request_id};
+use vocabulary::{FieldError, Problem, RunId, request_id};
 
 use super::requests::{BASE, Door, as_token};
 
@@ -202,16 +205,74 @@ async fn a_model_is_registered_with_the_files_of_its_run() {
 }
 
 #[actix_web::test]
-async fn a_model_that_is_not_there_is_said_after_the_documents_own_errors() {
+async fn a_model_that_is_not_there_is_said_with_the_documents_own_errors() {
     let door = Door::open().await;
     door.fake.refuse("get_version", Problem::not_found("model", "digits", "lab"));
-    door.fake.refuse("put_deployment", Problem::invalid("/model", "UnknownModel", "it was not looked up"));
-    let answer = door.send(Method::PUT, "/endpoints/e/deployments/blue", json!({"model": "digits@best"})).await;
-    assert_eq!(answer.problem(), (404, "NotFound".to_owned()));
-    assert!(answer.json()["detail"].as_str().unwrap().contains("version '@best' of model 'digits'"));
-    door.fake.refuse("put_deployment", Problem::invalid("/cluster", "Required", "cluster: required"));
-    let answer = door.send(Method::PUT, "/endpoints/e/deployments/blue", json!({"model": "digits@best"})).await;
-    assert_eq!(answer.problem(), (422, "Required".to_owned()));
+    door.fake.answer("put_deployment", &Deployment::default());
+    door.send(Method::PUT, "/endpoints/e/deployments/blue", json!({"model": "digits@best"})).await;
+    let sent: PutDeploymentRequest = door.fake.calls("put_deployment").last().unwrap().message();
+    assert_eq!(sent.model_absent, "model 'digits' in workspace 'lab'");
+    assert!(sent.resolved.is_none());
+}
+
+#[actix_web::test]
+async fn a_name_that_nothing_has_is_answered_with_the_one_that_was_meant() {
+    // Whoever writes sptt would look for the list first.
+    let door = Door::open().await;
+    let cluster = |name: &str| Cluster { name: name.to_owned(), ..Cluster::default() };
+    let clusters = vec![cluster("spot"), cluster("big")];
+    door.fake.answer("list_clusters", &ListClustersReply { clusters, ..ListClustersReply::default() });
+    door.fake.refuse("get_cluster", Problem::not_found("cluster", "spto", "lab"));
+    let detail = door.get("/clusters/spto").await.json()["detail"].as_str().unwrap().to_owned();
+    let meant = "; did you mean spot? `trialog cluster list` shows those that there are";
+    assert_eq!(detail, format!("cluster 'spto' in workspace 'lab'{meant}"));
+    let asked: ListClustersRequest = door.fake.calls("list_clusters").last().unwrap().message();
+    assert!(asked.workspace == "lab" && (1..=1000).contains(&asked.page_size));
+    // In a document it is said where it stands, and what nothing is like is only listed.
+    let absent = |name: &str| FieldError::new("/cluster", "NotFound", format!("cluster '{name}' in workspace 'lab'"));
+    let wrong = FieldError::new("/name", "BadName", "name: no");
+    door.fake.refuse("submit_sweep", Problem::of_errors(422, vec![absent("bigg"), wrong]));
+    let answer = door.send(Method::POST, "/sweeps", json!({})).await.json();
+    let message = answer["errors"][0]["message"].as_str().unwrap().to_owned();
+    assert!(message.contains("'lab'; did you mean big? `trialog cluster list`"), "{message}");
+    assert_eq!(answer["detail"], format!("{message} (and 1 more)"));
+    door.fake.refuse("submit_sweep", Problem::of_errors(404, vec![absent("zebra")]));
+    let answer = door.send(Method::POST, "/sweeps", json!({})).await.json();
+    let detail = answer["detail"].as_str().unwrap();
+    assert!(detail.ends_with("'lab'; `trialog cluster list` shows those that there are"), "{detail}");
+    // Of another workspace nobody is told anything.
+    door.fake.refuse("get_cluster", Problem::not_found("cluster", "spto", "elsewhere"));
+    assert_eq!(door.get("/clusters/spto").await.json()["detail"], "cluster 'spto' in workspace 'elsewhere'");
+}
+
+#[actix_web::test]
+async fn a_run_is_refused_once_with_all_that_is_wrong_with_it() {
+    // Who is told of a field, then of a value and then of the cluster sends it three times.
+    let door = Door::open().await;
+    door.fake.refuse("get_cluster", Problem::not_found("cluster", "cpu", "lab"));
+    let rest = [("/job/cluster", "NotFound"), ("/job/command", "Required")];
+    let rest = rest.map(|(pointer, code)| FieldError::new(pointer, code, "from runs"));
+    door.fake.refuse("create_run", Problem::of_errors(422, rest.to_vec()));
+    let job = json!({"cluster": "cpu", "comand": ["x"], "max_retries": "many", "environment": {"python": "old"}});
+    let answer = door.send(Method::POST, "/runs", json!({"experimint": "e", "job": job})).await.json();
+    let of = |error: &Value, member: &str| error[member].as_str().unwrap_or_default().to_owned();
+    let errors = answer["errors"].as_array().unwrap().iter();
+    let errors: Vec<_> = errors.map(|error| (of(error, "pointer"), of(error, "code"))).collect();
+    let expected = [
+        ("/experimint", "UnknownField"),
+        ("/job/cluster", "NotFound"),
+        ("/job/comand", "UnknownField"),
+        ("/job/environment/python", "BadEnvironment"),
+        ("/job/max_retries", "WrongType"),
+    ];
+    assert_eq!(answer["status"], 400, "{answer}");
+    assert_eq!(errors, expected.map(|(pointer, code)| (pointer.to_owned(), code.to_owned())), "{answer}");
+    let sent: CreateRunRequest = door.fake.calls("create_run").last().unwrap().message();
+    assert!(sent.check_only && sent.resolved.unwrap().cluster.is_none());
+    // Nothing more is wrong: it is refused all the same.
+    door.fake.answer("create_run", &Run::default());
+    let answer = door.send(Method::POST, "/runs", json!({"experimint": "e"})).await;
+    assert_eq!(answer.problem(), (400, "UnknownField".to_owned()));
 }
 
 #[actix_web::test]

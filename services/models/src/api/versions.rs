@@ -49,11 +49,11 @@ fn find<'a>(model: &'a Model, text: &str) -> Result<&'a Version, String> {
     if let Some(alias) = text.strip_prefix('@') {
         let number = model.aliases.get(alias).copied();
         return number.and_then(|number| model.version(number)).ok_or_else(|| {
+            if model.aliases.is_empty() {
+                return format!("alias '{alias}'; this model has none");
+            }
             let known: Vec<_> = model.aliases.keys().map(String::as_str).collect();
-            format!(
-                "alias '{alias}'; this model has {}",
-                if known.is_empty() { "none".into() } else { known.join(", ") }
-            )
+            format!("alias '{alias}'; {}", documents::one_of(alias, &known))
         });
     }
     if text == "latest" {
@@ -73,11 +73,12 @@ impl Api {
         let asked = request.version.clone();
         let found = self
             .log
-            .inspect::<Model, _>(&stream(&request.workspace, &request.model), move |model, _| {
-                find(model, &asked).map(|version| shown(model, version))
+            .inspect::<Model, _>(&stream(&request.workspace, &request.model), move |model, at| {
+                (at > 0).then(|| find(model, &asked).map(|version| shown(model, version)))
             })
             .await
             .map_err(calls::unreadable)?;
+        let found = found.ok_or_else(|| absent(&request.workspace, &request.model))?;
         found.map(Response::new).map_err(|what| {
             let detail = format!("model '{}' in workspace '{}': {what}", request.model, request.workspace);
             status_of(&Problem::new(404, "NotFound", detail))

@@ -2,7 +2,7 @@
 
 use contracts::CallContext;
 use contracts::runs as wire;
-use documents::texts;
+use documents::{Findings, texts};
 use eventlog::ExecuteError;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
@@ -22,23 +22,37 @@ pub(super) async fn create_run(
 ) -> Result<Response<wire::Run>, Status> {
     let call = CallContext::of(&request);
     let mut request = request.into_inner();
-    check(&request).map_err(status)?;
     // The id belongs to the command: a repeat must come to the same stream, whatever has become of the cluster since.
     let earlier = created_earlier(core, &call).await?;
-    let resolved = request.resolved.take();
-    if let Some(job) = request.job.as_ref().filter(|_| earlier.is_none()) {
-        job::check(job, resolved.as_ref()).map_err(status)?;
-    }
+    let resolved = request.resolved.take().filter(|_| earlier.is_none());
+    let findings = check(&request, resolved.as_ref(), earlier.is_none()).map_err(status)?;
+    let mut faults = job::Faults::new();
     let parent = match request.parent_run_id.as_str() {
         "" => None,
-        parent => Some(run_in(core, &request.workspace, parent).await?),
+        parent => match run_in(core, &request.workspace, parent).await {
+            Ok(parent) => Some(parent),
+            Err(status) => {
+                faults.push(("/parent_run_id", job::fault(status)?));
+                None
+            }
+        },
     };
     let _naming = core.naming.read().await;
     if let Some(job) = request.job.take() {
-        let resolved = resolved.filter(|_| earlier.is_none());
-        request.job = Some(job::resolve(core, &request.workspace, job, resolved.as_ref()).await?);
+        let (job, of_job) = job::resolve(core, &request.workspace, job, resolved.as_ref()).await?;
+        request.job = Some(job);
+        faults.extend(of_job);
     }
-    let experiment = resolve_experiment(core, &call, &request).await?;
+    let known = views::experiments::find(core.log.reader(), &request.workspace, &request.experiment).await;
+    let known = known.map_err(calls::unreadable)?;
+    if known.is_none() && !request.experiment.is_empty() {
+        faults.extend(check_experiment_name(&request.experiment, "/experiment").err().map(|fault| ("", fault)));
+    }
+    answered(findings, faults)?;
+    if request.check_only {
+        return Ok(Response::new(wire::Run::default()));
+    }
+    let experiment = resolve_experiment(core, &call, &request, known).await?;
     let decide = async |run: RunId| {
         let command = created(core, &request, parent, &experiment, run).map_err(status)?;
         let context = calls::context(&call, core.entropy.as_ref(), Vec::new());
@@ -94,13 +108,12 @@ async fn resolve_experiment(
     core: &Core,
     call: &CallContext,
     request: &wire::CreateRunRequest,
+    known: Option<ExperimentCreated>,
 ) -> Result<ExperimentCreated, Status> {
-    let found = views::experiments::find(core.log.reader(), &request.workspace, &request.experiment).await;
-    match found.map_err(calls::unreadable)? {
-        Some(found) => Ok(found),
+    match known {
+        Some(known) => Ok(known),
         None if request.experiment.is_empty() => Ok(views::experiments::default_of(&request.workspace)),
         None => {
-            check_experiment_name(&request.experiment, "/experiment").map_err(status)?;
             let command_id = call.command_id.map(|id| Uuid::new_v5(&id, b"experiment"));
             let call = CallContext { command_id, expected_version: None, ..call.clone() };
             let context = calls::context(&call, core.entropy.as_ref(), Vec::new());
@@ -109,8 +122,30 @@ async fn resolve_experiment(
     }
 }
 
-fn check(request: &wire::CreateRunRequest) -> Result<(), Problem> {
-    check_run_name(&request.name)?;
-    texts::check(&request.params, "params")?;
-    texts::check(&request.tags, "tags")
+/// What is wrong in the request itself. A job that was taken before is not checked again.
+fn check(
+    request: &wire::CreateRunRequest,
+    resolved: Option<&wire::ResolvedJob>,
+    is_new: bool,
+) -> Result<Findings, Problem> {
+    let findings = Findings::new();
+    let texts = [texts::check(&request.params, "params"), texts::check(&request.tags, "tags")];
+    for problem in texts.into_iter().chain([check_run_name(&request.name)]).filter_map(Result::err) {
+        findings.add_problem("", problem);
+    }
+    if let Some(job) = request.job.as_ref().filter(|_| is_new) {
+        job::check(job, resolved, &findings)?;
+    }
+    Ok(findings)
+}
+
+/// Nothing, or all that is wrong.
+fn answered(findings: Findings, faults: job::Faults) -> Result<(), Status> {
+    for (pointer, fault) in faults {
+        // Of a reference that could not be read there is nothing to say beyond that.
+        if !findings.pointers().iter().any(|known| known == pointer) {
+            findings.add_problem(pointer, fault);
+        }
+    }
+    findings.finish(Some(())).map(|_| ()).map_err(status)
 }

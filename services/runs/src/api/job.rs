@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use contracts::compute as job;
 use contracts::runs as wire;
 use documents::job::{Nodes, RESOURCES_DEFAULT};
-use documents::{Field, Fields, Findings, Format, Node, did_you_mean};
+use documents::reference::Entry;
+use documents::{Field, Fields, Findings, Format, Node, did_you_mean, reference};
 use tonic::Status;
 use vocabulary::job::{JobSpec, Resources};
 use vocabulary::{FieldError, Problem};
@@ -21,14 +22,20 @@ const CLOSE: &str = "}}";
 const SHOWN: usize = 80;
 
 /// Checks a job's document.
-pub(super) fn check(job: &job::JobSpec, resolved: Option<&wire::ResolvedJob>) -> Result<(), Problem> {
+///
+/// # Errors
+/// What is no document; all else is noted.
+pub(super) fn check(
+    job: &job::JobSpec,
+    resolved: Option<&wire::ResolvedJob>,
+    findings: &Findings,
+) -> Result<(), Problem> {
     let document = document(job)?;
-    let findings = Findings::new();
-    if let Some(mut root) = Field::root(&document, &findings).map()
+    if let Some(mut root) = Field::root(&document, findings).map()
         && let Some(fields) = root.field("job").map()
     {
         let cluster = resolved.and_then(|resolved| resolved.cluster.as_ref());
-        read(fields, cluster, &findings);
+        read(fields, cluster, findings);
     }
     for (field, number) in [("timeout_seconds", job.timeout_seconds), ("grace_seconds", job.grace_seconds)] {
         if !number.is_finite() || number < 0.0 {
@@ -36,7 +43,7 @@ pub(super) fn check(job: &job::JobSpec, resolved: Option<&wire::ResolvedJob>) ->
             findings.add(FieldError::new(format!("/job/{field}"), "OutOfRange", message));
         }
     }
-    findings.finish(Some(())).map(|_| ())
+    Ok(())
 }
 
 /// A message has no absent texts and numbers: what is empty was not said.
@@ -66,6 +73,7 @@ fn document(job: &job::JobSpec) -> Result<Node, Problem> {
 }
 
 fn read(mut fields: Fields<'_>, cluster: Option<&wire::JobCluster>, findings: &Findings) {
+    fields.described_by(&reference::JOB);
     let inputs = read_inputs(&fields.field("inputs"));
     let outputs = fields.field("outputs").list().unwrap_or_default();
     let outputs: Vec<_> = outputs.iter().filter_map(|output| Some((output.text()?, output.clone()))).collect();
@@ -76,7 +84,7 @@ fn read(mut fields: Fields<'_>, cluster: Option<&wire::JobCluster>, findings: &F
     let command = fields.required("command");
     let words = command.list().unwrap_or_default();
     if command.is_present() && words.first().is_none_or(|word| word.text().is_none_or(str::is_empty)) {
-        command.refuse("Required", "required: at least the program");
+        command.refuse("Required", reference::JOB.entry("command").map(Entry::wanted).unwrap_or_default());
     }
     let variables = fields.field("environment_variables").entries().unwrap_or_default();
     for (name, value) in &variables {
@@ -143,6 +151,7 @@ fn read_inputs<'a>(field: &Field<'a>) -> BTreeSet<&'a str> {
     let mut ids = Vec::new();
     for entry in field.list().unwrap_or_default() {
         let Some(mut fields) = entry.map() else { continue };
+        fields.described_by(&reference::JOB_INPUT);
         let id = fields.required("id");
         if let Some(text) = id.text() {
             ids.push((text, id));
@@ -182,42 +191,64 @@ fn check_references(field: &Field<'_>, inputs: &BTreeSet<&str>, outputs: &BTreeS
 }
 
 /// Looks up what a job refers to, and writes ids in their first spelling. All must be its workspace's own: a run's
-/// checkpoint and an object's content are told to nobody else.
+/// checkpoint and an object's content are told to nobody else. With the job comes what is not there, or in this
+/// workspace (404), and a cluster that takes no jobs (409), each with its place.
 ///
 /// # Errors
-/// 404 for what is not there, or not in this workspace; then 409 for a cluster that takes no jobs.
+/// What is not the job's fault.
 pub(super) async fn resolve(
     core: &Core,
     workspace: &str,
     job: job::JobSpec,
     resolved: Option<&wire::ResolvedJob>,
-) -> Result<job::JobSpec, Status> {
-    let cluster = resolved.and_then(|resolved| resolved.cluster.as_ref());
-    if resolved.is_some() && cluster.is_none() {
-        return Err(status(Problem::not_found("cluster", &job.cluster, workspace)));
+) -> Result<(job::JobSpec, Faults), Status> {
+    let mut faults = Faults::new();
+    match resolved.map(|resolved| resolved.cluster.as_ref()) {
+        Some(None) if !job.cluster.is_empty() => {
+            faults.push(("/job/cluster", Problem::not_found("cluster", &job.cluster, workspace)));
+        }
+        Some(Some(cluster)) if !cluster.provisioning_state.eq_ignore_ascii_case("succeeded") => {
+            let detail =
+                format!("cluster '{}': state {}", job.cluster, cluster.provisioning_state.to_ascii_lowercase());
+            faults.push(("/job/cluster", Problem::conflict("ClusterNotReady", detail)));
+        }
+        _ => {}
     }
     let checkpoint_from = match job.checkpoint_from.as_str() {
         "" => String::new(),
-        run => run_in(core, workspace, run).await?.to_string(),
-    };
-    let code_sha256 = match job.code_sha256.as_str() {
-        "" => String::new(),
-        text => {
-            let absent = || status(Problem::not_found("object", text, workspace));
-            let hash = Hash::parse(text).map_err(|_| absent())?;
-            if !objects::is_there(core, workspace, &hash).await.map_err(status)? {
-                return Err(absent());
+        run => match run_in(core, workspace, run).await {
+            Ok(run) => run.to_string(),
+            Err(status) => {
+                faults.push(("/job/checkpoint_from", fault(status)?));
+                String::new()
             }
-            hash.as_str().to_owned()
-        }
+        },
     };
-    match cluster.map(|cluster| cluster.provisioning_state.to_ascii_lowercase()) {
-        Some(state) if state != "succeeded" => {
-            let detail = format!("cluster '{}': state {state}", job.cluster);
-            Err(status(Problem::conflict("ClusterNotReady", detail)))
+    let mut code_sha256 = String::new();
+    if !job.code_sha256.is_empty() {
+        let hash = Hash::parse(&job.code_sha256).ok();
+        let is_there = match &hash {
+            Some(hash) => objects::is_there(core, workspace, hash).await.map_err(status)?,
+            None => false,
+        };
+        match hash.filter(|_| is_there) {
+            Some(hash) => hash.as_str().clone_into(&mut code_sha256),
+            None => faults.push(("/job/code_sha256", Problem::not_found("object", &job.code_sha256, workspace))),
         }
-        _ => Ok(job::JobSpec { checkpoint_from, code_sha256, ..job }),
     }
+    Ok((job::JobSpec { checkpoint_from, code_sha256, ..job }, faults))
+}
+
+/// What is wrong with what a document refers to, each with its place.
+pub(super) type Faults = Vec<(&'static str, Problem)>;
+
+/// What a document is refused for.
+///
+/// # Errors
+/// What is not its fault.
+pub(super) fn fault(status: Status) -> Result<Problem, Status> {
+    let problem = contracts::problem_of(&status);
+    if matches!(problem.status, 404 | 409 | 422) { Ok(problem) } else { Err(status) }
 }
 
 /// Fills in what a plain run's job leaves out. What the attempt's node decides is left to its agent.

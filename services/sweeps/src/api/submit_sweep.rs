@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use contracts::sweeps as wire;
 use contracts::{CallContext, status_of, with_position};
-use documents::Format;
+use documents::{Findings, Format};
 use eventlog::{Committed, Context, ExecuteError, RecordError, Recorded, Transaction, sql};
 use prost::Message;
 use runtime::Stopwatch;
@@ -13,10 +13,10 @@ use runtime::background::{self, Awaited};
 use serde_json::{Value, json};
 use tonic::{Request, Response, Status};
 use tuning::{Proposal, TUNER_VERSION};
-use vocabulary::{Decider, FieldError, Problem, SweepId, Warning};
+use vocabulary::{Decider, Problem, SweepId, Warning};
 
 use super::{Answer, sources};
-use crate::document::{ClusterFacts, SweepSpec, plan, read_sweep};
+use crate::document::{ClusterFacts, Draft, Referred, SweepSpec, draft_sweep, plan};
 use crate::service::Core;
 use crate::stream::stream_of;
 use crate::sweep::{
@@ -49,27 +49,25 @@ fn facts_of(cluster: &wire::ClusterFacts) -> ClusterFacts {
         node_vcpus: cluster.node_vcpus,
         node_memory_bytes: cluster.node_memory_bytes,
         node_gpus: cluster.node_gpus,
-        state: cluster.provisioning_state.clone(),
     }
 }
 
-/// What must exist and be ready: 404 before 409.
-fn check_resolved(spec: &SweepSpec, workspace: &str, resolved: Option<&wire::Resolved>) -> Result<(), Problem> {
-    if spec.is_external() {
-        return Ok(());
+/// Notes what is not there, or not ready.
+fn check_resolved(referred: &Referred, workspace: &str, resolved: Option<&wire::Resolved>, findings: &Findings) {
+    if let Some(name) = &referred.cluster {
+        match resolved.and_then(|resolved| resolved.cluster.as_ref()) {
+            None => findings.absent("/cluster", Problem::not_found("cluster", name, workspace).detail),
+            Some(cluster) if !cluster.provisioning_state.eq_ignore_ascii_case("succeeded") => {
+                let state = cluster.provisioning_state.to_ascii_lowercase();
+                findings.conflict("/cluster", "ClusterNotReady", format!("cluster '{name}': state {state}"));
+            }
+            Some(_) => {}
+        }
     }
-    let Some(cluster) = resolved.and_then(|resolved| resolved.cluster.as_ref()) else {
-        return Err(Problem::not_found("cluster", &spec.cluster, workspace));
-    };
-    if let Some(code) = spec.trial.code.as_ref().filter(|_| !resolved.is_some_and(|resolved| resolved.code_present)) {
-        return Err(Problem::not_found("object", code, workspace));
+    if let Some(code) = referred.code.as_ref().filter(|_| !resolved.is_some_and(|resolved| resolved.code_present)) {
+        let code = format!("sha256:{code}");
+        findings.absent("/trial/code", Problem::not_found("object", &code, workspace).detail);
     }
-    let state = &cluster.provisioning_state;
-    if !state.eq_ignore_ascii_case("succeeded") {
-        let detail = format!("cluster '{}': state {}", spec.cluster, state.to_ascii_lowercase());
-        return Err(Problem::conflict("ClusterNotReady", detail));
-    }
-    Ok(())
 }
 
 impl Core {
@@ -81,36 +79,31 @@ impl Core {
         let request = request.into_inner();
         let cluster = request.resolved.as_ref().and_then(|resolved| resolved.cluster.as_ref()).map(facts_of);
         let format = format_of(&request.format)?;
-        let (limits, known, strict) = (self.limits, cluster.clone(), request.strict);
-        let document = request.document;
+        let (limits, known, document) = (self.limits, cluster.clone(), request.document);
         let read = runtime::reading::body(document.len(), move || {
-            let read = read_sweep(&document, format, &limits, known.as_ref(), strict);
-            (read, document)
+            draft_sweep(&document, format, &limits, known.as_ref()).map(|draft| (draft, document))
         });
-        let (read, document) = read.await.map_err(refuse)?;
-        let (spec, mut warnings) = read.map_err(refuse)?;
-        if request.dry_run {
-            check_resolved(&spec, &request.workspace, request.resolved.as_ref()).map_err(refuse)?;
-            let (history, found) = self.inherited(&request.workspace, &spec, self.clock.now()).await?;
-            strictly(request.strict, &found)?;
-            warnings.extend(found);
-            let mut inherited = Sweep::default();
-            history.iter().for_each(|event| inherited.evolve(event));
-            return self.dry_run(&request.workspace, spec, &warnings, cluster.as_ref(), &inherited).await;
-        }
+        let (Draft { spec, referred, findings }, document) = read.await.flatten().map_err(refuse)?;
         // A repeat is answered even if the cluster has gone since.
-        let before = match call.command_id {
+        let before = match call.command_id.filter(|_| !request.dry_run) {
             Some(command) => views::by_command(self.log.reader(), command).await.map_err(calls::unreadable)?,
             None => None,
         };
         let at = self.clock.now();
         let mut history = Vec::new();
         if before.is_none() {
-            check_resolved(&spec, &request.workspace, request.resolved.as_ref()).map_err(refuse)?;
-            let (inherited, found) = self.inherited(&request.workspace, &spec, at).await?;
-            history = inherited;
-            strictly(request.strict, &found)?;
-            warnings.extend(found);
+            check_resolved(&referred, &request.workspace, request.resolved.as_ref(), &findings);
+            let found = self.inherited(&request.workspace, spec.as_ref(), &referred.sweeps, at).await?;
+            history = found.events;
+            found.warnings.into_iter().for_each(|w| findings.warn(w.pointer, &w.code, w.message));
+            found.faults.into_iter().for_each(|(pointer, fault)| findings.add_problem(&pointer, fault));
+        }
+        let findings = if request.strict { findings.strict() } else { findings };
+        let (spec, warnings) = findings.finish(spec).map_err(refuse)?;
+        if request.dry_run {
+            let mut inherited = Sweep::default();
+            history.iter().for_each(|event| inherited.evolve(event));
+            return self.dry_run(&request.workspace, spec, &warnings, cluster.as_ref(), &inherited).await;
         }
         let sweep_id = before.unwrap_or_else(|| SweepId::new(self.entropy.uuid()));
         let submitted = SweepSubmitted {
@@ -250,15 +243,6 @@ fn shown_proposals(basis: &ProposalBasis, awaited: &Awaited) -> Vec<Proposal> {
 
 pub(super) fn refuse(problem: Problem) -> Status {
     status_of(&problem)
-}
-
-/// Warnings refuse where the caller wants it so.
-pub(super) fn strictly(strict: bool, warnings: &[Warning]) -> Result<(), Status> {
-    if !strict || warnings.is_empty() {
-        return Ok(());
-    }
-    let errors = warnings.iter().map(|w| FieldError::new(w.pointer.clone(), w.code.clone(), w.message.clone()));
-    Err(status_of(&Problem::of_errors(422, errors.collect())))
 }
 
 /// The first events of a sweep.

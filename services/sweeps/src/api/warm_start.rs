@@ -71,22 +71,58 @@ fn earlier(state: &Sweep) -> Option<Earlier> {
     })
 }
 
+/// What a new sweep has from its earlier ones.
+#[derive(Default)]
+pub(super) struct Inherited {
+    /// The events that tell it.
+    pub events: Vec<SweepEvent>,
+    /// What is worth a warning.
+    pub warnings: Vec<Warning>,
+    /// What is wrong with the document in this respect, each with its place: 404 for a sweep or trial that is not
+    /// there, 422 `WarmStartMismatch`, 409 for a sweep that has not ended. With one of them nothing is inherited.
+    pub faults: Vec<(String, Problem)>,
+}
+
 impl Core {
-    /// The events that tell a new sweep of its earlier ones, and what is worth a warning about them.
+    /// Looks up the earlier sweeps that a document names, each with its place. Of a document that could not be read as
+    /// a whole, only whether they are there is found.
     ///
     /// # Errors
-    /// 404 for a sweep or trial that is not there, 422 `WarmStartMismatch`, 409 for a sweep that has not ended.
+    /// What is not the document's fault.
     pub(super) async fn inherited(
         &self,
         workspace: &str,
+        spec: Option<&SweepSpec>,
+        named: &[(String, String)],
+        at: Timestamp,
+    ) -> Result<Inherited, Status> {
+        let (mut inherited, mut ids) = (Inherited::default(), Vec::with_capacity(named.len()));
+        for (pointer, name) in named {
+            match self.find(workspace, name).await {
+                Ok(sweep_id) => ids.push(sweep_id),
+                Err(status) => inherited.faults.push((pointer.clone(), fault(status)?)),
+            }
+        }
+        let Some(spec) = spec.filter(|_| inherited.faults.is_empty() && !ids.is_empty()) else { return Ok(inherited) };
+        match self.gathered(workspace, spec, &ids, at).await {
+            Ok((events, warnings)) => Ok(Inherited { events, warnings, ..inherited }),
+            Err(status) => {
+                inherited.faults.push(("/resume_from".to_owned(), fault(status)?));
+                Ok(inherited)
+            }
+        }
+    }
+
+    async fn gathered(
+        &self,
+        workspace: &str,
         spec: &SweepSpec,
+        ids: &[SweepId],
         at: Timestamp,
     ) -> Result<(Vec<SweepEvent>, Vec<Warning>), Status> {
-        let Some(from) = &spec.resume_from else { return Ok((Vec::new(), Vec::new())) };
-        let mut sources: Vec<Earlier> = Vec::with_capacity(from.sweeps.len());
-        for name in &from.sweeps {
-            let sweep_id = self.find(workspace, name).await?;
-            let found = self.look(sweep_id, |state, _| earlier(state)).await?;
+        let mut sources: Vec<Earlier> = Vec::with_capacity(ids.len());
+        for sweep_id in ids {
+            let found = self.look(*sweep_id, |state, _| earlier(state)).await?;
             sources.extend(found);
         }
         check_sources(spec, &sources).map_err(|problem| status_of(&problem))?;
@@ -98,6 +134,15 @@ impl Core {
         }
         gathered.finish().map_err(|problem| status_of(&problem))
     }
+}
+
+/// What a document is refused for.
+///
+/// # Errors
+/// What is not its fault.
+fn fault(status: Status) -> Result<Problem, Status> {
+    let problem = contracts::problem_of(&status);
+    if matches!(problem.status, 400 | 404 | 409 | 422) { Ok(problem) } else { Err(status) }
 }
 
 impl Core {
@@ -195,7 +240,8 @@ fn resumed(
         let source = sources.get(*place);
         let text = format!("{}/{}", wanted.sweep, wanted.trial);
         let Some(source) = source.filter(|source| (wanted.trial as usize) < source.trials.len()) else {
-            return Err(Problem::not_found("trial", &text, workspace));
+            let Problem { code, detail, .. } = Problem::not_found("trial", &text, workspace);
+            return Err(Problem::of_errors(404, vec![FieldError::new(format!("/resume_trials/{at}"), code, detail)]));
         };
         let trial = (source.sweep_id, wanted.trial);
         if found.contains(&trial) {

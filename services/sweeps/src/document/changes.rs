@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use documents::{Field, Findings, Format};
-use vocabulary::{FieldError, Problem, Warning};
+use vocabulary::{Problem, Warning};
 
 use super::spec::{Limits, ServerLimits, SweepSpec};
 use super::{external, limits, objectives};
@@ -52,7 +52,6 @@ pub fn read_changes(
     let document = documents::read(text, format)?;
     let findings = Findings::new();
     let mut changes = None;
-    let mut fixed = Vec::new();
     if let Some(mut fields) = Field::root(&document, &findings).map() {
         let section = fields.field("limits");
         let limits = limits::read(&section, &server.of(current.mode), current.space.compat, Some(&current.limits))
@@ -64,11 +63,10 @@ pub fn read_changes(
             let field = fields.unlisted(name);
             if field.is_present() {
                 let message = format!("{name}: only limits, description and tags may change; submit another sweep");
-                fixed.push(FieldError::new(field.pointer(), "Immutable", message));
+                findings.conflict(field.pointer(), "Immutable", message);
             }
         }
         changes = Some(SweepChanges { limits, description, tags });
     }
-    let read = findings.finish(changes)?;
-    if fixed.is_empty() { Ok(read) } else { Err(Problem::of_errors(409, fixed)) }
+    findings.finish(changes)
 }

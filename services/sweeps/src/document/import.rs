@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use documents::{Field, Fields, Findings, Format, Node, Tree};
 use tuning::{Draw, Goal, PolicySpec, Rule, SamplerSpec, SearchSpace, Value};
-use vocabulary::{FieldError, Problem, Warning};
+use vocabulary::{Problem, Warning};
 
 use super::spec::{Limits, Mode, ServerLimits, SweepSpec, TrialSpec};
 use super::title::{DEFAULT_EXPERIMENT, read_title};
@@ -117,14 +117,13 @@ impl<'t> Table<'t> {
         let found = Field::root(row, &own).map().and_then(|fields| read_row(fields, self.spec, &self.columns));
         match own.finish(found) {
             Ok((row, _)) => self.read.push(row),
-            Err(problem) if self.shown < ERRORS_SHOWN => {
+            Err(mut problem) if self.shown < ERRORS_SHOWN => {
                 self.shown += problem.errors.len().max(1);
-                for error in problem.errors {
-                    let message = format!("row {number}: {}", error.message);
-                    let fault = FieldError::new(format!("/{ROWS}/{number}{}", error.pointer), error.code, message);
-                    // A field that nobody knows is a fault of an earlier stage.
-                    if problem.status == 400 { self.findings.add_unknown(fault) } else { self.findings.add(fault) }
+                for error in &mut problem.errors {
+                    error.message = format!("row {number}: {}", error.message);
+                    error.pointer = format!("/{ROWS}/{number}{}", error.pointer);
                 }
+                self.findings.add_problem("", problem);
             }
             Err(_) => self.more.push(number),
         }

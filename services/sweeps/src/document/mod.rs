@@ -25,9 +25,9 @@ mod what_if;
 #[cfg(test)]
 mod tests;
 
-use documents::{Field, Fields, Findings, Format, reference};
+use documents::{Field, Fields, Findings, Format, Tree, reference};
 use tuning::SearchSpace;
-use vocabulary::{Problem, Warning};
+use vocabulary::Problem;
 
 use title::{DEFAULT_EXPERIMENT, read_title};
 
@@ -47,18 +47,39 @@ pub use what_if::{Question, read_policy, read_what_if};
 /// Largest document. Spaces with thousands of long choice values fit; a data set does not.
 pub const DOCUMENT_BYTES_MAX: usize = 1 << 20;
 
+/// A document as far as it could be read, before what it refers to is looked up: what is wrong there is answered
+/// together with what is wrong here.
+#[derive(Debug)]
+pub struct Draft {
+    /// Absent when something that it needs was refused.
+    pub spec: Option<SweepSpec>,
+    /// What it refers to.
+    pub referred: Referred,
+    /// All that was found.
+    pub findings: Findings,
+}
+
+/// What a document refers to, as far as that could be read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Referred {
+    /// The cluster of a managed sweep.
+    pub cluster: Option<String>,
+    /// The hash of the trials' code, after `sha256:`.
+    pub code: Option<String>,
+    /// Earlier sweeps, each with its place in the document.
+    pub sweeps: Vec<(String, String)>,
+}
+
 /// Reads a sweep document. `resolved` is what is known about its cluster; absent, the rules about it are not checked.
 ///
 /// # Errors
-/// 400 for syntax, duplicate keys or unknown fields, 422 with all broken rules (with `strict` all warnings too), 409
-/// when the cluster is going away.
-pub fn read_sweep(
+/// For what is no document: 400 for syntax or duplicate keys, 413 for one that is too large.
+pub fn draft_sweep(
     text: &[u8],
     format: Format,
     server: &ServerLimits,
     resolved: Option<&ClusterFacts>,
-    strict: bool,
-) -> Result<(SweepSpec, Vec<Warning>), Problem> {
+) -> Result<Draft, Problem> {
     if text.len() > DOCUMENT_BYTES_MAX {
         let detail = format!("the document has {} bytes, limit {DOCUMENT_BYTES_MAX}", text.len());
         return Err(Problem::new(413, "TooLarge", detail));
@@ -67,22 +88,30 @@ pub fn read_sweep(
     if compat::is_asked_for(&document) {
         compat::write_lists_as_maps(&mut document);
     }
-    let findings = Findings::new();
-    let spec =
-        Field::root(&document, &findings).map().and_then(|fields| read_fields(fields, server, resolved, &findings));
-    let read = if strict { findings.strict() } else { findings }.finish(spec)?;
-    match resolved {
-        Some(cluster) if ["deleting", "failed"].contains(&cluster.state.to_ascii_lowercase().as_str()) => {
-            Err(Problem::conflict("ClusterNotReady", format!("cluster '{}': state {}", read.0.cluster, cluster.state)))
-        }
-        _ => Ok(read),
-    }
+    let (findings, mut referred) = (Findings::new(), Referred::default());
+    let fields = Field::root(&document, &findings).map();
+    let spec = fields.and_then(|fields| read_fields(fields, server, resolved, &mut referred, &findings));
+    Ok(Draft { spec, referred, findings })
+}
+
+/// A document that refers to nothing that must be there.
+#[cfg(test)]
+pub fn read_sweep(
+    text: &[u8],
+    format: Format,
+    server: &ServerLimits,
+    resolved: Option<&ClusterFacts>,
+    strict: bool,
+) -> Result<(SweepSpec, Vec<vocabulary::Warning>), Problem> {
+    let Draft { spec, findings, .. } = draft_sweep(text, format, server, resolved)?;
+    if strict { findings.strict() } else { findings }.finish(spec)
 }
 
 fn read_fields(
     mut fields: Fields<'_>,
     server: &ServerLimits,
     resolved: Option<&ClusterFacts>,
+    referred: &mut Referred,
     findings: &Findings,
 ) -> Option<SweepSpec> {
     fields.described_by(&reference::SWEEP);
@@ -95,6 +124,7 @@ fn read_fields(
     let tags = fields.tags().unwrap_or_default();
     let cluster = fields.field("cluster");
     let cluster = if external { external::nothing_in(&cluster) } else { cluster.required().text() };
+    referred.cluster = cluster.filter(|_| !external).map(str::to_owned);
     let sought = objectives::read_all(&mut fields, compat);
     let limits = fields.field("limits");
     let limits =
@@ -111,6 +141,7 @@ fn read_fields(
     }
     let record_keeps = fields.boolean("record_keeps").unwrap_or_default();
     let trial = fields.field("trial");
+    referred.code = code_of(&trial).filter(|_| !external);
     let trial = match mode {
         Mode::External => external::nothing_in(&trial).map(|_| TrialSpec::default()),
         Mode::Managed => read_trial(trial, names.as_ref(), resolved, space.as_ref().filter(|_| compat), findings),
@@ -120,10 +151,8 @@ fn read_fields(
     if let (Some(limits), Some(trial), Some(cluster)) = (&limits, &trial, resolved.filter(|_| !external)) {
         limits::check_gate(limits, &trial.resources, cluster, findings);
     }
-    let warm = resume::read(&mut fields, compat, limits.as_ref());
-    sought.rules().check(sampler.as_ref().map(|sampler| &sampler.spec), findings);
-    sought.rules().check_policy(policy.as_ref(), findings);
-    sought.rules().check_limits(limits.as_ref(), findings);
+    let warm = resume::read(&mut fields, compat, limits.as_ref(), &mut referred.sweeps);
+    sought.rules().check(sampler.as_ref().map(|sampler| &sampler.spec), policy.as_ref(), limits.as_ref(), findings);
     trial::check_kept(trial.as_ref(), sought.objectives.as_ref().map(|(_, further)| further.len()), findings);
     let sampler = sampler?;
     let (objective, further_objectives) = sought.objectives?;
@@ -147,6 +176,14 @@ fn read_fields(
         resume_trials: warm.trials?,
         trial: trial?,
     })
+}
+
+/// The code that a trial section names, whatever else is wrong with it.
+fn code_of(trial: &Field<'_>) -> Option<String> {
+    match &trial.node()?.get("code")?.value {
+        Tree::Text(text) => text.strip_prefix("sha256:").map(str::to_owned),
+        _ => None,
+    }
 }
 
 /// The section of a managed sweep; `compat` is the space where the arguments follow from it.

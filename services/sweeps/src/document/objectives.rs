@@ -103,8 +103,21 @@ impl Sought {
         Self { several: spec.has_several(), constrained: !spec.constraints.is_empty() }
     }
 
+    /// What of a sweep does not go with it.
+    pub(super) fn check(
+        self,
+        sampler: Option<&SamplerSpec>,
+        policy: Option<&PolicySpec>,
+        limits: Option<&Limits>,
+        findings: &Findings,
+    ) {
+        self.check_sampler(sampler, findings);
+        self.check_policy(policy, findings);
+        self.check_limits(limits, findings);
+    }
+
     /// Samplers that do not go with it.
-    pub(super) fn check(self, sampler: Option<&SamplerSpec>, findings: &Findings) {
+    fn check_sampler(self, sampler: Option<&SamplerSpec>, findings: &Findings) {
         if !self.several && !self.constrained {
             return;
         }

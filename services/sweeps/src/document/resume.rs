@@ -16,15 +16,21 @@ pub(super) struct WarmStart {
     pub trials: Option<Vec<EarlierTrial>>,
 }
 
-/// Reads `resume_from` and `resume_trials`.
-pub(super) fn read(fields: &mut Fields<'_>, in_compat: bool, limits: Option<&Limits>) -> WarmStart {
-    let from = read_from(&fields.field("resume_from"), in_compat);
+/// Reads `resume_from` and `resume_trials`. `named` gets the earlier sweeps as far as they could be read, each with its
+/// place.
+pub(super) fn read(
+    fields: &mut Fields<'_>,
+    in_compat: bool,
+    limits: Option<&Limits>,
+    named: &mut Vec<(String, String)>,
+) -> WarmStart {
+    let from = read_from(&fields.field("resume_from"), in_compat, named);
     let trials = read_trials(&fields.field("resume_trials"), from.as_ref().and_then(Option::as_ref), limits);
     WarmStart { from, trials }
 }
 
 /// Reads `resume_from`: a list of sweeps by id or name, or `{sweeps: […], space: same | intersect}`.
-fn read_from(field: &Field<'_>, in_compat: bool) -> Option<Option<ResumeFrom>> {
+fn read_from(field: &Field<'_>, in_compat: bool, named: &mut Vec<(String, String)>) -> Option<Option<ResumeFrom>> {
     let (list, space) = match field.node().map(|node| &node.value) {
         None => return Some(None),
         Some(Tree::Map(_)) => {
@@ -53,6 +59,7 @@ fn read_from(field: &Field<'_>, in_compat: bool) -> Option<Option<ResumeFrom>> {
             if !seen.insert(name) {
                 item.refuse("WarmStartMismatch", format_args!("{name:?} is there already; name each sweep once"));
             }
+            named.push((item.pointer(), name.to_owned()));
             Some(name.to_owned())
         })
         .collect();

@@ -427,8 +427,6 @@ pub struct ClusterFacts {
     pub node_memory_bytes: u64,
     /// GPUs of a node.
     pub node_gpus: u32,
-    /// Its provisioning state.
-    pub state: String,
 }
 
 impl ClusterFacts {

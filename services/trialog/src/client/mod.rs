@@ -22,7 +22,7 @@ mod metrics;
 mod models;
 mod news;
 mod options;
-mod output;
+pub mod output;
 mod python;
 mod reasons;
 mod reference;

@@ -191,11 +191,20 @@ pub async fn run(client: &Client, command: Run) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What people asked a job to be.
+/// What people asked a job to be, in the words of its document.
 fn brief(job: &Value) -> Value {
-    let kept = ["cluster", "command", "python", "requirements", "resources", "max_retries", "timeout_seconds"];
-    let fields = job.as_object().into_iter().flatten().filter(|(name, _)| kept.contains(&name.as_str()));
-    Value::Object(fields.map(|(name, value)| (name.clone(), value.clone())).collect())
+    let kept = ["cluster", "command", "resources", "max_retries", "timeout_seconds"];
+    let wanted = |name: &str| job.get(name).filter(|value| !output::is_empty(value)).cloned();
+    let fields = kept.iter().filter_map(|name| Some(((*name).to_owned(), wanted(name)?)));
+    let mut fields: Map<String, Value> = fields.collect();
+    let requirements = wanted("requirements").or_else(|| wanted("requirements_file"));
+    let environment = [("python", wanted("python")), ("requirements", requirements)];
+    let environment = environment.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    let environment: Map<String, Value> = environment.collect();
+    if !environment.is_empty() {
+        fields.insert("environment".to_owned(), environment.into());
+    }
+    Value::Object(fields)
 }
 
 fn columns() -> List<'static> {
@@ -232,4 +241,20 @@ async fn list(client: &Client, wanted: ListRuns) -> Result<(), Failure> {
     let options = [("/experiment", "--experiment"), ("/parent", "--parent"), ("/state", "--state")];
     let runs = runs.map_err(|failure| failure.in_options(&options))?;
     output::list(client, &runs, columns(), &view)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    #[test]
+    fn a_job_is_shown_in_the_words_of_its_document() {
+        // What is copied from one run's view into the next document must be taken.
+        let job = json!({"cluster": "spot", "command": ["x"], "python": "3.11", "requirements": [], "code_sha256": "a",
+            "requirements_file": "deps.txt", "max_retries": 0, "timeout_seconds": 0.0});
+        let shown = super::brief(&job);
+        assert_eq!(shown["environment"], json!({"python": "3.11", "requirements": "deps.txt"}));
+        assert_eq!(shown.as_object().unwrap().len(), 5, "{shown}");
+        assert!(super::brief(&json!({"cluster": "spot", "python": ""})).get("environment").is_none());
+    }
 }

@@ -219,6 +219,7 @@ pub async fn deployment(client: &Client, command: Deployment) -> Result<(), Fail
                 column("model"),
                 column("version").at("model_version"),
                 column("ready").at("ready_count").words(ready),
+                column("reason").cut(),
                 column("created").at("created_at").age().wide(),
             ];
             output::list(client, &deployments, Rows::new("deployments", columns), &view)?;
@@ -260,6 +261,7 @@ async fn create(client: &Client, wanted: &CreateDeployment) -> Result<(), Failur
     let mut state =
         state.map_err(|failure| if wanted.file.is_some() { failure } else { failure.in_options(&OPTIONS) })?;
     let state_of = |state: &Value| field(state, "provisioning_state");
+    let mut waits = String::new();
     for _ in 0..wanted.wait {
         match state_of(&state).as_str() {
             "Succeeded" => break,
@@ -268,11 +270,20 @@ async fn create(client: &Client, wanted: &CreateDeployment) -> Result<(), Failur
             }
             _ => {}
         }
+        let reason = field(&state, "reason");
+        if reason != waits && !reason.is_empty() {
+            stderr::line(&reason);
+            waits = reason;
+        }
         let version = state.get("version").and_then(Value::as_i64).unwrap_or_default();
         state = client.get(&format!("{path}?wait=1s&after_version={version}")).await?;
     }
     if wanted.wait > 0 && state_of(&state) != "Succeeded" {
-        return Err(Failure::BadNews(format!("not ready after {} s: {}", wanted.wait, state_of(&state))));
+        let reason = match field(&state, "reason") {
+            reason if reason.is_empty() => reason,
+            reason => format!(": {reason}"),
+        };
+        return Err(Failure::BadNews(format!("not ready after {} s: {}{reason}", wanted.wait, state_of(&state))));
     }
     output::thing(client, &state);
     Ok(())

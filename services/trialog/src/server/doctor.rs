@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::checks::{self, Check, State};
 use super::{contents, databases, logs, settings};
-use crate::client::stdout::line;
+use crate::client::output::{Format, document, line};
 
 /// Flags of `trialog doctor`.
 #[derive(clap::Args)]
@@ -28,7 +28,7 @@ pub struct Arguments {
 ///
 /// # Errors
 /// When anything is wrong with the folder, or keeps a server from working.
-pub async fn doctor(arguments: Arguments, named: Named, is_json: bool) -> anyhow::Result<()> {
+pub async fn doctor(arguments: Arguments, named: Named, format: Format) -> anyhow::Result<()> {
     let settings = settings::load(arguments.config.as_deref())?;
     let root = arguments.data.or(named.data).unwrap_or_else(|| PathBuf::from(DATA_FOLDER));
     let exists = root.exists();
@@ -43,11 +43,11 @@ pub async fn doctor(arguments: Arguments, named: Named, is_json: bool) -> anyhow
     }
     let pid = server["pid"].as_i64().filter(|_| server["lives"] == true).and_then(|pid| i32::try_from(pid).ok());
     let checks = checks::all(&root, &settings, pid);
-    if is_json {
+    if format.is_document() {
         let folder = json!({
             "path": root, "exists": exists, "server": server, "faults": faults, "processes": processes
         });
-        line(&json!({"configuration": settings, "data_folder": folder, "checks": checks}).to_string());
+        document(format, &json!({"configuration": settings, "data_folder": folder, "checks": checks}));
     } else {
         line("# configuration of the file of --config, the environment and the defaults");
         line("# flags that were given to `trialog up`, e.g. --listen, are in no file and not in here");

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::folder::DataFolder;
 use super::{databases, logs, settings, standby};
-use crate::client::stdout::line;
+use crate::client::output::{Format, document, line};
 
 /// Flags of `trialog migrate`.
 #[derive(clap::Args)]
@@ -26,7 +26,7 @@ pub struct Arguments {
 ///
 /// # Errors
 /// When a server has the folder or writes a log, or a newer build has migrated one: then none is changed.
-pub async fn run(arguments: Arguments, is_json: bool) -> anyhow::Result<()> {
+pub async fn run(arguments: Arguments, format: Format) -> anyhow::Result<()> {
     let settings = settings::load(arguments.config.as_deref())?;
     let folder = DataFolder::open(&arguments.data)?;
     let stores = standby::stores(&settings, &folder, String::new())?;
@@ -35,14 +35,14 @@ pub async fn run(arguments: Arguments, is_json: bool) -> anyhow::Result<()> {
     for options in logs::options(folder.root(), &stores) {
         let (service, place) = (options.service, options.store.to_string());
         let migrated = eventlog::migrate(options).await.with_context(|| format!("{service} ({place})"))?;
-        if !is_json {
+        if !format.is_document() {
             line(&in_words(service, &migrated));
         }
         done.push(json!({"service": service, "migrations": migrated.migrations, "views": migrated.views}));
     }
     databases::remember(folder.root(), &stores).await?;
-    if is_json {
-        line(&json!({ "services": done }).to_string());
+    if format.is_document() {
+        document(format, &json!({ "services": done }));
     }
     Ok(())
 }

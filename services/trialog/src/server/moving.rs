@@ -42,7 +42,7 @@ pub struct Arguments {
 /// # Errors
 /// Always.
 #[cfg(not(feature = "postgres"))]
-pub async fn run(_: Arguments, _: bool) -> anyhow::Result<()> {
+pub async fn run(_: Arguments, _: crate::client::output::Format) -> anyhow::Result<()> {
     anyhow::bail!("this build has no PostgreSQL store, so it moves nothing; build it with `--features postgres`")
 }
 
@@ -59,7 +59,7 @@ mod carrying {
     use serde_json::{Value, json};
 
     use super::Arguments;
-    use crate::client::stdout::line;
+    use crate::client::output::{self, Format, line};
     use crate::server::folder::{DataFolder, replace};
     use crate::server::moved::{self, Moved};
     use crate::server::moving_objects::Bucket;
@@ -73,7 +73,7 @@ mod carrying {
     /// # Errors
     /// When a server runs, anything is damaged, there is something else at the target, or what was written differs:
     /// then nothing was done.
-    pub async fn run(arguments: Arguments, is_json: bool) -> anyhow::Result<()> {
+    pub async fn run(arguments: Arguments, format: Format) -> anyhow::Result<()> {
         let Arguments { from, to: url, prefix, config, dry_run } = arguments;
         ensure!(from.join("db").is_dir(), "{} is no data folder: it has no db/", from.display());
         ensure!(!url.is_empty(), "--to is a URL: postgres://USER@HOST/DATABASE");
@@ -99,17 +99,17 @@ mod carrying {
             if dry_run {
                 for options in logs::options(root, &from) {
                     let contents = eventlog::contents(&options.store).await.with_context(|| options.service)?;
-                    show(options.service, &contents, is_json, &mut tables);
+                    show(options.service, &contents, format, &mut tables);
                 }
                 let found = objects.look(&from).await?;
                 let nothing = format!("nothing was written; {} has room for it", moved.place());
                 let document = json!({"tables": tables, "objects": found, "dry_run": true});
-                return end(is_json, &document, &[objects.in_words(&found, "would go to"), nothing]);
+                return end(format, &document, &[objects.in_words(&found, "would go to"), nothing]);
             }
             databases::write_back(root).await?;
             // Before the databases: what they refer to is there from their first moment on.
             carried = objects.carry(&from).await?;
-            carry(root, (&from, &to), &moved, is_json, &mut tables).await?;
+            carry(root, (&from, &to), &moved, format, &mut tables).await?;
         } else {
             carried = objects.carry(&to).await?;
         }
@@ -128,12 +128,12 @@ mod carrying {
         ];
         let configuration = json!({"store": {"url": moved.url, "prefix": moved.prefix}});
         let document = json!({"tables": tables, "objects": carried, "configuration": configuration, "former": former});
-        end(is_json, &document, &lines)
+        end(format, &document, &lines)
     }
 
-    fn end(is_json: bool, document: &Value, lines: &[String]) -> anyhow::Result<()> {
-        match is_json {
-            true => line(&document.to_string()),
+    fn end(format: Format, document: &Value, lines: &[String]) -> anyhow::Result<()> {
+        match format.is_document() {
+            true => output::document(format, document),
             false => lines.iter().for_each(|text| line(text)),
         }
         Ok(())
@@ -177,7 +177,7 @@ mod carrying {
         root: &Path,
         (from, to): (&Stores, &Stores),
         moved: &Moved,
-        is_json: bool,
+        format: Format,
         tables: &mut Vec<Value>,
     ) -> anyhow::Result<()> {
         let targets = logs::options(root, to);
@@ -185,7 +185,7 @@ mod carrying {
         for options in &targets {
             let carried = transfer.carry(&from.of(options.service), options).await;
             match carried.with_context(|| format!("nothing was moved: {}", options.service)) {
-                Ok(contents) => show(options.service, &contents, is_json, tables),
+                Ok(contents) => show(options.service, &contents, format, tables),
                 Err(error) => {
                     transfer.abandon().await;
                     return Err(error);
@@ -199,9 +199,9 @@ mod carrying {
         databases::check(root, to, &services, &[]).await.context("what was moved is not accepted")
     }
 
-    fn show(service: &str, contents: &[Content], is_json: bool, tables: &mut Vec<Value>) {
+    fn show(service: &str, contents: &[Content], format: Format, tables: &mut Vec<Value>) {
         for Content { table, rows, hash } in contents {
-            if !is_json {
+            if !format.is_document() {
                 line(&format!("{service:<11} {table:<22} {rows:>10}  {hash}"));
             }
             tables.push(json!({"service": service, "table": table, "rows": rows, "hash": hash}));

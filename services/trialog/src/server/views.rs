@@ -8,7 +8,7 @@ use eventlog::{Compared, Options, Rebuilding, Rebuilt};
 use serde_json::{Value, json};
 
 use super::{logs, moved, settings};
-use crate::client::stdout::line;
+use crate::client::output::{Format, document, line};
 
 /// Flags of `trialog views`.
 #[derive(clap::Args)]
@@ -51,14 +51,14 @@ struct Rebuild {
 ///
 /// # Errors
 /// When a name is none, a log cannot be read, or `--check` has found differences.
-pub async fn run(arguments: Arguments, is_json: bool) -> anyhow::Result<()> {
+pub async fn run(arguments: Arguments, format: Format) -> anyhow::Result<()> {
     match arguments.what {
-        What::List => list(is_json),
-        What::Rebuild(rebuild) => run_rebuild(rebuild, is_json).await,
+        What::List => list(format),
+        What::Rebuild(rebuild) => run_rebuild(rebuild, format).await,
     }
 }
 
-fn list(is_json: bool) -> anyhow::Result<()> {
+fn list(format: Format) -> anyhow::Result<()> {
     // Which there are depends on the build alone, not on where the logs are.
     let nowhere = Path::new("");
     let mut views = Vec::new();
@@ -66,19 +66,19 @@ fn list(is_json: bool) -> anyhow::Result<()> {
         for view in &options.views {
             let name = format!("{}.{}", options.service, view.name());
             let tables: Vec<&str> = view.tables().iter().map(|table| table.name()).collect();
-            if !is_json {
+            if !format.is_document() {
                 line(&format!("{name:<28} {}", tables.join(", ")));
             }
             views.push(json!({"view": name, "tables": tables}));
         }
     }
-    if is_json {
-        line(&json!({ "views": views }).to_string());
+    if format.is_document() {
+        document(format, &json!({ "views": views }));
     }
     Ok(())
 }
 
-async fn run_rebuild(arguments: Rebuild, is_json: bool) -> anyhow::Result<()> {
+async fn run_rebuild(arguments: Rebuild, format: Format) -> anyhow::Result<()> {
     let Rebuild { views: names, check, data, config } = arguments;
     let settings = settings::load(config.as_deref())?;
     ensure!(data.is_dir(), "there is no data folder {}; name it with --data", data.display());
@@ -96,14 +96,14 @@ async fn run_rebuild(arguments: Rebuild, is_json: bool) -> anyhow::Result<()> {
             continue;
         }
         if !options.store.is_there().await.with_context(|| place.clone())? {
-            line_for_people(is_json, &format!("{service}: there is no database in {place} yet"));
+            line_for_people(format, &format!("{service}: there is no database in {place} yet"));
             continue;
         }
         let rebuilt = eventlog::rebuild(options, &views, how).await.with_context(|| format!("{service} ({place})"))?;
-        differ += show(service, &rebuilt, is_json, &mut done);
+        differ += show(service, &rebuilt, format, &mut done);
     }
-    if is_json {
-        line(&json!({ "views": done }).to_string());
+    if format.is_document() {
+        document(format, &json!({ "views": done }));
     }
     let outcome = match (differ, check) {
         (0, _) => "what is read is what the events tell",
@@ -113,12 +113,12 @@ async fn run_rebuild(arguments: Rebuild, is_json: bool) -> anyhow::Result<()> {
             if tables == 1 { "table is" } else { "tables are" }
         ),
     };
-    line_for_people(is_json, outcome);
+    line_for_people(format, outcome);
     Ok(())
 }
 
-fn line_for_people(is_json: bool, text: &str) {
-    if !is_json {
+fn line_for_people(format: Format, text: &str) {
+    if !format.is_document() {
         line(text);
     }
 }
@@ -148,13 +148,13 @@ fn chosen(logs: &[Options], names: &[String]) -> anyhow::Result<Vec<Vec<&'static
 }
 
 /// Says what was found, and answers how many tables differed.
-fn show(service: &str, rebuilt: &Rebuilt, is_json: bool, done: &mut Vec<Value>) -> usize {
+fn show(service: &str, rebuilt: &Rebuilt, format: Format, done: &mut Vec<Value>) -> usize {
     let mut differ = 0;
     for view in &rebuilt.views {
         for table in &view.tables {
             differ += usize::from(!table.is_equal());
             let name = format!("{service}.{}", view.view);
-            if !is_json {
+            if !format.is_document() {
                 in_words(&name, table, rebuilt.is_swapped).iter().for_each(|text| line(text));
             }
             done.push(in_json(&name, table, rebuilt));

@@ -44,6 +44,13 @@ pub struct Section {
     pub fields: &'static [Entry],
 }
 
+impl Section {
+    /// The field of a name.
+    pub fn entry(&self, name: &str) -> Option<&'static Entry> {
+        self.fields.iter().find(|entry| entry.name == name)
+    }
+}
+
 /// A map whose fields depend on one of them.
 #[derive(Clone, Copy, Debug)]
 pub struct Kinds {
@@ -171,6 +178,11 @@ impl Entry {
     pub const fn required(mut self) -> Self {
         self.presence = Presence::Required;
         self
+    }
+
+    /// What is said where it must be there and is not.
+    pub fn wanted(&self) -> String {
+        format!("required: {}, e.g. {}", self.of.words(), self.example)
     }
 
     /// Its absence means this value.

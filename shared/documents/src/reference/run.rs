@@ -1,6 +1,6 @@
 //! The document of a plain run.
 
-use super::trial::{CHECKPOINT, INPUT_MODE, OUTPUTS, PREPARE, URI, VARIABLES};
+use super::trial::{CHECKPOINT, ENVIRONMENT, INPUT_MODE, OUTPUTS, PREPARE, URI, VARIABLES};
 use super::{NOT_NEGATIVE, RESOURCES, Section, Type, field, integer};
 
 /// A run.
@@ -64,19 +64,31 @@ pub const JOB: Section = Section {
             "The packed code: the SHA-256 of an uploaded object.",
         )
         .codes(&["BadCode", "NotFound"]),
-        field("python", Type::Text, "\"3.11\"", "The interpreter: an absolute path, or a version, 3 or 3.11.")
+        field(
+            "environment",
+            Type::Map(&ENVIRONMENT),
+            "{\"python\": \"3\", \"requirements\": [\"numpy\"]}",
+            "The Python that the command finds first, as in a sweep.",
+        )
+        .otherwise("the python of the node"),
+        field("python", Type::Text, "\"3.11\"", "environment.python, in the form in which it is sent on and shown.")
             .otherwise("python3 or python of the node's PATH")
-            .codes(&["BadEnvironment"]),
+            .codes(&["BadEnvironment", "ExactlyOne"]),
         field(
             "requirements",
             Type::List(&Type::Text),
             "[\"scikit-learn==1.5\"]",
-            "What pip installs into a virtual environment that the node keeps.",
+            "environment.requirements as a list, in the form in which it is sent on and shown.",
         )
         .codes(&["BadEnvironment", "ExactlyOne"]),
-        field("requirements_file", Type::Text, "\"requirements.txt\"", "The same as a file of the code.")
-            .codes(&["BadEnvironment", "ExactlyOne"])
-            .goes_with_others(),
+        field(
+            "requirements_file",
+            Type::Text,
+            "\"requirements.txt\"",
+            "environment.requirements as a file of the code, in the form in which it is sent on and shown.",
+        )
+        .codes(&["BadEnvironment", "ExactlyOne"])
+        .goes_with_others(),
         field(
             "inputs",
             Type::List(&Type::Map(&JOB_INPUT)),

@@ -247,7 +247,9 @@ fn the_page_is_the_one_that_the_table_makes() {
 const HEAD: &str = "# Codes of refusals, warnings and ends
 
 Every refusal is `application/problem+json` with a stable `code`, a `detail` in one sentence, and in `errors` everything
-that is wrong in a document, each with the pointer to its place, what was received and what is allowed. A warning is in
+that is wrong in a document, each with the pointer to its place, what was received and what is allowed. Its `code` is
+that of the first by the bytes of the pointers; its status that of the gravest: unknown fields (400) before values that
+break a rule (422), things that are not there (404) and states that do not allow it (409). A warning is in
 `warnings` of an answer or among a sweep's; `strict=true` makes refusals (422) of those of a document. An end is the
 reason of a sweep that failed. `trialog explain sweep.limits` names the codes of each field. This page is generated from
 `shared/testkit/tests/errors/codes.toml`.

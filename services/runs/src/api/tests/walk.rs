@@ -419,6 +419,47 @@ async fn a_plain_job_is_refused_what_a_trial_is_refused() {
 }
 
 #[tokio::test]
+async fn a_run_is_refused_once_with_all_that_is_wrong_with_it() {
+    // Who is told of a value, then of the cluster and then of the code sends it three times.
+    let fixture = Fixture::new().await;
+    let bad = JobSpec {
+        code_sha256: "ab".repeat(32),
+        checkpoint_from: "run_1".into(),
+        prepare: vec!["${{inputs.data}}".into()],
+        command: Vec::new(),
+        ..job()
+    };
+    let request = CreateRunRequest {
+        workspace: WORKSPACE.into(),
+        name: "a\nb".into(),
+        experiment: "12".into(),
+        parent_run_id: "run_2".into(),
+        job: Some(bad),
+        resolved: Some(ResolvedJob::default()),
+        ..CreateRunRequest::default()
+    };
+    let refused = answer(fixture.api.create_run(Request::new(request.clone())).await).unwrap_err();
+    let errors: Vec<_> = refused.errors.iter().map(|e| (e.pointer.as_str(), e.code.as_str())).collect();
+    let expected = [
+        ("/experiment", "BadName"),
+        ("/job/checkpoint_from", "NotFound"),
+        ("/job/cluster", "NotFound"),
+        ("/job/code_sha256", "NotFound"),
+        ("/job/command", "Required"),
+        ("/job/prepare", "TemplateSyntax"),
+        ("/name", "BadName"),
+        ("/parent_run_id", "NotFound"),
+    ];
+    assert_eq!((refused.status, errors.as_slice()), (422, expected.as_slice()), "{refused}");
+    assert!(refused.errors[4].message.contains("required: "), "{refused}");
+    // What was found elsewhere keeps it from being made.
+    let good = CreateRunRequest { workspace: WORKSPACE.into(), check_only: true, ..CreateRunRequest::default() };
+    assert_eq!(answer(fixture.api.create_run(Request::new(good)).await).unwrap(), Run::default());
+    let listed = ListRunsRequest { workspace: WORKSPACE.into(), ..ListRunsRequest::default() };
+    assert_eq!(answer(fixture.api.list_runs(Request::new(listed)).await).unwrap().runs, []);
+}
+
+#[tokio::test]
 async fn what_a_plain_job_refers_to_must_be_there() {
     // A typing error in a hash or a run's id, or another workspace's, must not be found by a node.
     let fixture = Fixture::new().await;

@@ -13,8 +13,37 @@ use crate::sweep::proposals;
 use crate::tuner::{Suggest, Tuners, suggest};
 
 #[tokio::test]
-async fn the_first_stage_that_fails_answers() {
-    // Validation before look-ups before state: a user fixes a document once, not three times.
+async fn a_document_is_answered_once_with_all_that_is_wrong_with_it() {
+    // Who is told of an unknown field, then of a value and then of a cluster sends it three times.
+    let bench = Bench::new().await;
+    let api = bench.api();
+    let code = format!("sha256:{}", "a".repeat(64));
+    let wrong = document(json!({
+        "trial": {"command": ["python", "t.py"], "code": code, "checkpont": true},
+        "limits": {"max_total_trials": 0, "max_concurrent_trials": 1},
+        "resume_from": ["gone", "lost"],
+    }));
+    for dry_run in [false, true] {
+        let resolved = Some(wire::Resolved::default());
+        let request = wire::SubmitSweepRequest { resolved, dry_run, ..submission(&wrong) };
+        let refused = problem(api.submit_sweep(Request::new(request)).await);
+        let errors: Vec<_> = refused.errors.iter().map(|e| (e.pointer.as_str(), e.code.as_str())).collect();
+        let expected = [
+            ("/cluster", "NotFound"),
+            ("/limits/max_total_trials", "OutOfRange"),
+            ("/resume_from/0", "NotFound"),
+            ("/resume_from/1", "NotFound"),
+            ("/trial/checkpont", "UnknownField"),
+            ("/trial/code", "NotFound"),
+        ];
+        assert_eq!((refused.status, errors.as_slice()), (400, expected.as_slice()), "{refused}");
+        assert_eq!(refused.code, refused.errors[0].code);
+    }
+    assert_eq!(bench.facts().await.len(), 0);
+}
+
+#[tokio::test]
+async fn the_gravest_fault_decides_the_status() {
     let bench = Bench::new().await;
     let api = bench.api();
     let good = document(json!({}));
@@ -22,7 +51,7 @@ async fn the_first_stage_that_fails_answers() {
     let with = |document: &Value, resolved| wire::SubmitSweepRequest { resolved, ..submission(document) };
     let absent = Some(wire::Resolved::default());
     let refused = problem(api.submit_sweep(Request::new(with(&bad, absent.clone()))).await);
-    assert_eq!((refused.status, refused.errors.len()), (422, 2), "{refused}");
+    assert_eq!((refused.status, refused.errors.len()), (422, 3), "{refused}");
     let refused = problem(api.submit_sweep(Request::new(with(&good, absent))).await);
     assert_eq!((refused.status, refused.detail.as_str()), (404, "cluster 'spot' in workspace 'default'"));
     for state in ["Creating", "Deleting", "Failed"] {

@@ -52,13 +52,7 @@ fn document(changes: &[(&str, &str)]) -> String {
 }
 
 fn cluster() -> ClusterFacts {
-    ClusterFacts {
-        max_nodes: 4,
-        node_vcpus: 1,
-        node_memory_bytes: 1 << 30,
-        node_gpus: 0,
-        state: "Succeeded".to_owned(),
-    }
+    ClusterFacts { max_nodes: 4, node_vcpus: 1, node_memory_bytes: 1 << 30, node_gpus: 0 }
 }
 
 fn read(text: &str, format: Format, strict: bool) -> Result<(SweepSpec, Vec<Warning>), Problem> {

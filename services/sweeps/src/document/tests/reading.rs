@@ -122,10 +122,6 @@ fn large_and_late_things_have_their_own_answers() {
     let problem =
         read_sweep(document(&[]).as_bytes(), Format::Yaml, &ServerLimits::default(), Some(&empty), false).unwrap_err();
     assert_eq!(found_in(&problem), [("NeverSchedulable", "/cluster")]);
-    let going = super::ClusterFacts { state: "Deleting".to_owned(), ..cluster() };
-    let problem =
-        read_sweep(document(&[]).as_bytes(), Format::Yaml, &ServerLimits::default(), Some(&going), false).unwrap_err();
-    assert_eq!((problem.status, problem.code.as_str()), (409, "ClusterNotReady"));
 }
 
 #[test]

@@ -10,7 +10,14 @@ fn the_document() {
         Case(
             3,
             &[("limits", "{max_trails: 3, max_concurrent_trials: 0}"), ("expirement", "x")],
-            Refused(400, &[("UnknownField", "/expirement"), ("UnknownField", "/limits/max_trails")]),
+            Refused(
+                400,
+                &[
+                    ("UnknownField", "/expirement"),
+                    ("OutOfRange", "/limits/max_concurrent_trials"),
+                    ("UnknownField", "/limits/max_trails"),
+                ],
+            ),
         ),
         Case(
             4,

@@ -42,7 +42,10 @@ pub async fn with_job_code(client: &Client, file: &Path) -> Result<Document, Fai
     let mut document = document::read(file)?;
     let code = document.text("job.code").map(|code| document.folder.join(code));
     warn(&script::warnings(&document, "job", code.as_deref()));
-    let missing = code.and_then(|code| script::missing_requirements(&document, "job.requirements_file", &code, names));
+    let missing = code.and_then(|code| {
+        let mut paths = ["job.environment.requirements", "job.requirements_file"].into_iter();
+        paths.find_map(|path| script::missing_requirements(&document, path, &code, names))
+    });
     if let Some(missing) = missing {
         return Err(Failure::Refused(Box::new(Problem::of_errors(422, vec![missing]))));
     }

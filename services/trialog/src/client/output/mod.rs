@@ -19,7 +19,7 @@ pub use super::stdout::{bytes_as_they_are, line, line_as_it_is, lines};
 use super::{Client, Failure, stderr};
 
 /// Writes a whole document.
-fn document(format: Format, value: &Value) {
+pub fn document(format: Format, value: &Value) {
     match format {
         Format::Yaml => bytes_as_they_are(yaml::document(value).as_bytes()),
         _ => line_as_it_is(&value.to_string()),
@@ -144,11 +144,29 @@ pub fn list_as(format: Format, answer: &Value, list: List<'_>, view: &View) -> R
         rows.iter().map(|row| columns.iter().map(|column| cells::on_one_line(&column.cell(row, now))).collect()),
     );
     if format == Format::Table {
-        let cut: Vec<bool> = columns.iter().map(Column::is_cut).collect();
-        width::fit(&mut table, &cut, width::of_terminal());
+        narrow(&mut table, columns.iter().map(Column::is_cut).collect(), view);
     }
     lines(&aligned(&table));
     Ok(())
+}
+
+/// Lets a table fit the terminal. Columns that were asked for stay.
+fn narrow(table: &mut [Vec<String>], mut cut: Vec<bool>, view: &View) {
+    let terminal = width::of_terminal();
+    if view.columns.is_empty() {
+        let left_out = width::left_out(table, &cut, terminal);
+        let keep = |place: usize| !left_out.contains(&place);
+        let mut places = 0..;
+        cut.retain(|_| places.next().is_some_and(keep));
+        for row in &mut *table {
+            let mut places = 0..;
+            row.retain(|_| places.next().is_some_and(keep));
+        }
+        if !left_out.is_empty() {
+            stderr::line("columns that do not fit are left out: -o wide has all");
+        }
+    }
+    width::fit(table, &cut, terminal);
 }
 
 /// Rows with their cells below each other.
