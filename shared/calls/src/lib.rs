@@ -106,9 +106,15 @@ pub fn unreadable(error: impl ReadFailure) -> Status {
 /// 503 with Retry-After when it does not come in time: never stale silently.
 pub async fn at_least(log: &EventLog, call: &CallContext) -> Result<(), Status> {
     let Some(position) = call.at_least else { return Ok(()) };
-    log.wait_for(position, AT_LEAST_WAIT).await.map_err(|_| {
-        let detail = format!("position {position} is not here yet; try again");
-        contracts::status_of(&Problem::unavailable("NotThereYet", detail, 1))
+    log.wait_for(position, AT_LEAST_WAIT).await.map_err(|error| match error {
+        eventlog::Error::Behind { head, .. } => {
+            let detail = format!(
+                "position {position} is not here yet, this service is at {head}; try again. Positions are of the \
+                 service that has answered with them"
+            );
+            contracts::status_of(&Problem::unavailable("NotThereYet", detail, 1))
+        }
+        error => unreadable(error),
     })
 }
 

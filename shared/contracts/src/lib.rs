@@ -15,6 +15,7 @@ pub use context::{
     AttemptBearer, CallContext, NodeBearer, act_as_agent, is_made, position_of, with_made, with_position,
 };
 pub use peer::{Peer, Peers};
+pub use replicas::AWAY;
 pub use status::{bounded, problem_of, status_of};
 
 /// What `proto/` generates, at the paths that the packages have.

@@ -137,6 +137,11 @@ impl Aggregates {
         }
     }
 
+    /// A stream of such a log has grown: it is read anew when somebody asks for it.
+    pub fn forget(&self, stream: &str) {
+        self.lock().slots.remove(stream);
+    }
+
     /// Keeps what was read of such a log, unless more was read meanwhile. A stream without events is not kept.
     pub fn keep(&self, stream: &Arc<str>, entry: Entry) {
         let mut kept = self.lock();

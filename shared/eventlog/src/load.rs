@@ -12,7 +12,7 @@ use crate::work::State;
 use crate::{Error, RecordedEvent};
 
 /// Events per step.
-pub(crate) const PAGE: u32 = 1_000;
+const LOAD_PAGE: u32 = 1_000;
 /// Aggregates read at once: half of the connections, so that lists are not held up by long histories.
 const LOADS_AT_ONCE: usize = 2;
 
@@ -83,22 +83,17 @@ pub(crate) fn fold_all(mut entry: Entry, events: &[RecordedEvent]) -> Result<Ent
 
 /// The state of a stream's history.
 pub(crate) async fn fold(reader: &Reader, stream: &str, fresh: Arc<dyn State>) -> Result<Entry, Error> {
-    let entry = match reader.snapshot(stream).await? {
+    let mut entry = match reader.snapshot(stream).await? {
         Some(snapshot) => match fresh.restore(&snapshot) {
             Some(state) => Entry::new(state, snapshot.version, snapshot.version),
             None => Entry::new(fresh, 0, 0),
         },
         None => Entry::new(fresh, 0, 0),
     };
-    fold_on(reader, stream, entry).await
-}
-
-/// Takes in what a stream has beyond a state that nobody else has yet.
-pub(crate) async fn fold_on(reader: &Reader, stream: &str, mut entry: Entry) -> Result<Entry, Error> {
     loop {
-        let page = reader.stream(stream, entry.version, PAGE).await?;
+        let page = reader.stream(stream, entry.version, LOAD_PAGE).await?;
         entry = fold_all(entry, &page)?;
-        if (page.len() as u64) < u64::from(PAGE) {
+        if (page.len() as u64) < u64::from(LOAD_PAGE) {
             return Ok(entry);
         }
         // A long history must not keep a thread from everything else.

@@ -108,7 +108,7 @@ impl EventLog {
 
     /// Opens a log that another process writes.
     async fn open_beside(options: Options) -> Result<EventLog, Error> {
-        let beside::Opened { reader, source, head } = beside::open(&options).await?;
+        let beside::Opened { reader, source, head, epoch } = beside::open(&options).await?;
         // Nobody takes what is queued.
         let ((queue, _), (snapshots, _), (done, _)) = (mpsc::channel(1), mpsc::channel(1), mpsc::unbounded_channel());
         let ((closing, close), (end, ended), (head_moved, head)) =
@@ -116,7 +116,8 @@ impl EventLog {
         let (tail, aggregates, reader) = (Arc::default(), Arc::<Aggregates>::default(), Arc::new(reader));
         let loader = Loader::new(Arc::clone(&reader), Arc::clone(&aggregates), done, snapshots.clone());
         let renewed = Arc::new(Renewed::new(options.clock, None));
-        let beside = Arc::new(Beside::new(Arc::clone(&reader), Arc::clone(&aggregates), head_moved));
+        let of = (options.service, epoch);
+        let beside = Arc::new(Beside::new(Arc::clone(&reader), Arc::clone(&aggregates), head_moved, of));
         let looking = Arc::clone(&beside);
         tokio::spawn(async move {
             looking.keep_looking(close).await;
@@ -131,6 +132,18 @@ impl EventLog {
     /// Whether another process writes the log: it takes no commands here.
     pub fn is_read_only(&self) -> bool {
         self.inner.beside.is_some()
+    }
+
+    /// Makes what is read from now on see everything that was acknowledged before. Nothing is to be done for it where
+    /// the log is written by this process.
+    ///
+    /// # Errors
+    /// When another process has begun to write the log since it was opened for reading, or it cannot be read.
+    pub async fn catch_up(&self) -> Result<(), Error> {
+        match &self.inner.beside {
+            Some(beside) => beside.look().await,
+            None => Ok(()),
+        }
     }
 
     /// Decides a command on an aggregate and answers when the outcome is durable.
@@ -358,9 +371,7 @@ impl EventLog {
     /// # Errors
     /// When it is not reached in time, or the writer stops.
     pub async fn wait_for(&self, position: i64, timeout: Duration) -> Result<(), Error> {
-        if let Some(beside) = &self.inner.beside {
-            beside.look().await?;
-        }
+        self.catch_up().await?;
         let mut head = self.inner.head.clone();
         let reached = tokio::time::timeout(timeout, head.wait_for(|&head| head >= position)).await;
         match reached {

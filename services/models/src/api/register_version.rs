@@ -94,8 +94,7 @@ impl Api {
         };
         let stream = stream(&request.workspace, &request.model);
         let context = calls::context(&call, self.entropy.as_ref(), Vec::new());
-        let reply_of =
-            move |model: &Model, _: &[ModelEvent]| by_id(model, &version_id).unwrap_or_default().encode_to_vec();
+        let reply_of = move |model: &Model, _: &[ModelEvent]| versions::kept(by_id(model, &version_id));
         let command = Command::Register(Box::new(wish));
         let executed = self.log.execute_answering(&stream, command, context, reply_of);
         let committed = executed.await.map_err(calls::refused)?;

@@ -44,6 +44,11 @@ pub(super) fn shown(model: &Model, version: &Version) -> wire::ModelVersion {
     }
 }
 
+/// A version as it is kept with a command for whoever repeats it: without its files, which never change and are many.
+pub(super) fn kept(version: Option<wire::ModelVersion>) -> Vec<u8> {
+    wire::ModelVersion { files: Vec::new(), ..version.unwrap_or_default() }.encode_to_vec()
+}
+
 /// Which version a text means: a number, "latest", or "@alias".
 fn find<'a>(model: &'a Model, text: &str) -> Result<&'a Version, String> {
     if let Some(alias) = text.strip_prefix('@') {
@@ -131,7 +136,7 @@ impl Api {
         let command = Command::ChangeVersion { workspace, model, version, change, at };
         let context = calls::context(&call, self.entropy.as_ref(), Vec::new());
         let find = move |model: &Model| model.version(version).map(|found| shown(model, found));
-        let reply_of = move |model: &Model, _: &[ModelEvent]| find(model).unwrap_or_default().encode_to_vec();
+        let reply_of = move |model: &Model, _: &[ModelEvent]| kept(find(model));
         let executed = self.log.execute_answering(&stream, command, context, reply_of);
         let committed = executed.await.map_err(calls::refused)?;
         self.answer(&stream, &committed, find).await
@@ -146,12 +151,10 @@ impl Api {
         find: impl FnOnce(&Model) -> Option<wire::ModelVersion> + Send + 'static,
     ) -> Result<Response<wire::ModelVersion>, Status> {
         let kept = wire::ModelVersion::decode(committed.reply.as_slice()).map_err(calls::unreadable)?;
-        if kept.version > 0 {
-            return Ok(with_position(kept, committed.position));
-        }
         let found =
             self.log.inspect::<Model, _>(stream, move |model, _| find(model)).await.map_err(calls::unreadable)?;
         let found = found.ok_or_else(|| Status::internal("the version that was just written is not there"))?;
-        Ok(with_position(found, committed.position))
+        let version = if kept.version > 0 { wire::ModelVersion { files: found.files, ..kept } } else { found };
+        Ok(with_position(version, committed.position))
     }
 }

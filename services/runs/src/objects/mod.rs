@@ -155,7 +155,7 @@ impl Objects {
                 return Err(problem);
             }
         };
-        self.place.ask(size, upload.complete()).await?;
+        self.place.work(size, upload.complete()).await?;
         self.place.name(&staged, &hash, size).await?;
         Ok((hash, size))
     }

@@ -111,6 +111,24 @@ impl Place {
         self.answered(bytes, asked).await?.map_err(|error| failed(&error))
     }
 
+    /// The same for what the store does by itself with so many bytes that it has.
+    ///
+    /// # Errors
+    /// 503 when it fails.
+    #[cfg_attr(not(feature = "s3"), expect(unused_variables, reason = "a folder does it at once"))]
+    pub async fn work<T>(
+        &self,
+        bytes: u64,
+        asked: impl Future<Output = object_store::Result<T>>,
+    ) -> Result<T, Problem> {
+        let done = match self {
+            Self::Folder { .. } => asked.await,
+            #[cfg(feature = "s3")]
+            Self::Bucket { .. } => within(COPIED_BYTES_PER_SECOND, bytes + WORK_BYTES_MIN, asked).await?,
+        };
+        done.map_err(|error| failed(&error))
+    }
+
     /// The same for what may not be there.
     ///
     /// # Errors
@@ -179,7 +197,7 @@ impl Place {
             self.ask(part_bytes, upload.send(part.into())).await?;
             at = end;
         }
-        self.ask(size, upload.complete()).await
+        self.work(size, upload.complete()).await
     }
 
     /// Whether a file is where an object should be; a link leads to what somebody else may change.
@@ -216,6 +234,9 @@ const LINE_BYTES_PER_SECOND: u64 = 256 << 10;
 /// What a store copies by itself.
 #[cfg(feature = "s3")]
 const COPIED_BYTES_PER_SECOND: u64 = 16 << 20;
+/// What it does by itself may take a minute however little there is.
+#[cfg(feature = "s3")]
+const WORK_BYTES_MIN: u64 = 60 * COPIED_BYTES_PER_SECOND;
 /// For a call itself, with all that is tried again.
 #[cfg(feature = "s3")]
 const CALL: std::time::Duration = std::time::Duration::from_secs(5);

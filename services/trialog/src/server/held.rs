@@ -16,7 +16,7 @@ use runtime::{Attempt, Shutdown, Task};
 use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::Bytes;
-use tonic::codegen::http::{HeaderMap, Request};
+use tonic::codegen::http::{HeaderMap, HeaderValue, Request};
 use tonic::service::Routes;
 use tower::ServiceExt;
 
@@ -92,7 +92,11 @@ impl Held {
                         let lapse = held.lapse();
                         answer.map(|body| Body::new(Streamed { body, held, lapse, is_over: false }))
                     }
-                    Err(error) => refusal(&error).into_http(),
+                    Err(error) => {
+                        let mut answer = refusal(&error).into_http();
+                        answer.headers_mut().insert(contracts::AWAY, HeaderValue::from_static("1"));
+                        answer
+                    }
                 }
             }
         })

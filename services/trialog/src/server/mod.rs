@@ -21,6 +21,7 @@ mod moving_objects;
 pub mod node;
 mod plan;
 mod private;
+mod reads;
 pub mod serve;
 pub mod settings;
 mod standby;

@@ -20,6 +20,7 @@ use tower::ServiceExt;
 use vocabulary::Entropy;
 
 use super::plan::Plan;
+use super::reads::Reads;
 use super::settings::Settings;
 use super::{databases, folder, listen};
 
@@ -30,6 +31,10 @@ const LOOK_EVERY: Duration = Duration::from_millis(300);
 const KEEP_EVERY: Duration = Duration::from_secs(1);
 /// Longer than a lease lasts: what is held then is held by somebody who lives.
 const LEASE_OVER: Duration = Duration::from_secs(5);
+/// How long the logs may take to be opened for reading: nobody takes over meanwhile.
+const OPEN_MAX: Duration = Duration::from_secs(5);
+/// Looks between two tries to open them, at most: half a minute.
+const PAUSE_MAX: u32 = 100;
 /// The header of a call that one that stands by has sent on: it is sent on once.
 const FORWARDED: &str = "trialog-forwarded";
 /// Services whose files lie in the data folder of the process that writes their logs.
@@ -78,7 +83,7 @@ pub async fn wait(
     plan: &Plan,
     signing_key: [u8; 32],
     shutdown: &Shutdown,
-    read: impl AsyncFn() -> anyhow::Result<Routes>,
+    read: impl AsyncFn() -> anyhow::Result<Reads>,
 ) -> anyhow::Result<bool> {
     if !plan.is_shared() {
         return Ok(true);
@@ -178,16 +183,16 @@ struct Known {
     writer: Option<(String, Peer)>,
     failure: Option<Error>,
     /// What answers reads here.
-    reads: Option<Routes>,
+    reads: Option<Reads>,
 }
 
 /// The gRPC door of a process that stands by.
 struct Forwarding {
     target: Target,
     credentials: Credentials,
-    /// The address of the writer beside which reads are answered, and why they are not, if that is so.
-    beside: Option<String>,
+    /// Why reads were not answered here when that was tried last, and the looks until it is tried again.
     refusal: Option<String>,
+    pause: (u32, u32),
     /// The door is open until this is dropped.
     door: Shutdown,
     _tasks: JoinSet<()>,
@@ -200,33 +205,39 @@ impl Forwarding {
         listen::grpc(plan, signing_key, forwarded(target.clone()), &door, &mut tasks)?;
         let _tasks = runtime::supervise(tasks, &door, &runtime::Health::new());
         let credentials = Credentials { token: plan.place.peer_token.clone(), tls: plan.place.peer_tls.clone() };
-        Ok(Self { target, credentials, beside: None, refusal: None, door, _tasks })
+        Ok(Self { target, credentials, refusal: None, pause: (0, 1), door, _tasks })
     }
 
     fn known(&self) -> RwLockWriteGuard<'_, Known> {
         self.target.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Opens the logs for reading beside who writes them, unless they are. While they cannot be, reads are forwarded.
-    async fn read_beside(&mut self, read: &impl AsyncFn() -> anyhow::Result<Routes>) {
+    /// Opens the logs for reading beside who writes them, unless they are. While they cannot be, reads are forwarded,
+    /// and it is tried less and less often: an upgrade takes a moment, an older build stays one.
+    async fn read_beside(&mut self, read: &impl AsyncFn() -> anyhow::Result<Reads>) {
         let Some(writer) = self.known().writer.as_ref().map(|(address, _)| address.clone()) else { return };
-        if self.beside.as_ref() == Some(&writer) {
+        if self.known().reads.as_ref().is_some_and(|reads| !reads.are_over()) {
             return;
         }
-        // Tables may become those of another build before they are opened anew.
         self.known().reads = None;
-        match read().await {
-            Ok(routes) => {
+        let (left, next) = self.pause;
+        if left > 0 {
+            self.pause = (left - 1, next);
+            return;
+        }
+        let opened = tokio::time::timeout(OPEN_MAX, read()).await;
+        match opened.unwrap_or_else(|_| Err(anyhow::anyhow!("the logs could not be opened in time"))) {
+            Ok(reads) => {
                 tracing::info!(writer, "reads are answered here");
-                self.known().reads = Some(routes);
-                (self.beside, self.refusal) = (Some(writer), None);
+                self.known().reads = Some(reads);
+                (self.refusal, self.pause) = (None, (0, 1));
             }
             Err(error) => {
                 let refusal = format!("{error:#}");
                 if self.refusal.as_ref() != Some(&refusal) {
                     tracing::warn!(writer, "reads are forwarded: {refusal}");
                 }
-                (self.beside, self.refusal) = (None, Some(refusal));
+                (self.refusal, self.pause) = (Some(refusal), (next, (next * 2).min(PAUSE_MAX)));
             }
         }
     }
@@ -261,10 +272,17 @@ fn forwarded(target: Target) -> Routes {
     listen::routed(move |mut request: Request<Body>| {
         let target = target.0.read().unwrap_or_else(PoisonError::into_inner).clone();
         async move {
-            if let Some(reads) = target.reads.filter(|_| contracts::READS.contains(&request.uri().path())) {
-                return reads.oneshot(request).await.unwrap_or_else(|never| match never {});
+            if let Some(reads) = target.reads {
+                match reads.answer(request).await {
+                    Ok(answer) => return answer,
+                    Err(back) => request = back,
+                }
             }
-            let away = |why: &str| Status::unavailable(format!("this process stands by: {why}")).into_http();
+            let away = |why: &str| {
+                let mut answer = Status::unavailable(format!("this process stands by: {why}")).into_http();
+                answer.headers_mut().insert(contracts::AWAY, HeaderValue::from_static("1"));
+                answer
+            };
             let (is_marked, mark) = (request.headers().contains_key(FORWARDED), HeaderValue::from_static("1"));
             request.headers_mut().insert(FORWARDED, mark);
             match target.writer {

@@ -16,6 +16,7 @@ use super::health::{self, HealthServer};
 use super::held::Held;
 use super::measures::Measures;
 use super::plan::{Plan, SERVICES};
+use super::reads::Reads;
 
 /// The workspace that the first start makes.
 const FIRST_WORKSPACE: &str = "default";
@@ -35,17 +36,17 @@ struct Assembly {
 impl Assembly {
     /// Adds what stands behind a service's calls. One that only reads has nothing but these.
     fn add(&mut self, service: &'static str, source: feed::Source, tasks: Vec<Task>) {
-        if source.log().is_read_only() {
+        let (store, log) = (self.stores.of(service), source.log().clone());
+        self.logs.push(log.clone());
+        if log.is_read_only() {
             return;
         }
-        let (store, log) = (self.stores.of(service), source.log().clone());
         health::watch_writer(service, store.clone(), log.clone(), self.shutdown.clone(), &self.health);
         self.measures.add_log(service, &log, store);
         self.tasks.push(super::journal::task(service, &log, &self.shutdown));
         self.tasks.extend(self.feeds.relay(&source, &self.shutdown).map(|task| task.of(service)));
         self.feeds.add(service, source);
         self.tasks.extend(tasks.into_iter().map(|task| task.of(service)));
-        self.logs.push(log);
     }
 }
 
@@ -89,7 +90,8 @@ pub async fn run(plan: Plan) -> anyhow::Result<()> {
         let (stores, health) = (plan.stores.read_only(), Health::new());
         let assembled =
             assemble(&plan, (stores, &peers), (&shutdown, &health), (&clock, &entropy), signing_key, ("", None));
-        Ok(assembled.await?.0)
+        let (routes, _, logs) = assembled.await?;
+        Ok(Reads::new(routes, logs))
     };
     if !super::standby::wait(&plan, signing_key, &shutdown, read).await? {
         return Ok(());

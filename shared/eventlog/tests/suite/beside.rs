@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use trialog_eventlog::{CursorMove, Error, EventLog, ExecuteError, Options, Recorded};
 use uuid::Uuid;
 
@@ -32,16 +33,24 @@ async fn what_was_acknowledged_is_seen_at_once() {
     for round in 0..50_u128 {
         let amounts = if round % 7 == 0 { vec![1; 1_300] } else { vec![1] };
         let written = writer.execute::<Account>("a", Ask::Deposit(amounts), context(10 + round)).await.unwrap();
+        reader.catch_up().await.unwrap();
         assert_eq!(balance(&reader, "a").await, balance(&writer, "a").await);
         assert_eq!(balances(&reader).await, balances(&writer).await);
         reader.wait_for(written.position, Duration::ZERO).await.unwrap();
         let last = reader.read(written.position - 1, 9).await.unwrap();
         assert_eq!(last.iter().map(|event| event.position).collect::<Vec<_>>(), [written.position]);
     }
-    // What is in memory by then is no older than what was read at the same time.
-    let looks = (0..8).map(|_| balance(&reader, "a"));
-    let looked = futures_util::future::join_all(looks).await;
-    assert!(looked.iter().all(|seen| *seen == looked[0]), "{looked:?}");
+    // Many who ask at once share a look, and each sees what was acknowledged before it asked.
+    for round in 0..20_u128 {
+        writer.execute::<Account>("a", Ask::Deposit(vec![1]), context(100 + round)).await.unwrap();
+        let wanted = balance(&writer, "a").await;
+        let looks = (0..8).map(|_| async {
+            reader.catch_up().await.unwrap();
+            balance(&reader, "a").await
+        });
+        let looked = futures_util::future::join_all(looks).await;
+        assert!(looked.iter().all(|seen| *seen == wanted), "{wanted:?}: {looked:?}");
+    }
     let far = reader.wait_for(1_000_000, Duration::from_millis(1)).await.unwrap_err();
     assert!(matches!(far, Error::Behind { wanted: 1_000_000, .. }), "{far}");
 }
@@ -103,4 +112,41 @@ async fn a_log_that_its_writer_has_not_made_is_not_read_yet() {
     EventLog::open(beside(&home)).await.unwrap();
     let other = EventLog::open(Options { service: "others", ..beside(&home) }).await.map(drop).unwrap_err();
     assert!(matches!(other, Error::OtherService { .. }), "{other}");
+}
+
+#[tokio::test]
+async fn a_log_that_somebody_else_has_begun_to_write_is_opened_anew() {
+    // The next writer may be of another build: its tables and events are not for this one to guess.
+    let Some(home) = Home::postgres() else { return };
+    let writer = home.viewed().await;
+    let reader = EventLog::open(beside(&home)).await.unwrap();
+    reader.catch_up().await.unwrap();
+    writer.close().await;
+    reader.catch_up().await.expect("nobody else has begun");
+    let writer = home.viewed().await;
+    let refused = reader.catch_up().await.unwrap_err();
+    assert!(matches!(&refused, Error::NotYet { what, .. } if what.contains("another process")), "{refused}");
+    let reader = EventLog::open(beside(&home)).await.unwrap();
+    writer.execute::<Account>("a", Ask::Deposit(vec![1]), context(1)).await.unwrap();
+    reader.catch_up().await.unwrap();
+    assert_eq!(balance(&reader, "a").await, (1, 1));
+}
+
+#[tokio::test]
+async fn what_a_log_has_lost_that_was_set_back_is_not_answered_any_more() {
+    // A state was answered, and added to, that no log had: the streams had grown again to the same length.
+    let Some(home) = Home::postgres() else { return };
+    let Home::Postgres(url, schema) = &home else { unreachable!() };
+    let writer = home.viewed().await;
+    writer.execute::<Account>("a", Ask::Deposit(vec![1, 1, 1]), context(1)).await.unwrap();
+    let reader = EventLog::open(beside(&home)).await.unwrap();
+    assert_eq!(balance(&reader, "a").await, (3, 3));
+    writer.close().await;
+    let mut server = PgConnection::connect(url).await.unwrap();
+    let back = format!(
+        "DELETE FROM {schema}.events WHERE position > 1; UPDATE {schema}.log_head SET last_position = 1 WHERE id = 1"
+    );
+    sqlx::raw_sql(AssertSqlSafe(back)).execute(&mut server).await.unwrap();
+    reader.catch_up().await.unwrap();
+    assert_eq!((balance(&reader, "a").await, *reader.head().borrow()), ((1, 1), 1));
 }
