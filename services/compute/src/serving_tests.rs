@@ -186,6 +186,26 @@ fn node(number: u128) -> NodeId {
 const DOCUMENT: &str = "model: digits\ncluster: serving\nrequest_settings: {request_timeout_seconds: 0.05}";
 
 #[tokio::test]
+async fn a_model_that_nobody_has_looked_up_is_refused() {
+    let stage = Stage::with_cluster().await;
+    let request = wire::PutDeploymentRequest {
+        workspace: "default".to_owned(),
+        endpoint: "digits".to_owned(),
+        name: "blue".to_owned(),
+        document: DOCUMENT.as_bytes().to_vec(),
+        format: "yaml".to_owned(),
+        ..wire::PutDeploymentRequest::default()
+    };
+    let refusal = stage.serving.put_deployment(Request::new(request.clone())).await.unwrap_err();
+    let refusal = contracts::problem_of(&refusal);
+    assert_eq!((refusal.status, refusal.code.as_str()), (422, "UnknownModel"), "{refusal}");
+    let absent = wire::PutDeploymentRequest { model_absent: "model 'digits'".to_owned(), ..request };
+    let refusal = contracts::problem_of(&stage.serving.put_deployment(Request::new(absent)).await.unwrap_err());
+    assert_eq!((refusal.status, refusal.code.as_str()), (404, "NotFound"), "{refusal}");
+    stage.shutdown.request();
+}
+
+#[tokio::test]
 async fn a_deployment_comes_up_is_routed_to_and_survives_a_restart() {
     let stage = Stage::with_cluster().await;
     let refusal = stage.put_deployment(1, "model: digits\ncluster: nowhere").await.unwrap_err();

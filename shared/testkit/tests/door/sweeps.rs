@@ -7,6 +7,9 @@ use trialog_testkit::{Client, await_that};
 
 use super::{PATIENCE, put_cluster, sound};
 
+/// How it is said that there is no such cluster.
+const NO_CLUSTER: &str = "cluster 'nc7' in workspace 'default'; `trialog cluster list` shows those that there are";
+
 fn submit(client: &Client, document: &Value) -> String {
     let id = &client.post("sweeps", document).expect(201)["id"];
     id.as_str().expect("an id").to_owned()
@@ -77,7 +80,7 @@ pub fn a_dry_run_leaves_nothing_behind(client: &Client) {
     let mut unknown = sound("dry");
     unknown["cluster"] = json!("nc7");
     let problem = dry(&unknown).refused(404, "NotFound");
-    assert_eq!(problem["detail"], json!("cluster 'nc7' in workspace 'default'"));
+    assert_eq!(problem["detail"], json!(NO_CLUSTER));
     // The proposals shown are those that come: the seed was given.
     let id = submit(client, &sound("dry"));
     let wanted = |trials: &[Value]| trials.first().map(|trial| trial["parameters"]["lr"].clone());
@@ -184,7 +187,7 @@ pub fn a_cluster_that_goes_takes_no_sweep(client: &Client) {
     let mut document = sound("unplaced");
     document["cluster"] = json!("nc7");
     let problem = client.post("sweeps", &document).refused(404, "NotFound");
-    assert_eq!(problem["detail"], json!("cluster 'nc7' in workspace 'default'"));
+    assert_eq!(problem["detail"], json!(NO_CLUSTER));
     // Errors of the document come before things that are not there.
     document["objective"]["goal"] = json!("up");
     client.post("sweeps", &document).refused(422, "BadGoal");
