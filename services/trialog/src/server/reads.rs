@@ -10,8 +10,8 @@ use tonic::codegen::http::{Request, Response};
 use tonic::service::Routes;
 use tower::ServiceExt;
 
-/// Services whose logs were opened for reading. They are of no use any more when somebody else has begun to write one of
-/// these logs.
+/// Services whose logs were opened for reading. They are of no use any more when somebody else has begun to write one
+/// of these logs.
 #[derive(Clone)]
 pub struct Reads {
     routes: Routes,
