@@ -296,13 +296,21 @@ impl Client {
         let (path, body) = (format!("/api/v1/workspaces/{}/{path}", self.workspace), body.to_string());
         let head = format!(
             "{method} {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\n\
-             Content-Length: {}\r\nConnection: close\r\n\r\n",
+             Content-Length: {}\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n",
             self.token,
             body.len()
         );
         let mut stream = TcpStream::connect(host).expect("a connection");
         let (first, rest) = body.split_at(body.len() / 2);
-        stream.write_all(format!("{head}{first}").as_bytes()).expect("the first half");
+        stream.write_all(head.as_bytes()).expect("the head");
+        // The server says that it has taken the request on and waits for its body.
+        let mut taken = Vec::new();
+        while !taken.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).expect("an interim answer");
+            taken.extend(byte);
+        }
+        stream.write_all(first.as_bytes()).expect("the first half");
         meanwhile();
         stream.write_all(rest.as_bytes()).expect("the second half");
         let mut answer = String::new();

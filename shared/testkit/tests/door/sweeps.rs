@@ -188,9 +188,12 @@ pub fn a_cluster_that_goes_takes_no_sweep(client: &Client) {
     document["cluster"] = json!("nc7");
     let problem = client.post("sweeps", &document).refused(404, "NotFound");
     assert_eq!(problem["detail"], json!(NO_CLUSTER));
-    // Errors of the document come before things that are not there.
+    // Errors of the document are answered together with what is not there, and are the graver ones.
     document["objective"]["goal"] = json!("up");
-    client.post("sweeps", &document).refused(422, "BadGoal");
+    let both = client.post("sweeps", &document);
+    let errors = [("NotFound", "/cluster"), ("BadGoal", "/objective/goal")];
+    let errors = errors.map(|(code, pointer)| (code.to_owned(), pointer.to_owned()));
+    assert_eq!((both.status, both.errors()), (422, errors.to_vec()), "{}", both.text());
     // A cluster whose node is busy takes a moment to go; it may still have gone before the sweep came.
     document["objective"]["goal"] = json!("maximize");
     for attempt in 0..5 {
