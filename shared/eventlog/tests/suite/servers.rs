@@ -109,6 +109,22 @@ async fn a_connection_that_was_ended_costs_one_refusal_at_most() {
 }
 
 #[tokio::test]
+async fn a_log_whose_connection_was_ended_meanwhile_closes_in_order() {
+    // A process that had nothing to write since its database was started again ended with a failure.
+    let Some(home) = Home::postgres() else { return };
+    let log = home.viewed().await;
+    log.execute::<Account>("a", Ask::Deposit(vec![1]), context(1)).await.unwrap();
+    let Home::Postgres(_, schema) = &home else { unreachable!() };
+    let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+               WHERE application_name = $1 AND query = 'COMMIT' AND pid <> pg_backend_pid()";
+    let ended: i64 = sql(end).bind(format!("trialog {schema}")).fetch_one(log.reader()).await.unwrap();
+    assert_eq!(ended, 1);
+    let handle = log.clone();
+    log.close().await;
+    handle.ended().await.expect("all that was acknowledged is committed");
+}
+
+#[tokio::test]
 async fn a_writer_that_stops_inside_a_transaction_is_deposed_in_seconds_and_writes_nothing() {
     let Some(home) = Home::postgres() else { return };
     let frozen = Frozen::inside_a_transaction(&home, "");

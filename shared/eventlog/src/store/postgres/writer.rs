@@ -293,7 +293,11 @@ impl Writer {
             // Otherwise it is over by itself.
             let _ = within(GIVEN_BACK_MAX, lease::give_back(&mut self.connection, holder, self.epoch)).await;
         }
-        Ok(self.connection.close().await?)
+        // All that was acknowledged is committed: a connection that was lost since then needs no end.
+        match self.connection.close().await.map_err(Error::from) {
+            Err(error) if error.is_lost_connection() => Ok(()),
+            ended => ended,
+        }
     }
 }
 
