@@ -89,16 +89,21 @@ async fn a_commit_whose_answer_is_lost_is_found_out() {
     assert_eq!(count(&log).await, 3);
 }
 
+/// The server ends the writer's connection, which has just committed.
+async fn end_connection(home: &Home, log: &EventLog) {
+    let Home::Postgres(_, schema) = home else { unreachable!("a file has no connections") };
+    let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+               WHERE application_name = $1 AND query = 'COMMIT' AND pid <> pg_backend_pid()";
+    let ended: i64 = sql(end).bind(format!("trialog {schema}")).fetch_one(log.reader()).await.unwrap();
+    assert_eq!(ended, 1);
+}
+
 #[tokio::test]
 async fn a_connection_that_was_ended_costs_one_refusal_at_most() {
     let Some(home) = Home::postgres() else { return };
     let log = home.viewed().await;
     log.execute::<Account>("a", Ask::Deposit(vec![1]), context(1)).await.unwrap();
-    let Home::Postgres(_, schema) = &home else { unreachable!() };
-    let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
-               WHERE application_name = $1 AND query = 'COMMIT' AND pid <> pg_backend_pid()";
-    let ended: i64 = sql(end).bind(format!("trialog {schema}")).fetch_one(log.reader()).await.unwrap();
-    assert_eq!(ended, 1);
+    end_connection(&home, &log).await;
     let first = log.execute::<Account>("a", Ask::Deposit(vec![2]), context(2)).await;
     if let Err(error) = first {
         let problem = error.into_problem(|_| unreachable!("it is not refused"));
@@ -114,11 +119,7 @@ async fn a_log_whose_connection_was_ended_meanwhile_closes_in_order() {
     let Some(home) = Home::postgres() else { return };
     let log = home.viewed().await;
     log.execute::<Account>("a", Ask::Deposit(vec![1]), context(1)).await.unwrap();
-    let Home::Postgres(_, schema) = &home else { unreachable!() };
-    let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
-               WHERE application_name = $1 AND query = 'COMMIT' AND pid <> pg_backend_pid()";
-    let ended: i64 = sql(end).bind(format!("trialog {schema}")).fetch_one(log.reader()).await.unwrap();
-    assert_eq!(ended, 1);
+    end_connection(&home, &log).await;
     let handle = log.clone();
     log.close().await;
     handle.ended().await.expect("all that was acknowledged is committed");
